@@ -1,7 +1,7 @@
 """Occlusion: the change of a learned policy's weights when one of its inputs is replaced by its training mean.
 
-Only the current observation is occluded: the carry of a recurrent policy is that of the decision. The changes of several
-inputs do not add up to the change of all of them together.
+Only the current observation is occluded: the carry of a recurrent policy is that of the decision. The changes of
+several inputs do not add up to the change of all of them together.
 
 Source: M. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks" (2014), section 3.3.
 """
@@ -91,8 +91,9 @@ def measure(policy: Learned, view: View, memory: Memory) -> Occlusion:
     answer, mean = policy.decide(observed, carry, priced), training_mean(policy.artifact)
     choices, allocations = None, policy.artifact.manifest.action.allocations
     if allocations:
-        kind = "probabilities" if operator_of(policy.artifact.graph, "scores") == "Softmax" else "values"
-        choices = Choices(kind, allocations, answer.scores, int(answer.scores.argmax()))  # type: ignore[arg-type]
+        chances = operator_of(policy.artifact.graph, "scores") == "Softmax"
+        kind: Literal["values", "probabilities"] = "probabilities" if chances else "values"
+        choices = Choices(kind, allocations, answer.scores, int(answer.scores.argmax()))
     weights, missing = policy.placed(answer.weights), ""
     if mean is None:
         missing = "this artifact has no training means; train it again"
@@ -152,9 +153,7 @@ def _places(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[in
     return found
 
 
-def _by_asset(
-    names: Sequence[str], at: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]
-) -> Floats:
+def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]) -> Floats:
     """Return the one number of each asset among some entries, float64[N]; NaN for none and for several."""
     out = np.full(len(symbols), np.nan)
     if values is None:

@@ -206,7 +206,7 @@ def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: 
     assert records.latest_snapshot(RUN, code_version(), early.seq) is None
     assert records.latest_snapshot(RUN, code_version(), late.seq) == snapshot
     for decision in (early, late):
-        judged = Refolder(records, RUN, kept)(decision)
+        judged = Refolder(records, RUN, kept)(decision).judged
         plan = decision.plan
         assert [one.book for one in judged] == [*(part.agent for part in plan.agents), HOUSE]
         house = judged[-1]
