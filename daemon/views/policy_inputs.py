@@ -121,14 +121,14 @@ def _input_table(rows: Sequence[InputRow], symbol: str) -> list[str]:
     wide = max([len(row.name) for row in listed] + [20])
     lines = [
         f"  inputs that mattered: change of the weight of {symbol} if each were at its training mean, in points",
-        f"  {'input':{wide}}{'change':>10}{f'{symbol} now':>12}{'mean':>10}",
+        f"    {'input':{wide}}{'change':>10}{f'{symbol} now':>12}{'mean':>10}",
     ]
     for row in listed:
         value, mean = (f"{each:.3f}" if each is not None else "–" for each in (row.value, row.mean))
-        lines.append(f"  {row.name:{wide}}{row.change_pp:>+10.2f}{value:>12}{mean:>10}")
+        lines.append(f"    {row.name:{wide}}{row.change_pp:>+10.2f}{value:>12}{mean:>10}")
     if others := len(rows) - len(listed):
         least = f"below {SMALLEST_PP} points" if len(listed) < MOST_ROWS else "smaller changes"
-        lines.append(f"  {others} other input{'s' if others > 1 else ''}: {least}")
+        lines.append(f"    {others} other input{'s' if others > 1 else ''}: {least}")
     return lines
 
 
@@ -139,9 +139,9 @@ def _action_table(inputs: Inputs) -> list[str]:
     wide = max(len(row.allocation) for row in inputs.actions[:MOST_ROWS])
     lines = [f"  {what[inputs.scores]}, best first"]
     lines += [
-        f"  {row.allocation:{wide}}{row.score:>12.4f}{'  <- chosen' if row.chosen else ''}"
+        f"    {row.allocation:{wide}}{row.score:>12.4f}{'  <- chosen' if row.chosen else ''}"
         for row in inputs.actions[:MOST_ROWS]
     ]
     if len(inputs.actions) > MOST_ROWS:
-        lines.append(f"  {len(inputs.actions) - MOST_ROWS} other allocations")
+        lines.append(f"    {len(inputs.actions) - MOST_ROWS} other allocations")
     return lines

@@ -111,11 +111,13 @@ def influences(
     """Return the influence of each feature, then of each entry of an observation float32[1, D].
 
     Each occluded observation is answered as the decision was: in a run of its own, so that an input without influence
-    changes exactly nothing. `known` is no input, and an asset without features stays without them.
+    changes exactly nothing. `known` is no input, and an asset without features stays without them. `mean` is that of
+    `training_mean`.
     """
     symbols = agent.artifact.manifest.universe
     names = entry_names(agent.artifact.manifest.sight, symbols)
     places, row = _places(names, observed[0]), observed[0]
+    mean = None if mean is None else when_known(names, mean)
     answered = agent.decide(observed, carry, priced).weights
 
     def influence(name: str, at: Sequence[int]) -> Influence:
@@ -132,6 +134,17 @@ def influences(
     if mean is None or len(single) > MOST_ENTRIES:
         return features, ()
     return features, tuple(influence(names[k], [k]) for k in single)
+
+
+def when_known(names: Sequence[str], mean: Floats) -> Floats:
+    """Return the means over the observations in which an asset was known, from those over all observations.
+
+    Entries of an unknown asset are 0, so that its mean over all is that over the known ones times the mean of `known`.
+    """
+    shares = {name.removeprefix("known "): mean[k] for k, name in enumerate(names) if name.startswith("known ")}
+    of = [name.rpartition(" ") for name in names]
+    share = np.array([1.0 if feature in _BOOK else shares.get(symbol, 1.0) for feature, _, symbol in of])
+    return np.divide(mean, share, out=mean.copy(), where=share > 0.0)
 
 
 def input_of(entry: str) -> str:
