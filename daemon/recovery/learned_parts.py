@@ -1,5 +1,6 @@
 """Measures the learned policies of a past decision while a replay is at it: inputs that mattered, action values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -36,12 +37,12 @@ class LearnedPart(Struct, frozen=True):
 class Measured:
     """Listens to a replay, and measures the learned parts of each agent at the sample of `plan`.
 
-    `parts` has them by the agent's number. The figures are computed at the Ask, because a view is not readable once the
-    next sample exists.
+    The figures are computed at the Ask, because a view is not readable once the next sample exists.
     """
 
     plan: Planned
     parts: dict[int, list[LearnedPart]] = field(default_factory=dict)
+    """By the agent's number."""
 
     def __call__(self, ask: Ask, state: State, parts: Parts) -> None:
         if ask.view.sample != self.plan.sample:
@@ -51,8 +52,15 @@ class Measured:
             self.parts[ask.agent] = learned_parts(policy, ask.view, ask.memory)
         else:
             other = "the artifact on disk is not the one that decided: its digest differs from the journal"
-            found = [each for each in leaves(policy) if isinstance(each, Learned)]
-            self.parts[ask.agent] = [_part("", each, policy, ask.view, None, other) for each in found]
+            self.parts[ask.agent] = _absent(policy, ask.view.universe.symbols, other)
+
+    def whole(self, policies: Sequence[Policy], symbols: tuple[str, ...]) -> dict[int, list[LearnedPart]]:
+        """All agents of the plan, with the reason for those that the replay did not ask at its sample."""
+        missing = "the policy decided at another sample: explain that decision (`quantd decisions`)"
+        for number in (part.agent for part in self.plan.agents):
+            if number not in self.parts and number < len(policies):
+                self.parts[number] = _absent(policies[number], symbols, missing)
+        return self.parts
 
 
 def learned_parts(policy: Policy, view: View, memory: Memory) -> list[LearnedPart]:
@@ -65,14 +73,17 @@ def learned_parts(policy: Policy, view: View, memory: Memory) -> list[LearnedPar
                 occlusion = measure(leaf, seen, own)
             except Exception as error:  # ONNX Runtime has many kinds; the policy failed at the decision as well
                 missing = f"the policy fails: {first_line(error)}"
-            found.append(_part(path, leaf, policy, seen, occlusion, missing))
+            found.append(_part(path, leaf, policy, seen.universe.symbols, occlusion, missing))
     return found
 
 
+def _absent(policy: Policy, symbols: tuple[str, ...], missing: str) -> list[LearnedPart]:
+    """The learned components of a policy without figures."""
+    return [_part("", each, policy, symbols, None, missing) for each in leaves(policy) if isinstance(each, Learned)]
+
+
 def _part(
-    path: str, leaf: Learned, policy: Policy, view: View, occlusion: Occlusion | None, missing: str = ""
+    path: str, leaf: Learned, policy: Policy, symbols: tuple[str, ...], occlusion: Occlusion | None, missing: str = ""
 ) -> LearnedPart:
     manifest = leaf.artifact.manifest
-    return LearnedPart(
-        path, manifest.name, manifest.digest, leaf is not policy, view.universe.symbols, occlusion, missing
-    )
+    return LearnedPart(path, manifest.name, manifest.digest, leaf is not policy, symbols, occlusion, missing)

@@ -105,7 +105,9 @@ class Refolder:
         plans = by_plan(found)
         if not 1 <= decision.ordinal <= len(plans):
             raise Unavailable(f"step {decision.seq} has no gate call")
-        return Redecided(plans[decision.ordinal - 1], learned.parts)
+        parts = self.parts
+        assert parts is not None
+        return Redecided(plans[decision.ordinal - 1], learned.whole(parts.policies, parts.universe.symbols))
 
     def values(self, step: int) -> dict[tuple[int, int], PlanValues]:
         """(step, number of the plan in it) -> values of all limits, from `step` to the end. Raises Unavailable."""
