@@ -135,9 +135,12 @@ def _input_table(rows: Sequence[InputRow], symbol: str) -> list[str]:
 def _action_table(inputs: Inputs) -> list[str]:
     if not inputs.actions:
         return []
-    what = {"values": "action values (expected discounted reward)", "probabilities": "probabilities of its allocations"}
+    names = {
+        "values": "action values (expected discounted reward)",
+        "probabilities": "probabilities of its allocations",
+    }
     wide = max(len(row.allocation) for row in inputs.actions[:MOST_ROWS])
-    lines = [f"  {what[inputs.scores]}, best first"]
+    lines = [f"  {names[inputs.scores]}, best first"]
     lines += [
         f"    {row.allocation:{wide}}{row.score:>12.4f}{'  <- chosen' if row.chosen else ''}"
         for row in inputs.actions[:MOST_ROWS]
