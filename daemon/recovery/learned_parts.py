@@ -45,7 +45,7 @@ class Measured:
     """By the agent's number."""
 
     def __call__(self, ask: Ask, state: State, parts: Parts) -> None:
-        if ask.view.sample != self.plan.sample:
+        if ask.view.sample != self.plan.sample or all(part.agent != ask.agent for part in self.plan.agents):
             return
         policy = parts.policies[ask.policy]
         if state.artifacts.get(state.rules.seats[ask.policy], "") == artifacts_in(policy):

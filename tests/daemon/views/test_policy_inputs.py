@@ -14,16 +14,19 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
+from quantd.daemon.recovery.learned_parts import Measured, learned_parts
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.views.addresses import address_of
 from quantd.daemon.views.explanation import Explanation
-from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.daemon.views.policy_inputs import input_lines, inputs_of
+from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
 from quantd.models.artifacts.ensemble import combine
 from quantd.models.observation.sight import entry_names
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event
 from tests.support.artifacts import SPEC, written, written_line
 from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.policies import market, view_of
 
 SYMBOLS = ("QQQ", "IWM", "SPY")
 """The artifacts' order of symbols; the run has SPY, QQQ, IWM."""
@@ -293,3 +296,28 @@ def test_another_artifact_than_the_one_that_decided_is_not_measured(ran: Path, t
     (planted,) = part_of(document, "planted")["learned"]
     assert planted["missing"] == ""
     assert "no figures" in quantd(folder, "why", address).stdout
+
+
+def test_an_agent_that_was_not_asked_at_the_sample_has_the_reason(ran: Path) -> None:
+    config = load(ran / "config.toml", known_names())
+    assembly, decision = assemble(config), Reader.open(ran / "state").decisions()[0]
+    found = Measured(decision.plan).whole(assembly.policies, assembly.universe.symbols)
+    names = {config.agents[number].name: parts for number, parts in found.items()}
+    assert names["even"] == []
+    assert [part.name for part in names["team"]] == ["ppo simplex", "ppo lstm"]
+    for part in (*names["planted"], *names["team"]):
+        assert part.occlusion is None
+        assert "decided at another sample" in part.missing
+    (row,) = inputs_of(names["planted"], "SPY")
+    assert input_lines("planted", [row], "SPY") == [
+        "learned policy ppo box of agent planted: no figures",
+        f"  its inputs were not measured: {row.missing}",
+    ]
+
+
+def test_a_policy_that_fails_at_the_decision_is_reported(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    agent, view = load_agent(tmp_path / "a", {}), view_of(market(1, 2, 200), 126)
+    (part,) = learned_parts(agent, view, {})
+    assert part.missing.startswith("the policy fails: ")
+    assert "trained on AAA, BBB, CCC" in part.missing
