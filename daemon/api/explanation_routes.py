@@ -17,11 +17,10 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.api.guard import Refused
 from quantd.daemon.assembly.parts import Parts, policies_of
-from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
-from quantd.daemon.recovery.state_at import Refolder
+from quantd.daemon.recovery.state_at import Redecided, Refolder
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import Item
 from quantd.daemon.views.addresses import AddressWrong, find
@@ -36,7 +35,7 @@ BREATH_S: Final = 0.002
 """Seconds of headroom computation before control returns to the event loop."""
 
 KEPT: Final = 4
-"""Decisions whose gate calls are cached: the next request is often about the same round."""
+"""Decisions that are cached: the next request is often about the same round."""
 
 
 Read = Callable[[Callable[[Reader], Explanation]], Awaitable[Explanation]]
@@ -52,7 +51,7 @@ class Explaining:
         self._where = where
         self._folder = folder
         self._one = asyncio.Lock()
-        self._judged: OrderedDict[tuple[int, int], list[Judged]] = OrderedDict()
+        self._judged: OrderedDict[tuple[int, int], Redecided] = OrderedDict()
         self._deadline: Deadline | None = None
 
     def close(self) -> None:
@@ -77,8 +76,8 @@ class Explaining:
         async with self._one:
             return await read(work)
 
-    def _judge(self, decision: Decision) -> list[Judged]:
-        """The gate calls of a decision; runs in the thread that explains."""
+    def _judge(self, decision: Decision) -> Redecided:
+        """A plan decided again; runs in the thread that explains."""
         key = decision.seq, decision.ordinal
         found = self._judged.get(key)
         if found is None:

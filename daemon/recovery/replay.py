@@ -15,14 +15,15 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, digest, read
 from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.state import State
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, fold, fold_live
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.codec import decode
-from quantd.trading.effects import Effect, Planned
-from quantd.trading.events import Event, Started
+from quantd.trading.effects import Ask, Effect, Planned
+from quantd.trading.events import Decided, Event, Started
 from quantd.trading.market import MarketSlice
 
 
@@ -150,6 +151,8 @@ def segments(records: Records, run: str, after: int, config: str, until: int | N
 
 ReadPlans = Callable[[int, list[Planned], list[Judged]], None]
 JournalOf = Callable[[Iterable[bytes], int, Parts], Journal]
+Overheard = Callable[[Ask, State, Parts], None]
+"""Sees an Ask of a replayed round, the state that it was asked in, and the parts of its segment."""
 Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
 
 
@@ -170,12 +173,14 @@ def refold(
     watched: Watched = iter,
     until: int | None = None,
     judged: list[Judged] | None = None,
+    overheard: Overheard | None = None,
 ) -> tuple[Shell, Journal]:
     """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns shell and journal.
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
-    not read. Gate calls are appended to `judged`. Raises ReplayDifference, RecordTooLong and ConfigLost.
+    not read. Gate calls are appended to `judged`, and each Ask is given to `overheard`. Raises ReplayDifference,
+    RecordTooLong and ConfigLost.
     """
     present = digest(parts.config)
     shell, under, journal = parts.shell(), present, journal_of((), seq, parts)
@@ -190,7 +195,7 @@ def refold(
         if segment.config != under:
             shell, under = continued(shell, then), segment.config
         journal = journal_of(segment.entries, segment.first - 1, then)
-        shell.log = journal
+        shell.log = journal if overheard is None else Listening(journal, overheard, shell.state, then)
         shell.state.judged = judged
         if isinstance(then, Assembly):
             fold(shell, journal, watched(instants(then.items(), shell.ts)))
@@ -203,6 +208,23 @@ def refold(
     shell.log = journal
     journal.compared = compared
     return shell, journal
+
+
+class Listening:
+    """A journal in replay that shows each Ask before it is answered from the record."""
+
+    rows_only = False
+
+    def __init__(self, journal: Journal, overheard: Overheard, state: State, parts: Parts) -> None:
+        self._journal, self._overheard = journal, overheard
+        self._state, self._parts = state, parts
+
+    def answer(self, ask: Ask) -> Decided | None:
+        self._overheard(ask, self._state, self._parts)
+        return self._journal.answer(ask)
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self._journal.add(event, effects)
 
 
 class Reached(Exception):
@@ -267,10 +289,12 @@ def judged_at(
     seq: int = 0,
     snapshot: bytes = b"",
     watched: Watched = iter,
+    overheard: Overheard | None = None,
 ) -> list[Judged]:
     """The gate calls in one step of a run, from a replay of its journal up to that step.
 
-    The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. Raises
+    The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. `overheard` sees
+    each Ask on the way, while its view is current. Raises
     ReplayDifference, RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
@@ -281,7 +305,7 @@ def judged_at(
     try:
         refold(
             parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, watched=watched, until=step,
-            judged=judged,
+            judged=judged, overheard=overheard,
         )  # fmt: skip
     except Reached:
         return judged

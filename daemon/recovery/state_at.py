@@ -25,7 +25,16 @@ from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
-from quantd.daemon.recovery.replay import ConfigLost, Watched, first_start, judged_at, judged_from, saved_config
+from quantd.daemon.recovery.learned_parts import LearnedPart, Measured
+from quantd.daemon.recovery.replay import (
+    ConfigLost,
+    Overheard,
+    Watched,
+    first_start,
+    judged_at,
+    judged_from,
+    saved_config,
+)
 from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.version import code_version
@@ -42,6 +51,16 @@ class PlanValues(NamedTuple):
 
     house: Values
     agents: dict[int, Values]
+
+
+class Redecided(NamedTuple):
+    """A plan decided again: its gate calls, the agents' baskets in order, then the house's; and its learned policies.
+
+    `learned` are the learned parts of each agent's policy, by the agent's number.
+    """
+
+    judged: list[Judged]
+    learned: dict[int, list[LearnedPart]]
 
 
 @contextmanager
@@ -78,14 +97,17 @@ class Refolder:
     parts: Parts | None = field(default=None, kw_only=True)
     watched: Watched = field(default=iter, kw_only=True)
 
-    def __call__(self, decision: Decision) -> list[Judged]:
-        """The gate calls of one plan: the agents' baskets in order, then the house's. Raises Unavailable."""
+    def __call__(self, decision: Decision) -> Redecided:
+        """One plan, decided again. Raises Unavailable."""
+        learned = Measured(decision.plan)
         with _explained():
-            found = self._judged(decision.seq)
+            found = self._judged(decision.seq, learned)
         plans = by_plan(found)
         if not 1 <= decision.ordinal <= len(plans):
             raise Unavailable(f"step {decision.seq} has no gate call")
-        return plans[decision.ordinal - 1]
+        parts = self.parts
+        assert parts is not None
+        return Redecided(plans[decision.ordinal - 1], learned.whole(parts.policies, parts.universe.symbols))
 
     def values(self, step: int) -> dict[tuple[int, int], PlanValues]:
         """(step, number of the plan in it) -> values of all limits, from `step` to the end. Raises Unavailable."""
@@ -106,12 +128,13 @@ class Refolder:
             judged_from(parts, self.records, self.run, self.folder, read, seq=seq, snapshot=snapshot)
         return found
 
-    def _judged(self, step: int) -> list[Judged]:
+    def _judged(self, step: int, overheard: Overheard) -> list[Judged]:
         seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
         parts = self._put_together(self._config_at(snapshot))
         return judged_at(
-            parts, self.records, self.run, self.folder, step, seq=seq, snapshot=snapshot, watched=self.watched
-        )
+            parts, self.records, self.run, self.folder, step, seq=seq, snapshot=snapshot, watched=self.watched,
+            overheard=overheard,
+        )  # fmt: skip
 
     def _config_at(self, snapshot: bytes) -> str:
         """Digest of the configuration of a snapshot, or of the run's first start."""

@@ -15,7 +15,7 @@ from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.recovery.state_at import Unavailable
+from quantd.daemon.recovery.state_at import Redecided, Unavailable
 from quantd.daemon.views.addresses import Found, address_of, asked_lines, ints
 from quantd.daemon.views.limit_rows import (
     Largest,
@@ -26,6 +26,7 @@ from quantd.daemon.views.limit_rows import (
     rows_of,
 )
 from quantd.daemon.views.overview import SWITCH
+from quantd.daemon.views.policy_inputs import Inputs, inputs_of
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
 from quantd.risk.limits.catalogue import REASON_TEXT, Limits
 from quantd.trading.books import Ledger
@@ -93,8 +94,8 @@ def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
     ]
 
 
-Judge = Callable[[Decision], list[Judged]]
-"""Returns the gate calls of a decision; raises Unavailable."""
+Judge = Callable[[Decision], Redecided]
+"""Decides a plan again; raises Unavailable."""
 
 
 class AgentPart(Struct, frozen=True):
@@ -117,6 +118,8 @@ class AgentPart(Struct, frozen=True):
     largest: Largest | None
     policy: str = ""
     """The agent whose policy decided, when it is another agent."""
+    learned: list[Inputs] = []
+    """The learned parts of the policy; empty for other policies, and where the state was not rebuilt."""
 
 
 class FillPart(Struct, frozen=True):
@@ -198,7 +201,8 @@ def explain(
     """Explains one symbol of one decision of the reader's run; `where` is its store."""
     decision, column, order = found.decision, found.column, found.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
-    judged, unavailable = _judged(decision, judge)
+    again, unavailable = _redecided(decision, judge)
+    judged = again.judged
     symbol, lot = universe.symbols[column], universe.lot_nano[column]
     price = float(_floats(plan.prices)[column])
     before, net, allowed = (int(ints(x)[column]) for x in (plan.before, plan.net, plan.allowed))
@@ -234,7 +238,15 @@ def explain(
         weight_after=_weight((before + allowed) * value, equity.get(-1)),
         agents=[
             _part(
-                part, names, column, lot, value, books, equity, next((j for j in judged if j.book == part.agent), None)
+                part,
+                names,
+                column,
+                lot,
+                value,
+                books,
+                equity,
+                next((j for j in judged if j.book == part.agent), None),
+                inputs_of(again.learned.get(part.agent, ()), symbol),
             )
             for part in plan.agents
         ],
@@ -269,13 +281,14 @@ def _shortfalls(
     return of_order(found, key, order.id), of_whole(found, key)
 
 
-def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]:
+def _redecided(decision: Decision, judge: Judge | None) -> tuple[Redecided, str]:
+    """The plan decided again, or nothing and the reason."""
     if judge is None:
-        return [], "--recorded shows recorded figures only"
+        return Redecided([], {}), "--recorded shows recorded figures only"
     try:
         return judge(decision), ""
     except Unavailable as why:
-        return [], str(why)
+        return Redecided([], {}), str(why)
 
 
 def _state(order: Order | None, plan: Planned, column: int) -> str:
@@ -349,6 +362,7 @@ def _part(
     books: dict[int, list[int]],
     equity: dict[int, float],
     judged: Judged | None,
+    learned: list[Inputs],
 ) -> AgentPart:
     held = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])
@@ -366,6 +380,7 @@ def _part(
         limits=_rows(judged, column, {}, part.values, code),
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,
+        learned=learned,
     )
 
 

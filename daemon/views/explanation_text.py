@@ -2,6 +2,7 @@
 
 from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines
 from quantd.daemon.views.limit_rows import Largest, LimitRow, figure
+from quantd.daemon.views.policy_inputs import input_lines
 from quantd.daemon.views.shortfall import Costed
 from quantd.trading.display_text import local
 
@@ -26,8 +27,11 @@ def why_lines(e: Explanation) -> list[str]:
     for part in e.agents:
         if part.reason:
             lines += _table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
+    for part in e.agents:
+        lines += [f"  {line}" for line in input_lines(part.agent, part.learned, e.symbol)]
     if not e.recomputed:
-        lines.append(f"  headroom in {e.symbol} and the largest size are not known: {e.unavailable}")
+        unknown = f"headroom in {e.symbol}, the largest size and the inputs of learned policies"
+        lines.append(f"  {unknown} are not known: {e.unavailable}")
         lines.append("  only the limits that the journal recorded are shown")
     for twin in e.twins:
         passed = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"

@@ -15,7 +15,7 @@ from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, 
 from quantd.models.artifacts.weights import tensors_fault
 from quantd.models.observation import sight as sights
 from quantd.models.observation.return_features import LOOKBACK
-from quantd.models.observation.sight import columns_of_view, observation, sight_hash, unknown_shared
+from quantd.models.observation.sight import columns_of_view, lacking, observation, sight_hash
 from quantd.strategies.policies import nearest
 from quantd.strategies.policies.params import ParamsError, parse
 from quantd.trading.market import Bools, Floats
@@ -165,19 +165,35 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         """The required series of [feed] macro."""
         return self.artifact.manifest.sight.macro
 
-    def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
+    def seen(self, view: View) -> NDArray[np.float32]:
+        """Return the observation float32[D] of a view, in the artifact's order of symbols.
+
+        A shared column without a value is NaN.
+        """
         if view.universe is not self._universe:
             self.fit(view.universe)
-        returns, weights, prices, order = view.synchronous(LOOKBACK), view.weights, view.prices, self._order
+        returns, weights, order = view.synchronous(LOOKBACK), view.weights, self._order
         columns = columns_of_view(self.artifact.manifest.sight, view)
-        if unknown := unknown_shared(self.artifact.manifest.sight, columns):
-            return Noted(HOLD, f"{unknown} has no value yet; every lot is kept", warns=True), memory
         if order is not None:
-            returns, weights, prices = returns[:, order], weights[order], prices[order]
+            returns, weights = returns[:, order], weights[order]
             columns = None if columns is None else columns[order]
-        carry = memory.get(CARRY)
-        given = None if carry is None else carry[None]
-        answer = self.answer(returns, weights, view.cash, given, np.isfinite(prices), columns)
+        return observation(self.artifact.manifest.sight, returns, weights, view.cash, columns)
+
+    def lacking(self, seen: NDArray[np.float32]) -> str:
+        """Return the name of a shared column without a value in an observation; empty when all have one."""
+        return lacking(self.artifact.manifest.sight, seen)
+
+    def question(self, view: View, memory: Memory) -> tuple[NDArray[np.float32], NDArray[Any] | None, Bools]:
+        """Return the arguments of `decide` for a view: observation float32[1, D], carry and priced."""
+        seen, carry, order = self.seen(view), memory.get(CARRY), self._order
+        prices = view.prices if order is None else view.prices[order]
+        return seen[None], None if carry is None else carry[None], np.isfinite(prices)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
+        observed, carry, priced = self.question(view, memory)
+        if name := self.lacking(observed[0]):
+            return Noted(HOLD, f"{name} has no value yet; every lot is kept", warns=True), memory
+        answer = self.decide(observed, carry, priced)
         out = self.placed(answer.weights)
         if not self._recurrent:
             return out, memory

@@ -96,16 +96,20 @@ class LearnedEnsemble:
         votes: list[Floats] = []
         memories: dict[str, NDArray[np.float64]] = {}
         for number, member in enumerate(self.members):
-            prefix = f"{number}."
-            own = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
-            weights, remembered = member.act(view, own)
+            weights, remembered = member.act(view, self.own_memory(number, memory))
             if isinstance(weights, Noted):  # a member without its inputs keeps every lot, and so does the ensemble
                 return weights, memory
             votes.append(weights)
-            memories |= {prefix + name: value for name, value in remembered.items()}
-        return self._combined(np.stack(votes)), memories
+            memories |= {f"{number}.{name}": value for name, value in remembered.items()}
+        return self.combined(np.stack(votes)), memories
 
-    def _combined(self, votes: Floats) -> Floats:
+    def own_memory(self, number: int, memory: Memory) -> dict[str, NDArray[np.float64]]:
+        """Return the part of `memory` of the member with this number."""
+        prefix = f"{number}."
+        return {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
+
+    def combined(self, votes: Floats) -> Floats:
+        """Return float64[N], the combination of the members' weights float64[M, N]."""
         combination = self.artifact.manifest.combination
         match combination:
             case "mean":

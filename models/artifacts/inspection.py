@@ -27,7 +27,7 @@ DOMAINS: Final = frozenset({b"", b"ai.onnx", b"ai.onnx.ml"})
 # numbers of fields
 _MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 20, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
-_NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
+_NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 2, 4, 5, 7
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_FLOATS, _ATTRIBUTE_TENSORS = 2, 5, 6, 7, 10
 _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 11, 22, 23
 _TENSOR_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_DOUBLES = 2, 4, 8, 9, 10
@@ -123,6 +123,17 @@ _RAW: Final = {_FLOAT: "<f4", _FLOAT16: "<f2", _DOUBLE: "<f8"}
 def _finite(data: memoryview, dtype: str, name: str) -> None:
     if len(data) % np.dtype(dtype).itemsize or not np.isfinite(np.frombuffer(data, dtype=dtype)).all():
         raise GraphFault(f"{name} holds a number that is not finite")
+
+
+def operator_of(model: bytes, output: str) -> str:
+    """Return the name of the operator that computes `output` in a valid graph; empty where none does."""
+    for number, graph in fields(memoryview(model)):
+        if number == _MODEL_GRAPH:
+            for kind, node in fields(_message(graph)):
+                parts = list(fields(_message(node))) if kind == _GRAPH_NODE else []
+                if any(each == _NODE_OUTPUT and bytes(_message(name)) == output.encode() for each, name in parts):
+                    return next(bytes(_message(value)).decode() for each, value in parts if each == _NODE_OPERATOR)
+    return ""
 
 
 def _message(value: int | memoryview) -> memoryview:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
@@ -68,16 +69,23 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         return self.artifact.manifest.features.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        return self.placed(self.weights(self.returns_of(view))), memory
+
+    def returns_of(self, view: View) -> Floats:
+        """Return float64[lookback, N], the returns of a view with columns as in training."""
         if view.universe is not self._universe:
             self.fit(view.universe)
         returns = view.synchronous(self.lookback)
-        return self.placed(self.weights(returns if self._order is None else returns[:, self._order])), memory
+        return returns if self._order is None else returns[:, self._order]
+
+    def features_of(self, returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the features float32[N, F] and the mask float32[N] of returns float64[lookback, N]."""
+        features, mask = measure(returns)
+        return features if self._columns is None else features[:, self._columns], mask
 
     def weights(self, returns: Floats) -> Floats:
         """Return float64[N] weights for returns float64[lookback, N], with columns as in training."""
-        features, mask = measure(returns)
-        if self._columns is not None:
-            features = features[:, self._columns]
+        features, mask = self.features_of(returns)
         answer: Floats = self._session.run(None, {"features": features[None], "mask": mask[None]})[0][0]
         return answer.astype(np.float64)
 

@@ -172,6 +172,21 @@ def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
     return ""
 
 
+def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of each of the D entries of an observation, in order.
+
+    They are "momentum_5 SPY" for an asset's, "vix" for a shared column, "weight SPY" and "cash" for the book.
+    """
+    own = (*spec.features, *(spec.columns[k] for k in spec.own), "known")
+    lags = (f"return_{lag}" for lag in range(spec.window - 1, -1, -1))
+    of_each = (*own, *lags)
+    names = [f"{name} {symbol}" for symbol in symbols for name in of_each]
+    names += [spec.columns[k] for k in spec.shared]
+    for part in spec.book:
+        names += [f"weight {symbol}" for symbol in symbols] if part == "weights" else ["cash"]
+    return tuple(names)
+
+
 def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> NDArray[np.float32]:
     """Return float32[N, spec.width] of float64[.., N] total returns, oldest first, and of columns float64[N, F].
 
@@ -211,11 +226,14 @@ def columns_of_view(spec: SightSpec, view: View) -> Floats | None:
     return of_view(view, spec.declared, spec.benchmark) if spec.columns else None
 
 
-def unknown_shared(spec: SightSpec, columns: Floats | None) -> str:
-    """Return the name of a shared column without a value; empty when all have one."""
-    if columns is None:
+def lacking(spec: SightSpec, observed: NDArray[np.float32]) -> str:
+    """Return the name of a shared column that is not finite in an observation float32[D]; empty for none."""
+    places = spec.shared
+    if not places:
         return ""
-    return next((spec.columns[k] for k in spec.shared if not np.isfinite(columns[0, k])), "")
+    end = spec.market(spec.assets(len(observed)))
+    values = observed[end - len(places) : end]
+    return next((spec.columns[k] for k, value in zip(places, values, strict=True) if not np.isfinite(value)), "")
 
 
 def observation(
@@ -247,12 +265,10 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
     if of_returns:
         features, known = sight(panel)
     parts = [features[:, :, columns_of(spec.features)], known[:, :, None]]
-    names = [*spec.features, "known"]
     shared: list[NDArray[np.float32]] = []
     if spec.columns:
         columns = of_panel(panel, spec.declared, spec.benchmark)
         parts, known = _joined(spec, parts[0], known, columns)
-        names[-1:] = [*(spec.columns[k] for k in spec.own), "known"]
         shared = [columns[:, 0, spec.shared].astype(np.float32)]
         begins = max(begins, int(np.argmax(known.any(axis=1))) if known.any() else rows)
     if spec.window:
@@ -261,12 +277,10 @@ def observed_by(spec: SightSpec, panel: Panel) -> Observed:
         for row in range(LOOKBACK + panel.behind, rows):
             windows[row] = _window(returns[row - LOOKBACK + 1 : row + 1], known[row], spec.window)
         parts.append(windows)
-        names += [f"return_{lag}" for lag in range(spec.window - 1, -1, -1)]
     flat = np.concatenate(parts, axis=2, dtype=np.float32).reshape(rows, -1)
     table = np.ascontiguousarray(np.concatenate([flat, *shared], axis=1))
     table[:begins] = np.nan
-    every = [f"{symbol}.{name}" for symbol in panel.symbols for name in names] + [spec.columns[k] for k in spec.shared]
-    return Observed.of(table, every, spec.book)
+    return Observed.of(table, entry_names(spec, panel.symbols)[: table.shape[1]], spec.book)
 
 
 def _window(returns: Floats, known: NDArray[np.float32], window: int) -> NDArray[np.float32]:

@@ -6,7 +6,17 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from quantd.strategies.policies.members import Load, Loaded, Member, ask, load_members, none_answers, noted, words_of
+from quantd.strategies.policies.members import (
+    Load,
+    Loaded,
+    Member,
+    Question,
+    ask,
+    load_members,
+    none_answers,
+    noted,
+    words_of,
+)
 from quantd.strategies.policies.params import ParamsError, Share
 from quantd.strategies.policies.record import composite
 from quantd.strategies.weights.combination import agreed_of, drifted, mean_of, median_of, performance_shares
@@ -63,8 +73,8 @@ class Ensemble:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         books, earned = self._since(view, memory)
         answers = [
-            ask(member, view.held_by(book), own_memory(memory, space))
-            for member, space, book in zip(self.members, self.spaces, books, strict=True)
+            ask(member, asked.view, asked.memory)
+            for member, asked in zip(self.members, self._questions(view, memory, books), strict=True)
         ]
         if all(each.failed for each in answers):
             raise none_answers(self.members, answers)
@@ -82,6 +92,16 @@ class Ensemble:
         if all(isinstance(answers[k].weights, Hold) for k in votes):
             return noted(HOLD, words), new
         return noted(self._combined(targets[votes], earned[:, votes], view), words), new
+
+    def questions(self, view: View, memory: Memory) -> list[Question]:
+        """Return what each member sees: its own hypothetical book."""
+        return self._questions(view, memory, self._since(view, memory)[0])
+
+    def _questions(self, view: View, memory: Memory, books: Floats) -> list[Question]:
+        return [
+            Question(space, each, view.held_by(book), own_memory(memory, space))
+            for each, space, book in zip(self.inside, self.spaces, books, strict=True)
+        ]
 
     def _combined(self, votes: Floats, earned: Floats, view: View) -> Floats:
         params = self.params

@@ -6,7 +6,7 @@ warning; the composite fails only when no member answers.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -96,6 +96,18 @@ class Ruled:
         return (self.policy,)
 
 
+class Question(NamedTuple):
+    """What a composite gives to one component: `space` is its name and its prefix in the memory."""
+
+    space: str
+    policy: Policy
+    view: View
+    memory: Memory
+
+
+Questions = Callable[[View, Memory], Sequence[Question]]
+
+
 def load_member(member: Member, path: str, load: Load) -> Loaded:
     """Load `member`. Raises MemberError with `path` (params.members[1]) and the mistake below it."""
     try:
@@ -132,6 +144,30 @@ def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterat
     for each, space in zip(inside, spaces, strict=True):
         named = "/".join(filter(None, (path, "" if space == RULED else space)))
         yield from leaves_with_memory(each, own_memory(memory, space) if space else memory, named)
+
+
+def leaves_asked(
+    policy: Policy, view: View, memory: Memory, path: str = ""
+) -> Iterator[tuple[str, Policy, View, Memory]]:
+    """Yield the path, policy, view and memory of each component policy that decides at `view`.
+
+    A composite whose components see another book, other columns or other memory has `questions`, which its `act` uses.
+    """
+    inside: tuple[Policy, ...] = getattr(policy, "inside", ())
+    if not inside:
+        yield path, policy, view, memory
+        return
+    questions: Questions | None = getattr(policy, "questions", None)
+    if questions is not None:
+        asked = questions(view, memory)
+    else:
+        spaces: tuple[str, ...] = getattr(policy, "spaces", ("",) * len(inside))
+        asked = [
+            Question(space, each, view, own_memory(memory, space) if space else memory)
+            for each, space in zip(inside, spaces, strict=True)
+        ]
+    for space, each, seen, own in asked:
+        yield from leaves_asked(each, seen, own, "/".join(filter(None, (path, "" if space == RULED else space))))
 
 
 def unpacked(given: Floats | Hold | Noted) -> tuple[Floats | Hold, str, bool]:

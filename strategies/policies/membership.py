@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from quantd.strategies.policies.members import noted, unpacked
+from quantd.strategies.policies.members import Question, noted, unpacked
 from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
@@ -53,10 +53,8 @@ class MembersOfDay:
         if not columns:
             return np.zeros(view.universe.size), {}
         seen = np.array(columns, dtype=np.float64)
-        before = memory.get(COLUMNS)
-        same = before is not None and np.array_equal(before, seen)
-        part = PartView(view, self._universe(view.universe, columns), columns)
-        given, remembered = self.policy.act(part, own_memory(memory, INSIDE) if same else {})
+        (asked,) = self.questions(view, memory)
+        given, remembered = self.policy.act(asked.view, asked.memory)
         weights, note, warns = unpacked(given)
         new = {COLUMNS: seen, **under(INSIDE, remembered)}
         if isinstance(weights, Hold):
@@ -64,6 +62,16 @@ class MembersOfDay:
         whole = np.zeros(view.universe.size)
         whole[list(columns)] = weights
         return noted(whole, [(note, warns)]), new
+
+    def questions(self, view: View, memory: Memory) -> list[Question]:
+        """Return what the policy sees: the columns of the members; nothing on a day without members."""
+        columns = members_of(self.membership, view)
+        if not columns:
+            return []
+        before = memory.get(COLUMNS)
+        same = before is not None and np.array_equal(before, np.array(columns, dtype=np.float64))
+        part = PartView(view, self._universe(view.universe, columns), columns)
+        return [Question("", self.policy, part, own_memory(memory, INSIDE) if same else {})]
 
     def _universe(self, whole: Universe, columns: tuple[int, ...]) -> Universe:
         found = self._universes.get(columns)

@@ -7,13 +7,13 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from quantd.strategies.policies.members import Load, Loaded, Member, ask_one, load_member, noted, words_of
+from quantd.strategies.policies.members import Load, Loaded, Member, Question, ask_one, load_member, noted, words_of
 from quantd.strategies.policies.params import ParamsError
 from quantd.strategies.policies.record import composite
-from quantd.strategies.regimes import REGIMES, RegimeModel, RegimeParams, in_force, model_of
+from quantd.strategies.regimes import REGIMES, InForce, RegimeModel, RegimeParams, in_force, model_of
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
-from quantd.trading.view import Hold, Memory, Noted, View, under
+from quantd.trading.view import Hold, Memory, Noted, View, own_memory, under
 
 
 class Branch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +63,7 @@ class RegimeSwitched:
         return max(self.model.lookback, *(each.policy.lookback for each in self.branches.values()))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        found = in_force(self.model, view, memory, dwell=self.params.dwell, at_first=self.params.at_first)
+        found = self._in_force(view, memory)
         branch = self.branches[found.regime]
         answer = ask_one(branch, view, memory, found.regime)
         new = {name: value for name, value in memory.items() if not name.startswith(("regime/", f"{found.regime}/"))}
@@ -72,6 +72,14 @@ class RegimeSwitched:
         if not isinstance(weights, Hold):
             weights = scaled(weights, self.exposures[found.regime])
         return noted(weights, [(found.word, False), words_of(branch, answer)]), new
+
+    def questions(self, view: View, memory: Memory) -> list[Question]:
+        """Return what the branch of the regime in force sees; the others do not decide."""
+        regime = self._in_force(view, memory).regime
+        return [Question(regime, self.branches[regime].policy, view, own_memory(memory, regime))]
+
+    def _in_force(self, view: View, memory: Memory) -> InForce:
+        return in_force(self.model, view, memory, dwell=self.params.dwell, at_first=self.params.at_first)
 
 
 def scaled(weights: Floats, exposure: float) -> Floats:

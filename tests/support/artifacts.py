@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import torch
+from numpy.typing import NDArray
 
 from quantd.models.artifacts.manifest import ActionSpec, AgentManifest, Probes, Seat, Shape, Training, Window
 from quantd.models.export.writer import parameters_of, plain, write
@@ -107,6 +108,33 @@ def written(out: Path, name: str = "ppo simplex", *, scaling: bool = True, **opt
     spec, universe = options.get("spec", SPEC), options.get("universe", UNIVERSE)
     given = scaling_of(spec, len(universe)) if scaling else None
     return write(out, manifest_of(learner, name, spec, universe), learner, given, b"# a card\n")
+
+
+class Line:
+    """A learner whose positions are tanh of a linear function of the observation, as far as it acts."""
+
+    def __init__(self, slopes: NDArray[Any]) -> None:
+        self.layer = torch.nn.Linear(slopes.shape[1], slopes.shape[0], bias=False)
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.from_numpy(slopes))
+
+    def policy_networks(self) -> Actor:
+        return Actor((self,), "tanh", 0, self.layer)
+
+    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
+        return graph.node("MatMul", [given, graph.constant(f"{prefix}slopes", self.layer.weight.t())])
+
+    def act(self, observation: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.layer(observation))
+
+
+def written_line(
+    out: Path, slopes: NDArray[Any], spec: SightSpec = SPEC, universe: tuple[str, ...] = UNIVERSE
+) -> AgentManifest:
+    """An artifact of the kind box in `out`, with slopes float[N, D]."""
+    learner = Line(slopes)
+    manifest = manifest_of(learner, "ppo box", spec, universe)
+    return write(out, manifest, learner, scaling_of(spec, len(universe)), b"# a card\n")
 
 
 class Several:

@@ -331,6 +331,31 @@ function grid(book, limits, symbol, largest, asked, allowed) {
   return table;
 }
 
+// What a learned policy depended on: the ten largest changes of its weight, and its action values.
+function learnedTables(agent, p, symbol) {
+  const note = document.createElement("p");
+  const rules = p.wrapped ? ", before the rules around it" : "";
+  note.textContent = `learned policy ${p.artifact} of ${agent}${p.part ? ` as ${p.part}` : ""}: ${p.weight === null ? "no figures" : `${percent(p.weight)} of ${symbol}${rules}`}`
+    + (p.missing ? `; its inputs were not measured: ${p.missing}` : "");
+  const number = (x, digits) => cell(x === null ? "–" : x.toFixed(digits), "n");
+  const parts = [note];
+  const table = (head, lines) => {
+    const made = document.createElement("table");
+    made.append(row(...head.map((text, k) => cell(text, k ? "n none" : "none"))), ...lines);
+    parts.push(made);
+  };
+  const moved = p.features.filter((x) => x.change_pp !== null && Math.abs(x.change_pp) >= 0.005).slice(0, 10);
+  if (moved.length) {
+    table(["input", `change of ${symbol} at its training mean, points`, `${symbol} now`, "mean"],
+      moved.map((x) => row(cell(x.name), number(x.change_pp, 2), number(x.value, 3), number(x.mean, 3))));
+  }
+  if (p.actions.length) {
+    table(["allocation", p.scores === "values" ? "action value" : "probability", ""],
+      p.actions.slice(0, 10).map((x) => row(cell(x.allocation), number(x.score, 4), cell(x.chosen ? "chosen" : ""))));
+  }
+  return parts;
+}
+
 async function why(id) {
   const box = byId("why");
   box.hidden = false;
@@ -348,6 +373,7 @@ async function why(id) {
     parts.push(line(`${crossed}net ${e.net}; ${e.net === e.allowed ? "all of it passed the house limits" : `the house limits passed ${e.allowed}: ${e.text}`}`));
     parts.push(grid("house", e.limits, e.symbol, e.largest, e.net, e.allowed));
     for (const a of e.agents) if (a.reason) parts.push(grid(`agent ${a.agent}`, a.limits, e.symbol, a.largest, a.asked, a.allowed));
+    for (const a of e.agents) for (const p of a.learned) parts.push(...learnedTables(a.agent, p, e.symbol));
     if (!e.recomputed) parts.push(line(`headroom in ${e.symbol} is unknown: ${e.unavailable}`));
     for (const t of e.twins) parts.push(line(`in the same round, ${t.side} ${t.asked} ${t.symbol} was cut to ${t.allowed}: ${t.text}`));
     for (const f of e.fills) parts.push(line(`filled ${f.qty} at ${plain(f.price)}, ${local(f.ts, zone)}: ${f.shortfall_bp.toFixed(1)} bp shortfall against the decision price, commission ${f.fee}`));

@@ -17,10 +17,12 @@ from quantd.daemon.views.agent_rows import helper_models
 from quantd.models.forests.allocation import LearnedAllocation
 from quantd.strategies.policies import COMPOSITES
 from quantd.strategies.policies.equal_weight import EqualWeight
-from quantd.strategies.policies.members import leaves_with_memory
+from quantd.strategies.policies.members import leaves_asked, leaves_with_memory
+from quantd.strategies.policies.membership import MembersOfDay
 from quantd.strategies.policies.rebalancing import Rebalanced, RebalanceRules
 from quantd.strategies.policies.sizing import Sized, SizingRules
 from quantd.trading.effects import Ask
+from quantd.trading.instruments import Membership
 from quantd.trading.ports import leaves
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, write
@@ -105,6 +107,59 @@ def test_each_leaf_is_found_with_what_it_remembered_itself_through_every_composi
     assert all(set(own) <= {leaf.name} for leaf, own in found.values())
     assert asked["0"] == asked["1/base"] == 89.0
     assert sum(count for path, count in asked.items() if path.startswith("2/")) == 89.0
+
+
+class Recording(Named):
+    """Keeps the book, the universe and the memory that it was given last."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.given = None
+
+    def act(self, view, memory):
+        self.given = (view.weights.tolist(), view.universe.symbols, {k: v.tolist() for k, v in memory.items()})
+        weights, kept = super().act(view, memory)
+        return weights * (1.0 + ord(self.name) % 3), kept
+
+
+def test_what_a_leaf_is_asked_with_is_known_through_every_composite_and_over_a_universe_by_date():
+    made = iter("abcdefghij")
+
+    def find(name, params):
+        if name == "recording":
+            return Inner(Recording(next(made)))
+        return Inner(COMPOSITES[name](params, find))
+
+    one = {"policy": "recording"}
+    switched = {"policy": "regime_switched", "params": {"bull": one, "bear": one, "volatile": one, "dwell": 0}}
+    params = {"members": [one, {"policy": "dynamic", "params": {"base": one}}, switched], "combine": "performance"}
+    policy = MembersOfDay(Inner(COMPOSITES["ensemble"](params, find)), Membership([(0, 0, 2**62), (2, 0, 2**62)]))
+    policy = Rebalanced(Inner(Sized(Inner(policy), SizingRules(max_gross=0.7))), RebalanceRules())
+    silent, memory = 0, {}
+    for row, said, held in walk(policy, market(1, 3, 90)):
+        if row > 40:
+            view = view_of(market(1, 3, 90)[: row + 1], policy.lookback, held)
+            before = list(leaves_asked(policy, view, memory))
+            for leaf in leaves(policy):
+                leaf.given = None
+            policy.act(view, memory)
+            asked = {leaf.name: leaf.given for leaf in leaves(policy) if leaf.given is not None}
+            found = {
+                leaf.name: (seen.weights.tolist(), seen.universe.symbols, {k: v.tolist() for k, v in own.items()})
+                for _, leaf, seen, own in before
+            }
+            assert found == asked
+            assert [path for path, *_ in before][:2] == ["0", "1/base"]
+            assert before[2][0] in ("2/bull", "2/bear", "2/volatile")
+            assert before[0][2].weights.tolist() != view.weights[[0, 2]].tolist(), "a book of its own"
+            silent += len(list(leaves(policy))) - len(asked)
+        memory = {name: np.frombuffer(data).reshape(shape) for name, (shape, data) in said.memory.items()}
+    assert silent > 0, "branches that are not in force do not decide"
+
+
+def test_a_day_without_members_asks_nobody():
+    policy = MembersOfDay(Inner(Recording("a")), Membership([]))
+    assert list(leaves_asked(policy, view_of(market(1, 3, 10), 5), {})) == []
 
 
 def test_a_helper_model_inside_composites_is_known_with_its_track_and_its_training_window(tmp_path):

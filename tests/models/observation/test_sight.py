@@ -114,7 +114,7 @@ def test_columns_stand_with_their_asset_and_shared_ones_before_the_book(spec: Si
         assert np.array_equal(whole[: spec.market(3)], observed.table[row])
         assert whole[-4:] == pytest.approx([0.2, 0.3, 0.1, 0.4])
         entries = dict(zip(observed.names, whole.tolist(), strict=False))
-        assert entries["B.rsi_5"] == pytest.approx(columns[row, 1, 0], rel=1e-6)
+        assert entries["rsi_5 B"] == pytest.approx(columns[row, 1, 0], rel=1e-6)
         assert entries["vix_z_20"] == pytest.approx(columns[row, 0, 1], rel=1e-6)
 
 

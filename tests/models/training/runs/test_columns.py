@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 import quantd
 from quantd.models.artifacts import agent_policy
-from quantd.models.artifacts.agent_policy import LearnedAgent, load, load_agent
+from quantd.models.artifacts.agent_policy import load, load_agent
 from quantd.models.artifacts.ensemble import combine, load_ensemble
 from quantd.models.artifacts.folder import read_manifest, render, sealed
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError
 from quantd.models.artifacts.weights import tensors_of
 from quantd.models.export.quantization import quantize
 from quantd.models.history.panel_files import file_digest, read_panel
-from quantd.models.observation.sight import observed_by
+from quantd.models.observation.sight import entry_names, observed_by
 from quantd.models.training.plans.plan import Plan, PlanError, parsed
 from quantd.models.training.runs.evaluation import evaluate
 from quantd.models.training.runs.training_run import train
@@ -193,15 +193,9 @@ def test_without_normalisation_the_mean_of_the_training_rows_is_kept(tmp_path: P
     agent = load_agent(out, {})
     size = agent.artifact.manifest.sight.size(3)
     assert mean.shape == (size,)
-    places = dict(zip(_names(agent), mean.tolist(), strict=False))
-    assert 40.0 < places["BAC.rsi_14"] < 70.0
+    places = dict(zip(entry_names(agent.artifact.manifest.sight, ("SPY", "QQQ", "BAC")), mean.tolist(), strict=True))
+    assert 40.0 < places["rsi_14 BAC"] < 70.0
     assert 0.0 <= places["regime_bull"] <= 1.0
-
-
-def _names(agent: LearnedAgent) -> tuple[str, ...]:
-    manifest = agent.artifact.manifest
-    given = (DATA / "us_daily.parquet", DATA / "us_actions.csv", manifest.universe, date(2009, 1, 2), FIRST)
-    return observed_by(manifest.sight, read_panel(*given, macro=manifest.macro)).names
 
 
 @pytest.mark.parametrize(

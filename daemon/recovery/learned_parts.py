@@ -1,0 +1,89 @@
+"""Measures the learned policies of a past decision while a replay is at it: inputs that mattered, action values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.engine.state import State
+from quantd.daemon.recovery.start import artifacts_in
+from quantd.models.artifacts.folder import first_line
+from quantd.models.artifacts.occlusion import Learned, Occlusion, measure
+from quantd.strategies.policies.members import leaves_asked
+from quantd.trading.effects import Ask, Planned
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.view import Memory, View
+
+
+class LearnedPart(Struct, frozen=True):
+    """A learned policy at one decision.
+
+    `path` is its place in the agent's policy, empty for the policy itself and inside sizing and rebalancing rules.
+    `wrapped` means that other rules adjusted its weights. `symbols` are those of its view. `occlusion` is None where
+    `missing` has the reason.
+    """
+
+    path: str
+    name: str
+    digest: str
+    wrapped: bool
+    symbols: tuple[str, ...]
+    occlusion: Occlusion | None
+    missing: str = ""
+
+
+@dataclass(slots=True)
+class Measured:
+    """Listens to a replay, and measures the learned parts of each agent at the sample of `plan`.
+
+    The figures are computed at the Ask, because a view is not readable once the next sample exists.
+    """
+
+    plan: Planned
+    parts: dict[int, list[LearnedPart]] = field(default_factory=dict)
+    """By the agent's number."""
+
+    def __call__(self, ask: Ask, state: State, parts: Parts) -> None:
+        if ask.view.sample != self.plan.sample or all(part.agent != ask.agent for part in self.plan.agents):
+            return
+        policy = parts.policies[ask.policy]
+        if state.artifacts.get(state.rules.seats[ask.policy], "") == artifacts_in(policy):
+            self.parts[ask.agent] = learned_parts(policy, ask.view, ask.memory)
+        else:
+            other = "the artifact on disk is not the one that decided: its digest differs from the journal"
+            self.parts[ask.agent] = _absent(policy, ask.view.universe.symbols, other)
+
+    def whole(self, policies: Sequence[Policy], symbols: tuple[str, ...]) -> dict[int, list[LearnedPart]]:
+        """All agents of the plan, with the reason for those that the replay did not ask at its sample."""
+        missing = "the policy decided at another sample: explain that decision (`quantd decisions`)"
+        for number in (part.agent for part in self.plan.agents):
+            if number not in self.parts and number < len(policies):
+                self.parts[number] = _absent(policies[number], symbols, missing)
+        return self.parts
+
+
+def learned_parts(policy: Policy, view: View, memory: Memory) -> list[LearnedPart]:
+    """Measure the learned components of `policy` that decide at `view`."""
+    found = []
+    for path, leaf, seen, own in leaves_asked(policy, view, memory):
+        if isinstance(leaf, Learned):
+            occlusion, missing = None, ""
+            try:
+                occlusion = measure(leaf, seen, own)
+            except Exception as error:  # ONNX Runtime has many kinds; the policy failed at the decision as well
+                missing = f"the policy fails: {first_line(error)}"
+            found.append(_part(path, leaf, policy, seen.universe.symbols, occlusion, missing))
+    return found
+
+
+def _absent(policy: Policy, symbols: tuple[str, ...], missing: str) -> list[LearnedPart]:
+    """The learned components of a policy without figures."""
+    return [_part("", each, policy, symbols, None, missing) for each in leaves(policy) if isinstance(each, Learned)]
+
+
+def _part(
+    path: str, leaf: Learned, policy: Policy, symbols: tuple[str, ...], occlusion: Occlusion | None, missing: str = ""
+) -> LearnedPart:
+    manifest = leaf.artifact.manifest
+    return LearnedPart(path, manifest.name, manifest.digest, leaf is not policy, symbols, occlusion, missing)

@@ -1,0 +1,150 @@
+"""The inputs that mattered to a learned policy, for one symbol of a decision, and its action values."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from quantd.daemon.recovery.learned_parts import LearnedPart
+from quantd.models.artifacts.occlusion import Influence
+
+MOST_ROWS: Final = 10
+"""Most rows of a table as text, and most single entries."""
+
+SMALLEST_PP: Final = 0.005
+"""Changes below it are 0.00 as text: they are counted, not listed."""
+
+
+class InputRow(Struct, frozen=True):
+    """One input: the change of the symbol's weight if the input were at its training mean, in percentage points.
+
+    `value` is the symbol's own value at the decision. A number is None where there is no single one.
+    """
+
+    name: str
+    change_pp: float | None
+    value: float | None
+    mean: float | None
+
+
+class ActionRow(Struct, frozen=True):
+    """A discrete allocation with its score."""
+
+    allocation: str
+    score: float
+    chosen: bool
+
+
+class Inputs(Struct, frozen=True):
+    """A learned part of an agent's policy: its answer and what it depended on, before the rules around it.
+
+    `part` is its path in a composed policy. `wrapped` means that other rules adjusted its weights. `weight` is its own
+    weight of the symbol. `features` replaces a feature of all assets at once, `entries` one number: the largest changes
+    first. `scores` names the unit of `actions`, best first. `missing` is the reason for absent figures.
+    """
+
+    part: str
+    artifact: str
+    digest: str
+    wrapped: bool
+    weight: float | None
+    features: list[InputRow]
+    entries: list[InputRow]
+    scores: Literal["", "values", "probabilities"]
+    actions: list[ActionRow]
+    missing: str
+
+
+def inputs_of(parts: Iterable[LearnedPart], symbol: str) -> list[Inputs]:
+    """The learned parts of one agent's policy that decided about `symbol`."""
+    return [_inputs(part, symbol) for part in parts if symbol in part.symbols]
+
+
+def _inputs(part: LearnedPart, symbol: str) -> Inputs:
+    found, column = part.occlusion, part.symbols.index(symbol)
+    if found is None:
+        return Inputs(part.path, part.name, part.digest, part.wrapped, None, [], [], "", [], part.missing)
+    choices = found.choices
+    actions = []
+    if choices is not None:
+        best = sorted(range(len(choices.scores)), key=lambda k: (k != choices.chosen, -choices.scores[k]))
+        actions = [ActionRow(choices.allocations[k], float(choices.scores[k]), k == choices.chosen) for k in best]
+    return Inputs(
+        part=part.path,
+        artifact=part.name,
+        digest=part.digest,
+        wrapped=part.wrapped,
+        weight=float(found.weights[column]),
+        features=_rows(found.features, column),
+        entries=[row for row in _rows(found.entries, column) if row.change_pp][:MOST_ROWS],
+        scores=choices.kind if choices is not None else "",
+        actions=actions,
+        missing=found.missing,
+    )
+
+
+def _rows(influences: Sequence[Influence], column: int) -> list[InputRow]:
+    """The rows of one column, the largest change first, then in the order of the observation."""
+    rows = [
+        InputRow(
+            each.name, _number(100.0 * each.change[column]), _number(each.value[column]), _number(each.mean[column])
+        )
+        for each in influences
+    ]
+    return sorted(rows, key=lambda row: -abs(row.change_pp or 0.0))
+
+
+def _number(value: float) -> float | None:
+    return float(value) if isfinite(value) else None
+
+
+def input_lines(agent: str, learned: Sequence[Inputs], symbol: str) -> list[str]:
+    """The learned parts of an agent as text."""
+    return [line for each in learned for line in _lines(agent, each, symbol)]
+
+
+def _lines(agent: str, inputs: Inputs, symbol: str) -> list[str]:
+    part = f" as {inputs.part}" if inputs.part else ""
+    own = f"{inputs.weight:.1%} of {symbol}" if inputs.weight is not None else "no figures"
+    rules = ", before the rules around it" if inputs.wrapped else ""
+    lines = [f"learned policy {inputs.artifact} of agent {agent}{part}: {own}{rules}"]
+    if inputs.missing:
+        lines.append(f"  its inputs were not measured: {inputs.missing}")
+    else:
+        lines += _input_table(inputs.features, symbol)
+    return lines + _action_table(inputs)
+
+
+def _input_table(rows: Sequence[InputRow], symbol: str) -> list[str]:
+    listed = [row for row in rows if row.change_pp is not None and abs(row.change_pp) >= SMALLEST_PP][:MOST_ROWS]
+    wide = max([len(row.name) for row in listed] + [20])
+    lines = [
+        f"  inputs that mattered: change of the weight of {symbol} if each were at its training mean, in points",
+        f"    {'input':{wide}}{'change':>10}{f'{symbol} now':>12}{'mean':>10}",
+    ]
+    for row in listed:
+        value, mean = (f"{each:.3f}" if each is not None else "–" for each in (row.value, row.mean))
+        lines.append(f"    {row.name:{wide}}{row.change_pp:>+10.2f}{value:>12}{mean:>10}")
+    if others := len(rows) - len(listed):
+        least = f"below {SMALLEST_PP} points" if len(listed) < MOST_ROWS else "smaller changes"
+        lines.append(f"    {others} other input{'s' if others > 1 else ''}: {least}")
+    return lines
+
+
+def _action_table(inputs: Inputs) -> list[str]:
+    if not inputs.actions:
+        return []
+    names = {
+        "values": "action values (expected discounted reward)",
+        "probabilities": "probabilities of its allocations",
+    }
+    wide = max(len(row.allocation) for row in inputs.actions[:MOST_ROWS])
+    lines = [f"  {names[inputs.scores]}, best first"]
+    lines += [
+        f"    {row.allocation:{wide}}{row.score:>12.4f}{'  <- chosen' if row.chosen else ''}"
+        for row in inputs.actions[:MOST_ROWS]
+    ]
+    if len(inputs.actions) > MOST_ROWS:
+        lines.append(f"    {len(inputs.actions) - MOST_ROWS} other allocations")
+    return lines

@@ -1,0 +1,223 @@
+"""Occlusion: the change of a learned policy's weights when one of its inputs is replaced by its training mean.
+
+Only the current observation is occluded: the carry of a recurrent policy is that of the decision. The changes of
+several inputs do not add up to the change of all of them together.
+
+Source: M. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks" (2014), section 3.3.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.models.artifacts.agent_policy import LearnedAgent, LearnedArtifact
+from quantd.models.artifacts.ensemble import LearnedEnsemble, Member
+from quantd.models.artifacts.inspection import operator_of
+from quantd.models.artifacts.scorer_policy import LearnedPolicy
+from quantd.models.artifacts.weights import tensors_of
+from quantd.models.observation.sight import entry_names
+from quantd.trading.market import Bools, Floats
+from quantd.trading.view import Memory, View
+
+Learned = LearnedPolicy | LearnedAgent | LearnedEnsemble
+"""The policies that can be measured."""
+
+MEANS: Final = ("observation.mean", "normaliser.mean", "observed.mean")
+"""Tensors of weights.safetensors with the mean of each entry over the training; the last is that of a rounded copy."""
+
+MOST_ENTRIES: Final = 4_096
+"""Most entries of an observation that are occluded one by one."""
+
+RETURNS: Final = "returns"
+"""Name of the input of all lags of the window together."""
+
+_BOOK: Final = {"weight": "own weights", "cash": "own cash"}
+
+
+class Influence(Struct, frozen=True):
+    """One input of a policy, as float64[N] by column of the view.
+
+    `change` is the weights with the input at its training mean, less the weights of the decision. `value` is the input
+    at the decision, and `mean` its training mean. Each is NaN where there is no single number.
+    """
+
+    name: str
+    change: Floats
+    value: Floats
+    mean: Floats
+
+
+class Choices(Struct, frozen=True):
+    """The scores of discrete allocations: action values (expected discounted reward) or probabilities."""
+
+    kind: Literal["values", "probabilities"]
+    allocations: tuple[str, ...]
+    scores: NDArray[np.float32]
+    chosen: int
+
+
+class Occlusion(Struct, frozen=True):
+    """A learned policy at one decision: its weights float64[N] by column of the view, and what they depend on.
+
+    `features` occludes a feature of all assets at once, `entries` one entry of the observation. Where `missing` has a
+    reason, changes and means are NaN.
+    """
+
+    weights: Floats
+    features: tuple[Influence, ...]
+    entries: tuple[Influence, ...] = ()
+    choices: Choices | None = None
+    missing: str = ""
+
+
+def training_mean(artifact: LearnedArtifact) -> Floats | None:
+    """Return the training mean float64[D] of each entry of the observation; None where the artifact has none."""
+    tensors = tensors_of(artifact.weights)
+    found = next((tensors[name] for name in MEANS if name in tensors), None)
+    size = artifact.manifest.sight.size(len(artifact.manifest.universe))
+    return None if found is None or found.shape != (size,) else found.astype(np.float64)
+
+
+def measure(policy: Learned, view: View, memory: Memory) -> Occlusion:
+    """Occlude each input of `policy` at a view. Raises as its `act` does."""
+    if isinstance(policy, LearnedEnsemble):
+        return _of_ensemble(policy, view, memory)
+    if isinstance(policy, LearnedPolicy):
+        return _of_scorer(policy, view, memory)
+    observed, carry, priced = policy.question(view, memory)
+    if name := policy.lacking(observed[0]):
+        return Occlusion(view.weights, (), missing=f"{name} had no value; every lot was kept")
+    answer, mean = policy.decide(observed, carry, priced), training_mean(policy.artifact)
+    choices, allocations = None, policy.artifact.manifest.action.allocations
+    if allocations:
+        chances = operator_of(policy.artifact.graph, "scores") == "Softmax"
+        kind: Literal["values", "probabilities"] = "probabilities" if chances else "values"
+        choices = Choices(kind, allocations, answer.scores, int(answer.scores.argmax()))
+    weights, missing = policy.placed(answer.weights), ""
+    if mean is None:
+        missing = "this artifact has no training means; train it again"
+    features, entries = influences(policy, observed, carry, priced, mean)
+    return Occlusion(weights, features, entries if mean is not None else (), choices, missing)
+
+
+def influences(
+    agent: LearnedAgent,
+    observed: NDArray[np.float32],
+    carry: NDArray[Any] | None,
+    priced: Bools | None,
+    mean: Floats | None,
+) -> tuple[tuple[Influence, ...], tuple[Influence, ...]]:
+    """Return the influence of each feature, then of each entry of an observation float32[1, D].
+
+    Each occluded observation is answered as the decision was: in a run of its own, so that an input without influence
+    changes exactly nothing. `known` is no input, and an asset without features stays without them. `mean` is that of
+    `training_mean`.
+    """
+    symbols = agent.artifact.manifest.universe
+    names = entry_names(agent.artifact.manifest.sight, symbols)
+    places, row = _places(names, observed[0]), observed[0]
+    mean = None if mean is None else when_known(names, mean)
+    answered = agent.decide(observed, carry, priced).weights
+
+    def influence(name: str, at: Sequence[int]) -> Influence:
+        change = np.full(len(symbols), np.nan)
+        if mean is not None:
+            other = row.copy()
+            other[at] = mean[at]
+            change = agent.decide(other[None], carry, priced).weights - answered
+        value, usual = (_by_asset(names, at, each, symbols) for each in (row, mean))
+        return Influence(name, *map(agent.placed, (change, value, usual)))
+
+    features = tuple(influence(name, at) for name, at in places.items())
+    single = [k for at in places.values() for k in at]
+    if mean is None or len(single) > MOST_ENTRIES:
+        return features, ()
+    return features, tuple(influence(names[k], [k]) for k in single)
+
+
+def when_known(names: Sequence[str], mean: Floats) -> Floats:
+    """Return the means over the observations in which an asset was known, from those over all observations.
+
+    Entries of an unknown asset are 0, so that its mean over all is that over the known ones times the mean of `known`.
+    """
+    shares = {name.removeprefix("known "): mean[k] for k, name in enumerate(names) if name.startswith("known ")}
+    of = [name.rpartition(" ") for name in names]
+    share = np.array([1.0 if feature in _BOOK else shares.get(symbol, 1.0) for feature, _, symbol in of])
+    return np.divide(mean, share, out=mean.copy(), where=share > 0.0)
+
+
+def input_of(entry: str) -> str:
+    """Return the input to which an entry belongs: its feature, RETURNS for a lag, or a part of the book."""
+    name = entry.rpartition(" ")[0] or entry
+    return RETURNS if name.startswith("return_") else _BOOK.get(name, name)
+
+
+def _places(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[int]]:
+    """Return the entries of each input, without `known` and the entries of assets that are not known."""
+    unknown = {name.removeprefix("known ") for k, name in enumerate(names) if name.startswith("known ") and not row[k]}
+    found: dict[str, list[int]] = {}
+    for k, entry in enumerate(names):
+        name, _, symbol = entry.rpartition(" ")
+        if name != "known":
+            found.setdefault(input_of(entry), [])
+            if symbol not in unknown or name in _BOOK:
+                found[input_of(entry)].append(k)
+    return found
+
+
+def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]) -> Floats:
+    """Return the one number of each asset among some entries, float64[N]; NaN for none and for several."""
+    out = np.full(len(symbols), np.nan)
+    if values is None:
+        return out
+    own: dict[str, list[int]] = {}
+    for k in at:
+        own.setdefault(names[k].rpartition(" ")[2] if " " in names[k] else "", []).append(k)
+    for column, symbol in enumerate(symbols):
+        found = own.get(symbol) or own.get("", [])
+        if len(found) == 1:
+            out[column] = values[found[0]]
+    return out
+
+
+def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
+    """The features of each asset; a scorer stores no training means."""
+    weights, _ = policy.act(view, memory)
+    features, mask = policy.features_of(policy.returns_of(view))
+    unknown = np.full(len(weights), np.nan)
+    values = np.where(mask[:, None] > 0.0, features, np.nan).astype(np.float64)
+    names = policy.artifact.manifest.features.names
+    seen = tuple(Influence(n, unknown, policy.placed(values[:, k]), unknown) for k, n in enumerate(names))
+    return Occlusion(weights, seen, missing="an artifact of kind policy stores no training means")
+
+
+def _of_ensemble(ensemble: LearnedEnsemble, view: View, memory: Memory) -> Occlusion:
+    """The combination's change when an input is occluded in every member that has it."""
+    members: list[tuple[Member, Occlusion]] = [
+        (each, measure(each, view, ensemble.own_memory(number, memory))) for number, each in enumerate(ensemble.members)
+    ]
+    votes = np.stack([each.weights for _, each in members])
+    weights = ensemble.combined(votes)
+    for member, each in members:
+        if each.missing:
+            return Occlusion(weights, (), missing=f"member {member.artifact.manifest.name}: {each.missing}")
+
+    def combined(tables: Sequence[Mapping[str, Influence]]) -> tuple[Influence, ...]:
+        found = []
+        for name in dict.fromkeys(name for table in tables for name in table):
+            own = [table.get(name) for table in tables]
+            moved = np.stack([v if o is None else v + o.change for v, o in zip(votes, own, strict=True)])
+            there = [each for each in own if each is not None]
+            same = [np.array_equal(each.mean, there[0].mean, equal_nan=True) for each in there]
+            mean = there[0].mean if all(same) else np.full(len(weights), np.nan)
+            found.append(Influence(name, ensemble.combined(moved) - weights, there[0].value, mean))
+        return tuple(found)
+
+    features = combined([{each.name: each for each in found.features} for _, found in members])
+    # an entry is occluded in all members or in none
+    every = all(found.entries for _, found in members)
+    entries = combined([{each.name: each for each in found.entries} for _, found in members]) if every else ()
+    return Occlusion(weights, features, entries)

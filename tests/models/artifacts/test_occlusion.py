@@ -1,0 +1,292 @@
+"""What an occlusion reports is what the graph answers with another input, named by symbol and by feature."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from quantd.models.artifacts.agent_policy import CARRY, LearnedAgent, LearnedArtifact, load_agent
+from quantd.models.artifacts.ensemble import combine, load_ensemble
+from quantd.models.artifacts.occlusion import Influence, input_of, measure, training_mean, when_known
+from quantd.models.artifacts.scorer_policy import load_policy
+from quantd.models.observation.sight import SightSpec, entry_names, observation
+from quantd.trading.view import View
+from tests.models.artifacts.test_agent import HELD, view_of
+from tests.models.artifacts.test_runtime import moves
+from tests.support.artifacts import SPEC, UNIVERSE, scaling_of, written, written_line, written_seats
+from tests.support.checkout import ROOT
+
+NAMES = entry_names(SPEC, UNIVERSE)
+
+
+def by_name(found: Sequence[Influence]) -> dict[str, Influence]:
+    return {each.name: each for each in found}
+
+
+@pytest.fixture
+def view() -> View:
+    return view_of(moves(3, 3), UNIVERSE, HELD)
+
+
+def raw_mean(agent: LearnedAgent) -> np.ndarray:
+    mean = training_mean(agent.artifact)
+    assert mean is not None
+    return mean
+
+
+def test_each_entry_of_an_observation_has_the_name_of_what_it_shows(view: View) -> None:
+    spec = SightSpec(features=("momentum_21", "drawdown"), window=2)
+    names = entry_names(spec, UNIVERSE)
+    assert names[:5] == ("momentum_21 AAA", "drawdown AAA", "known AAA", "return_1 AAA", "return_0 AAA")
+    assert names[-4:] == ("weight AAA", "weight BBB", "weight CCC", "cash")
+    seen = dict(zip(names, observation(spec, view.synchronous(126), HELD, 0.4), strict=True))
+    newest = view.synchronous(126)[-1] / view.synchronous(126).std(axis=0, ddof=1)
+    assert [seen[f"return_0 {s}"] for s in UNIVERSE] == pytest.approx(newest, rel=1e-6)
+    assert [seen[f"weight {s}"] for s in UNIVERSE] == pytest.approx(HELD)
+    assert seen["cash"] == pytest.approx(0.4)
+    assert {input_of(n) for n in names} == {"momentum_21", "drawdown", "known", "returns", "own weights", "own cash"}
+
+
+def test_the_change_of_a_linear_policy_is_the_one_computed_by_hand(tmp_path: Path, view: View) -> None:
+    slopes = np.random.default_rng(4).normal(0.0, 0.05, (3, len(NAMES)))
+    written_line(tmp_path / "a", slopes)
+    agent = load_agent(tmp_path / "a", {})
+    scale, seen, usual = scaling_of(), agent.seen(view).astype(float), when_known(NAMES, raw_mean(agent))
+
+    def weights(observed: np.ndarray) -> np.ndarray:
+        scaled = np.clip((observed - scale.mean.numpy()) / scale.deviation.numpy(), -scale.clip, scale.clip)
+        positions = np.tanh(slopes @ scaled)
+        return positions * (0.8 / max(float(np.abs(positions).sum()), 0.8))
+
+    found = measure(agent, view, {})
+    assert found.weights == pytest.approx(weights(seen), abs=1e-6)
+    assert {each.name for each in found.features} == {*SPEC.features, "own weights", "own cash"}
+    for each, places in [
+        *((f, [k for k, n in enumerate(NAMES) if input_of(n) == f.name]) for f in found.features),
+        *((e, [NAMES.index(e.name)]) for e in found.entries),
+    ]:
+        other = seen.copy()
+        other[places] = usual[places]
+        assert each.change == pytest.approx(weights(other) - weights(seen), abs=1e-6), each.name
+    assert all(np.abs(each.change).max() > 1e-4 for each in found.features)
+
+
+def test_a_policy_of_one_feature_has_one_input_and_all_others_change_nothing_at_all(tmp_path: Path, view: View) -> None:
+    slopes = np.zeros((3, len(NAMES)))
+    for row, symbol in enumerate(UNIVERSE):
+        slopes[row, NAMES.index(f"volatility {symbol}")] = 0.3
+    written_line(tmp_path / "a", slopes)
+    found = measure(load_agent(tmp_path / "a", {}), view, {})
+    for each in found.features:
+        assert np.abs(each.change).min() > 1e-3 if each.name == "volatility" else not each.change.any()
+    moved = {each.name for each in found.entries if each.change.any()}
+    assert moved == {f"volatility {symbol}" for symbol in UNIVERSE}
+    assert found.missing == ""
+    # the value is that of the symbol itself
+    seen = dict(zip(NAMES, load_agent(tmp_path / "a", {}).seen(view), strict=True))
+    assert by_name(found.features)["volatility"].value == pytest.approx([seen[f"volatility {s}"] for s in UNIVERSE])
+
+
+@pytest.mark.parametrize("name", ["ppo simplex", "ppo lstm", "dqn", "ppo box"])
+def test_another_order_of_the_universe_has_the_same_figures_by_name(name: str, tmp_path: Path, view: View) -> None:
+    written(tmp_path / "a", name)
+    agent, order = load_agent(tmp_path / "a", {}), [2, 0, 1]
+    straight = measure(agent, view, {})
+    turned = measure(agent, view_of(moves(3, 3)[:, order], tuple(UNIVERSE[k] for k in order), HELD[order]), {})
+    assert turned.weights == pytest.approx(straight.weights[order], abs=1e-6)
+    pairs = zip((*straight.features, *straight.entries), (*turned.features, *turned.entries), strict=True)
+    for one, other in pairs:
+        assert one.name == other.name
+        for field in ("change", "value", "mean"):
+            expected = getattr(one, field)[order]
+            np.testing.assert_allclose(getattr(other, field), expected, atol=1e-6, equal_nan=True)
+
+
+def test_a_recurrent_policy_is_measured_with_the_carry_of_the_decision(tmp_path: Path, view: View) -> None:
+    written(tmp_path / "a", "ppo lstm")
+    agent = load_agent(tmp_path / "a", {})
+    _, memory = agent.act(view, {})
+    first, second = measure(agent, view, {}), measure(agent, view, memory)
+    assert second.weights == pytest.approx(agent.act(view, memory)[0], abs=0.0)
+    assert np.abs(first.weights - second.weights).max() > 1e-4
+    other = agent.seen(view).copy()
+    places = [k for k, name in enumerate(NAMES) if input_of(name) == "drawdown"]
+    other[places] = when_known(NAMES, raw_mean(agent))[places]
+    expected = agent.decide(other[None], memory[CARRY][None]).weights - second.weights
+    assert by_name(second.features)["drawdown"].change == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("dqn", "values"),
+        ("dqn dueling noisy", "values"),
+        ("ppo discrete", "probabilities"),
+        ("ppo lstm discrete", "probabilities"),
+    ],
+)
+def test_scores_are_those_of_the_graph_and_named_rightly(name: str, kind: str, tmp_path: Path, view: View) -> None:
+    written(tmp_path / "a", name)
+    agent = load_agent(tmp_path / "a", {})
+    found = measure(agent, view, {}).choices
+    assert found is not None
+    assert found.kind == kind
+    assert found.allocations == agent.artifact.manifest.action.allocations
+    given = {"observation": agent.seen(view)[None]}
+    if kind == "probabilities" and agent.artifact.manifest.network.carry:
+        given[CARRY] = np.zeros((1, agent.artifact.manifest.network.carry), np.float32)
+    assert np.array_equal(found.scores, agent._run(["scores"], given)[0][0])
+    assert found.chosen == int(found.scores.argmax())
+    assert (abs(float(found.scores.sum()) - 1.0) < 1e-5) == (kind == "probabilities")
+
+
+def test_continuous_policies_have_no_scores(tmp_path: Path, view: View) -> None:
+    written(tmp_path / "a", "sac simplex")
+    assert measure(load_agent(tmp_path / "a", {}), view, {}).choices is None
+
+
+def test_without_training_means_nothing_is_measured_and_the_reason_is_given(tmp_path: Path, view: View) -> None:
+    written(tmp_path / "a", scaling=False)
+    agent = load_agent(tmp_path / "a", {})
+    assert training_mean(agent.artifact) is None
+    found = measure(agent, view, {})
+    assert found.missing == "this artifact has no training means; train it again"
+    assert all(np.isnan(each.change).all() and np.isnan(each.mean).all() for each in found.features)
+    assert found.entries == ()
+    assert found.weights == pytest.approx(agent.act(view, {})[0], abs=0.0)
+
+
+def test_a_mean_of_the_observation_goes_before_that_of_the_normaliser(tmp_path: Path) -> None:
+    from safetensors.torch import load, save
+
+    written(tmp_path / "a")
+    artifact = load_agent(tmp_path / "a", {}).artifact
+    size = artifact.manifest.sight.size(len(UNIVERSE))
+
+    def kept(**tensors: torch.Tensor) -> LearnedArtifact:
+        both = load(artifact.weights) | {name.replace("_", "."): tensor for name, tensor in tensors.items()}
+        return LearnedArtifact(artifact.folder, artifact.manifest, artifact.graph, save(both), artifact.golden)
+
+    assert training_mean(artifact) == pytest.approx(scaling_of().mean.numpy())
+    own = training_mean(kept(observation_mean=torch.arange(size, dtype=torch.float64)))
+    assert own is not None
+    assert own.tolist() == list(range(size))
+    assert training_mean(kept(observation_mean=torch.zeros(size + 1))) is None
+
+
+def test_a_mean_counts_only_observations_in_which_the_asset_was_known() -> None:
+    names = entry_names(SightSpec(features=("volatility",)), ("A", "B"))
+    draw = np.random.default_rng(2)
+    known = np.stack([np.ones(400), (np.arange(400) >= 300).astype(float)], axis=1)
+    values, book = draw.normal(1.0, 0.3, (400, 2)) * known, draw.uniform(size=(400, 3))
+    rows = np.column_stack([values[:, 0], known[:, 0], values[:, 1], known[:, 1], book])
+    usual = dict(zip(names, when_known(names, rows.mean(axis=0)), strict=True))
+    assert usual["volatility B"] == pytest.approx(values[300:, 1].mean())
+    assert usual["volatility A"] == pytest.approx(values[:, 0].mean())
+    assert [usual[n] for n in ("weight A", "weight B", "cash")] == pytest.approx(book.mean(axis=0))
+    never = when_known(names, np.array([1.0, 1.0, 0.0, 0.0, 0.5, 0.5, 0.1]))
+    assert never.tolist() == [1.0, 1.0, 0.0, 0.0, 0.5, 0.5, 0.1]
+
+
+def test_an_asset_without_features_stays_without_them(tmp_path: Path) -> None:
+    returns = moves(3, 3)
+    returns[:100, 1] = np.nan
+    written(tmp_path / "a")
+    agent = load_agent(tmp_path / "a", {})
+    found = measure(agent, view_of_returns(returns), {})
+    assert not any(each.name.endswith("BBB") and input_of(each.name) in SPEC.features for each in found.entries)
+    momentum = by_name(found.features)["momentum_21"]
+    assert np.isnan(momentum.value[1])
+    assert np.isfinite(momentum.value[[0, 2]]).all()
+    assert "weight BBB" in by_name(found.entries)
+
+
+def view_of_returns(returns: np.ndarray) -> View:
+    """A view in which the second asset begins late."""
+    made = view_of(np.nan_to_num(returns), UNIVERSE, HELD)
+    rows = made.synchronous(126).copy()
+    rows[np.isnan(returns)] = np.nan
+    return Fixed(made, rows)
+
+
+class Fixed(View):
+    """A view with given returns."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, view: View, returns: np.ndarray) -> None:
+        for name in View.__slots__:
+            setattr(self, name, getattr(view, name))
+        self._given = returns
+
+    def synchronous(self, k: int) -> np.ndarray:
+        return self._given
+
+
+def test_seats_of_a_team_are_measured_as_they_trade(tmp_path: Path, view: View) -> None:
+    written_seats(tmp_path / "a")
+    house, alone = load_agent(tmp_path / "a", {}), load_agent(tmp_path / "a", {"seat": "bold"})
+    assert measure(house, view, {}).weights == pytest.approx(house.act(view, {})[0], abs=0.0)
+    found = measure(alone, view, {})
+    assert found.weights.tolist()[:2] == [0.0, 0.0]
+    assert all(not each.change[:2].any() for each in found.features), "it may not hold them whatever it sees"
+    assert any(each.change[2] for each in found.features)
+
+
+@pytest.mark.parametrize("combination", ["mean", "vote", "performance"])
+def test_an_ensemble_is_occluded_in_every_member_that_has_the_input(combination, tmp_path: Path, view: View) -> None:
+    narrow = SightSpec(features=("volatility", "momentum_5"), book=())
+    written(tmp_path / "a", seed=1)
+    written(tmp_path / "b", seed=2, spec=narrow)
+    written(tmp_path / "c", "ppo lstm", seed=3)
+    shares = [0.5, 0.3, 0.2] if combination == "performance" else None
+    combine(tmp_path / "all", [tmp_path / n for n in "abc"], combination, "a test", shares)
+    ensemble = load_ensemble(tmp_path / "all", {})
+    _, memory = ensemble.act(view, {})
+    found = measure(ensemble, view, memory)
+    assert found.weights == pytest.approx(ensemble.act(view, memory)[0], abs=0.0)
+    names = [each.name for each in found.features]
+    assert sorted(names) == sorted({*SPEC.features, "momentum_5", "own weights", "own cash"})
+    parts = [measure(m, view, ensemble.own_memory(k, memory)) for k, m in enumerate(ensemble.members)]
+    for each in [*found.features, *found.entries]:
+        votes = []
+        for part in parts:
+            own = by_name([*part.features, *part.entries]).get(each.name)
+            votes.append(part.weights if own is None else part.weights + own.change)
+        expected = ensemble.combined(np.stack(votes)) - found.weights
+        assert each.change == pytest.approx(expected, abs=1e-12), each.name
+    shared, one = by_name(found.features)["volatility"], by_name(found.features)["momentum_5"]
+    assert np.isnan(shared.mean).all(), "members with other means have none together"
+    assert np.isfinite(one.mean).all()
+    assert found.choices is None
+
+
+def test_a_member_without_means_is_named(tmp_path: Path, view: View) -> None:
+    written(tmp_path / "a", seed=1)
+    written(tmp_path / "b", seed=2, scaling=False)
+    combine(tmp_path / "all", [tmp_path / "a", tmp_path / "b"], "mean", "a test")
+    found = measure(load_ensemble(tmp_path / "all", {}), view, {})
+    assert found.missing == "member ppo simplex: this artifact has no training means; train it again"
+    assert found.features == ()
+
+
+def test_the_shipped_scorer_shows_its_features_and_that_it_has_no_means(view: View) -> None:
+    scorer = load_policy(ROOT / "models" / "shipped" / "scorer", {})
+    found = measure(scorer, view, {})
+    assert found.missing == "an artifact of kind policy stores no training means"
+    assert found.weights == pytest.approx(scorer.act(view, {})[0], abs=0.0)
+    features, _ = scorer.features_of(view.synchronous(126))
+    assert [each.name for each in found.features] == list(scorer.artifact.manifest.features.names)
+    assert np.stack([each.value for each in found.features], axis=1) == pytest.approx(features)
+
+
+@pytest.mark.parametrize("name", ["a2c", "dqn", "full", "lite", "ppo", "sac", "transformer"])
+def test_every_shipped_policy_of_actions_has_training_means(name: str) -> None:
+    agent = load_agent(ROOT / "models" / "shipped" / name, {})
+    spec, symbols = agent.artifact.manifest.sight, agent.artifact.manifest.universe
+    usual = dict(zip(entry_names(spec, symbols), when_known(entry_names(spec, symbols), raw_mean(agent)), strict=True))
+    # a mean over sessions in which the symbol was traded: its volatility is near 20 % a year, not 0 of an unknown one
+    correlations = [v for n, v in usual.items() if n.startswith("market_correlation ")]
+    assert all(0.5 < each < 1.0 for each in correlations)
