@@ -17,7 +17,7 @@ from quantd.models.artifacts.agent_policy import LearnedAgent, LearnedArtifact
 from quantd.models.artifacts.ensemble import LearnedEnsemble, Member
 from quantd.models.artifacts.inspection import operator_of
 from quantd.models.artifacts.scorer_policy import LearnedPolicy
-from quantd.models.artifacts.weights import tensors_of
+from quantd.models.artifacts.weights import MEAN, tensors_of
 from quantd.models.observation.sight import entry_names
 from quantd.trading.market import Bools, Floats
 from quantd.trading.view import Memory, View
@@ -25,7 +25,7 @@ from quantd.trading.view import Memory, View
 Learned = LearnedPolicy | LearnedAgent | LearnedEnsemble
 """The policies that can be measured."""
 
-MEANS: Final = ("observation.mean", "normaliser.mean", "observed.mean")
+MEANS: Final = (MEAN, "normaliser.mean", "observed.mean")
 """Tensors of weights.safetensors with the mean of each entry over the training; the last is that of a rounded copy."""
 
 MOST_ENTRIES: Final = 4_096
@@ -184,14 +184,32 @@ def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | No
 
 
 def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
-    """The features of each asset; a scorer stores no training means."""
-    weights, _ = policy.act(view, memory)
+    """The features of each asset. A scorer has one mean for each feature, because it scores all assets alike."""
     features, mask = policy.features_of(policy.returns_of(view))
-    unknown = np.full(len(weights), np.nan)
-    values = np.where(mask[:, None] > 0.0, features, np.nan).astype(np.float64)
-    names = policy.artifact.manifest.features.names
-    seen = tuple(Influence(n, unknown, policy.placed(values[:, k]), unknown) for k, n in enumerate(names))
-    return Occlusion(weights, seen, missing="an artifact of kind policy stores no training means")
+    answered, names = policy.answer(features, mask), policy.artifact.manifest.features.names
+    mean = tensors_of(policy.artifact.weights).get(MEAN)
+    known = np.flatnonzero(mask > 0.0).tolist()
+
+    def influence(name: str, feature: int, assets: list[int]) -> Influence:
+        value, usual, change = (np.full(len(mask), np.nan) for _ in range(3))
+        value[assets] = features[assets, feature]
+        if mean is not None:
+            other = features.copy()
+            other[assets, feature] = usual[assets] = mean[feature]
+            change = policy.answer(other, mask) - answered
+        return Influence(name, *map(policy.placed, (change, value, usual)))
+
+    seen = tuple(influence(name, k, known) for k, name in enumerate(names))
+    weights = policy.placed(answered)
+    if mean is None:
+        return Occlusion(weights, seen, missing="this artifact has no training means; train it again")
+    if len(known) * len(names) > MOST_ENTRIES:
+        return Occlusion(weights, seen)
+    manifest = policy.artifact.manifest
+    symbols = view.universe.symbols if manifest.network.equivariant else manifest.universe
+    return Occlusion(
+        weights, seen, tuple(influence(f"{name} {symbols[a]}", k, [a]) for a in known for k, name in enumerate(names))
+    )
 
 
 def _of_ensemble(ensemble: LearnedEnsemble, view: View, memory: Memory) -> Occlusion:

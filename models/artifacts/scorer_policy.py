@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
 from quantd.models.artifacts.runtime import TOLERANCE, NoParams, Runtime, check_probe, open_session, probe_of, probing
+from quantd.models.artifacts.weights import tensors_fault
 from quantd.models.observation.return_features import columns_of, measure, spec_fault, spec_hash
 from quantd.strategies.policies.params import parse
 from quantd.trading.market import Floats
@@ -24,6 +25,8 @@ class ScorerArtifact(Struct, frozen=True):
     graph: bytes
     golden_returns: Floats
     golden_weights: Floats
+    weights: bytes
+    """safetensors, with the training means of the features where they were stored."""
 
 
 def load(folder: Path) -> ScorerArtifact:
@@ -33,9 +36,11 @@ def load(folder: Path) -> ScorerArtifact:
         raise ArtifactError(f"{folder / MANIFEST}: features_hash is not that of its features")
     if fault := spec_fault(manifest.features):
         raise ArtifactError(f"{folder / MANIFEST}: it needs {fault}; train it again")
+    if fault := tensors_fault(contents["weights.safetensors"]):
+        raise ArtifactError(f"{folder / 'weights.safetensors'}: {fault}")
     golden, lookback = manifest.golden, manifest.features.lookback
     returns, weights = probe_of(folder, golden, lookback, 1, golden.assets, contents["golden.bin"])
-    return ScorerArtifact(folder, manifest, contents["policy.onnx"], returns, weights)
+    return ScorerArtifact(folder, manifest, contents["policy.onnx"], returns, weights, contents["weights.safetensors"])
 
 
 class LearnedPolicy(Runtime[ScorerArtifact]):
@@ -85,7 +90,10 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
 
     def weights(self, returns: Floats) -> Floats:
         """Return float64[N] weights for returns float64[lookback, N], with columns as in training."""
-        features, mask = self.features_of(returns)
+        return self.answer(*self.features_of(returns))
+
+    def answer(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> Floats:
+        """Return float64[N] weights for the features and the mask of `features_of`."""
         answer: Floats = self._session.run(None, {"features": features[None], "mask": mask[None]})[0][0]
         return answer.astype(np.float64)
 

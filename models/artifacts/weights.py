@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 HEADER_BYTES: Final = 1 << 20
 
+MEAN: Final = "observation.mean"
+"""Name of the tensor of training means: of each entry of an observation, or of each feature of a scorer."""
+
 _DTYPES: Final = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1",
     "BOOL": "|b1",

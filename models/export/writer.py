@@ -15,6 +15,7 @@ from torch import Tensor
 from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.agent_policy import Golden, load_agent
 from quantd.models.artifacts.manifest import SCHEMA, TOLERANCES, AgentManifest, Probes, Seat, agent_fault
+from quantd.models.artifacts.weights import MEAN
 from quantd.models.export.agreement import random_columns, random_market
 from quantd.models.export.policy_graph import graph_of
 from quantd.models.learners.record import Actor
@@ -74,7 +75,7 @@ def write(
         tensors["normaliser.mean"], tensors["normaliser.deviation"] = (each.double() for each in normaliser[:2])
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
     elif mean is not None:
-        tensors["observation.mean"] = mean.double()
+        tensors[MEAN] = mean.double()
     contents = {
         "card.md": card,
         "golden.bin": folders.numbers(*msgspec.structs.astuple(golden)),

@@ -27,6 +27,7 @@ from quantd.models.artifacts.folder import numbers, write
 from quantd.models.artifacts.manifest import Golden, Network, Result, ScorerManifest, Training, Window
 from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.artifacts.scorer_policy import load_policy
+from quantd.models.artifacts.weights import MEAN
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import USUAL_SPLITS, Split, Splits
@@ -203,11 +204,18 @@ def train(
         "card.md": scorer_card(manifest, plan.costs, plan.cash).encode(),
         "golden.bin": numbers(probe, golden),
         "policy.onnx": to_onnx(chosen.scorer),
-        "weights.safetensors": save(dict(chosen.scorer.state_dict())),
+        "weights.safetensors": save({**chosen.scorer.state_dict(), MEAN: feature_means(panel, seen, splits.train)}),
     }
     written = write(out, manifest, contents)
     load_policy(out, {})  # what was just written must pass every check that trading makes
     return written
+
+
+def feature_means(panel: Panel, seen: Sight, part: Split) -> torch.Tensor:
+    """Return float64[F], the mean of each feature over the sessions of a part and the assets known there."""
+    rows = part.rows(panel.day_ns)
+    known = seen.mask[rows.start : rows.stop] > 0.0
+    return torch.from_numpy(seen.features[rows.start : rows.stop][known].astype(np.float64).mean(axis=0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

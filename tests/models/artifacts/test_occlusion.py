@@ -1,6 +1,7 @@
 """What an occlusion reports is what the graph answers with another input, named by symbol and by feature."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,17 @@ from quantd.models.artifacts.agent_policy import CARRY, LearnedAgent, LearnedArt
 from quantd.models.artifacts.ensemble import combine, load_ensemble
 from quantd.models.artifacts.occlusion import Influence, input_of, measure, training_mean, when_known
 from quantd.models.artifacts.scorer_policy import load_policy
+from quantd.models.artifacts.weights import MEAN, tensors_of
+from quantd.models.history.panel_files import read_panel
+from quantd.models.history.splits import Split
 from quantd.models.observation.sight import SightSpec, entry_names, observation
+from quantd.models.observation.table import sight
+from quantd.models.training.runs.scorer_run import feature_means
 from quantd.trading.view import View
 from tests.models.artifacts.test_agent import HELD, view_of
 from tests.models.artifacts.test_runtime import moves
 from tests.support.artifacts import SPEC, UNIVERSE, scaling_of, written, written_line, written_seats
-from tests.support.checkout import ROOT
+from tests.support.checkout import DATA, ROOT
 
 NAMES = entry_names(SPEC, UNIVERSE)
 
@@ -272,14 +278,40 @@ def test_a_member_without_means_is_named(tmp_path: Path, view: View) -> None:
     assert found.features == ()
 
 
-def test_the_shipped_scorer_shows_its_features_and_that_it_has_no_means(view: View) -> None:
+def test_a_scorers_feature_is_replaced_in_every_known_asset_or_in_one(view: View) -> None:
     scorer = load_policy(ROOT / "models" / "shipped" / "scorer", {})
     found = measure(scorer, view, {})
-    assert found.missing == "an artifact of kind policy stores no training means"
+    assert found.missing == ""
     assert found.weights == pytest.approx(scorer.act(view, {})[0], abs=0.0)
-    features, _ = scorer.features_of(view.synchronous(126))
-    assert [each.name for each in found.features] == list(scorer.artifact.manifest.features.names)
+    features, mask = scorer.features_of(view.synchronous(126))
+    names = list(scorer.artifact.manifest.features.names)
+    assert [each.name for each in found.features] == names
     assert np.stack([each.value for each in found.features], axis=1) == pytest.approx(features)
+    mean = tensors_of(scorer.artifact.weights)[MEAN]
+    symbols = view.universe.symbols
+    for k, each in enumerate(found.features):
+        other = features.copy()
+        other[:, k] = mean[k]
+        assert each.change == pytest.approx(scorer.answer(other, mask) - found.weights, abs=1e-7)
+        assert each.mean == pytest.approx(np.full(len(symbols), mean[k]))
+    assert max(float(np.abs(each.change).max()) for each in found.features) > 1e-3
+    single = {each.name: each for each in found.entries}
+    assert set(single) == {f"{name} {symbol}" for name in names for symbol in symbols}
+    other = features.copy()
+    other[1, 3] = mean[3]
+    entry = single[f"{names[3]} {symbols[1]}"]
+    assert entry.change == pytest.approx(scorer.answer(other, mask) - found.weights, abs=1e-7)
+
+
+def test_the_shipped_scorers_means_are_those_of_its_training_part() -> None:
+    scorer = load_policy(ROOT / "models" / "shipped" / "scorer", {})
+    manifest = scorer.artifact.manifest
+    dates = manifest.training.windows["train"]
+    part = Split("train", date.fromisoformat(dates.first), date.fromisoformat(dates.last))
+    given = (DATA / "us_daily.parquet", DATA / "us_actions.csv", manifest.universe, date(1998, 1, 2), part.last)
+    panel = read_panel(*given)
+    kept = tensors_of(scorer.artifact.weights)[MEAN]
+    np.testing.assert_allclose(kept, feature_means(panel, sight(panel), part).numpy(), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["a2c", "dqn", "full", "lite", "ppo", "sac", "transformer"])
