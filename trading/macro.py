@@ -84,7 +84,7 @@ class SessionValues:
     """The values of N columns over T sessions.
 
     `newest` int64[T, N] is the row of the newest known value at each session, -1 before the first. `ends` int64[R] is
-    the place of the session at whose open a row's value becomes unknown, T where it stays.
+    the place of the first session in which a row's value is unknown again, T where it stays.
     """
 
     values: Floats
@@ -99,7 +99,11 @@ class SessionValues:
         return np.where((rows >= 0) & (self.ends[rows] > session), self.values[rows], np.nan)
 
     def at_closes(self) -> Floats:
-        """Return float64[T, N], the values known at the close of each session, NaN for none."""
+        """Return float64[T, N], the values known at the close of each session, NaN for none.
+
+        Where a session closes at the instant at which the next one opens (24/7), a value with "next_open" is known at
+        that close already, and is here one row later.
+        """
         return np.array([self.at(t, t) for t in range(len(self.newest))]).reshape(self.newest.shape)
 
 
@@ -108,8 +112,8 @@ def on_sessions(
 ) -> SessionValues:
     """Place the values of `size` columns on `sessions`, the dates (ns at 00:00 UTC, ascending) of all house sessions.
 
-    With `valid_days` above 0, a value is unknown from the open of the first session that is more calendar days after
-    the session at which it became known. The age of a value from before the first session counts from its own date.
+    With `valid_days` above 0, a value is unknown in sessions that are more calendar days after the session at which it
+    became known. The age of a value from before the first session counts from its own date.
     """
     total, place = len(sessions), first_session(dated.dates, available, sessions)
     reached = place < total

@@ -70,7 +70,7 @@ class MacroFile:
 class SymbolSeries:
     """A series with a value for each symbol, from a file as `read_symbol_series` reads it.
 
-    A value is known from the same instant as that of a MacroFile. With `valid_days` above 0, it is unknown again from
+    A value is known from the same instant as that of a MacroFile. With `valid_days` above 0, it is unknown again after
     the open of the first session that is more calendar days later. The constructor and `refresh` raise FeedError.
     """
 
@@ -113,7 +113,8 @@ class SymbolSeries:
         place = int(np.searchsorted(self._instants, ts, side="right")) - 1
         if place < 0:
             return (np.nan,) * len(self.columns)
-        session = int(np.searchsorted(self._house.opens, ts, side="right")) - 1
+        # a session that closes when the next one opens still has its own values at its close
+        session = int(np.searchsorted(self._house.opens, ts)) - 1
         return tuple(self._on.at(place, session).tolist())
 
 

@@ -1,6 +1,7 @@
 """Macro series and series per symbol from files: dated by when they could be read."""
 
 import datetime as dt
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from quantd.adapters.feeds.recorded.macro import (
     read_symbol_series,
     series_digest,
 )
-from quantd.trading.macro import Available
-from quantd.trading.sessions import DAY_NS
+from quantd.trading.macro import Available, on_sessions
+from quantd.trading.sessions import DAY_NS, Sessions
 
 HOUSE = sessions("XNYS", dt.date(2020, 11, 1), dt.date(2021, 1, 31))
 FRIDAY, SATURDAY, MONDAY = (int(np.datetime64(d, "ns").astype(np.int64)) for d in ("2020-11-27", "2020-11-28",
@@ -162,8 +163,22 @@ def test_a_value_is_unknown_once_more_than_its_valid_days_have_passed(tmp_path: 
     )
     thursday = row(MONDAY) + 3
     assert series.known(HOUSE.close_ns[thursday])[0] == 1.0
-    assert series.known(HOUSE.open_ns[thursday + 1] - 1)[0] == 1.0
-    assert np.isnan(series.known(HOUSE.open_ns[thursday + 1])[0])
+    assert series.known(HOUSE.open_ns[thursday + 1])[0] == 1.0
+    assert np.isnan(series.known(HOUSE.open_ns[thursday + 1] + 1)[0])
+
+
+def test_the_values_at_closes_are_those_that_training_computes_from_dates(tmp_path: Path) -> None:
+    rows = [f"2020-11-{day},{symbol},{day + k}" for k, symbol in enumerate(NAMES) for day in range(10 + k, 29, 4 + k)]
+    round_the_clock = sessions("24/7", dt.date(2020, 11, 1), dt.date(2020, 12, 31))
+    path = written(tmp_path, "\n".join(["ts,symbol,value", *rows]) + "\n")
+    calendars: tuple[tuple[Sessions, Available], ...] = (
+        (HOUSE, "next_open"), (HOUSE, "close"), (round_the_clock, "close"),
+    )  # fmt: skip
+    for (house, available), valid_days in product(calendars, (0, 1, 5)):
+        series = SymbolSeries("esg", path, NAMES, house, available, valid_days=valid_days)
+        table = on_sessions(read_symbol_series(path, NAMES), 3, house.days, available, valid_days).at_closes()
+        assert np.isfinite(table).any()
+        np.testing.assert_array_equal([series.known(close) for close in house.close_ns], table)
 
 
 def test_another_column_of_a_file_of_bars_is_a_series(tmp_path: Path) -> None:
