@@ -74,7 +74,7 @@ def _found(
     folder: Path,
     depth: int,
     apart: Apart | None,
-    unused: frozenset[str] = frozenset(),
+    unused: frozenset[str],
 ) -> Policy:
     """As `load`, but raises ValueError, so that a composite can name the wrong member."""
     if name in POLICIES:

@@ -100,7 +100,7 @@ class Signals:
             bars.session,
             {n: getattr(bars, n) for n in FIELDS},
             universe.index.get(universe.benchmark),
-            own={_own_input(name): view.series(name, self.spec.lookback) for name in self.uses_series},
+            own={_own_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series},
             shared={name: view.macro(name, self.spec.lookback) for name in self.uses_macro},
         )
         found = compute(self.spec, inputs, rows=1)[0]
@@ -153,6 +153,16 @@ class Signals:
 def _own_input(series: str) -> str:
     """Return the name of a series per symbol among the inputs of features."""
     return f"series {series}"
+
+
+def _traded_rows(view: View, series: str, rows: int) -> Floats:
+    """Return float64[rows, N] of a series per symbol, unknown now where an instrument has no price now.
+
+    A file may have values before an instrument's first bar and after its delisting; they must not count in ranks.
+    """
+    found = view.series(series, rows).copy()
+    found[-1, ~np.isfinite(view.prices)] = np.nan
+    return found
 
 
 def closes_by_date(view: View, rows: int) -> Floats | None:

@@ -106,6 +106,27 @@ def test_no_decision_knows_more_of_a_symbol_than_could_be_read_then(
     assert len(asked) > 60
 
 
+def test_macro_series_and_series_per_symbol_keep_their_places_in_a_tick(tmp_path: Path) -> None:
+    macro = f'[feed]\nmacro = [{{ name = "vix", path = "{ROOT}/data/vix_daily.parquet" }}]\n'
+    write(tmp_path, with_days(tmp_path).replace("[feed]\n", macro))
+    assembly = assemble(read_config(Options(tmp_path / "config.toml")))
+    assert assembly.rules.macro == ("vix", "day SPY", "day QQQ", "day IWM")
+    ticks = [tick for tick in assembly.ticks() if tick.sample]
+    assert all(len(tick.macro) == 4 and 5.0 < tick.macro[0] < 90.0 for tick in ticks)
+    assert all(tick.macro[3] - tick.macro[1] == 2e5 for tick in ticks)
+    asked = []
+    shell = assembly.shell()
+
+    def ask(question: Ask) -> Decided:
+        asked.append((question.view.macro("vix", 1)[0], *question.view.series("day", 1)[0]))
+        return answer_of(assembly.policies[question.policy], question)
+
+    shell.answer = ask
+    for item in assembly.items():
+        shell.take(item)
+    assert asked[-1] == ticks[-1].macro
+
+
 @pytest.mark.long
 def test_a_backtest_a_killed_run_and_a_replay_have_one_digest_and_another_file_is_another_market(
     tmp_path: Path,
@@ -167,6 +188,7 @@ def test_one_switch_takes_a_series_out_of_a_run(tmp_path: Path) -> None:
     assert "even: trades without series_esg" in quantd(tmp_path, "config", "check").stdout
     config = read_config(Options(tmp_path / "config.toml"))
     assert left_out(config.seats, assemble(config).policies) == [("even", ("series_esg",))]
+    assert "features.left_out" in quantd(tmp_path, "run", "--json").stderr
     write(tmp_path, ranked("{ series_esg = 1.0 }", OFF))
     refused = quantd(tmp_path, "config", "check")
     assert refused.returncode != 0

@@ -157,12 +157,19 @@ def test_the_policy_ranks_by_a_series_and_holds_nothing_without_a_value() -> Non
     assert policy.act(part, {})[0].tolist() == [1.0, 0.0]
 
 
-def test_an_instrument_without_a_bar_keeps_its_series() -> None:
-    close = np.stack([noisy(0.001, s) for s in (1, 2)], axis=1)
+def test_an_instrument_without_a_bar_keeps_its_series_and_one_without_a_price_does_not_count() -> None:
+    close = np.stack([noisy(0.001, s) for s in (1, 2, 3)], axis=1)
     close[-1, 1] = np.nan
-    view = with_series(view_of(close, ("A", "B")), esg=[[1.0, 2.0]])
-    features = POLICIES["signals"]({"features": {"series_esg": 1.0}}).features(view)  # type: ignore[attr-defined]
-    assert features[:, 0].tolist() == [1.0, 2.0]
+    view = with_series(view_of(close, ("A", "B", "C")), esg=[[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    names = ("series_esg", "series_esg.rank", "series_esg_change_1", "series_esg_is_2")
+    policy: Any = POLICIES["signals"]({"features": dict.fromkeys(names, 1.0), "top": 2})
+    view.prices = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(
+        policy.features(view), [[1.0, 0.0, 0.0, 0.0], [2.0, 0.5, 0.0, 1.0], [3.0, 1.0, 0.0, 0.0]]
+    )
+    view.prices = np.array([1.0, np.nan, 3.0])
+    np.testing.assert_array_equal(policy.features(view), [[1.0, 0.0, 0.0, 0.0], [np.nan] * 4, [3.0, 1.0, 0.0, 0.0]])
+    assert policy.act(view, {})[0].tolist() == [0.5, 0.0, 0.5]
 
 
 def test_features_of_a_series_that_is_switched_off_are_left_out(tmp_path: Path) -> None:
