@@ -52,6 +52,7 @@ from quantd.daemon.monitoring.heartbeat import heartbeat, monitoring, watchdog
 from quantd.daemon.monitoring.terminal import watch
 from quantd.daemon.monitoring.watchdog import watch as watch_conditions
 from quantd.daemon.monitoring.watchdog import watch_halt_file
+from quantd.daemon.policies.composed import left_out
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.worker import Apart, lacking
 from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from
@@ -131,6 +132,8 @@ async def serve(
     parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
     for worker, rights in lacking(parts.policies):
         log.warning("policy.not_isolated", policy=worker, missing=rights, see="docs/operate/security.md")
+    for agent, features in left_out(config.seats, parts.policies):
+        log.warning("features.left_out", agent=agent, features=features, why="use = false in [feed] series")
     where: str | Path = store_url(config.store.url) or folder
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
     with Store.open(where, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s) as store:

@@ -83,8 +83,9 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     `sample` marks the close of a session on the house calendar. `key` is then its date, and `final` the instant from
     which its synchronous row is complete. `due` are the numbers of the agents that decide now, `jobs` the names of
     other schedules. `warmup` marks ticks before the start: they extend the history without trading or valuation.
-    `macro` are the known values of the [feed] macro series at a sample, in their order. `cash_rate` is the annual rate
-    on cash since the previous sample (RATE_ONE is 100 %); None where cash earns nothing.
+    `macro` are the known values of the [feed] macro series at a sample, in their order, then those of the [feed] series
+    per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %); None where cash
+    earns nothing.
     """
 
     ts: int

@@ -168,7 +168,7 @@ class History:
         self.bars = bars
         """OHLCV bars of the samples, if a policy of the run reads them."""
         self.macro: MacroHistory | None = None
-        """Macro series, if the run has some."""
+        """Macro series and series per symbol, if the run has some."""
         self.known = Ring(size, lookback)
         self.synchronous = Ring(size, lookback)
         self.own_dates: Ring | None = None

@@ -174,6 +174,17 @@ class View:
         self._require_current("macro series")
         return self._macro.known(name, k)
 
+    def series(self, name: str, k: int) -> Floats:
+        """Return float64[k, N], the known values of a [feed] series at the newest k samples, oldest first, one column
+        for each symbol of `universe`.
+
+        NaN where no value was known. Raises as `macro` does.
+        """
+        if self._macro is None:
+            raise RuntimeError("this run has no series per symbol; name them in [feed] series")
+        self._require_current("series")
+        return self._macro.series(name, self.universe.symbols, k)
+
 
 class PartView(View):
     """The view of a part of the universe: the same market and book, with some columns only.

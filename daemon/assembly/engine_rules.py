@@ -16,6 +16,7 @@ from quantd.daemon.runtime.schedule import Schedule
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.measures.stress import Shock
 from quantd.trading.instruments import Universe
+from quantd.trading.macro import series_columns
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -76,7 +77,7 @@ def rules_of(
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),
-        macro=tuple(each.name for each in config.feed.macro),
+        macro=macro_columns(config, universe),
         keep_bars=any(getattr(leaf, "uses_bars", False) for p in policies for leaf in leaves(p)),
         live=allowance_of(config) if config.quantd.mode == "live" else None,
         capital=capital_of(config, universe),
@@ -87,6 +88,15 @@ def rules_of(
     return replace(
         made,
         shadows=tuple(_shadow(config, made, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows)),
+    )
+
+
+def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
+    """The names of the macro series, then those of the used series of each symbol, as in a Tick."""
+    used = [each.name for each in config.feed.series if each.use]
+    return (
+        *(each.name for each in config.feed.macro),
+        *(column for name in used for column in series_columns(name, universe.symbols)),
     )
 
 

@@ -19,13 +19,14 @@ from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, span
-from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, series_digest
+from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, SymbolSeries, series_digest
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import MANUAL
+from quantd.daemon.config.schema import Feed
 from quantd.daemon.engine.planning.targets import headroom
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.state import State
@@ -76,7 +77,8 @@ class Parts:
     interval_ns: int
     market: str
     live: bool
-    macro: tuple[MacroFile, ...]
+    macro: tuple[Series, ...]
+    """The macro series, then the series per symbol in use."""
     apart: Apart | None
     """Makes the policies in separate processes; None where all run inline."""
     cash_rate: RateFile | None
@@ -113,7 +115,7 @@ class Parts:
         return Paper(self.universe, self.costs, sessions)
 
     def dated(self, tick: Tick) -> Tick:
-        """A tick with the values of the macro series and the rate on cash, if it is a sample.
+        """A tick with the values of the series and the rate on cash, if it is a sample.
 
         On a live market changed files are read again; the last values of an unreadable one stay.
         """
@@ -126,7 +128,7 @@ class Parts:
                     each.refresh()
                 except FeedError as error:
                     log.warning("series.unread", series=each.name, error=str(error))
-        known = tuple(each.at(tick.ts) for each in self.macro)
+        known = tuple(value for each in self.macro for value in each.known(tick.ts))
         return replace(tick, macro=known, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
@@ -215,7 +217,7 @@ def assemble(
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
-    macro, rate = macro_of(config, house), rate_of(config, first)
+    macro, rate = macro_of(config, house, universe), rate_of(config, first)
     market = series_digest(feed.digest, macro, rate)
     if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
         market = digest(tuple(map(config.at, files)), market)
@@ -261,7 +263,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart:
         start_ns=now,
         market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
-        macro=macro_of(config, sessions[universe.calendar]),
+        macro=macro_of(config, sessions[universe.calendar], universe),
         cash_rate=rate_of(config, now - now % DAY_NS),
     )
 
@@ -316,9 +318,17 @@ def costs_of(config: Config) -> Costs:
     return replace(costs, table=table)
 
 
-def macro_of(config: Config, house: Sessions) -> tuple[MacroFile, ...]:
-    """The series of [feed] macro. Raises FeedError."""
-    return tuple(MacroFile(each.name, config.at(each.path), each.available, house) for each in config.feed.macro)
+def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Series, ...]:
+    """The series of [feed] macro, then those of [feed] series in use. Raises FeedError."""
+    macro = (MacroFile(each.name, config.at(each.path), each.available, house) for each in config.feed.macro)
+    series = (
+        SymbolSeries(
+            each.name, config.at(each.path), universe.symbols, house, each.available,
+            column=each.column, valid_days=each.valid_days,
+        )
+        for each in config.feed.series if each.use
+    )  # fmt: skip
+    return (*macro, *series)
 
 
 def rate_of(config: Config, first_ns: int) -> RateFile | None:
@@ -390,15 +400,25 @@ def policies_of(
         return lambda weights: headroom(weights, own, house)
 
     policies = tuple(policy_of(config, universe, agent, factor(agent), apart, members) for agent in config.seats)
-    known = {each.name for each in config.feed.macro}
     for agent, policy in zip(config.seats, policies, strict=True):
         for leaf in leaves(policy):
-            for name in sorted(set(getattr(leaf, "uses_macro", ())) - known):
-                raise PolicyError(
-                    f'[[agents]] "{agent.name}": reads the macro series {name!r}, which the feed does not have; write '
-                    f'[feed] macro = [{{ name = "{name}", path = "FILE" }}]'
-                )
+            _require_inputs(config.feed, agent.name, leaf)
     return policies
+
+
+def _require_inputs(feed: Feed, agent: str, policy: Policy) -> None:
+    """Raise PolicyError for a series that a policy reads and the feed does not have."""
+    for key, what, names in (
+        ("macro", "macro series", getattr(policy, "uses_macro", ())),
+        ("series", "series per symbol", getattr(policy, "uses_series", ())),
+    ):
+        for name in sorted(names):
+            if (name if key == "macro" else f"series {name}") in feed.inputs:
+                continue
+            lacks = "which [feed] series switches off; write use = true there"
+            if key == "macro" or name not in feed.unused_series:
+                lacks = f'which the feed does not have; write [feed] {key} = [{{ name = "{name}", path = "FILE" }}]'
+            raise PolicyError(f'[[agents]] "{agent}": reads the {what} {name!r}, {lacks}')
 
 
 def schedule_of(config: Config, number: int) -> Schedule:

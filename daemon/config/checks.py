@@ -143,6 +143,10 @@ def _feed(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
             "is a venue, but [feed] replays recorded prices", 'write kind = "paper"',
         ),
     )  # fmt: skip
+    macro = {name for _, name in values_at(document, "feed.macro.*.name")}
+    for place, name in values_at(document, "feed.series.*.name"):
+        if name in macro:
+            yield source.mistake(place, f"= {shown(name)} is the name of a macro series", "give each its own name")
     start, end = feed.get("start"), feed.get("end")
     if type(start) is type(end) and start is not None and not isinstance(start, str):
         try:

@@ -116,6 +116,7 @@ class Config:
         ]
         named += [(("universe", "members"), self.universe.members), (("broker", "costs"), self.broker.costs_file)]
         named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
+        named += [(("feed", "series", k, "path"), each.path) for k, each in enumerate(self.feed.series) if each.use]
         named += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
         for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
@@ -181,6 +182,7 @@ NOT_TRADING: dict[str, str] = {
     "feed.path": "is a place; the feed has a digest of the content",
     "feed.actions": "is a place; the feed has a digest of the content",
     "feed.macro.*.path": "is a place; the market of a recorded run has a digest of the content",
+    "feed.series.*.path": "is a place; the market of a recorded run has a digest of the content",
     "feed.pace": "changes when bars are processed, not which",
     "feed.at_end": "takes effect only after the last bar",
     "bus": "publishes only",

@@ -108,6 +108,27 @@ class MacroTable(Section):
     available: Literal["next_open", "close"] = "next_open"
 
 
+SERIES_NAME = pattern(
+    r"(?!.*_(change|z|is)_\d+$)[a-z][a-z0-9_]{0,31}",
+    'a name in lower case, "esg", that does not end like a feature of it (_change_5, _z_60, _is_1)',
+)
+
+
+class SeriesTable(Section):
+    """A series with a value for each symbol, for features.
+
+    `available` is as for a macro series. `column` is the column of the values. A value is unknown after `valid_days`
+    calendar days; 0 keeps it until the next one. With `use = false` the file is not read.
+    """
+
+    name: Annotated[str, SERIES_NAME]
+    path: Annotated[str, pattern(r"\S(.*\S)?", "a file with the columns ts, symbol and value")]
+    available: Literal["next_open", "close"] = "next_open"
+    column: Annotated[str, pattern(r"\S(.*\S)?", 'the name of a column of the file, "value"')] = "value"
+    valid_days: Annotated[int, bounds(0, 36_500)] = 0
+    use: bool = True
+
+
 class Feed(Section):
     """Recorded or live market data; some keys apply to a replay only, some to a live feed only.
 
@@ -132,11 +153,22 @@ class Feed(Section):
     build_from: Annotated[str, pattern(r"|trades|[1-9]\d{0,3}[smh]", '"1m" or "trades"')] = ""
     warmup: Annotated[int, bounds(0, 100_000)] = 252
     macro: Annotated[tuple[MacroTable, ...], distinct("name")] = ()
+    series: Annotated[tuple[SeriesTable, ...], distinct("name")] = ()
     pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
         "fast"
     )
     at_end: Literal["stop", "wait"] = "wait"
     grace_ns: Annotated[int, duration("0s", "1h"), Written()] = Field(default=5 * NANO, alias="grace")
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The inputs of features beside bars: macro series, `vix`, and series per symbol in use, `series esg`."""
+        return frozenset({*(m.name for m in self.macro), *(f"series {s.name}" for s in self.series if s.use)})
+
+    @property
+    def unused_series(self) -> frozenset[str]:
+        """Names of the series per symbol with `use = false`."""
+        return frozenset(each.name for each in self.series if not each.use)
 
 
 class Broker(Section):

@@ -53,7 +53,7 @@ class Rules(Struct, frozen=True):
     """Largest ignored difference in cash: some venues round each fill to their own decimals."""
     execution: Execution = Execution()
     macro: tuple[str, ...] = ()
-    """Names of the macro series, in the order of their values in a Tick."""
+    """Names of the macro series and of the series per symbol (`esg SPY`), in the order of their values in a Tick."""
     keep_bars: bool = False
     """Whether a policy reads whole bars; else only closes are stored."""
     live: Allowance | None = None

@@ -35,7 +35,7 @@ def policy_of(
     processes. Raises PolicyError with the place in the file.
     """
     try:
-        policy = load(agent.policy, agent.params, config.source.folder, apart)
+        policy = load(agent.policy, agent.params, config.source.folder, apart, config.feed.unused_series)
         fit(policy, universe)
     except PolicyError as error:
         raise PolicyError(f"{_place(config, agent)}{error}") from error
@@ -52,6 +52,15 @@ def policy_of(
     if members is not None and (sizing is not None or rebalance is not None):
         policy = MembersOnly(Inner(policy), members)
     return policy
+
+
+def left_out(agents: Sequence[Agent], policies: Sequence[Policy]) -> list[tuple[str, tuple[str, ...]]]:
+    """(agent, features that its policy leaves out because [feed] series switches their series off)."""
+    found = [
+        (agent.name, tuple(name for leaf in leaves(policy) for name in getattr(leaf, "left_out", ())))
+        for agent, policy in zip(agents, policies, strict=True)
+    ]
+    return [(agent, names) for agent, names in found if names]
 
 
 def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:

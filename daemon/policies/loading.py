@@ -47,31 +47,46 @@ class Apart(Protocol):
         ...
 
 
-def load(name: str, params: Mapping[str, object], folder: Path, apart: Apart | None = None) -> Policy:
+def load(
+    name: str,
+    params: Mapping[str, object],
+    folder: Path,
+    apart: Apart | None = None,
+    unused: frozenset[str] = frozenset(),
+) -> Policy:
     """The policy `name` of a configuration in `folder`.
 
     `name` is a registered name, the folder of an artifact (beside the configuration or bundled), or a user's
-    `file.py:act`. With `apart`, users' files and policies with `worker = True` run in separate processes. Raises
-    PolicyError.
+    `file.py:act`. With `apart`, users' files and policies with `worker = True` run in separate processes. A
+    policy that can do so leaves out the `unused` series of [feed] series. Raises PolicyError.
     """
     try:
-        return _found(name, params, folder, 0, apart)
+        return _found(name, params, folder, 0, apart, unused)
     except PolicyError:
         raise
     except ValueError as error:
         raise PolicyError(str(error)) from error
 
 
-def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, apart: Apart | None) -> Policy:
+def _found(
+    name: str,
+    params: Mapping[str, object],
+    folder: Path,
+    depth: int,
+    apart: Apart | None,
+    unused: frozenset[str],
+) -> Policy:
     """As `load`, but raises ValueError, so that a composite can name the wrong member."""
     if name in POLICIES:
         made = POLICIES[name](params)
+        if unused and (without_series := getattr(made, "without_series", None)) is not None:
+            made = without_series(unused)
         return apart.registered(name, params, made) if apart is not None and getattr(made, "worker", False) else made
     if name in COMPOSITES:
         if depth == MAX_DEPTH:
             text = f"{name!r} is nested more than {MAX_DEPTH} composites deep; move its members one level up"
             raise PolicyError(text)
-        return COMPOSITES[name](params, members_in(folder, depth + 1, apart))
+        return COMPOSITES[name](params, members_in(folder, depth + 1, apart, unused))
     if ".py" in name:
         path, _, attribute = name.partition(":")
         make = load_user_policy if apart is None else apart.file
@@ -109,9 +124,9 @@ def any_universe(universe: Universe) -> None:
     """Accepts any universe."""
 
 
-def members_in(folder: Path, depth: int = 1, apart: Apart | None = None) -> Load:
+def members_in(folder: Path, depth: int = 1, apart: Apart | None = None, unused: frozenset[str] = frozenset()) -> Load:
     """The function by which a composite of a configuration in `folder` loads its members."""
-    return lambda name, params: Inner(_found(name, params, folder, depth, apart))
+    return lambda name, params: Inner(_found(name, params, folder, depth, apart, unused))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class UserView:
 
     __slots__ = (
         "bars", "cash", "covariance", "deviation", "equity", "macro", "mean", "momentum", "prices", "returns", "sample",
-        "shared", "shared_by_date", "synchronous", "time", "universe", "weights",
+        "series", "shared", "shared_by_date", "synchronous", "time", "universe", "weights",
     )  # fmt: skip
 
     def __init__(self, view: View, universe: Universe) -> None:
@@ -88,8 +88,12 @@ class UserView:
             """float64[k]: values of a series of [feed] macro known at the newest k samples, oldest first."""
             return _copy(view.macro(name, k))
 
+        def series(name: str, k: int) -> Floats:
+            """float64[k, N]: values of a series per symbol of [feed] series known at the newest k samples."""
+            return _copy(view.series(name, k))
+
         self.universe = universe
-        self.macro = macro
+        self.macro, self.series = macro, series
         self.returns = returns
         self.synchronous = synchronous
         self.deviation, self.mean = deviation, mean

@@ -17,7 +17,7 @@ PRINTED_CHARS: Final = 2_000
 VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "samples")
 """Fields of a view that are sent with each call; the universe is sent only after a change."""
 
-CALLS: Final = ("returns", "synchronous", "deviation", "mean", "momentum", "covariance", "bars", "macro")
+CALLS: Final = ("returns", "synchronous", "deviation", "mean", "momentum", "covariance", "bars", "macro", "series")
 """Methods of a view that run in the daemon when the policy calls them."""
 
 LENGTH: Final = Layout("<Q")

@@ -62,8 +62,8 @@ def study_signal(
         frame = bar_frame(bars)
         config = around(frame, "equal_weight", {}, settings)
     given = list(factor) if isinstance(factor, list | tuple) else [factor]
-    macro = [each.name for each in config.feed.macro]
-    sources = [source_of(each, Path.cwd(), macro) if isinstance(each, str) else _called(each) for each in given]
+    inputs = config.feed.inputs
+    sources = [source_of(each, Path.cwd(), inputs) if isinstance(each, str) else _called(each) for each in given]
     folder = config.state_folder(None)
     alone = unlimited(config, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(alone, cache=folder / "cache", bars=frame)

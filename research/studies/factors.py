@@ -4,7 +4,7 @@ The guard is the truncation test of the look-ahead study: values on markets that
 a function of its view, so the guard makes its calls without those before them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -114,8 +114,11 @@ class Source:
     captured: tuple[str, ...] = ()
 
 
-def source_of(name: str, folder: Path, macro: Sequence[str]) -> Source:
-    """Return the factor `name`: a feature, or a user's FILE.py:signal beside `folder`. Raises FactorError."""
+def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
+    """Return the factor `name`: a feature, or a user's FILE.py:signal beside `folder`. Raises FactorError.
+
+    `inputs` are the market's series, as `Feed.inputs` names them.
+    """
     path, colon, attribute = name.partition(":")
     if path.endswith(".py"):
         file = (folder / path).resolve()
@@ -138,9 +141,13 @@ def source_of(name: str, folder: Path, macro: Sequence[str]) -> Source:
     if found.about.group in ("portfolio", "risk"):
         raise FactorError(f"feature {name!r} is a number of a book; a factor is studied without one")
     spec = spec_of([name])
-    if missing := sorted(spec.needs - {"benchmark", *macro}):
-        remedy = f'write [feed] macro = [{{ name = "{missing[0]}", path = "FILE" }}]'
-        raise FactorError(f"feature {name!r} needs the macro series {missing[0]!r}; {remedy}")
+    if missing := sorted(spec.needs - {"benchmark", *inputs}):
+        key, what = ("series", "series per symbol") if found.series else ("macro", "macro series")
+        lacks = found.series or missing[0]
+        remedy = f'write [feed] {key} = [{{ name = "{lacks}", path = "FILE" }}]'
+        if found.series:
+            remedy += ", without use = false"
+        raise FactorError(f"feature {name!r} needs the {what} {lacks!r}; {remedy}")
     policy = Signals(SignalsParams(features={name: 1.0}), spec, (1.0,))
     return Source(name, lambda: FeatureFactor(policy), spec.digest, shared=found.about.shared)
 

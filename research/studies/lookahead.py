@@ -165,7 +165,8 @@ def _loaded(config: Config, changed: Mapping[str, str], opened: dict[str, None] 
     agent = config.agents[0]
     forget_modules(config.at(agent.policy.partition(":")[0]).resolve().parent)
     with watching(opened) if opened is not None else nullcontext():
-        return load(agent.policy, {**agent.params, **changed}, config.source.folder)
+        params = {**agent.params, **changed}
+        return load(agent.policy, params, config.source.folder, unused=config.feed.unused_series)
 
 
 _KEPT: Final = frozenset(sys.modules)
@@ -206,9 +207,10 @@ def _answers(
 
 
 def market_files(config: Config) -> set[str]:
-    """Return the real paths of the files of the market: bars, actions, macro series and interest rates."""
+    """Return the real paths of the files of the market: bars, actions, series and interest rates."""
     rate = config.document.account.cash_rate
     named = [config.feed.path, config.feed.actions, *(each.path for each in config.feed.macro)]
+    named += [each.path for each in config.feed.series]
     if isinstance(rate, str):
         named.append(rate)
     return {str(config.at(name).resolve()) for name in named if name}

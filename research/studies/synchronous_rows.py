@@ -98,7 +98,7 @@ def synchronous_rows(assembly: Assembly) -> SynchronousRows:
     # the sample after the last row is not in the market; its instant only has to be later than every open
     decided = np.r_[ts, LAST][place]
     opens, wealth, worth = _fills(assembly, decided)
-    names = tuple(each.name for each in assembly.macro)
+    names = tuple(name for each in assembly.macro for name in each.columns)
     macro = np.array([tick.macro for tick in ticks], dtype=np.float64).reshape(len(ticks), len(names))
     return SynchronousRows(
         universe=assembly.universe,

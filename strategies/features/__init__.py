@@ -1,4 +1,4 @@
-"""Features: declared sets of columns from bars, books and macro series, equal in training and trading."""
+"""Features: declared sets of columns from bars, books and dated series, equal in training and trading."""
 
 from quantd.strategies.features.batch import compute
 from quantd.strategies.features.families import FAMILIES, UNAVAILABLE

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.strategies.features.cross_section import across
+from quantd.strategies.features.families import SERIES
 from quantd.strategies.features.inputs import Inputs, book_fields, carried, given_by, periods, progress, refuse_missing
 from quantd.strategies.features.specs import Feature, FeatureSpec
 from quantd.strategies.indicators.batch import bars_present, by_bars, cleaned, evaluate
@@ -27,11 +29,15 @@ class Placed:
         return [f.node() for f in self.features]
 
 
+OF_ROWS: Final = ("portfolio", SERIES)
+"""Groups with a value for each instrument in every row, also in rows without a bar."""
+
+
 def timelines(spec: FeatureSpec) -> dict[str, Placed]:
     """Group the features by timeline: day, week, month (an instrument's bars), own and shared (all rows)."""
     found: dict[str, Placed] = {}
     for place, each in enumerate(spec.features):
-        line = "shared" if each.about.shared else "own" if each.about.group == "portfolio" else each.every
+        line = "shared" if each.about.shared else "own" if each.about.group in OF_ROWS else each.every
         placed = found.setdefault(line, Placed([], []))
         placed.places.append(place)
         placed.features.append(each)

@@ -73,6 +73,10 @@ SOURCE_OF: Final = {output: name for name in INDICATORS for output in build(name
 """Output -> indicator."""
 
 
+def _own_z(x: Node, period: int) -> Node:
+    return ratio(x - mean(x, period), deviation(x, period))
+
+
 def _regime(state: int) -> Callable[..., Node]:
     """Return 1 in one of three states, else 0: volatile (above 25 % a year over 20 rows), bull or bear by 60 rows."""
     moved = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
@@ -170,8 +174,7 @@ def _families() -> dict[str, Family]:
             "macro", lambda period: growth(vix, period), "growth of VIX", {"period": 5}, ("vix",), True
         ),
         "vix_z": Family(
-            "macro", lambda period: ratio(vix - mean(vix, period), deviation(vix, period)),
-            "VIX in its own deviations", {"period": 252}, ("vix",), True,
+            "macro", lambda period: _own_z(vix, period), "VIX in its own deviations", {"period": 252}, ("vix",), True
         ),
         "yield_10y": Family(
             "macro", lambda: Field("yield_10y") * 0.01, "10-year yield, as a fraction", needs=("yield_10y",),
@@ -206,6 +209,34 @@ def _families() -> dict[str, Family]:
 FAMILIES: Final[Mapping[str, Family]] = _families()
 
 UNAVAILABLE: Final[Mapping[str, str]] = {
-    "sentiment": "needs the files of a FinBERT-class model and a feed of news; neither comes with quantd"
+    "sentiment": "needs the files of a FinBERT-class model and a feed of news; neither comes with quantd. "
+    "With values of your own, name a file in [feed] series and write series_sentiment"
 }
 """Known features that cannot be computed, with the reason."""
+
+OWN_DATA: Final = ("esg", "implied_volatility", "news", "regime")
+"""Names that a reader may expect among the features, of data that only a file can provide."""
+
+SERIES: Final = "series"
+"""The group of features of a series per symbol."""
+
+
+def series_family(series: str, change: str) -> Family:
+    """Return the family of a series per symbol: its value, or with `change` one of "change", "z" and "is"."""
+    need = f"{SERIES} {series}"
+    x = Field(need)
+    match change:
+        case "change":
+            words, usual = f"difference of {series} over a window", {"period": 5.0}
+            return Family(SERIES, lambda period: x - lag(x, period), words, usual, (need,))
+        case "z":
+            words, usual = f"{series} in its own deviations", {"period": 60.0}
+            return Family(SERIES, lambda period: _own_z(x, period), words, usual, (need,))
+        case "is":
+            words, usual = f"1 where {series} equals a number, else 0", {"code": 1.0}
+            return Family(SERIES, lambda code: _equals(x, code), words, usual, (need,))
+    return Family(SERIES, lambda: x, f"value of the series {series}", needs=(need,))
+
+
+def _equals(x: Node, code: float) -> Node:
+    return point(f"({x.key} == {code})", lambda value: np.where(np.isnan(value), np.nan, value == code), x)

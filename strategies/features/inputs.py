@@ -17,7 +17,7 @@ class Inputs:
 
     `session` int64[T] is the date of each row in ns. `bars` are float64[T, N] by field, adjusted, NaN without a bar.
     `benchmark` is a column. `own` float64[T, N] and `shared` float64[T] are series by name: the book, and macro values
-    as known at each row, carried forward.
+    as known at each row, carried forward. A series per symbol is in `own` under "series esg", NaN where it is unknown.
     """
 
     session: NDArray[np.int64]

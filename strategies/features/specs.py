@@ -1,9 +1,11 @@
 """Feature specifications of artifacts and policies: declared lists with a hash, and the bundled sets.
 
 The name of a feature defines it completely: `rsi_14`, `macd_histogram`, `sma_cross_20_60`, `rsi_14.week` (on completed
-weeks), `momentum_126.rank` (across the instruments of a row), `rsi_14.month.z`.
+weeks), `momentum_126.rank` (across the instruments of a row), `rsi_14.month.z`, `series_esg_change_5` (of a series per
+symbol).
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import lru_cache
@@ -13,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, Family
+from quantd.strategies.features.families import FAMILIES, OWN_DATA, SERIES, UNAVAILABLE, Family, series_family
 from quantd.strategies.indicators.nodes import Node
 
 FEATURES_VERSION: Final = 1
@@ -47,7 +49,12 @@ class Feature(Struct, frozen=True):
 
     @property
     def about(self) -> Family:
-        return FAMILIES[self.family]
+        return _about(self.family)
+
+    @property
+    def series(self) -> str:
+        """The series per symbol that it reads; empty for none."""
+        return self.family.split(" ")[1] if self.about.group == SERIES else ""
 
     def node(self) -> Node:
         return _node(self.family, self.parameters)
@@ -63,9 +70,17 @@ class Feature(Struct, frozen=True):
         return min(LONGEST, whole * BARS_PER[self.every])
 
 
+def _about(family: str) -> Family:
+    """Return the family of that name. `series esg` and `series esg change` are of a series per symbol."""
+    if family.startswith(f"{SERIES} "):
+        _, series, change = f"{family} ".split(" ")[:3]
+        return series_family(series, change)
+    return FAMILIES[family]
+
+
 @lru_cache(maxsize=4096)
 def _node(family: str, parameters: tuple[float, ...]) -> Node:
-    about = FAMILIES[family]
+    about = _about(family)
     usual = dict(about.parameters)
     given = {k: int(v) if v == int(v) else v for k, v in zip(usual, parameters or tuple(usual.values()), strict=True)}
     return about.make(**given)
@@ -117,11 +132,11 @@ def feature(name: str) -> Feature:
                 f"feature {name!r}: {mark!r} is none of week, month, then rank, z, excess; write rsi_14.week.rank"
             )
     family, parameters = _parted(plain, name)
-    about = FAMILIES[family]
+    about = _about(family)
     if about.shared and (every != "day" or across):
         raise FeatureError(f"feature {name!r}: {family} is one number for all instruments; it has no week and no rank")
     if every != "day" and about.needs and about.needs != ("benchmark",):
-        raise FeatureError(f"feature {name!r}: {family} has no bars of weeks and months")
+        raise FeatureError(f"feature {name!r}: {plain} has no bars of weeks and months")
     made = Feature(name, family, parameters, every, across)
     try:
         made.node()
@@ -135,6 +150,8 @@ def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
     """Split a name into (family, parameters), with the longest matching family."""
     if plain in FAMILIES:
         return plain, ()
+    if of_series := _SERIES.fullmatch(plain):
+        return _series_parted(*of_series.groups(), name=name)
     words = plain.split("_")
     numbers: list[float] = []
     while words and words[-1].isdecimal():
@@ -148,10 +165,25 @@ def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
             return family, tuple(numbers)
     if plain in UNAVAILABLE:
         raise FeatureError(f"feature {name!r} is not available: {UNAVAILABLE[plain]}")
+    if plain in OWN_DATA:
+        remedy = f"name a file in [feed] series and write series_{plain}"
+        raise FeatureError(f"feature {name!r} is not available: it needs data of your own; {remedy}")
     near = get_close_matches(plain, [*FAMILIES, *DEFAULT], n=1, cutoff=0.4)
     raise FeatureError(
         f"there is no feature {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see quantd features list")
     )
+
+
+_SERIES: Final = re.compile(r"series_([a-z][a-z0-9_]*?)(?:_(change|z|is)_(\d{1,9}))?")
+
+
+def _series_parted(series: str, change: str | None, number: str | None, *, name: str) -> tuple[str, tuple[float, ...]]:
+    if change is None or number is None:
+        return f"{SERIES} {series}", ()
+    least = {"change": 1, "z": 2}.get(change)
+    if least is not None and not least <= int(number) <= LONGEST:
+        raise FeatureError(f"feature {name!r}: {least} to {LONGEST} samples are possible")
+    return f"{SERIES} {series} {change}", (float(number),)
 
 
 def spec_of(names: Iterable[str]) -> FeatureSpec:

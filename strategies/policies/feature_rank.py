@@ -3,12 +3,13 @@
 Features are imported where they are used, because their tables would take a tenth of every start.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from quantd.strategies.policies.inverse_volatility import inverse_deviations
 from quantd.strategies.policies.params import ParamsError, Share
@@ -54,6 +55,8 @@ class Signals:
     spec: "FeatureSpec"
     """The ranked features, then those of `exposure`."""
     weights: tuple[float, ...]
+    left_out: tuple[str, ...] = ()
+    """Features of series that are switched off."""
 
     @property
     def lookback(self) -> int:
@@ -67,7 +70,25 @@ class Signals:
     @property
     def uses_macro(self) -> tuple[str, ...]:
         """The required series of [feed] macro."""
-        return tuple(sorted(self.spec.needs - {"benchmark"}))
+        return tuple(sorted(self.spec.needs - {"benchmark", *map(_own_input, self.uses_series)}))
+
+    @property
+    def uses_series(self) -> tuple[str, ...]:
+        """The required series of [feed] series."""
+        return tuple(sorted({each.series for each in self.spec.features} - {""}))
+
+    def without_series(self, unused: Collection[str]) -> "Signals":
+        """Return the policy without the features of the `unused` series. Raises ParamsError when none is left."""
+        gone = tuple(each.name for each in self.spec.features if each.series in unused)
+        if not gone:
+            return self
+        kept = {name: weight for name, weight in self.params.features.items() if name not in gone}
+        if not kept:
+            raise ParamsError(
+                f"signals: every feature is of a series that is switched off ({', '.join(gone)}); "
+                "write use = true in [feed] series, or add another feature"
+            )
+        return replace(_made(structs.replace(self.params, features=kept)), left_out=gone)
 
     def features(self, view: View) -> Floats:
         """Return float64[N, F], the newest row. Features relative to the benchmark are of the newest complete date."""
@@ -79,6 +100,7 @@ class Signals:
             bars.session,
             {n: getattr(bars, n) for n in FIELDS},
             universe.index.get(universe.benchmark),
+            own={_own_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series},
             shared={name: view.macro(name, self.spec.lookback) for name in self.uses_macro},
         )
         found = compute(self.spec, inputs, rows=1)[0]
@@ -126,6 +148,21 @@ class Signals:
             parts *= view.shared(inverse_deviations, VOLATILITY_SAMPLES)
         total = float(parts.sum())
         return (parts * (self.params.invested * self.exposure(features) / total) if total > 0.0 else parts), memory
+
+
+def _own_input(series: str) -> str:
+    """Return the name of a series per symbol among the inputs of features."""
+    return f"series {series}"
+
+
+def _traded_rows(view: View, series: str, rows: int) -> Floats:
+    """Return float64[rows, N] of a series per symbol, unknown now where an instrument has no price now.
+
+    A file may have values before an instrument's first bar and after its delisting; they must not count in ranks.
+    """
+    found = view.series(series, rows).copy()
+    found[-1, ~np.isfinite(view.prices)] = np.nan
+    return found
 
 
 def closes_by_date(view: View, rows: int) -> Floats | None:

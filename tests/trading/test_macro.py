@@ -1,4 +1,4 @@
-"""The history of macro series: a row a sample, given out by name, kept over a restart."""
+"""Dated values by session, and the history of series: a row a sample, given out by name, kept over a restart."""
 
 import math
 
@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.trading.macro import MacroHistory
+from quantd.trading.macro import (
+    Available,
+    DatedValues,
+    MacroHistory,
+    RepeatedDate,
+    dated_values,
+    on_sessions,
+    series_columns,
+)
+from quantd.trading.sessions import DAY_NS
 
 ROWS = st.lists(st.tuples(st.floats(-1e6, 1e6), st.one_of(st.just(math.nan), st.floats(-1e6, 1e6))), max_size=12)
 
@@ -66,3 +75,93 @@ def test_a_tick_without_values_is_nothing_known() -> None:
     history.sample(())
     assert history.known("vix", 2)[0] == 3.0
     assert math.isnan(history.known("vix", 2)[1])
+
+
+DAYS = np.arange(1, 60) * DAY_NS
+SESSIONS = DAYS[(DAYS // DAY_NS + 3) % 7 < 5]
+"""Weekdays: day 4 is a Monday."""
+
+DATED_ROWS = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 50), st.integers(0, 8), st.floats(-9, 9) | st.just(math.nan)),
+    max_size=30,
+    unique_by=lambda row: row[:3],
+)
+
+
+def placed(rows: list[tuple[int, int, int, float]]) -> DatedValues:
+    """Values of rows (column, date, days until its publication, value)."""
+    columns, days, late, values = (np.array(each) for each in zip(*rows, strict=True))
+    return dated_values(columns, days * DAY_NS, values.astype(np.float64), (days + late) * DAY_NS)
+
+
+@given(DATED_ROWS.filter(bool), st.sampled_from(["next_open", "close"]), st.integers(0, 12))
+def test_each_session_has_the_newest_value_that_was_published_before_it(
+    rows: list[tuple[int, int, int, float]], available: Available, valid_days: int
+) -> None:
+    found = on_sessions(placed(rows), 3, SESSIONS, available, valid_days).at_closes()
+    for t, today in enumerate((SESSIONS // DAY_NS).tolist()):
+        for column in range(3):
+            known = [
+                (day, day + late, value)
+                for place, day, late, value in rows
+                if place == column and not math.isnan(value) and day + late <= today - (available == "next_open")
+            ]
+            expected = math.nan
+            if known:
+                _, published, expected = max(known)  # of the newest date the newest publication
+                since = next(s for s in (SESSIONS // DAY_NS).tolist() if s >= published + (available == "next_open"))
+                begun = published if published < SESSIONS[0] // DAY_NS else since
+                if valid_days and today - begun > valid_days:
+                    expected = math.nan
+            np.testing.assert_equal(found[t, column], expected)
+
+
+@given(DATED_ROWS.filter(bool), st.integers(0, 55))
+def test_what_is_published_later_changes_no_earlier_session(rows: list[tuple[int, int, int, float]], end: int) -> None:
+    before = [row for row in rows if row[1] + row[2] <= end]
+    if before:
+        whole = on_sessions(placed(rows), 3, SESSIONS).at_closes()
+        cut = on_sessions(placed(before), 3, SESSIONS).at_closes()
+        until = int(np.searchsorted(SESSIONS, (end + 1) * DAY_NS, side="right"))
+        np.testing.assert_array_equal(cut[:until], whole[:until])
+
+
+def test_of_two_values_of_one_publication_the_newer_date_counts_and_an_older_date_replaces_nothing() -> None:
+    # of one column: (date, published, value)
+    rows = [(10, 20, 1.0), (15, 20, 2.0), (12, 25, 3.0), (15, 30, 4.0)]
+    days, published, values = (np.array(each) for each in zip(*rows, strict=True))
+    dates, found = dated_values(np.zeros(4, np.int64), days, values, published).of(0)
+    assert (dates.tolist(), found.tolist()) == ([20, 30], [2.0, 4.0])
+
+
+def test_two_rows_of_one_date_and_publication_are_refused() -> None:
+    days = np.array([1, 2, 1]) * DAY_NS
+    assert len(dated_values(np.array([0, 0, 1]), days, np.ones(3)).values) == 3
+    with pytest.raises(RepeatedDate) as error:
+        dated_values(np.array([0, 0, 0]), days, np.ones(3))
+    assert error.value.row == 2
+
+
+def test_no_row_is_no_value() -> None:
+    none = np.array([], dtype=np.int64)
+    found = on_sessions(dated_values(none, none, np.array([])), 2, SESSIONS).at_closes()
+    assert found.shape == (len(SESSIONS), 2)
+    assert np.isnan(found).all()
+
+
+def test_a_series_per_symbol_has_a_column_for_each_symbol_that_is_asked_for() -> None:
+    history = MacroHistory(("vix", *series_columns("esg", ("A", "B"))), 3)
+    history.sample((20.0, 1.0, 2.0))
+    history.sample((21.0, 3.0, math.nan))
+    np.testing.assert_array_equal(history.series("esg", ("B", "A"), 2), [[2.0, 1.0], [math.nan, 3.0]])
+    again = MacroHistory(history.names, 3)
+    again.thaw(history.freeze())
+    np.testing.assert_array_equal(again.rows, history.rows)
+    with pytest.raises(ValueError, match=r"series\('mood'\): \[feed\] series has esg$"):
+        history.series("mood", ("A",), 1)
+    with pytest.raises(ValueError, match=r"macro\('esg'\): \[feed\] macro has vix$"):
+        history.known("esg", 1)
+    with pytest.raises(ValueError, match=r"series\('esg', 4\): between 1 and 3 samples are kept"):
+        history.series("esg", ("A",), 4)
+    with pytest.raises(ValueError, match="read-only"):
+        history.series("esg", ("A",), 1)[0, 0] = 1.0

@@ -1,8 +1,11 @@
-"""Macro series and cash rates from files. Each value is dated by its publication, not by the day that it describes."""
+"""Macro series, series per symbol and cash rates from files.
+
+Each value is dated by its publication, not by the day that it describes.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -10,11 +13,20 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import digest, nanoseconds, table_of
+from quantd.adapters.feeds.source import some
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
+from quantd.trading.display_text import session_date
+from quantd.trading.macro import (
+    Available,
+    DatedValues,
+    RepeatedDate,
+    dated_values,
+    first_session,
+    on_sessions,
+    series_columns,
+)
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS, Sessions
-
-Available = Literal["next_open", "close"]
 
 
 class MacroFile:
@@ -28,6 +40,9 @@ class MacroFile:
         self.name: Final = name
         self.path: Final = path
         self.available: Final = available
+        self.columns: Final = (name,)
+        self.selection: Final = f"{name} {available}"
+        """Its settings as text; part of the market's digest."""
         self._house: Final = house
         self._read()
 
@@ -46,6 +61,64 @@ class MacroFile:
         """Return the newest value known at `ts` (ns UTC); NaN before the first."""
         place = int(np.searchsorted(self._known_ns, ts, side="right")) - 1
         return float(self._values[place]) if place >= 0 else np.nan
+
+    def known(self, ts: int) -> tuple[float, ...]:
+        """Return the value of each of `columns` at `ts`, as `at` does."""
+        return (self.at(ts),)
+
+
+class SymbolSeries:
+    """A series with a value for each symbol, from a file as `read_symbol_series` reads it.
+
+    A value is known from the same instant as that of a MacroFile. With `valid_days` above 0, it is unknown again after
+    the open of the first session that is more calendar days later. The constructor and `refresh` raise FeedError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        symbols: tuple[str, ...],
+        house: Sessions,
+        available: Available = "next_open",
+        *,
+        column: str = "value",
+        valid_days: int = 0,
+    ) -> None:
+        self.name: Final = name
+        self.path: Final = path
+        self.columns: Final = series_columns(name, symbols)
+        self.selection: Final = f"series {name} {available} {column} {valid_days}"
+        """Its settings as text; part of the market's digest."""
+        self._symbols: Final = symbols
+        self._house: Final = house
+        self._available: Final[Available] = available
+        self._column: Final = column
+        self._valid_days: Final = valid_days
+        self._instants: Final = house.closes if available == "close" else house.opens
+        self._read()
+
+    def _read(self) -> None:
+        self._seen = _marks(self.path)
+        dated = read_symbol_series(self.path, self._symbols, self._column)
+        self._on = on_sessions(dated, len(self._symbols), self._house.days, self._available, self._valid_days)
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed."""
+        if _marks(self.path) != self._seen:
+            self._read()
+
+    def known(self, ts: int) -> tuple[float, ...]:
+        """Return the newest valid value of each symbol at `ts` (ns UTC); NaN for none."""
+        place = int(np.searchsorted(self._instants, ts, side="right")) - 1
+        if place < 0:
+            return (np.nan,) * len(self.columns)
+        # a session that closes when the next one opens still has its own values at its close
+        session = int(np.searchsorted(self._house.opens, ts)) - 1
+        return tuple(self._on.at(place, session).tolist())
+
+
+Series = MacroFile | SymbolSeries
 
 
 class RateFile:
@@ -96,14 +169,8 @@ def read_series(path: Path) -> tuple[Ints, Floats]:
         raise FeedError(path.name, f"it has the columns {', '.join(frame.columns)}", "Name two of them ts and value")
     if "symbol" in frame.columns and frame["symbol"].n_unique() > 1:
         raise FeedError(path.name, "it has more than one symbol", "Put each series in a file of its own")
-    stamps = nanoseconds(frame["ts"])
+    stamps = _dates(path, frame["ts"])
     values = frame[column].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    if (stamps == NO_STAMP).any():
-        line = int(np.argmax(stamps == NO_STAMP)) + 2
-        raise FeedError(f"{path.name}:{line}", "the date cannot be read", "Write it as 2020-08-31")
-    if (stamps % DAY_NS).any():
-        line = int(np.argmax(stamps % DAY_NS != 0)) + 2
-        raise FeedError(f"{path.name}:{line}", "ts has an hour", "Write the date that the value is about, 2020-08-31")
     order = np.argsort(stamps, kind="stable")
     order = order[np.isfinite(values[order])]
     days, values = stamps[order], values[order].astype(np.float64)
@@ -111,9 +178,76 @@ def read_series(path: Path) -> tuple[Ints, Floats]:
         raise FeedError(path.name, "no row has a date and a number", "Check its columns ts and value")
     twice = np.flatnonzero(days[1:] == days[:-1])
     if len(twice):
-        day = np.datetime64(int(days[twice[0]]), "ns").astype("datetime64[D]")
+        day = session_date(int(days[twice[0]]))
         raise FeedError(path.name, f"{day} has two values", "Keep the one that was published first")
     return days, values
+
+
+def read_symbol_series(path: Path, symbols: tuple[str, ...], column: str = "value") -> DatedValues:
+    """Return the values of a file with the columns `ts`, `symbol` and `column`, by the place in `symbols`.
+
+    Rows of other symbols and rows without a value are omitted. A column `available` has the dates of publication;
+    without it, the values are dated by `ts`. Raises FeedError with the line.
+    """
+    frame = table_of(path)
+    wanted = ("ts", "symbol", column)
+    if missing := [name for name in wanted if name not in frame.columns]:
+        text = f"column {some(missing)} is missing (it has {', '.join(frame.columns)})"
+        raise FeedError(path.name, text, f"Name the columns {', '.join(wanted)}")
+    named = frame["symbol"].cast(pl.String).str.strip_chars()
+    numbers = {symbol: place for place, symbol in enumerate(symbols)}
+    columns = named.replace_strict(numbers, default=-1, return_dtype=pl.Int64).to_numpy()
+    ours = np.flatnonzero(columns >= 0)
+    if not len(ours):
+        raise FeedError(path.name, "no row is of a symbol of the universe", "Write the symbols of [universe] symbols")
+    frame, columns = frame[ours], columns[ours]
+    ts = _dates(path, frame["ts"], "ts", ours)
+    published = _dates(path, frame["available"], "available", ours) if "available" in frame.columns else None
+    values = _numbers(path, frame[column], ours)
+    if not np.isfinite(values).any():
+        raise FeedError(path.name, "no row of a symbol of the universe has a value", f"Check its column {column}")
+    try:
+        return dated_values(columns, ts, values, published)
+    except RepeatedDate as error:
+        row = error.row
+        what = f"{symbols[int(columns[row])]} has two values of {session_date(int(ts[row]))}"
+        raise FeedError(_line(path, ours[row]), what, "Keep the one that was published then") from None
+
+
+def _numbers(path: Path, column: pl.Series, lines: Ints) -> Floats:
+    """Return float64 with NaN for an empty value. Raises FeedError for another text or an infinite number."""
+    if column.dtype == pl.Categorical or isinstance(column.dtype, pl.Enum):
+        column = column.cast(pl.String)
+    if column.dtype == pl.String:
+        column = column.str.strip_chars()
+        column = pl.select(pl.when(column != "").then(column)).to_series()
+    elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+        raise FeedError(path.name, f"column {column.name} holds {column.dtype}, not numbers", "Write numbers")
+    values: Floats = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    empty = column.is_null().to_numpy() | (values != values) & column.dtype.is_numeric()
+    wrong = np.flatnonzero(~(np.isfinite(values) | empty))
+    if len(wrong):
+        what = f'{column.name} = "{column[int(wrong[0])]}" is not a number'
+        raise FeedError(_line(path, lines[wrong[0]]), what, "Write numbers; give each category a number of its own")
+    return values
+
+
+def _dates(path: Path, column: pl.Series, name: str = "ts", lines: Ints | None = None) -> Ints:
+    """Return int64 ns at 00:00 UTC. `lines` are the rows of the file, by default all. Raises FeedError."""
+    stamps, unread = nanoseconds(column), "the date" if name == "ts" else f"the date in column {name}"
+    for wrong, what, remedy in (
+        (stamps == NO_STAMP, f"{unread} cannot be read", "Write it as 2020-08-31"),
+        (stamps % DAY_NS != 0, f"{name} has an hour", "Write the date that the value is about, 2020-08-31"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise FeedError(_line(path, row if lines is None else lines[row]), what, remedy)
+    return stamps
+
+
+def _line(path: Path, row: int | np.int64) -> str:
+    """Return the place of a row of a file; a CSV file has a line of names before the first."""
+    return f"{path.name}:{int(row) + 2}"
 
 
 def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
@@ -121,14 +255,14 @@ def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
 
     Days beyond the end of the calendar are omitted.
     """
-    first = np.searchsorted(house.days, days, side="left" if available == "close" else "right")
+    first = first_session(days, available, house.days)
     first = first[first < len(house.days)]
     return (house.closes if available == "close" else house.opens)[first]
 
 
-def series_digest(feed: str, files: Sequence[MacroFile], rate: RateFile | None = None) -> str:
+def series_digest(feed: str, files: Sequence[Series], rate: RateFile | None = None) -> str:
     """Return hex BLAKE2b of a recorded market with its series; without any series, `feed`, the market's own digest."""
-    named = [f"{each.name} {each.available}" for each in files]
+    named = [each.selection for each in files]
     paths = [each.path for each in files]
     if rate is not None and rate.path is not None:
         named, paths = [*named, rate.name], [*paths, rate.path]

@@ -1,12 +1,16 @@
 """List the features that policies may read, and what each needs."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.command import CONFIG_FILE, Command, Json
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.config import ConfigError
 from quantd.strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
 from quantd.strategies.features.families import SOURCE_OF
 from quantd.strategies.indicators import INDICATORS
@@ -27,6 +31,15 @@ WHERE = {
 }
 """Word -> when it is available."""
 
+KINDS: Final = ("", "_change_5", "_z_60", "_is_1")
+"""The listed features of a series per symbol."""
+
+OFF: Final = "switched off: [feed] series has use = false"
+OWN: Final = (
+    "series_NAME, series_NAME_change_5, series_NAME_z_60, series_NAME_is_1: a value for each symbol, from a file that "
+    "[feed] series names"
+)
+
 
 def features_list(
     name: Annotated[
@@ -36,17 +49,26 @@ def features_list(
         str | None, typer.Option("--of", metavar="SET", help="default, four_asset, full or observation.")
     ] = None,
     count: Annotated[bool, typer.Option("--count", help="Print the number only.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", envvar="QUANTD_CONFIG", help="The configuration whose series count; config.toml if any."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """List the features: samples, availability, source and meaning."""
+    series = _series(config)
+    off = {f"series_{each}": OFF for each, used in series.items() if not used}
     if name is not None:
         try:
-            rows = [_row(feature(name))]
+            rows = [_row(feature(name), series)]
         except FeatureError as error:
             raise Failure(str(error), USAGE) from None
     else:
-        rows = [_row(feature(each)) for each in _names(of)]
-    lacking = {} if of or name else UNAVAILABLE
+        used = [f"series_{each}{kind}" for each, used in series.items() if used for kind in KINDS]
+        rows = [_row(feature(each), series) for each in (*_names(of), *(() if of else used))]
+    lacking = {} if of or name else {**UNAVAILABLE, **off}
     if count:
         if as_json:
             print_json({"features": len(rows), "indicators": len(INDICATORS), "unavailable": len(lacking)})
@@ -58,21 +80,43 @@ def features_list(
         return DONE
     shown = [
         (
-            r["name"], r["group"], str(r["samples"]), f"with {r['with'][0]}" if r["with"] else "yes",
+            r["name"], r["group"], str(r["samples"]),
+            "off" if not r["available"] else f"with {r['with'][0]}" if r["with"] else "yes",
             f"TA-Lib {r['talib']}" if r["talib"] else r["source"].removeprefix("strategies."), _cut(r["words"]),
         )
         for r in rows
     ]  # fmt: skip
-    shown += [(missing, missing, "", "no", "", _cut(why)) for missing, why in lacking.items()]
+    shown += [
+        (missing, "series" if missing in off else missing, "", "off" if missing in off else "no", "", _cut(why))
+        for missing, why in lacking.items()
+    ]
     table(("name", "group", "samples", "available", "source", "what"), shown, right=("samples",))
     say()
     for word in dict.fromkeys(word for r in rows for word in r["with"]):
-        say(f"with {word}: {WHERE[word]}")
+        say(f"with {word}: {WHERE.get(word, '[feed] series names its file')}")
     for missing, why in lacking.items():
         say(f"{missing}: {why}")
+    for each in (row["name"] for row in rows if not row["available"]):
+        say(f"{each}: {OFF}")
+    if not of and (name is None or name.startswith("series_")):
+        say(OWN)
     if name is None:
         say(f"{len(rows)} features from {len(INDICATORS)} indicators. Any window works: rsi_21, momentum_90.week.rank")
     return DONE
+
+
+def _series(config: Path | None) -> dict[str, bool]:
+    """Each series per symbol of a configuration, and whether it is in use; none where no configuration is named and
+    config.toml is missing or has mistakes."""
+    if config is None and not CONFIG_FILE.is_file():
+        return {}
+    try:
+        found = read(config or CONFIG_FILE)
+    except ConfigError:
+        if config is None:
+            return {}
+        raise
+    return {each.name: each.use for each in found.feed.series}
 
 
 def _names(of: str | None) -> list[str]:
@@ -86,7 +130,7 @@ def _names(of: str | None) -> list[str]:
     return [*named, *(family for family in FAMILIES if family not in met)]
 
 
-def _row(each: Feature) -> dict[str, Any]:
+def _row(each: Feature, series: Mapping[str, bool]) -> dict[str, Any]:
     about, node = each.about, each.node()
     indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
     if each.family == "momentum":
@@ -98,8 +142,9 @@ def _row(each: Feature) -> dict[str, Any]:
         "name": each.name, "group": about.group, "samples": each.lookback, "bars": node.first + 1, "every": each.every,
         "across": each.across, "words": about.words,
         "source": source if found else "quantd.strategies.features.families",
-        "talib": found.talib if found else "", "formula": node.key, "needs": list(about.needs), "available": True,
-        "with": list(dict.fromkeys(NEEDED[need] for need in about.needs)),
+        "talib": found.talib if found else "", "formula": node.key, "needs": list(about.needs),
+        "available": series.get(each.series, True),
+        "with": list(dict.fromkeys(NEEDED.get(need, need) for need in about.needs if each.series not in series)),
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from quantd.daemon.config import Config, ConfigError, Mistake, digest, flat
 from quantd.daemon.config.document import given
 from quantd.daemon.config.keys import all_keys, pattern_of
 from quantd.daemon.config.mistakes import dotted, shown, without_password
+from quantd.daemon.policies.composed import left_out
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
 from quantd.risk.limits import catalogue
@@ -27,7 +28,8 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     """List every mistake in the configuration; exit code 78 when there is one."""
     try:
         found = read(config, sets)
-        policies_of(found, found.instruments(), found.feed.interval_ns, Apart(place(config, None, sets).folder))
+        apart = Apart(place(config, None, sets).folder)
+        policies = policies_of(found, found.instruments(), found.feed.interval_ns, apart)
     except (ConfigError, PolicyError) as why:
         if not as_json:
             raise
@@ -37,7 +39,10 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         return CONFIG
     counts = f"{len(found.agents)} agents, {len(found.universe.symbols)} symbols, {len(found.schedules)} schedules"
     trading = f"  digest of the keys that affect trading: {digest(found)}"
-    answer(as_json, {"ok": True, "mistakes": [], "digest": digest(found)}, f"{config}: {counts}", trading)
+    off = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
+           for agent, names in left_out(found.seats, policies)]  # fmt: skip
+    document = {"ok": True, "mistakes": [], "digest": digest(found), "left_out": off}
+    answer(as_json, document, f"{config}: {counts}", trading, *off)
     return DONE
 
 

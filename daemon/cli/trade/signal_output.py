@@ -37,9 +37,8 @@ def study_signal(
         check_folder(out)
     found = read(config, sets)
     folder = found.state_folder(state)
-    macro = [each.name for each in found.feed.macro]
     asked = _horizons(horizons)
-    sources = [source_of(name, Path.cwd(), macro) for name in dict.fromkeys(factors)]
+    sources = [source_of(name, Path.cwd(), found.feed.inputs) for name in dict.fromkeys(factors)]
     alone = unlimited(found, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(alone, cache=folder / "cache")
     with progress("factors", shown=not as_json) as bar:

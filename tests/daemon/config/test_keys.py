@@ -41,6 +41,7 @@ symbols = ["SPY"]
 [feed]
 path = "bars.parquet"
 macro = [{ name = "vix", path = "vix.csv" }]
+series = [{ name = "esg", path = "esg.csv" }]
 [broker]
 cash = "1000.00"
 [risk]
@@ -157,6 +158,12 @@ ROWS = {
     "feed.macro.0.name": ("rate", "rate"),
     "feed.macro.0.path": ("other.csv", "other.csv"),
     "feed.macro.0.available": ("close", "close"),
+    "feed.series.0.name": ("mood", "mood"),
+    "feed.series.0.path": ("other.csv", "other.csv"),
+    "feed.series.0.available": ("close", "close"),
+    "feed.series.0.column": ("score", "score"),
+    "feed.series.0.valid_days": ("30", 30),
+    "feed.series.0.use": ("false", False),
     "broker.kind": ("alpaca", "alpaca", *FEED),
     "broker.venue": ("kraken", "kraken", *FEED, "broker.kind=ccxt"),
     "broker.url": ("http://127.0.0.1:8081", "http://127.0.0.1:8081", *LIVE),

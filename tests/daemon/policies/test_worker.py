@@ -26,7 +26,7 @@ from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.macro import MacroHistory
+from quantd.trading.macro import MacroHistory, series_columns
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import deviations, means
 from quantd.trading.view import View
@@ -61,10 +61,11 @@ def file(folder: Path, source: str, closing: list[Worker | Deadline], **params: 
 
 
 def rich_view(samples: int = 300) -> View:
-    """A view with all that a view can have: history longer than any lookback, bars, macro series."""
+    """A view with all that a view can have: history longer than any lookback, bars, series."""
     size = len(SYMBOLS)
     ring, by_date = Ring(size, 260), Ring(size, 260)
-    bars, macro = BarRing(size, 260), MacroHistory(("vix", "rate"), 260)
+    bars = BarRing(size, 260)
+    macro = MacroHistory(("vix", "rate", *series_columns("esg", SYMBOLS)), 260)
     prices = market(3, size, samples)
     for row, marks in enumerate(prices):
         bars.forming[:] = marks
@@ -72,7 +73,7 @@ def rich_view(samples: int = 300) -> View:
         bars.sample(row * 86_400_000_000_000, marks, [])
         ring.append(marks)
         by_date.append(marks * (1.0 + row / 7e3))
-        macro.sample([10.0 + row, row / 7.0])
+        macro.sample([10.0 + row, row / 7.0, *(row / (3.0 + k) for k in range(size))])
     weights = np.full(size, 0.2)
     for array in (weights, prices[-1]):
         array.flags.writeable = False
@@ -122,7 +123,8 @@ def act(view, memory):
     parts = [view.prices, view.weights, [view.cash, view.equity, view.time, view.sample], view.returns(5).ravel(),
              view.returns(260).ravel(), view.synchronous(5).ravel(), view.synchronous(260).ravel(), seen.session,
              *(getattr(seen, n).ravel() for n in %r), view.macro("vix", 260),
-             view.macro("rate", 3), view.deviation(260), view.mean(7), view.momentum(20), view.momentum(20, 3),
+             view.macro("rate", 3), view.series("esg", 4).ravel(),
+             view.deviation(260), view.mean(7), view.momentum(20), view.momentum(20, 3),
              view.covariance(99).ravel()]
     return [0.1] * len(view.prices), {"seen": np.concatenate(parts)}
 """
@@ -149,7 +151,18 @@ def test_a_shared_statistic_is_the_same_to_the_bit_in_the_process() -> None:
     np.testing.assert_array_equal(far.shared_by_date(means, 30), seen.shared_by_date(means, 30), strict=True)
 
 
-@pytest.mark.parametrize("wrong", ["returns(261)", "synchronous(261)", "returns(0)", "macro('none', 3)", "bars(900)"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "returns(261)",
+        "synchronous(261)",
+        "returns(0)",
+        "macro('none', 3)",
+        "series('none', 3)",
+        "series('esg', 900)",
+        "bars(900)",
+    ],
+)
 def test_what_a_view_refuses_it_refuses_alike(tmp_path: Path, wrong: str, closing: list[Worker | Deadline]) -> None:
     worker = file(tmp_path, f"def act(view):\n    return view.{wrong}\n", closing)
     question = Ask(1, 2, rich_view(), {})

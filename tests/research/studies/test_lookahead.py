@@ -128,6 +128,27 @@ def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: P
     assert BARS in done.stdout
 
 
+@pytest.mark.parametrize("use", ["true", "false"])
+def test_files_of_series_per_symbol_are_files_of_the_market(tmp_path: Path, use: str) -> None:
+    (tmp_path / "esg.csv").write_text("ts,symbol,value\n2018-01-02,SPY,1\n2019-02-01,SPY,2\n2018-01-02,QQQ,3\n")
+    series = f'series = [{{ name = "esg", path = "esg.csv", use = {use} }}]\n'
+    text = CONFIG[: CONFIG.index("[[agents]]")].replace("[feed]\n", f"[feed]\n{series}") + "[bus]\nport = 0\n"
+    write(tmp_path, text + '[[agents]]\nname = "mine"\npolicy = "mine.py:act"\ncapital = 1.0\n')
+
+    def studied(source: str) -> Done:
+        (tmp_path / "mine.py").write_text(source)
+        return quantd(tmp_path, "study", "lookahead", "mine.py:act", "--cuts", "4")
+
+    past = f'open("{tmp_path}/esg.csv").read()\n'
+    refused = studied(past + "def act(view):\n    return [0.1] * 3\n")
+    assert refused.returncode == 1
+    assert str(tmp_path / "esg.csv") in refused.stdout
+    assert "opens a file with the market's future" in refused.stdout
+    if use == "true":
+        honest = studied('def act(view):\n    return [0.1 * (view.series("esg", 1)[0, 0] > 1.5), 0.1, 0.2]\n')
+        assert honest.stdout == "looks only backwards: 4 cuts, 0 differences\n"
+
+
 @pytest.mark.long
 def test_files_of_its_own_are_named(tmp_path: Path) -> None:
     (tmp_path / "weights.txt").write_text("0.2")

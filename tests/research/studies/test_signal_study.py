@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
+import quantd as quantd_api
 from quantd.research.runs.looks import read_looks
 from quantd.research.studies.signal_study import COLUMNS, usual_quantiles
 from tests.support.command_line import Done, quantd
@@ -94,6 +95,36 @@ def test_a_function_of_the_user_is_the_feature_that_it_computes_again(tmp_path: 
     for one, other in zip(own["horizons"], feature["horizons"], strict=True):
         assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
         assert one["spread"]["net_sharpe"] == pytest.approx(other["spread"]["net_sharpe"], rel=1e-9)
+
+
+def with_series(folder: Path, frame: pl.DataFrame, more: str = "") -> None:
+    """A series per symbol with the return of each bar, known at its close."""
+    growth = (pl.col("close") / pl.col("close").shift(1) - 1.0).over("symbol")
+    frame.sort("ts").select(pl.col("ts").dt.date(), "symbol", value=growth).drop_nulls().write_csv(folder / "own.csv")
+    path = folder / "config.toml"
+    series = f'series = [{{ name = "own", path = "own.csv", available = "close"{more} }}]\n'
+    path.write_text(path.read_text().replace("[feed]\n", f"[feed]\n{series}"))
+
+
+def test_a_series_of_a_file_is_a_factor_like_the_feature_that_it_contains(tmp_path: Path) -> None:
+    with_series(tmp_path, market(tmp_path))
+    own, feature = (results(study(tmp_path, each, "--json"))[0] for each in ("series_own", "momentum_1"))
+    for one, other in zip(own["horizons"], feature["horizons"], strict=True):
+        assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
+        assert one["count"] == other["count"]
+    change = results(study(tmp_path, "series_own_change_1.rank", "--json"))[0]
+    assert change["horizons"][0]["rank_ic"] != pytest.approx(own["horizons"][0]["rank_ic"], abs=1e-6)
+    found = quantd_api.study_signal("series_own", tmp_path / "config.toml", horizons=(1, 5), cuts=4)
+    assert found.studies[0].horizons[0].rank_ic == pytest.approx(own["horizons"][0]["rank_ic"], abs=1e-12)
+
+
+def test_a_series_that_is_switched_off_or_absent_is_no_factor(tmp_path: Path) -> None:
+    with_series(tmp_path, market(tmp_path), ", use = false")
+    for name in ("own", "mood"):
+        done = study(tmp_path, f"series_{name}")
+        assert done.returncode == 2
+        said = f'needs the series per symbol \'{name}\'; write [feed] series = [{{ name = "{name}", path = "FILE" }}]'
+        assert said in done.stderr
 
 
 def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path) -> None:

@@ -30,7 +30,12 @@ from quantd.trading.market import Floats
 from tests.support.examples import examples
 
 DAY = 86_400_000_000_000
-ALL = spec_of([*SETS["observation"], "yield_10y"])
+OF_SERIES = (
+    "series_esg", "series_esg_change_1", "series_esg_change_20", "series_esg_z_2", "series_esg_z_60",
+    "series_esg.rank", "series_esg.z", "series_esg_change_5.excess", "series_esg_z_20.rank", "series_mode_is_0",
+    "series_mode_is_2", "series_mode_is_2.rank", "series_step_z_5", "series_step_change_60",
+)  # fmt: skip
+ALL = spec_of([*SETS["observation"], "yield_10y", *OF_SERIES])
 
 
 class World:
@@ -67,7 +72,14 @@ class World:
         volume = np.vstack([np.cumprod(shares[::-1], axis=0)[::-1][1:], np.ones((1, size))])
         self.bars = {name: self.raw[name] * (volume if name == "volume" else price) for name in FIELDS}
         weight = rng.dirichlet(np.ones(size + 1), rows)
-        self.own = {"weight": weight[:, :size]}
+        # a series of all rows with gaps, codes that begin late, and a value that rarely moves
+        steps = np.where(rng.random((rows, size)) < 0.05, rng.normal(50.0, 10.0, (rows, size)), 0.0)
+        self.own = {
+            "weight": weight[:, :size],
+            "series esg": np.where(rng.random((rows, size)) < gaps / 3.0, np.nan, rng.normal(50, 10, (rows, size))),
+            "series mode": np.where(np.arange(rows)[:, None] < 9, np.nan, rng.integers(0, 3, (rows, size))),
+            "series step": 0.1 + steps.cumsum(axis=0),
+        }
         self.shared = {
             "cash": weight[:, size],
             "equity": np.exp(rng.normal(0.0003, 0.01, rows).cumsum()),
@@ -314,6 +326,13 @@ def test_a_set_has_one_hash_and_another_set_another() -> None:
         ("vix.rank", "one number for all"),
         ("weight.week", "no bars of weeks"),
         ("sentiment", "FinBERT"),
+        ("sentiment", r"name a file in \[feed\] series and write series_sentiment"),
+        ("esg", r"name a file in \[feed\] series and write series_esg"),
+        ("series_esg.week", "series_esg has no bars of weeks"),
+        ("series_esg_z_20.month", "series_esg_z_20 has no bars of weeks"),
+        ("series_esg_z_1", "2 to 2520 samples"),
+        ("series_esg_change_0", "1 to 2520 samples"),
+        ("series_", "there is no feature"),
         ("sma_cross_20", "there is no feature"),
     ],
 )
@@ -329,6 +348,31 @@ def test_what_is_needed_and_not_given_is_refused_not_filled() -> None:
         compute(spec_of(["beta_60"]), bare)
     with pytest.raises(ValueError, match="'vix' needs 'vix'"):
         FeatureStream(spec_of(["vix"]), 4).update(0, {n: c[0] for n, c in world.raw.items()})
+
+
+def test_features_of_a_series_are_those_computed_by_hand_in_every_row() -> None:
+    value = np.array([[np.nan, 3.0], [2.0, 3.0], [4.0, np.nan], [8.0, 1.0]])
+    bars = dict.fromkeys(FIELDS, np.array([[1.0, np.nan]] * 4))  # the second instrument has no bar
+    names = ["series_esg", "series_esg_change_2", "series_esg_z_3", "series_esg_is_3", "series_esg.rank"]
+    inputs = Inputs(np.arange(4) * DAY, bars, own={"series esg": value})
+    found = compute(spec_of(names), inputs)
+    np.testing.assert_array_equal(found[..., 0], value)
+    np.testing.assert_array_equal(found[..., 1], [[np.nan] * 2, [np.nan] * 2, [np.nan, np.nan], [6.0, -2.0]])
+    last = (8.0 - 14.0 / 3.0) / np.std([2.0, 4.0, 8.0])
+    np.testing.assert_allclose(found[..., 2], [[np.nan] * 2, [np.nan] * 2, [np.nan] * 2, [last, np.nan]])
+    np.testing.assert_array_equal(found[..., 3], [[np.nan, 1.0], [0.0, 1.0], [0.0, np.nan], [0.0, 0.0]])
+    np.testing.assert_array_equal(found[..., 4], [[np.nan, 0.5], [0.0, 1.0], [0.5, np.nan], [1.0, 0.0]])
+
+
+def test_a_series_is_named_in_its_feature_and_needed_by_it() -> None:
+    found = feature("series_news_2_change_5.rank")
+    assert (found.series, found.parameters, found.lookback) == ("news_2", (5.0,), 6)
+    assert (feature("series_oil_change").series, feature("rsi_14").series) == ("oil_change", "")
+    assert feature("series_mode_is_0").lookback == feature("series_esg").lookback == 1
+    assert spec_of(["series_esg", "series_mood_z_9"]).needs == {"series esg", "series mood"}
+    world = World(11, rows=50)
+    with pytest.raises(ValueError, match="'series_mood' needs 'series mood'"):
+        compute(spec_of(["series_mood"]), world.inputs())
 
 
 def test_every_family_can_be_made_with_its_usual_numbers() -> None:

@@ -1,6 +1,7 @@
 """Signals of three horizons, and the policy that trades ranks of features."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from quantd.trading.bars import BarRing
 from quantd.trading.effects import Ask
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.macro import MacroHistory
+from quantd.trading.macro import MacroHistory, series_columns
 from quantd.trading.market import Floats
 from quantd.trading.orders import OrderBasket
-from quantd.trading.view import View
+from quantd.trading.ports import leaves
+from quantd.trading.view import PartView, View
 from tests.support.engine import World, block, walk
 
 ROWS = 300
@@ -133,6 +135,59 @@ def test_exposure_multiplies_what_is_invested_by_one_plus_the_weighted_values(
     np.testing.assert_allclose(policy.act(view, {})[0], [0.8 * part, 0.0], atol=1e-12)
 
 
+def with_series(view: View, **rows: list[list[float]]) -> View:
+    """The view with series per symbol, their newest rows as given."""
+    names = [column for name in rows for column in series_columns(name, view.universe.symbols)]
+    view._macro = history = MacroHistory(tuple(names), 400)
+    for newest_row in zip(*rows.values(), strict=True):
+        history.sample([value for row in newest_row for value in row])
+    return view
+
+
+def test_the_policy_ranks_by_a_series_and_holds_nothing_without_a_value() -> None:
+    close = np.stack([noisy(0.001, s) for s in (1, 2, 3)], axis=1)
+    view = with_series(view_of(close, ("A", "B", "C")), esg=[[1.0, 9.0, 5.0], [5.0, 1.0, np.nan]])
+    policy = POLICIES["signals"]({"features": {"series_esg": 1.0}, "top": 1})
+    assert (policy.uses_series, policy.uses_macro) == (("esg",), ())  # type: ignore[attr-defined]
+    assert policy.act(view, {})[0].tolist() == [1.0, 0.0, 0.0]
+    moved = POLICIES["signals"]({"features": {"series_esg_change_1": -1.0}, "top": 3})
+    # C has no value now, so it takes no part
+    assert moved.act(view, {})[0].tolist() == [0.5, 0.5, 0.0]
+    part = PartView(view, Universe(view.universe.instruments[1:]), (1, 2))
+    assert policy.act(part, {})[0].tolist() == [1.0, 0.0]
+
+
+def test_an_instrument_without_a_bar_keeps_its_series_and_one_without_a_price_does_not_count() -> None:
+    close = np.stack([noisy(0.001, s) for s in (1, 2, 3)], axis=1)
+    close[-1, 1] = np.nan
+    view = with_series(view_of(close, ("A", "B", "C")), esg=[[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    names = ("series_esg", "series_esg.rank", "series_esg_change_1", "series_esg_is_2")
+    policy: Any = POLICIES["signals"]({"features": dict.fromkeys(names, 1.0), "top": 2})
+    view.prices = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(
+        policy.features(view), [[1.0, 0.0, 0.0, 0.0], [2.0, 0.5, 0.0, 1.0], [3.0, 1.0, 0.0, 0.0]]
+    )
+    view.prices = np.array([1.0, np.nan, 3.0])
+    np.testing.assert_array_equal(policy.features(view), [[1.0, 0.0, 0.0, 0.0], [np.nan] * 4, [3.0, 1.0, 0.0, 0.0]])
+    assert policy.act(view, {})[0].tolist() == [0.5, 0.0, 0.5]
+
+
+def test_features_of_a_series_that_is_switched_off_are_left_out(tmp_path: Path) -> None:
+    params = {"features": {"series_esg": 1.0, "momentum_60": 2.0, "series_mood_z_9": -1.0}, "exposure": {"vix": 0.1}}
+    made: Any = load("signals", params, tmp_path, unused=frozenset({"esg"}))
+    assert made.left_out == ("series_esg",)
+    assert made.spec.names == ("momentum_60", "series_mood_z_9", "vix")
+    assert made.weights == (2.0, -1.0)
+    assert (made.uses_series, made.uses_macro) == (("mood",), ("vix",))
+    whole: Any = load("signals", params, tmp_path, unused=frozenset({"other"}))
+    assert (whole.left_out, len(whole.weights)) == ((), 3)
+    members = {"members": [{"policy": "signals", "params": params}, {"policy": "equal_weight"}]}
+    inside: Any = load("ensemble", members, tmp_path, unused=frozenset({"esg"}))
+    assert [name for leaf in leaves(inside) for name in getattr(leaf, "left_out", ())] == ["series_esg"]
+    with pytest.raises(PolicyError, match=r"switched off \(series_esg\); write use = true in \[feed\] series"):
+        load("signals", {"features": {"series_esg": 1.0}}, tmp_path, unused=frozenset({"esg"}))
+
+
 def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> None:
     made = POLICIES["signals"]({"features": {"rsi_14": -1.0, "adx_14": 0.5}, "top": 2})
     assert made.uses_bars  # type: ignore[attr-defined]
@@ -168,6 +223,7 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
         ),
         ({"features": {"rsi_14": 1.0}, "exposure": {"cash": 1.0}}, "exposure 'cash' is no macro series"),
         ({"features": {"rsi_14": 1.0}, "exposure": {"vix": float("inf")}}, "exposure has a finite weight"),
+        ({"features": {"rsi_14": 1.0}, "exposure": {"series_esg": 1.0}}, "exposure 'series_esg' is no macro series"),
         ({"features": {"rsi_14": 1.0}, "top": 0}, "top = 0"),
         ({"feature": {"rsi_14": 1.0}}, "did you mean 'features'"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.look.features import features_list
 from quantd.strategies.features import SETS, feature
-from tests.support.command_line import quantd
+from tests.support.command_line import CONFIG, quantd, write
 
 
 def listed(capsys: pytest.CaptureFixture[str], of: str | None = None, name: str | None = None) -> dict:
@@ -41,6 +41,40 @@ def test_what_is_not_available_says_why(capsys) -> None:
     text = capsys.readouterr().out
     assert "sentiment: needs the files of a FinBERT-class model" in text
     assert "with vix: [feed] macro names the series vix" in text
+
+
+def test_series_of_a_configuration_are_listed_and_those_without_use_are_switched_off(tmp_path) -> None:
+    (tmp_path / "esg.csv").write_text("ts,symbol,value\n2018-01-02,SPY,1\n")
+    plain = json.loads(quantd(tmp_path, "features", "list", "--count", "--json").stdout)
+    alone = quantd(tmp_path, "features", "list", "series_esg_z_60").stdout
+    assert "with series esg: [feed] series names its file" in alone
+    series = '{ name = "esg", path = "esg.csv" }, { name = "mood", path = "none.csv", use = false }'
+    write(tmp_path, CONFIG.replace("[feed]\n", f"[feed]\nseries = [{series}]\n"))
+    found = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
+    rows = {row["name"]: row for row in found["features"] if row["group"] == "series"}
+    assert list(rows) == ["series_esg", "series_esg_change_5", "series_esg_z_60", "series_esg_is_1"]
+    assert all(row["available"] and not row["with"] for row in rows.values())
+    assert found["unavailable"]["series_mood"] == "switched off: [feed] series has use = false"
+    counted = json.loads(quantd(tmp_path, "features", "list", "--count", "--json").stdout)
+    assert (counted["features"], counted["unavailable"]) == (plain["features"] + 4, 2)
+    text = quantd(tmp_path, "features", "list").stdout
+    assert "series_mood: switched off" in text
+    assert "series_NAME, series_NAME_change_5" in text
+    (row,) = json.loads(quantd(tmp_path, "features", "list", "series_mood_z_9.rank", "--json").stdout)["features"]
+    assert (row["available"], row["samples"], row["source"]) == (False, 9, "quantd.strategies.features.families")
+    assert "series_mood: switched off" in quantd(tmp_path, "features", "list", "series_mood").stdout
+
+
+def test_without_a_readable_configuration_the_features_are_listed_and_a_named_one_is_refused(tmp_path) -> None:
+    write(tmp_path, "nothing")
+    assert quantd(tmp_path, "features", "list", "rsi_14").returncode == 0
+    assert quantd(tmp_path, "features", "list", "rsi_14", "-c", "config.toml").returncode != 0
+
+
+@pytest.mark.parametrize("name", ["sentiment", "esg"])
+def test_a_plain_name_of_own_data_is_told_how_a_file_makes_it_a_feature(name: str) -> None:
+    with pytest.raises(Failure, match=rf"name a file in \[feed\] series and write series_{name}"):
+        features_list(name)
 
 
 def test_one_feature_or_one_set_is_shown_by_name(capsys) -> None:
