@@ -165,6 +165,11 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         """The required series of [feed] macro."""
         return self.artifact.manifest.sight.macro
 
+    @property
+    def uses_series(self) -> tuple[str, ...]:
+        """The required series of [feed] series."""
+        return self.artifact.manifest.sight.series
+
     def seen(self, view: View) -> NDArray[np.float32]:
         """Return the observation float32[D] of a view, in the artifact's order of symbols.
 

@@ -90,7 +90,15 @@ class LearnedEnsemble:
     @property
     def uses_macro(self) -> tuple[str, ...]:
         """The required series of [feed] macro."""
-        return tuple(sorted({name for member in self.members for name in getattr(member, "uses_macro", ())}))
+        return self._needed("uses_macro")
+
+    @property
+    def uses_series(self) -> tuple[str, ...]:
+        """The required series of [feed] series."""
+        return self._needed("uses_series")
+
+    def _needed(self, attribute: str) -> tuple[str, ...]:
+        return tuple(sorted({name for member in self.members for name in getattr(member, attribute, ())}))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         votes: list[Floats] = []

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
-from quantd.models.history.panel import MacroSource
+from quantd.models.history.panel import MacroSource, SeriesSource
 from quantd.models.observation.return_features import FeatureSpec
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -196,7 +196,7 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The manifest of a learned policy."""
 
     FILES: ClassVar = ScorerManifest.FILES
-    LATER: ClassVar = (("sight", "columns"), ("sight", "benchmark"), ("features_hash",), ("macro",))
+    LATER: ClassVar = (("sight", "columns"), ("sight", "benchmark"), ("features_hash",), ("macro",), ("series",))
 
     algorithm: str
     profile: str
@@ -207,6 +207,8 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Digest of the declaration of the sight's columns; empty without columns."""
     macro: tuple[MacroSource, ...] = ()
     """Files of the macro series in training."""
+    series: tuple[SeriesSource, ...] = ()
+    """Files of the series per symbol in training."""
     action: ActionSpec
     universe: tuple[str, ...]
     training: Training

@@ -45,7 +45,8 @@ def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
         "close": close, "volume": draw.uniform(0.5e6, 2e6, close.shape),
     }  # fmt: skip
     shared = {name: 20.0 * np.exp(draw.normal(0.0, 0.2, rows)) for name in spec.macro}
-    inputs = Inputs(np.arange(rows) * DAY_NS, bars, 0 if spec.benchmark else None, shared=shared)
+    own = {f"series {name}": draw.normal(0.0, 1.0, close.shape) for name in spec.series}
+    inputs = Inputs(np.arange(rows) * DAY_NS, bars, 0 if spec.benchmark else None, own, shared)
     return compute(spec.declared, inputs)[-count:]
 
 

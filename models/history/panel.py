@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 
 from quantd.models.history.splits import day_of
 from quantd.trading.cash_rate import CashRate
+from quantd.trading.macro import Available
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
-
-Available = Literal["next_open", "close"]
 
 
 class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +23,18 @@ class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     path: str
     available: Available = "next_open"
+
+
+class SeriesSource(MacroSource, frozen=True, forbid_unknown_fields=True):
+    """A series per symbol in a file with the columns `ts`, `symbol` and `column`, as in [feed] series.
+
+    `valid_days` above 0 makes a value unknown after so many calendar days. With `use = false` the file is not read, and
+    features of it are left out of the columns.
+    """
+
+    column: str = "value"
+    valid_days: int = 0
+    use: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,8 @@ class Panel:
     """Raw `high`, `low` and `volume`, float64[T, N], where the file has them."""
     macro: Mapping[str, Floats] = field(default_factory=dict)
     """Series by name, float64[T] as known at each close; NaN before the first value."""
+    series: Mapping[str, Floats] = field(default_factory=dict)
+    """Series per symbol by name, float64[T, N] as known at each close; NaN where none is known."""
 
     def __post_init__(self) -> None:
         known = np.isfinite(self.close) & np.isfinite(self.open)

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from quantd.models.history.macro_files import known_at
-from quantd.models.history.panel import MacroSource, Panel
+from quantd.models.history.panel import MacroSource, Panel, SeriesSource
+from quantd.models.history.series_files import macro_at, series_at
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
 from quantd.trading.instruments import calendar_of
 from quantd.trading.market import Floats
@@ -26,6 +26,7 @@ def read_panel(
     last: date,
     cash_rate: float | str | None = None,
     macro: Sequence[MacroSource] = (),
+    series: Sequence[SeriesSource] = (),
 ) -> Panel:
     """Read sessions of `symbols` from `first` to `last` inclusive, in the given column order; nothing later is read.
 
@@ -33,7 +34,8 @@ def read_panel(
     (the ex date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash per old share). Actions outside
     the sessions are omitted. Bars before the last gap of a symbol are omitted too: a panel has no holes, and none is
     filled. `cash_rate` is a number or the path of a series (CSV: date, rate). High, low and volume are read where the
-    file has them, and the `macro` series. Raises ValueError for a symbol without bars or an invalid series.
+    file has them, and the `macro` series and the `series` per symbol in use. Raises ValueError for a symbol without
+    bars or an invalid series.
     """
     table = _between(scan(bars), first, last, symbols).collect()
     missing = set(symbols) - set(table["symbol"].unique())
@@ -79,8 +81,9 @@ def read_panel(
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
     late = coins if len(coins) < len(symbols) else frozenset[str]()
-    known = {each.name: known_at(day_ns, each) for each in macro}
-    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate), more, known)
+    known = {each.name: macro_at(day_ns, each, symbols) for each in macro}
+    own = {each.name: series_at(day_ns, each, symbols) for each in series if each.use}
+    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate), more, known, own)
 
 
 def rate_of(given: float | str | None) -> CashRate | None:

@@ -4,7 +4,7 @@ The policy receives at each close a View of the past and of its own book. Used f
 comparisons of policies.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,7 +22,7 @@ from quantd.trading.bars import FIELDS, BarRing, CorporateAction
 from quantd.trading.execution import Costs
 from quantd.trading.history import Ring
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.macro import MacroHistory
+from quantd.trading.macro import MacroHistory, series_columns
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
@@ -154,10 +154,11 @@ class _Inputs:
             if missing := [name for name in ("high", "low", "volume") if name not in panel.bars]:
                 raise ValueError(f"the bars have no {', '.join(missing)}, which the policy reads")
             self.bars = BarRing(len(panel.symbols), policy.lookback)
-        if named := sorted({name for leaf in wants for name in getattr(leaf, "uses_macro", ())}):
-            if missing := [name for name in named if name not in panel.macro]:
-                raise ValueError(f"the policy reads the macro series {missing[0]}, which is not given")
-            self.macro = MacroHistory(tuple(named), policy.lookback)
+        self._macro = _required(wants, "uses_macro", panel.macro)
+        self._series = _required(wants, "uses_series", panel.series)
+        columns = [column for name in self._series for column in series_columns(name, panel.symbols)]
+        if self._macro or columns:
+            self.macro = MacroHistory((*self._macro, *columns), policy.lookback)
 
     def add(self, row: int) -> None:
         """Append the samples up to a row of the panel."""
@@ -170,8 +171,17 @@ class _Inputs:
                         self.bars.forming[place] = given[name]
                 self.bars.sample(int(panel.day_ns[each]), panel.close[each], _actions(panel, each))
             if self.macro is not None:
-                self.macro.sample([float(panel.macro[name][each]) for name in self.macro.names])
+                own = [panel.series[name][each] for name in self._series]
+                self.macro.sample([*(float(panel.macro[name][each]) for name in self._macro), *np.ravel(own)])
         self._done = row + 1
+
+
+def _required(policies: Sequence[Policy], attribute: str, given: Mapping[str, Floats]) -> list[str]:
+    """Return the names of the series that policies read. Raises ValueError for one that is not given."""
+    named = sorted({name for each in policies for name in getattr(each, attribute, ())})
+    if missing := [name for name in named if name not in given]:
+        raise ValueError(f"the policy reads the series {missing[0]}, which is not given")
+    return named
 
 
 def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 def macro_of(spec: "FeatureSpec") -> tuple[str, ...]:
     """Return the names of the macro series that the features need."""
-    return tuple(sorted(spec.needs - {"benchmark"}))
+    return tuple(sorted(spec.needs - {"benchmark", *map(_own, series_of(spec))}))
+
+
+def series_of(spec: "FeatureSpec") -> tuple[str, ...]:
+    """Return the names of the series per symbol that the features need."""
+    return tuple(sorted({each.series for each in spec.features} - {""}))
+
+
+def _own(series: str) -> str:
+    """Return the name of a series per symbol among the inputs of features."""
+    return f"series {series}"
 
 
 def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
@@ -35,7 +45,8 @@ def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
     if benchmark and benchmark not in panel.symbols:
         raise ValueError(f"benchmark {benchmark!r} is not one of {', '.join(panel.symbols)}")
     column = panel.symbols.index(benchmark) if benchmark else None
-    found = compute(spec, Inputs(panel.day_ns, adjusted_bars(panel), column, shared=panel.macro))
+    own = {_own(name): values for name, values in panel.series.items()}
+    found = compute(spec, Inputs(panel.day_ns, adjusted_bars(panel), column, own, panel.macro))
     return np.concatenate((np.full_like(found[:1], np.nan), found[:-1])) if panel.behind else found
 
 
@@ -48,6 +59,7 @@ def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
         bars.session,
         {name: getattr(bars, name) for name in FIELDS},
         view.universe.index[benchmark] if benchmark else None,
+        own={_own(name): view.series(name, spec.lookback) for name in series_of(spec)},
         shared={name: view.macro(name, spec.lookback) for name in macro_of(spec)},
     )
     row: Floats = compute(spec, inputs, rows=1)[0]

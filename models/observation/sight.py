@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.models.history.panel import Panel
-from quantd.models.observation.feature_sets import macro_of, of_panel, of_view
+from quantd.models.observation.feature_sets import macro_of, of_panel, of_view, series_of
 from quantd.models.observation.return_features import FEATURES, LOOKBACK, columns_of, measure
 from quantd.models.observation.table import Observed, sight
 from quantd.trading.instruments import calendar_of
@@ -64,6 +64,11 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
         return macro_of(self.declared) if self.columns else ()
 
     @property
+    def series(self) -> tuple[str, ...]:
+        """Names of the series per symbol that it reads."""
+        return series_of(self.declared) if self.columns else ()
+
+    @property
     def own(self) -> list[int]:
         """Places of the columns with a value for each asset."""
         return [k for k, each in enumerate(self.declared.features) if not each.about.shared] if self.columns else []
@@ -104,13 +109,14 @@ def of_asset(features: Sequence[str], columns: Sequence[str]) -> int:
     return len(features) + 1 + (len(SightSpec(columns=tuple(columns)).own) if columns else 0)
 
 
-def names_in(columns: object) -> object:
-    """Return the names of a set in place of its name; a list of names unchanged. Raises ValueError for unknown names.
+def names_in(columns: object, unused: Sequence[str] = ()) -> object:
+    """Return the names of a set in place of its name; a list of names without those of `unused` series.
 
-    The features of the book are left out of the set `observation`, because a sight has `book`.
+    The features of the book are left out of the set `observation`, because a sight has `book`. Raises ValueError for
+    unknown names.
     """
     if isinstance(columns, list | tuple) and columns and all(isinstance(name, str) for name in columns):
-        _declared(tuple(columns))
+        return [each.name for each in _declared(tuple(columns)).features if each.series not in unused]
     if not isinstance(columns, str):
         return columns
     from quantd.strategies.features import SETS

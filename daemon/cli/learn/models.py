@@ -69,8 +69,8 @@ def columns_text(manifest: AgentManifest) -> list[str]:
     sight = manifest.sight
     if not sight.columns:
         return []
-    files = ", ".join(f"{each.name} ({each.path})" for each in manifest.macro)
-    macro = f"; macro series {files}" if files else ""
+    files = ", ".join(f"{each.name} ({each.path})" for each in (*manifest.macro, *manifest.series))
+    macro = f"; series {files}" if files else ""
     benchmark = f"; benchmark {sight.benchmark}" if sight.benchmark else ""
     return [f"columns: {', '.join(sight.columns)}{benchmark}{macro}; hash {manifest.features_hash}"]
 

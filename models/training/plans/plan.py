@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.bundled import find
-from quantd.models.history.panel import MacroSource
+from quantd.models.history.panel import MacroSource, SeriesSource
 from quantd.models.history.splits import USUAL_SPLITS, Splits
 from quantd.models.learners.record import Learner, LearnerPlan, learners
 from quantd.models.market.desks import Diversity, Seat
@@ -49,12 +49,15 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
     symbols: tuple[str, ...] = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
     macro: tuple[MacroSource, ...] = ()
     """Macro series that the columns of a sight use."""
+    series: tuple[SeriesSource, ...] = ()
+    """Series per symbol that they use."""
 
     def __post_init__(self) -> None:
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
             raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
-        if len({each.name for each in self.macro}) != len(self.macro):
-            raise ValueError(f"macro {', '.join(each.name for each in self.macro)}: each name once")
+        for key, names in (("macro", [m.name for m in self.macro]), ("series", [s.name for s in self.series])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key} {', '.join(names)}: each name once")
 
     @property
     def files(self) -> tuple[Path, Path | None]:
@@ -157,9 +160,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         if isinstance(self.market.lot, dict) and (unknown := set(self.market.lot) - set(self.data.symbols)):
             raise ValueError(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
         fault = sights.fault(self.sight, self.data.symbols)
-        if not fault and (missing := set(self.sight.macro) - {each.name for each in self.data.macro}):
-            name = min(missing)
-            fault = f'columns: the series {name} is missing; write data.macro = [{{ name = "{name}", path = "FILE" }}]'
+        given = {"macro": {m.name for m in self.data.macro}, "series": {s.name for s in self.data.series if s.use}}
+        for key, names in (("macro", self.sight.macro), ("series", self.sight.series)) if not fault else ():
+            if missing := set(names) - given[key]:
+                named = f'{{ name = "{min(missing)}", path = "FILE" }}'
+                fault = f"columns: the series {min(missing)} is missing; write data.{key} = [{named}]"
         if fault:
             raise ValueError(f"sight{'.' if fault.startswith(('columns: ', 'benchmark: ')) else ': '}{fault}")
         if record.several:
@@ -275,7 +280,8 @@ def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
     _lay(table, changes, "")
     try:
-        table["sight"]["columns"] = sights.names_in(table["sight"]["columns"])
+        unused = [each["name"] for each in table["data"]["series"] if each.get("use") is False]
+        table["sight"]["columns"] = sights.names_in(table["sight"]["columns"], unused)
     except ValueError as error:
         raise PlanError(f"sight.columns: {error}") from None
     kinds = get_type_hints(Plan)

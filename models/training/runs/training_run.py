@@ -94,7 +94,8 @@ def train(
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
     rate = plan.market.cash_rate
-    given = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *(find(m.path) for m in plan.data.macro))
+    series = [find(each.path) for each in (*plan.data.macro, *(s for s in plan.data.series if s.use))]
+    given = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
     data = [path for path in given if path is not None]
     splits, best = plan.splits, fitted[chosen]
     days = markets.panel.day_ns
@@ -121,6 +122,7 @@ def train(
         sight=plan.sight,
         sight_hash=sight_hash(plan.sight),
         macro=tuple(each for each in plan.data.macro if each.name in plan.sight.macro),
+        series=tuple(each for each in plan.data.series if each.name in plan.sight.series),
         action=action_of(plan),
         universe=markets.symbols,
         training=training,

@@ -6,9 +6,9 @@ from datetime import date, timedelta
 import torch
 
 from quantd.bundled import absent
-from quantd.models.history.macro_files import SeriesError
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import dates, rate_of, read_panel
+from quantd.models.history.series_files import SeriesError
 from quantd.models.history.splits import Split
 from quantd.models.market.tensors import Market, market_of
 from quantd.models.observation.sight import observed_by
@@ -91,9 +91,10 @@ def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
     except CashRateError as error:
         raise PlanError(f"market.cash_rate: {error}") from None
     try:
-        return read_panel(bars, actions, plan.data.symbols, begins, last, plan.market.cash_rate, plan.data.macro)
+        data = plan.data
+        return read_panel(bars, actions, data.symbols, begins, last, plan.market.cash_rate, data.macro, data.series)
     except SeriesError as error:
-        raise PlanError(f"data.macro: {error}") from None
+        raise PlanError(f"data: {error}") from None
     except ValueError as error:
         raise PlanError(f"data.symbols: {error}") from None
 

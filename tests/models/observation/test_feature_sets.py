@@ -7,9 +7,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from quantd.models.history.macro_files import SeriesError, known_at
-from quantd.models.history.panel import MacroSource
+from quantd.models.history.panel import MacroSource, SeriesSource
 from quantd.models.history.panel_files import read_panel
+from quantd.models.history.series_files import SeriesError, macro_at, series_at
 from quantd.models.market.environments import Portfolio
 from quantd.models.observation.feature_sets import adjusted_bars, declared
 from quantd.models.observation.table import observe
@@ -80,25 +80,45 @@ def test_a_macro_series_is_known_from_the_next_open_or_from_its_close(tmp_path):
     days = np.array(["2014-07-25", "2014-07-28", "2014-07-29", "2014-07-31", "2014-08-01", "2014-08-04"])
     at = days.astype("datetime64[ns]").astype(np.int64)
     nan = np.nan
-    after = known_at(at, MacroSource("vix", str(path)))
+    after = macro_at(at, MacroSource("vix", str(path)), ["A"])
     np.testing.assert_array_equal(after, [nan, nan, 15.0, 16.0, 16.0, 17.0])
-    same = known_at(at, MacroSource("vix", str(path), "close"))
+    same = macro_at(at, MacroSource("vix", str(path), "close"), ["A"])
     np.testing.assert_array_equal(same, [nan, 15.0, 16.0, 16.0, 16.0, 17.0])
 
 
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("day,value\n2014-07-28,15.0\n", "columns day, value"),
+        ("day,value\n2014-07-28,15.0\n", "columns day, value; name one of them ts"),
         ("ts,value\n2014-07-28,15.0\n2014-07-28,16.0\n", "2014-07-28 has two values"),
-        ("ts,value\nMonday,15.0\n", "no series"),
-        ("ts,value\n2014-07-28,high\n", "no row"),
+        ("ts,value\nMonday,15.0\n", "column ts has no dates"),
+        ("ts,value\n,15.0\n", "column ts has an empty date"),
+        ("ts,value\n2014-07-28,high\n", '"high" is not a number'),
+        ("ts,value\n2014-07-28,\n", "no row"),
     ],
 )
 def test_a_file_that_is_no_series_is_refused(tmp_path, text, word):
     path = tmp_path / "vix.csv"
     path.write_text(text)
     with pytest.raises(SeriesError, match=word):
-        known_at(np.array([0]), MacroSource("vix", str(path)))
+        macro_at(np.array([0]), MacroSource("vix", str(path)), ["A"])
     with pytest.raises(SeriesError, match="no such file"):
-        known_at(np.array([0]), MacroSource("vix", str(tmp_path / "absent.csv")))
+        macro_at(np.array([0]), MacroSource("vix", str(tmp_path / "absent.csv")), ["A"])
+
+
+def test_a_series_per_symbol_is_known_from_its_publication_and_for_its_days(tmp_path):
+    path = tmp_path / "esg.csv"
+    rows = ("2014-07-25,A,1.0,2014-07-28", "2014-07-25,B,2.0,2014-07-25", "2014-07-29,A,3.0,2014-07-30",
+            "2014-07-25,Z,9.0,2014-07-25", "2014-07-24,A,8.0,2014-08-01")  # fmt: skip
+    path.write_text("ts,symbol,score,available\n" + "\n".join(rows) + "\n")
+    days = np.array(["2014-07-25", "2014-07-28", "2014-07-29", "2014-07-31", "2014-08-01", "2014-08-04"])
+    at = days.astype("datetime64[ns]").astype(np.int64)
+    nan = np.nan
+    found = series_at(at, SeriesSource("esg", str(path), column="score"), ["B", "A", "C"])
+    np.testing.assert_array_equal(found[:, 0], [nan, 2.0, 2.0, 2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(found[:, 1], [nan, nan, 1.0, 3.0, 3.0, 3.0])
+    assert np.isnan(found[:, 2]).all()
+    brief = series_at(at, SeriesSource("esg", str(path), column="score", valid_days=3), ["B", "A"])
+    np.testing.assert_array_equal(brief[:, 0], [nan, 2.0, 2.0, 2.0, nan, nan])
+    with pytest.raises(SeriesError, match="column value is missing"):
+        series_at(at, SeriesSource("esg", str(path)), ["A"])

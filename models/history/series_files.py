@@ -1,0 +1,108 @@
+"""Series of a training, as known at each close of a panel; by the rules of [feed] macro and [feed] series."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from quantd.bundled import absent, find
+from quantd.models.history.panel import MacroSource, SeriesSource
+from quantd.trading.display_text import session_date
+from quantd.trading.instruments import calendar_of
+from quantd.trading.macro import Available, DatedValues, RepeatedDate, dated_values, on_sessions
+from quantd.trading.market import Floats, Ints
+
+
+class SeriesError(ValueError):
+    """A file that is no such series; the message names it and the remedy."""
+
+
+def macro_at(day_ns: NDArray[np.int64], source: MacroSource, symbols: Sequence[str]) -> Floats:
+    """Return float64[T], the newest value known at the close of each session of `symbols`; NaN before the first.
+
+    Raises SeriesError.
+    """
+    path = find(source.path)
+    frame = _read(path)
+    column = next((name for name in ("value", "close") if name in frame.columns), "value")
+    values = _numbers(path, frame, column)
+    dated = _dated(path, np.zeros(len(values), dtype=np.int64), _days(path, frame, "ts"), values, None)
+    found: Floats = on_sessions(dated, 1, day_ns, _available(source.available, symbols)).at_closes()[:, 0]
+    return found
+
+
+def series_at(day_ns: NDArray[np.int64], source: SeriesSource, symbols: Sequence[str]) -> Floats:
+    """Return float64[T, N], the newest valid value of each symbol known at the close of each session; NaN for none.
+
+    Raises SeriesError.
+    """
+    path = find(source.path)
+    frame = _read(path)
+    if missing := [name for name in ("symbol", source.column) if name not in frame.columns]:
+        raise SeriesError(f"{path}: column {missing[0]} is missing (it has {', '.join(frame.columns)})")
+    frame = frame.with_columns(pl.col("symbol").cast(pl.String).str.strip_chars())
+    frame = frame.filter(pl.col("symbol").is_in(list(symbols)))
+    numbers = {symbol: place for place, symbol in enumerate(symbols)}
+    columns = frame["symbol"].replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
+    published = _days(path, frame, "available") if "available" in frame.columns else None
+    dated = _dated(path, columns, _days(path, frame, "ts"), _numbers(path, frame, source.column), published)
+    available = _available(source.available, symbols)
+    return on_sessions(dated, len(symbols), day_ns, available, source.valid_days).at_closes()
+
+
+def _available(given: Available, symbols: Sequence[str]) -> Available:
+    """Where markets never close, the next open is the close."""
+    return "close" if all(calendar_of(symbol) == "24/7" for symbol in symbols) else given
+
+
+def _dated(path: Path, columns: Ints, days: Ints, values: Floats, published: Ints | None) -> DatedValues:
+    try:
+        found = dated_values(columns, days, values, published)
+    except RepeatedDate as error:
+        raise SeriesError(f"{path}: {session_date(int(days[error.row]))} has two values; keep one") from None
+    if not len(found.values):
+        raise SeriesError(f"{path}: no row has a date and a number; check its columns")
+    return found
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise SeriesError(f"{path}: {absent(path)}")
+    text = path.suffix.lower() in {".csv", ".txt"}
+    try:
+        frame = pl.read_csv(path, infer_schema=False) if text else pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise SeriesError(f"{path}: it cannot be read: {str(error).splitlines()[0][:120]}") from None
+    if "ts" not in frame.columns:
+        raise SeriesError(f"{path}: it has the columns {', '.join(frame.columns)}; name one of them ts")
+    return frame
+
+
+def _days(path: Path, frame: pl.DataFrame, name: str) -> Ints:
+    """Return int64, the dates of a column in ns at 00:00 UTC."""
+    column = frame[name]
+    try:
+        if column.dtype == pl.String:
+            column = column.str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
+        days = column.cast(pl.Date).cast(pl.Datetime("ns")).dt.epoch("ns")
+    except pl.exceptions.PolarsError:
+        raise SeriesError(f"{path}: column {name} has no dates; write them as 2020-08-31") from None
+    if days.null_count():
+        raise SeriesError(f"{path}: column {name} has an empty date; write it as 2020-08-31")
+    return days.to_numpy()
+
+
+def _numbers(path: Path, frame: pl.DataFrame, name: str) -> Floats:
+    """Return float64, NaN for an empty value."""
+    if name not in frame.columns:
+        raise SeriesError(f"{path}: it has the columns {', '.join(frame.columns)}; name one of them {name}")
+    column = frame[name]
+    if column.dtype == pl.String:
+        column = column.str.strip_chars().replace("", None)
+    values = column.cast(pl.Float64, strict=False)
+    wrong = values.is_null() & column.is_not_null()
+    if wrong.any():
+        raise SeriesError(f'{path}: {name} = "{column.filter(wrong)[0]}" is not a number; write numbers')
+    return values.fill_null(np.nan).to_numpy()
