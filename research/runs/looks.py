@@ -146,6 +146,14 @@ def note_looks(folder: Path, looks: Sequence[Look]) -> Known:
     return _known([line.look for line in lines], fault)
 
 
+def try_note_looks(folder: Path, looks: Sequence[Look]) -> Known:
+    """Call `note_looks`. Where the ledger cannot be written, the number of trials is unknown."""
+    try:
+        return note_looks(folder, looks)
+    except OSError as why:
+        return Known(fault=f"{why.filename}: {why.strerror}")
+
+
 def _known(looks: Sequence[Look], fault: str) -> Known:
     return Known(tuple({look.digest: look for look in looks}.values()), fault)
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import samples_a_year
-from quantd.research.runs.looks import Known, Look, note_looks
+from quantd.research.runs.looks import Known, Look, try_note_looks
 from quantd.research.significance.multiple_tests import benjamini_hochberg
 from quantd.research.studies.factor_figures import FEWEST, Charges, Horizon, horizon_of
 from quantd.research.studies.factors import FactorError, FactorValues, Source, guards, values_of
@@ -127,11 +127,7 @@ def study_signals(
     ]
     if state is None:
         return SignalStudies(ordered, Known())
-    try:
-        known = note_looks(state, looks)
-    except OSError as why:
-        known = Known(fault=f"{why.filename}: {why.strerror}")
-    return SignalStudies(ordered, known)
+    return SignalStudies(ordered, try_note_looks(state, looks))
 
 
 def _advance(progress: Progress, number: int, steps: int, share: float) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
@@ -125,6 +126,16 @@ def test_cards_know_the_trials_behind_a_policy():
     checkpoints = manifest["plan"]["steps"] // manifest["plan"]["evaluate_every"]
     (ppo,) = load_artifact(SHIPPED / "ppo", {}).candidates.values()
     assert ppo == 5 * checkpoints + 1 > 6
+
+
+def test_the_trials_of_a_search_for_settings_count_as_those_of_the_policy():
+    agent = load_artifact(SHIPPED / "ppo", {})
+    manifest = agent.artifact.manifest
+    (alone,) = agent.candidates.values()
+    for given, counted in ((140, 140), (0, 0), (-5, 0)):
+        tuned = replace(manifest, plan={**manifest.plan, "tuning_trials": given})
+        agent.artifact = replace(agent.artifact, manifest=tuned)
+        assert agent.candidates == {manifest.digest: alone + counted}
 
 
 def test_ratios_of_other_years_are_compared_by_sample():
