@@ -56,7 +56,7 @@ NO_HISTORY: Final = "Attribution, net exposure and risk contributions are missin
 
 
 def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
-    """Return the benchmarks of `[study]`. Raises PolicyError, or UnknownGoal for a goal without a metric."""
+    """Return the benchmarks of `[study]`. Raises PolicyError, or ConfigError for a goal without a metric."""
     check_goals(config)
     return tuple(benchmark_of(assembly, name) for name in config.study.benchmarks)
 
