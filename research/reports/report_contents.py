@@ -229,6 +229,14 @@ class Samples(Struct, frozen=True):
     risk_free_annual: float | tuple[float, ...]
 
 
+class RunFigures(Struct, frozen=True):
+    """The part of a report that a comparison reads; the first value of each metric is the house's."""
+
+    header: ReportHeader
+    metrics: tuple[MetricRow, ...]
+    samples: Samples
+
+
 class BacktestReport(Struct, frozen=True):
     """A whole report. `notes` has the reason for each missing part."""
 

@@ -29,7 +29,7 @@ from quantd.research.reports.page_parts import (
     section,
     table,
 )
-from quantd.research.reports.report_contents import BacktestReport, Figure, Versus
+from quantd.research.reports.report_contents import BacktestReport, Figure, RunFigures, Versus
 from quantd.research.reports.report_files import check_suffix
 from quantd.research.reports.report_statistics import known, versus_all
 from quantd.research.reports.report_texts import table_lines
@@ -42,9 +42,11 @@ SAME: Final = (
 )  # fmt: skip
 """Settings that two compared reports must share. Limits and schedules may differ: they are part of a strategy."""
 
+Comparable = BacktestReport | RunFigures
+
 
 class NotComparable(Incomparable):
-    """Two reports with different settings; the text names each with both values."""
+    """Two runs with different settings; the text names each with both values."""
 
     exit_code = CHECK_FAILED
 
@@ -81,14 +83,14 @@ class SideBySide(Struct, frozen=True):
     wealth: tuple[tuple[Figure, ...], tuple[Figure, ...]]
 
 
-def side_by_side(one: BacktestReport, other: BacktestReport, names: tuple[str, str]) -> SideBySide:
-    """Compare the houses of two reports. Raises NotComparable with every setting of SAME that differs."""
+def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
+    """Compare the houses of two runs. Raises NotComparable with every setting of SAME that differs."""
     a, b = one.header.settings, other.header.settings
     differing = [name for name in a.__struct_fields__ if getattr(a, name) != getattr(b, name)]
     refused = [name for name in differing if name in SAME]
     if refused:
         values = "; ".join(_both(name, one, other) for name in refused)
-        raise NotComparable(f"the reports differ in {', '.join(refused)} and are not comparable ({values})")
+        raise NotComparable(f"the runs differ in {', '.join(refused)} and are not comparable ({values})")
     own, beside = _record(one), _record(other)
     rows = [
         Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _less(x.values[0], y.values[0]))
@@ -106,7 +108,7 @@ def side_by_side(one: BacktestReport, other: BacktestReport, names: tuple[str, s
     )  # fmt: skip
 
 
-def _both(name: str, one: BacktestReport, other: BacktestReport) -> str:
+def _both(name: str, one: Comparable, other: Comparable) -> str:
     """Both values of a setting as text; the dates by their first, last and number, costs by those that differ."""
     a, b = one.header, other.header
     if name == "dates":
@@ -125,7 +127,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _record(report: BacktestReport) -> TrackRecord:
+def _record(report: Comparable) -> TrackRecord:
     free = report.samples.risk_free_annual
     ts = np.array(report.samples.ts, dtype=np.int64)
     return TrackRecord(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
 from quantd.research.reports.report_files import write_backtest_report
@@ -19,8 +20,9 @@ from quantd.research.reports.side_by_side import (
 from quantd.research.significance.paired_tests import paired_t
 from quantd.trading.execution import Costs
 from quantd.trading.statistics import simple_returns
-from tests.support.backtest_reports import Made, made
-from tests.support.command_line import quantd
+from tests.support.backtest_reports import CONFIG, Made, made
+from tests.support.checkout import ROOT
+from tests.support.command_line import answer, quantd, write
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,58 @@ def test_a_comparison_is_written_in_each_format(tmp_path: Path, small: Made, riv
         write_comparison(tmp_path / f"c{suffix}", found)
         assert "sharpe" in (tmp_path / f"c{suffix}").read_text().lower()
     assert json.loads((tmp_path / "c.json").read_text())["one"] == "one"
+
+
+def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
+    """The journal is replayed: every figure of the stored run is that of the report, to the last digit."""
+    write(tmp_path, CONFIG)
+    stored = answer(quantd(tmp_path, "backtest", "--journal", "--report", "a.json", "--json"))["run"]
+    rival = ("--set", "agents.0.policy=inverse_volatility")
+    other = answer(quantd(tmp_path, "backtest", "--journal", "--no-compare", "--json", *rival))["run"]
+    found = answer(quantd(tmp_path, "report", "--compare", "a.json", stored, "--json"))
+    assert len(found["metrics"]) > 30
+    assert [each["one"] for each in found["metrics"]] == [each["other"] for each in found["metrics"]]
+    assert (found["one"], found["other"], found["differing"]) == ("a", stored, [])
+    assert found["digests"][0] == found["digests"][1]
+    mixed = answer(quantd(tmp_path, "report", "--compare", "a.json", other, "--json"))
+    named = answer(quantd(tmp_path, "report", "--compare", stored, other, "--json"))
+    direct = answer(quantd(tmp_path, "report", "--compare", stored, other, "--json", "--state", "state/backtests"))
+    assert mixed["metrics"] == named["metrics"] == direct["metrics"]
+    assert any(each["difference"] for each in named["metrics"])
+    printed = quantd(tmp_path, "report", "--compare", stored, other, "--out", "c.html")
+    assert f": {stored} is " in printed.stdout, printed.stderr
+    absent = quantd(tmp_path, "report", "--compare", stored, "nothing")
+    assert absent.returncode == 2
+    assert "nothing is neither a report (NAME.json) nor a stored run of state or state/backtests" in absent.stderr
+
+
+def test_a_paper_run_over_a_recorded_market_is_compared_too(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG)
+    run = answer(quantd(tmp_path, "run", "--json", "--set", "api.port=0", "--set", "bus.port=0"))
+    assert quantd(tmp_path, "backtest", "--no-compare", "--report", "a.json").returncode == 0
+    found = answer(quantd(tmp_path, "report", "--compare", run["run"], "a.json", "--json"))
+    assert all(each["difference"] in (0.0, None) for each in found["metrics"])
+
+
+def test_a_run_under_two_configurations_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG)
+    ports = ("--set", "api.port=0", "--set", "bus.port=0")
+    run = answer(quantd(tmp_path, "run", "--json", *ports))["run"]
+    assert quantd(tmp_path, "run", *ports, "--set", "agents.0.min_trade=0.01").returncode == 0
+    refused = quantd(tmp_path, "report", "--compare", run, run)
+    assert refused.returncode == 1
+    assert f"run {run}: it traded under 2 configurations" in refused.stderr
+
+
+def test_a_run_whose_bars_are_others_now_is_refused(tmp_path: Path) -> None:
+    bars = pl.read_parquet(ROOT / "data/us_daily.parquet")
+    bars.write_parquet(tmp_path / "bars.parquet")
+    write(tmp_path, CONFIG.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet"))
+    run = answer(quantd(tmp_path, "backtest", "--journal", "--no-compare", "--json"))["run"]
+    bars.head(len(bars) - 1).write_parquet(tmp_path / "bars.parquet")
+    refused = quantd(tmp_path, "report", "--compare", run, run)
+    assert refused.returncode == 1
+    assert f"run {run}: it was made with other bars than bars.parquet has now" in refused.stderr
 
 
 def test_the_command_compares_and_refuses(tmp_path: Path, small: Made, rival: Made) -> None:
