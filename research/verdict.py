@@ -224,7 +224,7 @@ def noted(assembly: Assembly, own: Measured, state: Path, kind: Kind = "backtest
         return Known(fault="the equity is constant"), []
     look = look_of(assembly, own.record.ts, own.sharpe, own.settings.periods, kind)
     known = try_note_looks(state, [look])
-    return known, [f"The number of trials is unknown: {known.fault}."] if known.fault else []
+    return known, [known.text] if known.fault else []
 
 
 def deflated_of(own: Measured, known: Known) -> float | None:

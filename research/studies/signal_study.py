@@ -318,11 +318,10 @@ def footnotes(studies: SignalStudies) -> list[str]:
     """Return the definitions and the cost that apply to every table, and the number of known trials."""
     one = studies.studies[0]
     count = sum(len(each.horizons) for each in studies.studies)
-    trials, fault = studies.known.trials, studies.known.fault
     return [
         *DEFINITION,
         f"Costs: {one.cost_bp:g} bp of traded value (commission, half the spread, slippage), "
         f"{one.borrow_bp_annual:g} bp a year on shorts; no market impact.",
         f"p adj: adjusted for {count} tests (Benjamini-Hochberg), from the larger of Newey-West's and Andrews' errors.",
-        f"The number of trials is unknown: {fault}." if fault else f"Trials known: {trials or 0:,}.",
+        studies.known.text,
     ]

@@ -147,7 +147,7 @@ class Sweep:
         values = ", ".join(f"{key} {value}" for key, value in zip(self.keys, best.values, strict=True))
         text = f"The best of {len(self.points):,} points is {values}: Sharpe {best.look.sharpe:.2f}"
         if self.deflated is None:
-            text += f". The number of trials is unknown: {self.known.fault}."
+            text += f". {self.known.text}"
         else:
             text += f", deflated {self.deflated:.2f} ({self.known.trials:,} trials known)."
             if self.deflated < BELIEVED:

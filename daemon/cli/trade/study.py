@@ -200,7 +200,7 @@ def study_rebalance(
     )  # fmt: skip
     rules = len(rebalancing_study.RULES)
     say(f"* the best Sharpe at its cost, of {rules} rules: differences this small are mostly chance")
-    say(f"The number of trials is unknown: {known.fault}." if known.fault else f"Trials known: {known.trials:,}.")
+    say(known.text)
     say(definition)
     if own_closes:
         say(own_closes)
@@ -251,12 +251,13 @@ def study_looks(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Set
         for look in known.looks
     ]
     if as_json:
-        print_json({"trials": known.trials, "fault": known.fault, "looks": known.looks})
+        print_json({
+            "trials": known.trials, "fault": known.fault, "remedy": known.remedy, "looks": known.looks,
+        })  # fmt: skip
     else:
         heads = ("kind", "name", "first", "last", "Sharpe", "trials of models")
         table(heads, rows, heads[4:])
-        trials = "unknown" if known.trials is None else f"{known.trials:,}"
-        say(f"{len(known.looks):,} configurations; trials: {trials}" + (f" ({known.fault})" if known.fault else ""))
+        say(f"{len(known.looks):,} configurations. {known.text}")
     return CHECK_FAILED if known.fault else DONE
 
 
