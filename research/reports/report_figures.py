@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.adapters.feeds.recorded.bar_files import digest as file_digest
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config, digest
 from quantd.daemon.runtime.version import code_version
@@ -192,7 +193,22 @@ def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summ
         seed=given.seed, config=digest(config), market=assembly.market, digest=result.digest,
         version=code_version(), sharpe_definition=sharpe,
         turnover_definition=TURNOVER_DEFINITION, risk_free_annual=house.mean_risk_free, settings=settings,
+        beyond_bars=_beyond_bars(config),
     )  # fmt: skip
+
+
+def _beyond_bars(config: Config) -> dict[str, str]:
+    """Return the digest of each file of the market beyond the bars and the costs, by its name in sentences."""
+    files: dict[str, tuple[str, str]] = {
+        f"macro series {each.name}": (each.path, each.available) for each in config.feed.macro
+    }
+    rate = config.document.account.cash_rate
+    if config.universe.members:
+        files["members of the universe by date"] = (config.universe.members, "")
+    if isinstance(rate, str):
+        files["interest rate on cash"] = (rate, "")
+    found = {name: file_digest((config.at(path),), selection) for name, (path, selection) in files.items()}
+    return found | ({"interest rate on cash": str(rate)} if isinstance(rate, float) else {})
 
 
 def _row(values: Floats) -> Row:

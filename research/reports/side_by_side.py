@@ -66,6 +66,8 @@ class Compared(Struct, frozen=True):
 class SideBySide(Struct, frozen=True):
     """The comparison. `versus` has interval and p-values of `one` against `other`; `differing` names other settings.
 
+    `market` names the files of the market beyond the bars that differ: members by date, macro series, interest rate.
+
     `ts` and both wealths are the curves of the reports' houses, 1 at the first sample.
     """
 
@@ -78,6 +80,7 @@ class SideBySide(Struct, frozen=True):
     metrics: tuple[Compared, ...]
     versus: Versus
     differing: tuple[str, ...]
+    market: tuple[str, ...]
     sharpe_definition: str
     ts: tuple[int, ...]
     wealth: tuple[tuple[Figure, ...], tuple[Figure, ...]]
@@ -102,10 +105,20 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
     return SideBySide(
         one=names[0], other=names[1], first=one.header.first, last=one.header.last, samples=one.header.samples,
         digests=(one.header.digest, other.header.digest), metrics=tuple(rows),
-        versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing),
+        versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing), market=_beyond(one, other),
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
         wealth=(_wealth(own, kept), _wealth(beside, kept)),
     )  # fmt: skip
+
+
+def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
+    """Return the names of files of the market that differ, or that only one run has."""
+    a, b = one.header.beyond_bars, other.header.beyond_bars
+    if a is None or b is None:
+        return (
+            () if one.header.market == other.header.market else ("files beyond the bars that a report does not name",)
+        )
+    return tuple(name for name in sorted({*a, *b}) if a.get(name) != b.get(name))
 
 
 def _both(name: str, one: Comparable, other: Comparable) -> str:
@@ -114,10 +127,11 @@ def _both(name: str, one: Comparable, other: Comparable) -> str:
     if name == "dates":
         return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
     if name == "costs":
-        fields = [each for each in a.costs if a.costs[each] != b.costs[each]] or ["seed"]
-        seeds = {"seed": (a.seed, b.seed)}
-        pairs = {each: seeds.get(each) or (a.costs[each], b.costs[each]) for each in fields}
-        return ", ".join(f"{each}: {x:g} and {y:g}" for each, (x, y) in pairs.items())
+        given = [{**each.costs, "seed": float(each.seed)} for each in (a, b)]
+        x, y = ({"fitted_rows": 0.0, **each} for each in given)
+        texts = [f"{each}: {x[each]:g} and {y[each]:g}" for each in x if x[each] != y[each]]
+        tables = a.settings.costs.table != b.settings.costs.table
+        return ", ".join([*texts, *(["the table of [broker] costs"] if tables else [])])
     shown = [_short(getattr(each.settings, name)) for each in (a, b)]
     return f"{name}: {shown[0]} and {shown[1]}"
 
@@ -187,7 +201,7 @@ def _html(found: SideBySide) -> str:
                       Series(found.other, found.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
     title = f"{found.one} and {found.other}, {found.first} to {found.last}"
     body = (
-        f"<h1>{escape(title)}</h1>", paragraph(sentence(found), "verdict"), paragraph(_settings(found)),
+        f"<h1>{escape(title)}</h1>", paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
         section("equity", "Equity, growth of 1", placed("equity")),
         section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
         section("tests", "p-values", table((), tests), paragraph(found.sharpe_definition)),
@@ -195,17 +209,22 @@ def _html(found: SideBySide) -> str:
     return document(title, "\n".join(body), {"equity": chart})
 
 
-def _settings(found: SideBySide) -> str:
-    same = "Both runs have the same bars, dates, costs and capital."
-    return f"{same} They differ in {', '.join(found.differing)}." if found.differing else same
+def settings_text(found: SideBySide) -> str:
+    """Format what both runs share and what differs."""
+    text = "Both runs have the same bars, dates, costs and capital."
+    if found.differing:
+        text += f" They differ in {', '.join(found.differing)}."
+    if found.market:
+        text += f" The market beyond the bars differs in {', '.join(found.market)}."
+    return text
 
 
 def _markdown(found: SideBySide) -> str:
     head = ("", found.one, found.other, "difference")
     lines = [
-        f"# {found.one} and {found.other}, {found.first} to {found.last}", "", sentence(found), "", _settings(found),
-        "", *table_lines(head, rows_of(found)), "", *table_lines(("test", "p"), p_rows(found)), "",
-        found.sharpe_definition,
+        f"# {found.one} and {found.other}, {found.first} to {found.last}", "", sentence(found), "",
+        settings_text(found), "", *table_lines(head, rows_of(found)), "",
+        *table_lines(("test", "p"), p_rows(found)), "", found.sharpe_definition,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

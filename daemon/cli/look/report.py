@@ -30,7 +30,15 @@ from quantd.research.reports.page_sections import SUMMARY
 from quantd.research.reports.report_contents import RunFigures
 from quantd.research.reports.report_figures import run_figures
 from quantd.research.reports.report_files import check_suffix, read_backtest_report
-from quantd.research.reports.side_by_side import Comparable, p_rows, rows_of, sentence, side_by_side, write_comparison
+from quantd.research.reports.side_by_side import (
+    Comparable,
+    p_rows,
+    rows_of,
+    sentence,
+    settings_text,
+    side_by_side,
+    write_comparison,
+)
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.stored_run import replay_into, stored_market
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
@@ -110,6 +118,7 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     table(head, rows_of(found, SUMMARY), head[1:])
     say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(found))}")
     say(sentence(found))
+    say(settings_text(found))
     say(found.sharpe_definition)
     if out is not None:
         say(f"comparison {out}, with every metric")
