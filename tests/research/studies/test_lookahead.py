@@ -210,6 +210,15 @@ def test_a_policy_sees_the_members_of_the_day_only(tmp_path: Path) -> None:
     assert everyone["failed"] == everyone["answers"]
 
 
+def test_the_dates_of_members_move_with_the_dates_of_the_bars(tmp_path: Path) -> None:
+    """28 years later the same symbols are members: a policy that divides by their number knows no date."""
+    done = with_members(
+        tmp_path, "def act(view):\n    return {s: 1 / view.prices.size for s in view.universe.symbols}\n"
+    )
+    assert document(done)["dated"] == 0
+    assert done.returncode == 0
+
+
 def test_a_leak_among_members_is_found(tmp_path: Path) -> None:
     done = with_members(tmp_path, FITTED, "--set", f'agents.mine.params={{path="{BARS}"}}')
     assert done.returncode == 1
