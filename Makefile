@@ -9,7 +9,8 @@ CORE := $(V)/.core
 FULL := $(V)/.full
 # PyTorch in a process of its own: a worker of the others needs less memory
 TORCH_TESTS := $(filter-out %/forests %/history %/test_models.py %/__pycache__,$(wildcard tests/models/* tests/daemon/cli/learn/*)) \
-	tests/daemon/jobs/test_retrainer.py tests/daemon/config/test_own_dates.py
+	tests/daemon/jobs/test_retrainer.py tests/daemon/config/test_own_dates.py \
+	tests/daemon/cli/setup/test_sentiment.py
 ALL_TESTS := -q -rs -n auto --dist loadfile -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1

@@ -22,7 +22,7 @@ from quantd.research.runs.comparison import (
     require_same,
     settings_of,
 )
-from quantd.research.runs.looks import Kind, Known, look_of, note_looks
+from quantd.research.runs.looks import Kind, Known, look_of, try_note_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
 from quantd.research.significance.sharpe_intervals import (
@@ -223,11 +223,8 @@ def noted(assembly: Assembly, own: Measured, state: Path, kind: Kind = "backtest
     if not isfinite(own.sharpe):
         return Known(fault="the equity is constant"), []
     look = look_of(assembly, own.record.ts, own.sharpe, own.settings.periods, kind)
-    try:
-        known = note_looks(state, [look])
-    except OSError as why:
-        known = Known(fault=f"{why.filename}: {why.strerror}")
-    return known, [f"The number of trials is unknown: {known.fault}."] if known.fault else []
+    known = try_note_looks(state, [look])
+    return known, [known.text] if known.fault else []
 
 
 def deflated_of(own: Measured, known: Known) -> float | None:

@@ -142,3 +142,9 @@ class Membership:
         """Return the columns of the members on a date, ascending."""
         row = bisect_right(self._dates, day_ns) - 1
         return self._members[row] if row >= 0 else ()
+
+    def dated_later(self, by_ns: int) -> "Membership":
+        """Return the same members with every date `by_ns` later; to test whether a policy knows dates."""
+        other = Membership(())
+        other._dates, other._members = [date + by_ns for date in self._dates], self._members
+        return other

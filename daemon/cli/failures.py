@@ -19,10 +19,10 @@ class Failure(ExplainedError):
         self.exit_code = exit_code
 
 
-def needs(what: str, *packages: str) -> None:
-    """Raise Failure unless the packages that the extra `train` installs are present."""
+def needs(what: str, *packages: str, extra: str = "train") -> None:
+    """Raise Failure unless the packages that an extra of quantd installs are present."""
     if missing := [name for name in packages if find_spec(name) is None]:
-        raise Failure(f"{what} needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+        raise Failure(f"{what} needs {', '.join(missing)}: install quantd with its extra `{extra}`", CONFIG)
 
 
 def note(text: str) -> None:

@@ -146,11 +146,11 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def candidates(self) -> dict[str, int]:
-        """Number of trials behind the artifact, by its digest."""
+        """Number of trials behind the artifact, those of the search for its settings included, by its digest."""
         manifest = self.artifact.manifest
         steps, every = (convert(manifest.plan.get(key, 1), int) for key in ("steps", "evaluate_every"))
         checkpoints = steps // max(every, 1)
-        return {manifest.digest: manifest.training.candidates(checkpoints)}
+        return {manifest.digest: manifest.training.candidates(checkpoints) + manifest.tuning_trials}
 
     @property
     def lookback(self) -> int:

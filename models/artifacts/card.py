@@ -68,6 +68,16 @@ def chosen(training: Training, step: str) -> list[str]:
     ]
 
 
+def tuned(manifest: AgentManifest) -> list[str]:
+    """Return the line of the search for the settings, if there was one."""
+    if not manifest.tuning_trials:
+        return []
+    return [
+        f"- Settings: chosen by validation in {manifest.tuning_trials:,} trials of `quantd tune` (each seed at each "
+        "evaluation). They count as trials in every deflated Sharpe ratio of this policy."
+    ]
+
+
 def account(capital: float, lots: str, costs: Costs) -> str:
     return (
         f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; commission "
@@ -169,6 +179,7 @@ def agent_card(
         "",
         *made(training.command, manifest.universe, training.data),
         *chosen(training, f"step {training.chosen_iteration:,}"),
+        *tuned(manifest),
         f"- Shown: {', '.join((*sight.features, *sight.columns)) or 'no features'}"
         f"{f' (benchmark {sight.benchmark})' if sight.benchmark else ''}; "
         f"{f'the last {sight.window} returns; ' if sight.window else ''}"

@@ -6,6 +6,7 @@ https://protobuf.dev/programming-guides/encoding. The operators are those that a
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -41,38 +42,46 @@ class GraphFault(ValueError):
     """A graph that must not be loaded; the message describes the fault."""
 
 
-def graph_fault(model: bytes) -> str:
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """What a graph may contain: operators by name, and infinite numbers (a mask adds minus infinity) but never NaN."""
+
+    operators: frozenset[str]
+    infinite: bool
+
+
+def graph_fault(model: bytes, operators: frozenset[str] = OPERATORS, infinite: bool = False) -> str:
     """Return why a graph must not be loaded; empty when it may be."""
     try:
-        _model(memoryview(model))
+        _model(memoryview(model), Permitted(operators, infinite))
     except GraphFault as fault:
         return str(fault)
     return ""
 
 
-def _model(data: memoryview) -> None:
+def _model(data: memoryview, permitted: Permitted) -> None:
     graphs = 0
     for number, value in fields(data):
         if number in (_MODEL_TRAINING, _MODEL_FUNCTIONS):
             raise GraphFault("it defines functions of its own")
         if number == _MODEL_GRAPH:
             graphs += 1
-            _graph(_message(value))
+            _graph(_message(value), permitted)
     if graphs != 1:
         raise GraphFault("it is not an ONNX graph")
 
 
-def _graph(data: memoryview) -> None:
+def _graph(data: memoryview, permitted: Permitted) -> None:
     for number, value in fields(data):
         if number == _GRAPH_NODE:
-            _node(_message(value))
+            _node(_message(value), permitted)
         elif number == _GRAPH_INITIALIZER:
-            _tensor(_message(value))
+            _tensor(_message(value), permitted)
         elif number == _GRAPH_SPARSE:
             raise GraphFault("it has sparse tensors")
 
 
-def _node(data: memoryview) -> None:
+def _node(data: memoryview, permitted: Permitted) -> None:
     operator = domain = b""
     for number, value in fields(data):
         if number == _NODE_OPERATOR:
@@ -80,25 +89,25 @@ def _node(data: memoryview) -> None:
         elif number == _NODE_DOMAIN:
             domain = bytes(_message(value))
         elif number == _NODE_ATTRIBUTE:
-            _attribute(_message(value))
-    if domain not in DOMAINS or operator.decode("ascii", "replace") not in OPERATORS:
+            _attribute(_message(value), permitted)
+    if domain not in DOMAINS or operator.decode("ascii", "replace") not in permitted.operators:
         raise GraphFault(
             f"it has the operator "
             f"{(domain + b':' + operator if domain else operator).decode('ascii', 'replace')[:60]!r}"
         )
 
 
-def _attribute(data: memoryview) -> None:
+def _attribute(data: memoryview, permitted: Permitted) -> None:
     for number, value in fields(data):
         if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES):
             raise GraphFault("it has a graph inside an operator")
         if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
-            _tensor(_message(value))
+            _tensor(_message(value), permitted)
         elif number in (_ATTRIBUTE_FLOAT, _ATTRIBUTE_FLOATS) and not isinstance(value, int):
-            _finite(value, "<f4", "an attribute")
+            _finite(value, "<f4", "an attribute", permitted)
 
 
-def _tensor(data: memoryview) -> None:
+def _tensor(data: memoryview, permitted: Permitted) -> None:
     kind, name, parts = 0, "a tensor", []
     for number, value in fields(data):
         if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
@@ -114,14 +123,16 @@ def _tensor(data: memoryview) -> None:
     for number, value in parts:
         dtype = {_TENSOR_FLOATS: "<f4", _TENSOR_DOUBLES: "<f8"}.get(number) or _RAW.get(kind)
         if dtype is not None:
-            _finite(value, dtype, name)
+            _finite(value, dtype, name, permitted)
 
 
 _RAW: Final = {_FLOAT: "<f4", _FLOAT16: "<f2", _DOUBLE: "<f8"}
 
 
-def _finite(data: memoryview, dtype: str, name: str) -> None:
-    if len(data) % np.dtype(dtype).itemsize or not np.isfinite(np.frombuffer(data, dtype=dtype)).all():
+def _finite(data: memoryview, dtype: str, name: str, permitted: Permitted) -> None:
+    whole = len(data) % np.dtype(dtype).itemsize == 0
+    values = np.frombuffer(data, dtype=dtype) if whole else np.empty(0)
+    if not whole or not (~np.isnan(values) if permitted.infinite else np.isfinite(values)).all():
         raise GraphFault(f"{name} holds a number that is not finite")
 
 

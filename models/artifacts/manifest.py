@@ -6,7 +6,7 @@ A manifest without the field `kind` is that of a scorer, because the first artif
 import re
 from typing import ClassVar, Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, convert
 
 from quantd.models.history.panel import MacroSource, SeriesSource
 from quantd.models.observation.return_features import FeatureSpec
@@ -224,6 +224,11 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The command that made it from its parent."""
     agreement: Agreement | None = None
     kind: Literal["learned"] = "learned"
+
+    @property
+    def tuning_trials(self) -> int:
+        """Number of trials of the search that chose the settings; 0 without one."""
+        return max(convert(self.plan.get("tuning_trials", 0), int), 0)
 
 
 ForestKind = Literal["risk", "correlation", "allocation"]

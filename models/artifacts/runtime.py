@@ -10,7 +10,7 @@ import onnxruntime  # type: ignore[import-untyped]
 from msgspec import Struct
 
 from quantd.models.artifacts.folder import first_line
-from quantd.models.artifacts.inspection import graph_fault
+from quantd.models.artifacts.inspection import OPERATORS, graph_fault
 from quantd.models.artifacts.manifest import ArtifactError, Golden, Manifest
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
@@ -22,21 +22,28 @@ TOLERANCE: Final = 1e-5
 
 def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] | None = None, threads: int = 1) -> Any:
     """Open a graph in ONNX Runtime. Raises ArtifactError for an invalid one, and for other inputs and outputs."""
-    if fault := graph_fault(graph):
+    session = new_session(graph, where, threads)
+    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
+    if inputs != takes or (gives is not None and outputs != gives):
+        expected = f"{', '.join(takes)} and {', '.join(gives or outputs)}"
+        raise ArtifactError(f"{where}: it takes {inputs} and gives {outputs}; {expected} are expected")
+    return session
+
+
+def new_session(
+    graph: bytes, where: Path, threads: int, operators: frozenset[str] = OPERATORS, infinite: bool = False
+) -> Any:
+    """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid one."""
+    if fault := graph_fault(graph, operators, infinite):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has many kinds, none of them public
         raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {first_line(error)}") from None
-    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
-    if inputs != takes or (gives is not None and outputs != gives):
-        expected = f"{', '.join(takes)} and {', '.join(gives or outputs)}"
-        raise ArtifactError(f"{where}: it takes {inputs} and gives {outputs}; {expected} are expected")
-    return session
 
 
 class Checked(Protocol):

@@ -27,7 +27,8 @@ class ReportHeader(Struct, frozen=True):
     """Subject and provenance of a report.
 
     `config`, `market` and `digest` are the hashes of the configuration, of the bars with their corporate actions, and
-    of every effect of the run. `settings` are those that comparable runs share.
+    of every effect of the run. `settings` are those that comparable runs share. `beyond_bars` has the digest of each
+    further file of the market by its name; None in reports of earlier versions.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ReportHeader(Struct, frozen=True):
     turnover_definition: str
     risk_free_annual: float
     settings: Settings
+    beyond_bars: dict[str, str] | None = None
 
 
 class Account(Struct, frozen=True):
@@ -227,6 +229,14 @@ class Samples(Struct, frozen=True):
     ts: tuple[int, ...]
     equity: tuple[float, ...]
     risk_free_annual: float | tuple[float, ...]
+
+
+class RunFigures(Struct, frozen=True):
+    """The part of a report that a comparison reads; the first value of each metric is the house's."""
+
+    header: ReportHeader
+    metrics: tuple[MetricRow, ...]
+    samples: Samples
 
 
 class BacktestReport(Struct, frozen=True):

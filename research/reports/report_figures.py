@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.adapters.feeds.recorded.bar_files import digest as file_digest
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config, digest
 from quantd.daemon.runtime.version import code_version
@@ -30,6 +31,7 @@ from quantd.research.reports.report_contents import (
     Risk,
     RollingCurves,
     Row,
+    RunFigures,
     Samples,
     SymbolWeight,
     Trading,
@@ -39,7 +41,7 @@ from quantd.research.reports.report_statistics import known, statistics_of
 from quantd.research.runs.benchmark_runs import Benchmark, benchmark_of, benchmark_record
 from quantd.research.runs.comparison import Drive, Settings, settings_of
 from quantd.research.runs.run_record import Record
-from quantd.research.verdict import Verdict
+from quantd.research.verdict import TURNOVER_DEFINITION, Verdict
 from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
@@ -56,7 +58,7 @@ NO_HISTORY: Final = "Attribution, net exposure and risk contributions are missin
 
 
 def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
-    """Return the benchmarks of `[study]`. Raises PolicyError, or UnknownGoal for a goal without a metric."""
+    """Return the benchmarks of `[study]`. Raises PolicyError, or ConfigError for a goal without a metric."""
     check_goals(config)
     return tuple(benchmark_of(assembly, name) for name in config.study.benchmarks)
 
@@ -85,8 +87,7 @@ def report_of(
 ) -> BacktestReport:
     """Build the report. `history` is that of the run, or the reason why it is missing. Raises TooShort for fewer than
     two samples or a lost account."""
-    if len(record.ts) < 2 or min(record.equity_micro) <= 0:
-        raise TooShort("a report needs at least two samples and an account above 0; this backtest has less")
+    _check_length(record)
     books = None if isinstance(history, str) else history
     tracks = tracks_of(assembly, record, books, benchmarks)
     house = tracks[0].record
@@ -98,7 +99,7 @@ def report_of(
     chosen = thinned(house)
     parts, notes = _attribution(books)
     return BacktestReport(
-        header=_header(assembly, record, house, result, verdict),
+        header=_header(assembly, record, house, result, verdict.sharpe_definition),
         verdict=verdict,
         accounts=accounts,
         metrics=metrics,
@@ -121,6 +122,21 @@ def report_of(
         ),
         samples=_samples(record, house),
     )
+
+
+def run_figures(assembly: Assembly, record: Record, history: BookHistory, result: Summary) -> RunFigures:
+    """Return the figures of a finished run without benchmarks. Raises TooShort as `report_of`."""
+    _check_length(record)
+    tracks = tracks_of(assembly, record, history, ())[:1]
+    house = tracks[0].record
+    assert house is not None
+    header = _header(assembly, record, house, result, assembly.sharpe_definition)
+    return RunFigures(header, metrics_of(tracks), _samples(record, house))
+
+
+def _check_length(record: Record) -> None:
+    if len(record.ts) < 2 or min(record.equity_micro) <= 0:
+        raise TooShort("figures need at least two samples and an account above 0; this run has less")
 
 
 def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
@@ -163,7 +179,7 @@ def _day(ts: int) -> str:
     return instant_text(int(ts))[:10]
 
 
-def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summary, verdict: Verdict) -> ReportHeader:
+def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summary, sharpe: str) -> ReportHeader:
     config, settings = assembly.config, settings_of(assembly, record)
     given, table = settings.costs, settings.costs.table
     costs = {name: float(getattr(given, name)) for name in given.__struct_fields__ if name not in ("seed", "table")}
@@ -175,9 +191,24 @@ def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summ
         currency=config.universe.currency, source=config.feed.path, interval_ns=assembly.feed.interval_ns,
         capital=settings.cash_micro / MICRO, costs=costs | {"borrow_bp_annual": settings.borrow_bp_annual},
         seed=given.seed, config=digest(config), market=assembly.market, digest=result.digest,
-        version=code_version(), sharpe_definition=verdict.sharpe_definition,
-        turnover_definition=verdict.turnover_definition, risk_free_annual=house.mean_risk_free, settings=settings,
+        version=code_version(), sharpe_definition=sharpe,
+        turnover_definition=TURNOVER_DEFINITION, risk_free_annual=house.mean_risk_free, settings=settings,
+        beyond_bars=_beyond_bars(config),
     )  # fmt: skip
+
+
+def _beyond_bars(config: Config) -> dict[str, str]:
+    """Return the digest of each file of the market beyond the bars and the costs, by its name in sentences."""
+    files: dict[str, tuple[str, str]] = {
+        f"macro series {each.name}": (each.path, each.available) for each in config.feed.macro
+    }
+    rate = config.document.account.cash_rate
+    if config.universe.members:
+        files["members of the universe by date"] = (config.universe.members, "")
+    if isinstance(rate, str):
+        files["interest rate on cash"] = (rate, "")
+    found = {name: file_digest((config.at(path),), selection) for name, (path, selection) in files.items()}
+    return found | ({"interest rate on cash": str(rate)} if isinstance(rate, float) else {})
 
 
 def _row(values: Floats) -> Row:

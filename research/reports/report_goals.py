@@ -1,28 +1,34 @@
 """Goals of `[study.goals]` beside measured figures. A goal is a number that somebody wished for, never a result."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from typing import Final
 
-from quantd.daemon.config import Config
+from quantd.daemon.config import Config, ConfigError, Mistake
+from quantd.daemon.config.mistakes import nearest, shown
 from quantd.research.metrics.catalogue import METRIC_OF
 from quantd.research.reports.report_contents import Account, Figure, Goal, MetricRow
-from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+LISTED: Final = "the metrics are listed in docs/research/metrics.md"
 
 
-class UnknownGoal(ExplainedError, ValueError):
-    """A goal for a metric that the catalogue lacks. The text names the remedy."""
-
-    exit_code = CONFIG
+def goal_mistakes(config: Config) -> list[Mistake]:
+    """Return a mistake for each goal of `[study.goals]` that names no metric of the catalogue."""
+    named = {name: name.partition("/")[0] for name in config.study.goals}
+    return [
+        config.source.mistake(
+            ("study", "goals", name),
+            f"names the metric {shown(metric)}, which is not in the catalogue",
+            f"Did you mean {near}?" if (near := nearest(metric, METRIC_OF)) else LISTED,
+        )
+        for name, metric in named.items()
+        if metric not in METRIC_OF
+    ]
 
 
 def check_goals(config: Config) -> None:
-    """Raise UnknownGoal where a goal names no metric."""
-    for name in config.study.goals:
-        metric = name.partition("/")[0]
-        if metric not in METRIC_OF:
-            near = get_close_matches(metric, METRIC_OF, 1)
-            remedy = f"Did you mean {near[0]}?" if near else "The metrics are listed in docs/research/metrics.md."
-            raise UnknownGoal(f"[study.goals] {name}: {metric!r} is not a metric. {remedy}")
+    """Raise ConfigError where a goal names no metric."""
+    if mistakes := goal_mistakes(config):
+        raise ConfigError(mistakes)
 
 
 def goals_of(

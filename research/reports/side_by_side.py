@@ -29,7 +29,7 @@ from quantd.research.reports.page_parts import (
     section,
     table,
 )
-from quantd.research.reports.report_contents import BacktestReport, Figure, Versus
+from quantd.research.reports.report_contents import BacktestReport, Figure, RunFigures, Versus
 from quantd.research.reports.report_files import check_suffix
 from quantd.research.reports.report_statistics import known, versus_all
 from quantd.research.reports.report_texts import table_lines
@@ -42,9 +42,11 @@ SAME: Final = (
 )  # fmt: skip
 """Settings that two compared reports must share. Limits and schedules may differ: they are part of a strategy."""
 
+Comparable = BacktestReport | RunFigures
+
 
 class NotComparable(Incomparable):
-    """Two reports with different settings; the text names each with both values."""
+    """Two runs with different settings; the text names each with both values."""
 
     exit_code = CHECK_FAILED
 
@@ -64,6 +66,8 @@ class Compared(Struct, frozen=True):
 class SideBySide(Struct, frozen=True):
     """The comparison. `versus` has interval and p-values of `one` against `other`; `differing` names other settings.
 
+    `market` names the files of the market beyond the bars that differ: members by date, macro series, interest rate.
+
     `ts` and both wealths are the curves of the reports' houses, 1 at the first sample.
     """
 
@@ -76,19 +80,20 @@ class SideBySide(Struct, frozen=True):
     metrics: tuple[Compared, ...]
     versus: Versus
     differing: tuple[str, ...]
+    market: tuple[str, ...]
     sharpe_definition: str
     ts: tuple[int, ...]
     wealth: tuple[tuple[Figure, ...], tuple[Figure, ...]]
 
 
-def side_by_side(one: BacktestReport, other: BacktestReport, names: tuple[str, str]) -> SideBySide:
-    """Compare the houses of two reports. Raises NotComparable with every setting of SAME that differs."""
+def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
+    """Compare the houses of two runs. Raises NotComparable with every setting of SAME that differs."""
     a, b = one.header.settings, other.header.settings
     differing = [name for name in a.__struct_fields__ if getattr(a, name) != getattr(b, name)]
     refused = [name for name in differing if name in SAME]
     if refused:
         values = "; ".join(_both(name, one, other) for name in refused)
-        raise NotComparable(f"the reports differ in {', '.join(refused)} and are not comparable ({values})")
+        raise NotComparable(f"the runs differ in {', '.join(refused)} and are not comparable ({values})")
     own, beside = _record(one), _record(other)
     rows = [
         Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _less(x.values[0], y.values[0]))
@@ -100,22 +105,33 @@ def side_by_side(one: BacktestReport, other: BacktestReport, names: tuple[str, s
     return SideBySide(
         one=names[0], other=names[1], first=one.header.first, last=one.header.last, samples=one.header.samples,
         digests=(one.header.digest, other.header.digest), metrics=tuple(rows),
-        versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing),
+        versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing), market=_beyond(one, other),
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
         wealth=(_wealth(own, kept), _wealth(beside, kept)),
     )  # fmt: skip
 
 
-def _both(name: str, one: BacktestReport, other: BacktestReport) -> str:
+def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
+    """Return the names of files of the market that differ, or that only one run has."""
+    a, b = one.header.beyond_bars, other.header.beyond_bars
+    if a is None or b is None:
+        return (
+            () if one.header.market == other.header.market else ("files beyond the bars that a report does not name",)
+        )
+    return tuple(name for name in sorted({*a, *b}) if a.get(name) != b.get(name))
+
+
+def _both(name: str, one: Comparable, other: Comparable) -> str:
     """Both values of a setting as text; the dates by their first, last and number, costs by those that differ."""
     a, b = one.header, other.header
     if name == "dates":
         return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
     if name == "costs":
-        fields = [each for each in a.costs if a.costs[each] != b.costs[each]] or ["seed"]
-        seeds = {"seed": (a.seed, b.seed)}
-        pairs = {each: seeds.get(each) or (a.costs[each], b.costs[each]) for each in fields}
-        return ", ".join(f"{each}: {x:g} and {y:g}" for each, (x, y) in pairs.items())
+        given = [{**each.costs, "seed": float(each.seed)} for each in (a, b)]
+        x, y = ({"fitted_rows": 0.0, **each} for each in given)
+        texts = [f"{each}: {x[each]:g} and {y[each]:g}" for each in x if x[each] != y[each]]
+        tables = a.settings.costs.table != b.settings.costs.table
+        return ", ".join([*texts, *(["the table of [broker] costs"] if tables else [])])
     shown = [_short(getattr(each.settings, name)) for each in (a, b)]
     return f"{name}: {shown[0]} and {shown[1]}"
 
@@ -125,7 +141,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _record(report: BacktestReport) -> TrackRecord:
+def _record(report: Comparable) -> TrackRecord:
     free = report.samples.risk_free_annual
     ts = np.array(report.samples.ts, dtype=np.int64)
     return TrackRecord(
@@ -185,7 +201,7 @@ def _html(found: SideBySide) -> str:
                       Series(found.other, found.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
     title = f"{found.one} and {found.other}, {found.first} to {found.last}"
     body = (
-        f"<h1>{escape(title)}</h1>", paragraph(sentence(found), "verdict"), paragraph(_settings(found)),
+        f"<h1>{escape(title)}</h1>", paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
         section("equity", "Equity, growth of 1", placed("equity")),
         section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
         section("tests", "p-values", table((), tests), paragraph(found.sharpe_definition)),
@@ -193,17 +209,22 @@ def _html(found: SideBySide) -> str:
     return document(title, "\n".join(body), {"equity": chart})
 
 
-def _settings(found: SideBySide) -> str:
-    same = "Both runs have the same bars, dates, costs and capital."
-    return f"{same} They differ in {', '.join(found.differing)}." if found.differing else same
+def settings_text(found: SideBySide) -> str:
+    """Format what both runs share and what differs."""
+    text = "Both runs have the same bars, dates, costs and capital."
+    if found.differing:
+        text += f" They differ in {', '.join(found.differing)}."
+    if found.market:
+        text += f" The market beyond the bars differs in {', '.join(found.market)}."
+    return text
 
 
 def _markdown(found: SideBySide) -> str:
     head = ("", found.one, found.other, "difference")
     lines = [
-        f"# {found.one} and {found.other}, {found.first} to {found.last}", "", sentence(found), "", _settings(found),
-        "", *table_lines(head, rows_of(found)), "", *table_lines(("test", "p"), p_rows(found)), "",
-        found.sharpe_definition,
+        f"# {found.one} and {found.other}, {found.first} to {found.last}", "", sentence(found), "",
+        settings_text(found), "", *table_lines(head, rows_of(found)), "",
+        *table_lines(("test", "p"), p_rows(found)), "", found.sharpe_definition,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

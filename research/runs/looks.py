@@ -69,17 +69,38 @@ class Head(Struct, frozen=True):
     link: str
 
 
+LOST: Final = (
+    "It stays unknown in this state folder. A whole copy of looks.jsonl in another folder is believed, and --state "
+    "names that folder. An empty folder begins a new ledger, which counts its own looks only: say so beside its "
+    "results."
+)
+"""The remedy for a ledger that was changed, shortened or deleted (docs/decisions/015)."""
+
+UNWRITABLE: Final = "Make the state folder writable, or name another one with --state."
+
+
 class Known(Struct, frozen=True):
-    """The known looks, each configuration once with its newest ratio. `fault` is why their number is unknown."""
+    """The known looks, each configuration once with its newest ratio.
+
+    `fault` is why their number is unknown, and `remedy` what a user can do about it.
+    """
 
     looks: tuple[Look, ...] = ()
     fault: str = ""
+    remedy: str = ""
 
     @property
     def trials(self) -> int | None:
         """The number of trials: the looks, and those behind each trained policy; None when it is unknown."""
         models = {name: count for look in self.looks for name, count in look.models.items()}
         return None if self.fault else len(self.looks) + sum(count - 1 for count in models.values())
+
+    @property
+    def text(self) -> str:
+        """The number of trials, or why it is unknown with the remedy, as sentences."""
+        if not self.fault:
+            return f"Trials known: {self.trials:,}."
+        return f"The number of trials is unknown: {self.fault}. {self.remedy}".rstrip()
 
 
 def look_of(assembly: Assembly, stamps: Sequence[int], sharpe: float, periods: float, kind: Kind = "backtest") -> Look:
@@ -146,8 +167,16 @@ def note_looks(folder: Path, looks: Sequence[Look]) -> Known:
     return _known([line.look for line in lines], fault)
 
 
+def try_note_looks(folder: Path, looks: Sequence[Look]) -> Known:
+    """Call `note_looks`. Where the ledger cannot be written, the number of trials is unknown."""
+    try:
+        return note_looks(folder, looks)
+    except OSError as why:
+        return Known(fault=f"{why.filename}: {why.strerror}", remedy=UNWRITABLE)
+
+
 def _known(looks: Sequence[Look], fault: str) -> Known:
-    return Known(tuple({look.digest: look for look in looks}.values()), fault)
+    return Known(tuple({look.digest: look for look in looks}.values()), fault, LOST if fault else "")
 
 
 def _link(before: str, n: int, look: Look) -> str:

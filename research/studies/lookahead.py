@@ -27,10 +27,11 @@ from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
-from quantd.daemon.policies.loading import answer, load
+from quantd.daemon.policies.loading import Inner, answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.research.file_audit import watching
 from quantd.research.runs.comparison import unlimited
+from quantd.strategies.policies.membership import MembersOfDay
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
@@ -185,6 +186,8 @@ def _answers(
     assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None, *, later_ns: int = 0
 ) -> Answers:
     given: Answers = {}
+    if assembly.members is not None:  # as in a run, the policy sees the members of the day only
+        policy = MembersOfDay(Inner(policy), assembly.members.dated_later(later_ns))
 
     def ask(question: Ask) -> Decided:
         ts = question.view.time
@@ -207,10 +210,15 @@ def _answers(
 
 
 def market_files(config: Config) -> set[str]:
-    """Return the real paths of the files of the market: bars, actions, series and interest rates."""
+    """Return the real paths of the files of the market: bars, actions, members, series and interest rates."""
     rate = config.document.account.cash_rate
-    named = [config.feed.path, config.feed.actions, *(each.path for each in config.feed.macro)]
-    named += [each.path for each in config.feed.series]
+    named = [
+        config.feed.path,
+        config.feed.actions,
+        config.universe.members or "",
+        *(each.path for each in config.feed.macro),
+        *(each.path for each in config.feed.series),
+    ]
     if isinstance(rate, str):
         named.append(rate)
     return {str(config.at(name).resolve()) for name in named if name}

@@ -4,8 +4,9 @@ A cost is a commission on each trade; spread and slippage are zero. The profile 
 that only the rule determines the trades.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
 from quantd.research.runs.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
+from quantd.research.runs.looks import Known, Look, look_of, try_note_looks
 from quantd.research.runs.run_record import Counter
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import OrderBasket
@@ -58,20 +60,31 @@ class Row(Struct, frozen=True):
     best: bool = False
 
 
-def study(
-    config: Config, agent: str, drive: Drive, *, costs: tuple[float, ...] = COSTS_BP, cache: Path | None = None
-) -> Iterator[Row]:
-    """Yield a row for each rule and cost, grouped by cost, with the best Sharpe ratio of a cost marked. Raises the
-    errors of `assemble`, and ValueError for an unknown agent."""
+class Rebalancing(Struct, frozen=True):
+    """The result of a study: its rows, grouped by cost, and the looks known after it."""
+
+    rows: tuple[Row, ...]
+    known: Known
+
+
+def study(config: Config, agent: str, drive: Drive, state: Path, *, costs: tuple[float, ...] = COSTS_BP) -> Rebalancing:
+    """Run each rule at each cost, mark the best Sharpe ratio of a cost, and note every run as a look in `state`.
+
+    Raises the errors of `assemble`, and ValueError for an unknown agent.
+    """
     found = [each for each in config.agents if each.name == agent]
     if not found:
         names = ", ".join(each.name for each in config.agents)
         raise ValueError(f"there is no agent {agent!r}; there are: {names}")
-    market = assemble(_with(config, found[0], {}, costs[0]), cache=cache)
+    market = assemble(_with(config, found[0], {}, costs[0]), cache=state / "cache")
+    rows: list[Row] = []
+    looks: list[Look] = []
     for cost in costs:
-        rows = [_row(market, _with(config, found[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
-        best = max(rows, key=lambda row: row.sharpe)
-        yield from (msgspec.structs.replace(row, best=row is best) for row in rows)
+        pairs = [_row(market, _with(config, found[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
+        best = max((row for row, _ in pairs), key=lambda row: row.sharpe)
+        rows += (msgspec.structs.replace(row, best=row is best) for row, _ in pairs)
+        looks += (look for _, look in pairs if isfinite(look.sharpe))
+    return Rebalancing(tuple(rows), try_note_looks(state, looks))
 
 
 def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
@@ -85,7 +98,7 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
     )  # fmt: skip
 
 
-def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> Row:
+def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> tuple[Row, Look]:
     policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=costs_of(config))
@@ -95,7 +108,7 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
     found = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods))
     years = (found.samples - 1) / periods
     money = mean_equity(record)
-    return Row(
+    row = Row(
         rule=name,
         cost_bp=cost_bp,
         total_return=found.total_return,
@@ -106,3 +119,4 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
         rebalances=baskets.count,
         cost_drag_annual=record.commission_micro / MICRO / money / years,
     )
+    return row, look_of(assembly, record.ts, found.sharpe, periods, "study")

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import samples_a_year
-from quantd.research.runs.looks import Known, Look, note_looks
+from quantd.research.runs.looks import Known, Look, try_note_looks
 from quantd.research.significance.multiple_tests import benjamini_hochberg
 from quantd.research.studies.factor_figures import FEWEST, Charges, Horizon, horizon_of
 from quantd.research.studies.factors import FactorError, FactorValues, Source, guards, values_of
@@ -127,11 +127,7 @@ def study_signals(
     ]
     if state is None:
         return SignalStudies(ordered, Known())
-    try:
-        known = note_looks(state, looks)
-    except OSError as why:
-        known = Known(fault=f"{why.filename}: {why.strerror}")
-    return SignalStudies(ordered, known)
+    return SignalStudies(ordered, try_note_looks(state, looks))
 
 
 def _advance(progress: Progress, number: int, steps: int, share: float) -> None:
@@ -322,11 +318,10 @@ def footnotes(studies: SignalStudies) -> list[str]:
     """Return the definitions and the cost that apply to every table, and the number of known trials."""
     one = studies.studies[0]
     count = sum(len(each.horizons) for each in studies.studies)
-    trials, fault = studies.known.trials, studies.known.fault
     return [
         *DEFINITION,
         f"Costs: {one.cost_bp:g} bp of traded value (commission, half the spread, slippage), "
         f"{one.borrow_bp_annual:g} bp a year on shorts; no market impact.",
         f"p adj: adjusted for {count} tests (Benjamini-Hochberg), from the larger of Newey-West's and Andrews' errors.",
-        f"The number of trials is unknown: {fault}." if fault else f"Trials known: {trials or 0:,}.",
+        studies.known.text,
     ]

@@ -72,6 +72,8 @@ class Standings(Struct, frozen=True):
     """OWN_CLOSES, if it applies to the returns."""
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
+    unknown: str = ""
+    """Why the number of trials is unknown, with the remedy."""
 
 
 def standings(
@@ -116,6 +118,7 @@ def standings(
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
+        unknown=known.text if known.fault else "",
     )
 
 
@@ -160,6 +163,8 @@ def footnotes(found: Standings) -> list[str]:
         found.sharpe_definition,
         found.turnover_definition,
     ]
+    if found.unknown:
+        lines.append(found.unknown)
     if found.own_closes:
         lines.append(found.own_closes)
     warned = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]

@@ -18,7 +18,7 @@ import polars as pl
 
 from quantd.daemon.runtime.version import code_version
 from quantd.models.training.runs.workers import Executor, Failed
-from quantd.research.runs.looks import Known, Look, note_looks
+from quantd.research.runs.looks import Known, Look, try_note_looks
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
 from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfitting
 from quantd.research.studies.grid import Grid
@@ -147,7 +147,7 @@ class Sweep:
         values = ", ".join(f"{key} {value}" for key, value in zip(self.keys, best.values, strict=True))
         text = f"The best of {len(self.points):,} points is {values}: Sharpe {best.look.sharpe:.2f}"
         if self.deflated is None:
-            text += f". The number of trials is unknown: {self.known.fault}."
+            text += f". {self.known.text}"
         else:
             text += f", deflated {self.deflated:.2f} ({self.known.trials:,} trials known)."
             if self.deflated < BELIEVED:
@@ -227,10 +227,7 @@ def sweep(
     where.run(run, arguments(), _Collector(file, len(grid), progress))
     points = tuple(point for _, point in sorted(file.points.items()))
     looks: list[Look] = [point.look for point in points if point.look is not None]
-    try:
-        known = note_looks(state, looks)
-    except OSError as why:
-        known = Known(fault=f"{why.filename}: {why.strerror}")
+    known = try_note_looks(state, looks)
     found = Sweep(grid.keys, points, known)
     found.table.write_parquet(folder / TABLE)
     names = [str(point.number) for point in points if point.look is not None]

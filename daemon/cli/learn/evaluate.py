@@ -83,7 +83,7 @@ def evaluate(
     if not found.same_data:
         say("The bars differ from those of the training.")
     say(f"{found.sharpe_definition}.")
-    say(f"Trials known in {state}: {known.trials}." if known.trials else f"The trials are unknown: {known.fault}.")
+    say(known.text)
     return 0
 
 

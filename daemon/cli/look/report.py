@@ -1,29 +1,47 @@
 """Write the risk report of a run: limits, VaR, stress, alerts, each agent; or compare two backtests."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 import typer
 
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.journal.records import Records
 from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import check_folder, print_json, say, table
-from quantd.daemon.cli.places import Place, place
-from quantd.daemon.cli.stopped_run import at_rest, started
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.daemon.cli.places import Place, place, recorded
+from quantd.daemon.cli.stopped_run import at_rest, started, tracked
 from quantd.daemon.jobs.risk_reports import standing_of
 from quantd.daemon.recovery.replay import slices_of
 from quantd.daemon.recovery.state_at import Refolder
+from quantd.daemon.runtime.timeline import Item
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
 from quantd.daemon.views.report.figures import report
 from quantd.daemon.views.report.files import FOLDER, write
+from quantd.daemon.views.run_summary import summary
+from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.reports.page_sections import SUMMARY
+from quantd.research.reports.report_contents import RunFigures
+from quantd.research.reports.report_figures import run_figures
 from quantd.research.reports.report_files import check_suffix, read_backtest_report
-from quantd.research.reports.side_by_side import p_rows, rows_of, sentence, side_by_side, write_comparison
-from quantd.trading.exit_codes import CHECK_FAILED
+from quantd.research.reports.side_by_side import (
+    Comparable,
+    p_rows,
+    rows_of,
+    sentence,
+    settings_text,
+    side_by_side,
+    write_comparison,
+)
+from quantd.research.runs.run_record import Record
+from quantd.research.runs.stored_run import replay_into, stored_market
+from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 
 def write_report(
@@ -39,12 +57,14 @@ def write_report(
     run: Run = None,
     as_json: Json = False,
     compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option("--compare", metavar="A.json B.json", help="Compare two reports of backtests instead."),
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare", metavar="A B", help="Compare two backtests: reports (A.json), or stored runs by their names."
+        ),
     ] = None,
 ) -> None:
     if compare is not None:
-        _compare(*compare, out, as_json=as_json)
+        _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
         return
     where = place(config, state, sets)
     reader = where.reader(run)
@@ -80,14 +100,15 @@ def write_report(
         say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
 
 
-def _compare(one: Path, other: Path, out: Path | None, *, as_json: bool) -> None:
-    """Print two reports of `quantd backtest --report` side by side, and write them to `out`."""
+def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> None:
+    """Print two backtests side by side, and write the comparison to `out`."""
     if out is not None:
         check_suffix(out)
         check_folder(out)
-    reports = read_backtest_report(one), read_backtest_report(other)
-    names = (one.stem, other.stem) if one.stem != other.stem else (str(one), str(other))
-    found = side_by_side(*reports, names)
+    one, other = (_figures(name, where, as_json=as_json) for name in given)
+    stems = Path(given[0]).stem, Path(given[1]).stem
+    names = stems if stems[0] != stems[1] else given
+    found = side_by_side(one, other, names)
     if out is not None:
         write_comparison(out, found)
     if as_json:
@@ -97,9 +118,49 @@ def _compare(one: Path, other: Path, out: Path | None, *, as_json: bool) -> None
     table(head, rows_of(found, SUMMARY), head[1:])
     say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(found))}")
     say(sentence(found))
+    say(settings_text(found))
     say(found.sharpe_definition)
     if out is not None:
         say(f"comparison {out}, with every metric")
+
+
+def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> Comparable:
+    """Read a report, or replay the stored run of this name. Raises Failure."""
+    path = Path(name)
+    if path.suffix.lower() == ".json" or path.is_file():
+        return read_backtest_report(path)
+    home = where()
+    below = home.folder / "backtests"
+    for each in (home, Place(below, below)):
+        try:
+            records, record = recorded(each, name)
+        except (Failure, StoreError):
+            continue
+        return _stored(records, record.run, each.folder, home.folder / "cache", as_json=as_json)
+    raise Failure(
+        f"{name} is neither a report (NAME.json) nor a stored run of {home.folder} or {below}; "
+        "`quantd backtest --journal` stores one",
+        USAGE,
+    )
+
+
+def _stored(records: Records, run: str, folder: Path, cache: Path, *, as_json: bool) -> RunFigures:
+    """Replay a stored run and measure it. Raises Failure or ReplayDifference."""
+    try:
+        assembly = stored_market(records, run, folder, cache)
+        feed = assembly.feed
+        books = BookHistoryLog(assembly.rules)
+        record = Record(assembly.universe, books)
+        with progress(f"replay {run}", shown=not as_json) as bar:
+
+            def watched(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
+                return tracked(market, bar, feed.last_ts, feed.first_ts)
+
+            shell = replay_into(record, assembly, records, run, folder, watched)
+        record.revalue(shell.state)
+        return run_figures(assembly, record, books.history(), summary(shell, run, "backtest", 0.0))
+    except ValueError as why:
+        raise Failure(f"run {run}: {why}", CHECK_FAILED) from None
 
 
 def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> Standing:

@@ -31,6 +31,14 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     adjusted: bool = False
 
 
+class ScoresOrigin(msgspec.Struct, frozen=True):
+    """The origin of a file of scores; `model` is the digest of the model's files."""
+
+    source: str
+    model: str
+    calendar: str
+
+
 def length_of(interval: str) -> int:
     """The length of an interval in ns. Raises Failure."""
     try:
@@ -76,7 +84,7 @@ def probed(bars: Path) -> None:
         probe(bars)
 
 
-def parquet(frame: pl.DataFrame, origin: Origin) -> bytes:
+def parquet(frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> bytes:
     """The bytes of a parquet file with its origin."""
     memory = io.BytesIO()
     frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(origin).decode()})

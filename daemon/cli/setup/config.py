@@ -28,6 +28,10 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     """List every mistake in the configuration; exit code 78 when there is one."""
     try:
         found = read(config, sets)
+        if found.study.goals:
+            from quantd.research.reports.report_goals import check_goals  # takes a second to import
+
+            check_goals(found)
         apart = Apart(place(config, None, sets).folder)
         policies = policies_of(found, found.instruments(), found.feed.interval_ns, apart)
     except (ConfigError, PolicyError) as why:

@@ -1,8 +1,8 @@
-"""Download bars, check them, list the cached downloads, or generate bars."""
+"""Download bars, check them, list the cached downloads, generate bars, or score headlines."""
 
 import time
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -16,15 +16,26 @@ from quantd.adapters.feeds.bars.merge import place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
+from quantd.adapters.feeds.recorded.headlines import by_session, read_headlines, session_days
 from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan, synthetic_bars
 from quantd.adapters.feeds.wrappers.cache_files import Shelf
 from quantd.daemon.cli.command import Command, Json, day
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
-from quantd.daemon.cli.setup.bar_files import LONGER, Origin, beside, is_text, length_of, origin_of, parquet, probed
+from quantd.daemon.cli.setup.bar_files import (
+    LONGER,
+    Origin,
+    ScoresOrigin,
+    beside,
+    is_text,
+    length_of,
+    origin_of,
+    parquet,
+    probed,
+)
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
 from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of
-from quantd.trading.display_text import toml_value
+from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of, synthetic_note
 from quantd.trading.market import Ints
@@ -191,4 +202,48 @@ def synthetic(
     return DONE
 
 
-COMMAND: Final = Command("Set up", 70, {"fetch": fetch, "check": check, "list": cached, "synthetic": synthetic})
+def sentiment(
+    file: Annotated[
+        Path, typer.Argument(metavar="HEADLINES", help="Columns ts, symbol and headline, as parquet or CSV.")
+    ],
+    model: Annotated[
+        Path, typer.Option("--model", metavar="FOLDER", help="model.onnx, tokenizer.json and config.json.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file.")],
+    calendar: Annotated[str, typer.Option("--calendar", help="Calendar of the sessions.")] = "XNYS",
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the model.")] = 1,
+    as_json: Json = False,
+) -> int:
+    """Score headlines by a local FinBERT-class model: one value for each symbol and session."""
+    needs("the score of headlines", "tokenizers", extra="sentiment")
+    # the runtime takes time to import, and no other command of `quantd data` needs it
+    from quantd.models.artifacts.text_classifier import TextClassifier
+
+    headlines = read_headlines(file)
+    first, last = session_date(int(headlines.ts.min())), session_date(int(headlines.ts.max()))
+    sessions = calendar_sessions(calendar, first, last + timedelta(days=16))
+    days = session_days(headlines, sessions)
+    classifier = TextClassifier(model, threads)
+    unique = headlines.texts.unique(maintain_order=True)
+    score_of = dict(zip(unique.to_list(), classifier.scores(unique.to_list()).tolist(), strict=True))
+    scores = np.array([score_of[text] for text in headlines.texts.to_list()])
+    found = by_session(headlines, days, scores)
+    origin = ScoresOrigin(f"headlines of {file.name}", classifier.digest, calendar)
+    write_whole(out, parquet(found, origin))
+    report = {
+        "file": str(out), "headlines": len(headlines.ts), "values": len(found), "symbols": found["symbol"].n_unique(),
+        "from": found["ts"].min(), "to": found["ts"].max(), "calendar": calendar, "model": classifier.digest,
+    }  # fmt: skip
+    answer(
+        as_json, report,
+        f"{out}: {len(found):,} values of {report['symbols']} symbols, {report['from']} to {report['to']}, from "
+        f"{len(headlines.ts):,} headlines", f"model {classifier.digest}",
+    )  # fmt: skip
+    return DONE
+
+
+COMMAND: Final = Command(
+    "Set up",
+    70,
+    {"fetch": fetch, "check": check, "list": cached, "synthetic": synthetic, "sentiment": sentiment},
+)

@@ -169,16 +169,20 @@ def study_rebalance(
             return shell
 
         try:
-            rows = list(rebalancing_study.study(found, name, beside, costs=charged, cache=folder / "cache"))
+            result = rebalancing_study.study(found, name, beside, folder, costs=charged)
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
+    rows, known = result.rows, result.known
     if out is not None:
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(rebalancing_study.Row.__struct_fields__)
             writer.writerows([cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
     if as_json:
-        print_json({"agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes})
+        print_json({
+            "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
+            "trials": known.trials, "fault": known.fault,
+        })  # fmt: skip
         return DONE
     say(f"{name}, {found.feed.path}: every rule on the same bars and dates; costs are charged as commission")
     columns = ("cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "costs a year")
@@ -196,6 +200,7 @@ def study_rebalance(
     )  # fmt: skip
     rules = len(rebalancing_study.RULES)
     say(f"* the best Sharpe at its cost, of {rules} rules: differences this small are mostly chance")
+    say(known.text)
     say(definition)
     if own_closes:
         say(own_closes)
@@ -246,12 +251,13 @@ def study_looks(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Set
         for look in known.looks
     ]
     if as_json:
-        print_json({"trials": known.trials, "fault": known.fault, "looks": known.looks})
+        print_json({
+            "trials": known.trials, "fault": known.fault, "remedy": known.remedy, "looks": known.looks,
+        })  # fmt: skip
     else:
         heads = ("kind", "name", "first", "last", "Sharpe", "trials of models")
         table(heads, rows, heads[4:])
-        trials = "unknown" if known.trials is None else f"{known.trials:,}"
-        say(f"{len(known.looks):,} configurations; trials: {trials}" + (f" ({known.fault})" if known.fault else ""))
+        say(f"{len(known.looks):,} configurations. {known.text}")
     return CHECK_FAILED if known.fault else DONE
 
 

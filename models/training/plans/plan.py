@@ -144,8 +144,12 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     clone: str = ""
     """A classical policy to imitate before learning ("risk_parity"); empty for none."""
     device: str = "cpu"
+    tuning_trials: int = 0
+    """Number of trials of `quantd tune` behind these settings: each seed at each evaluation of its trials."""
 
     def __post_init__(self) -> None:
+        if self.tuning_trials < 0:
+            raise ValueError(f"tuning_trials {self.tuning_trials}: 0 or more")
         if min(self.steps, self.evaluate_every, self.checkpoint_every, self.keep) < 1 or self.patience < 0:
             raise ValueError("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
         if self.purge < 1 or self.embargo < 0 or self.warmup_days < 0:

@@ -366,7 +366,7 @@ def _inputs(search: Search) -> dict[str, object]:
     data = search.plan.data
     names = (data.bars, data.actions)
     files = {f"data of {name}": file_digest(path) for name, path in zip(names, data.files, strict=True) if path}
-    plan = {key: _json(each) for key, each in described(search.base).items()}
+    plan = {key: _json(each) for key, each in described(search.base).items() if key != "tuning_trials"}
     return {**plan, **files, "sampler_seed": search.sampler_seed, "space": dump(search.space)}
 
 

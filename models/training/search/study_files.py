@@ -33,7 +33,11 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
     if shares:
         texts[IMPORTANCE] = importance(shares, len(sitting.rows))
     if sitting.best is not None:
-        plan = replaced(search.plan, {**sitting.best.values, "name": f"{search.plan.name}-tuned"})
+        more = {
+            "name": f"{search.plan.name}-tuned",
+            "tuning_trials": search.plan.tuning_trials + tried(search, sitting),
+        }
+        plan = replaced(search.plan, {**sitting.best.values, **more})
         texts[BEST] = "".join(f"# {line}\n" for line in note) + toml(plan)
     for name in (TRIALS, HISTORY, IMPORTANCE, BEST):
         if name in texts:
@@ -41,6 +45,12 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
         else:
             (folder / name).unlink(missing_ok=True)  # of a study that was begun anew
     return tuple(folder / name for name in texts)
+
+
+def tried(search: Search, sitting: Sitting) -> int:
+    """Return the number of validation scores that the best trial was chosen from: each seed at each evaluation."""
+    every = search.base.evaluate_every
+    return sum(max(row.steps // every, math.isfinite(row.score)) for row in sitting.rows)
 
 
 def table(rows: Sequence[Row], space: Space) -> str:

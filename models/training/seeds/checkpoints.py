@@ -22,7 +22,9 @@ SCHEMA: Final = 1
 LARGEST: Final = 1 << 33
 """Maximum size in bytes (8 GiB; a memory of a million steps is smaller)."""
 
-FREE: Final = ("name", "steps", "seeds", "keep", "checkpoint_every", "splits.test.first", "splits.test.last")
+FREE: Final = (
+    "name", "steps", "seeds", "keep", "checkpoint_every", "splits.test.first", "splits.test.last", "tuning_trials",
+)  # fmt: skip
 """Keys of a plan that may change at a resumption, because completed steps do not depend on them."""
 
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from quantd.models.artifacts.card import agent_card, forest_card, scorer_card
+from quantd.models.artifacts.card import agent_card, forest_card, scorer_card, tuned
 from quantd.models.artifacts.loader import checked
 from quantd.models.artifacts.manifest import AgentManifest, ForestManifest, ScorerManifest
 from quantd.models.training.plans.plan import restored
@@ -14,6 +14,14 @@ SHIPPED = ROOT / "models" / "shipped"
 PARTS = ("train", "validation", "test")
 SETTINGS = ("streams", "noisy", "layers", "heads", "widening", "samples")
 """In the order of training: a manifest has its keys in alphabetical order."""
+
+
+def test_a_tuned_policy_names_the_trials_of_its_search() -> None:
+    manifest = checked(SHIPPED / "ppo").manifest
+    assert isinstance(manifest, AgentManifest)
+    assert tuned(manifest) == []
+    (line,) = tuned(replace(manifest, plan={**manifest.plan, "tuning_trials": 1_140}))
+    assert "in 1,140 trials of `quantd tune`" in line
 
 
 @pytest.mark.parametrize("name", sorted(each.name for each in SHIPPED.iterdir()))

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from quantd.research.reports.report_goals import UnknownGoal, check_goals
+from quantd.daemon.config import ConfigError
+from quantd.research.reports.report_goals import check_goals
 from quantd.research.reports.report_page import page
 from quantd.research.reports.report_texts import csv_text
 from tests.support.backtest_reports import Made, made
@@ -44,7 +45,9 @@ def test_other_goals_change_no_measured_figure(tmp_path, small: Made) -> None:
 
 
 def test_a_goal_without_a_metric_is_refused_before_anything_runs(tmp_path) -> None:
-    with pytest.raises(UnknownGoal, match=r"'shrape' is not a metric. Did you mean sharpe\?"):
+    with pytest.raises(
+        ConfigError, match=r'names the metric "shrape", which is not in the catalogue. Did you mean sharpe\?'
+    ):
         made(tmp_path, sets=("study.goals={shrape=1.0}",))
 
 

@@ -1,26 +1,31 @@
 """Two reports are compared only where a difference means something."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
+from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.reports.report_files import write_backtest_report
 from quantd.research.reports.side_by_side import (
     COMPARISON_WRITERS,
     SAME,
     NotComparable,
     sentence,
+    settings_text,
     side_by_side,
     write_comparison,
 )
 from quantd.research.significance.paired_tests import paired_t
-from quantd.trading.execution import Costs
+from quantd.trading.execution import Costs, CostTable, FittedCost
 from quantd.trading.statistics import simple_returns
-from tests.support.backtest_reports import Made, made
-from tests.support.command_line import quantd
+from tests.support.backtest_reports import CONFIG, Made, made
+from tests.support.checkout import ROOT
+from tests.support.command_line import answer, quantd, write
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,45 @@ def test_a_differing_setting_is_refused_by_name(name: str, small: Made, rival: M
     with pytest.raises(NotComparable, match=f"differ in {name} and") as caught:
         side_by_side(small.report, other, ("a", "b"))
     assert caught.value.exit_code == 1
+
+
+def test_files_of_the_market_that_differ_are_named_and_not_refused(tmp_path: Path, small: Made) -> None:
+    (tmp_path / "members.csv").write_text("symbol,joined,left\nSPY,2000-01-03,\nIWM,2000-01-03,\nAAPL,2019-06-03,\n")
+    for name, level in (("one", 20.0), ("two", 30.0)):
+        days = [date(2018, 1, 2), date(2019, 1, 2)]
+        pl.DataFrame({"ts": days, "value": [level, level]}).write_csv(tmp_path / f"{name}.csv")
+
+    def market(*lines: str, universe: str = "") -> BacktestReport:
+        text = CONFIG.replace("[feed]", "\n".join(("[feed]", *lines))).replace("[universe]", f"[universe]\n{universe}")
+        return made(tmp_path, text).report
+
+    one = market('macro = [{ name = "vix", path = "one.csv" }]')
+    two = market('macro = [{ name = "vix", path = "two.csv" }]')
+    close = market('macro = [{ name = "vix", path = "one.csv", available = "close" }]')
+    members = market(universe='members = "members.csv"')
+    vix, dates = "macro series vix", "members of the universe by date"
+    for other, named in ((one, ()), (two, (vix,)), (close, (vix,)), (small.report, (vix,)), (members, (vix, dates))):
+        assert side_by_side(one, other, ("a", "b")).market == tuple(sorted(named))
+    found = side_by_side(small.report, members, ("a", "b"))
+    assert settings_text(found).endswith(f"The market beyond the bars differs in {dates}.")
+    for suffix in (".html", ".md", ".json"):
+        write_comparison(tmp_path / f"c{suffix}", found)
+        assert dates in (tmp_path / f"c{suffix}").read_text()
+    header = msgspec.structs.replace(members.header, beyond_bars=None)  # as written by an earlier version
+    old = msgspec.structs.replace(members, header=header)
+    assert side_by_side(small.report, old, ("a", "b")).market == ("files beyond the bars that a report does not name",)
+    assert side_by_side(members, old, ("a", "b")).market == ()
+
+
+def test_other_fitted_costs_are_named(small: Made) -> None:
+    header = small.report.header
+    table = CostTable((FittedCost("SPY", None, 1.0, 0.0),))
+    costs = msgspec.structs.replace(header.settings.costs, table=table)
+    settings = msgspec.structs.replace(header.settings, costs=costs)
+    more = msgspec.structs.replace(header, settings=settings, costs={**header.costs, "fitted_rows": 1.0})
+    other = msgspec.structs.replace(small.report, header=more)
+    with pytest.raises(NotComparable, match=r"fitted_rows: 0 and 1, the table of \[broker\] costs"):
+        side_by_side(small.report, other, ("a", "b"))
 
 
 def test_differences_and_tests_are_those_of_the_two_houses(small: Made, rival: Made) -> None:
@@ -75,6 +119,58 @@ def test_a_comparison_is_written_in_each_format(tmp_path: Path, small: Made, riv
         write_comparison(tmp_path / f"c{suffix}", found)
         assert "sharpe" in (tmp_path / f"c{suffix}").read_text().lower()
     assert json.loads((tmp_path / "c.json").read_text())["one"] == "one"
+
+
+def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
+    """The journal is replayed: every figure of the stored run is that of the report, to the last digit."""
+    write(tmp_path, CONFIG)
+    stored = answer(quantd(tmp_path, "backtest", "--journal", "--report", "a.json", "--json"))["run"]
+    rival = ("--set", "agents.0.policy=inverse_volatility")
+    other = answer(quantd(tmp_path, "backtest", "--journal", "--no-compare", "--json", *rival))["run"]
+    found = answer(quantd(tmp_path, "report", "--compare", "a.json", stored, "--json"))
+    assert len(found["metrics"]) > 30
+    assert [each["one"] for each in found["metrics"]] == [each["other"] for each in found["metrics"]]
+    assert (found["one"], found["other"], found["differing"]) == ("a", stored, [])
+    assert found["digests"][0] == found["digests"][1]
+    mixed = answer(quantd(tmp_path, "report", "--compare", "a.json", other, "--json"))
+    named = answer(quantd(tmp_path, "report", "--compare", stored, other, "--json"))
+    direct = answer(quantd(tmp_path, "report", "--compare", stored, other, "--json", "--state", "state/backtests"))
+    assert mixed["metrics"] == named["metrics"] == direct["metrics"]
+    assert any(each["difference"] for each in named["metrics"])
+    printed = quantd(tmp_path, "report", "--compare", stored, other, "--out", "c.html")
+    assert f": {stored} is " in printed.stdout, printed.stderr
+    absent = quantd(tmp_path, "report", "--compare", stored, "nothing")
+    assert absent.returncode == 2
+    assert "nothing is neither a report (NAME.json) nor a stored run of state or state/backtests" in absent.stderr
+
+
+def test_a_paper_run_over_a_recorded_market_is_compared_too(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG)
+    run = answer(quantd(tmp_path, "run", "--json", "--set", "api.port=0", "--set", "bus.port=0"))
+    assert quantd(tmp_path, "backtest", "--no-compare", "--report", "a.json").returncode == 0
+    found = answer(quantd(tmp_path, "report", "--compare", run["run"], "a.json", "--json"))
+    assert all(each["difference"] in (0.0, None) for each in found["metrics"])
+
+
+def test_a_run_under_two_configurations_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG)
+    ports = ("--set", "api.port=0", "--set", "bus.port=0")
+    run = answer(quantd(tmp_path, "run", "--json", *ports))["run"]
+    assert quantd(tmp_path, "run", *ports, "--set", "agents.0.min_trade=0.01").returncode == 0
+    refused = quantd(tmp_path, "report", "--compare", run, run)
+    assert refused.returncode == 1
+    assert f"run {run}: it traded under 2 configurations" in refused.stderr
+
+
+def test_a_run_whose_bars_are_others_now_is_refused(tmp_path: Path) -> None:
+    bars = pl.read_parquet(ROOT / "data/us_daily.parquet")
+    bars.write_parquet(tmp_path / "bars.parquet")
+    write(tmp_path, CONFIG.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet"))
+    run = answer(quantd(tmp_path, "backtest", "--journal", "--no-compare", "--json"))["run"]
+    bars.head(len(bars) - 1).write_parquet(tmp_path / "bars.parquet")
+    refused = quantd(tmp_path, "report", "--compare", run, run)
+    assert refused.returncode == 1
+    assert f"run {run}: it was made with other bars than bars.parquet has now" in refused.stderr
 
 
 def test_the_command_compares_and_refuses(tmp_path: Path, small: Made, rival: Made) -> None:

@@ -5,11 +5,22 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.models.artifacts.loader import load_artifact
-from quantd.research.runs.looks import HEAD, NAME, Known, Look, look_of, note_looks, read_looks, trial_digest
+from quantd.research.runs.looks import (
+    HEAD,
+    NAME,
+    Known,
+    Look,
+    look_of,
+    note_looks,
+    read_looks,
+    trial_digest,
+    try_note_looks,
+)
 from tests.support.checkout import SHIPPED
 from tests.support.command_line import answer, quantd, write
 
@@ -104,12 +115,39 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     found = answer(quantd(tmp_path, "study", "looks", "--json"))
     assert [each["kind"] for each in found["looks"]] == ["backtest", "study", "study"]
     assert found["trials"] == 3
-    assert "trials: 3" in quantd(tmp_path, "study", "looks").stdout
+    assert "3 configurations. Trials known: 3." in quantd(tmp_path, "study", "looks").stdout
     path = tmp_path / "state" / NAME
     path.write_bytes(path.read_bytes().replace(b'"study"', b'"sweep"', 1))
     done = quantd(tmp_path, "study", "looks")
     assert done.returncode == 1
-    assert "trials: unknown" in done.stdout
+    assert "The number of trials is unknown: " in done.stdout
+    assert "A whole copy of looks.jsonl in another folder is believed, and --state names that folder" in done.stdout
+    compared = quantd(tmp_path, "study", "compare", "inverse_volatility", "--every", "day")
+    assert "An empty folder begins a new ledger" in compared.stdout
+    assert "An empty folder begins a new ledger" in quantd(tmp_path, "backtest", "--no-compare").stdout
+
+
+def test_the_remedy_for_a_lost_ledger_holds(tmp_path):
+    """A whole copy elsewhere is believed, the same folder never again; an empty folder counts its own looks only."""
+    noted(tmp_path / "old", "a", "b", "c")
+    whole = (tmp_path / "old" / NAME).read_bytes()
+    (tmp_path / "old" / NAME).unlink()
+    lost = noted(tmp_path / "old", "d")
+    assert lost.trials is None
+    assert "another folder" in lost.remedy
+    (tmp_path / "old" / NAME).write_bytes(whole)
+    assert read_looks(tmp_path / "old").trials is None
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / NAME).write_bytes(whole)
+    assert noted(tmp_path / "copy", "d").text == "Trials known: 4."
+    assert noted(tmp_path / "empty", "d").trials == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_its_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    known = try_note_looks(tmp_path / "file", [look("a")])
+    assert known.trials is None
+    assert "Make the state folder writable" in known.text
 
 
 def test_seeds_checkpoints_and_test_looks_behind_a_model_count_once(tmp_path):
@@ -125,6 +163,16 @@ def test_cards_know_the_trials_behind_a_policy():
     checkpoints = manifest["plan"]["steps"] // manifest["plan"]["evaluate_every"]
     (ppo,) = load_artifact(SHIPPED / "ppo", {}).candidates.values()
     assert ppo == 5 * checkpoints + 1 > 6
+
+
+def test_the_trials_of_a_search_for_settings_count_as_those_of_the_policy():
+    agent = load_artifact(SHIPPED / "ppo", {})
+    manifest = agent.artifact.manifest
+    (alone,) = agent.candidates.values()
+    for given, counted in ((140, 140), (0, 0), (-5, 0)):
+        tuned = replace(manifest, plan={**manifest.plan, "tuning_trials": given})
+        agent.artifact = replace(agent.artifact, manifest=tuned)
+        assert agent.candidates == {manifest.digest: alone + counted}
 
 
 def test_ratios_of_other_years_are_compared_by_sample():

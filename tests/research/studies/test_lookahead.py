@@ -196,3 +196,64 @@ def test_a_file_that_is_not_there_is_a_mistake_of_the_command(tmp_path: Path) ->
     done = quantd(tmp_path, "study", "lookahead", "absent.py:act")
     assert done.returncode == 78
     assert "absent.py" in done.stderr
+
+
+MEMBERS = """symbol,joined,left
+SPY,1990-01-01,
+IWM,1990-01-01,2019-02-01
+QQQ,2019-03-01,
+"""
+
+SEES_MEMBERS = """
+import numpy as np
+def act(view, memory):
+    day = np.datetime64(view.sample - 1, "ns").astype("datetime64[M]").astype(int) % 12 + 1
+    expected = {1: ("SPY", "IWM"), 2: ("SPY",), 3: ("SPY", "QQQ")}[day]
+    assert view.universe.symbols == expected, (day, view.universe.symbols)
+    assert view.returns(3).shape == (3, len(expected)) == (3, len(view.prices))
+    n = memory.get("n", np.zeros(len(expected))) + 1  # of another length when the members change
+    return np.abs(view.returns(3)[-1]) / n, {"n": n}
+"""
+
+
+def with_members(folder: Path, source: str, *more: str) -> Done:
+    (folder / "members.csv").write_text(MEMBERS)
+    return study(folder, source, "--json", "--set", "universe.members=members.csv", *more)
+
+
+def test_a_policy_sees_the_members_of_the_day_only(tmp_path: Path) -> None:
+    done = with_members(tmp_path, SEES_MEMBERS)
+    found = document(done)
+    assert (found["failed"], found["failure"]) == (0, "")
+    assert (found["differences"], found["unsteady"], found["dated"]) == (0, 0, 0)
+    assert done.returncode == 0
+    everyone = document(study(tmp_path, SEES_MEMBERS, "--json"))
+    assert everyone["failed"] == everyone["answers"]
+
+
+def test_the_dates_of_members_move_with_the_dates_of_the_bars(tmp_path: Path) -> None:
+    """28 years later the same symbols are members: a policy that divides by their number knows no date."""
+    done = with_members(
+        tmp_path, "def act(view):\n    return {s: 1 / view.prices.size for s in view.universe.symbols}\n"
+    )
+    assert document(done)["dated"] == 0
+    assert done.returncode == 0
+
+
+def test_a_leak_among_members_is_found(tmp_path: Path) -> None:
+    done = with_members(tmp_path, FITTED, "--set", f'agents.mine.params={{path="{BARS}"}}')
+    assert done.returncode == 1
+    found = document(done)
+    assert found["failed"] == 0
+    assert {each["symbol"] for each in found["first"]} == {"SPY"}
+
+
+def test_opening_the_file_of_members_is_refused(tmp_path: Path) -> None:
+    reader = f"""
+later = open({str(tmp_path / "members.csv")!r}).read()
+def act(view):
+    return {{"SPY": 0.5 if "QQQ" in later else 0.4}}
+"""
+    done = with_members(tmp_path, reader)
+    assert done.returncode == 1
+    assert document(done)["market_files"] == [str((tmp_path / "members.csv").resolve())]

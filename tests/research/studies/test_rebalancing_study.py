@@ -1,6 +1,7 @@
 """The study of rebalancing: every rule and cost on the same bars, each cost charged once."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import load
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.loop import Log, Shell
+from quantd.research.runs.looks import read_looks
 from quantd.research.studies.rebalancing_study import RULES, study
 from tests.support.checkout import ROOT
 
@@ -44,11 +46,16 @@ def driven(assembly: Assembly, log: Log) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
+def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "config.toml").write_text(CONFIG)
     found = load(folder / "config.toml", known_names())
-    return list(study(found, "even", driven, costs=(0.0, 20.0), cache=folder / "cache"))
+    return folder / "state", study(found, "even", driven, folder / "state", costs=(0.0, 20.0))
+
+
+@pytest.fixture
+def rows(made):
+    return made[1].rows
 
 
 def by(rows, cost):
@@ -80,11 +87,28 @@ def test_who_trades_less_often_turns_over_less_and_cost_does_not_move_a_calendar
     assert free["cost-aware"].total_return == pytest.approx(free["daily"].total_return, abs=1e-9)
 
 
+def test_every_rule_and_cost_is_a_look_in_the_ledger(made):
+    state, found = made
+    known = read_looks(state)
+    assert known == found.known
+    assert known.trials == 2 * len(RULES)
+    assert {look.kind for look in known.looks} == {"study"}
+    assert sorted(look.sharpe for look in known.looks) == sorted(row.sharpe for row in found.rows)
+    assert {(look.first, look.last) for look in known.looks} == {("2020-01-02", "2020-08-31")}
+
+
+def test_the_same_study_again_adds_no_trial(made, tmp_path):
+    config = load(made[0].parent / "config.toml", known_names())
+    state = shutil.copytree(made[0], tmp_path / "state")
+    assert study(config, "even", driven, state, costs=(0.0,)).known.trials == 2 * len(RULES)
+    assert study(config, "even", driven, state, costs=(5.0,)).known.trials == 3 * len(RULES)
+
+
 def test_an_agent_that_is_not_there_is_named(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG)
     found = load(tmp_path / "config.toml", known_names())
     with pytest.raises(ValueError, match="no agent 'evn'; there are: even"):
-        next(study(found, "evn", driven))
+        study(found, "evn", driven, tmp_path / "state")
 
 
 @pytest.mark.long
@@ -103,7 +127,7 @@ def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     command += ["--state", str(tmp_path / "state"), "--cost", "5", "--out", str(tmp_path / "rows.csv")]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
     document = json.loads(done.stdout)
-    assert document["agent"] == "even"
+    assert (document["agent"], document["trials"]) == ("even", len(RULES))
     assert [row["rule"] for row in document["rows"]] == list(RULES)
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("rule,cost_bp,total_return")

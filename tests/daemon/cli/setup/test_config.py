@@ -41,6 +41,33 @@ def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
     assert "max_drawdown" in mistake["remedy"]
 
 
+def test_a_goal_without_a_metric_is_a_mistake_with_its_line_and_the_nearest_name(tmp_path):
+    text = (
+        CONFIG
+        + """
+[study]
+benchmarks = ["SPY"]
+[study.goals]
+sharpe = 1.0
+"cagrr/SPY" = 2.0
+nothing_like_it = 3.0
+"""
+    )
+    write(tmp_path, text)
+    at = text.splitlines().index("sharpe = 1.0") + 1
+    done = quantd(tmp_path, "config", "check")
+    assert done.returncode == 78
+    first, second, end = done.stderr.splitlines()
+    assert first.startswith(f"config.toml:{at + 1}: [study] goals.cagrr/SPY names the metric")
+    assert first.endswith("Did you mean cagr?")
+    assert second.startswith(f"config.toml:{at + 2}: ")
+    assert second.endswith("the metrics are listed in docs/research/metrics.md.")
+    assert end.startswith("2 mistakes")
+    found = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)
+    assert [each["line"] for each in found["mistakes"]] == [at + 1, at + 2]
+    assert quantd(tmp_path, "config", "show").returncode == 0
+
+
 @pytest.mark.parametrize("symbol", ["=SPY", "+SPY", "-SPY", "@SPY", "^SPY"])
 def test_a_symbol_begins_with_a_capital_or_a_digit(tmp_path, symbol):
     write(tmp_path, CONFIG.replace('"IWM"]', f'"IWM", "{symbol}"]'))

@@ -286,8 +286,13 @@ def test_the_files_hold_the_trials_and_need_nothing_else(tuned: tuple[Path, Sitt
     assert all(f"{row.score:.4f}"[:6] in page or repr(row.score) in page for row in sitting.rows) or "bdata" in page
     best = read(tmp_path / "best.toml")
     assert sitting.best is not None
-    assert best == replaced(of.plan, {**sitting.best.values, "name": "ppo-tuned"})
+    scores = sum(max(1, row.steps // of.base.evaluate_every) for row in sitting.rows)
+    assert scores > len(sitting.rows) == 3
+    assert best == replaced(of.plan, {**sitting.best.values, "name": "ppo-tuned", "tuning_trials": scores})
     assert (tmp_path / "best.toml").read_text().startswith("# what it is worth\n")
+    again = search(plan=best, trials=3)  # a search that starts from a tuned plan adds to it
+    study_files.write(tmp_path, opened(of, folder), again, sitting, [])
+    assert read(tmp_path / "best.toml").tuning_trials == 2 * scores
 
 
 @pytest.mark.long

@@ -1,0 +1,97 @@
+"""Headlines from files, and their scores by symbol and session."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from quantd.adapters.feeds.bars.rows import NO_STAMP
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
+from quantd.trading.display_text import session_date
+from quantd.trading.market import Floats, Ints
+from quantd.trading.sessions import DAY_NS, Sessions
+
+LONGEST_WAIT_NS: Final = 14 * DAY_NS
+"""Maximum time from a headline to the close of its session; beyond it the calendar does not cover the headline."""
+
+HOUR_NS: Final = 3_600_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Headlines:
+    """Headlines in the order of the file `name`: stamps int64[n] (ns UTC), symbols and texts."""
+
+    name: str
+    ts: Ints
+    symbols: pl.Series
+    texts: pl.Series
+
+
+def read_headlines(path: Path) -> Headlines:
+    """Read a file with the columns ts, symbol and headline. Raises FeedError with the line of the first fault."""
+    frame = table_of(path, ("ts", "symbol", "headline"))
+    if frame.is_empty():
+        raise FeedError(path.name, "it has no headline", "Name a file with the columns ts, symbol and headline")
+    ts = nanoseconds(frame["ts"])
+    symbols, texts = (frame[name].cast(pl.String).str.strip_chars().fill_null("") for name in ("symbol", "headline"))
+    for bad, what, remedy in (
+        (ts == NO_STAMP, "ts cannot be read", "Write it as 2024-07-03 or 2024-07-03T17:00:00Z"),
+        ((symbols == "").to_numpy(), "it names no symbol", "Write one, or omit the row"),
+        ((texts == "").to_numpy(), "the headline is empty", "Write one, or omit the row"),
+    ):
+        if bad.any():
+            raise FeedError(f"{path.name}:{int(np.argmax(bad)) + 2}", what, remedy)
+    return Headlines(path.name, ts, symbols, texts)
+
+
+def published_ns(ts: Ints, zone: str) -> Ints:
+    """Return int64[n], the instants (ns UTC) at which headlines were public at the latest.
+
+    A stamp at 00:00 UTC is a date without an hour: its headline counts as published at the end of that date in `zone`.
+    """
+    ends, later = (
+        pl.Series(ts + DAY_NS + more).cast(pl.Datetime("ns")).dt.replace_time_zone(
+            zone, ambiguous="latest", non_existent="null"
+        )
+        for more in (0, HOUR_NS)  # where clocks go forward at midnight, the next date begins at 01:00
+    )  # fmt: skip
+    return np.where(ts % DAY_NS == 0, ends.fill_null(later).dt.epoch("ns").to_numpy(), ts)
+
+
+def session_days(headlines: Headlines, calendar: Sessions) -> Ints:
+    """Return int64[n], the session of each headline by its date (ns at 00:00 UTC).
+
+    A headline belongs to the first session that closes when it was published or later. Raises FeedError for a headline
+    that the calendar does not cover.
+    """
+    public = published_ns(headlines.ts, calendar.zone)
+    row = np.searchsorted(calendar.closes, public, side="left")
+    inside = row < len(calendar.closes)
+    inside[inside] = calendar.closes[row[inside]] - public[inside] <= LONGEST_WAIT_NS
+    if not inside.all():
+        at = int(np.argmin(inside))
+        raise FeedError(
+            f"{headlines.name}:{at + 2}",
+            f"no session of {calendar.name} closes within 14 days after {session_date(int(public[at]))}",
+            "Take the headline out, or name another calendar",
+        )
+    return calendar.days[row]
+
+
+def by_session(headlines: Headlines, days: Ints, scores: Floats) -> pl.DataFrame:
+    """Return the mean score of each symbol and session: ts, symbol, value, headlines (their number), available.
+
+    `ts` is the date of the session. `available` is the date at whose close all of these headlines were public: the
+    same date, by the rule of `session_days`.
+    """
+    return (
+        pl.DataFrame({"ts": days, "symbol": headlines.symbols, "value": scores})
+        .with_columns(pl.col("ts").cast(pl.Datetime("ns")).dt.date())
+        .group_by("ts", "symbol", maintain_order=True)
+        .agg(pl.col("value").mean(), pl.len().cast(pl.Int64).alias("headlines"))
+        .with_columns(available=pl.col("ts"))
+        .sort("ts", "symbol")
+    )

@@ -1,0 +1,158 @@
+"""Scores headlines by a local FinBERT-class model: a BERT-class classifier with three labels, as an ONNX graph.
+
+No such model comes with quantd. Nothing is downloaded, and torch is not imported. The package `tokenizers` (extra
+`sentiment`) is imported when a model is opened.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from quantd.models.artifacts.folder import first_line
+from quantd.models.artifacts.inspection import OPERATORS
+from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.artifacts.runtime import new_session
+from quantd.trading.market import Floats
+
+GRAPH, TOKENIZER, CONFIGURATION = FILES = ("model.onnx", "tokenizer.json", "config.json")
+REMEDY: Final = f"put the files of a FinBERT-class model there: {', '.join(FILES)}"
+
+MOST_BYTES: Final = (1 << 31, 1 << 26, 1 << 20)
+"""Maximum size of each file; a protobuf message ends at 2 GiB."""
+
+BATCH: Final = 32
+"""Headlines in one call of the graph."""
+
+TEXT_OPERATORS: Final = OPERATORS | {
+    "And", "ConstantOfShape", "CumSum", "Equal", "GatherElements", "GatherND", "Gelu", "Greater", "GreaterOrEqual",
+    "IsNaN", "Less", "LessOrEqual", "Mod", "Not", "Or", "Range", "ReduceMax", "ReduceMin", "ScatterND", "Shape",
+    "Sign", "Tile", "Trilu",
+}  # fmt: skip
+"""Operators of exported BERT graphs beside those of policies: shapes and masks."""
+
+REQUIRED: Final = frozenset({"input_ids", "attention_mask"})
+OPTIONAL: Final = frozenset({"token_type_ids"})
+LABELS: Final = ("negative", "neutral", "positive")
+
+ROBERTA: Final = frozenset({"camembert", "roberta", "xlm-roberta"})
+"""Model types that number positions from `pad_token_id` + 1, so that fewer tokens fit."""
+
+
+class TextConfig(msgspec.Struct, frozen=True):
+    """The fields of a model's config.json that matter here."""
+
+    id2label: dict[str, str]
+    max_position_embeddings: int = 512
+    pad_token_id: int = 0
+    model_type: str = ""
+
+    @property
+    def most_tokens(self) -> int:
+        """The length in tokens to which a headline is cut."""
+        return self.max_position_embeddings - (self.pad_token_id + 1 if self.model_type in ROBERTA else 0)
+
+
+class TextClassifier:
+    """A checked model in memory. `digest` is the hex BLAKE2b of its three files.
+
+    The constructor raises ArtifactError for an absent or invalid file, and ImportError without `tokenizers`.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        from tokenizers import Tokenizer
+
+        graph, tokenizer, text = (_content(folder / name, most) for name, most in zip(FILES, MOST_BYTES, strict=True))
+        total = blake2b(digest_size=32)
+        for data in (graph, tokenizer, text):
+            total.update(blake2b(data, digest_size=32).digest())
+        self.digest: Final = total.hexdigest()
+        self._where: Final = folder / GRAPH
+        self._config: Final = _config(folder / CONFIGURATION, text)
+        self._columns: Final = _label_columns(folder / CONFIGURATION, self._config.id2label)
+        try:
+            self._tokenizer: Final = Tokenizer.from_buffer(tokenizer)
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(self._config.most_tokens)
+        except Exception as error:  # the library raises Exception itself
+            raise ArtifactError(f"{folder / TOKENIZER}: not a fast tokenizer: {first_line(error)}") from None
+        self._session: Final = new_session(graph, self._where, threads, TEXT_OPERATORS, infinite=True)
+        self._takes: Final = frozenset(each.name for each in self._session.get_inputs())
+        if not REQUIRED <= self._takes <= REQUIRED | OPTIONAL:
+            raise ArtifactError(
+                f"{self._where}: it takes {', '.join(sorted(self._takes))}; input_ids, attention_mask and, where the "
+                "model has it, token_type_ids are expected"
+            )
+
+    def scores(self, headlines: Sequence[str], batch: int = BATCH) -> Floats:
+        """Return float64[n], P(positive) - P(negative) of each headline. Raises ArtifactError.
+
+        Headlines of similar length share a batch. The same headlines give the same scores on one machine.
+        """
+        encoded = [self._tokenizer.encode(each) for each in headlines]
+        order = sorted(range(len(encoded)), key=lambda k: len(encoded[k].ids))
+        out = np.empty(len(encoded))
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            out[rows] = self._scored([encoded[k] for k in rows])
+        return out
+
+    def _scored(self, encoded: Sequence[Any]) -> Floats:
+        length = max(len(each.ids) for each in encoded)
+        if not length:
+            raise ArtifactError(f"{self._where.with_name(TOKENIZER)}: it finds no token in a headline")
+        feeds = {
+            "input_ids": _padded((each.ids for each in encoded), length, self._config.pad_token_id),
+            "attention_mask": _padded((each.attention_mask for each in encoded), length, 0),
+            "token_type_ids": _padded((each.type_ids for each in encoded), length, 0),
+        }
+        try:
+            logits = self._session.run(None, {name: feeds[name] for name in self._takes})[0]
+        except Exception as error:  # the runtime has many kinds, none of them public
+            raise ArtifactError(f"{self._where}: the graph does not take the tokens: {first_line(error)}") from None
+        if logits.shape != (len(encoded), len(LABELS)) or not np.isfinite(logits).all():
+            raise ArtifactError(
+                f"{self._where}: the answer has the shape {logits.shape} or a number that is not finite; "
+                f"{(len(encoded), len(LABELS))} finite numbers are expected"
+            )
+        raised = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+        chances = raised / raised.sum(axis=1, keepdims=True)
+        negative, _, positive = self._columns
+        return np.asarray(chances[:, positive] - chances[:, negative])
+
+
+def _padded(rows: Iterable[Sequence[int]], length: int, fill: int) -> np.ndarray:
+    """int64[B, length]: each row, then `fill`."""
+    return np.array([[*row, *[fill] * (length - len(row))] for row in rows], dtype=np.int64)
+
+
+def _content(path: Path, most: int) -> bytes:
+    try:
+        if not path.is_file():
+            raise ArtifactError(f"{path}: there is no such file; {REMEDY}")
+        if path.stat().st_size > most:
+            raise ArtifactError(f"{path}: {path.stat().st_size:,} bytes; at most {most:,} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror}") from None
+
+
+def _config(path: Path, data: bytes) -> TextConfig:
+    try:
+        found = msgspec.json.decode(data, type=TextConfig)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    if not (3 <= found.most_tokens <= 1 << 16 and found.pad_token_id >= 0):
+        raise ArtifactError(f"{path}: max_position_embeddings and pad_token_id give {found.most_tokens} tokens")
+    return found
+
+
+def _label_columns(path: Path, labels: dict[str, str]) -> tuple[int, ...]:
+    """Return the columns of LABELS in the answer of the graph."""
+    column = {name.strip().lower(): number for number, name in labels.items()}
+    if sorted(column) != list(LABELS) or sorted(labels) != ["0", "1", "2"]:
+        raise ArtifactError(f"{path}: id2label is {labels}; positive, negative and neutral as 0, 1 and 2 are expected")
+    return tuple(int(column[name]) for name in LABELS)

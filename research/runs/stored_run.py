@@ -1,0 +1,91 @@
+"""A stored run over a recorded market: its journal is replayed, and every step is compared with the record."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
+from quantd.daemon.policies.worker import Apart
+from quantd.daemon.recovery.replay import ConfigLost, Records, Watched, first_start, refold, saved_config
+from quantd.daemon.runtime.journal import Journal
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event, Flow, Reloaded, Started
+from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError
+
+
+class RunUnusable(ExplainedError, ValueError):
+    """A stored run whose figures are not those of one configuration on a recorded market; the text is the cause."""
+
+    exit_code = CHECK_FAILED
+
+
+def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Assembly:
+    """Return the parts of a stored run; `folder` has its saved configurations. Raises RunUnusable and FeedError."""
+    first = first_start(records, run)
+    if first is None:
+        raise RunUnusable("it has no journal that begins with a start")
+    try:
+        parts = parts_of(saved_config(folder, first.config), first.ts, cache=cache, apart=Apart(folder))
+    except ConfigLost as why:
+        raise RunUnusable(str(why)) from None
+    if not isinstance(parts, Assembly):
+        raise RunUnusable("it traded live bars; only runs over a recorded market have comparable figures")
+    if parts.market != first.feed:
+        raise RunUnusable(f"it was made with other bars than {parts.config.feed.path} has now")
+    return parts
+
+
+class _Witness(Journal):
+    """A journal that passes each compared step on, and collects what makes figures unusable."""
+
+    def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, faults: "_Faults") -> None:
+        super().__init__(entries, seq, live)
+        self._log, self._faults = log, faults
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        super().add(event, effects)
+        if self.entries:
+            return  # beyond the record: the rest of the instant at which the run ended
+        self._faults.look(event)
+        self._log.add(event, effects)
+
+
+class _Faults:
+    """Configurations and deposits of a run."""
+
+    def __init__(self) -> None:
+        self._configs: set[str] = set()
+        self._deposits = 0
+
+    def look(self, event: Event) -> None:
+        if isinstance(event, Started | Reloaded):
+            self._configs.add(event.config)
+        elif isinstance(event, Flow) and event.kind == "flow":
+            self._deposits += 1
+
+    def check(self) -> None:
+        """Raise RunUnusable where returns are not those of one configuration on its own capital."""
+        if len(self._configs) > 1:
+            raise RunUnusable(f"it traded under {len(self._configs)} configurations; its figures are of no one")
+        if self._deposits:
+            raise RunUnusable(
+                f"it has {self._deposits} deposits or withdrawals, which its equity contains; its returns are "
+                "not those of a strategy"
+            )
+
+
+def replay_into(
+    log: Log, assembly: Assembly, records: Records, run: str, folder: Path, watched: Watched = iter
+) -> Shell:
+    """Replay a stored run with each step passed to `log`, and return its shell.
+
+    Raises RunUnusable, ReplayDifference, RecordTooLong and ConfigLost.
+    """
+    faults = _Faults()
+
+    def journal_of(entries: Iterable[bytes], seq: int, under: Parts) -> Journal:
+        return _Witness(entries, seq, under.live, log, faults)
+
+    shell, _ = refold(assembly, records, run, folder, journal_of=journal_of, watched=watched)
+    faults.check()
+    return shell

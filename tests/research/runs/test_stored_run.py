@@ -1,0 +1,82 @@
+"""A stored run is replayed step by step; one whose equity is not a strategy's alone is refused."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quantd.adapters.store.handle import read_only
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.recovery.replay import save_config
+from quantd.research.runs.backtest import BacktestJournal, drive
+from quantd.research.runs.run_record import Record
+from quantd.research.runs.stored_run import RunUnusable, replay_into, stored_market
+from quantd.trading.events import Flow
+from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG, write
+
+BARS = ROOT / "data/us_daily.parquet"
+
+
+def stored(place: Path, deposit: bool = False, text: str = CONFIG) -> tuple[Path, Record]:
+    """A backtest with its journal; returns its store and its record."""
+    file, folder = write(place, text), place / "runs"
+    config = read(file)
+    assembly = assemble(config)
+    saved = BacktestJournal(folder, assembly, "one")
+    save_config(folder, config, file, (), {})
+    record = Record(assembly.universe, saved.journal)
+    shell, _ = drive(assembly, config, "one", record, saved, lambda share: None)
+    if deposit:
+        shell.run(Flow(ts=shell.ts + 1, amount_micro=1_000_000_000, who="somebody", reason="more"))
+    saved.close(shell.ts)
+    record.revalue(shell.state)
+    return folder, record
+
+
+def test_the_replay_gives_the_record_of_the_run(tmp_path: Path) -> None:
+    folder, record = stored(tmp_path)
+    records = read_only(folder, folder)
+    assembly = stored_market(records, "one", folder, tmp_path / "cache")
+    again = Record(assembly.universe)
+    again.revalue(replay_into(again, assembly, records, "one", folder).state)
+    assert (again.ts, again.equity_micro, again.gross) == (record.ts, record.equity_micro, record.gross)
+    assert (again.traded, again.slippage, again.commission_micro) == (
+        record.traded, record.slippage, record.commission_micro,
+    )  # fmt: skip
+    assert again.fills == record.fills
+
+
+def test_a_close_after_the_sample_is_part_of_the_replayed_equity(tmp_path: Path) -> None:
+    """A coin's bar of a date ends after New York's close: the equity is revalued from the state of the replay."""
+    share = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "SPY")
+    coin = pl.read_parquet(ROOT / "data/crypto_daily.parquet").filter(pl.col("symbol") == "BTC-USD")
+    pl.concat([share, coin.select(share.columns)]).sort("symbol", "ts").write_parquet(tmp_path / "bars.parquet")
+    text = CONFIG.replace('["SPY", "QQQ", "IWM"]', '["SPY", "BTC-USD"]').replace(str(BARS), "bars.parquet")
+    coin_hours = '[[universe.instruments]]\nsymbol = "BTC-USD"\ncalendar = "24/7"\n[feed]'
+    folder, record = stored(tmp_path, text=text.replace("[feed]", coin_hours))
+    assert record.own_closes
+    records = read_only(folder, folder)
+    assembly = stored_market(records, "one", folder, tmp_path / "cache")
+    again = Record(assembly.universe)
+    shell = replay_into(again, assembly, records, "one", folder)
+    assert again.equity_micro != record.equity_micro
+    again.revalue(shell.state)
+    assert again.equity_micro == record.equity_micro
+
+
+def test_a_run_with_a_deposit_is_refused(tmp_path: Path) -> None:
+    folder, _ = stored(tmp_path, deposit=True)
+    records = read_only(folder, folder)
+    assembly = stored_market(records, "one", folder, tmp_path / "cache")
+    with pytest.raises(RunUnusable, match="it has 1 deposits or withdrawals"):
+        replay_into(Record(assembly.universe), assembly, records, "one", folder)
+
+
+def test_a_run_without_its_configuration_is_refused(tmp_path: Path) -> None:
+    folder, _ = stored(tmp_path)
+    for path in (folder / "configs").iterdir():
+        path.unlink()
+    with pytest.raises(RunUnusable, match="cannot be read"):
+        stored_market(read_only(folder, folder), "one", folder, tmp_path / "cache")
