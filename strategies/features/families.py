@@ -210,7 +210,7 @@ FAMILIES: Final[Mapping[str, Family]] = _families()
 
 UNAVAILABLE: Final[Mapping[str, str]] = {
     "sentiment": "needs the files of a FinBERT-class model and headlines (quantd data sentiment); neither comes with "
-    "quantd. With a file of values, name it in [feed] series and write series_sentiment"
+    "quantd. With values of your own, name a file in [feed] series and write series_sentiment"
 }
 """Known features that cannot be computed, with the reason."""
 
