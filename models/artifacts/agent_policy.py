@@ -13,6 +13,7 @@ from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, TOLERANCES, AgentManifest, ArtifactError, Seat, agent_fault
 from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, probing
 from quantd.models.artifacts.weights import tensors_fault
+from quantd.models.history.panel import MacroSource
 from quantd.models.observation import sight as sights
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.sight import columns_of_view, lacking, observation, sight_hash
@@ -159,6 +160,11 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     @property
     def uses_bars(self) -> bool:
         return bool(self.artifact.manifest.sight.columns)
+
+    @property
+    def sources(self) -> tuple[MacroSource, ...]:
+        """The series of the training."""
+        return self.artifact.manifest.sources
 
     @property
     def uses_macro(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.models.artifacts.runtime import NoParams
 from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
+from quantd.models.history.panel import MacroSource
 from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
 from quantd.trading.instruments import Universe
@@ -86,6 +87,11 @@ class LearnedEnsemble:
     @property
     def uses_bars(self) -> bool:
         return any(getattr(member, "uses_bars", False) for member in self.members)
+
+    @property
+    def sources(self) -> tuple[MacroSource, ...]:
+        """The series of the members' trainings, each once by name."""
+        return tuple({each.name: each for m in self.members for each in getattr(m, "sources", ())}.values())
 
     @property
     def uses_macro(self) -> tuple[str, ...]:

@@ -226,6 +226,11 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     kind: Literal["learned"] = "learned"
 
     @property
+    def sources(self) -> tuple[MacroSource, ...]:
+        """The macro series and the series per symbol of the columns."""
+        return (*self.macro, *self.series)
+
+    @property
     def tuning_trials(self) -> int:
         """Number of trials of the search that chose the settings; 0 without one."""
         return max(convert(self.plan.get("tuning_trials", 0), int), 0)

@@ -136,10 +136,8 @@ def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market
     if window is None:
         raise ArtifactError(f"its manifest names no window called train: {', '.join(manifest.training.windows)}")
     split = Split("train", date.fromisoformat(window.first), date.fromisoformat(window.last))
-    before = split.first - timedelta(days=HISTORY_DAYS)
-    panel = read_panel(
-        bars, actions, manifest.universe, before, split.last, macro=manifest.macro, series=manifest.series
-    )
+    before = split.first - timedelta(days=max(HISTORY_DAYS, 2 * manifest.sight.lookback))
+    panel = read_panel(bars, actions, manifest.universe, before, split.last, sources=manifest.sources)
     observed = observed_by(manifest.sight, panel)
     rows = split.rows(panel.day_ns)
     return market_of(panel, observed, range(max(rows.start, observed.warm), rows.stop))

@@ -25,8 +25,7 @@ def read_panel(
     first: date,
     last: date,
     cash_rate: float | str | None = None,
-    macro: Sequence[MacroSource] = (),
-    series: Sequence[SeriesSource] = (),
+    sources: Sequence[MacroSource] = (),
 ) -> Panel:
     """Read sessions of `symbols` from `first` to `last` inclusive, in the given column order; nothing later is read.
 
@@ -34,7 +33,7 @@ def read_panel(
     (the ex date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash per old share). Actions outside
     the sessions are omitted. Bars before the last gap of a symbol are omitted too: a panel has no holes, and none is
     filled. `cash_rate` is a number or the path of a series (CSV: date, rate). High, low and volume are read where the
-    file has them, and the `macro` series and the `series` per symbol in use. Raises ValueError for a symbol without
+    file has them, and the series of `sources`. Raises ValueError for a symbol without
     bars or an invalid series.
     """
     table = _between(scan(bars), first, last, symbols).collect()
@@ -81,8 +80,9 @@ def read_panel(
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
     late = coins if len(coins) < len(symbols) else frozenset[str]()
-    known = {each.name: macro_at(day_ns, each, symbols) for each in macro}
-    own = {each.name: series_at(day_ns, each, symbols) for each in series if each.use}
+    series = [each for each in sources if isinstance(each, SeriesSource)]
+    known = {each.name: macro_at(day_ns, each, symbols) for each in sources if each not in series}
+    own = {each.name: series_at(day_ns, each, symbols) for each in series}
     return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate), more, known, own)
 
 

@@ -20,7 +20,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from quantd.models.history.panel import MacroSource, SeriesSource
+from quantd.models.history.panel import MacroSource
 from quantd.models.history.panel_files import read_panel
 from quantd.models.market.arrays import view
 from quantd.models.market.desks import PROFILES, Desks, Diversity, Seat
@@ -48,15 +48,14 @@ def read_market(
     warmup_days: int = WARMUP_DAYS,
     dtype: torch.dtype = torch.float32,
     cash_rate: float | str | None = None,
-    macro: Sequence[MacroSource] = (),
-    series: Sequence[SeriesSource] = (),
+    sources: Sequence[MacroSource] = (),
 ) -> Market:
     """Read the sessions of a parquet file of unadjusted daily bars from `start` to `end`.
 
     Bars of the preceding `warmup_days` only fill lookbacks. `actions` is the CSV of splits and dividends; "" for none.
     When None, it is the existing file named as the bars with "_actions.csv" for "_daily.parquet". `cash_rate` is the
-    annual interest on cash, or the path of a series. `macro` and `series` are those of declared features. Raises
-    ValueError that names missing input.
+    annual interest on cash, or the path of a series. `sources` are the series of declared features. Raises ValueError
+    that names missing input.
     """
     bars = Path(path)
     first, last = _day(start, "start"), _day(end, "end")
@@ -67,7 +66,7 @@ def read_market(
         news = beside if beside != bars and beside.is_file() else None
     else:
         news = Path(actions) if str(actions) else None
-    panel = read_panel(bars, news, symbols, first - timedelta(days=warmup_days), last, cash_rate, macro, series)
+    panel = read_panel(bars, news, symbols, first - timedelta(days=warmup_days), last, cash_rate, sources)
     begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
     return market_of(panel, observe(panel, features), range(begin, len(panel.day_ns)), dtype=dtype)
 

@@ -13,6 +13,7 @@ from quantd.models.artifacts.folder import kind_of
 from quantd.models.artifacts.loader import checked
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError, ScorerManifest
 from quantd.models.artifacts.versions import resolved
+from quantd.models.history.panel import MacroSource
 from quantd.models.history.splits import Split, Splits
 from quantd.trading.instruments import NANO, usual_lot_nano
 
@@ -60,6 +61,8 @@ class ScorerRecipe:
     """
 
     cash_rate: float | str | None = None
+    sources: tuple[MacroSource, ...] = ()
+    """The series of the training."""
 
     def __init__(self, symbols: tuple[str, ...], plan: "ScorerPlan") -> None:
         self._plan = plan
@@ -117,13 +120,20 @@ class LearnedRecipe:
         self._plan, self._looks = plan, looks
         market, self.symbols, self.splits = plan.market, plan.data.symbols, plan.splits
         self.costs, self.capital, self.cash_rate = market.costs, market.capital, market.cash_rate
+        self.sources = plan.data.sources
         self.lots = market.lots(self.symbols)
 
     def settings(self) -> dict[str, Any]:
         table: dict[str, Any] = msgspec.to_builtins(self._plan)
         table.pop("data")  # files are told apart by what is in them
+        # versions that were made before there were these settings keep their names
         if self.cash_rate is None:
-            del table["market"]["cash_rate"]  # versions that were made before there was a rate keep their names
+            del table["market"]["cash_rate"]
+        if not self._plan.tuning_trials:
+            del table["tuning_trials"]
+        for key in ("columns", "benchmark"):
+            if not table["sight"][key]:
+                del table["sight"][key]
         return {"kind": "learned", "symbols": list(self.symbols), **table}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":

@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
+from quantd.bundled import find
 from quantd.models.artifacts.folder import locked, replace_file
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
@@ -156,7 +157,10 @@ def _decided(
     lookback = max(p.lookback for p in (challenger, held or challenger))
     begins = splits.test.first - timedelta(days=int(lookback * 1.6) + 30)
     actions = request.actions if request.actions != Path() else None
-    panel = read_panel(request.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate)
+    sources = {each.name: each for policy in (held, challenger) for each in getattr(policy, "sources", ())}
+    panel = read_panel(
+        request.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate, tuple(sources.values())
+    )
     verdict = judge(
         challenger,
         held,
@@ -206,7 +210,8 @@ def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date
 
 def _name(recipe: Recipe, request: RetrainingRequest, last: date) -> str:
     """Return the name of a version, v20190329-1a2b3c: the last day, and a hash of plan and data."""
-    data = [file_digest(path) for path in (request.bars, request.actions) if path != Path()]
+    series = [find(each.path) for each in recipe.sources]
+    data = [file_digest(path) for path in (request.bars, request.actions, *series) if path != Path()]
     text = msgspec.json.encode([recipe.settings(), data], order="sorted", enc_hook=str)
     return f"v{last:%Y%m%d}-{blake2b(text, digest_size=3).hexdigest()}"
 

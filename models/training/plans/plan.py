@@ -60,6 +60,11 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{key} {', '.join(names)}: each name once")
 
     @property
+    def sources(self) -> tuple[MacroSource, ...]:
+        """The macro series, then the series per symbol in use."""
+        return (*self.macro, *(each for each in self.series if each.use))
+
+    @property
     def files(self) -> tuple[Path, Path | None]:
         """Paths of the bars and of the actions."""
         return find(self.bars), find(self.actions) if self.actions else None

@@ -87,14 +87,8 @@ def evaluate(
         if path is not None and not path.is_file():
             raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
     begins = first - timedelta(days=max(WARMUP, 2 * policy.lookback))
-    members = policy.members if isinstance(policy, LearnedEnsemble) else (member,)
-    learned = [m.artifact.manifest for m in members if isinstance(m, LearnedAgent)]
-    macro = {each.name: each for m in learned for each in m.macro}
-    series = {each.name: each for m in learned for each in m.series}
-    panel = read_panel(
-        files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate,
-        tuple(macro.values()), tuple(series.values()),
-    )  # fmt: skip
+    sources = getattr(policy, "sources", ())
+    panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, sources)
     rows = Split("window", first, last).rows(panel.day_ns)
 
     def walked(of: Policy) -> Walk:

@@ -94,7 +94,7 @@ def train(
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
     rate = plan.market.cash_rate
-    series = [find(each.path) for each in (*plan.data.macro, *(s for s in plan.data.series if s.use))]
+    series = [find(each.path) for each in plan.data.sources]
     given = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
     data = [path for path in given if path is not None]
     splits, best = plan.splits, fitted[chosen]

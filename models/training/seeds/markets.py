@@ -92,7 +92,7 @@ def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
         raise PlanError(f"market.cash_rate: {error}") from None
     try:
         data = plan.data
-        return read_panel(bars, actions, data.symbols, begins, last, plan.market.cash_rate, data.macro, data.series)
+        return read_panel(bars, actions, data.symbols, begins, last, plan.market.cash_rate, data.sources)
     except SeriesError as error:
         raise PlanError(f"data: {error}") from None
     except ValueError as error:

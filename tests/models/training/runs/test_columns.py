@@ -16,10 +16,13 @@ from quantd.models.artifacts.ensemble import combine, load_ensemble
 from quantd.models.artifacts.folder import read_manifest, render, sealed
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError
 from quantd.models.artifacts.weights import tensors_of
+from quantd.models.export.distillation import DistilPlan, distil
 from quantd.models.export.quantization import quantize
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.observation.sight import entry_names, observed_by
-from quantd.models.training.plans.plan import Plan, PlanError, parsed
+from quantd.models.retraining.recipes import LearnedRecipe, recipe_of
+from quantd.models.retraining.refit import RetrainingRequest, retrain
+from quantd.models.training.plans.plan import Plan, PlanError, default, parsed
 from quantd.models.training.runs.evaluation import evaluate
 from quantd.models.training.runs.training_run import train
 from tests.support.checkout import DATA
@@ -163,7 +166,7 @@ def test_each_observation_in_trading_is_that_of_training(
         evaluate(folder, FIRST, LAST)
     panel = read_panel(
         DATA / "us_daily.parquet", DATA / "us_actions.csv", manifest.universe, date(2000, 1, 3), LAST,
-        macro=manifest.macro, series=manifest.series,
+        sources=manifest.sources,
     )  # fmt: skip
     observed = observed_by(manifest.sight, panel)
     rows = np.flatnonzero(panel.day_ns >= np.datetime64(FIRST, "ns").astype(np.int64))
@@ -237,6 +240,25 @@ def test_a_copy_of_fewer_bits_and_an_ensemble_keep_the_columns(folder: Path, tmp
     assert evaluate(tmp_path / "both", FIRST, LAST).policy.total_return == pytest.approx(
         evaluate(folder, FIRST, LAST).policy.total_return, abs=0.02
     )
+
+
+def test_it_is_trained_again_and_distilled_with_its_series(folder: Path, tmp_path: Path) -> None:
+    bars, actions = DATA / "us_daily.parquet", DATA / "us_actions.csv"
+    request = RetrainingRequest(folder, tmp_path / "versions", bars, actions, until=date(2013, 6, 28))
+    found = retrain(request, lambda line: None)
+    again = load_agent(tmp_path / "versions" / found.version, {}).artifact.manifest
+    assert again.sight == load(folder).manifest.sight
+    assert again.training.windows["test"].last == "2013-06-28"
+    assert recipe_of(folder).settings()["sight"]["columns"] == COLUMNS
+    small = DistilPlan(epochs=1, hidden=(8,), steps=40, batch=2)
+    distil(folder, tmp_path / "pupil", bars, actions, small, "a test", lambda line: None)
+    assert load_agent(tmp_path / "pupil", {}).sources == again.sources
+
+
+def test_a_plan_without_columns_keeps_the_names_of_its_versions() -> None:
+    settings = LearnedRecipe(default("ppo")).settings()
+    assert not {"columns", "benchmark"} & set(settings["sight"])
+    assert "tuning_trials" not in settings
 
 
 def test_without_normalisation_the_mean_of_the_training_rows_is_kept(scores: Path, tmp_path: Path) -> None:
