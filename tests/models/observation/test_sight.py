@@ -1,3 +1,5 @@
+from dataclasses import replace as replace_panel
+
 import numpy as np
 import pytest
 from msgspec import Struct
@@ -133,3 +135,45 @@ def test_a_set_by_name_is_its_features_without_those_of_the_book() -> None:
     assert len(sight.names_in("full")) == 247
     with pytest.raises(ValueError, match="default, four_asset, full"):
         sight.names_in("everything")
+
+
+EVERY = replace(
+    COLUMNS, features=FEATURES[:2], window=2,
+    columns=("rsi_5", "vix_z_20", "beta_20", "momentum_20.rank", "natr_3.week", "series_score_change_3", "regime_bull"),
+)  # fmt: skip
+
+
+def of_columns(world: Panel, order: list[int]) -> Panel:
+    arrays = {name: getattr(world, name)[:, order] for name in ("open", "close", "split", "dividend")}
+    own = {key: {n: v[:, order] for n, v in getattr(world, key).items()} for key in ("bars", "series")}
+    return replace_panel(world, symbols=tuple(world.symbols[k] for k in order), **arrays, **own)
+
+
+def of_rows(world: Panel, rows: int) -> Panel:
+    arrays = {name: getattr(world, name)[:rows] for name in ("day_ns", "open", "close", "split", "dividend")}
+    own = {key: {n: v[:rows] for n, v in getattr(world, key).items()} for key in ("bars", "series", "macro")}
+    return replace_panel(world, **arrays, **own)
+
+
+def scored(rows: int = 260) -> Panel:
+    world = panel(rows)
+    return replace_panel(world, series={"score": np.random.default_rng(7).normal(size=world.close.shape)})
+
+
+@pytest.mark.parametrize("rows", [200, 231, 259])
+def test_what_comes_after_a_row_changes_none_of_its_entries(rows: int) -> None:
+    whole = observed_by(EVERY, scored())
+    part = observed_by(EVERY, of_rows(scored(), rows))
+    assert whole.warm < rows - 30
+    np.testing.assert_array_equal(whole.table[:rows], part.table)
+    other = scored()
+    for values in (other.close, other.open, *other.bars.values(), other.macro["vix"], other.series["score"]):
+        values[rows:] *= 1.5
+    np.testing.assert_array_equal(observed_by(EVERY, other).table[:rows], part.table)
+
+
+def test_another_order_of_the_symbols_is_another_order_of_the_entries() -> None:
+    straight = observed_by(EVERY, scored())
+    turned = observed_by(EVERY, of_columns(scored(), [2, 0, 1]))
+    places = [turned.names.index(name) for name in straight.names]
+    np.testing.assert_allclose(turned.table[:, places], straight.table, rtol=1e-5, atol=1e-5, equal_nan=True)
