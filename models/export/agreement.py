@@ -10,7 +10,7 @@ from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.artifacts.manifest import SAME, Agreement
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.sight import SightSpec, observation
-from quantd.strategies.features import Inputs, compute
+from quantd.strategies.features import Inputs, compute, series_input
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 
@@ -45,7 +45,7 @@ def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
         "close": close, "volume": draw.uniform(0.5e6, 2e6, close.shape),
     }  # fmt: skip
     shared = {name: 20.0 * np.exp(draw.normal(0.0, 0.2, rows)) for name in spec.macro}
-    own = {f"series {name}": draw.normal(0.0, 1.0, close.shape) for name in spec.series}
+    own = {series_input(name): draw.normal(0.0, 1.0, close.shape) for name in spec.series}
     inputs = Inputs(np.arange(rows) * DAY_NS, bars, 0 if spec.benchmark else None, own, shared)
     return compute(spec.declared, inputs)[-count:]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def macro_of(spec: "FeatureSpec") -> tuple[str, ...]:
     """Return the names of the macro series that the features need."""
-    return tuple(sorted(spec.needs - {"benchmark", *map(_own, series_of(spec))}))
+    return tuple(sorted(spec.needs - {"benchmark", *(each.series_input for each in spec.features)}))
 
 
 def series_of(spec: "FeatureSpec") -> tuple[str, ...]:
@@ -30,40 +30,41 @@ def series_of(spec: "FeatureSpec") -> tuple[str, ...]:
     return tuple(sorted({each.series for each in spec.features} - {""}))
 
 
-def _own(series: str) -> str:
-    """Return the name of a series per symbol among the inputs of features."""
-    return f"series {series}"
-
-
 def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
     """Return float64[T, N, F]; row t is known at close t, NaN without a value.
 
     `benchmark` is the symbol of betas and regimes. Raises ValueError where the panel lacks an input.
     """
-    from quantd.strategies.features import Inputs, compute
+    from quantd.strategies.features import Inputs, compute, series_input
 
     if benchmark and benchmark not in panel.symbols:
         raise ValueError(f"benchmark {benchmark!r} is not one of {', '.join(panel.symbols)}")
     column = panel.symbols.index(benchmark) if benchmark else None
-    own = {_own(name): values for name, values in panel.series.items()}
-    found = compute(spec, Inputs(panel.day_ns, adjusted_bars(panel), column, own, panel.macro))
+    bars = adjusted_bars(panel)
+    own = {series_input(name): _priced(values, bars["close"]) for name, values in panel.series.items()}
+    found = compute(spec, Inputs(panel.day_ns, bars, column, own, panel.macro))
     return np.concatenate((np.full_like(found[:1], np.nan), found[:-1])) if panel.behind else found
 
 
 def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
     """Return float64[N, F] at the newest sample of a view, in the order of its universe."""
-    from quantd.strategies.features import Inputs, compute
+    from quantd.strategies.features import Inputs, compute, series_input
 
     bars = view.bars(spec.lookback)
     inputs = Inputs(
         bars.session,
         {name: getattr(bars, name) for name in FIELDS},
         view.universe.index[benchmark] if benchmark else None,
-        own={_own(name): view.series(name, spec.lookback) for name in series_of(spec)},
+        own={series_input(n): _priced(view.series(n, spec.lookback), bars.close) for n in series_of(spec)},
         shared={name: view.macro(name, spec.lookback) for name in macro_of(spec)},
     )
     row: Floats = compute(spec, inputs, rows=1)[0]
     return row
+
+
+def _priced(values: Floats, close: Floats) -> Floats:
+    """Return values float64[T, N] without those before an instrument's first bar, which must not count in ranks."""
+    return np.where(np.isfinite(close), values, np.nan)
 
 
 def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Features:

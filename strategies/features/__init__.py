@@ -1,7 +1,7 @@
 """Features: declared sets of columns from bars, books and dated series, equal in training and trading."""
 
 from quantd.strategies.features.batch import compute
-from quantd.strategies.features.families import FAMILIES, UNAVAILABLE
+from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, series_input
 from quantd.strategies.features.inputs import Inputs, as_known
 from quantd.strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
 from quantd.strategies.features.stream import FeatureStream
@@ -18,6 +18,7 @@ __all__ = [
     "as_known",
     "compute",
     "feature",
+    "series_input",
     "shipped",
     "spec_of",
 ]

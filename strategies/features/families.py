@@ -221,9 +221,14 @@ SERIES: Final = "series"
 """The group of features of a series per symbol."""
 
 
+def series_input(series: str) -> str:
+    """Return the name of a series per symbol among the inputs of features."""
+    return f"{SERIES} {series}"
+
+
 def series_family(series: str, change: str) -> Family:
     """Return the family of a series per symbol: its value, or with `change` one of "change", "z" and "is"."""
-    need = f"{SERIES} {series}"
+    need = series_input(series)
     x = Field(need)
     match change:
         case "change":

@@ -15,7 +15,15 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from quantd.strategies.features.families import FAMILIES, OWN_DATA, SERIES, UNAVAILABLE, Family, series_family
+from quantd.strategies.features.families import (
+    FAMILIES,
+    OWN_DATA,
+    SERIES,
+    UNAVAILABLE,
+    Family,
+    series_family,
+    series_input,
+)
 from quantd.strategies.indicators.nodes import Node
 
 FEATURES_VERSION: Final = 1
@@ -55,6 +63,11 @@ class Feature(Struct, frozen=True):
     def series(self) -> str:
         """The series per symbol that it reads; empty for none."""
         return self.family.split(" ")[1] if self.about.group == SERIES else ""
+
+    @property
+    def series_input(self) -> str:
+        """The name of that series among the inputs; empty for none."""
+        return series_input(self.series) if self.series else ""
 
     def node(self) -> Node:
         return _node(self.family, self.parameters)

@@ -70,7 +70,7 @@ class Signals:
     @property
     def uses_macro(self) -> tuple[str, ...]:
         """The required series of [feed] macro."""
-        return tuple(sorted(self.spec.needs - {"benchmark", *map(_own_input, self.uses_series)}))
+        return tuple(sorted(self.spec.needs - {"benchmark", *(each.series_input for each in self.spec.features)}))
 
     @property
     def uses_series(self) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class Signals:
 
     def features(self, view: View) -> Floats:
         """Return float64[N, F], the newest row. Features relative to the benchmark are of the newest complete date."""
-        from quantd.strategies.features import Inputs, compute
+        from quantd.strategies.features import Inputs, compute, series_input
 
         bars = view.bars(self.spec.lookback)
         universe = view.universe
@@ -100,7 +100,7 @@ class Signals:
             bars.session,
             {n: getattr(bars, n) for n in FIELDS},
             universe.index.get(universe.benchmark),
-            own={_own_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series},
+            own={series_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series},
             shared={name: view.macro(name, self.spec.lookback) for name in self.uses_macro},
         )
         found = compute(self.spec, inputs, rows=1)[0]
@@ -148,11 +148,6 @@ class Signals:
             parts *= view.shared(inverse_deviations, VOLATILITY_SAMPLES)
         total = float(parts.sum())
         return (parts * (self.params.invested * self.exposure(features) / total) if total > 0.0 else parts), memory
-
-
-def _own_input(series: str) -> str:
-    """Return the name of a series per symbol among the inputs of features."""
-    return f"series {series}"
 
 
 def _traded_rows(view: View, series: str, rows: int) -> Floats:

@@ -177,3 +177,12 @@ def test_another_order_of_the_symbols_is_another_order_of_the_entries() -> None:
     turned = observed_by(EVERY, of_columns(scored(), [2, 0, 1]))
     places = [turned.names.index(name) for name in straight.names]
     np.testing.assert_allclose(turned.table[:, places], straight.table, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_a_value_before_the_first_bar_counts_in_no_rank() -> None:
+    spec = SightSpec((), columns=("series_score.rank",))
+    world = scored()
+    table = observed_by(spec, world).table.reshape(len(world.close), 3, 2)
+    assert not np.isfinite(world.close[:20, 2]).any()
+    assert not table[:20, 2].any()
+    assert set(np.unique(table[:20, :2, 0]).tolist()) == {0.0, 1.0}
