@@ -4,14 +4,11 @@ The answer follows the commit of the command to the journal. Halt and reduce als
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
-from aiohttp import web
 from msgspec import Struct
 
-from quantd.daemon.api.guard import Refused
+from quantd.daemon.api.problems import Refused
 from quantd.daemon.commands.control import Command, NotDone, operator
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
@@ -52,32 +49,14 @@ class Done(Struct, frozen=True):
     unrecorded: str = ""
 
 
-Handler = Callable[[web.Request, Service], Awaitable[Struct]]
-"""Carries out an authorised command and returns its answer. Raises Refused, NotDone and InboxFull."""
-
-Body = TypeVar("Body", bound=Struct)
-
-
-async def body(request: web.Request, kind: type[Body], example: str) -> Body:
-    """The decoded body of a request. Raises Refused."""
-    if request.content_type != "application/json":
-        raise Refused(415, "content_type", "the body is not application/json; send it as application/json")
-    try:
-        return msgspec.json.decode(await request.read(), type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as why:
-        text = str(why).replace("`", "")
-        raise Refused(422, "command", f"{text}; send {example}") from None
-
-
 def refused(why: NotDone | InboxFull) -> Refused:
     """The error response to a command that cannot be carried out."""
     fault = why.fault if isinstance(why, NotDone) else "busy"
     return Refused(STATUS[fault], fault, str(why), {"Retry-After": "1"} if fault in ("not_ready", "busy") else {})
 
 
-async def command(request: web.Request, service: Service) -> Done:
+async def command(service: Service, order: Order) -> Done:
     """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
-    order = await body(request, Order, '{"command": "halt", "reason": "..", "agent": ""}')
     done = service.inbox.command(operator(service, order.command, order.reason, "api", order.agent))
     state = service.shell.state
     unrecorded = ""

@@ -110,7 +110,7 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
     assert (own.stop_nano, own.target_nano) == (10**9, 9_000_500_000_000)
     for levels in ({"stop": "9000"}, {"target": "1"}):
         status, answer = await post(world, "orders", ORDER | levels)
-        assert (status, answer["error"]["code"]) == (422, "amount")
+        assert (status, answer["code"]) == (422, "amount")
         assert "the price of SPY" in str(answer)
     status, answer = await post(world, "orders", ORDER | {"side": "sell", "qty": "1", "agent": "even", "stop": "9000"})
     assert status == 422
@@ -147,7 +147,7 @@ async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
 ) -> None:
     before = world.store.last_seq(RUN)
     found, answer = await post(world, path, (ORDER | body) if path == "orders" else body)
-    assert (found, answer["error"]["code"]) == (status, code)
+    assert (found, answer["code"]) == (status, code)
     assert world.store.last_seq(RUN) == before
 
 
@@ -161,9 +161,9 @@ async def test_nobody_without_the_token_orders_or_moves_money(world: Any) -> Non
 @pytest.mark.parametrize("world", [CONFIG], indirect=True)
 async def test_without_the_table_the_order_says_how_to_write_it(world: Any) -> None:
     status, answer = await post(world, "orders", ORDER)
-    assert (status, answer["error"]["code"]) == (404, "agent")
-    assert "[manual]" in answer["error"]["text"]
-    assert "even, trend" in answer["error"]["text"]
+    assert (status, answer["code"]) == (404, "agent")
+    assert "[manual]" in answer["detail"]
+    assert "even, trend" in answer["detail"]
 
 
 async def test_the_book_of_orders_by_hand_is_asked_by_nobody(world: Any) -> None:
