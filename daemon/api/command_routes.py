@@ -4,12 +4,12 @@ The answer follows the commit of the command to the journal. Halt and reduce als
 """
 
 import asyncio
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from quantd.daemon.api.problems import Refused
-from quantd.daemon.commands.control import Command, NotDone, operator
+from quantd.daemon.commands.control import AgentName, Because, Command, NotDone, operator
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import SWITCH
@@ -17,22 +17,46 @@ from quantd.risk.switch import HALT, REDUCE
 
 WAIT_S: Final = 10.0
 
+
+class HaltNow(Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="halt"):
+    """Stop all trading of the house or of one agent."""
+
+    reason: str = ""
+    agent: AgentName = ""
+
+
+class Reduce(HaltNow, frozen=True, tag="reduce"):
+    """Permit only orders that reduce positions."""
+
+
+class Resume(Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="resume"):
+    """Permit trading again."""
+
+    reason: Because
+    agent: AgentName = ""
+
+
+class Flatten(Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="flatten"):
+    """Close all positions of all agents."""
+
+    reason: str = ""
+    agent: Annotated[str, Meta(extra_json_schema={"maxLength": 0})] = ""
+
+
+Order = HaltNow | Reduce | Resume | Flatten
+"""Body of the request: one struct for each command."""
+
+
+NAMES: Final[dict[type, Command]] = {HaltNow: "halt", Reduce: "reduce", Resume: "resume", Flatten: "flatten"}
+
 IN_FORCE: Final = {"halt": HALT, "reduce": REDUCE}
 """Command -> lowest state of the switch at which the command is in force, committed or not."""
 
 STATUS: Final = {
     "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
-    "amount": 422, "venue": 409, "agrees": 409, "busy": 429,
+    "amount": 422, "conflict": 409, "venue": 409, "agrees": 409, "busy": 429,
 }  # fmt: skip
 """Fault of a refused command -> HTTP status of the answer."""
-
-
-class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of the request. `agent` is empty for the house."""
-
-    command: Command
-    reason: str = ""
-    agent: str = ""
 
 
 class Done(Struct, frozen=True):
@@ -57,20 +81,21 @@ def refused(why: NotDone | InboxFull) -> Refused:
 
 async def command(service: Service, order: Order) -> Done:
     """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
-    done = service.inbox.command(operator(service, order.command, order.reason, "api", order.agent))
+    name = NAMES[type(order)]
+    done = service.inbox.command(operator(service, name, order.reason, "api", order.agent))
     state = service.shell.state
     unrecorded = ""
     try:
         async with asyncio.timeout(WAIT_S):
             await asyncio.shield(done)
     except TimeoutError:
-        if state.switch_of(order.agent).state < IN_FORCE.get(order.command, HALT + 1):
+        if state.switch_of(order.agent).state < IN_FORCE.get(name, HALT + 1):
             text = f"the command was not committed within {WAIT_S:g} s and is still queued; check `quantd status`"
             raise Refused(504, "late", text) from None
         unrecorded = f"the store did not commit within {WAIT_S:g} s"
     switch = state.switch_of(order.agent)
     return Done(
-        order.command,
+        name,
         order.agent,
         SWITCH[switch.state],
         switch.reason,

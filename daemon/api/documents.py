@@ -16,7 +16,10 @@ MOST_NS: Final = 2**63 - 1
 
 Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Number of rows, the newest ones.")]
 Since = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.")]
-Symbol = Annotated[str, Meta(max_length=64, description="Only rows of this symbol.")]
+PLAIN: Final = r"^[ -~]{0,64}$"
+"""Printable ASCII: what a name or an instant may be."""
+
+Symbol = Annotated[str, Meta(pattern=PLAIN, description="Only rows of this symbol.")]
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,17 +71,17 @@ class History(Query, frozen=True):
 class OneBook(Query, frozen=True):
     """A book and a symbol."""
 
-    agent: Annotated[str, Meta(max_length=64, description="An agent; the house without it.")] | None = None
-    symbol: Annotated[str, Meta(max_length=64, description="Headroom of this symbol only.")] | None = None
+    agent: Annotated[str, Meta(pattern=PLAIN, description="An agent; the house without it.")] | None = None
+    symbol: Annotated[str, Meta(pattern=PLAIN, description="Headroom of this symbol only.")] | None = None
 
 
 class Why(Query, frozen=True):
     """How a decision is found and explained."""
 
     at: Annotated[
-        str, Meta(max_length=64, description="With a symbol: its newest decision up to a day or instant.")
+        str, Meta(pattern=PLAIN, description="With a symbol: its newest decision up to a day or instant.")
     ] | (None) = None
-    recorded: Annotated[str, Meta(max_length=8, description="Recorded values only, without a replay.")] | None = None
+    recorded: Annotated[str, Meta(pattern=PLAIN, description="Recorded values only, without a replay.")] | None = None
 
 
 class About(Struct, frozen=True):

@@ -12,6 +12,8 @@ from quantd.daemon.runtime.version import VERSION
 
 _PARAMETER: Final = re.compile(r"{(\w+)}")
 
+FOR_BROWSERS: Final = ("text/html", "text/javascript", "text/css")
+
 FAULTS: Final = {
     401: "no token, or not the right one",
     404: "nothing of that name",
@@ -28,7 +30,7 @@ OF_POSTS: Final = {409: "the state of the daemon forbids it", 413: "the body is 
 
 def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
     """Return the document of `routes`; `title` is the daemon's name."""
-    listed = [route for route in routes if route.path != "/"]
+    listed = [route for route in routes if not (isinstance(route, Page) and route.content_type in FOR_BROWSERS)]
     types: list[Any] = [Problem]
     for route in listed:
         if isinstance(route, Read):
