@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from quantd.adapters.listener import is_loopback
+from quantd.daemon.api.problems import Refused, error
 
 BODY_BYTES: Final = 16 * 1024
 HEADER_S: Final = 10.0
@@ -47,21 +48,6 @@ FRAMES: Final = 4
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("quantd.api")
-
-
-class Refused(Exception):
-    """An error response: JSON with a code and a sentence, no stack trace."""
-
-    def __init__(self, status: int, code: str, text: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.code = code
-        self.headers = headers or {}
-
-
-def error(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """{"error": {"code", "text"}}."""
-    return web.json_response({"error": {"code": code, "text": text}}, status=status, headers=headers)
 
 
 class Patience(RequestHandler):
@@ -119,7 +105,7 @@ class Guard:
                 self.authorise(request)
             response = await handler(request)
         except Refused as why:
-            response = error(why.status, why.code, str(why), why.headers)
+            response = error(why.status, why.code, str(why), why.headers, why.errors)
         except web.HTTPException as why:
             if why.status < 400:
                 raise
