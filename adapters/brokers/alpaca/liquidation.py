@@ -40,7 +40,10 @@ class AlpacaExit:
         return (await self._ask("GET", "v2/account")).decode(Account).account_number
 
     async def orders(self) -> Sequence[WorkingOrder]:
-        found = await open_orders(self._rest)
+        try:
+            found = await open_orders(self._rest)
+        except KeysRefused as refused:
+            raise KeysRefused(self.where, refused.wrong, REMEDY) from None
         return [
             WorkingOrder(each.id, each.symbol or "", each.side, each.qty or Decimal(0), each.filled_qty or Decimal(0))
             for each in found

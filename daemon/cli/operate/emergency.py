@@ -122,7 +122,7 @@ def _plan(where: str, contents: "Contents", close: bool) -> list[str]:
     total = Decimal(0)
     for each in contents.positions:
         worth = f"worth {each.worth:,.2f}" if each.worth is not None else "worth unknown"
-        total += abs(each.worth or 0)
+        total += abs(each.worth or Decimal(0))
         lines.append(f"  {'would keep' if each.dust else verb} {each.qty:f} {each.symbol}, {each.dust or worth}")
     return lines + ([f"  positions worth {total:,.2f} in all"] if contents.positions else ["  no positions"])
 

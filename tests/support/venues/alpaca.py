@@ -159,6 +159,8 @@ class AlpacaServer:
             with suppress(Refused):
                 if what == "submit":
                     self.book.place(asked)
+                elif what == "close":
+                    self.book.liquidate(asked["symbol"])
                 else:
                     self.book.cancel(asked["id"])
 
@@ -182,7 +184,7 @@ class AlpacaServer:
         if fault in BEFORE:
             return await self._instead(request, fault)
         if fault == "late":
-            asked = await request.json() if request.method == "POST" else {"id": request.match_info.get("id", "")}
+            asked = await request.json() if request.method == "POST" else dict(request.match_info)
             self.late.append((kind, asked))
             return await self._instead(request, "time-out before")
         try:
