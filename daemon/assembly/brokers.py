@@ -53,7 +53,8 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
     """
     venue = venues().get(name) or venues()["ccxt"]
     if not venue.account_exit or name == "ccxt":
-        raise VenueError(f'"{name}"', "no account at a venue", "Name alpaca, or an exchange such as kraken")
+        wrong = "no venue with an emergency exit"
+        raise VenueError(f'"{name}"', wrong, "Name alpaca, or an exchange such as kraken")
     keys = {each: secret(each) or "" for each in venue.secrets}
     if missing := [f"QUANTD_{each.upper()}" for each, value in keys.items() if not value]:
         raise KeysRefused(name, f"{' and '.join(missing)} not set", "Set them, or give systemd credentials")

@@ -1,6 +1,7 @@
 """The emergency exit at wire-level servers, spoken to by the real clients."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -46,13 +47,10 @@ async def alpaca() -> AsyncIterator[AlpacaServer]:
 
 @pytest.fixture
 async def kraken() -> AsyncIterator[Exchange]:
-    now = asyncio.get_running_loop().time
-    server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, lambda: int((STARTED + now()) * 1e9))
+    server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
     server.add("ZUSD", Decimal(100_000))
     server.prices = {"SOL/USD": "150.00", "BTC/USD": "60000.0", "ETH/USD": "2500.00", "LTC/USD": "80.00"}
     server.auto = True
-    # the exchange's deadline is compared with its clock
-    server.skew_ns = 0
     await server.start()
     yield server
     await server.stop()
