@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quantd.adapters.brokers.account_exit import AccountExit
+from quantd.adapters.brokers.account_exit import AccountExit, Holding
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.adapters.brokers.alpaca.liquidation import AlpacaExit
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
@@ -56,10 +56,12 @@ async def kraken() -> AsyncIterator[Exchange]:
     await server.stop()
 
 
+def settings_of(server: AlpacaServer, timeout_s: float = 0.5, secret: str = "") -> AlpacaSettings:
+    return AlpacaSettings(url=server.url, key=server.key, secret=secret or server.secret, timeout_s=timeout_s)
+
+
 def of(server: AlpacaServer, timeout_s: float = 0.5, secret: str = "") -> AlpacaExit:
-    return AlpacaExit(
-        AlpacaSettings(url=server.url, key=server.key, secret=secret or server.secret, timeout_s=timeout_s)
-    )
+    return AlpacaExit(settings_of(server, timeout_s, secret))
 
 
 def at(server: Exchange, timeout_s: float = 1.0, key: str = "") -> CryptoExit:
@@ -232,6 +234,29 @@ async def test_a_venue_that_does_not_answer_is_reported_as_unknown(alpaca: Alpac
     await account.close()
 
 
+async def test_a_refused_close_is_repeated_with_pauses(alpaca: AlpacaServer) -> None:
+    alpaca.book.positions["SPY"] = Decimal(12)
+    alpaca.misbehave("500", "close", 1000)
+    remaining, _ = await left(of(alpaca), timeout_s=1.0)
+    assert 2 <= alpaca.requests["close"] <= 4, "one at most every 0.3 s"
+    assert "status 500" in remaining[0].text
+
+
+async def test_an_unforeseen_error_stops_nothing_else(alpaca: AlpacaServer) -> None:
+    class Failing(AlpacaExit):
+        async def close_position(self, holding: Holding, client_id: str) -> str:
+            if holding.symbol == "SPY":
+                raise ValueError("a number of the venue that is none")
+            return await super().close_position(holding, client_id)
+
+    alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
+    remaining, _ = await left(Failing(settings_of(alpaca)), timeout_s=1.0)
+    assert [each.text for each in remaining] == [
+        "position of 12 SPY is still open (a number of the venue that is none)"
+    ]
+    assert alpaca.book.positions == {"SPY": Decimal(12)}
+
+
 async def test_wrong_keys_are_an_error_at_once(alpaca: AlpacaServer) -> None:
     with pytest.raises(KeysRefused, match="Check key and secret"):
         await left(of(alpaca, secret="wrong"))
@@ -275,6 +300,7 @@ async def test_coins_are_sold_once_and_dust_is_named(kraken: Exchange) -> None:
     assert "3 XLM/USD" in remaining[0].text
     assert "no market" in remaining[0].text
     assert kraken.balances["SOL"] == kraken.balances["XXBT"] == 0
+    assert kraken.calls.count("AddOrder") == 2
 
 
 @crypto
@@ -297,8 +323,36 @@ async def test_a_fault_at_an_exchange_doubles_no_sale(kraken: Exchange, fault: s
     assert kraken.balances["SOL"] == 0
 
 
+class Recorded(CryptoExit):
+    """Records the client ids of closing orders."""
+
+    ids: tuple[str, ...] = ()
+
+    async def close_position(self, holding: Holding, client_id: str) -> str:
+        self.ids += (client_id,)
+        return await super().close_position(holding, client_id)
+
+
 @crypto
-async def test_a_repeat_has_the_client_id_of_a_sale_that_was_never_acknowledged(kraken: Exchange) -> None:
+async def test_a_repeat_has_a_new_client_id_only_after_the_venue_acknowledged_the_order(kraken: Exchange) -> None:
+    kraken.auto = False
+    kraken.add("SOL", Decimal(7))
+    kraken.misbehave("500", ("AddOrder",))
+    account = Recorded(at(kraken)._line, "USD")
+    doing = asyncio.create_task(left(account))
+    await until(lambda: kraken.orders)
+    (first,) = kraken.orders.values()
+    kraken.fill(first, Decimal(3), Decimal(150))
+    kraken.close(first, "canceled", "price protection")
+    kraken.auto = True
+    remaining, _ = await doing
+    assert remaining == []
+    assert account.ids == tuple(client_id(STARTED, "SOL/USD", k) for k in (0, 0, 1))
+    assert kraken.balances["SOL"] == 0
+
+
+@crypto
+async def test_a_working_sale_after_a_lost_answer_is_waited_for(kraken: Exchange) -> None:
     kraken.auto = False
     kraken.add("SOL", Decimal(7))
     kraken.misbehave("answer lost", ("AddOrder",))
