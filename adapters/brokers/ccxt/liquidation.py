@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -121,8 +122,8 @@ class CryptoExit:
 
     def _whole(self, name: str, qty: Decimal) -> Decimal:
         """The quantity in the venue's steps, rounded down."""
-        step = decimal(self._markets[name]["precision"]["amount"])
-        return qty // step * step
+        step = decimal(self._markets[name]["precision"].get("amount") or "0")
+        return qty // step * step if step else qty
 
     async def _price(self, names: Sequence[str]) -> None:
         """Read last prices once; a missing price is no reason to wait."""
@@ -132,10 +133,11 @@ class CryptoExit:
         self._prices |= dict.fromkeys(missing)
         try:
             tickers = await self._ask(lambda: self._line.exchange.fetch_tickers(missing))
-            for name in missing:
-                self._prices[name] = decimal((tickers.get(name) or {}).get("last"))
-        except (VenueError, ConnectionError, NotExact):
+        except (VenueError, ConnectionError):
             return
+        for name in missing:
+            with suppress(NotExact):
+                self._prices[name] = decimal((tickers.get(name) or {}).get("last"))
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
         if holding.symbol not in self._markets:

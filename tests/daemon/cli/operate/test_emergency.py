@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -17,10 +18,12 @@ from typing import Any
 import pytest
 
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
+from tests.support.checkout import ROOT
 from tests.support.command_line import Done, environment, quantd
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.kraken import Exchange
 
+PAGE = (ROOT / "docs/operate/emergency.md").read_text()
 ALL = ("emergency", "--venue", "alpaca", "--cancel-all")
 
 
@@ -213,6 +216,28 @@ async def test_a_venue_that_is_away_is_one_sentence(tmp_path: Path, venue: Alpac
     assert done.returncode == 1
     assert done.stdout.count("REMAINS: ") == 2
     assert "could not be read" in done.stdout
+
+
+@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+async def test_each_command_of_the_page_runs(tmp_path: Path, venue: AlpacaServer) -> None:
+    exchange = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
+    exchange.auto = True
+    exchange.add("SOL", Decimal(7))
+    await exchange.start()
+    env = keys(venue) | {"QUANTD_CCXT_KEY": exchange.key, "QUANTD_CCXT_SECRET": exchange.secret}
+    commands = re.findall(r"^    quantd (emergency .*)$", PAGE, re.MULTILINE)
+    assert len(commands) == 5
+    try:
+        for command in commands:
+            words = command.split()
+            url = exchange.url if "kraken" in words else venue.url
+            asked = () if {"--yes", "--dry-run"} & set(words) else ("--yes",)
+            done = await asyncio.to_thread(quantd, tmp_path, *words, *asked, "--url", url, env=env)
+            assert (done.returncode, done.stderr) == (0, ""), command
+    finally:
+        await exchange.stop()
+    assert venue.book.positions == {}
+    assert exchange.balances["SOL"] == 0
 
 
 @pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
