@@ -1,4 +1,4 @@
-"""The error of an unusable venue."""
+"""Errors of an unusable venue."""
 
 
 class VenueError(Exception):
@@ -10,3 +10,7 @@ class VenueError(Exception):
     def __init__(self, where: str, wrong: str, remedy: str) -> None:
         self.where, self.wrong, self.remedy = where, wrong, remedy
         super().__init__(f"{where}: {wrong}. {remedy}.")
+
+
+class KeysRefused(VenueError):
+    """The venue refuses the keys, or they lack a permission."""

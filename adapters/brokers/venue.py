@@ -31,7 +31,8 @@ class Venue:
 
     `broker` is "module:function" from a Login to a `quantd.trading.ports.Broker`; it raises VenueError. A simulated
     venue has none. `may_withdraw` is an async one from a Login to whether the key may withdraw, or None if the venue
-    does not report it. `key` is the secret that identifies the account. `paper_url` and `live_url` are the venue's
+    does not report it. `account_exit` is one from a Login to an AccountExit, for `quantd emergency`. `key` is the
+    secret that identifies the account. `paper_url` and `live_url` are the venue's
     addresses. `stops_at` are the exchanges with stop orders, None for no restriction. `module` has to be installed,
     with the extra `extra` of quantd.
     """
@@ -39,6 +40,7 @@ class Venue:
     kind: str
     broker: str = ""
     may_withdraw: str = ""
+    account_exit: str = ""
     key: str = ""
     options: tuple[Option, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)

@@ -66,6 +66,7 @@ class Exchange(Protocol):
 
     id: str
     has: dict[str, Any]
+    urls: dict[str, Any]
     features: dict[str, Any]
     timeframes: dict[str, Any]
     clients: dict[str, Any]
@@ -79,8 +80,10 @@ class Exchange(Protocol):
     fetch_open_orders: Call
     fetch_ledger: Call
     fetch_ohlcv: Call
+    fetch_tickers: Call
     create_order: Call
     cancel_order: Call
+    cancel_all_orders: Call
     watch_orders: Call
     watch_my_trades: Call
     watch_ohlcv: Call

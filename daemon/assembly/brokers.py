@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import cast
 
+from quantd.adapters.brokers.account_exit import AccountExit
+from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.venue import Login, Venue
 from quantd.adapters.plugins import function, records
 from quantd.daemon.config import Config, secret
@@ -42,3 +44,21 @@ async def may_withdraw(config: Config, universe: Universe) -> bool | None:
     if not venue.may_withdraw:
         return None
     return cast(bool | None, await function(venue.may_withdraw)(login_of(config, universe, "doctor00")))
+
+
+def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: float) -> AccountExit:
+    """The emergency exit of an account by the name of its venue, not yet connected; a crypto exchange by its own name.
+
+    Raises VenueError when the name is wrong, KeysRefused when a key is missing.
+    """
+    venue = venues().get(name) or venues()["ccxt"]
+    if not venue.account_exit or name == "ccxt":
+        wrong = "no venue with an emergency exit"
+        raise VenueError(f'"{name}"', wrong, "Name alpaca, or an exchange such as kraken")
+    keys = {each: secret(each) or "" for each in venue.secrets}
+    if missing := [f"QUANTD_{each.upper()}" for each, value in keys.items() if not value]:
+        raise KeysRefused(name, f"{' and '.join(missing)} not set", "Set them, or give systemd credentials")
+    exchange = "" if name == venue.kind else name
+    universe = Universe((), currency=currency)
+    login = Login(universe, "emergency", keys, live=live, url=url, venue=exchange, timeout_s=timeout_s)
+    return cast(AccountExit, function(venue.account_exit)(login))

@@ -9,6 +9,7 @@ VENUE: Final = Venue(
     "alpaca",
     broker="quantd.adapters.brokers.alpaca.broker:broker",
     may_withdraw="quantd.adapters.brokers.alpaca.broker:may_withdraw",
+    account_exit="quantd.adapters.brokers.alpaca.liquidation:account_exit",
     key="alpaca_key",
     options=(Option("url"),),
     secrets={

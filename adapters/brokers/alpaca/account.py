@@ -24,7 +24,7 @@ MOST: Final = 500
 async def read_account(rest: Rest, universe: Universe, known: Orders, now: Callable[[], int]) -> VenueAccount:
     """Raises ConnectionError when the venue does not answer, VenueError when it refuses."""
     account, positions, orders = await asyncio.gather(
-        rest.ask("GET", "v2/account"), rest.ask("GET", "v2/positions"), _open_orders(rest)
+        rest.ask("GET", "v2/account"), rest.ask("GET", "v2/positions"), open_orders(rest)
     )
     try:
         return _account_of(universe, known, now(), account.value(Account), positions.value(list[Position]), orders)
@@ -80,7 +80,7 @@ def _foreign(order: Order, column: int, lot_nano: int) -> ForeignOrder:
     return ForeignOrder(order.id, column, -lots if order.side == "sell" else lots, limit)
 
 
-async def _open_orders(rest: Rest) -> list[Order]:
+async def open_orders(rest: Rest) -> list[Order]:
     """All open orders. Raises NotSent, Lost or VenueError."""
     asked = {"status": "open", "limit": str(MOST), "direction": "asc"}
     found: dict[str, Order] = {}

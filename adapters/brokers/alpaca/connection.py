@@ -15,7 +15,7 @@ import msgspec
 from aiolimiter import AsyncLimiter
 
 from quantd.adapters.brokers.alpaca.wire import Garbled, Refusal
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.pace import retry_after_s
 from quantd.trading.display_text import one_line
 
@@ -86,10 +86,11 @@ class Answer:
     def value(self, kind: type[T]) -> T:
         """The body as a value. Raises VenueError for a refusal, and Lost for an unreadable body."""
         if not self.ok:
-            remedy = "see the venue's text, and docs.alpaca.markets"
+            wrong = f"the venue refuses (status {self.status}: {self.words})"
             if self.status in (401, 403):
                 remedy = "check key and secret, and that they are for this address: paper and live have different ones"
-            raise VenueError("Alpaca", f"the venue refuses (status {self.status}: {self.words})", remedy)
+                raise KeysRefused("Alpaca", wrong, remedy)
+            raise VenueError("Alpaca", wrong, "see the venue's text, and docs.alpaca.markets")
         return self.decode(kind)
 
     def decode(self, kind: type[T]) -> T:

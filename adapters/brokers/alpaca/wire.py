@@ -75,6 +75,7 @@ class Account(Struct, frozen=True):
     trading_blocked: bool = False
     account_blocked: bool = False
     trade_suspended_by_user: bool = False
+    account_number: str = ""
 
 
 class Position(Struct, frozen=True):
@@ -83,6 +84,7 @@ class Position(Struct, frozen=True):
     symbol: str
     qty: Decimal
     side: str = "long"
+    market_value: Decimal | None = None
 
 
 class Asset(Struct, frozen=True):

@@ -9,6 +9,7 @@ VENUE: Final = Venue(
     "ccxt",
     broker="quantd.adapters.brokers.ccxt.broker:broker",
     may_withdraw="quantd.adapters.brokers.ccxt.broker:may_withdraw",
+    account_exit="quantd.adapters.brokers.ccxt.liquidation:account_exit",
     key="ccxt_key",
     options=(Option("url"), Option("venue", missing='name the exchange, venue = "kraken"')),
     secrets={

@@ -297,19 +297,19 @@ def _known_with(sent: Sent, seen: OrderStatus) -> int:
 
 def broker(login: Login) -> Crypto:
     """The account at an exchange, not yet connected."""
-    return Crypto(CryptoSettings(_access(login), settle_s=login.settle_s), login.universe, login.run)
+    return Crypto(CryptoSettings(access_of(login), settle_s=login.settle_s), login.universe, login.run)
 
 
 async def may_withdraw(login: Login) -> bool | None:
     """Whether the key may withdraw; None where the exchange does not report it. Raises ccxt's errors."""
-    exchange = await connect(_access(login))
+    exchange = await connect(access_of(login))
     try:
         return await client.may_withdraw(exchange)
     finally:
         await leave(exchange)
 
 
-def _access(login: Login) -> Access:
+def access_of(login: Login) -> Access:
     """The exchange and the key; without `live` its sandbox."""
     return Access(
         login.venue, key=login.secrets["ccxt_key"], secret=login.secrets["ccxt_secret"], url=login.url or None,

@@ -64,10 +64,12 @@ class AlpacaServer:
                 web.get("/v2/assets/{symbol:.+}", self._asset),
                 web.get("/v2/positions", self._positions),
                 web.get("/v2/positions/{symbol:.+}", self._position),
+                web.delete("/v2/positions/{symbol:.+}", self._close_position),
                 web.post("/v2/orders", self._post),
                 web.get("/v2/orders", self._orders),
                 web.get("/v2/orders:by_client_order_id", self._by_client),
                 web.get("/v2/orders/{id}", self._order),
+                web.delete("/v2/orders", self._delete_all),
                 web.delete("/v2/orders/{id}", self._delete),
                 web.patch("/v2/orders/{id}", self._patch),
                 web.get("/v2/account/activities", self._activities),
@@ -157,6 +159,8 @@ class AlpacaServer:
             with suppress(Refused):
                 if what == "submit":
                     self.book.place(asked)
+                elif what == "close":
+                    self.book.liquidate(asked["symbol"])
                 else:
                     self.book.cancel(asked["id"])
 
@@ -180,7 +184,7 @@ class AlpacaServer:
         if fault in BEFORE:
             return await self._instead(request, fault)
         if fault == "late":
-            asked = await request.json() if request.method == "POST" else {"id": request.match_info.get("id", "")}
+            asked = await request.json() if request.method == "POST" else dict(request.match_info)
             self.late.append((kind, asked))
             return await self._instead(request, "time-out before")
         try:
@@ -301,6 +305,20 @@ class AlpacaServer:
         self.book.cancel(request.match_info["id"])
         return web.Response(status=204)
 
+    async def _delete_all(self, request: web.Request) -> web.Response:
+        said = []
+        for order in [o for o in self.book.orders.values() if o.open]:
+            try:
+                self.book.cancel(order.id)
+            except Refused as words:
+                said.append({"id": order.id, "status": 500, "body": words.body})
+            else:
+                said.append({"id": order.id, "status": 200, "body": self.book.order_json(order)})
+        return web.json_response(said, status=207)
+
+    async def _close_position(self, request: web.Request) -> web.Response:
+        return web.json_response(self.book.order_json(self.book.liquidate(request.match_info["symbol"])))
+
     async def _patch(self, request: web.Request) -> web.Response:
         new = self.book.replace(request.match_info["id"], await request.json())
         return web.json_response(self.book.order_json(new) | {"status": "accepted"})
@@ -408,6 +426,8 @@ def _kind(request: web.Request) -> str:
         if method == "GET":
             return "account" if path == "/v2/orders" else "query"
         return {"POST": "submit", "DELETE": "cancel", "PATCH": "replace"}[method]
+    if path.startswith("/v2/positions") and method == "DELETE":
+        return "close"
     if path.startswith("/v2/account/activities"):
         return "query" if path.endswith("/FILL") else "flows"
     if path in ("/v2/account", "/v2/positions"):

@@ -291,6 +291,24 @@ class Book:
         else:
             self.end(order, "canceled")
 
+    def liquidate(self, symbol: str) -> Placed:
+        """Close a position by a market order, or Refused."""
+        held = next((s for s in self.positions if s.replace("/", "") == symbol.replace("/", "")), None)
+        if held is None:
+            raise Refused(404, 40410000, f"position not found: {symbol}")
+        qty = self.positions[held]
+        resting = [o for o in self.orders.values() if o.open and o.symbol == held]
+        free = abs(qty) - sum((o.left for o in resting if (o.side == "sell") == (qty > 0)), Decimal(0))
+        if free < abs(qty):
+            words = f"insufficient qty available for order (requested: {abs(qty)}, available: {free})"
+            raise Refused(403, 40310000, words)
+        return self.place(
+            {
+                "symbol": held, "qty": text(abs(qty)), "side": "sell" if qty > 0 else "buy", "type": "market",
+                "time_in_force": "gtc" if "/" in held else "day",
+            }
+        )  # fmt: skip
+
     def replace(self, order_id: str, asked: Json) -> Placed:
         """Change an order, or Refused."""
         old = self.orders.get(order_id)

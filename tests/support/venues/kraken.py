@@ -132,6 +132,9 @@ class Exchange:
         self.misbehaviours: list[Misbehaviour] = []
         self.calls: list[str] = []
         self.reject_next: list[str] = []
+        self.prices: dict[str, str] = {}
+        """Last price by symbol; with `auto` a market order fills at it."""
+        self.auto = False
         self.trades_lag = 0
         """So many of the newest trades are not in the list yet."""
         self.bars_forward = 0
@@ -227,6 +230,17 @@ class Exchange:
             }
             for pair in self.pairs.values()
         }  # fmt: skip
+
+    def _public_ticker(self, query: Any) -> dict[str, Any]:
+        found = {}
+        for pair in map(self._pair, query["pair"].split(",")):
+            last = self.prices.get(pair.symbol, "1")
+            day = [last, last]
+            found[pair.id] = {
+                "a": [last, "1", "1.000"], "b": [last, "1", "1.000"], "c": [last, "1.0"], "v": ["1", "1"], "p": day,
+                "t": [1, 1], "l": day, "h": day, "o": last,
+            }  # fmt: skip
+        return found
 
     def _public_ohlc(self, query: Any) -> dict[str, Any]:
         pair = self._pair(query["pair"])
@@ -452,13 +466,17 @@ class Exchange:
         self.orders[order.txid] = order
         self._tell_order(order, "pending_new")
         self._tell_order(order, "new")
+        if order.ordertype == "market" and self.auto:
+            self.fill(order, order.vol, order.limit)
         text = f"{order.side} {order.vol:.8f} {pair.altname} @ limit {order.price}"
         return {"txid": [order.txid], "descr": {"order": text}}
 
     def _order(self, pair: Pair, fields: dict[str, str]) -> Order:
         kind = fields["ordertype"]
-        if kind not in ("limit", "stop-loss-limit"):
+        if kind not in ("limit", "stop-loss-limit", "market"):
             raise Refused("EGeneral:Invalid arguments:ordertype")
+        if kind == "market":
+            fields = fields | {"price": self.prices.get(pair.symbol, "1")}
         for name in ("price", "price2"):
             text = fields.get(name, "")
             if text and -int(Decimal(text).as_tuple().exponent) > pair.pair_decimals:
@@ -504,6 +522,15 @@ class Exchange:
                     self.close(order, "canceled", "User requested")
                     return {"count": 1}
         raise Refused("EOrder:Unknown order")
+
+    def _private_cancelall(self, _fields: dict[str, str]) -> dict[str, Any]:
+        self._may("modify")
+        found = [order for order in self.orders.values() if order.status == "open"]
+        for order in found:
+            before = self.on_cancel.pop(order.cl_ord_id, None)
+            if (before is None or before()) and order.status == "open":
+                self.close(order, "canceled", "User requested")
+        return {"count": len(found)}
 
     # the market, as the test drives it
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -184,3 +185,17 @@ async def test_the_official_stream_hears_each_update(venue: AlpacaServer) -> Non
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await stream.close()
+
+
+async def test_the_official_client_cancels_all_orders_and_closes_positions(venue: AlpacaServer) -> None:
+    trading = client(venue)
+    order = await asyncio.to_thread(trading.submit_order, limit("SPY", 3, 100.0))
+    (said,) = await asyncio.to_thread(trading.cancel_orders)
+    assert (said.id, said.status) == (order.id, 200)
+    venue.book.positions["SPY"] = Decimal(7)
+    closing = await asyncio.to_thread(trading.close_position, "SPY")
+    assert (closing.side, closing.qty, closing.symbol) == (OrderSide.SELL, "7", "SPY")
+    with pytest.raises(APIError, match="insufficient qty"):
+        await asyncio.to_thread(trading.close_position, "SPY")
+    with pytest.raises(APIError, match="position not found"):
+        await asyncio.to_thread(trading.close_position, "HARD")

@@ -1,0 +1,101 @@
+"""The emergency exit of an Alpaca account: cancels every order and closes positions by the venue's own requests."""
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+from urllib.parse import quote
+
+from quantd.adapters.brokers.account_exit import Ended, Holding, WorkingOrder
+from quantd.adapters.brokers.alpaca import VENUE
+from quantd.adapters.brokers.alpaca.account import open_orders
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Lost, NotSent, Rest
+from quantd.adapters.brokers.alpaca.wire import Account, Garbled, Order, Position, ended
+from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.adapters.brokers.venue import Login
+
+REMEDY: Final = "Check key and secret, and that they are for this account: paper (--paper) and live have different ones"
+
+
+class AlpacaExit:
+    """One account; implements `AccountExit`.
+
+    DELETE /v2/positions/{symbol} closes what is held when it arrives. The venue refuses it while another order holds
+    the shares, and when nothing is held. So a repeated request neither doubles a close nor turns a position around.
+    """
+
+    where = "Alpaca"
+    page = "https://app.alpaca.markets"
+
+    def __init__(self, settings: AlpacaSettings) -> None:
+        self._rest = Rest(settings)
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        await self._rest.close()
+
+    async def number(self) -> str:
+        return (await self._ask("GET", "v2/account")).decode(Account).account_number
+
+    async def orders(self) -> Sequence[WorkingOrder]:
+        try:
+            found = await open_orders(self._rest)
+        except KeysRefused as refused:
+            raise KeysRefused(self.where, refused.wrong, REMEDY) from None
+        return [
+            WorkingOrder(each.id, each.symbol or "", each.side, each.qty or Decimal(0), each.filled_qty or Decimal(0))
+            for each in found
+        ]
+
+    async def cancel_all(self) -> None:
+        await self._ask("DELETE", "v2/orders")
+
+    async def cancel(self, order: WorkingOrder) -> None:
+        await self._ask("DELETE", f"v2/orders/{order.id}")
+
+    async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
+        found = await asyncio.gather(*(self._end(each.id) for each in orders))
+        return {id: end for each in found if each is not None for id, end in [each]}
+
+    async def _end(self, id: str) -> tuple[str, Ended] | None:
+        try:
+            order = (await self._ask("GET", f"v2/orders/{id}")).decode(Order)
+            if ended(order) is None:
+                return None
+        except (NotSent, Lost, VenueError, Garbled):
+            return None
+        return id, Ended(order.status, order.filled_qty or Decimal(0))
+
+    async def holdings(self) -> Sequence[Holding]:
+        positions = (await self._ask("GET", "v2/positions")).decode(list[Position])
+        return [
+            Holding(each.symbol, -abs(each.qty) if each.side == "short" else each.qty, each.market_value)
+            for each in positions
+            if each.qty
+        ]
+
+    async def close_position(self, holding: Holding, client_id: str) -> str:
+        """See `AccountExit`. The venue accepts no client id for this request, and needs none."""
+        answer = await self._ask("DELETE", f"v2/positions/{quote(holding.symbol, safe='')}")
+        return answer.decode(Order).id
+
+    async def _ask(self, method: str, path: str) -> Answer:
+        """One request. A 403 to a query is about the keys, and to another request about the order."""
+        answer = await self._rest.ask(method, path)
+        if answer.status == 401 or (answer.status == 403 and method == "GET"):
+            raise KeysRefused(self.where, f"the keys are refused (status {answer.status}: {answer.words})", REMEDY)
+        if not answer.ok:
+            raise VenueError(self.where, f"refused ({answer.words})", f"See {self.page}")
+        return answer
+
+
+def account_exit(login: Login) -> AlpacaExit:
+    """The account of the keys, not yet connected."""
+    url = login.url or (VENUE.live_url if login.live else VENUE.paper_url)
+    settings = AlpacaSettings(
+        url=url, key=login.secrets["alpaca_key"], secret=login.secrets["alpaca_secret"], timeout_s=login.timeout_s,
+        patience_s=login.timeout_s,
+    )  # fmt: skip
+    return AlpacaExit(settings)

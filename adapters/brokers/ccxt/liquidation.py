@@ -1,0 +1,183 @@
+"""The emergency exit of a spot account at a crypto exchange: cancels every order, and sells every coin at market."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+from quantd.adapters.brokers.account_exit import Ended, Holding, WorkingOrder
+from quantd.adapters.brokers.ccxt.broker import access_of
+from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
+from quantd.adapters.brokers.ccxt.wire import history_of
+from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.adapters.brokers.venue import Login
+from quantd.adapters.exchange.client import NoExchange, connect
+from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.numbers import NotExact, decimal
+from quantd.trading.instruments import NANO
+
+CASH: Final = frozenset(
+    {
+        "USD", "EUR", "GBP", "CHF", "CAD", "AUD", "NZD", "JPY", "SGD", "HKD", "BRL", "MXN", "TRY", "PLN", "SEK", "NOK",
+        "DKK", "CZK", "KRW", "USDT", "USDC", "USDP", "TUSD", "DAI", "PYUSD", "FDUSD", "RLUSD", "USDG", "EURC",
+    }
+)  # fmt: skip
+"""Currencies and coins with the value of a currency: money, and no positions."""
+
+PAGES: Final = 4
+"""Maximum number of pages of ended orders that are read for the ends of cancelled ones."""
+
+REMEDY: Final = "Check key and secret, and what the key is allowed to do, at the venue"
+
+
+class CryptoExit:
+    """One account; implements `AccountExit`. `currency` is the one that coins are sold for.
+
+    A spot sale needs the coins that it sells: a repeated one is refused and never opens a short position. Positions on
+    margin and of derivatives are not read.
+    """
+
+    def __init__(self, line: Line, currency: str) -> None:
+        self._line, self._currency = line, currency
+        self.where = self.page = line.access.venue
+        self._prices: dict[str, Decimal | None] = {}
+        self._markets: dict[str, Any] = {}
+
+    async def open(self) -> None:
+        try:
+            self._line.take(await connect(self._line.access))
+        except NoExchange as error:
+            raise VenueError(self.where, error.wrong, error.remedy) from None
+        self.page = str(self._line.exchange.urls.get("www") or self.where)
+
+    async def close(self) -> None:
+        await self._line.close()
+
+    async def number(self) -> str:
+        return ""
+
+    async def orders(self) -> Sequence[WorkingOrder]:
+        found = await self._ask(self._line.exchange.fetch_open_orders)
+        return [
+            WorkingOrder(
+                str(each["id"]),
+                str(each["symbol"]),
+                str(each["side"]),
+                _amount(each, "amount"),
+                _amount(each, "filled"),
+            )
+            for each in found
+        ]
+
+    async def cancel_all(self) -> None:
+        if self._line.exchange.has.get("cancelAllOrders") is True:
+            await self._ask(self._line.exchange.cancel_all_orders)
+
+    async def cancel(self, order: WorkingOrder) -> None:
+        await self._ask(lambda: self._line.exchange.cancel_order(order.id, order.symbol))
+
+    async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
+        exchange, page = self._line.exchange, self._line.dialect.page
+        name, wanted = history_of(exchange.has), {each.id for each in orders}
+        found: dict[str, Ended] = {}
+        at = 0
+        for _ in range(PAGES if name else 0):
+            params = page(at) if page is not None else {}
+            listed = await self._ask(partial(getattr(exchange, name), None, None, None, params))
+            for each in listed:
+                if str(each["id"]) in wanted and each.get("status") != "open":
+                    found[str(each["id"])] = Ended(str(each["status"]), _amount(each, "filled"))
+            at += len(listed)
+            if page is None or len(found) == len(wanted) or len(listed) < self._line.dialect.page_size:
+                break
+        return found
+
+    async def holdings(self) -> Sequence[Holding]:
+        exchange = self._line.exchange
+        if not self._markets:
+            self._markets = await self._ask(exchange.load_markets)
+        balance = await self._ask(exchange.fetch_balance)
+        coins = {
+            f"{code}/{self._currency}": decimal(total or "0")
+            for code, total in balance["total"].items()
+            if code not in CASH and code != self._currency and decimal(total or "0")
+        }
+        await self._price([name for name in coins if name in self._markets])
+        return [self._holding(name, qty) for name, qty in coins.items()]
+
+    def _holding(self, name: str, qty: Decimal) -> Holding:
+        price = self._prices.get(name)
+        worth = None if price is None else qty * price
+        if name not in self._markets:
+            return Holding(name, qty, worth)
+        limits = self._markets[name]["limits"]
+        least, cost = _least(limits, "amount"), _least(limits, "cost")
+        if qty > 0 and self._whole(name, qty) < max(least, Decimal("1e-18")):
+            return Holding(name, qty, worth, f"less than the venue's least order of {least:f}")
+        if worth is not None and 0 < worth < cost:
+            return Holding(name, qty, worth, f"worth less than the venue's least order of {cost:f} {self._currency}")
+        return Holding(name, qty, worth)
+
+    def _whole(self, name: str, qty: Decimal) -> Decimal:
+        """The quantity in the venue's steps, rounded down."""
+        step = decimal(self._markets[name]["precision"].get("amount") or "0")
+        return qty // step * step if step else qty
+
+    async def _price(self, names: Sequence[str]) -> None:
+        """Read last prices once; a missing price is no reason to wait."""
+        missing = [name for name in names if name not in self._prices]
+        if not missing or not self._line.exchange.has.get("fetchTickers"):
+            return
+        self._prices |= dict.fromkeys(missing)
+        try:
+            tickers = await self._ask(lambda: self._line.exchange.fetch_tickers(missing))
+        except (VenueError, ConnectionError):
+            return
+        for name in missing:
+            with suppress(NotExact):
+                self._prices[name] = decimal((tickers.get(name) or {}).get("last"))
+
+    async def close_position(self, holding: Holding, client_id: str) -> str:
+        if holding.symbol not in self._markets:
+            raise VenueError(self.where, f"there is no market {holding.symbol}", "Convert it at the venue's web page")
+        if holding.qty < 0:
+            raise VenueError(self.where, "a debt in this coin", "Repay it at the venue's web page")
+        dialect = self._line.dialect
+        params: dict[str, Any] = {"clientOrderId": dialect.client_id(client_id), **dialect.order}
+        if dialect.refuse_after is not None:
+            params |= dialect.refuse_after(time.time_ns() + int(self._line.in_flight_s * NANO))
+        size = f"{self._whole(holding.symbol, holding.qty):f}"
+        exchange = self._line.exchange
+        order = await self._ask(lambda: exchange.create_order(holding.symbol, "market", "sell", size, None, params))
+        return str(order["id"])
+
+    async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """One request, repeated while the venue refuses it for its rate."""
+        try:
+            return await self._line.ask(ask)
+        except Exception as error:
+            words = self._line.words(error)
+            match outcome(error, self._line.dialect.refusals):
+                case Outcome.DENIED:
+                    raise KeysRefused(self.where, f"the keys are refused ({words})", REMEDY) from None
+                case Outcome.REFUSED | Outcome.NOT_FOUND | Outcome.TAKEN:
+                    raise VenueError(self.where, f"refused ({words})", f"See {self.page}") from None
+                case Outcome.AGAIN | Outcome.UNKNOWN:
+                    raise self._line.lost(error) from None
+
+
+def _amount(order: dict[str, Any], name: str) -> Decimal:
+    return decimal(order.get(name) or "0")
+
+
+def _least(limits: dict[str, Any], name: str) -> Decimal:
+    """The venue's lower limit of an order, 0 without one."""
+    return decimal((limits.get(name) or {}).get("min") or "0")
+
+
+def account_exit(login: Login) -> CryptoExit:
+    """The account at an exchange, not yet connected."""
+    settings = CryptoSettings(access_of(login), settle_s=login.settle_s, patience_s=login.timeout_s)
+    return CryptoExit(Line(settings), login.universe.currency)

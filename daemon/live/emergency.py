@@ -1,0 +1,307 @@
+"""The emergency exit: cancels every order of an account, then closes every position. It needs keys and nothing else."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from quantd.adapters.brokers.account_exit import AccountExit, Holding, WorkingOrder
+from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.trading.display_text import one_line
+
+T = TypeVar("T")
+
+PAUSE_S: Final = (0.25, 4.0)
+"""First and longest pause between two readings of the account."""
+
+AGAIN_S: Final = 3.0
+"""Interval between two requests for the same order or position: the earlier one may still be on its way."""
+
+AT_ONCE: Final = 8
+"""Maximum number of requests at once."""
+
+ENDS: Final = 40
+"""Maximum number of cancelled orders whose ends are read before positions are closed."""
+
+WORDS: Final = 200
+"""Maximum length of a venue's text in a message."""
+
+
+class OrderLine(Struct, frozen=True):
+    """An order that has ended: `filled` of `qty` traded, in all."""
+
+    id: str
+    symbol: str
+    side: str
+    qty: Decimal
+    filled: Decimal
+    outcome: str
+
+
+class PositionLine(Struct, frozen=True):
+    """A position that was open, with its signed quantity."""
+
+    symbol: str
+    qty: Decimal
+    outcome: str
+
+
+class Remainder(Struct, frozen=True):
+    """What is still open: an order, a position, or a list that could not be read (`kind` is "unknown")."""
+
+    kind: str
+    text: str
+    remedy: str
+
+
+class Contents(Struct, frozen=True):
+    """The open orders and positions of an account."""
+
+    number: str
+    orders: Sequence[WorkingOrder]
+    positions: Sequence[Holding]
+
+
+@dataclass(slots=True)
+class Request:
+    """The last request to close a position. `number` counts the orders that the venue has acknowledged."""
+
+    at: float
+    number: int
+    side: str
+    acknowledged: bool = False
+
+
+def client_id(started: int, symbol: str, number: int) -> str:
+    """The client id of a closing order: the same for each repeat of a request that was never acknowledged."""
+    return f"emergency-{started}-{symbol.replace('/', '')}-{number}"
+
+
+def market(symbol: str) -> str:
+    """A symbol without its slash, which venues write in orders and omit in positions."""
+    return symbol.replace("/", "")
+
+
+def order_text(order: WorkingOrder) -> str:
+    filled = f" ({order.filled:f} filled)" if order.filled else ""
+    return f"order {order.id}: {order.side} {order.qty:f} {order.symbol}{filled}"
+
+
+class Emergency:
+    """One exit. `started` (s UTC) identifies it, `tell` receives a line for each order and position that has ended.
+
+    After `timeout_s` it makes no further request, and reports what was open at the last reading. Raises KeysRefused.
+    """
+
+    def __init__(
+        self, account: AccountExit, started: int, timeout_s: float, tell: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self._account, self._started, self._timeout_s, self._tell = account, started, timeout_s, tell
+        self._deadline = time.monotonic() + timeout_s
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self.orders: list[OrderLine] = []
+        self.positions: list[PositionLine] = []
+        self.dust: list[Holding] = []
+        self._foreign: dict[str, WorkingOrder] = {}
+        """Orders to be cancelled whose ends are not known yet, by id."""
+        self._cancelled_at: dict[str, float] = {}
+        self._requests: dict[str, Request] = {}
+        self._closing: set[str] = set()
+        """Ids of closing orders."""
+        self._held: dict[str, Holding] = {}
+        self._working: Sequence[WorkingOrder] | None = None
+        self._holdings: Sequence[Holding] | None = None
+        self._why: dict[str, str] = {}
+        """The last error by order id, symbol or list."""
+
+    async def contents(self) -> Contents:
+        """The account as it is. Raises ConnectionError when it cannot be read in time."""
+        number = await self._insistent("account", self._account.number)
+        orders = await self._insistent("orders", self._account.orders)
+        return Contents(number, orders, await self._insistent("positions", self._account.holdings))
+
+    async def run(self, *, close: bool) -> list[Remainder]:
+        """Cancel every order; with `close`, close every position. Returns what is still open."""
+        await self._cancel_all(self._deadline - self._timeout_s / 2 if close else self._deadline)
+        await self._report_ends(ENDS)
+        if close:
+            await self._close_all()
+        await self._report_ends(len(self._foreign))
+        for each in self._gone():
+            self._ended(each, each.filled, "no longer open (its fills could not be read)")
+        return self._remaining(close)
+
+    # ---------------------------------------------------------------- orders
+
+    async def _cancel_all(self, until: float) -> None:
+        async for k in self._pauses(until):
+            if not await self._read_orders() and k:
+                continue
+            if self._working is not None and not self._working:
+                return
+            self._note(self._working or ())
+            if k == 0:
+                await self._try("orders", self._account.cancel_all)
+            else:
+                await self._cancel(self._working or ())
+
+    def _note(self, orders: Iterable[WorkingOrder]) -> None:
+        self._foreign |= {each.id: each for each in orders}
+
+    async def _cancel(self, orders: Sequence[WorkingOrder]) -> None:
+        """Cancel orders one by one, each at most every AGAIN_S."""
+        now = time.monotonic()
+        due = [each for each in orders if now - self._cancelled_at.get(each.id, -AGAIN_S) >= AGAIN_S]
+        self._cancelled_at |= {each.id: now for each in due}
+        await asyncio.gather(*(self._try(each.id, partial(self._account.cancel, each)) for each in due))
+
+    async def _report_ends(self, most: int) -> None:
+        """Report up to `most` orders that are no longer open."""
+        gone = self._gone()[:most]
+        found = await self._try("ends", partial(self._account.ended, gone)) if gone else {}
+        for order in gone:
+            end = (found or {}).get(order.id)
+            if end is not None:
+                del self._foreign[order.id]
+                self._ended(order, end.filled, "filled" if end.filled >= order.qty > 0 else "cancelled")
+
+    def _gone(self) -> list[WorkingOrder]:
+        """Orders that were to be cancelled, are no longer open, and are not reported yet."""
+        open_ids = {each.id for each in self._working or ()}
+        return [each for each in self._foreign.values() if each.id not in open_ids]
+
+    def _ended(self, order: WorkingOrder, filled: Decimal, outcome: str) -> None:
+        self.orders.append(OrderLine(order.id, order.symbol, order.side, order.qty, filled, outcome))
+        part = f", {filled:f} of it had filled" if outcome == "cancelled" and filled else ""
+        self._tell(f"{outcome}: order {order.id}, {order.side} {order.qty:f} {order.symbol}{part}")
+
+    # ---------------------------------------------------------------- positions
+
+    async def _close_all(self) -> None:
+        async for _ in self._pauses(self._deadline):
+            # orders first: a closing order that fills in between is then missing from the positions
+            if not await self._read_orders():
+                continue
+            others = [each for each in self._working or () if not self._is_closing(each)]
+            self._note(others)
+            await self._cancel(others)
+            if not await self._read_holdings():
+                continue
+            left = [each for each in self._holdings or () if not each.dust]
+            if not left and not self._working:
+                return
+            busy = {market(each.symbol) for each in self._working or ()}
+            await asyncio.gather(*(self._close(each) for each in left if market(each.symbol) not in busy))
+
+    def _is_closing(self, order: WorkingOrder) -> bool:
+        """Whether an order is one of ours: by its id, or after a lost answer by its symbol and side."""
+        request = self._requests.get(market(order.symbol))
+        ours = request is not None and not request.acknowledged and request.side == order.side
+        if ours and order.id not in self._foreign:
+            self._closing.add(order.id)
+        return order.id in self._closing
+
+    async def _close(self, holding: Holding) -> None:
+        """Send one closing order for a position without working orders, at most every AGAIN_S."""
+        symbol, now = market(holding.symbol), time.monotonic()
+        before = self._requests.get(symbol)
+        if before is not None and now - before.at < AGAIN_S:
+            return
+        number = 0 if before is None else before.number + before.acknowledged
+        request = Request(now, number, "sell" if holding.qty > 0 else "buy")
+        self._requests[symbol] = request
+        id = client_id(self._started, symbol, number)
+        found = await self._try(symbol, partial(self._account.close_position, holding, id))
+        request.at = time.monotonic()
+        if found is not None:
+            request.acknowledged = True
+            self._closing.add(found)
+
+    # ---------------------------------------------------------------- reading
+
+    async def _read_orders(self) -> bool:
+        found = await self._try("open orders", self._account.orders)
+        if found is not None:
+            self._working = found
+        return found is not None
+
+    async def _read_holdings(self) -> bool:
+        found = await self._try("positions", self._account.holdings)
+        if found is None:
+            return False
+        self._holdings, self.dust = found, [each for each in found if each.dust]
+        open_now = {each.symbol for each in found if not each.dust}
+        for symbol in [each for each in self._held if each not in open_now]:
+            held = self._held.pop(symbol)
+            self.positions.append(PositionLine(symbol, held.qty, "closed"))
+            self._tell(f"closed: {held.qty:f} {symbol}")
+        for each in found:
+            if not each.dust:
+                self._held.setdefault(each.symbol, each)
+        return True
+
+    def _remaining(self, close: bool) -> list[Remainder]:
+        again = f"run the command again, or use {self._account.page}"
+        left = []
+        if self._working is None:
+            left.append(Remainder("unknown", f"the open orders could not be read{self._because('open orders')}", again))
+        for order in self._working or ():
+            remedy = again
+            if order.id in self._closing:
+                remedy = f"it closes the position and waits for its market; see {self._account.page}"
+            left.append(Remainder("order", f"{order_text(order)} is still open{self._because(order.id)}", remedy))
+        if close and self._holdings is None:
+            left.append(Remainder("unknown", f"the positions could not be read{self._because('positions')}", again))
+        for each in self._holdings or () if close else ():
+            if not each.dust:
+                why = self._because(market(each.symbol))
+                left.append(Remainder("position", f"position of {each.qty:f} {each.symbol} is still open{why}", again))
+        return left
+
+    # ---------------------------------------------------------------- requests
+
+    def _because(self, key: str) -> str:
+        return f" ({self._why[key]})" if key in self._why else ""
+
+    async def _try(self, key: str, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """One request; None when it failed, with the reason in `_why`. Raises KeysRefused."""
+        try:
+            async with self._turn, asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
+                found = await ask()
+        except KeysRefused:
+            raise
+        except TimeoutError:
+            self._why[key] = "no answer in time"
+        except VenueError as refused:
+            self._why[key] = one_line(refused.wrong, WORDS)
+        except Exception as error:  # an unforeseen error must not stop the other orders and positions
+            self._why[key] = one_line(error, WORDS) or type(error).__name__
+        else:
+            self._why.pop(key, None)
+            return found
+        return None
+
+    async def _insistent(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """A reading, repeated until it succeeds. Raises ConnectionError after the time-out."""
+        async for _ in self._pauses(self._deadline):
+            if (found := await self._try(key, ask)) is not None:
+                return found
+        raise ConnectionError(f"{self._account.where} did not give its {key}{self._because(key)}")
+
+    async def _pauses(self, until: float) -> AsyncIterator[int]:
+        """The numbers 0, 1, 2 ... with growing pauses in between, until an instant of the monotonic clock."""
+        pause, longest = PAUSE_S
+        k = 0
+        while k == 0 or time.monotonic() < until:
+            yield k
+            k += 1
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, longest)

@@ -1,0 +1,284 @@
+"""`quantd emergency` as its user meets it: the real program at wire-level servers, with keys and nothing else."""
+
+import asyncio
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
+from tests.support.checkout import ROOT
+from tests.support.command_line import Done, environment, quantd
+from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.kraken import Exchange
+
+PAGE = (ROOT / "docs/operate/emergency.md").read_text()
+ALL = ("emergency", "--venue", "alpaca", "--cancel-all")
+
+
+@pytest.fixture
+async def venue() -> AsyncIterator[AlpacaServer]:
+    server = AlpacaServer()
+    await server.start()
+    for symbol, price in (("SPY", "400.00"), ("TSLA", "200.00")):
+        server.list(symbol, price)
+    server.book.auto = True
+    server.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
+    order = {"symbol": "SPY", "qty": "10", "side": "buy", "type": "limit", "time_in_force": "gtc"}
+    server.book.place(order | {"limit_price": "100.00"})
+    yield server
+    await server.stop()
+
+
+def keys(server: AlpacaServer) -> dict[str, str]:
+    return {"QUANTD_ALPACA_KEY": server.key, "QUANTD_ALPACA_SECRET": server.secret}
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Each file and folder with its size and time of change."""
+    return {str(p.relative_to(folder)): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*")}
+
+
+async def inside(folder: Path, server: AlpacaServer, *more: str, env: dict[str, str] | None = None) -> Done:
+    env = keys(server) if env is None else env
+    return await asyncio.to_thread(quantd, folder, *ALL, "--url", server.url, *more, env=env)
+
+
+async def outside(folder: Path, *arguments: str, env: dict[str, str], **how: Any) -> Done:
+    """The program as a process of its own, without a terminal unless `stdin` is one."""
+    how = {"stdin": subprocess.DEVNULL} | how
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "quantd.daemon.cli", *arguments],
+        cwd=folder, env=environment() | env, capture_output=True, text=True, timeout=60, **how,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def untouched(server: AlpacaServer) -> bool:
+    return server.book.positions == {"SPY": 12, "TSLA": -5} and [o.open for o in server.book.orders.values()] == [True]
+
+
+async def test_the_program_empties_the_account_and_writes_no_file(tmp_path: Path, venue: AlpacaServer) -> None:
+    (order,) = venue.book.orders
+    for name in ("home", "tmp", "work"):
+        (tmp_path / name).mkdir()
+    env = keys(venue) | {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    before = tree(tmp_path)
+    done = await outside(tmp_path / "work", *ALL, "--close", "--yes", "--url", venue.url, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"cancelled: order {order}, buy 10 SPY" in done.stdout
+    assert "closed: 12 SPY" in done.stdout
+    assert "closed: -5 TSLA" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Alpaca: no open orders and no positions"
+    assert venue.book.positions == {}
+    assert tree(tmp_path) == before
+
+
+async def test_a_full_disk_and_a_folder_without_rights_do_not_matter(tmp_path: Path, venue: AlpacaServer) -> None:
+    """No file can grow: each write to one fails."""
+    code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+    code += "sys.argv = ['quantd', *sys.argv[1:]]; runpy.run_module('quantd.daemon.cli', run_name='__main__')"
+    os.chmod(tmp_path, 0o500)
+    try:
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", code, *ALL, "--close", "--yes", "--url", venue.url, "--json"],
+            cwd=tmp_path, env=environment() | keys(venue) | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    finally:
+        os.chmod(tmp_path, 0o700)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["done"] is True
+
+
+async def test_in_a_pipe_without_yes_nothing_is_done(tmp_path: Path, venue: AlpacaServer) -> None:
+    done = await inside(tmp_path, venue, "--close")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--yes" in done.stderr
+    assert not venue.requests
+    done = await outside(tmp_path, *ALL, "--url", venue.url, env=keys(venue), stdin=None, input="close\n")
+    assert done.returncode == 2
+    assert untouched(venue)
+
+
+@pytest.mark.parametrize(("typed", "code"), [("PA0TEST", 0), ("close", 0), ("yes", 1), ("", 1)])
+async def test_on_a_terminal_it_shows_the_account_and_asks(
+    tmp_path: Path, venue: AlpacaServer, typed: str, code: int
+) -> None:
+    controller, terminal = pty.openpty()
+    os.write(controller, f"{typed}\n".encode())
+    try:
+        done = await outside(tmp_path, *ALL, "--close", "--url", venue.url, env=keys(venue), stdin=terminal)
+    finally:
+        os.close(controller)
+        os.close(terminal)
+    assert done.returncode == code, done.stderr
+    assert "Alpaca, account PA0TEST" in done.stderr
+    assert "buy 10 SPY" in done.stderr
+    assert "would close -5 TSLA, worth -1,000.00" in done.stderr
+    assert "positions worth 5,800.00 in all" in done.stderr
+    assert "Type the account number PA0TEST or the word close" in done.stderr
+    assert untouched(venue) is (code == 1)
+
+
+async def test_a_dry_run_shows_and_does_nothing(tmp_path: Path, venue: AlpacaServer) -> None:
+    done = await inside(tmp_path, venue, "--close", "--dry-run", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "would close 12 SPY, worth 4,800.00" in done.stdout
+    found = json.loads((await inside(tmp_path, venue, "--dry-run", "--json")).stdout)
+    assert found["dry_run"] is True
+    assert [each["symbol"] for each in found["contents"]["positions"]] == ["SPY", "TSLA"]
+    assert untouched(venue)
+
+
+async def test_what_remains_has_a_line_and_exit_code_1(tmp_path: Path, venue: AlpacaServer) -> None:
+    venue.book.auto = False
+    done = await inside(tmp_path, venue, "--close", "--yes", "--timeout", "2")
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if line.startswith("REMAINS: ")]
+    assert len(lines) == 4
+    assert any("position of -5 TSLA is still open" in line and "https://app.alpaca.markets" in line for line in lines)
+    again = await inside(tmp_path, venue, "--yes", "--json")
+    assert (again.returncode, json.loads(again.stdout)["done"]) == (0, True), "closing orders are orders"
+    assert venue.book.positions == {"SPY": 12, "TSLA": -5}
+
+
+async def test_json_is_one_document(tmp_path: Path, venue: AlpacaServer) -> None:
+    done = await inside(tmp_path, venue, "--close", "--yes", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(found) == {"venue", "dry_run", "done", "orders", "positions", "dust", "remaining"}
+    assert [(o["symbol"], o["qty"], o["outcome"]) for o in found["orders"]] == [("SPY", "10", "cancelled")]
+    assert {(p["symbol"], p["qty"], p["outcome"]) for p in found["positions"]} == {
+        ("SPY", "12", "closed"), ("TSLA", "-5", "closed")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [("--yes",), ("--dry-run",), ("--close", "--yes", "--json")])
+async def test_refused_keys_end_with_78_and_one_sentence(tmp_path: Path, venue: AlpacaServer, more: Any) -> None:
+    done = await inside(tmp_path, venue, *more, env=keys(venue) | {"QUANTD_ALPACA_SECRET": "wrong-one"})
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "unauthorized" in done.stderr
+    assert "Check key and secret" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "wrong-one" not in done.stderr
+    assert untouched(venue)
+
+
+async def test_keys_come_from_systemd_credentials_too(tmp_path: Path, venue: AlpacaServer) -> None:
+    (tmp_path / "alpaca_key").write_text(f"{venue.key}\n")
+    (tmp_path / "alpaca_secret").write_text(f"{venue.secret}\n")
+    done = await inside(tmp_path, venue, "--yes", env={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("--venue", "alpaca", "--cancel-all", "--yes"), 78, "QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET not set"),
+        (("--venue", "kraken", "--cancel-all", "--yes"), 78, "QUANTD_CCXT_KEY and QUANTD_CCXT_SECRET not set"),
+        (("--venue", "paper", "--cancel-all", "--yes"), 78, "no venue with an emergency exit"),
+        (("--venue", "ccxt", "--cancel-all", "--yes"), 78, "an exchange such as kraken"),
+        (("--venue", "alpaca", "--yes"), 2, "--cancel-all"),
+        (("--venue", "alpaca", "--close", "--yes"), 2, "--close needs it too"),
+        (("--cancel-all", "--yes"), 2, "--venue"),
+        (("--venue", "alpaca", "--cancel-all", "--yes", "--url", "http://example.com"), 2, "https://"),
+        (("--venue", "alpaca", "--cancel-all", "--yes", "--timeout", "0"), 2, "--timeout"),
+    ],
+)
+def test_what_is_wrong_has_its_exit_code(tmp_path: Path, arguments: tuple[str, ...], code: int, text: str) -> None:
+    done = quantd(tmp_path, "emergency", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_venue_that_is_away_is_one_sentence(tmp_path: Path, venue: AlpacaServer) -> None:
+    await venue.down()
+    shown = await inside(tmp_path, venue, "--dry-run", "--timeout", "1")
+    assert shown.returncode == 1
+    assert "did not give its account" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
+    done = await inside(tmp_path, venue, "--close", "--yes", "--timeout", "1")
+    assert done.returncode == 1
+    assert done.stdout.count("REMAINS: ") == 2
+    assert "could not be read" in done.stdout
+
+
+@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+async def test_each_command_of_the_page_runs(tmp_path: Path, venue: AlpacaServer) -> None:
+    exchange = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
+    exchange.auto = True
+    exchange.add("SOL", Decimal(7))
+    await exchange.start()
+    env = keys(venue) | {"QUANTD_CCXT_KEY": exchange.key, "QUANTD_CCXT_SECRET": exchange.secret}
+    commands = re.findall(r"^    quantd (emergency .*)$", PAGE, re.MULTILINE)
+    assert len(commands) == 5
+    try:
+        for command in commands:
+            words = command.split()
+            url = exchange.url if "kraken" in words else venue.url
+            asked = () if {"--yes", "--dry-run"} & set(words) else ("--yes",)
+            done = await asyncio.to_thread(quantd, tmp_path, *words, *asked, "--url", url, env=env)
+            assert (done.returncode, done.stderr) == (0, ""), command
+    finally:
+        await exchange.stop()
+    assert venue.book.positions == {}
+    assert exchange.balances["SOL"] == 0
+
+
+@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+async def test_an_exchange_is_named_as_in_the_configuration(tmp_path: Path) -> None:
+    server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
+    server.prices, server.auto = {"SOL/USD": "150.00"}, True
+    server.add("SOL", Decimal(7))
+    server.add("XLTC", Decimal("0.01"))
+    await server.start()
+    env = {"QUANTD_CCXT_KEY": server.key, "QUANTD_CCXT_SECRET": server.secret}
+    arguments = ("emergency", "--venue", "kraken", "--cancel-all", "--close", "--yes", "--url", server.url)
+    try:
+        done = await outside(tmp_path, *arguments, env=env)
+        wrong = await outside(tmp_path, *arguments, env=env | {"QUANTD_CCXT_KEY": "another-key"})
+    finally:
+        await server.stop()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "closed: 7 SOL/USD" in done.stdout
+    assert "left: 0.01 LTC/USD, less than the venue's least order of 0.04" in done.stdout
+    assert server.balances["SOL"] == 0
+    assert (wrong.returncode, wrong.stdout) == (78, "")
+    assert "keys are refused" in wrong.stderr
+    assert "another-key" not in wrong.stderr
+
+
+@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+@pytest.mark.parametrize(
+    ("more", "text"), [(("krakenn",), "Did you mean kraken"), (("kraken", "--paper"), "kraken has no sandbox")]
+)
+def test_an_exchange_that_does_not_exist_is_a_mistake(tmp_path: Path, more: tuple[str, ...], text: str) -> None:
+    env = {"QUANTD_CCXT_KEY": "key-key", "QUANTD_CCXT_SECRET": "c2VjcmV0"}
+    done = quantd(tmp_path, "emergency", "--cancel-all", "--yes", "--venue", *more, env=env)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert text in done.stderr
+
+
+async def test_it_works_while_a_daemon_holds_the_state_folder(live: Any, venue: AlpacaServer) -> None:
+    folder, daemon = live
+    assert daemon.poll() is None
+    env = keys(venue) | {"QUANTD_STATE": str(folder / "state"), "QUANTD_CONFIG": str(folder / "config.toml")}
+    done = await inside(folder, venue, "--close", "--yes", env=env)
+    assert done.returncode == 0, done.stderr
+    assert venue.book.positions == {}
+    assert daemon.poll() is None
