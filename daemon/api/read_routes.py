@@ -55,14 +55,24 @@ KEEPALIVE_S: Final = 15.0
 FOLDER: Final = Path(__file__).resolve().parent / "dashboard"
 
 
+class SinkHealth(Struct, frozen=True):
+    queued: int
+    failing: bool
+
+
 class Health(Struct, frozen=True):
-    """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty."""
+    """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty.
+
+    `sinks`: sink -> its queued alerts, and whether its last delivery failed. The reasons are in the status, which needs
+    the token.
+    """
 
     status: str
     ready: bool
     time: str
     switch: str
     store: str = ""
+    sinks: dict[str, SinkHealth] = {}
 
 
 class About(Struct, frozen=True):
@@ -169,7 +179,9 @@ class Readings:
         service = self._service
         ready = service.status in READY
         now = self.now()
-        return answer(Health(service.status, ready, now.time, now.switch, service.store_error), 200 if ready else 503)
+        sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}
+        found = Health(service.status, ready, now.time, now.switch, service.store_error, sinks)
+        return answer(found, 200 if ready else 503)
 
     async def about(self, request: web.Request) -> web.Response:
         config, service = self._config, self._service
@@ -271,6 +283,7 @@ class Readings:
             metrics.total("bus_reconnects", bus.reconnects)
         for sink, counts in service.sinks.items():
             metrics.set("sink_queue_depth", counts.depth, sink)
+            metrics.set("sink_failing", bool(counts.error), sink)
             metrics.total("sink_deliveries", counts.sent, sink)
             metrics.total("sink_failures", counts.failures, sink)
             metrics.total("sink_drops", service.store.dropped(sink), sink)
