@@ -13,6 +13,10 @@ from quantd.trading.effects import Level
 ALL_LEVELS: Final[frozenset[Level]] = frozenset({"INFO", "WARNING", "CRITICAL"})
 
 
+LONGEST_WAIT_S: Final = 3_600.0
+"""Longest delay that a receiver can request."""
+
+
 class SinkError(Exception):
     """A sink did not take an alert. The text names the reason without secrets.
 

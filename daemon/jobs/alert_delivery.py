@@ -11,7 +11,7 @@ import structlog
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.pace import back_off_s
-from quantd.adapters.sinks.sink import Counts, OpenSink, Selection, SinkError
+from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Counts, OpenSink, Selection, SinkError
 from quantd.adapters.store.errors import StoreError
 from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.effects import Publish
@@ -28,9 +28,6 @@ FIRST_S: Final = 1.0
 
 LONGEST_S: Final = 60.0
 """Longest pause between two attempts, unless the receiver requests a longer one."""
-
-REQUESTED_S: Final = 3_600.0
-"""Longest pause that a receiver can request."""
 
 LAST_S: Final = 3.0
 """Time for the alerts that are left when the service has stopped. The others are delivered after the next start."""
@@ -85,7 +82,7 @@ class Delivery:
                 failed, self._counts.error = 0, ""
             except Exception as why:  # a sink of another package raises what it likes
                 failed, self._new = failed + 1, True
-                wait_s = min(why.retry_after_s, REQUESTED_S) if isinstance(why, SinkError) else 0.0
+                wait_s = min(why.retry_after_s, LONGEST_WAIT_S) if isinstance(why, SinkError) else 0.0
                 self._earliest = time.monotonic() + wait_s
                 self._note(reason_of(why))
             if over:

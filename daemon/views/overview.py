@@ -116,8 +116,9 @@ class Overview(Struct, frozen=True):
 
     `halted`: symbol -> reason why the venue does not trade it. `limited`: symbols at a price limit, with the limits.
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
-    `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean absolute correlation of the
-    trading agents' returns. `not_isolated`: policy files whose process could not give up all rights, and which.
+    `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
+    absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
+    all rights, and which.
     """
 
     name: str
