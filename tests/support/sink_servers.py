@@ -3,6 +3,9 @@
 import asyncio
 import re
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -205,3 +208,21 @@ class NtfyServer(HttpServer):
         self.taken.append(body)
         self.headers.append(dict(request.headers))
         return web.json_response({"id": "x", "event": "message", "topic": request.match_info["topic"]})
+
+
+@contextmanager
+def in_a_thread(*servers: MailServer | HttpServer) -> Iterator[None]:
+    """Run the servers in a loop of their own, beside a test that blocks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    for each in servers:
+        asyncio.run_coroutine_threadsafe(each.start(), loop).result(10)
+    try:
+        yield
+    finally:
+        for each in servers:
+            asyncio.run_coroutine_threadsafe(each.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
