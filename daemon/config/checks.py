@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields as struct_fields
 
-from quantd.adapters.sinks.sink import Selection, divided
 from quantd.daemon.config.agent_checks import check_agents, check_capital, check_schedules, check_shadows, check_shares
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.config.known import (
@@ -248,9 +247,11 @@ def _sinks(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
         if options is None:
             yield source.mistake(path, "is not a known sink", suggestion(kind, tuple(known.sinks)))
         elif isinstance(table, Mapping):
-            common, own = divided(table)
-            yield from _options(common, Selection, path, source)
-            yield from _options(own, options, path, source, tuple(Selection.__struct_fields__))
+            common = {each.encode_name for each in struct_fields(known.selection)}
+            shared = {key: value for key, value in table.items() if key in common}
+            own = {key: value for key, value in table.items() if key not in common}
+            yield from _options(shared, known.selection, path, source)
+            yield from _options(own, options, path, source, tuple(sorted(common)))
 
 
 def _options(
