@@ -66,6 +66,7 @@ async def test_an_alert_arrives_with_every_field_over_starttls_and_a_login(serve
     assert "count: 2" in lines
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # the whole connection is TLS
 async def test_tls_from_the_first_byte_is_used_at_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = MailServer(tmp_path, immediate=True)
     monkeypatch.setattr(email_sink, "TLS_PORT", server.port)
