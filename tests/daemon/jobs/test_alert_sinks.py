@@ -180,11 +180,13 @@ async def test_the_delay_of_429_is_kept_and_a_stop_does_not_wait_for_it(tmp_path
         await d.raised("three", "four")
         await until(lambda: d.counts.failures == 2)
         await until(lambda: d.counts.depth == 2)
+        await d.raised("five")
+        await until(lambda: d.counts.depth == 3)
         ids = d.ids()
     assert case.server.requests == 4
     async with desk(tmp_path, case):
-        await until(lambda: len(case.server.taken) == 4)
-    assert case.server.ids[:4] == ids
+        await until(lambda: len(case.server.taken) == 5)
+    assert case.server.ids[:5] == ids
     await case.server.stop()
 
 
