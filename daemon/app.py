@@ -24,6 +24,7 @@ from quantd.adapters.bus.topics import root
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.listener import FEWEST_DESCRIPTORS, descriptors
+from quantd.adapters.sinks.sink import selection_of
 from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
@@ -287,7 +288,10 @@ class Edges:
         api = Api(service, parts, config, folder, bus, self.bus_url)
         write = Reporter(service, folder, self.where, parts.market, parts.slices).work
         keep = Upkeep(service, self.store, folder, self.where).work
-        self.deliveries = [Delivery(service, self.composer, *each) for each in open_sinks(config).items()]
+        self.deliveries = [
+            Delivery(service, self.composer, kind, sink, selection_of(config.alerts.sinks[kind]))
+            for kind, sink in open_sinks(config).items()
+        ]
         # a backup first: it contains what compaction moves
         jobs = {
             "reports": Jobs(service, {"daily_report": write, "risk_report": write}),

@@ -1,16 +1,60 @@
 """The record of a sink, and the sink that it opens."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Final, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from quantd.adapters.bus.payloads import Alert
+from quantd.trading.effects import Level
+
+ALL_LEVELS: Final[frozenset[Level]] = frozenset({"INFO", "WARNING", "CRITICAL"})
+
+
+LONGEST_WAIT_S: Final = 3_600.0
+"""Longest delay that a receiver can request."""
 
 
 class SinkError(Exception):
-    """A sink did not take an alert. The text names the reason without secrets."""
+    """A sink did not take an alert. The text names the reason without secrets.
+
+    `retry_after_s` is the delay that the receiver requests before the next attempt, 0 without one.
+    """
+
+    def __init__(self, text: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class Selection(Struct, frozen=True):
+    """The alerts that a sink receives: those of `levels`, and of `kinds` where it names any.
+
+    Its fields are keys of the table of every sink, beside the sink's own options.
+    """
+
+    levels: frozenset[Level] = ALL_LEVELS
+    kinds: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if "CRITICAL" not in self.levels:
+            raise ValueError('levels has no CRITICAL, which is always sent; add "CRITICAL"')
+
+    def has(self, level: str, kind: str) -> bool:
+        """Whether the sink receives an alert of this level and kind."""
+        return level in self.levels and (not self.kinds or kind in self.kinds)
+
+
+def divided(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide a table [alerts.sinks.<kind>] into the keys of its Selection and the options of the sink."""
+    common = {key: value for key, value in table.items() if key in Selection.__struct_fields__}
+    return common, {key: value for key, value in table.items() if key not in common}
+
+
+def selection_of(table: Mapping[str, Any]) -> Selection:
+    """The Selection of a valid table."""
+    return msgspec.convert(divided(table)[0], Selection)
 
 
 class OpenSink(Protocol):
@@ -25,13 +69,14 @@ class OpenSink(Protocol):
 class Counts(Struct):
     """The deliveries of one sink: alerts that are queued (at the last look), delivered alerts, and failed attempts.
 
-    `error` is the reason of the last failure, empty after a success.
+    `error` is the reason of the last failure, empty after a success. `selection` has the alerts that are queued.
     """
 
     depth: int = 0
     sent: int = 0
     failures: int = 0
     error: str = ""
+    selection: Selection = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +85,17 @@ class Sink:
 
     The fields of `options` are the keys of [alerts.sinks.<kind>]. A ValueError of its `__post_init__` that begins with
     the name of a key is reported at the line of that key; the remedy follows a semicolon. `opens` is "module:function"
-    from the options and the `secrets` by name to an OpenSink; it makes no request yet.
+    from the options and the `secrets` by name to an OpenSink; it makes no request yet. `secrets` has the meaning of
+    each secret by name. `needs` returns the names that these options require; without it all are required. A secret
+    that is not required and not given is empty.
     """
 
     kind: str
     options: type[Struct]
     opens: str
     secrets: Mapping[str, str] = field(default_factory=dict)
+    needs: Callable[[Any], Collection[str]] | None = None
+
+    def required(self, options: Struct) -> Collection[str]:
+        """The names of the secrets without which these options do not work."""
+        return self.secrets if self.needs is None else self.needs(options)

@@ -97,14 +97,25 @@ class About(Struct, frozen=True):
     topic: str
 
 
+class SinkHealth(Struct, frozen=True):
+    """A sink of alerts: those that wait for it, and whether its last delivery failed."""
+
+    queued: int
+    failing: bool
+
+
 class Health(Struct, frozen=True):
-    """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty."""
+    """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty.
+
+    `sinks` has the queue of each sink of alerts. The reasons of failures are in the status, which needs the token.
+    """
 
     status: str
     ready: bool
     time: str
     switch: str
     store: str = ""
+    sinks: dict[str, SinkHealth] = {}
 
 
 class Positions(Struct, frozen=True):

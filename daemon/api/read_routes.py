@@ -34,6 +34,7 @@ from quantd.daemon.api.documents import (
     RiskHistory,
     RiskMetrics,
     ShownAlert,
+    SinkHealth,
     Thinned,
     Why,
 )
@@ -173,7 +174,8 @@ class Readings:
         service = self._service
         ready = service.status in READY
         now = self.now()
-        return Health(service.status, ready, now.time, now.switch, service.store_error)
+        sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}
+        return Health(service.status, ready, now.time, now.switch, service.store_error, sinks)
 
     async def about(self, request: web.Request, query: Query) -> About:
         config, service = self._config, self._service
@@ -273,6 +275,7 @@ class Readings:
             metrics.total("bus_reconnects", bus.reconnects)
         for sink, counts in service.sinks.items():
             metrics.set("sink_queue_depth", counts.depth, sink)
+            metrics.set("sink_failing", bool(counts.error), sink)
             metrics.total("sink_deliveries", counts.sent, sink)
             metrics.total("sink_failures", counts.failures, sink)
             metrics.total("sink_drops", service.store.dropped(sink), sink)

@@ -2,6 +2,7 @@
 
 from typing import Final, get_args
 
+from quantd.adapters.sinks.sink import Selection
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.limit_keys import limit_keys
@@ -54,6 +55,7 @@ def known_names() -> Known:
         parameters,
         limits=limit_keys(),
         sinks={kind: each.options for kind, each in sinks().items()},
+        selection=Selection,
         feeds=("replay", *vendors()),
         brokers=tuple(venues()),
         stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},

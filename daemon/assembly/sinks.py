@@ -1,12 +1,13 @@
 """Sinks of alerts by kind. A client library is imported at the first delivery."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import msgspec
+from msgspec import Struct
 
 from quantd.adapters.plugins import function, records
-from quantd.adapters.sinks.sink import OpenSink, Sink
+from quantd.adapters.sinks.sink import OpenSink, Sink, divided
 from quantd.daemon.config import Config, Mistake, secret
 
 
@@ -23,10 +24,15 @@ def lacking_secrets(config: Config) -> list[Mistake]:
             f"needs the secret {name}, which is missing",
             f"set QUANTD_{name.upper()}, or give the systemd credential {name}",
         )
-        for kind in config.alerts.sinks
-        for name in sinks()[kind].secrets
+        for kind, table in config.alerts.sinks.items()
+        for name in sinks()[kind].required(_options(kind, table))
         if not secret(name)
     ]
+
+
+def _options(kind: str, table: Mapping[str, Any]) -> Struct:
+    """The options of a valid table."""
+    return msgspec.convert(divided(table)[1], sinks()[kind].options)
 
 
 def open_sinks(config: Config) -> dict[str, OpenSink]:
@@ -34,6 +40,6 @@ def open_sinks(config: Config) -> dict[str, OpenSink]:
     found = {}
     for kind, table in config.alerts.sinks.items():
         sink = sinks()[kind]
-        options = msgspec.convert(table, sink.options)
-        found[kind] = cast(OpenSink, function(sink.opens)(options, {name: secret(name) or "" for name in sink.secrets}))
+        given = {name: secret(name) or "" for name in sink.secrets}
+        found[kind] = cast(OpenSink, function(sink.opens)(_options(kind, table), given))
     return found

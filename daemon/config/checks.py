@@ -247,17 +247,23 @@ def _sinks(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
         if options is None:
             yield source.mistake(path, "is not a known sink", suggestion(kind, tuple(known.sinks)))
         elif isinstance(table, Mapping):
-            yield from _options(table, options, path, source)
+            common = {each.encode_name for each in struct_fields(known.selection)}
+            shared = {key: value for key, value in table.items() if key in common}
+            own = {key: value for key, value in table.items() if key not in common}
+            yield from _options(shared, known.selection, path, source)
+            yield from _options(own, options, path, source, tuple(sorted(common)))
 
 
-def _options(table: Table, options: type[Struct], path: Path, source: Source) -> Iterator[Mistake]:
-    """Mistakes of a table that becomes a struct of another package."""
+def _options(
+    table: Table, options: type[Struct], path: Path, source: Source, common: tuple[str, ...] = ()
+) -> Iterator[Mistake]:
+    """Mistakes of a table that becomes a struct of another package. `common` are keys that the table may have too."""
     if mistakes := secrets_in(table, path, source):
         yield from mistakes
         return
     fields = {each.encode_name: each for each in struct_fields(options)}
     for key in table.keys() - fields.keys():
-        yield source.mistake((*path, key), f"is not a key of {path[-1]}", suggestion(key, tuple(fields)))
+        yield source.mistake((*path, key), f"is not a key of {path[-1]}", suggestion(key, (*fields, *common)))
     missing = [key for key, each in fields.items() if each.required and key not in table]
     for key in missing:
         yield source.mistake(path, f"has no {key}", f"write {key} = ...")

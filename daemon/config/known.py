@@ -30,8 +30,9 @@ class Known:
     """Names that other packages of quantd define.
 
     Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, sinks with
-    the struct of their options, and secrets with their meaning. `stops_at` has the exchanges that support working stop
-    orders, by kind of broker; a kind without an entry supports them everywhere.
+    the struct of their options, and secrets with their meaning. `selection` is the struct of the keys that all sinks
+    have. `stops_at` has the exchanges that support working stop orders, by kind of broker; a kind without an entry
+    supports them everywhere.
     """
 
     policies: tuple[str, ...]
@@ -44,6 +45,7 @@ class Known:
     secrets: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[LimitKey, ...] = ()
     sinks: Mapping[str, type[Struct]] = field(default_factory=dict)
+    selection: type[Struct] = Struct
 
 
 def values_at(document: Table, dotted: str) -> Iterator[tuple[Path, Any]]:

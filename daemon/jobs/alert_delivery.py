@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -10,9 +11,12 @@ import structlog
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.pace import back_off_s
-from quantd.adapters.sinks.sink import Counts, OpenSink
+from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Counts, OpenSink, Selection, SinkError
+from quantd.adapters.store.errors import StoreError
 from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.effects import Publish
+
+EVERY: Final = Selection()
 
 log = structlog.get_logger("quantd.sinks")
 
@@ -23,7 +27,7 @@ FIRST_S: Final = 1.0
 """Longest pause after the first failure; each further failure doubles it."""
 
 LONGEST_S: Final = 60.0
-"""Longest pause between two attempts."""
+"""Longest pause between two attempts, unless the receiver requests a longer one."""
 
 LAST_S: Final = 3.0
 """Time for the alerts that are left when the service has stopped. The others are delivered after the next start."""
@@ -38,24 +42,31 @@ class Delivery:
     The id of an alert is the same at each delivery, so that the receiver can drop doubles.
     """
 
-    def __init__(self, service: Service, composer: Composer, kind: str, sink: OpenSink) -> None:
+    def __init__(
+        self, service: Service, composer: Composer, kind: str, sink: OpenSink, selection: Selection = EVERY
+    ) -> None:
         self._service = service
         self._composer = composer
         self.kind = kind
         self._sink = sink
-        self._counts = service.sinks[kind] = Counts()
+        self._counts = service.sinks[kind] = Counts(selection=selection)
         self._urgent: dict[str, Alert] = {}
         self._early: set[str] = set()
         """Ids of urgent alerts that the sink has and the queue may get."""
         self._new = True
+        self._queued = False
+        """Whether the queue has grown since its depth was read."""
+        self._earliest = 0.0
+        """Time of `time.monotonic` before which the receiver requests no further attempt."""
         service.subscribers.append(self._take)
 
     def _take(self, steps: Sequence[Step]) -> None:
-        self._new = self._new or any(type(effect) is Publish for _, effects in steps for effect in effects)
+        raised = any(type(effect) is Publish for _, effects in steps for effect in effects)
+        self._new, self._queued = self._new or raised, self._queued or raised
 
     def urgent(self, alert: Alert) -> None:
-        """Deliver an alert from memory, before the store has it."""
-        if len(self._urgent) < URGENT:
+        """Deliver an alert from memory, before the store has it, if the sink selects it."""
+        if len(self._urgent) < URGENT and self._counts.selection.has(alert.level, alert.kind):
             self._urgent[alert.id] = alert
             self._new = True
 
@@ -64,11 +75,15 @@ class Delivery:
         failed = 0
         while True:
             over, self._new = self._service.over, False
+            if over and time.monotonic() < self._earliest:
+                return
             try:
                 await self._deliver()
                 failed, self._counts.error = 0, ""
             except Exception as why:  # a sink of another package raises what it likes
                 failed, self._new = failed + 1, True
+                wait_s = min(why.retry_after_s, LONGEST_WAIT_S) if isinstance(why, SinkError) else 0.0
+                self._earliest = time.monotonic() + wait_s
                 self._note(reason_of(why))
             if over:
                 return
@@ -110,5 +125,14 @@ class Delivery:
     async def _pause(self, failed: int) -> None:
         """Wait for a new alert, or after failures for their pause."""
         until = time.monotonic() + (back_off_s(failed, FIRST_S, LONGEST_S) if failed else 0.0)
+        until = max(until, self._earliest)
         while not self._service.over and (not self._new or time.monotonic() < until):
             await self._service.changed(0.5)
+            if failed and self._queued:
+                await self._count()
+
+    async def _count(self) -> None:
+        """Read the depth of the queue, while nothing is delivered."""
+        self._queued = False
+        with suppress(StoreError):
+            self._counts.depth = await asyncio.to_thread(self._service.store.waiting, self.kind)

@@ -189,6 +189,7 @@ GAUGES: Final[dict[str, tuple[str, ...]]] = {
     "open_orders": ("Orders that are open",),
     "bus_queue_depth": ("Messages queued for the MQTT broker",),
     "sink_queue_depth": ("Alerts queued for a sink", "sink"),
+    "sink_failing": ("1 while the last delivery to a sink failed", "sink"),
     "bus_online": ("1 while the MQTT broker is connected",),
     "equity": ("Marked value of the account, in its currency",),
     "drawdown_ratio": ("Loss from the high-water mark, a fraction",),

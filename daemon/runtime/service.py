@@ -169,7 +169,7 @@ class Service:
         self.feed_error = ""
         """Failure of the feed; empty without one."""
         self.sinks: dict[str, Counts] = {}
-        """The sinks of [alerts.sinks]. The alerts of each batch are queued for them."""
+        """The sinks of [alerts.sinks]. The alerts of each batch that a sink selects are queued for it."""
         self.bus_commands: Counter[str] = Counter()
         """Commands over MQTT by outcome."""
         self.market_ahead_ns: int | None = None
@@ -293,7 +293,7 @@ class Service:
             durable=True,
             snapshot=snapshot,
             quarantine=self.quarantine,
-            sinks=tuple(self.sinks),
+            sinks={kind: counts.selection.has for kind, counts in self.sinks.items()},
         )
         waiting, self._waiting = self._waiting, []  # commands of this batch; later ones belong to the next
         await self._write(batch, waiting)

@@ -99,13 +99,26 @@ class AgentNow(Struct, frozen=True):
     target: float | None = None
 
 
+class SinkNow(Struct, frozen=True):
+    """A sink of alerts: queued alerts, and since the start delivered ones and failed attempts.
+
+    `error` is the reason of the last failure, empty after a success.
+    """
+
+    queued: int
+    delivered: int
+    failures: int
+    error: str
+
+
 class Overview(Struct, frozen=True):
     """One run at one instant of market time: `ts` (UTC) and `session` (its date).
 
     `halted`: symbol -> reason why the venue does not trade it. `limited`: symbols at a price limit, with the limits.
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
-    `undelivered`: sink -> reason why it takes no alerts now. `diversity` is the mean absolute correlation of the
-    trading agents' returns. `not_isolated`: policy files whose process could not give up all rights, and which.
+    `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
+    absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
+    all rights, and which.
     """
 
     name: str
@@ -144,6 +157,7 @@ class Overview(Struct, frozen=True):
     store: str = ""
     not_isolated: dict[str, str] = {}
     undelivered: dict[str, str] = {}
+    sinks: dict[str, SinkNow] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -189,6 +203,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         store=service.store_error,
         not_isolated=dict(lacking(parts.policies)),
         undelivered={kind: counts.error for kind, counts in service.sinks.items() if counts.error},
+        sinks={kind: SinkNow(c.depth, c.sent, c.failures, c.error) for kind, c in service.sinks.items()},
     )
 
 

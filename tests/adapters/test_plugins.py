@@ -16,14 +16,14 @@ from quantd.daemon.assembly.sinks import sinks
 def test_the_kinds_are_those_that_a_configuration_has_named_so_far() -> None:
     assert set(vendors()) == {"yfinance", "alpaca", "ccxt", "http"}
     assert set(venues()) == {"paper", "alpaca", "ccxt"}
-    assert set(sinks()) == {"webhook"}
+    assert set(sinks()) == {"email", "ntfy", "telegram", "webhook"}
 
 
 def test_every_function_that_a_record_names_is_there() -> None:
     named = [name for each in vendors().values() for name in (each.source, each.stream) if name]
     named += [name for each in venues().values() for name in (each.broker, each.may_withdraw) if name]
     named += [each.opens for each in sinks().values()]
-    assert len(named) == 11
+    assert len(named) == 14
     assert all(callable(function(name)) for name in named)
 
 
@@ -37,7 +37,7 @@ def test_records_are_found_without_the_libraries_of_the_vendors() -> None:
         "from quantd.daemon.assembly.brokers import venues; "
         "from quantd.daemon.assembly.sinks import sinks; "
         "vendors(), venues(), sinks(); "
-        "print(sorted({'aiohttp', 'ccxt', 'yfinance', 'curl_cffi', 'pandas'} & set(sys.modules)))"
+        "print(sorted({'aiohttp', 'aiosmtplib', 'ccxt', 'yfinance', 'curl_cffi', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -38,13 +38,13 @@ async def until(true: Callable[[], bool], what: str, within_s: float = 60.0) -> 
         await asyncio.sleep(0.01)
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for this machine, and its key."""
+def certificate(folder: Path, names: str = "DNS:localhost,IP:127.0.0.1") -> tuple[Path, Path]:
+    """A self-signed certificate for this machine or for other names, and its key."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-days", "1", "-subj", "/CN=localhost", "-addext", f"subjectAltName={names}"),
             *("-keyout", str(key), "-out", str(cert)),
         ],
         check=True,

@@ -3,7 +3,7 @@
 Only one thread uses it. After a failure nothing of the batch is stored, and the same batch can be written again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -68,8 +68,8 @@ class Batch(Struct):
     """Data committed in one transaction.
 
     `entries` are consecutive from `first_seq` (the first of a run is 1), and `ts` is the time of the last one. `rows`
-    come from `Projection.take`. Its alerts are queued for the bus and for each of `sinks`. A `durable` batch is synced
-    to disk before the commit returns.
+    come from `Projection.take`. Its alerts are queued for the bus and for each of `sinks` whose function returns True
+    for their level and kind. A `durable` batch is synced to disk before the commit returns.
     """
 
     run: str
@@ -80,7 +80,7 @@ class Batch(Struct):
     durable: bool = False
     snapshot: SnapshotOf | None = None
     quarantine: list[BadBar] = []
-    sinks: tuple[str, ...] = ()
+    sinks: Mapping[str, Callable[[str, str], bool]] = {}
 
 
 def write_rows(driver: Queries, rows: Rows) -> None:
@@ -332,10 +332,11 @@ class Writer:
             insert(driver, "journal", JOURNAL_COLUMNS, [link])
             write_rows(driver, batch.rows)
             if arrived := batch.rows.get(OUTBOX):
-                queues = {
-                    sink: post(driver, sink, self._queues.get(sink), arrived, self._capacity)
-                    for sink in (BUS, *batch.sinks)
-                }
+                queues = {BUS: post(driver, BUS, self._queues.get(BUS), arrived, self._capacity)}
+                for sink, selects in batch.sinks.items():
+                    chosen = [row for row in arrived if selects(str(row[4]), str(row[5]))]
+                    if chosen:
+                        queues[sink] = post(driver, sink, self._queues.get(sink), chosen, self._capacity)
         if batch.snapshot is not None:
             self._put_snapshot(driver, batch.run, batch.snapshot)
         if batch.quarantine:

@@ -1,4 +1,4 @@
-"""List the newest alerts; --follow continues with new ones. --follow --json prints one JSON object per line."""
+"""List the newest alerts; --follow continues with new ones (with --json one object per line), --test sends one."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,12 @@ from aiomqtt import Client, MqttError
 
 from quantd.adapters.bus.settings import address
 from quantd.daemon.cli.client import running
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
 from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
 from quantd.trading.display_text import local
-from quantd.trading.exit_codes import TRY_LATER
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
 
 
 def alerts(
@@ -26,8 +26,14 @@ def alerts(
     last: Last = 20,
     run: Run = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new alerts, over MQTT.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a test alert to each sink; exit code 1 if one fails.")
+    ] = False,
+    sets: Sets = None,
     as_json: Json = False,
-) -> None:
+) -> int:
+    if test:
+        return _test(config, sets, as_json)
     where = place(config, state)
     reader = where.reader(run)
     rows = reader.alerts(last=last)
@@ -38,6 +44,27 @@ def alerts(
     else:
         lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
         answer(as_json, {"run": reader.run.run, "alerts": rows}, *lines)
+    return DONE
+
+
+def _test(config: Path, sets: Sets, as_json: bool) -> int:
+    """Deliver a test alert to each sink of the configuration, past their levels and kinds."""
+    from quantd.daemon.assembly.sinks import lacking_secrets
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.setup.rehearsal import deliveries
+    from quantd.daemon.config import ConfigError
+
+    found = read(config, sets)
+    if mistakes := lacking_secrets(found):
+        raise ConfigError(mistakes)
+    if not found.alerts.sinks:
+        raise Failure(f"{config} has no sink of alerts; add one under [alerts.sinks] (docs/operate/alerts.md)", USAGE)
+    tried = asyncio.run(deliveries(found))
+    failed = any(each.failed for each in tried)
+    rows = [{"sink": each.what, "ok": not each.failed, "error": each.failed, "ms": round(each.ms)} for each in tried]
+    lines = (f"  {'FAIL' if r['error'] else 'ok  '}  {r['error'] or r['sink']}, {r['ms']} ms" for r in rows)
+    answer(as_json, {"ok": not failed, "sinks": rows}, *lines)
+    return CHECK_FAILED if failed else DONE
 
 
 def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) -> str:

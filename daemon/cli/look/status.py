@@ -64,8 +64,9 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
     for policy, lacking in now.get("not_isolated", {}).items():
         say(f"  {policy} is not isolated: {lacking}; see docs/operate/security.md")
-    for sink, why in now.get("undelivered", {}).items():
-        say(f"  alerts wait for {sink}: {why}")
+    for sink, each in now.get("sinks", {}).items():
+        if each["queued"] or each["error"]:
+            say(f"  alerts queued for {sink}: {each['queued']:,}; {each['error'] or 'no failure'}")
     if now.get("diversity") is not None:
         say(f"  mean absolute correlation of the agents' returns {now['diversity']:.2f}")
     for symbol, why in now.get("halted", {}).items():

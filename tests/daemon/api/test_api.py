@@ -268,8 +268,14 @@ async def test_a_sink_that_takes_no_alerts_is_in_status_and_metrics(world):
     while not (now := (await get(world, "/api/v1/status"))[1])["undelivered"]:
         await world.service.changed(0.1)
     assert now["undelivered"] == {"webhook": "SinkError: the receiver answers 503"}
+    assert now["sinks"]["webhook"] == {
+        "queued": 2, "delivered": 5, "failures": 3, "error": "SinkError: the receiver answers 503",
+    }  # fmt: skip
+    _, health = await get(world, "/health")
+    assert health["sinks"] == {"lines": {"queued": 0, "failing": False}, "webhook": {"queued": 2, "failing": True}}
     async with world.session.get("/metrics") as response:
         text = await response.text()
+    assert 'quantd_sink_failing{name="paper",sink="webhook"} 1.0' in text
     assert 'quantd_sink_failures_total{name="paper",sink="webhook"} 3.0' in text
     assert 'quantd_sink_queue_depth{name="paper",sink="webhook"} 2.0' in text
     assert 'quantd_sink_deliveries_total{name="paper",sink="lines"} 7.0' in text

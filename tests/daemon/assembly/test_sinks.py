@@ -1,11 +1,17 @@
-"""A run delivers its alerts to the webhook of its configuration, over a restart, and trades as without it."""
+"""A run delivers its alerts to the sinks of its configuration, over restarts and kills, and trades as without them."""
 
 import json
 import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.alert_receiver import KEY, Receiver
-from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.command_line import CONFIG, answer, environment, quantd, write
+from tests.support.sink_servers import NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, in_a_thread
 from tests.support.venues.served import served
 
 SMALL = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.01")
@@ -53,3 +59,115 @@ def test_a_webhook_without_its_key_is_refused_with_the_line_and_found_by_the_doc
     assert text in done.stderr
     checks = json.loads(quantd(tmp_path, "doctor", "--json").stdout)["checks"]
     assert [(each["ok"], text in each["text"]) for each in checks if each["name"] == "sinks"] == [(False, True)]
+
+
+SECRETS = {"QUANTD_SMTP_PASSWORD": PASSWORD, "QUANTD_TELEGRAM_TOKEN": TOKEN, "QUANTD_NTFY_TOKEN": NTFY_TOKEN}
+
+
+def with_sinks(mail: MailServer, bot: BotApi, ntfy: NtfyServer) -> str:
+    return f"""{SMALL}[alerts.sinks.email]
+host = "localhost"
+port = {mail.port}
+from = "quantd@example.org"
+to = ["ops@example.org"]
+user = "{USER}"
+ca = "{mail.cert}"
+[alerts.sinks.telegram]
+chat = {bot.chat}
+url = "{bot.url}"
+[alerts.sinks.ntfy]
+topic = "quantd-paper"
+url = "{ntfy.url}"
+levels = ["WARNING", "CRITICAL"]
+"""
+
+
+def killed(folder: Path, ready: object, text: list[str]) -> None:
+    """Run until `ready` is true, then SIGKILL."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", "--set", "feed.pace=20/s"],
+        cwd=folder, env=environment() | SECRETS, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    limit = time.monotonic() + 60
+    while not ready() and child.poll() is None and time.monotonic() < limit:  # type: ignore[operator]
+        time.sleep(0.01)
+    assert ready()  # type: ignore[operator]
+    assert child.poll() is None, "the run ended by itself"
+    child.kill()
+    text.append(child.communicate()[1])
+
+
+def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has_a_secret(tmp_path: Path) -> None:
+    mail, bot, ntfy = MailServer(tmp_path), BotApi(), NtfyServer(NTFY_TOKEN)
+    servers, logs = (mail, bot, ntfy), []
+    mail.answers, bot.answers, ntfy.answers = ["451 later"] * 1_000, [500] * 1_000, [503] * 1_000
+    with in_a_thread(*servers):
+        write(tmp_path, with_sinks(*servers))
+
+        def queued(sink: str) -> int:
+            try:
+                return int(rows(tmp_path, f"SELECT COUNT(*) FROM deliveries WHERE sink = '{sink}'")[0][0])  # type: ignore[call-overload]
+            except sqlite3.Error:
+                return 0
+
+        killed(tmp_path, lambda: all(queued(each) for each in ("email", "telegram", "ntfy")), logs)
+        killed(tmp_path, lambda: mail.attempts and bot.requests and ntfy.requests, logs)
+        assert [each.taken for each in servers] == [[], [], []]
+        for each in servers:
+            each.answers = []
+        killed(tmp_path, lambda: all(each.taken for each in servers), logs)
+        done = quantd(tmp_path, "run", "--json", env=SECRETS)
+        logs += [done.stdout, done.stderr]
+        assert done.returncode == 0
+        query = "SELECT run || '-' || seq || '-' || k FROM alerts {} ORDER BY seq, k"
+        every = [id for (id,) in rows(tmp_path, query.format(""))]
+        grave = [id for (id,) in rows(tmp_path, query.format("WHERE level != 'INFO'"))]
+        for each, expected in zip(servers, (every, every, grave), strict=True):
+            assert list(dict.fromkeys(each.ids)) == expected
+            assert len(each.ids) - len(expected) <= 1, "one kill between acceptance and acknowledgement"
+    assert len(grave) > 0
+    assert rows(tmp_path, "SELECT COUNT(*) FROM deliveries") == [(0,)]
+    shown = quantd(tmp_path, "config", "show", env=SECRETS)
+    for text in (*logs, shown.stdout, shown.stderr):
+        assert not [secret for secret in SECRETS.values() if secret in text]
+    assert any("the receiver answers 500" in text for text in logs)
+
+
+def test_a_test_alert_goes_through_every_sink_and_the_exit_code_says_whether_it_arrived(tmp_path: Path) -> None:
+    mail, bot, ntfy = servers = MailServer(tmp_path), BotApi(), NtfyServer(NTFY_TOKEN)
+    with in_a_thread(*servers):
+        write(tmp_path, with_sinks(*servers))
+        done = quantd(tmp_path, "alerts", "--test", env=SECRETS)
+        assert done.returncode == 0, done.stderr
+        assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+            ["ok", "email,"], ["ok", "telegram,"], ["ok", "ntfy,"],
+        ]  # fmt: skip
+        assert mail.taken[0]["Subject"] == "[quantd paper] INFO rehearsal"
+        assert "a test of this sink" in bot.taken[0]["text"]
+        assert len(ntfy.taken) == 1, "a test passes the levels of a sink"
+        mail.password = "another"
+        done = quantd(tmp_path, "alerts", "--test", "--json", env=SECRETS)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["ok"]) == (1, False)
+        assert [(each["sink"], each["ok"], each["error"]) for each in found["sinks"]] == [
+            ("email", False, "email: SinkError: the server refuses the login (535)"),
+            ("telegram", True, ""),
+            ("ntfy", True, ""),
+        ]
+        done = quantd(tmp_path, "alerts", "--test", env={k: v for k, v in SECRETS.items() if "NTFY" not in k})
+        assert done.returncode == 1
+        assert "ntfy: SinkError: the receiver answers 403" in done.stdout
+    write(tmp_path, SMALL)
+    done = quantd(tmp_path, "alerts", "--test")
+    assert done.returncode == 2
+    assert "has no sink of alerts" in done.stderr
+
+
+@pytest.mark.parametrize("secret", ["smtp_password", "telegram_token"])
+def test_a_secret_that_a_sink_needs_is_named_before_a_run(tmp_path: Path, secret: str) -> None:
+    write(tmp_path, with_sinks(MailServer(tmp_path), BotApi(), NtfyServer()).replace("http://127.0.0.1:0", "https://a"))
+    given = {name: text for name, text in SECRETS.items() if name != f"QUANTD_{secret.upper()}"}
+    done = quantd(tmp_path, "run", env=given)
+    assert done.returncode == 78
+    assert f"needs the secret {secret}, which is missing" in done.stderr
+    assert "ntfy" not in done.stderr

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.adapters.sinks.sink import Selection
 from quantd.adapters.sinks.webhook import WebhookOptions
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, digest, load, read, reloading, secret
@@ -24,6 +25,7 @@ KNOWN = Known(
     stops_at={"ccxt": ("kraken",)},
     limits=limit_keys(),
     sinks={"webhook": WebhookOptions},
+    selection=Selection,
 )
 
 SMALL = """\
@@ -210,6 +212,14 @@ CASES = [
     "9: [alerts] sinks.webhook.timeot_s is not a key of webhook. Did you mean timeout_s?"),
     ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\ntimeout_s = 0\n[risk]',
     "9: [alerts] sinks.webhook.timeout_s = 0 is refused: expected float > 0.0"),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nlevels = ["INFO"]\n[risk]',
+    "9: [alerts] sinks.webhook.levels = [\"INFO\"] has no CRITICAL, which is always sent"),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nlevels = ["LOUD"]\n[risk]',
+    "sinks.webhook.levels = [\"LOUD\"] is refused: invalid enum value 'LOUD'"),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nkinds = "switch"\n[risk]',
+    "sinks.webhook.kinds = \"switch\" is refused: expected array, got str"),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nlevel = []\n[risk]',
+    "sinks.webhook.level is not a key of webhook. Did you mean levels?"),
     ("[risk]", "[alerts.sinks.webhook]\nurl = 3\n[risk]", "sinks.webhook.url = 3 is refused: expected str, got int"),
     ("[risk]", '[alerts.sinks.webhook]\n\nurl = "http://example.org/"\n[risk]',
     '9: [alerts] sinks.webhook.url = "http://example.org/" is not encrypted; write https://.'),

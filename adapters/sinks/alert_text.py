@@ -1,0 +1,33 @@
+"""Alerts as plain text for people: a title, and a body with every field. Pure."""
+
+from typing import Final
+
+from msgspec.structs import asdict
+
+from quantd.adapters.bus.payloads import Alert
+from quantd.trading.display_text import ESCAPES
+
+TITLE_CHARS: Final = 200
+"""Maximum length of a title."""
+
+
+def title(alert: Alert) -> str:
+    """Return the title on one line: "[quantd paper] CRITICAL switch"."""
+    return escaped(f"[quantd {alert.name}] {alert.level} {alert.kind}")[:TITLE_CHARS]
+
+
+def body(alert: Alert) -> str:
+    """Return the text of the alert, then one line for each other field."""
+    fields = {name: value for name, value in asdict(alert).items() if name != "text"}
+    lines = (f"{name}: {escaped('' if value is None else str(value))}".rstrip() for name, value in fields.items())
+    return "\n".join((escaped(alert.text), "", *lines)) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return `text` with escaped control characters and line ends, so that it cannot look like further fields."""
+    return text.translate(ESCAPES)
+
+
+def shortened(text: str, most: int, encoding: str) -> str:
+    """Return the longest start of `text` that has at most `most` bytes in an encoding."""
+    return text.encode(encoding, "replace")[:most].decode(encoding, "ignore")

@@ -1,0 +1,184 @@
+"""E-mail: sends each alert as a message over SMTP, encrypted with STARTTLS or TLS."""
+
+import asyncio
+import hashlib
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import structlog
+from msgspec import Meta, Struct
+
+from quantd.adapters.bus.payloads import Alert
+from quantd.adapters.listener import is_loopback
+from quantd.adapters.sinks.alert_text import body, title
+from quantd.adapters.sinks.sink import Sink, SinkError
+from quantd.trading.display_text import ESCAPES, one_line
+
+log = structlog.get_logger("quantd.sinks")
+
+TLS_PORT: Final = 465
+"""The port with TLS from the first byte (RFC 8314). On others STARTTLS follows the greeting."""
+
+ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
+
+REFUSED_TRIES: Final = 3
+"""Attempts for recipients that the server refuses after it accepted the message for others."""
+
+LOGIN_WAIT_S: Final = 300.0
+"""Pause after a refused login, because servers lock accounts after some of them."""
+
+QUIT_S: Final = 1.0
+"""Time for the goodbye after a message that the server accepted."""
+
+
+class EmailOptions(Struct, frozen=True):
+    """The keys of [alerts.sinks.email]. `ca` is the absolute path of a private CA's certificates.
+
+    Without `user` there is no login. `timeout_s` bounds one message, from the connection to its acceptance.
+    """
+
+    host: str
+    sender: str = msgspec.field(name="from")
+    to: Annotated[tuple[str, ...], Meta(min_length=1, max_length=20)]
+    port: Annotated[int, Meta(gt=0, lt=65_536)] = 587
+    starttls: bool = True
+    user: str = ""
+    ca: str = ""
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 20.0
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", self.host):
+            raise ValueError('host is not a host; write "smtp.example.org"')
+        for key, address in [("from", self.sender), *(("to", each) for each in self.to)]:
+            if not ADDRESS.fullmatch(address):
+                raise ValueError(
+                    f'{key} is not an address; write "name@example.org" in ASCII, without a name beside it'
+                )
+        if not (self.starttls or self.port == TLS_PORT or is_loopback(self.host)):
+            raise ValueError("starttls is needed: without it password and alerts are not encrypted; remove the key")
+        if self.ca and not Path(self.ca).is_absolute():
+            raise ValueError("ca is not an absolute path; write /path/to/ca.pem")
+
+
+class Email:
+    """Sends to the recipients over one connection per message.
+
+    A message that the server refuses for some recipients only is repeated for them alone, REFUSED_TRIES times at most.
+    """
+
+    def __init__(self, options: EmailOptions, secrets: Mapping[str, str]) -> None:
+        self._options = options
+        self._password = secrets["smtp_password"]
+        self._partial = ""
+        """Id of the alert that some recipients have."""
+        self._left: Sequence[str] = options.to
+        self._tries = 0
+
+    async def deliver(self, alert: Alert) -> None:
+        if alert.id != self._partial:
+            self._partial, self._left, self._tries = "", self._options.to, 0
+        refused = await self._send(message_of(alert, self._options), self._left)
+        if not refused:
+            self._partial = ""
+            return
+        why = "; ".join(f"{who}: {text}" for who, text in refused.items())
+        if len(refused) == len(self._options.to):
+            raise SinkError(f"the server refuses every recipient: {why}"[:300])
+        self._partial, self._left, self._tries = alert.id, tuple(refused), self._tries + 1
+        if self._tries < REFUSED_TRIES:
+            raise SinkError(f"the server refuses some recipients: {why}"[:300])
+        log.warning("alerts.recipients_refused", sink="email", id=alert.id, error=why[:300])
+        self._partial = ""
+
+    async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> dict[str, str]:
+        """Send to these recipients. Returns refused ones with the answer; raises SinkError where none is reached."""
+        import aiosmtplib
+
+        options = self._options
+        immediate = options.port == TLS_PORT
+        client: aiosmtplib.SMTP | None = None
+        try:
+            async with asyncio.timeout(options.timeout_s):
+                client = aiosmtplib.SMTP(
+                    hostname=options.host, port=options.port, timeout=options.timeout_s,
+                    username=options.user or None, password=self._password if options.user else None,
+                    use_tls=immediate, start_tls=options.starttls and not immediate,
+                    tls_context=await asyncio.to_thread(self._context),
+                )  # fmt: skip
+                await client.connect()
+                refused, _ = await client.send_message(message, sender=options.sender, recipients=recipients)
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit(timeout=QUIT_S)
+            return {who: self._shown(code, text) for who, (code, text) in refused.items()}
+        except TimeoutError:
+            raise SinkError(f"no answer within {options.timeout_s:g} s") from None
+        except aiosmtplib.SMTPRecipientsRefused as why:
+            return {each.recipient: self._shown(each.code, each.message) for each in why.recipients}
+        except aiosmtplib.SMTPAuthenticationError as why:
+            raise SinkError(f"the server refuses the login ({why.code})", LOGIN_WAIT_S) from None
+        except aiosmtplib.SMTPResponseException as why:
+            raise SinkError(f"the server answers {self._shown(why.code, why.message)}") from None
+        except (aiosmtplib.SMTPException, OSError) as why:
+            raise SinkError(_unreached(why)) from None
+        finally:
+            if client is not None:
+                client.close()
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self._options.ca or None)
+        except OSError as why:
+            raise SinkError(f"the file of ca cannot be read ({type(why).__name__})") from None
+
+    def _shown(self, code: int, text: str) -> str:
+        return f"{code} {one_line(text.translate(ESCAPES), 150, (self._password,))}"
+
+    async def close(self) -> None:
+        pass
+
+
+def message_of(alert: Alert, options: EmailOptions) -> EmailMessage:
+    """Return the message of an alert. Its Message-ID is the same at each delivery."""
+    message = EmailMessage(policy=SMTP_POLICY)  # refuses line ends in headers
+    message["From"] = options.sender
+    message["To"] = ", ".join(options.to)
+    message["Subject"] = title(alert)
+    message["Date"] = datetime.now(UTC)
+    message["Message-ID"] = f"<{_local_part(alert.id)}@{options.sender.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(body(alert))
+    return message
+
+
+def _local_part(id: str) -> str:
+    """The id of an alert in the form that a Message-ID allows."""
+    return f"quantd.{id if re.fullmatch(r'[A-Za-z0-9-]{1,100}', id) else hashlib.sha256(id.encode()).hexdigest()}"
+
+
+def _unreached(why: BaseException) -> str:
+    """The reason of a failure before the server answered. It contains no text of the server."""
+    cause: BaseException | None = why
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of the server is refused: {cause.verify_message}"
+        cause = cause.__cause__ or cause.__context__
+    if type(why).__name__ in ("SMTPException", "SMTPNotSupported"):
+        return "the server offers no STARTTLS, or no login that quantd knows"
+    return f"the server cannot be reached ({type(why).__name__})"
+
+
+SINK: Final = Sink(
+    "email",
+    EmailOptions,
+    "quantd.adapters.sinks.email:Email",
+    secrets={"smtp_password": "password of the SMTP server that sends alerts"},
+    needs=lambda options: ("smtp_password",) if options.user else (),
+)

@@ -1,0 +1,85 @@
+"""Requests of sinks over HTTP: one POST within a time-out, with an answer in plain values."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from quantd.adapters.listener import is_loopback
+from quantd.adapters.sinks.sink import SinkError
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession, StreamReader
+
+ANSWER_BYTES: Final = 1 << 20
+"""Bytes of an answer that are read."""
+
+
+def check_address(url: str) -> None:
+    """Raise a ValueError about the option `url` unless it is HTTPS without a login, or HTTP to this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise ValueError('url is not an address; write "https://host/path"')
+    if "@" in parts.netloc:
+        raise ValueError("url has a login, which does not belong in this file; use the secret of the sink")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("url is not encrypted; write https://")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a receiver, with the start of its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def good(self) -> bool:
+        """Whether the receiver accepted the request: every status from 200 to 299."""
+        return 200 <= self.status < 300
+
+
+class HttpPost:
+    """Posts to one receiver over connections that stay open."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._session: ClientSession | None = None
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Return the answer. Raises SinkError when there is none; its text contains no address."""
+        import aiohttp
+        from yarl import URL
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                # a redirect is refused: it could lead to an address without encryption
+                self._session.post(URL(url), data=body, headers=headers, allow_redirects=False) as answer,
+            ):
+                return Answer(answer.status, answer.headers, await _start(answer.content))
+        except TimeoutError:
+            raise SinkError(f"no answer within {self._timeout_s:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise SinkError(f"the receiver cannot be reached ({type(error).__name__})") from None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+async def _start(content: "StreamReader") -> bytes:
+    found = b""
+    async for part in content.iter_any():
+        found += part
+        if len(found) >= ANSWER_BYTES:
+            break
+    return found[:ANSWER_BYTES]

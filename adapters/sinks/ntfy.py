@@ -1,0 +1,95 @@
+"""ntfy: publishes each alert as a notification of a topic, on ntfy.sh or on an own server."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from quantd.adapters.bus.payloads import Alert
+from quantd.adapters.pace import retry_after_s
+from quantd.adapters.sinks.alert_text import body, shortened, title
+from quantd.adapters.sinks.http_post import HttpPost, check_address
+from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Sink, SinkError
+from quantd.trading.effects import Level
+
+BODY_BYTES: Final = 4_000
+"""Maximum length of a message; the server makes a file of a text above 4,096 bytes."""
+
+NAME: Final = re.compile(r"[-_A-Za-z0-9]{1,64}")
+"""The form of a topic, and of a sequence id."""
+
+PRIORITIES: Final[Mapping[Level, str]] = {"INFO": "2", "WARNING": "4", "CRITICAL": "5"}
+"""Priorities of ntfy, from 1 to 5."""
+
+TAGS: Final[Mapping[Level, str]] = {
+    "INFO": "information_source,quantd",
+    "WARNING": "warning,quantd",
+    "CRITICAL": "rotating_light,quantd",
+}
+
+
+class NtfyOptions(Struct, frozen=True):
+    """The keys of [alerts.sinks.ntfy]. `timeout_s` bounds one request with its answer.
+
+    Who knows the name of a topic without access control can read it.
+    """
+
+    topic: str
+    url: str = "https://ntfy.sh"
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
+
+    def __post_init__(self) -> None:
+        check_address(self.url)
+        if not NAME.fullmatch(self.topic):
+            raise ValueError("topic is not a topic; write at most 64 letters, digits, - and _")
+
+
+class Ntfy:
+    """Publishes to one topic. Every status from 200 to 299 is a delivery."""
+
+    def __init__(self, options: NtfyOptions, secrets: Mapping[str, str]) -> None:
+        self._url = f"{options.url.rstrip('/')}/{options.topic}"
+        self._login = {"Authorization": f"Bearer {token}"} if (token := secrets["ntfy_token"]) else {}
+        self._http = HttpPost(options.timeout_s)
+
+    async def deliver(self, alert: Alert) -> None:
+        if not all(char.isascii() and char.isprintable() for char in self._login.get("Authorization", "")):
+            raise SinkError("the secret ntfy_token is not an access token")
+        headers = {
+            "Content-Type": "text/plain; charset=utf-8",
+            "Title": header(title(alert)),
+            "Priority": PRIORITIES[alert.level],
+            "Tags": TAGS[alert.level],
+            # servers from 2.16 on show two messages of one sequence id as one
+            "X-Sequence-ID": sequence_id(alert.id),
+        }
+        text = shortened(body(alert), BODY_BYTES, "utf-8")
+        answer = await self._http.post(self._url, text.encode(), headers | self._login)
+        if not answer.good:
+            wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
+            raise SinkError(f"the receiver answers {answer.status}", wait_s)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def header(text: str) -> str:
+    """Return a line of text as the value of a header: as it is in ASCII, else as an encoded word (RFC 2047)."""
+    return text if text.isascii() else f"=?UTF-8?B?{base64.b64encode(text.encode()).decode()}?="
+
+
+def sequence_id(id: str) -> str:
+    """Return the id of an alert in the form of a sequence id."""
+    return id if NAME.fullmatch(id) else hashlib.sha256(id.encode()).hexdigest()
+
+
+SINK: Final = Sink(
+    "ntfy",
+    NtfyOptions,
+    "quantd.adapters.sinks.ntfy:Ntfy",
+    secrets={"ntfy_token": "access token of the ntfy server; only where the topic needs one"},
+    needs=lambda options: (),
+)

@@ -1,0 +1,99 @@
+"""Telegram: sends each alert as a message of a bot (Bot API, sendMessage)."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from quantd.adapters.bus.payloads import Alert
+from quantd.adapters.pace import retry_after_s
+from quantd.adapters.sinks.alert_text import body, shortened, title
+from quantd.adapters.sinks.http_post import Answer, HttpPost, check_address
+from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Sink, SinkError
+from quantd.trading.display_text import ESCAPES, one_line
+
+CHARS: Final = 4_096
+"""Maximum length of a message in UTF-16 units, which Telegram counts."""
+
+TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
+"""The form of a bot's token. Only such a token becomes a part of an address."""
+
+
+class TelegramOptions(Struct, frozen=True):
+    """The keys of [alerts.sinks.telegram]. `chat` is the number of a chat, or the @name of a channel.
+
+    `url` is the address of the Bot API, another one for an own server. `timeout_s` bounds one request with its answer.
+    """
+
+    chat: int | str
+    url: str = "https://api.telegram.org"
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
+
+    def __post_init__(self) -> None:
+        check_address(self.url)
+        if isinstance(self.chat, str) and not re.fullmatch(r"-?[0-9]+|@[A-Za-z0-9_]+", self.chat):
+            raise ValueError('chat is not a chat; write its number, or "@name" of a channel')
+
+
+class Parameters(Struct, frozen=True):
+    retry_after: float = 0.0
+
+
+class Result(Struct, frozen=True):
+    """The answer of the Bot API, as far as a sink needs it."""
+
+    ok: bool = False
+    description: str = ""
+    parameters: Parameters = Parameters()
+
+
+class Telegram:
+    """Sends to one chat. The text has no markup, so that an alert cannot contain any."""
+
+    def __init__(self, options: TelegramOptions, secrets: Mapping[str, str]) -> None:
+        self._options = options
+        self._token = secrets["telegram_token"]
+        self._http = HttpPost(options.timeout_s)
+
+    async def deliver(self, alert: Alert) -> None:
+        if not TOKEN.fullmatch(self._token):
+            raise SinkError("the secret telegram_token is not the token of a bot")
+        text = shortened(f"{title(alert)}\n{body(alert)}", 2 * CHARS, "utf-16-le")
+        message: dict[str, Any] = {
+            "chat_id": self._options.chat,
+            "text": text,
+            "link_preview_options": {"is_disabled": True},  # the text of an alert makes no request
+            "disable_notification": alert.level == "INFO",
+        }
+        url = f"{self._options.url.rstrip('/')}/bot{self._token}/sendMessage"
+        answer = await self._http.post(url, msgspec.json.encode(message), {"Content-Type": "application/json"})
+        try:
+            result = msgspec.json.decode(answer.body, type=Result)
+        except msgspec.DecodeError:  # a proxy answers
+            result = Result()
+        if not (answer.good and result.ok):
+            raise self._refused(answer, result)
+
+    def _refused(self, answer: Answer, result: Result) -> SinkError:
+        # the answer of a server could repeat the address of the request
+        why = one_line(result.description.translate(ESCAPES), 200, (self._token,))
+        if answer.good:
+            why = "not an answer of the Bot API"
+        wait_s = min(max(result.parameters.retry_after, 0.0), LONGEST_WAIT_S) or retry_after_s(
+            answer.headers, LONGEST_WAIT_S
+        )
+        text = f"the receiver answers {answer.status}{f': {why}' if why else ''}"
+        return SinkError(f"{text}; next attempt after {wait_s:g} s" if wait_s else text, wait_s)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+SINK: Final = Sink(
+    "telegram",
+    TelegramOptions,
+    "quantd.adapters.sinks.telegram:Telegram",
+    secrets={"telegram_token": "token of the Telegram bot that sends alerts"},
+)

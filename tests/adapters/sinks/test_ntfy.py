@@ -1,0 +1,124 @@
+"""ntfy gets one notification for each alert: title, priority, tags, an id, and a text within its limit."""
+
+from collections.abc import AsyncIterator
+from email.header import decode_header, make_header
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from quantd.adapters.sinks.ntfy import NAME, Ntfy, NtfyOptions, sequence_id
+from quantd.adapters.sinks.sink import SinkError
+from tests.adapters.sinks.test_webhook import ALERT
+from tests.support.sink_servers import NTFY_TOKEN, NtfyServer
+
+OPEN: list[Ntfy] = []
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[NtfyServer]:
+    made = NtfyServer(NTFY_TOKEN)
+    await made.start()
+    yield made
+    while OPEN:
+        await OPEN.pop().close()
+    await made.stop()
+
+
+def of(server: NtfyServer, token: str = NTFY_TOKEN, timeout_s: float = 5.0) -> Ntfy:
+    OPEN.append(Ntfy(NtfyOptions("quantd-paper", server.url, timeout_s), {"ntfy_token": token}))
+    return OPEN[-1]
+
+
+async def failure(sink: Ntfy) -> SinkError:
+    with pytest.raises(SinkError) as found:
+        await sink.deliver(ALERT)
+    assert NTFY_TOKEN not in repr(found.value)
+    return found.value
+
+
+async def test_a_notification_has_title_priority_tags_and_the_id(server: NtfyServer) -> None:
+    sink = of(server)
+    await sink.deliver(ALERT)
+    await sink.deliver(replace(ALERT, level="WARNING"))
+    await sink.deliver(replace(ALERT, level="INFO"))
+    first = server.headers[0]
+    assert first["Title"] == "[quantd paper] CRITICAL switch"
+    assert first["X-Sequence-ID"] == ALERT.id
+    assert [each["Priority"] for each in server.headers] == ["5", "4", "2"]
+    assert [each["Tags"].split(",")[0] for each in server.headers] == [
+        "rotating_light",
+        "warning",
+        "information_source",
+    ]
+    assert server.taken[0].splitlines()[0] == "halt é"
+    assert server.ids == [ALERT.id] * 3
+
+
+async def test_a_title_that_is_not_ascii_and_a_forged_one_are_one_header(server: NtfyServer) -> None:
+    sink = of(server)
+    await sink.deliver(replace(ALERT, kind="größe"))
+    await sink.deliver(replace(ALERT, kind="x\r\nPriority: 1"))
+    first, second = server.headers
+    assert str(make_header(decode_header(first["Title"]))) == "[quantd paper] CRITICAL größe"
+    assert (second["Title"], second["Priority"]) == ("[quantd paper] CRITICAL x\\x0d\\x0aPriority: 1", "5")
+
+
+@pytest.mark.parametrize("text", ["x" * 9_000, "é" * 9_000, "x" + "𝄞" * 9_000])
+async def test_a_long_text_stays_a_message(server: NtfyServer, text: str) -> None:
+    sink = of(server)
+    await sink.deliver(replace(ALERT, text=text))
+    assert 3_990 <= len(server.taken[0].encode()) <= 4_000
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 413, 500, 507])
+async def test_every_answer_but_a_success_is_a_failed_delivery(server: NtfyServer, status: int) -> None:
+    sink, server.answers = of(server), [status]
+    assert str(await failure(sink)) == f"the receiver answers {status}"
+    await sink.deliver(ALERT)
+    assert server.ids == [ALERT.id]
+
+
+async def test_the_delay_that_the_server_requests_is_passed_on(server: NtfyServer) -> None:
+    sink, server.answers = of(server), [429]
+    assert (await failure(sink)).retry_after_s == 2.0
+
+
+async def test_a_protected_topic_needs_its_token(server: NtfyServer) -> None:
+    assert str(await failure(of(server, token=""))) == "the receiver answers 403"
+    assert str(await failure(of(server, token="tk_wrong"))) == "the receiver answers 401"
+    requests = server.requests
+    assert str(await failure(of(server, token="a\r\nX: y"))) == "the secret ntfy_token is not an access token"
+    assert server.requests == requests
+
+
+async def test_a_server_that_hangs_or_is_away_is_a_failed_delivery(server: NtfyServer) -> None:
+    sink, server.silent = of(server, timeout_s=0.3), True
+    assert str(await failure(sink)) == "no answer within 0.3 s"
+    server.silent = False
+    await server.stop()
+    assert str(await failure(sink)) == "the receiver cannot be reached (ClientConnectorError)"
+    await server.start()
+    await sink.deliver(ALERT)
+    assert server.ids == [ALERT.id]
+
+
+def test_a_sequence_id_has_the_form_that_the_server_demands() -> None:
+    assert sequence_id("7f3k2m1a-7-0") == "7f3k2m1a-7-0"
+    for id in ("a/b", "x" * 65, "é", ""):
+        assert NAME.fullmatch(sequence_id(id))
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ({"topic": "a/b"}, "topic is not a topic"),
+        ({"topic": ""}, "topic is not a topic"),
+        ({"topic": "x" * 65}, "topic is not a topic"),
+        ({"topic": "a", "url": "http://ntfy.sh"}, "url is not encrypted"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(table: dict[str, Any], fault: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=fault):
+        msgspec.convert(table, NtfyOptions)

@@ -1,0 +1,126 @@
+"""A bot sends alerts as plain text; limits of the Bot API are kept, and the token appears nowhere."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from quantd.adapters.sinks.sink import SinkError
+from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
+from tests.adapters.sinks.test_webhook import ALERT
+from tests.support.sink_servers import TOKEN, BotApi
+
+OPEN: list[Telegram] = []
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[BotApi]:
+    made = BotApi()
+    await made.start()
+    yield made
+    while OPEN:
+        await OPEN.pop().close()
+    await made.stop()
+
+
+def of(server: BotApi, token: str = TOKEN, chat: int | str = -100123, timeout_s: float = 5.0) -> Telegram:
+    OPEN.append(Telegram(TelegramOptions(chat, server.url, timeout_s), {"telegram_token": token}))
+    return OPEN[-1]
+
+
+async def failure(sink: Telegram) -> SinkError:
+    with pytest.raises(SinkError) as found:
+        await sink.deliver(ALERT)
+    assert TOKEN not in repr(found.value)
+    assert found.value.__cause__ is None
+    assert found.value.__suppress_context__ or found.value.__context__ is None
+    return found.value
+
+
+async def test_an_alert_arrives_as_text_without_markup_and_without_a_preview(server: BotApi) -> None:
+    sink = of(server)
+    await sink.deliver(replace(ALERT, text="<b>*now*</b> https://example.org"))
+    await sink.deliver(replace(ALERT, level="INFO"))
+    first, second = server.taken
+    assert first["text"].splitlines()[:2] == ["[quantd paper] CRITICAL switch", "<b>*now*</b> https://example.org"]
+    assert "id: 7f3k2m1a-7-0" in first["text"]
+    assert not {"parse_mode", "entities"} & set(first)
+    assert first["link_preview_options"] == {"is_disabled": True}
+    assert (first["disable_notification"], second["disable_notification"]) == (False, True)
+
+
+@pytest.mark.parametrize("text", ["x" * 9_000, "é" * 9_000, "𝄞" * 9_000, "x" + "𝄞" * 9_000, "\n" * 5_000])
+async def test_a_long_text_is_cut_at_the_limit_and_not_within_a_character(server: BotApi, text: str) -> None:
+    sink = of(server)
+    await sink.deliver(replace(ALERT, text=text))
+    (found,) = server.taken
+    assert 4_095 <= len(found["text"].encode("utf-16-le")) // 2 <= 4_096
+    assert "�" not in found["text"]
+
+
+async def test_the_delay_that_the_server_requests_is_passed_on(server: BotApi) -> None:
+    sink, server.answers, server.retry_after = of(server), [429], 17
+    why = await failure(sink)
+    assert why.retry_after_s == 17.0
+    assert str(why) == "the receiver answers 429: Too Many Requests: retry after 17; next attempt after 17 s"
+    server.answers, server.retry_after = [429], 10**9
+    assert (await failure(sink)).retry_after_s == 3_600.0
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 500, 502])
+async def test_every_answer_but_a_success_is_a_failed_delivery_without_the_token(server: BotApi, status: int) -> None:
+    sink, server.answers = of(server), [status]
+    assert str(await failure(sink)) == f"the receiver answers {status}: error at /bot***/sendMessage"
+    await sink.deliver(ALERT)
+    assert server.ids == [ALERT.id]
+
+
+async def test_an_unknown_chat_and_a_wrong_token_are_named(server: BotApi) -> None:
+    assert str(await failure(of(server, chat=5))) == "the receiver answers 400: Bad Request: chat not found"
+    assert str(await failure(of(server, token="1:wrong"))) == "the receiver answers 404: Not Found"
+    asked = server.requests
+    for bad in ("1:a/../../x", "no", "1:a?b", "1:a\r\nX: y", ""):
+        assert str(await failure(of(server, token=bad))) == "the secret telegram_token is not the token of a bot"
+    assert server.requests == asked
+
+
+async def test_a_proxy_that_answers_200_is_not_a_delivery(server: BotApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aiohttp import web
+
+    async def page(*_: Any) -> web.Response:
+        return web.Response(text="<html>please log in</html>")
+
+    monkeypatch.setattr(server, "answer", page)
+    assert str(await failure(of(server))) == "the receiver answers 200: not an answer of the Bot API"
+
+
+async def test_a_server_that_hangs_or_is_away_is_a_failed_delivery(server: BotApi) -> None:
+    sink, server.silent = of(server, timeout_s=0.3), True
+    assert str(await failure(sink)) == "no answer within 0.3 s"
+    server.silent = False
+    await server.stop()
+    assert str(await failure(sink)) == "the receiver cannot be reached (ClientConnectorError)"
+    await server.start()
+    await sink.deliver(ALERT)
+    assert server.ids == [ALERT.id]
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ({"chat": 1, "url": "http://api.telegram.org"}, "url is not encrypted"),
+        ({"chat": 1, "url": "https://u:p@api.telegram.org"}, "url has a login"),
+        ({"chat": "name"}, "chat is not a chat"),
+        ({}, "missing required field `chat`"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(table: dict[str, Any], fault: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=fault):
+        msgspec.convert(table, TelegramOptions)
+
+
+@pytest.mark.parametrize("chat", [5, -100123, "-100123", "@channel"])
+def test_a_chat_is_a_number_or_the_name_of_a_channel(chat: int | str) -> None:
+    assert msgspec.convert({"chat": chat}, TelegramOptions).chat == chat

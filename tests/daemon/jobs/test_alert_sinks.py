@@ -1,0 +1,200 @@
+"""Every kind of sink gets each selected alert once and in order, over outages of its real server and over restarts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from quantd.adapters.sinks import email as email_sink
+from quantd.adapters.sinks.email import Email, EmailOptions
+from quantd.adapters.sinks.ntfy import Ntfy, NtfyOptions
+from quantd.adapters.sinks.sink import OpenSink, Selection, SinkError
+from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
+from quantd.daemon.jobs import alert_delivery
+from quantd.daemon.jobs.alert_delivery import Delivery
+from quantd.trading.events import Operator, Stopping
+from tests.daemon.runtime.test_service import Kit, until, world
+from tests.support.sink_servers import NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer
+
+SECRETS = (PASSWORD, TOKEN, NTFY_TOKEN)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_delivery, "FIRST_S", 0.02)
+    monkeypatch.setattr(alert_delivery, "LONGEST_S", 0.05)
+    monkeypatch.setattr(email_sink, "LOGIN_WAIT_S", 0.05)
+
+
+class Case:
+    """A sink and its server."""
+
+    def __init__(self, server: Any, opened: Callable[[], OpenSink], error: Any, secret: str) -> None:
+        self.server = server
+        self.opened = opened
+        self.error = error
+        self.secret = secret
+
+
+def mail(folder: Path) -> Case:
+    server = MailServer(folder)
+    table = {"host": "localhost", "from": "q@example.org", "to": ["ops@example.org"], "port": server.port, "user": USER,
+             "ca": str(server.cert), "timeout_s": 1.0}  # fmt: skip
+    options = msgspec.convert(table, EmailOptions)
+    return Case(server, lambda: Email(options, {"smtp_password": PASSWORD}), lambda code: f"{code} no", "password")
+
+
+def bot(folder: Path) -> Case:
+    server = BotApi()
+    return Case(
+        server,
+        lambda: Telegram(TelegramOptions(-100123, server.url, 1.0), {"telegram_token": TOKEN}),
+        lambda code: code,
+        "token",
+    )
+
+
+def ntfy(folder: Path) -> Case:
+    server = NtfyServer(NTFY_TOKEN)
+    return Case(
+        server, lambda: Ntfy(NtfyOptions("quantd", server.url, 1.0), {"ntfy_token": NTFY_TOKEN}), lambda code: code,
+        "token",
+    )  # fmt: skip
+
+
+@pytest.fixture(params=[mail, bot, ntfy], ids=["email", "telegram", "ntfy"])
+async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Case]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    made = request.param(folder)
+    await made.server.start()
+    yield made
+    await made.server.stop()
+
+
+class Desk:
+    """A stepping service whose alerts go to a sink."""
+
+    def __init__(self, folder: Path, sink: OpenSink, selection: Selection) -> None:
+        self.kit = Kit(folder, world())
+        self.service = self.kit.service
+        self.delivery = Delivery(self.service, self.service._composer, "sink", sink, selection)
+        self.counts = self.service.sinks["sink"]
+
+    async def raised(self, *texts: str) -> None:
+        before = len(self.ids())
+        for text in texts:
+            self.service.alert(text)
+        await until(lambda: len(self.ids()) == before + len(texts))
+
+    def ids(self, where: str = "1 = 1") -> list[str]:
+        with self.kit.store.connection() as driver:
+            rows = driver.execute(f"SELECT run, seq, k FROM alerts WHERE {where} ORDER BY seq, k").fetchall()
+        return ["-".join(map(str, row)) for row in rows]
+
+
+@asynccontextmanager
+async def desk(folder: Path, case: Case, selection: Selection = alert_delivery.EVERY) -> AsyncIterator[Desk]:
+    made = Desk(folder, case.opened(), selection)
+    tasks = [asyncio.create_task(made.service.step_forever()), asyncio.create_task(made.delivery.run())]
+    try:
+        yield made
+    finally:
+        made.service.inbox.command(Stopping(made.service.shell.state.now, False, "test"))
+        await asyncio.gather(*tasks)
+        await made.delivery.close()
+        made.kit.store.close()
+
+
+async def test_a_server_that_is_down_then_hangs_then_refuses_gets_each_alert_once_in_order(
+    tmp_path: Path, case: Case
+) -> None:
+    async with desk(tmp_path, case) as d:
+        with capture_logs() as lines:
+            await case.server.stop()
+            await d.raised("one", "two")
+            await until(lambda: d.counts.failures >= 2)
+            assert "cannot be reached" in d.counts.error
+            await d.raised("three")
+            await until(lambda: d.counts.depth == 3)
+            case.server.silent = True
+            await case.server.start()
+            await until(lambda: "no answer within 1 s" in d.counts.error)
+            case.server.answers = [case.error(code) for code in (451, 550, 500)]
+            case.server.silent = False
+            await until(lambda: len(case.server.taken) == 3)
+            await d.raised("four")
+            await until(lambda: len(case.server.taken) == 4 and not d.kit.store.waiting("sink"))
+        assert case.server.ids == d.ids()
+        assert (d.counts.sent, d.counts.error) == (4, "")
+        assert 4 <= len([line for line in lines if line["event"] == "alerts.undelivered"]) <= 8
+        assert not [each for each in SECRETS if each in repr(lines)]
+
+
+async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_right_one(
+    tmp_path: Path, case: Case
+) -> None:
+    right = getattr(case.server, case.secret)
+    setattr(case.server, case.secret, "another")
+    async with desk(tmp_path, case) as d:
+        with capture_logs() as lines:
+            await d.raised("one", "two")
+            await until(lambda: d.counts.failures >= 2)
+        ids = d.ids()
+        assert not [each for each in SECRETS if each in repr(lines) or each in d.counts.error]
+    assert case.server.taken == []
+    setattr(case.server, case.secret, right)
+    async with desk(tmp_path, case) as d:
+        await until(lambda: len(case.server.taken) == 2 and not d.kit.store.waiting("sink"))
+    assert case.server.ids == ids
+
+
+async def test_only_selected_kinds_and_levels_are_queued(tmp_path: Path, case: Case) -> None:
+    async with desk(tmp_path, case, Selection(levels=frozenset({"CRITICAL"}))) as d:
+        await d.raised("a warning")
+        await d.service.inbox.command(Operator(d.service.shell.state.now, "halt", "test", "me"))
+        await until(lambda: len(case.server.taken) == 1)
+        assert case.server.ids == d.ids("level = 'CRITICAL'")
+        assert len(d.ids()) > 1
+        assert d.kit.store.waiting("sink") == 0
+        assert d.kit.store.waiting() == len(d.ids()), "the bus gets every alert"
+
+
+async def test_the_delay_of_429_is_kept_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
+    case = bot(tmp_path)
+    await case.server.start()
+    case.server.answers, case.server.retry_after = [429], 1
+    async with desk(tmp_path, case) as d:
+        await d.raised("one", "two")
+        await until(lambda: d.counts.failures == 1)
+        began = asyncio.get_running_loop().time()
+        await until(lambda: len(case.server.taken) == 2)
+        assert 0.9 <= asyncio.get_running_loop().time() - began < 10.0
+        assert case.server.requests == 3, "none during the delay"
+        case.server.answers, case.server.retry_after = [429], 600
+        await d.raised("three", "four")
+        await until(lambda: d.counts.failures == 2)
+        await until(lambda: d.counts.depth == 2)
+        await d.raised("five")
+        await until(lambda: d.counts.depth == 3)
+        ids = d.ids()
+    assert case.server.requests == 4
+    async with desk(tmp_path, case):
+        await until(lambda: len(case.server.taken) == 5)
+    assert case.server.ids[:5] == ids
+    await case.server.stop()
+
+
+def test_a_selection_has_critical_and_an_empty_one_of_kinds_has_every_kind() -> None:
+    with pytest.raises(ValueError, match='levels has no CRITICAL, which is always sent; add "CRITICAL"'):
+        Selection(levels=frozenset({"INFO"}))
+    assert Selection().has("INFO", "anything")
+    assert not Selection(levels=frozenset({"WARNING", "CRITICAL"})).has("INFO", "switch")
+    some = Selection(kinds=frozenset({"switch"}))
+    assert (some.has("INFO", "switch"), some.has("CRITICAL", "limit_var")) == (True, False)
+    assert SinkError("x").retry_after_s == 0.0

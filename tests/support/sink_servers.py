@@ -1,0 +1,228 @@
+"""Real servers on 127.0.0.1 that take alerts: SMTP with STARTTLS, Telegram's Bot API and ntfy. Each can go away."""
+
+import asyncio
+import re
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.support.mqtt import certificate, free_port
+
+USER, PASSWORD = "alerts@example.org", "pass-word of smtp"
+TOKEN = "12345:AAbb-cc_DDeeFFggHHiiJJkk"
+NTFY_TOKEN = "tk_abcdefghij0123456789"
+ID = re.compile(r"^id: (\S+)\s*$", re.MULTILINE)
+
+
+class MailServer:
+    """A real SMTP server with a self-signed certificate. `answers` are the next answers to DATA, then 250.
+
+    `refused` are recipients with the answer to them. It takes mail only after STARTTLS and a login.
+    """
+
+    def __init__(self, folder: Path, *, immediate: bool = False, starttls: bool = True, logins: bool = True) -> None:
+        self._folder = folder
+        self.cert, self._key = certificate(folder)
+        self.port = free_port()
+        self.password = PASSWORD
+        self.immediate, self.starttls, self.logins = immediate, starttls, logins
+        self.taken: list[EmailMessage] = []
+        self.recipients: list[list[str]] = []
+        self.answers: list[str] = []
+        self.refused: dict[str, str] = {}
+        self.silent = False
+        self.attempts = 0
+        self._server: asyncio.Server | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        return [ID.findall(each.get_content())[0] for each in self.taken]
+
+    def renamed(self, names: str) -> None:
+        """Have a certificate for other names from the next start on."""
+        self.cert, self._key = certificate(self._folder, names)
+
+    async def start(self) -> None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(self.cert, self._key)
+        secure = self.starttls and not self.immediate
+
+        def protocol() -> SMTP:
+            return SMTP(
+                self, hostname="localhost", tls_context=tls if secure else None, require_starttls=secure,
+                auth_required=self.logins, auth_require_tls=secure,
+                authenticator=self._login if self.logins else None,
+            )  # fmt: skip
+
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(protocol, "127.0.0.1", self.port, ssl=tls if self.immediate else None)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _login(self, server: Any, session: Any, envelope: Any, mechanism: str, auth: Any) -> AuthResult:
+        good = isinstance(auth, LoginPassword) and (auth.login.decode(), auth.password.decode()) == (
+            USER,
+            self.password,
+        )
+        return AuthResult(success=good, handled=False)
+
+    async def handle_RCPT(self, server: Any, session: Session, envelope: Envelope, to: str, _: Any) -> str:  # noqa: N802
+        if to in self.refused:
+            return self.refused[to]
+        envelope.rcpt_tos.append(to)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self.attempts += 1
+        if self.silent:
+            await asyncio.sleep(60)
+        answer = self.answers.pop(0) if self.answers else "250 OK"
+        if answer.startswith("250"):
+            assert isinstance(envelope.content, bytes)
+            message = message_from_bytes(envelope.content, policy=default)
+            assert isinstance(message, EmailMessage)
+            self.taken.append(message)
+            self.recipients.append(list(envelope.rcpt_tos))
+        return answer
+
+
+class HttpServer:
+    """A server at `port` that keeps what it accepted. `answers` are the next statuses, then 200."""
+
+    path = ""
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+        self.answers: list[int] = []
+        self.requests = 0
+        self.silent = False
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post(self.path, self._take)
+        return app
+
+    async def start(self) -> None:
+        self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        self.requests += 1
+        if self.silent:
+            await asyncio.sleep(60)
+        status = self.answers.pop(0) if self.answers else 200
+        return await self.answer(request, status)
+
+    async def answer(self, request: web.Request, status: int) -> web.Response:
+        raise NotImplementedError
+
+
+class BotApi(HttpServer):
+    """The Bot API's sendMessage: 404 for an unknown token, 400 for an unknown chat or a bad text, 429 with retry_after.
+
+    `chat` is the one chat of the bot.
+    """
+
+    path = "/bot{token}/sendMessage"
+    chat: int | str = -100123
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = TOKEN
+        self.retry_after = 1
+
+    @property
+    def ids(self) -> list[str]:
+        return [ID.findall(each["text"])[0] for each in self.taken]
+
+    async def answer(self, request: web.Request, status: int) -> web.Response:
+        if request.match_info["token"] != self.token:
+            return self._failed(404, "Not Found")
+        message = await request.json()
+        if status == 429:
+            text = f"Too Many Requests: retry after {self.retry_after}"
+            return self._failed(429, text, parameters={"retry_after": self.retry_after})
+        if status != 200:
+            return self._failed(status, f"error at /bot{request.match_info['token']}/sendMessage")
+        if str(message["chat_id"]) != str(self.chat):
+            return self._failed(400, "Bad Request: chat not found")
+        if not 1 <= len(message["text"].encode("utf-16-le")) // 2 <= 4_096:
+            return self._failed(400, "Bad Request: message is too long")
+        self.taken.append(message)
+        return web.json_response({"ok": True, "result": {"message_id": len(self.taken), "text": message["text"]}})
+
+    def _failed(self, status: int, description: str, **more: Any) -> web.Response:
+        body = {"ok": False, "error_code": status, "description": description, **more}
+        return web.json_response(body, status=status)
+
+
+class NtfyServer(HttpServer):
+    """ntfy's publishing: 401 or 403 without the token of a protected topic, 429 where it is visited too often."""
+
+    path = "/{topic}"
+
+    def __init__(self, token: str = "") -> None:
+        super().__init__()
+        self.token = token
+        self.headers: list[dict[str, str]] = []
+
+    @property
+    def ids(self) -> list[str]:
+        return [ID.findall(each)[0] for each in self.taken]
+
+    async def answer(self, request: web.Request, status: int) -> web.Response:
+        login = request.headers.get("Authorization", "")
+        if self.token and login != f"Bearer {self.token}":
+            status = 401 if login else 403
+        if status != 200:
+            after = {"Retry-After": "2"} if status == 429 else {}
+            return web.json_response(
+                {"code": status * 100 + 1, "http": status, "error": "…"}, status=status, headers=after
+            )
+        body = await request.text()
+        assert len(body.encode()) <= 4_096
+        self.taken.append(body)
+        self.headers.append(dict(request.headers))
+        return web.json_response({"id": "x", "event": "message", "topic": request.match_info["topic"]})
+
+
+@contextmanager
+def in_a_thread(*servers: MailServer | HttpServer) -> Iterator[None]:
+    """Run the servers in a loop of their own, beside a test that blocks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    for each in servers:
+        asyncio.run_coroutine_threadsafe(each.start(), loop).result(10)
+    try:
+        yield
+    finally:
+        for each in servers:
+            asyncio.run_coroutine_threadsafe(each.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
