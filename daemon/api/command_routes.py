@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from quantd.daemon.api.guard import Refused
+from quantd.daemon.api.guard import Refused, who
 from quantd.daemon.commands.control import Command, NotDone, operator
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
@@ -78,7 +78,7 @@ def refused(why: NotDone | InboxFull) -> Refused:
 async def command(request: web.Request, service: Service) -> Done:
     """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
     order = await body(request, Order, '{"command": "halt", "reason": "..", "agent": ""}')
-    done = service.inbox.command(operator(service, order.command, order.reason, "api", order.agent))
+    done = service.inbox.command(operator(service, order.command, order.reason, who(request), order.agent))
     state = service.shell.state
     unrecorded = ""
     try:

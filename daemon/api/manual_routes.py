@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from quantd.daemon.api.command_routes import WAIT_S, Handler, body
-from quantd.daemon.api.guard import Refused
+from quantd.daemon.api.guard import Refused, who
 from quantd.daemon.commands.manual import (
     Cash,
     Halt,
@@ -39,21 +39,21 @@ COMPARE_S: Final = 12.0
 async def order(request: web.Request, service: Service) -> Struct:
     """Submits a manual order through the gate."""
     asked = await body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
-    wish = wished(service, asked)
+    wish = wished(service, asked, who(request))
     return became_of_order(service, wish, await _done(service, wish))
 
 
 async def cash(request: web.Request, service: Service) -> Struct:
     """Books a deposit or a withdrawal."""
     asked = await body(request, Cash, '{"do": "add", "amount": "1000.00", "reason": ".."}')
-    moved = flow(service, asked)
+    moved = flow(service, asked, who(request))
     return became_of_flow(service, moved, await _done(service, moved))
 
 
 async def halt(request: web.Request, service: Service) -> Struct:
     """Halts or resumes trading of one symbol."""
     asked = await body(request, Halt, '{"do": "halt", "symbol": "SPY", "reason": ".."}')
-    event = halted(service, asked)
+    event = halted(service, asked, who(request))
     await _done(service, event)
     return became_of_halt(service, event)
 
@@ -76,7 +76,7 @@ async def reconcile(request: web.Request, service: Service) -> Struct:
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
         return before
-    await _done(service, correction(service, account, asked.how, said))
+    await _done(service, correction(service, account, asked.how, said, who(request)))
     return msgspec.structs.replace(before, switch=int(service.shell.state.switch.state))
 
 
@@ -86,7 +86,7 @@ ROUTES: Final[dict[str, Handler]] = {
     "/api/v1/halts": halt,
     "/api/v1/reconcile": reconcile,
 }
-"""Path -> handler of each POST; all need the token."""
+"""Path -> handler of each POST; the guard has its scope."""
 
 
 async def _done(service: Service, event: Event) -> Sequence[Effect]:

@@ -15,10 +15,9 @@ from aiohttp import web
 from quantd.adapters.listener import Listener, descriptors
 from quantd.daemon.api import manual_routes
 from quantd.daemon.api.command_routes import Handler, command, refused
-from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
+from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, scope_of
 from quantd.daemon.api.read_routes import Readings, answer, dashboard
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.commands.control import NotDone
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.inbox import InboxFull
@@ -53,7 +52,7 @@ class Api:
         self.url = ""
         self._config = config
         self._folder = folder
-        self._guard = Guard(token_of(folder, config.api.tokens), config.api.host)
+        self._guard = Guard(folder, config.api)
         self._readings = Readings(service, parts, config, folder, bus, bus_url)
         self._service = service
         self._server: asyncio.Server | None = None
@@ -62,11 +61,12 @@ class Api:
     def application(self) -> web.Application:
         """The application with its routes; tests call it without a port."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
+        app.on_response_prepare.append(self._guard.origins.mark)
         read = self._readings
 
         def obeying(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
             async def post(request: web.Request) -> web.StreamResponse:
-                self._guard.authorise(request)
+                self._guard.authorise(request, scope_of(request))
                 try:
                     return answer(await handler(request, self._service))
                 except (NotDone, InboxFull) as why:

@@ -72,7 +72,7 @@ async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(wo
     assert (done["agent"], done["allowed"], done["reason"]) == ("manual", "10", "")
     state = world.service.shell.state
     (wish,) = journalled(world, Wished)
-    assert (wish.agent, wish.lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api")
+    assert (wish.agent, wish.lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api:owner")
     async with world.session.get("/api/v1/orders?last=1") as response:
         (kept,) = (await response.json())["orders"]
     assert (kept["id"], kept["symbol"]) == (done["order"], "SPY")
@@ -209,7 +209,7 @@ async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal
                 assert (await response.json())[name] == {"QQQ": "by hand: api: earnings tonight"}
     assert (await post(world, "halts", asked | {"do": "resume", "reason": "they are out"}))[1]["halted"] is False
     assert [(h.halted, h.detail, h.who) for h in journalled(world, Halted)] == [
-        (True, "earnings tonight", "api"), (False, "they are out", "api"),
+        (True, "earnings tonight", "api:owner"), (False, "they are out", "api:owner"),
     ]  # fmt: skip
     for body, status in (
         (asked | {"do": "resume"}, 409), (asked | {"symbol": "QQ"}, 404), (asked | {"reason": " "}, 422),
