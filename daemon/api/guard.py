@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
 
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.api.keyring import CHECK_S, Keyring
@@ -105,6 +106,13 @@ class Patience(RequestHandler):
         """Logs one line; aiohttp would log a stack for each request that it cannot parse."""
         why = kwargs.get("exc_info")
         log.warning("api.refused", text=str(args[0]) % args[1:], error=f"{type(why).__name__}: {why}".splitlines()[0])
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Responds without aiohttp's message, which quotes the header: a token could be in it."""
+        text = None if message is None else "the request cannot be parsed"
+        return super().handle_error(request, status, exc, text)
 
     def header_done(self) -> None:
         """Cancels the time-out: the header is complete, and the body has its own time-outs."""
