@@ -14,6 +14,7 @@ from aiohttp import web
 
 from quantd.adapters.listener import Listener, descriptors
 from quantd.daemon.api import manual_routes
+from quantd.daemon.api.certificates import Certificate
 from quantd.daemon.api.command_routes import Handler, command, refused
 from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, scope_of
 from quantd.daemon.api.read_routes import Readings, answer, dashboard
@@ -152,9 +153,7 @@ class Api:
         tls = self._config.api.tls
         if tls is None:
             return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._config.at(tls.certificate), self._config.at(tls.key))
-        return context
+        return Certificate(self._config.at(tls.certificate), self._config.at(tls.key)).context
 
     def _refusal(self, why: OSError) -> ApiUnavailable:
         host, port = self._config.api.host, self._config.api.port
