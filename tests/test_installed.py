@@ -129,6 +129,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "quantd/py.typed",
         "quantd/adapters/store/migrations/script.py.mako",
         *(f"quantd/daemon/api/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
+        *(f"quantd/daemon/api/docs_page/{path.name}" for path in (ROOT / "daemon/api/docs_page").iterdir()),
         *(f"quantd/research/reports/vendor/{name}" for name in ("LICENSE-uPlot.txt", "uPlot.iife.min.js",
         "uPlot.min.css")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),

@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
-
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
-from quantd.daemon.api.guard import Refused
+from quantd.daemon.api.documents import OneBook, Why
+from quantd.daemon.api.problems import Refused
 from quantd.daemon.assembly.parts import Parts, policies_of
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
@@ -59,17 +58,16 @@ class Explaining:
         if self._deadline is not None:
             self._deadline.close()
 
-    async def why(self, read: Read, request: web.Request) -> Explanation:
-        """Explains the order, decision or symbol in the path; `read` queries the store in a thread. Raises Refused."""
-        what, at = request.match_info["order"], request.query.get("at")
+    async def why(self, read: Read, what: str, query: Why) -> Explanation:
+        """Explains an order, decision or symbol; `read` queries the store in a thread. Raises Refused."""
         if not (what.isascii() and what.isprintable() and len(what) <= 64):
             text = "the path names no order, decision or symbol; `quantd orders` lists the orders"
             raise Refused(404, "not_found", text)
-        judge = None if "recorded" in request.query else self._judge
+        judge = None if query.recorded is not None else self._judge
 
         def work(reader: Reader) -> Explanation:
             try:
-                return explain(self._where, reader, find(reader, what, at), judge, self._parts.slices)
+                return explain(self._where, reader, find(reader, what, query.at), judge, self._parts.slices)
             except AddressWrong as why:
                 raise Refused(404, "not_found", str(why)) from None
 
@@ -87,11 +85,11 @@ class Explaining:
                 self._judged.popitem(last=False)
         return found
 
-    async def risk(self, request: web.Request) -> RiskNow:
+    async def risk(self, query: OneBook) -> RiskNow:
         """Value, bound and headroom of each limit of one book at one instant. Raises Refused."""
         state, service = self._service.shell.state, self._service
         try:
-            number, columns = named(state, request.query.get("agent"), request.query.get("symbol"))
+            number, columns = named(state, query.agent, query.symbol)
         except Unknown as why:
             raise Refused(404, "not_found", str(why)) from None
         async with self._one:

@@ -18,9 +18,10 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
 from quantd.adapters.listener import is_loopback
-from quantd.daemon.api.keyring import CHECK_S, Keyring
-from quantd.daemon.api.origins import Origins
-from quantd.daemon.api.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
+from quantd.daemon.api.access.keyring import CHECK_S, Keyring
+from quantd.daemon.api.access.origins import Origins
+from quantd.daemon.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
+from quantd.daemon.api.problems import Refused, error
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.commands.tokens import OWNER, Scope, Token
 from quantd.daemon.config.schema import Api
@@ -38,14 +39,7 @@ READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN: Final = "/health"
 """The path that never needs a token."""
 
-SCOPES: Final[dict[str, Scope]] = {
-    "/api/v1/commands": "trade",
-    "/api/v1/orders": "trade",
-    "/api/v1/halts": "trade",
-    "/api/v1/cash": "admin",
-    "/api/v1/reconcile": "admin",
-}
-"""Path of a POST -> its scope. Cash and corrections change the account that limits are measured against."""
+METRICS: Final = "/metrics"
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -67,21 +61,6 @@ TOKEN: Final = web.RequestKey("token", Token)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("quantd.api")
-
-
-class Refused(Exception):
-    """An error response: JSON with a code and a sentence, no stack trace."""
-
-    def __init__(self, status: int, code: str, text: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.code = code
-        self.headers = headers or {}
-
-
-def error(status: int, code: str, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """{"error": {"code", "text"}}."""
-    return web.json_response({"error": {"code": code, "text": text}}, status=status, headers=headers)
 
 
 class Patience(RequestHandler):
@@ -152,7 +131,7 @@ class Guard:
             if response is None:
                 response = await self._answered(request, handler)
         except Refused as why:
-            response = error(why.status, why.code, str(why), why.headers)
+            response = error(why.status, why.code, str(why), why.headers, why.errors)
         except web.HTTPException as why:
             if why.status < 400:
                 raise
@@ -196,7 +175,7 @@ class Guard:
             raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
         if not (self._open_reads or request.path == OPEN):
             # a route that changes the daemon demands its own scope; here any token will do
-            token = self.authorise(request, scope_of(request) if reads else "metrics")
+            token = self.authorise(request, "read" if reads and request.path != METRICS else "metrics")
         elif not reads or request.path == OPEN:
             token = None
         if token is None or not reads:
@@ -248,13 +227,6 @@ class Guard:
         what = "this read needs a token" if reads else "requests that change the daemon need a token"
         text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
         return Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
-
-
-def scope_of(request: web.Request) -> Scope:
-    """The scope that a request needs; a POST that is not listed needs admin."""
-    if request.method in READS:
-        return "metrics" if request.path == "/metrics" else "read"
-    return SCOPES.get(request.path, "admin")
 
 
 def who(request: web.Request) -> str:

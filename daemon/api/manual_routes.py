@@ -5,19 +5,23 @@ The answer has the result of the action and follows its commit to the journal.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
-from aiohttp import web
-from msgspec import Struct
 
-from quantd.daemon.api.command_routes import WAIT_S, Handler, body
-from quantd.daemon.api.guard import Refused, who
+from quantd.daemon.api.command_routes import WAIT_S, Done, Order, command
+from quantd.daemon.api.problems import Refused
+from quantd.daemon.api.routes import Post
 from quantd.daemon.commands.manual import (
     Cash,
+    Compared,
     Halt,
     OrderByHand,
+    Ordered,
+    Paid,
     Settle,
+    Stopped,
     became_of_flow,
     became_of_halt,
     became_of_order,
@@ -36,31 +40,27 @@ COMPARE_S: Final = 12.0
 """Seconds after which a reconciliation with the venue times out."""
 
 
-async def order(request: web.Request, service: Service) -> Struct:
+async def order(service: Service, asked: OrderByHand, sender: str) -> Ordered:
     """Submits a manual order through the gate."""
-    asked = await body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
-    wish = wished(service, asked, who(request))
+    wish = wished(service, asked, sender)
     return became_of_order(service, wish, await _done(service, wish))
 
 
-async def cash(request: web.Request, service: Service) -> Struct:
+async def cash(service: Service, asked: Cash, sender: str) -> Paid:
     """Books a deposit or a withdrawal."""
-    asked = await body(request, Cash, '{"do": "add", "amount": "1000.00", "reason": ".."}')
-    moved = flow(service, asked, who(request))
+    moved = flow(service, asked, sender)
     return became_of_flow(service, moved, await _done(service, moved))
 
 
-async def halt(request: web.Request, service: Service) -> Struct:
+async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
     """Halts or resumes trading of one symbol."""
-    asked = await body(request, Halt, '{"do": "halt", "symbol": "SPY", "reason": ".."}')
-    event = halted(service, asked, who(request))
+    event = halted(service, asked, sender)
     await _done(service, event)
     return became_of_halt(service, event)
 
 
-async def reconcile(request: web.Request, service: Service) -> Struct:
+async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
     """Compares the books with the venue's account now; with `how`, also books the differences."""
-    asked = await body(request, Settle, '{"how": "", "reason": ".."}')
     if service.compare is None:
         text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
         raise Refused(409, "venue", text)
@@ -76,17 +76,37 @@ async def reconcile(request: web.Request, service: Service) -> Struct:
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
         return before
-    await _done(service, correction(service, account, asked.how, said, who(request)))
+    await _done(service, correction(service, account, asked.how, said, sender))
     return msgspec.structs.replace(before, switch=int(service.shell.state.switch.state))
 
 
-ROUTES: Final[dict[str, Handler]] = {
-    "/api/v1/orders": order,
-    "/api/v1/cash": cash,
-    "/api/v1/halts": halt,
-    "/api/v1/reconcile": reconcile,
-}
-"""Path -> handler of each POST; the guard has its scope."""
+def posts(service: Service) -> tuple[Post, ...]:
+    """All POSTs: commands to the switch, and manual actions.
+
+    Cash and corrections need admin: they change the account that limits are measured against.
+    """
+    return (
+        Post(
+            "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
+            '{"command": "halt", "reason": "..", "agent": ""}',
+        ),
+        Post(
+            "/api/v1/orders", partial(order, service), OrderByHand, Ordered, "A manual order through the gate.",
+            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/cash", partial(cash, service), Cash, Paid, "A deposit or a withdrawal.",
+            '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin",
+        ),
+        Post(
+            "/api/v1/halts", partial(halt, service), Halt, Stopped, "Halt or resume trading of one symbol.",
+            '{"do": "halt", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/reconcile", partial(reconcile, service), Settle, Compared, "Compare the books with the venue.",
+            '{"how": "", "reason": ".."}', "admin",
+        ),
+    )  # fmt: skip
 
 
 async def _done(service: Service, event: Event) -> Sequence[Effect]:

@@ -1,17 +1,45 @@
 """GET handlers of the API: the present from the running service, the past from the store, read in a thread."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
 
 from quantd.adapters.store.errors import StoreError, StoreFailing
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.api.guard import HEADERS, Refused
+from quantd.daemon.api.documents import (
+    About,
+    Alerts,
+    Allocations,
+    Decisions,
+    Equity,
+    Fills,
+    From,
+    Health,
+    History,
+    HouseAgent,
+    HouseNow,
+    Live,
+    Newest,
+    NewestAlerts,
+    NewestDecisions,
+    OneBook,
+    Orders,
+    PortfolioHistory,
+    Positions,
+    Query,
+    RiskHistory,
+    RiskMetrics,
+    ShownAlert,
+    Thinned,
+    Why,
+)
+from quantd.daemon.api.guard import HEADERS
+from quantd.daemon.api.problems import Refused
+from quantd.daemon.api.routes import Page, Read, Route, file_of
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config, store_url
 from quantd.daemon.monitoring.metrics import Metrics
@@ -19,12 +47,14 @@ from quantd.daemon.runtime.recent_history import allocation
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import helper_models
+from quantd.daemon.views.explanation import Explanation
+from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.overview import READY, SWITCH, Overview, overview
+from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
 from quantd.daemon.views.risk_measures import METRICS, Assessed, assessed, metrics_of
 from quantd.daemon.views.rows import (
-    LIMIT_ROWS,
     allocation_line,
     decided,
     decision_line,
@@ -55,63 +85,6 @@ KEEPALIVE_S: Final = 15.0
 FOLDER: Final = Path(__file__).resolve().parent / "dashboard"
 
 
-class Health(Struct, frozen=True):
-    """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty."""
-
-    status: str
-    ready: bool
-    time: str
-    switch: str
-    store: str = ""
-
-
-class About(Struct, frozen=True):
-    name: str
-    product: str
-    version: str
-    mode: str
-    run: str
-    agents: dict[str, str]
-    bus: str
-    topic: str
-
-
-def answer(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
-
-
-def dashboard(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler of one file of the dashboard, which it reads at its first request."""
-    body = b""
-
-    async def page(request: web.Request) -> web.Response:
-        nonlocal body
-        body = body or (FOLDER / name).read_bytes()
-        return web.Response(body=body, content_type=content_type, charset="utf-8")
-
-    return page
-
-
-def whole(request: web.Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number in the query string. Raises Refused."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
-        raise Refused(422, "query", f"{name} = {text[:40]!r} is not a whole number from {low} to {high}")
-    return int(text)
-
-
-def since_of(request: web.Request) -> int:
-    """The instant `since` in the query string, in ns; 0 without it."""
-    return whole(request, "since", 0, 0, 2**63 - 1)
-
-
-def last_of(request: web.Request, default: int = 100, name: str = "last") -> int:
-    """The number of rows in the query string."""
-    return whole(request, name, default, 1, LIMIT_ROWS)
-
-
 class Readings:
     """Handlers of every GET."""
 
@@ -134,6 +107,37 @@ class Readings:
         self._plans: tuple[int, dict[str, str]] | None = None
         self._latest: tuple[int, Overview] | None = None
         self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
+
+    def routes(self) -> tuple[Route, ...]:
+        """All GETs."""
+        v1 = "/api/v1"
+        return (
+            Page("/", self.page, "The dashboard.", "text/html"),
+            Page(
+                "/dashboard.js", file_of(FOLDER / "dashboard.js", "text/javascript"), "Its script.", "text/javascript"
+            ),
+            Page("/dashboard.css", file_of(FOLDER / "dashboard.css", "text/css"), "Its style.", "text/css"),
+            Read("/health", self.health, Health, "Whether it is live and ready.", scope="open"),
+            Page("/metrics", self.metrics, "Metrics for Prometheus.", "text/plain", scope="metrics"),
+            Read(v1, self.about, About, "The daemon and its run."),
+            Read(f"{v1}/status", self.status, Overview, "The run at a glance."),
+            Read(f"{v1}/positions", self.positions, Positions, "Positions of the house and of each agent."),
+            Read(f"{v1}/risk", self.risk, RiskNow, "Limits of a book, their headroom, largest orders.", OneBook),
+            Read(f"{v1}/plan", self.plan, PlanNow, "The orders of a round now; nothing is sent."),
+            Read(f"{v1}/risk/history", self.risk_history, RiskHistory, "Limits over time.", History),
+            Read(f"{v1}/risk/metrics", self.risk_metrics, RiskMetrics, "Risk measures of each book."),
+            Read(f"{v1}/risk/standing", self.standing, Standing, "The present part of the risk report."),
+            Read(f"{v1}/portfolio/history", self.portfolio_history, PortfolioHistory, "Equity at samples.", History),
+            Read(f"{v1}/house", self.house, HouseNow, "Capital of the agents, and tests of challengers.", From),
+            Read(f"{v1}/allocations", self.allocations, Allocations, "Target weights of the agents.", History),
+            Read(f"{v1}/orders", self.orders, Orders, "Orders.", Newest),
+            Read(f"{v1}/fills", self.fills, Fills, "Fills.", Newest),
+            Read(f"{v1}/equity", self.equity, Equity, "Equity for a chart.", Thinned),
+            Read(f"{v1}/decisions", self.decisions, Decisions, "Rounds and their orders.", NewestDecisions),
+            Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", NewestAlerts),
+            Read(f"{v1}/why/{{order}}", self.why, Explanation, "Why an order was made, or none.", Why),
+            Page(f"{v1}/events", self.events, "Events of the type Live, as they happen.", "text/event-stream"),
+        )
 
     def close(self) -> None:
         """Ends the event streams, so that a stop does not wait for them, and the policy processes of plans."""
@@ -165,32 +169,30 @@ class Readings:
 
     # the present
 
-    async def health(self, request: web.Request) -> web.Response:
+    async def health(self, request: web.Request, query: Query) -> Health:
         service = self._service
         ready = service.status in READY
         now = self.now()
-        return answer(Health(service.status, ready, now.time, now.switch, service.store_error), 200 if ready else 503)
+        return Health(service.status, ready, now.time, now.switch, service.store_error)
 
-    async def about(self, request: web.Request) -> web.Response:
+    async def about(self, request: web.Request, query: Query) -> About:
         config, service = self._config, self._service
         agents = {a.name: a.policy for a in config.agents}
         topic = f"{config.bus.prefix}/{config.quantd.name}"
-        return answer(
-            About(config.quantd.name, "quantd", VERSION, service.mode, service.run, agents, self._bus_url, topic)
-        )
+        return About(config.quantd.name, "quantd", VERSION, service.mode, service.run, agents, self._bus_url, topic)
 
-    async def status(self, request: web.Request) -> web.Response:
-        return answer(self.now())
+    async def status(self, request: web.Request, query: Query) -> Overview:
+        return self.now()
 
-    async def positions(self, request: web.Request) -> web.Response:
+    async def positions(self, request: web.Request, query: Query) -> Positions:
         now = self.now()
-        return self._rows(ts=now.ts, time=now.time, positions=now.positions)
+        return Positions(self._service.run, now.ts, now.time, now.positions)
 
-    async def risk(self, request: web.Request) -> web.Response:
-        return answer(await self._explaining().risk(request))
+    async def risk(self, request: web.Request, query: OneBook) -> RiskNow:
+        return await self._explaining().risk(query)
 
-    async def plan(self, request: web.Request) -> web.Response:
-        return answer(await self._explaining().plan())
+    async def plan(self, request: web.Request, query: Query) -> PlanNow:
+        return await self._explaining().plan()
 
     def _explaining(self) -> "Explaining":
         if self._slow is None:
@@ -207,17 +209,17 @@ class Readings:
             self._assessed = key, assessed(shell.state)
         return self._assessed[1]
 
-    async def risk_metrics(self, request: web.Request) -> web.Response:
+    async def risk_metrics(self, request: web.Request, query: Query) -> RiskMetrics:
         found = self.assessed()
         agents = {name: metrics_of(each) for name, each in found.agents.items()}
-        measures = {"metrics": metrics_of(found.house), "agents": agents, "house": found.house}
-        return self._rows(ts=found.ts, time=instant_text(found.ts), **measures)
+        house = metrics_of(found.house)
+        return RiskMetrics(self._service.run, found.ts, instant_text(found.ts), house, agents, found.house)
 
-    async def standing(self, request: web.Request) -> web.Response:
+    async def standing(self, request: web.Request, query: Query) -> Standing:
         """The present part of `quantd report`: limits, and every risk measure of every book."""
         found = self.assessed()
         more = own_closes(self._service.shell.state)
-        return answer(Standing(found.ts, self.now().limits, found.house, found.agents, more))
+        return Standing(found.ts, self.now().limits, found.house, found.agents, more)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Updates and renders all metrics for a scrape by Prometheus."""
@@ -279,80 +281,72 @@ class Readings:
 
     # the past
 
-    async def orders(self, request: web.Request) -> web.Response:
-        last, since, symbol = last_of(request), since_of(request), request.query.get("symbol")
-        rows = await self._read(lambda r: r.orders(last=last, since=since, symbol=symbol))
-        return self._rows(orders=[order_line(row) for row in rows])
+    async def orders(self, request: web.Request, query: Newest) -> Orders:
+        rows = await self._read(lambda r: r.orders(last=query.last, since=query.since, symbol=query.symbol))
+        return Orders(self._service.run, [order_line(row) for row in rows])
 
-    async def fills(self, request: web.Request) -> web.Response:
-        last, since, symbol = last_of(request), since_of(request), request.query.get("symbol")
-        return self._rows(fills=await self._read(lambda r: r.fills(last=last, since=since, symbol=symbol)))
+    async def fills(self, request: web.Request, query: Newest) -> Fills:
+        rows = await self._read(lambda r: r.fills(last=query.last, since=query.since, symbol=query.symbol))
+        return Fills(self._service.run, rows)
 
-    async def equity(self, request: web.Request) -> web.Response:
-        points, since = whole(request, "points", 1_000, 2, LIMIT_ROWS), since_of(request)
+    async def equity(self, request: web.Request, query: Thinned) -> Equity:
+        since = query.since
         rows, beside = await self._read(lambda r: (r.equity(since=since), self._beside(r, since)))
-        return self._rows(equity=[equity_line(p, self._names, beside) for p in thinned(rows, points)])
-
-    def _rows(self, **rows: object) -> web.Response:
-        return answer({"run": self._service.run, **rows})
+        lines = [equity_line(p, self._names, beside) for p in thinned(rows, query.points)]
+        return Equity(self._service.run, lines)
 
     def _beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
         """Equity of each shadow's book by sample."""
         return shadow_books(reader, [agent.name for agent in self._config.shadows], since)
 
-    async def house(self, request: web.Request) -> web.Response:
+    async def house(self, request: web.Request, query: From) -> HouseNow:
         """Allocation between agents: capital shares, transfers, promotion tests, correlation of returns."""
-        since = since_of(request)
-        now = self.now()
+        now, since = self.now(), query.since
         moved, tried = await self._read(lambda r: (r.capital(since=since), r.promotions(since=since)))
-        shown = ("name", "shadow", "challenges", "policy", "decided_by", "share", "target", "equity")
-        agents = [{k: getattr(a, k) for k in shown} for a in now.agents]
-        found = {"diversity": now.diversity, "agents": agents, "capital": moved, "promotions": tried}
-        return self._rows(ts=now.ts, time=now.time, **found)
+        agents = [HouseAgent(**{k: getattr(a, k) for k in HouseAgent.__struct_fields__}) for a in now.agents]
+        return HouseNow(self._service.run, now.ts, now.time, now.diversity, agents, moved, tried)
 
-    async def decisions(self, request: web.Request) -> web.Response:
-        last, since = last_of(request, 20), since_of(request)
+    async def decisions(self, request: web.Request, query: NewestDecisions) -> Decisions:
         universe = self._parts.universe
-        rows = await self._read(lambda r: r.decisions(last=last, since=since))
-        return self._rows(decisions=[decision_line(d.plan, universe, d.agents, d.address) for d in rows])
+        rows = await self._read(lambda r: r.decisions(last=query.last, since=query.since))
+        return Decisions(self._service.run, [decision_line(d.plan, universe, d.agents, d.address) for d in rows])
 
-    async def alerts(self, request: web.Request) -> web.Response:
-        last, after = last_of(request), whole(request, "after", 0, 0, 2**63 - 1)
-        return self._rows(alerts=await self._read(lambda r: r.alerts(last=last, after_seq=after)))
+    async def alerts(self, request: web.Request, query: NewestAlerts) -> Alerts:
+        rows = await self._read(lambda r: r.alerts(last=query.last, after_seq=query.after))
+        return Alerts(self._service.run, rows)
 
-    async def risk_history(self, request: web.Request) -> web.Response:
+    async def risk_history(self, request: web.Request, query: History) -> RiskHistory:
         """The newest records of the house's limits; with `since`, from the store."""
-        limit, since = last_of(request, name="limit"), since_of(request)
-        points = self._service.histories.risk(limit)
-        if since:
-            points = (await self._read(lambda r: r.risk(since=since)))[:limit]
-        return self._rows(history=[risk_line(point) for point in points])
+        points = self._service.histories.risk(query.limit)
+        if query.since:
+            points = (await self._read(lambda r: r.risk(since=query.since)))[: query.limit]
+        return RiskHistory(self._service.run, [risk_line(point) for point in points])
 
-    async def portfolio_history(self, request: web.Request) -> web.Response:
+    async def portfolio_history(self, request: web.Request, query: History) -> PortfolioHistory:
         """The newest states of the account at samples; with `since`, from the store."""
-        limit, since = last_of(request, name="limit"), since_of(request)
-        points = self._service.histories.portfolio(limit)
-        if since:
-            points = (await self._read(lambda r: r.equity(since=since)))[:limit]
-        return self._rows(history=[equity_line(point, self._names) for point in points])
+        points = self._service.histories.portfolio(query.limit)
+        if query.since:
+            points = (await self._read(lambda r: r.equity(since=query.since)))[: query.limit]
+        return PortfolioHistory(self._service.run, [equity_line(point, self._names) for point in points])
 
-    async def allocations(self, request: web.Request) -> web.Response:
+    async def allocations(self, request: web.Request, query: History) -> Allocations:
         """The agents' decisions in the newest rounds; with `since`, from the store."""
-        limit, since = last_of(request, name="limit"), since_of(request)
-        found = self._service.histories.allocations(limit)
-        if since:
-            found = [allocation(d.plan) for d in (await self._read(lambda r: r.decisions(since=since)))[:limit]]
-        return self._rows(allocations=[allocation_line(each, self._parts.universe, self._names) for each in found])
+        found = self._service.histories.allocations(query.limit)
+        if query.since:
+            rows = await self._read(lambda r: r.decisions(since=query.since))
+            found = [allocation(d.plan) for d in rows[: query.limit]]
+        lines = [allocation_line(each, self._parts.universe, self._names) for each in found]
+        return Allocations(self._service.run, lines)
 
-    async def why(self, request: web.Request) -> web.Response:
-        return answer(await self._explaining().why(self._read, request))
+    async def why(self, request: web.Request, query: Why) -> Explanation:
+        return await self._explaining().why(self._read, request.match_info["order"], query)
 
     # for people
 
     async def page(self, request: web.Request) -> web.Response:
         """The dashboard page with the present figures in it, so that it shows them before its first request."""
         rows = await self._read(lambda r: (r.equity(), r.orders(last=12), self._beside(r)))
-        known = self._live(await self._said()) | {
+        known = msgspec.structs.asdict(self._live(await self._said())) | {
             "equity": [equity_line(p, self._names, rows[2]) for p in thinned(rows[0], 800)],
             "orders": list(map(order_line, rows[1])),
             "use": self._use(),
@@ -416,7 +410,8 @@ class Readings:
             self._plans = progress, decided(plans, self._parts)
         return self._plans[1]
 
-    def _live(self, said: dict[str, str]) -> dict[str, object]:
-        shown = ("ts", "level", "kind", "text", "symbol", "agent")
-        alerts = [{k: getattr(a, k) for k in shown} for a in self._service.recent[-8:]]
-        return {"overview": self.now(), "alerts": alerts, "decided": said}
+    def _live(self, said: dict[str, str]) -> Live:
+        alerts = [
+            ShownAlert(**{k: getattr(a, k) for k in ShownAlert.__struct_fields__}) for a in self._service.recent[-8:]
+        ]
+        return Live(self.now(), alerts, said)

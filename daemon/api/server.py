@@ -10,14 +10,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from aiohttp import web
 
 from quantd.adapters.listener import Listener, descriptors
 from quantd.daemon.api import manual_routes
-from quantd.daemon.api.certificates import Certificate
-from quantd.daemon.api.command_routes import Handler, command, refused
-from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, scope_of
-from quantd.daemon.api.read_routes import Readings, answer, dashboard
+from quantd.daemon.api.access.certificates import Certificate
+from quantd.daemon.api.command_routes import refused
+from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, who
+from quantd.daemon.api.openapi import document
+from quantd.daemon.api.read_routes import Readings
+from quantd.daemon.api.routes import Page, Post, Read, Route, body_of, file_of, reading
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.control import NotDone
 from quantd.daemon.config import Config
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
 
 STOP_S: Final = 2.0
+
+DOCS: Final = Path(__file__).resolve().parent / "docs_page"
 
 
 class ApiUnavailable(ExplainedError):
@@ -54,6 +59,7 @@ class Api:
         self._config = config
         self._folder = folder
         self._guard = Guard(folder, config.api)
+        self._routes: tuple[Route, ...] = ()
         self._readings = Readings(service, parts, config, folder, bus, bus_url)
         self._service = service
         self._server: asyncio.Server | None = None
@@ -63,48 +69,50 @@ class Api:
         """The application with its routes; tests call it without a port."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         app.on_response_prepare.append(self._guard.origins.mark)
-        read = self._readings
-
-        def obeying(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-            async def post(request: web.Request) -> web.StreamResponse:
-                self._guard.authorise(request, scope_of(request))
-                try:
-                    return answer(await handler(request, self._service))
-                except (NotDone, InboxFull) as why:
-                    raise refused(why) from None
-
-            return post
-
-        routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
-            "/": read.page,
-            "/dashboard.js": dashboard("dashboard.js", "text/javascript"),
-            "/dashboard.css": dashboard("dashboard.css", "text/css"),
-            "/health": read.health,
-            "/metrics": read.metrics,
-            "/api/v1": read.about,
-            "/api/v1/status": read.status,
-            "/api/v1/positions": read.positions,
-            "/api/v1/risk": read.risk,
-            "/api/v1/plan": read.plan,
-            "/api/v1/risk/history": read.risk_history,
-            "/api/v1/risk/metrics": read.risk_metrics,
-            "/api/v1/risk/standing": read.standing,
-            "/api/v1/portfolio/history": read.portfolio_history,
-            "/api/v1/house": read.house,
-            "/api/v1/allocations": read.allocations,
-            "/api/v1/orders": read.orders,
-            "/api/v1/fills": read.fills,
-            "/api/v1/equity": read.equity,
-            "/api/v1/decisions": read.decisions,
-            "/api/v1/alerts": read.alerts,
-            "/api/v1/why/{order}": read.why,
-            "/api/v1/events": read.events,
-        }
-        for path, handler in routes.items():
-            app.router.add_get(path, handler)
-        for path, obeyed in {"/api/v1/commands": command, **manual_routes.ROUTES}.items():
-            app.router.add_post(path, obeying(obeyed))
+        routes = (*self._readings.routes(), *manual_routes.posts(self._service), *self._described())
+        self._routes = routes
+        for route in routes:
+            match route:
+                case Read():
+                    app.router.add_get(route.path, reading(route))
+                case Page():
+                    app.router.add_get(route.path, route.handler)
+                case Post():
+                    app.router.add_post(route.path, self._obeying(route))
         return app
+
+    def _obeying(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def post(request: web.Request) -> web.StreamResponse:
+            self._guard.authorise(request, route.scope)
+            asked = await body_of(request, route.body, route.example)
+            try:
+                found = await route.handler(asked, who(request))
+            except (NotDone, InboxFull) as why:
+                raise refused(why) from None
+            return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+
+        return post
+
+    def _described(self) -> tuple[Page, ...]:
+        """The document of the API, and the page that shows it."""
+
+        async def openapi(request: web.Request) -> web.Response:
+            found = document(self._routes, self._config.quantd.name)
+            return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+
+        files = (
+            ("docs.html", "", "text/html"),
+            ("docs.js", "/docs.js", "text/javascript"),
+            ("swagger-ui-bundle.js", "/swagger-ui-bundle.js", "text/javascript"),
+            ("swagger-ui.css", "/swagger-ui.css", "text/css"),
+        )
+        return (
+            Page("/openapi.json", openapi, "This document.", "application/json"),
+            *(
+                Page(f"/docs{path}", file_of(DOCS / name, kind), "The pages of this document.", kind)
+                for name, path, kind in files
+            ),
+        )
 
     async def start(self) -> None:
         """Listens, and writes the address to `api.json`. Raises ApiUnavailable."""

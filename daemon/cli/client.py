@@ -76,7 +76,7 @@ class Daemon:
         except ValueError:
             raise Failure(f"what answers at {_place(self.reached)} is not quantd", TRY_LATER) from None
         if response.status >= 400 and path != "/health":
-            text = found.get("error", {}).get("text", response.reason)
+            text = found.get("detail", response.reason)
             raise Failure(text, CODES.get(response.status, CHECK_FAILED))
         return found
 

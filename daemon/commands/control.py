@@ -1,6 +1,8 @@
 """Validation of operator commands before they become events, the same for API and bus."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
 
 from quantd.daemon.monitoring.watchdog import halt_file
 from quantd.daemon.runtime.service import Service
@@ -10,7 +12,17 @@ from quantd.trading.events import Operator
 REASON_CHARS: Final = 500
 
 Command = Literal["halt", "reduce", "resume", "flatten"]
-Fault = Literal["agent", "command", "reason", "not_ready", "halt_file", "down", "symbol", "amount", "venue", "agrees"]
+
+Because = Annotated[
+    str, Meta(description="For the journal; one line of it is kept.", extra_json_schema={"pattern": r"\S"})
+]
+"""The reason of an action that needs one. The pattern is for the document; the check has a message of its own."""
+
+AgentName = Annotated[str, Meta(description="An agent; the house or the unallocated book without it.")]
+
+Fault = Literal[
+    "agent", "command", "reason", "not_ready", "halt_file", "down", "symbol", "amount", "conflict", "venue", "agrees"
+]
 
 
 class NotDone(Exception):
@@ -60,5 +72,6 @@ def check_ready(service: Service) -> None:
 
 
 def one_line(text: str) -> str:
-    """A reason as one printable line of at most REASON_CHARS."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:REASON_CHARS]
+    """A reason as one printable line of at most REASON_CHARS; a text without a printable character is escaped."""
+    said = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return (said or ascii(text.strip())[1:-1])[:REASON_CHARS]

@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from quantd.daemon.commands.control import NotDone, check_agent, check_ready, one_line
+from quantd.daemon.commands.control import AgentName, Because, NotDone, check_agent, check_ready, one_line
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
@@ -39,25 +39,37 @@ limits = { max_position_weight = 0.10 }
 Or name the agent whose book takes the order: --agent NAME. The agents are """
 
 
+def _number(words: str, whole: int, places: int, *, optional: bool = False) -> Meta:
+    """A decimal number above 0, in the document; `_exact` checks it with a message of its own."""
+    pattern = rf"(?=.*[1-9])[0-9]{{1,{whole}}}(\.[0-9]{{1,{places}}})?"
+    return Meta(description=words, extra_json_schema={"pattern": f"^({pattern})?$" if optional else f"^{pattern}$"})
+
+
+Positive = Annotated[str, _number("A number of units above 0.", 8, 9)]
+Money = Annotated[str, _number("An amount of money above 0.", 11, 6)]
+Level = Annotated[str, _number("A price; empty for none.", 8, 9, optional=True)]
+SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
+
+
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
     """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`."""
 
     side: Literal["buy", "sell"]
-    qty: str
-    symbol: str
-    reason: str
-    agent: str = ""
-    stop: str = ""
-    target: str = ""
+    qty: Positive
+    symbol: SymbolName
+    reason: Because
+    agent: AgentName = ""
+    stop: Level = ""
+    target: Level = ""
 
 
 class Cash(Struct, frozen=True, forbid_unknown_fields=True):
     """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book."""
 
     do: Literal["add", "remove"]
-    amount: str
-    reason: str
-    agent: str = ""
+    amount: Money
+    reason: Because
+    agent: AgentName = ""
 
 
 class Settle(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,8 +83,8 @@ class Halt(Struct, frozen=True, forbid_unknown_fields=True):
     """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume"."""
 
     do: Literal["halt", "resume"]
-    symbol: str
-    reason: str
+    symbol: SymbolName
+    reason: Because
 
 
 class Ordered(Struct, frozen=True):
@@ -138,7 +150,7 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     nano = _exact(order.qty, NANO, "quantity", "10 or 0.25")
     lots, rest = divmod(nano, lot)
     if rest:
-        raise NotDone("amount", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
+        raise NotDone("conflict", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
     if not state.sample:
         raise NotDone(
             "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
@@ -156,13 +168,15 @@ def _levels(state: State, book: int, column: int, lots: int, stop: str, target: 
     symbol, mark = state.universe.symbols[column], int(state.marks_nano[column])
     after = state.ledger.books[book].lots[column] + lots
     if after * lots <= 0:
-        raise NotDone("amount", f"a stop or target needs an open position after the order; this order closes {symbol}")
+        raise NotDone(
+            "conflict", f"a stop or target needs an open position after the order; this order closes {symbol}"
+        )
     found = []
     for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
         nano = _exact(text, NANO, f"price of a {name}", "95.50") if text else 0
         if nano and (nano >= mark if below else nano <= mark):
             where = "below" if below else "above"
-            raise NotDone("amount", f"{name} {text} must be {where} the price of {symbol}, {price_text(mark)}")
+            raise NotDone("conflict", f"{name} {text} must be {where} the price of {symbol}, {price_text(mark)}")
         found.append(nano)
     return found[0], found[1]
 
@@ -264,14 +278,14 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
     if removes and micro > (free := 0 if book is None else free_micro(state, book)):
         whose = f"the book of {agent}" if agent else "the unallocated book"
         text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
-        raise NotDone("amount", f"{text}. Sell first, or withdraw less")
+        raise NotDone("conflict", f"{text}. Sell first, or withdraw less")
     return Flow(_now(service), -micro if removes else micro, who, agent=agent, reason=said)
 
 
 def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> Paid:
     """The book after a deposit or withdrawal. Raises NotDone when the engine booked nothing."""
     if refused := next((e.text for e in effects if isinstance(e, Publish) and e.level == "WARNING"), ""):
-        raise NotDone("amount", refused)
+        raise NotDone("conflict", refused)
     state = service.shell.state
     number = agent_of(state, moved.agent)
     book = state.ledger.books[-1 if number is None else number]

@@ -4,7 +4,7 @@ The file has salted hashes and no secret. A secret is 32 random bytes and cannot
 enough: a slow one (scrypt, Argon2) protects passwords that people choose, and would cost time on each request.
 
 Every change holds a lock on the folder and replaces the file in one step. A running daemon reads it again when it
-changes (`quantd.daemon.api.keyring`).
+changes (`quantd.daemon.api.access.keyring`).
 """
 
 import fcntl

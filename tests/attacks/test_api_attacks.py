@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import pytest
 from structlog.testing import capture_logs
 
-from quantd.daemon.api import guard, keyring
+from quantd.daemon.api import guard
+from quantd.daemon.api.access import keyring
 from quantd.daemon.commands.tokens import created, revoked, rotated
 from quantd.daemon.recovery.replay import save_config
 from quantd.trading.codec import decode

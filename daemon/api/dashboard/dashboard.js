@@ -287,7 +287,7 @@ function curve(id, values, height, fromTop, rule) {
 async function get(path) {
   const response = await fetch(path, { headers: { Accept: "application/json" } });
   const body = await response.json();
-  if (!response.ok) throw new Error(body.error ? body.error.text : response.statusText);
+  if (!response.ok) throw new Error(body.detail || response.statusText);
   return body;
 }
 

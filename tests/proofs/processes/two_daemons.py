@@ -125,7 +125,7 @@ class Daemon:
         """An order that passes; a first start has no price to trade by until a minute has closed."""
         deadline = time.monotonic() + within_s
         while "error" in (answer := await self.buy(qty)):
-            assert answer["error"]["code"] == "not_ready", answer
+            assert answer["code"] == "not_ready", answer
             assert time.monotonic() < deadline, self.said()
             await asyncio.sleep(0.5)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.api.rate_limits import (
+from quantd.daemon.api.access.rate_limits import (
     MOST_KEYS,
     WRONG_IN_ALL,
     WRONG_TOKENS,

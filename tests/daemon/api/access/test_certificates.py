@@ -6,7 +6,7 @@ import ssl
 
 from structlog.testing import capture_logs
 
-from quantd.daemon.api import certificates
+from quantd.daemon.api.access import certificates
 from tests.daemon.api.test_api import standing_at_the_end
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import certificate

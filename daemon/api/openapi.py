@@ -1,0 +1,103 @@
+"""The OpenAPI 3.1 document of the routes, made from the types that check requests and answers."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from quantd.daemon.api.problems import MEDIA_TYPE, Problem
+from quantd.daemon.api.routes import Page, Post, Read, Route
+from quantd.daemon.runtime.version import VERSION
+
+_PARAMETER: Final = re.compile(r"{(\w+)}")
+
+FOR_BROWSERS: Final = ("text/html", "text/javascript", "text/css")
+
+FAULTS: Final = {
+    401: "no token, or not the right one",
+    404: "nothing of that name",
+    421: "a foreign host name",
+    422: "a field is not accepted; `errors` names it",
+    429: "too many requests; `Retry-After` has the seconds",
+    503: "not ready; `Retry-After` where known",
+}
+"""Status -> meaning, for every operation."""
+
+OF_POSTS: Final = {409: "the state of the daemon forbids it", 413: "the body is too large", 415: "not JSON",
+                   504: "not committed in time, still queued"}  # fmt: skip
+
+
+def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
+    """Return the document of `routes`; `title` is the daemon's name."""
+    listed = [route for route in routes if not (isinstance(route, Page) and route.content_type in FOR_BROWSERS)]
+    types: list[Any] = [Problem]
+    for route in listed:
+        if isinstance(route, Read):
+            types += [route.answer, route.query]
+        elif isinstance(route, Post):
+            types += [route.answer, route.body]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    found = dict(zip(map(id, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in listed:
+        paths.setdefault(route.path, {})["post" if isinstance(route, Post) else "get"] = _operation(
+            route, found, components
+        )
+    for query in {route.query for route in listed if isinstance(route, Read)}:
+        components.pop(query.__name__, None)  # its parameters stand with the operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"quantd: {title}", "version": VERSION, "summary": "The REST API of one trading daemon."},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]) -> dict[str, Any]:
+    faults = FAULTS | (OF_POSTS if isinstance(route, Post) else {})
+    problem = {MEDIA_TYPE: {"schema": schemas[id(Problem)]}}
+    responses: dict[str, Any] = {
+        str(status): {"description": words, "content": problem} for status, words in faults.items()
+    }
+    if isinstance(route, Page):
+        responses["200"] = {"description": route.words, "content": {route.content_type: {}}}
+    else:
+        answer = {"application/json": {"schema": schemas[id(route.answer)]}}
+        responses["200"] = {"description": (route.answer.__doc__ or "").split("\n")[0], "content": answer}
+        if isinstance(route, Read):
+            responses["304"] = {"description": "the client has this answer (`If-None-Match`)"}
+            if route.scope == "open":
+                responses["503"] = {"description": "not ready", "content": answer}
+    operation: dict[str, Any] = {
+        "summary": route.words,
+        "operationId": ("post" if isinstance(route, Post) else "get")
+        + re.sub(r"\W+", "_", route.path.replace("/api/v1", "")).rstrip("_"),
+        "responses": dict(sorted(responses.items())),
+    }
+    if route.scope != "open":
+        operation["security"] = [{"token": []}] if isinstance(route, Post) else [{"token": []}, {}]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
+        for name in _PARAMETER.findall(route.path)
+    ]
+    if isinstance(route, Read):
+        parameters += _parameters(route.query, components)
+    if parameters:
+        operation["parameters"] = parameters
+    if isinstance(route, Post):
+        content = {"schema": schemas[id(route.body)], "example": msgspec.json.decode(route.example)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return operation
+
+
+def _parameters(query: Any, components: dict[str, Any]) -> list[dict[str, Any]]:
+    schema = components[query.__name__]
+    required = set(schema.get("required", ()))
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": each}
+        for name, each in schema["properties"].items()
+    ]

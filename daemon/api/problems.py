@@ -1,0 +1,58 @@
+"""Errors of the API as problem documents (RFC 9457): JSON with a code, a sentence and the fields at fault."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+URN: Final = "urn:quantd:problem:"
+"""Prefix of `type`; the code follows."""
+
+
+class FieldFault(Struct, frozen=True):
+    """A field of the query, path or body that is not accepted. `field` is its dotted path."""
+
+    field: str
+    detail: str
+
+
+class Problem(Struct, frozen=True):
+    """Body of each error response. `code` is for programs and keeps its meaning; `detail` is a sentence for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldFault] = []
+
+
+class Refused(Exception):
+    """An error response without a stack trace."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        text: str,
+        headers: dict[str, str] | None = None,
+        errors: Sequence[FieldFault] = (),
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
+        self.errors = errors
+
+
+def error(
+    status: int, code: str, text: str, headers: dict[str, str] | None = None, errors: Sequence[FieldFault] = ()
+) -> web.Response:
+    """The response with a Problem."""
+    title = code.replace("_", " ").capitalize()
+    body = msgspec.json.encode(Problem(URN + code, title, status, code, text, list(errors)))
+    return web.Response(body=body, status=status, content_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,116 @@
+"""The document of the API says what the routes do, because both are made from the same records."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from quantd.daemon.api.routes import Post
+from tests.daemon.api.test_api import get, world
+
+__all__ = ["world"]
+
+
+async def described(world: Any) -> dict[str, Any]:
+    status, found = await get(world, "/openapi.json")
+    assert status == 200
+    assert found["openapi"] == "3.1.0"
+    return found
+
+
+def references(value: object) -> set[str]:
+    return set(re.findall(r"#/components/schemas/([\\w.]+)", json.dumps(value)))
+
+
+async def test_every_route_for_programs_is_in_the_document_and_every_reference_resolves(world: Any) -> None:
+    found = await described(world)
+    app = world.api._routes
+    listed = {(path, method) for path, each in found["paths"].items() for method in each}
+    expected = {
+        (route.path, "post" if isinstance(route, Post) else "get")
+        for route in app if not route.path.startswith(("/docs", "/dashboard")) and route.path != "/"
+    }  # fmt: skip
+    assert listed == expected
+    assert references(found) <= set(found["components"]["schemas"])
+    operations = [each["operationId"] for path in found["paths"].values() for each in path.values()]
+    assert len(set(operations)) == len(operations)
+
+
+async def test_the_examples_of_bodies_are_accepted_by_their_types(world: Any) -> None:
+    await described(world)
+    for route in (each for each in world.api._routes if isinstance(each, Post)):
+        msgspec.json.decode(route.example, type=route.body)
+
+
+async def test_parameters_have_their_bounds_and_defaults(world: Any) -> None:
+    found = await described(world)
+    given = {each["name"]: each for each in found["paths"]["/api/v1/orders"]["get"]["parameters"]}
+    assert given["last"]["schema"]["maximum"] == 10_000
+    assert given["last"]["schema"]["default"] == 100
+    assert not given["symbol"]["required"]
+    (order,) = (each for each in found["paths"]["/api/v1/why/{order}"]["get"]["parameters"] if each["in"] == "path")
+    assert order["required"]
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "words"),
+    [
+        ("/api/v1/orders?last=0", "last", "expected int >= 1"),
+        ("/api/v1/orders?last=1.5", "last", "'1.5'"),
+        ("/api/v1/orders?lst=3", "lst", "known: last, since, symbol"),
+        ("/api/v1/status?x=1", "x", "known: none"),
+        ("/api/v1/fills?symbol=%00", "symbol", "matching regex"),
+        ("/api/v1/alerts?after=-1", "after", "expected int >= 0"),
+    ],
+)
+async def test_a_parameter_at_fault_is_named(world: Any, path: str, field: str, words: str) -> None:
+    status, found = await get(world, path)
+    assert status == 422
+    assert found["code"] == "query"
+    assert [each["field"] for each in found["errors"]] == [field]
+    assert words in found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "fields"),
+    [
+        ("/api/v1/orders", {"side": "hold", "qty": "1", "symbol": "SPY", "reason": "x"}, "command", ["side"]),
+        ("/api/v1/cash", {"do": "add", "amount": 1, "reason": "x"}, "command", ["amount"]),
+        ("/api/v1/cash", {"do": "add", "amount": "-1.00", "reason": "x"}, "amount", []),
+        ("/api/v1/commands", {"command": "flatten", "agent": "even"}, "command", []),
+        ("/api/v1/commands", {"command": "resume", "reason": ""}, "reason", []),
+        ("/api/v1/commands", {"command": "buy"}, "command", ["command"]),
+    ],
+)
+async def test_a_field_at_fault_is_named(
+    world: Any, path: str, body: dict[str, str], code: str, fields: list[str]
+) -> None:
+    async with world.session.post(path, json=body, headers=world.bearer) as response:
+        found = await response.json(content_type="application/problem+json")
+    assert (response.status, found["status"], found["code"]) == (422, 422, code)
+    assert [each["field"] for each in found["errors"]] == fields
+    assert found["type"] == f"urn:quantd:problem:{code}"
+
+
+async def test_an_answer_that_the_client_has_is_not_sent_again(world: Any) -> None:
+    async with world.session.get("/api/v1/positions") as first:
+        tag, body = first.headers["ETag"], await first.read()
+    async with world.session.get("/api/v1/positions", headers={"If-None-Match": tag}) as second:
+        assert (second.status, await second.read()) == (304, b"")
+        assert second.headers["ETag"] == tag
+    async with world.session.get("/api/v1/positions", headers={"If-None-Match": '"other"'}) as third:
+        assert (third.status, await third.read()) == (200, body)
+
+
+async def test_the_page_of_the_document_is_served_without_another_host(world: Any) -> None:
+    async with world.session.get("/docs") as response:
+        text = await response.text()
+        assert response.status == 200
+        assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert "http" not in text
+    for file in re.findall(r'(?:src|href)="([^"]+)"', text):
+        async with world.session.get(f"/{file}") as response:
+            assert response.status == 200
+            assert len(await response.read()) > 50
