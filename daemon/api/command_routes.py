@@ -79,10 +79,10 @@ def refused(why: NotDone | InboxFull) -> Refused:
     return Refused(STATUS[fault], fault, str(why), {"Retry-After": "1"} if fault in ("not_ready", "busy") else {})
 
 
-async def command(service: Service, order: Order) -> Done:
+async def command(service: Service, order: Order, sender: str) -> Done:
     """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
     name = NAMES[type(order)]
-    done = service.inbox.command(operator(service, name, order.reason, "api", order.agent))
+    done = service.inbox.command(operator(service, name, order.reason, sender, order.agent))
     state = service.shell.state
     unrecorded = ""
     try:

@@ -1,14 +1,13 @@
-"""Checks before every handler: host name, header time-out, number of connections, token."""
+"""Checks before every handler: host name, origin, header time-out, number of connections, token, rate."""
 
 import asyncio
 import base64
 import binascii
-import hmac
+import math
 import re
 import socket
 import time
 import traceback
-from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +15,16 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
 
 from quantd.adapters.listener import is_loopback
+from quantd.daemon.api.access.keyring import CHECK_S, Keyring
+from quantd.daemon.api.access.origins import Origins
+from quantd.daemon.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
 from quantd.daemon.api.problems import Refused, error
+from quantd.daemon.commands.api_token import token_of
+from quantd.daemon.commands.tokens import OWNER, Scope, Token
+from quantd.daemon.config.schema import Api
 
 BODY_BYTES: Final = 16 * 1024
 HEADER_S: Final = 10.0
@@ -28,8 +34,12 @@ KEEPALIVE_S: Final = 30.0
 CONNECTIONS: Final = 256
 """Maximum of open connections, and at most a quarter of the file descriptors; the next one is closed at once."""
 
-WRONG_TOKENS: Final = 10
-"""Wrong tokens in a minute after which further ones get status 429."""
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+OPEN: Final = "/health"
+"""The path that never needs a token."""
+
+METRICS: Final = "/metrics"
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -44,6 +54,9 @@ HEADERS: Final = {
 
 FRAMES: Final = 4
 """Innermost calls in the log line of an internal error."""
+
+TOKEN: Final = web.RequestKey("token", Token)
+"""The token of an authorised request."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -73,6 +86,13 @@ class Patience(RequestHandler):
         why = kwargs.get("exc_info")
         log.warning("api.refused", text=str(args[0]) % args[1:], error=f"{type(why).__name__}: {why}".splitlines()[0])
 
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Responds without aiohttp's message, which quotes the header: a token could be in it."""
+        text = None if message is None else "the request cannot be parsed"
+        return super().handle_error(request, status, exc, text)
+
     def header_done(self) -> None:
         """Cancels the time-out: the header is complete, and the body has its own time-outs."""
         if self._late is not None:
@@ -85,13 +105,19 @@ class Patience(RequestHandler):
 
 
 class Guard:
-    """The middleware with the checks of host name and token."""
+    """The middleware with the checks of host name, origin, token and rate."""
 
-    def __init__(self, token: str, host: str) -> None:
-        self._token = token.encode()
-        self._hosts = _own_names(host)
-        self._open = not is_loopback(host)
-        self._wrong: deque[float] = deque(maxlen=WRONG_TOKENS)
+    def __init__(self, folder: Path, api: Api) -> None:
+        token_of(folder, api.tokens)
+        self.origins = Origins(api.cors)
+        self._keyring = Keyring(folder, api.tokens)
+        self._hosts = _own_names(api.host)
+        self._remote = not is_loopback(api.host)
+        self._open_reads = api.open_reads and not self._remote
+        self._wrong = WrongTokens()
+        rate = api.rate
+        self._reads = Buckets(rate.reads, rate.reads_burst)
+        self._posts = Buckets(rate.posts, rate.posts_burst)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -101,9 +127,9 @@ class Guard:
             protocol.header_done()
         try:
             self._check_host(request)
-            if self._open and request.path != "/health":
-                self.authorise(request)
-            response = await handler(request)
+            response: web.StreamResponse | None = self.origins.preflight(request)
+            if response is None:
+                response = await self._answered(request, handler)
         except Refused as why:
             response = error(why.status, why.code, str(why), why.headers, why.errors)
         except web.HTTPException as why:
@@ -124,45 +150,99 @@ class Guard:
             response.headers.update({k: v for k, v in HEADERS.items() if k not in response.headers})
         return response
 
+    def authorise(self, request: web.Request, scope: Scope) -> Token:
+        """The token of the request, for the journal. Raises Refused unless it is in force and grants `scope`.
+
+        A browser may read with the token as the password of any user. A foreign page can make the browser send that
+        password, so requests that change the daemon do not accept it.
+        """
+        given = _given(request)
+        token = self._keyring.find(given) if given else None
+        if token is None:
+            raise self._unknown(request, given)
+        if not token.grants(scope):
+            text = f"this request needs the scope {scope}, and the token {token.name} has {token.scope}"
+            raise Refused(403, "scope", f"{text}: `quantd token create NAME --scope {scope}` makes one")
+        request[TOKEN] = token
+        return token
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The handler's response. A read with a token ends when the token is revoked, so that no stream outlives it."""
+        reads = request.method in READS
+        token = self._keyring.find(given) if (given := _given(request)) else None
+        self._limit(request, token)
+        if not reads and self.origins.foreign(request):
+            raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
+        if not (self._open_reads or request.path == OPEN):
+            # a route that changes the daemon demands its own scope; here any token will do
+            token = self.authorise(request, "read" if reads and request.path != METRICS else "metrics")
+        elif not reads or request.path == OPEN:
+            token = None
+        if token is None or not reads:
+            return await handler(request)
+        answering = asyncio.ensure_future(handler(request))
+        try:
+            while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
+                if not self._keyring.valid(token):
+                    if request.transport is not None:
+                        request.transport.close()
+                    raise ConnectionResetError(f"the token {token.name} is no longer in force")
+            return answering.result()
+        finally:
+            if not answering.done():
+                answering.cancel()
+                await asyncio.wait({answering})
+
     def _check_host(self, request: web.Request) -> None:
         """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
-        name = _host_name(request.headers.get("Host", ""))
+        given = request.headers.getall("Host", [""])
+        name = _host_name(given[0]) if len(given) == 1 else ""
         if name in self._hosts:
             return
-        if self._open and request.transport is not None:
+        if self._remote and request.transport is not None:
             own = request.transport.get_extra_info("sockname")
             if own and name == str(own[0]):
                 return
         raise Refused(421, "host", f"{name!r:.80} is not a host name of this daemon; use 127.0.0.1 or [api] host")
 
-    def authorise(self, request: web.Request) -> None:
-        """Raises Refused unless the request has the token, which is compared in constant time.
+    def _limit(self, request: web.Request, token: Token | None) -> None:
+        """Raises Refused above the rate of a token, or of the address of a request without a valid one.
 
-        A browser may read with the token as the password of any user. A foreign page can make the browser send that
-        password, so requests that change the daemon do not accept it.
+        A valid token has a bucket of its own: strangers at the same address cannot use it up.
         """
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        reads = request.method in ("GET", "HEAD")
-        if reads and scheme.lower() == "basic":
-            scheme, given = "bearer", _password(given)
-        # aiohttp passes bytes that are not UTF-8 as surrogates
-        right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
-        if scheme.lower() == "bearer" and right and self._token:
-            return
-        if given:  # a browser first sends no token and needs the 401, even while others guess tokens
-            self._count()
-        what = "reads from other machines need the token" if reads else "requests that change the daemon need the token"
-        text = f"{what}: send `Authorization: Bearer TOKEN` with the content of the file `token` in the state folder"
-        raise Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
+        buckets = self._reads if request.method in READS else self._posts
+        key = f"address {address_of(request.remote)}" if token is None else f"token {token.name}"
+        if wait_s := buckets.wait_s(key, time.monotonic()):
+            seconds = str(math.ceil(wait_s))
+            raise Refused(429, "rate", f"too many requests ([api] rate); wait {seconds} s", {"Retry-After": seconds})
 
-    def _count(self) -> None:
-        """Counts a wrong token. Raises Refused after WRONG_TOKENS in a minute."""
-        now = time.monotonic()
-        while self._wrong and now - self._wrong[0] > 60.0:
-            self._wrong.popleft()
-        if len(self._wrong) >= WRONG_TOKENS:
-            raise Refused(429, "rate", f"{WRONG_TOKENS} wrong tokens within a minute; wait 60 s", {"Retry-After": "60"})
-        self._wrong.append(now)
+    def _unknown(self, request: web.Request, given: bytes) -> Refused:
+        """The response to a request without a valid token."""
+        if given:  # a browser first sends no token and needs the 401, even while others guess tokens
+            address = address_of(request.remote)
+            if not self._wrong.count(address, time.monotonic()):
+                text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
+                return Refused(429, "rate", text, {"Retry-After": "60"})
+        reads = request.method in READS
+        what = "this read needs a token" if reads else "requests that change the daemon need a token"
+        text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
+        return Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
+
+
+def who(request: web.Request) -> str:
+    """The sender of an authorised request, for the journal: "api:NAME:ID", without the id for the owner."""
+    token = request[TOKEN]
+    return f"api:{token.name}" if token.name == OWNER else f"api:{token.name}:{token.id}"
+
+
+def _given(request: web.Request) -> bytes:
+    """The secret in the one Authorization header; empty when there is none."""
+    found = request.headers.getall("Authorization", [])
+    scheme, _, given = found[0].partition(" ") if len(found) == 1 else ("", "", "")
+    if request.method in READS and scheme.lower() == "basic":
+        scheme, given = "bearer", _password(given)
+    # aiohttp passes bytes that are not UTF-8 as surrogates
+    return given.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
 
 
 def _password(given: str) -> str:

@@ -40,26 +40,26 @@ COMPARE_S: Final = 12.0
 """Seconds after which a reconciliation with the venue times out."""
 
 
-async def order(service: Service, asked: OrderByHand) -> Ordered:
+async def order(service: Service, asked: OrderByHand, sender: str) -> Ordered:
     """Submits a manual order through the gate."""
-    wish = wished(service, asked)
+    wish = wished(service, asked, sender)
     return became_of_order(service, wish, await _done(service, wish))
 
 
-async def cash(service: Service, asked: Cash) -> Paid:
+async def cash(service: Service, asked: Cash, sender: str) -> Paid:
     """Books a deposit or a withdrawal."""
-    moved = flow(service, asked)
+    moved = flow(service, asked, sender)
     return became_of_flow(service, moved, await _done(service, moved))
 
 
-async def halt(service: Service, asked: Halt) -> Stopped:
+async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
     """Halts or resumes trading of one symbol."""
-    event = halted(service, asked)
+    event = halted(service, asked, sender)
     await _done(service, event)
     return became_of_halt(service, event)
 
 
-async def reconcile(service: Service, asked: Settle) -> Compared:
+async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
     """Compares the books with the venue's account now; with `how`, also books the differences."""
     if service.compare is None:
         text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
@@ -76,12 +76,15 @@ async def reconcile(service: Service, asked: Settle) -> Compared:
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
         return before
-    await _done(service, correction(service, account, asked.how, said))
+    await _done(service, correction(service, account, asked.how, said, sender))
     return msgspec.structs.replace(before, switch=int(service.shell.state.switch.state))
 
 
 def posts(service: Service) -> tuple[Post, ...]:
-    """All POSTs: commands to the switch, and manual actions."""
+    """All POSTs: commands to the switch, and manual actions.
+
+    Cash and corrections need admin: they change the account that limits are measured against.
+    """
     return (
         Post(
             "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
@@ -93,7 +96,7 @@ def posts(service: Service) -> tuple[Post, ...]:
         ),
         Post(
             "/api/v1/cash", partial(cash, service), Cash, Paid, "A deposit or a withdrawal.",
-            '{"do": "add", "amount": "1000.00", "reason": ".."}',
+            '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin",
         ),
         Post(
             "/api/v1/halts", partial(halt, service), Halt, Stopped, "Halt or resume trading of one symbol.",
@@ -101,7 +104,7 @@ def posts(service: Service) -> tuple[Post, ...]:
         ),
         Post(
             "/api/v1/reconcile", partial(reconcile, service), Settle, Compared, "Compare the books with the venue.",
-            '{"how": "", "reason": ".."}',
+            '{"how": "", "reason": ".."}', "admin",
         ),
     )  # fmt: skip
 

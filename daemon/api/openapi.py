@@ -16,6 +16,7 @@ FOR_BROWSERS: Final = ("text/html", "text/javascript", "text/css")
 
 FAULTS: Final = {
     401: "no token, or not the right one",
+    403: "the token lacks the scope, or a page of another origin sent the request",
     404: "nothing of that name",
     421: "a foreign host name",
     422: "a field is not accepted; `errors` names it",
@@ -79,7 +80,8 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
         "responses": dict(sorted(responses.items())),
     }
     if route.scope != "open":
-        operation["security"] = [{"token": []}] if isinstance(route, Post) else [{"token": []}, {}]
+        needed: list[dict[str, list[str]]] = [{"token": [route.scope]}]
+        operation["security"] = needed if isinstance(route, Post) else [*needed, {}]
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
         for name in _PARAMETER.findall(route.path)

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from quantd.adapters.bus.embedded_broker import EmbeddedSettings
 from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
+from quantd.daemon.commands.tokens import FILE as NAMED_TOKENS
 from quantd.daemon.config import Config, Mistake, secret
+
+OWN_PLACE = "api.json"
 
 
 def unenforced(config: Config) -> Sequence[Mistake]:
@@ -58,6 +61,12 @@ def _reachable(config: Config) -> Iterator[Mistake]:
         text = f'= "{api.host}" sends positions and orders to other machines without TLS'
         remedy = 'write tls = { certificate = "…", key = "…" }, or host = "127.0.0.1"'
         yield config.source.mistake(("api", "host"), text, remedy)
+    elif not is_loopback(api.host) and api.open_reads:
+        text = f'= true shows positions and orders without a token, but host = "{api.host}" is open to other machines'
+        yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
+    if api.tokens.removesuffix(".part") in (NAMED_TOKENS, OWN_PLACE):
+        text = f'= "{api.tokens}" is a file of another use'
+        yield config.source.mistake(("api", "tokens"), text, 'remove the key: the file is then "token"')
 
 
 def _certificates(config: Config) -> Iterator[Mistake]:

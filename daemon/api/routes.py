@@ -13,11 +13,14 @@ from msgspec import Struct
 
 from quantd.daemon.api.documents import Query
 from quantd.daemon.api.problems import FieldFault, Refused
+from quantd.daemon.commands.tokens import Scope
 
-Scope = Literal["open", "read", "metrics", "trade"]
+Open = Literal["open"]
 
 Reads = Callable[[web.Request, Any], Awaitable[Struct]]
-Obeys = Callable[[Any], Awaitable[Struct]]
+Obeys = Callable[[Any, str], Awaitable[Struct]]
+"""The body and the sender, for the journal -> the answer."""
+
 Raw = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -30,7 +33,7 @@ class Read:
     answer: type[Struct]
     words: str
     query: type[Query] = Query
-    scope: Scope = "read"
+    scope: Scope | Open = "read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Page:
     handler: Raw
     words: str
     content_type: str
-    scope: Scope = "read"
+    scope: Scope | Open = "read"
 
 
 Route = Read | Post | Page

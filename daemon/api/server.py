@@ -15,13 +15,13 @@ from aiohttp import web
 
 from quantd.adapters.listener import Listener, descriptors
 from quantd.daemon.api import manual_routes
+from quantd.daemon.api.access.certificates import Certificate
 from quantd.daemon.api.command_routes import refused
-from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
+from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, who
 from quantd.daemon.api.openapi import document
 from quantd.daemon.api.read_routes import Readings
 from quantd.daemon.api.routes import Page, Post, Read, Route, body_of, file_of, reading
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.commands.control import NotDone
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.inbox import InboxFull
@@ -58,7 +58,7 @@ class Api:
         self.url = ""
         self._config = config
         self._folder = folder
-        self._guard = Guard(token_of(folder, config.api.tokens), config.api.host)
+        self._guard = Guard(folder, config.api)
         self._routes: tuple[Route, ...] = ()
         self._readings = Readings(service, parts, config, folder, bus, bus_url)
         self._service = service
@@ -68,6 +68,7 @@ class Api:
     def application(self) -> web.Application:
         """The application with its routes; tests call it without a port."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
+        app.on_response_prepare.append(self._guard.origins.mark)
         routes = (*self._readings.routes(), *manual_routes.posts(self._service), *self._described())
         self._routes = routes
         for route in routes:
@@ -82,10 +83,10 @@ class Api:
 
     def _obeying(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def post(request: web.Request) -> web.StreamResponse:
-            self._guard.authorise(request)
+            self._guard.authorise(request, route.scope)
             asked = await body_of(request, route.body, route.example)
             try:
-                found = await route.handler(asked)
+                found = await route.handler(asked, who(request))
             except (NotDone, InboxFull) as why:
                 raise refused(why) from None
             return web.Response(body=msgspec.json.encode(found), content_type="application/json")
@@ -160,9 +161,7 @@ class Api:
         tls = self._config.api.tls
         if tls is None:
             return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._config.at(tls.certificate), self._config.at(tls.key))
-        return context
+        return Certificate(self._config.at(tls.certificate), self._config.at(tls.key)).context
 
     def _refusal(self, why: OSError) -> ApiUnavailable:
         host, port = self._config.api.host, self._config.api.port

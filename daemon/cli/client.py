@@ -17,7 +17,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 ANSWER_S: Final = 15.0
 
 CODES: Final = {
-    401: CONFIG, 404: USAGE, 409: CHECK_FAILED, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER,
+    401: CONFIG, 403: CONFIG, 404: USAGE, 409: CHECK_FAILED, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER,
 }  # fmt: skip
 """Status of a response -> exit code."""
 

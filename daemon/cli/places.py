@@ -54,6 +54,14 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -
     return Place(folder, store_url(url) or folder)
 
 
+def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
+    """The name of the file of the owner's token in the state folder."""
+    table = _document(config) if config.exists() else {}
+    given = dict(each.split("=", 1) for each in sets or () if "=" in each)
+    named = given.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
+    return Path(named or "token").name
+
+
 def bus_root(config: Path) -> str:
     """The topic of the configured instance, or of the default one without a configuration."""
     table = _document(config) if config.exists() else {}

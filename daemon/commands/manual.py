@@ -24,7 +24,7 @@ from quantd.trading.orders import OrderBasket, money_text, order_id, price_text,
 from quantd.trading.ports import VenueAccount
 
 VIA: Final = "api"
-"""The origin of these events in the journal."""
+"""The origin of these events in the journal, where no token names it."""
 
 MOST: Final = 2**62
 """Largest amount that fits the journal's integers."""
@@ -135,7 +135,7 @@ class Compared(Struct, frozen=True):
     switch: int
 
 
-def wished(service: Service, order: OrderByHand) -> Wished:
+def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     """The event of a manual order. Raises NotDone."""
     state = service.shell.state
     check_ready(service)
@@ -158,7 +158,7 @@ def wished(service: Service, order: OrderByHand) -> Wished:
     said = _reason(order.reason, "a manual order")
     signed = lots if order.side == "buy" else -lots
     stop_nano, target_nano = _levels(state, names.index(agent), column, signed, order.stop, order.target)
-    return Wished(_now(service), agent, column, signed, said, VIA, stop_nano, target_nano)
+    return Wished(_now(service), agent, column, signed, said, who, stop_nano, target_nano)
 
 
 def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
@@ -236,14 +236,14 @@ class Stopped(Struct, frozen=True):
     why: str
 
 
-def halted(service: Service, asked: Halt) -> Halted:
+def halted(service: Service, asked: Halt, who: str = VIA) -> Halted:
     """The event that halts or resumes one symbol. Raises NotDone."""
     check_ready(service)
     state = service.shell.state
     column, halts = _column(state, asked.symbol), asked.do == "halt"
     if not halts and column not in state.halted:
         raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
-    return Halted(_now(service), column, halts, _reason(asked.reason, "a halt" if halts else "resuming a symbol"), VIA)
+    return Halted(_now(service), column, halts, _reason(asked.reason, "a halt" if halts else "resuming a symbol"), who)
 
 
 def became_of_halt(service: Service, event: Halted) -> Stopped:
@@ -261,7 +261,7 @@ def _column(state: State, symbol: str) -> int:
     return universe.index[symbol]
 
 
-def flow(service: Service, asked: Cash) -> Flow:
+def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
     """The event of a deposit or a withdrawal. Raises NotDone."""
     state = service.shell.state
     check_ready(service)
@@ -279,7 +279,7 @@ def flow(service: Service, asked: Cash) -> Flow:
         whose = f"the book of {agent}" if agent else "the unallocated book"
         text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
         raise NotDone("conflict", f"{text}. Sell first, or withdraw less")
-    return Flow(_now(service), -micro if removes else micro, VIA, agent=agent, reason=said)
+    return Flow(_now(service), -micro if removes else micro, who, agent=agent, reason=said)
 
 
 def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> Paid:
@@ -304,13 +304,13 @@ def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
     return difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
 
 
-def correction(service: Service, account: VenueAccount, how: str, reason: str) -> Correction:
+def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:
     """The event that books the differences of a reconciliation (see `Settle.how`). Raises NotDone."""
     state = service.shell.state
     lots, cash = found(state, account)
     if not any(lots) and not cash:
         raise NotDone("agrees", "the venue's account agrees with the books: there is no difference to fence or adopt")
-    return Correction(_now(service), lots, cash, how, reason, VIA)
+    return Correction(_now(service), lots, cash, how, reason, who)
 
 
 def how_of(service: Service, how: str, reason: str) -> str:

@@ -352,10 +352,26 @@ class Store(Section):
     keep_backups: Annotated[int, bounds(1, 10_000)] = 14
 
 
+class ApiRate(Section):
+    """Requests in a second and at once, of each token and of each address."""
+
+    reads: Annotated[float, bounds(0.1, 10_000)] = 50.0
+    reads_burst: Annotated[int, bounds(1, 100_000)] = 200
+    posts: Annotated[float, bounds(0.1, 10_000)] = 10.0
+    posts_burst: Annotated[int, bounds(1, 100_000)] = 20
+
+
+ORIGIN = r"https://[a-z0-9.-]+(:\d{1,5})?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
+Origin = Annotated[str, pattern(ORIGIN, 'an origin in lower case: "https://host" or "https://host:8443"')]
+
+
 class Api(Section):
     host: Host = "127.0.0.1"
     port: Port = 8000
     tls: ServerTls | None = None
+    open_reads: bool = True
+    rate: ApiRate = ApiRate()
+    cors: tuple[Origin, ...] = ()
     tokens: Annotated[str, pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", "the name of a file in the state folder")] = (
         "token"
     )

@@ -247,6 +247,13 @@ REFUSED = {
         "[api] tls.ca",
     ),
     "the API for other machines without TLS": ('[api]\nhost = "0.0.0.0"', "without TLS"),
+    "open reads for other machines": (
+        '[api]\nopen_reads = true\nhost = "0.0.0.0"\ntls = { certificate = "cert.pem", key = "key.pem" }',
+        "write open_reads = false",
+    ),
+    "all origins": ('[api]\ncors = ["*"]', "an origin in lower case"),
+    "an origin without TLS": ('[api]\ncors = ["http://pages.example"]', "an origin in lower case"),
+    "the owner's token in the file of the others": ('[api]\ntokens = "tokens.json"', "is a file of another use"),
 }
 
 

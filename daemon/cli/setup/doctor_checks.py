@@ -15,6 +15,7 @@ from typing import Any, Final
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.places import Place
 from quantd.daemon.commands.api_token import loose, loose_text
+from quantd.daemon.commands.tokens import FILE
 from quantd.daemon.config import Config
 
 PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
@@ -179,7 +180,7 @@ def _folder(where: Place, token: str) -> Check:
         return Check("state", False, f"{folder}: cannot be written; name another with --state")
     if megabytes < 100:
         return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
-    if found := [loose_text(*each) for each in loose(folder, token)]:
+    if found := [loose_text(*each) for each in loose(folder, token, FILE)]:
         return Check("state", False, "; ".join(found))
     text = f"{folder}: {megabytes:,} MiB free"
     if os.path.lexists(folder / "HALT"):

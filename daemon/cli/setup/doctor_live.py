@@ -23,6 +23,7 @@ from quantd.daemon.cli.setup.doctor_checks import Check, free_space
 from quantd.daemon.cli.setup.rehearsal import Post, Tried, alert, deliveries, kill_switch
 from quantd.daemon.cli.stopped_run import started
 from quantd.daemon.commands.api_token import loose, loose_text
+from quantd.daemon.commands.tokens import FILE
 from quantd.daemon.config import Config, load, secret
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.policies.worker import Apart
@@ -143,7 +144,7 @@ def _rights(config: Config, where: Place) -> Check:
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
-    wrong = [loose_text(*each) for each in loose(folder, config.api.tokens, "doctor-live.json", write=0o022)]
+    wrong = [loose_text(*each) for each in loose(folder, config.api.tokens, FILE, "doctor-live.json", write=0o022)]
     if folder.stat().st_uid != os.getuid():
         wrong.append(f"{folder} belongs to another user")
     return Check("rights", not wrong, "; ".join(wrong) or f"only its owner can write into {folder}")

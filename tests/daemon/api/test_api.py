@@ -327,7 +327,9 @@ async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_es
 
 async def test_beyond_this_machine_nothing_but_health_is_read_without_the_token(tmp_path):
     cert, key = certificate(tmp_path)
-    text = CONFIG.replace("[api]", f'[api]\nhost = "0.0.0.0"\ntls = {{ certificate = "{cert}", key = "{key}" }}')
+    text = CONFIG.replace(
+        "[api]", f'[api]\nhost = "0.0.0.0"\nopen_reads = false\ntls = {{ certificate = "{cert}", key = "{key}" }}'
+    )
     async with standing_at_the_end(tmp_path, text) as world:
         trusting = ssl.create_default_context(cafile=cert)
         basic = {"Authorization": aiohttp.BasicAuth("me", world.token).encode()}

@@ -72,7 +72,7 @@ async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(wo
     assert (done["agent"], done["allowed"], done["reason"]) == ("manual", "10", "")
     state = world.service.shell.state
     (wish,) = journalled(world, Wished)
-    assert (wish.agent, wish.lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api")
+    assert (wish.agent, wish.lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api:owner")
     async with world.session.get("/api/v1/orders?last=1") as response:
         (kept,) = (await response.json())["orders"]
     assert (kept["id"], kept["symbol"]) == (done["order"], "SPY")
@@ -200,16 +200,16 @@ async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
 async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal(world: Any) -> None:
     asked = {"do": "halt", "symbol": "QQQ", "reason": "earnings tonight"}
     status, done = await post(world, "halts", asked)
-    assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": "by hand: api: earnings tonight"})
+    assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": "by hand: api:owner: earnings tonight"})
     status, refused = await post(world, "orders", ORDER | {"symbol": "QQQ"})
     assert (status, refused["order"], refused["reason"]) == (200, "", "halted")
     for path, name in (("status", "halted"), ("overview", "halted")):
         async with world.session.get(f"/api/v1/{path}") as response:
             if response.status == 200:
-                assert (await response.json())[name] == {"QQQ": "by hand: api: earnings tonight"}
+                assert (await response.json())[name] == {"QQQ": "by hand: api:owner: earnings tonight"}
     assert (await post(world, "halts", asked | {"do": "resume", "reason": "they are out"}))[1]["halted"] is False
     assert [(h.halted, h.detail, h.who) for h in journalled(world, Halted)] == [
-        (True, "earnings tonight", "api"), (False, "they are out", "api"),
+        (True, "earnings tonight", "api:owner"), (False, "they are out", "api:owner"),
     ]  # fmt: skip
     for body, status in (
         (asked | {"do": "resume"}, 409), (asked | {"symbol": "QQ"}, 404), (asked | {"reason": " "}, 422),

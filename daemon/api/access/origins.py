@@ -1,0 +1,51 @@
+"""Requests of web pages from other origins: closed, except for the origins of [api] cors."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+MAX_AGE_S: Final = 600
+
+
+class Origins:
+    """The listed origins. A response never allows credentials (cookies, stored passwords), nor all origins (`*`)."""
+
+    def __init__(self, listed: Sequence[str]) -> None:
+        self._listed = frozenset(listed)
+
+    def preflight(self, request: web.Request) -> web.Response | None:
+        """The response to the preflight of a listed origin; None for every other request."""
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return None
+        if self._of(request) not in self._listed:
+            return None
+        return web.Response(
+            status=204,
+            headers={
+                "Access-Control-Allow-Methods": "GET, POST",
+                "Access-Control-Allow-Headers": "Authorization, Content-Type",
+                "Access-Control-Max-Age": str(MAX_AGE_S),
+            },
+        )
+
+    def foreign(self, request: web.Request) -> bool:
+        """Whether the request is from a page that is neither the daemon's own nor of a listed origin."""
+        if "Origin" not in request.headers:
+            return False
+        origin = self._of(request)
+        own = origin.partition("://")[2]
+        return origin not in self._listed and own != request.headers.get("Host", "").strip().lower()
+
+    async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Allows a listed origin to read a response; a handler of the signal `on_response_prepare`."""
+        if not self._listed:
+            return
+        response.headers.add("Vary", "Origin")
+        if (origin := self._of(request)) in self._listed:
+            response.headers["Access-Control-Allow-Origin"] = origin
+
+    @staticmethod
+    def _of(request: web.Request) -> str:
+        found = request.headers.getall("Origin", [])
+        return found[0].strip() if len(found) == 1 else ""

@@ -1,0 +1,81 @@
+"""Token buckets for requests, and counts of wrong tokens; each table has a bound."""
+
+import ipaddress
+from collections import OrderedDict, deque
+from typing import Final
+
+MOST_KEYS: Final = 1_024
+"""Clients in a table. The one that was idle longest makes place for another, and has a full bucket when it returns."""
+
+WRONG_TOKENS: Final = 10
+"""Wrong tokens of one address in a minute after which its further ones get status 429."""
+
+WRONG_IN_ALL: Final = 100
+"""The same for all addresses together."""
+
+MINUTE_S: Final = 60.0
+
+
+class Buckets:
+    """A token bucket for each key: `burst` requests at once, and `per_s` in the long run."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_s = per_s
+        self._burst = float(burst)
+        self._filled: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._filled)
+
+    def wait_s(self, key: str, now_s: float) -> float:
+        """Takes one request; returns 0, or the seconds until one is allowed, and then takes nothing."""
+        left, at_s = self._filled.pop(key, (self._burst, now_s))
+        left = min(self._burst, left + (now_s - at_s) * self._per_s)
+        wait_s = 0.0 if left >= 1.0 else (1.0 - left) / self._per_s
+        self._filled[key] = (left if wait_s else left - 1.0), now_s
+        if len(self._filled) > MOST_KEYS:
+            self._filled.popitem(last=False)
+        return wait_s
+
+
+class WrongTokens:
+    """Wrong tokens of the last minute, by address and in all."""
+
+    def __init__(self) -> None:
+        self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
+        self._all: deque[float] = deque(maxlen=WRONG_IN_ALL)
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def clear(self) -> None:
+        self._by_address.clear()
+        self._all.clear()
+
+    def count(self, address: str, now_s: float) -> bool:
+        """Counts a wrong token; False when the address or all addresses together have had too many."""
+        own = self._by_address.pop(address, None) or deque(maxlen=WRONG_TOKENS)
+        self._by_address[address] = own
+        if len(self._by_address) > MOST_KEYS:
+            self._by_address.popitem(last=False)
+        for times in (own, self._all):
+            while times and now_s - times[0] > MINUTE_S:
+                times.popleft()
+        if len(own) >= WRONG_TOKENS or len(self._all) >= WRONG_IN_ALL:
+            return False
+        own.append(now_s)
+        self._all.append(now_s)
+        return True
+
+
+def address_of(remote: str | None) -> str:
+    """The key of a client's address: an IPv6 client owns a /64 of them."""
+    try:
+        found = ipaddress.ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return remote or ""
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False).network_address)
+    return str(found)

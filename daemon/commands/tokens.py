@@ -1,0 +1,246 @@
+"""Named API tokens with scopes, in the file `tokens.json` of a state folder.
+
+The file has salted hashes and no secret. A secret is 32 random bytes and cannot be guessed, so one fast keyed hash is
+enough: a slow one (scrypt, Argon2) protects passwords that people choose, and would cost time on each request.
+
+Every change holds a lock on the folder and replaces the file in one step. A running daemon reads it again when it
+changes (`quantd.daemon.api.access.keyring`).
+"""
+
+import fcntl
+import hmac
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from quantd.daemon.commands.api_token import ANY
+from quantd.trading.exit_codes import CONFIG, USAGE, ExplainedError
+
+Scope = Literal["read", "metrics", "trade", "admin"]
+
+INCLUDED: Final[dict[Scope, frozenset[Scope]]] = {
+    "metrics": frozenset({"metrics"}),
+    "read": frozenset({"read", "metrics"}),
+    "trade": frozenset({"trade", "read", "metrics"}),
+    "admin": frozenset({"admin", "trade", "read", "metrics"}),
+}
+"""Scope of a token -> scopes that it grants."""
+
+FILE: Final = "tokens.json"
+OWNER: Final = "owner"
+"""Name of the local owner's token. Its secret is in the file `token` of the state folder, for commands here."""
+
+OWNER_ID: Final = "local"
+"""Id of the owner's token: a person may have chosen a short secret, of which no part may be shown."""
+
+ID_CHARS: Final = 8
+"""First characters of a secret that name it; 208 random bits remain."""
+
+MOST: Final = 100
+MOST_BYTES: Final = 256 * 1024
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+USED_S: Final = 3_600
+"""Resolution of the time of last use; so the file is written at most once an hour for each token."""
+
+
+class TokenRefused(ExplainedError):
+    """A change of the tokens that is not possible; the text has the remedy."""
+
+    exit_code = USAGE
+
+
+class TokensUnreadable(ExplainedError):
+    """The file of tokens cannot be trusted or read; the text has the remedy."""
+
+    exit_code = CONFIG
+
+
+class Token(Struct, frozen=True, forbid_unknown_fields=True):
+    """One secret of a name. After a rotation a name has two until the old one expires.
+
+    `salt` and `digest` are hexadecimal. Times are ns UTC; `expires_ns` is 0 for never, and `used_ns` for not yet.
+    """
+
+    name: str
+    id: str
+    scope: Scope
+    salt: str
+    digest: str
+    created_ns: int
+    expires_ns: int = 0
+    used_ns: int = 0
+
+    def __repr__(self) -> str:
+        """Without salt and digest, which have no place in a log."""
+        return f"Token({self.name}:{self.id})"
+
+    def grants(self, scope: Scope) -> bool:
+        return scope in INCLUDED[self.scope]
+
+    def expired(self, now_ns: int) -> bool:
+        return 0 < self.expires_ns <= now_ns
+
+    def matches(self, secret: bytes) -> bool:
+        """Compares in constant time."""
+        return hmac.compare_digest(_digest(secret, self.salt), self.digest)
+
+
+def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0) -> Token:
+    """The record of a secret, with a new salt."""
+    salt = secrets.token_hex(16)
+    first = OWNER_ID if name == OWNER else secret[:ID_CHARS]
+    return Token(name, first, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns)
+
+
+def _digest(secret: bytes, salt: str) -> str:
+    return blake2b(secret, key=bytes.fromhex(salt), digest_size=32).hexdigest()
+
+
+def stored(folder: Path) -> tuple[Token, ...]:
+    """The tokens of a state folder; none without a file. Raises TokensUnreadable."""
+    path = folder / FILE
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return ()
+    except OSError as why:
+        raise TokensUnreadable(f"{path}: {why.strerror}; restore it, or remove it to revoke all its tokens") from None
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
+            raise TokensUnreadable(f"{path} is not a file of this user; remove it, and create its tokens again")
+        if stat.S_IMODE(found.st_mode) & ANY:
+            raise TokensUnreadable(f"other users may read or write {path}: chmod 600 {path}, and check its tokens")
+        data = file.read(MOST_BYTES + 1)
+    try:
+        tokens = msgspec.json.decode(data, type=tuple[Token, ...])
+        if len(data) > MOST_BYTES or len(tokens) > MOST or any(len(bytes.fromhex(t.salt)) != 16 for t in tokens):
+            raise ValueError
+        if any(NAME.fullmatch(t.name) is None for t in tokens):
+            raise ValueError
+    except (ValueError, msgspec.DecodeError):
+        text = f"{path} is damaged; restore it, or remove it and create its tokens again"
+        raise TokensUnreadable(text) from None
+    return tokens
+
+
+def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0) -> tuple[Token, str]:
+    """A new token and its secret, which is stored nowhere. Raises TokenRefused and TokensUnreadable."""
+    if NAME.fullmatch(name) is None:
+        text = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
+        raise TokenRefused(f"{name!r:.80} is not a name of a token; write {text}")
+    if name == OWNER:
+        raise TokenRefused(f"{OWNER} is the token of this state folder; choose another name, or rotate it")
+    now, secret = time.time_ns(), secrets.token_urlsafe(32)
+    token = token_for(name, scope, secret, now, expires_ns)
+    with _changing(folder) as (tokens, write):
+        valid = _unexpired(tokens, now)
+        if any(each.name == name for each in valid):
+            raise TokenRefused(f"there is a token {name} already; choose another name, or rotate or revoke it")
+        if len(valid) >= MOST:
+            raise TokenRefused(f"there are {MOST} tokens, the most that are possible; revoke one")
+        write([*valid, token])
+    return token, secret
+
+
+def rotated(
+    folder: Path, name: str, overlap_ns: int = 0, owner_file: str = "token", expires_ns: int = 0
+) -> tuple[Token, str]:
+    """A new secret for a name; the old one stays valid for `overlap_ns`. Raises TokenRefused and TokensUnreadable.
+
+    Without `expires_ns` the new secret expires with the old one. That of the owner goes into the file `owner_file`.
+    """
+    now, secret = time.time_ns(), secrets.token_urlsafe(32)
+    with _changing(folder) as (tokens, write):
+        valid = _unexpired(tokens, now)
+        if name == OWNER:
+            path = folder / owner_file
+            old = [owner] if (owner := owner_of(path)) is not None else []
+        else:
+            old = [each for each in valid if each.name == name]
+            if not old:
+                raise TokenRefused(f"there is no token {name!r:.80}; `quantd token list` shows the names")
+        newest = old[-1] if old else token_for(name, "admin", secret, now)
+        kept = [each for each in valid if each.name != name]
+        if overlap_ns and old:
+            ends = now + overlap_ns
+            kept.append(msgspec.structs.replace(newest, expires_ns=min(ends, newest.expires_ns or ends)))
+        token = token_for(name, newest.scope, secret, now, expires_ns or newest.expires_ns)
+        if name == OWNER:
+            write(kept)
+            _replace(path, f"{secret}\n".encode())
+        else:
+            write([*kept, token])
+    return token, secret
+
+
+def revoked(folder: Path, name: str) -> int:
+    """Removes the tokens of a name; returns their number. Raises TokenRefused and TokensUnreadable."""
+    with _changing(folder) as (tokens, write):
+        kept = [each for each in tokens if each.name != name]
+        if len(kept) == len(tokens):
+            more = "; `quantd token rotate owner` makes the old secret invalid" if name == OWNER else ""
+            raise TokenRefused(f"there is no token {name!r:.80} in {folder / FILE}{more}")
+        write(kept)
+    return len(tokens) - len(kept)
+
+
+def note_used(folder: Path, used_ns: dict[str, int]) -> None:
+    """Records times of last use by id. Raises OSError and TokensUnreadable."""
+    with _changing(folder) as (tokens, write):
+        changed = [msgspec.structs.replace(each, used_ns=max(each.used_ns, used_ns.get(each.id, 0))) for each in tokens]
+        if changed != list(tokens):
+            write(changed)
+
+
+def owner_of(path: Path) -> Token | None:
+    """The owner's token, from the file with its secret; None without one."""
+    try:
+        found = path.stat()
+        secret = path.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    except (OSError, ValueError):
+        return None
+    salt = secrets.token_hex(16)
+    digest = _digest(secret.encode("utf-8", "surrogateescape"), salt)
+    return Token(OWNER, OWNER_ID, "admin", salt, digest, found.st_mtime_ns) if secret else None
+
+
+def _unexpired(tokens: Iterable[Token], now_ns: int) -> list[Token]:
+    return [each for each in tokens if not each.expired(now_ns)]
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Sequence[Token]], None]]]:
+    """The tokens and a function that writes new ones, under an exclusive lock on the folder. Raises TokenRefused."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as why:
+        text = f"{folder}: {(why.strerror or 'cannot be read').lower()}; `quantd run` makes the state folder"
+        raise TokenRefused(text) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield stored(folder), lambda tokens: _replace(folder / FILE, msgspec.json.encode(tokens) + b"\n")
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Writes a file of mode 0600 in one step."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,295 @@
+"""Attacks on the API of a running service: one line each, refused with the expected status, and nothing journalled.
+
+All of them run against one service, which serves its owner as before when they are over.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+from structlog.testing import capture_logs
+
+from quantd.daemon.api import guard
+from quantd.daemon.api.access import keyring
+from quantd.daemon.commands.tokens import created, revoked, rotated
+from quantd.daemon.recovery.replay import save_config
+from quantd.trading.codec import decode
+from quantd.trading.events import Flow, Operator
+from tests.daemon.api.test_api import RUN, World, raw, standing_at_the_end
+from tests.support.command_line import CONFIG, answer, quantd
+
+CLOSED = CONFIG.replace("[api]", '[api]\nopen_reads = false\ncors = ["https://pages.example"]')
+"""Reads need a token, and one other origin is listed."""
+
+COMMANDS, STATUS, METRICS = "/api/v1/commands", "/api/v1/status", "/metrics"
+HALT = json.dumps({"command": "halt", "reason": "attack"})
+CASH = json.dumps({"do": "add", "amount": "1000.00", "reason": "attack"})
+RESUME = json.dumps({"command": "resume", "reason": "attack"})
+ORDER = json.dumps({"side": "buy", "qty": "1", "symbol": "SPY", "reason": "attack"})
+SYMBOL = json.dumps({"do": "halt", "symbol": "SPY", "reason": "attack"})
+SETTLE = json.dumps({"how": "fence", "reason": "attack"})
+BEARER = "Authorization: Bearer "
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One request. In its text, {owner}, {read}, {metrics}, {trade}, {expired}, {revoked}, {rotated} and {planted} are
+    secrets, and {basic} is the owner's as a password."""
+
+    name: str
+    status: int
+    request: str
+    headers: tuple[str, ...] = ()
+    body: str = ""
+    host: str = "Host: localhost"
+
+
+def get(name: str, status: int, path: str, *headers: str, host: str = "Host: localhost") -> Attack:
+    return Attack(name, status, f"GET {path}", headers, host=host)
+
+
+def post(name: str, status: int, *headers: str, path: str = COMMANDS, body: str = HALT, **more: str) -> Attack:
+    return Attack(name, status, f"POST {path}", headers, body, **more)
+
+
+ATTACKS = (
+    get("read without a token", 401, STATUS),
+    get("dashboard without a token", 401, "/"),
+    get("metrics without a token", 401, METRICS),
+    get("event stream without a token", 401, "/api/v1/events"),
+    get("path in percent escapes", 401, "/api/v1/%73tatus"),
+    get("health as a folder", 401, "/health/../api/v1/status"),
+    get("health in a query", 401, "/api/v1/status?/health"),
+    get("token in the query", 401, STATUS + "?token={owner}&access_token={owner}"),
+    get("token in a cookie", 401, STATUS, "Cookie: token={owner}"),
+    get("token in other headers", 401, STATUS, "X-Api-Key: {owner}", "Proxy-Authorization: Bearer {owner}"),
+    get("token without a scheme", 401, STATUS, "Authorization: {owner}"),
+    get("token of another scheme", 401, STATUS, "Authorization: Digest {owner}"),
+    get("token cut by a character", 401, STATUS, BEARER + "{cut}"),
+    get("token with a character more", 401, STATUS, BEARER + "{owner}x"),
+    get("id of a token alone", 401, STATUS, BEARER + "{id}"),
+    get("hash of a token", 401, STATUS, BEARER + "{hash}"),
+    get("salt of a token", 401, STATUS, BEARER + "{salt}"),
+    get("two tokens, the right one second", 401, STATUS, BEARER + "x", BEARER + "{owner}"),
+    get("two tokens, the right one first", 401, STATUS, BEARER + "{owner}", BEARER + "x"),
+    get("two tokens in one header", 401, STATUS, BEARER + "{owner}, Bearer {owner}"),
+    get("bytes that are not UTF-8", 401, STATUS, BEARER + "\xff\xfe"),
+    get("damaged password", 401, STATUS, "Authorization: Basic !!"),
+    get("token as the user of a password", 401, STATUS, "Authorization: Basic {user}"),
+    get("expired token", 401, STATUS, BEARER + "{expired}"),
+    get("revoked token", 401, STATUS, BEARER + "{revoked}"),
+    get("rotated token", 401, STATUS, BEARER + "{rotated}"),
+    get("token that is not in the file any more", 401, METRICS, BEARER + "{planted}"),
+    get("metrics token reads positions", 403, "/api/v1/positions", BEARER + "{metrics}"),
+    get("metrics token reads the dashboard", 403, "/", BEARER + "{metrics}"),
+    get("metrics token reads the stream", 403, "/api/v1/events", BEARER + "{metrics}"),
+    get("file of tokens", 404, "/tokens.json", BEARER + "{owner}"),
+    get("file of the owner", 404, "/token", BEARER + "{owner}"),
+    get("traversal to the tokens", 404, "/dashboard.js/..%2f..%2ftokens.json", BEARER + "{owner}"),
+    post("command without a token", 401),
+    post("command by password", 401, "Authorization: Basic {basic}"),
+    post("metrics token halts", 403, BEARER + "{metrics}"),
+    post("read token halts", 403, BEARER + "{read}"),
+    post("read token orders", 403, BEARER + "{read}", path="/api/v1/orders", body=ORDER),
+    post("read token halts a symbol", 403, BEARER + "{read}", path="/api/v1/halts", body=SYMBOL),
+    post("trade token deposits", 403, BEARER + "{trade}", path="/api/v1/cash", body=CASH),
+    post("trade token settles", 403, BEARER + "{trade}", path="/api/v1/reconcile", body=SETTLE),
+    post("trade token at the path of cash, escaped", 403, BEARER + "{trade}", path="/api/v1/c%61sh", body=CASH),
+    post("trade token calls itself another", 403, BEARER + "{trade}", "X-Scope: admin", path="/api/v1/cash", body=CASH),
+    Attack("read by another method", 405, "PUT " + COMMANDS, (BEARER + "{owner}",), HALT),
+    Attack("command as DELETE", 405, "DELETE " + COMMANDS, (BEARER + "{owner}",), HALT),
+    Attack("method that a header names", 405, "GET " + COMMANDS, ("X-HTTP-Method-Override: POST", BEARER + "{owner}")),
+    post("page of another origin with a token", 403, BEARER + "{owner}", "Origin: https://evil.example"),
+    post("page without an origin", 403, BEARER + "{owner}", "Origin: null"),
+    post("origin with the listed one as a prefix", 403, BEARER + "{owner}", "Origin: https://pages.example.evil"),
+    post("listed origin without TLS", 403, BEARER + "{owner}", "Origin: http://pages.example"),
+    post("form of a listed origin", 415, BEARER + "{owner}", "Origin: https://pages.example", body="command=halt"),
+    Attack("preflight of another origin", 401, "OPTIONS " + COMMANDS, ("Origin: https://evil.example",)),
+    get("host of another name", 421, STATUS, BEARER + "{owner}", host="Host: evil.example"),
+    get("two hosts", 400, STATUS, BEARER + "{owner}", host="Host: localhost\r\nHost: evil.example"),
+    get("no host", 400, STATUS, BEARER + "{owner}", host="X: y"),
+    get(
+        "host that a header forwards", 421, STATUS, BEARER + "{owner}", "X-Forwarded-Host: localhost", host="Host: e.f"
+    ),
+    get("address of this machine that a header forwards", 401, STATUS, "X-Forwarded-For: 127.0.0.1"),
+    get("user of a proxy", 401, STATUS, "X-Forwarded-User: owner", "X-Remote-User: owner"),
+    get("header after a line feed", 400, STATUS, "X: y\n" + BEARER + "{owner}\x00"),
+)
+
+
+@contextlib.asynccontextmanager
+async def attacked(folder):
+    """A closed world, and the secrets of its tokens by name; {planted} was in a file that others may write."""
+    async with standing_at_the_end(folder, CLOSED) as world:
+        path = world.folder / "tokens.json"
+        planted = created(world.folder, "planted", "admin")[1]
+        revoked(world.folder, "planted")
+        known = {name: created(world.folder, name, name)[1] for name in ("read", "metrics", "trade")}
+        known |= {name: created(world.folder, name, "admin")[1] for name in ("revoked", "rotated")}
+        rotated(world.folder, "rotated")
+        revoked(world.folder, "revoked")
+        # the last change, because the next one drops expired tokens from the file
+        known["expired"] = created(world.folder, "expired", "admin", time.time_ns() + 1)[1]
+        found = json.loads(path.read_text())[0]
+        user, basic = (base64.b64encode(text.encode()).decode() for text in (f"{world.token}:x", f"x:{world.token}"))
+        known |= {"id": found["id"], "hash": found["digest"], "salt": found["salt"], "cut": world.token[:-1]}
+        await asyncio.sleep(keyring.CHECK_S)
+        yield world, known | {"owner": world.token, "planted": planted, "user": user, "basic": basic}
+
+
+async def sent(world: World, known: dict[str, str], attack: Attack) -> tuple[int, bytes]:
+    headers = [attack.host, *attack.headers, "Connection: close"]
+    if attack.body:
+        kind = "application/json" if attack.body.startswith("{") else "application/x-www-form-urlencoded"
+        headers += [f"Content-Type: {kind}", f"Content-Length: {len(attack.body)}"]
+    head = "\r\n".join([f"{attack.request} HTTP/1.1", *headers])
+    for name, secret in known.items():
+        head = head.replace(f"{{{name}}}", secret)
+    return await raw(world, head.encode("latin-1") + b"\r\n\r\n" + attack.body.encode())
+
+
+async def test_no_attack_reads_or_changes_anything(tmp_path, caplog):
+    assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 30
+    async with attacked(tmp_path) as (world, known):
+        before, switch = world.store.last_seq(RUN), world.service.shell.state.switch.state
+        wrong = {}
+        with capture_logs() as logs:
+            for attack in ATTACKS:
+                world.api._guard._wrong.clear()
+                status, text = await sent(world, known, attack)
+                if status != attack.status or RUN.encode() in text or b"Access-Control-Allow-Origin: *" in text:
+                    wrong[attack.name] = status, text[:200]
+                assert not any(secret.encode() in text for secret in known.values()), attack.name
+        assert wrong == {}
+        assert (world.store.last_seq(RUN), world.service.shell.state.switch.state) == (before, switch)
+        said = repr(logs) + caplog.text
+        assert not any(secret in said for name, secret in known.items() if name != "id")
+        # the table would pass against a daemon that refuses everything
+        assert (await sent(world, known, get("owner", 200, STATUS, BEARER + "{owner}")))[0] == 200
+        assert (await sent(world, known, get("password", 200, STATUS, "Authorization: Basic {basic}")))[0] == 200
+        assert (await sent(world, known, get("metrics", 200, METRICS, BEARER + "{metrics}")))[0] == 200
+        assert (await sent(world, known, get("health", 200, "/health")))[0] == 200
+        assert (await sent(world, known, post("trade", 200, BEARER + "{trade}")))[0] == 200
+        listed = post("listed", 200, BEARER + "{trade}", "Origin: https://pages.example")
+        assert (await sent(world, known, listed))[0] == 200
+
+
+async def test_only_a_listed_origin_gets_a_preflight_and_never_with_credentials(tmp_path):
+    async with attacked(tmp_path) as (world, known):
+        for origin, status in (("https://pages.example", 204), ("https://evil.example", 401), ("null", 401)):
+            head = (f"Origin: {origin}", "Access-Control-Request-Method: POST")
+            found, text = await sent(world, known, Attack(origin, status, f"OPTIONS {COMMANDS}", head))
+            assert found == status
+            assert (f"Access-Control-Allow-Origin: {origin}".encode() in text) == (status == 204)
+            assert b"Allow-Credentials" not in text
+            assert b"Allow-Origin: *" not in text
+        for path in (STATUS, "/health", "/nothing"):
+            _, text = await sent(world, known, get(path, 200, path, BEARER + "{read}", "Origin: https://pages.example"))
+            assert text.count(b"Access-Control-Allow-Origin: https://pages.example\r\n") == 1
+            assert b"Vary: Origin" in text
+
+
+async def wait_until(seen: Callable[[], Awaitable[bool]], within_s: float = 1.5) -> None:
+    """Fails unless it is seen within the time."""
+    for _ in range(int(within_s / 0.05)):
+        if await seen():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"not within {within_s} s")
+
+
+async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(tmp_path):
+    async with attacked(tmp_path) as (world, _):
+
+        async def status(secret: str) -> int:
+            async with world.session.get(STATUS, headers={"Authorization": f"Bearer {secret}"}) as response:
+                return response.status
+
+        async def is_(secret: str, wanted: int) -> bool:
+            world.api._guard._wrong.clear()
+            return await status(secret) == wanted
+
+        later = created(world.folder, "later", "read")[1]
+        await wait_until(lambda: is_(later, 200))
+        renewed = rotated(world.folder, "later", overlap_ns=10**10)[1]
+        await wait_until(lambda: is_(renewed, 200))
+        assert await status(later) == 200  # both, while they overlap
+        async with world.session.get("/api/v1/events", headers={"Authorization": f"Bearer {renewed}"}) as stream:
+            assert b"event" in await asyncio.wait_for(stream.content.readline(), 5)
+            assert world.api._readings._streams == 1
+            revoked(world.folder, "later")
+            await wait_until(lambda: is_(renewed, 401))
+            assert await status(later) == 401
+            with contextlib.suppress(Exception):  # whatever was in flight, then the end
+                await asyncio.wait_for(stream.content.read(), 2)
+            assert world.api._readings._streams == 0
+        new_owner = rotated(world.folder, "owner", owner_file="token")[1]
+        await wait_until(lambda: is_(world.token, 401))
+        assert await status(new_owner) == 200
+
+
+@pytest.mark.parametrize("damage", ["[{]", '[{"name": "x"}]', "mode", "link"])
+async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves_the_owner(tmp_path, damage):
+    async with attacked(tmp_path) as (world, known):
+        path = world.folder / "tokens.json"
+        if damage == "mode":
+            path.chmod(0o666)
+        elif damage == "link":
+            path.rename(tmp_path / "elsewhere")
+            path.symlink_to(tmp_path / "elsewhere")
+        else:
+            path.write_text(damage)
+        await asyncio.sleep(keyring.CHECK_S)
+        with capture_logs() as logs:
+            statuses = [(await sent(world, known, get("x", 401, STATUS, BEARER + "{trade}")))[0] for _ in range(3)]
+        assert statuses == [401] * 3
+        assert [line["event"] for line in logs] == ["api.tokens_refused"]
+        assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
+
+
+async def test_a_flood_without_a_token_is_limited_and_the_owner_is_not(tmp_path):
+    async with attacked(tmp_path) as (world, known):
+        ready = 0
+        for k in range(40):
+            tricks = (f"X-Forwarded-For: 10.0.0.{k}", f"Forwarded: for=10.0.0.{k}")
+            status, text = await sent(world, known, post("flood", 401, *tricks))
+            ready += status == 401
+        assert status == 429
+        assert b"Retry-After: 1" in text
+        assert 20 <= ready < 30
+        assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
+        # a token has a bucket too
+        statuses = [(await sent(world, known, post("own", 200, BEARER + "{trade}", body="{")))[0] for _ in range(30)]
+        assert statuses[0] == 422
+        assert statuses[-1] == 429
+        assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
+
+
+async def test_wrong_tokens_of_a_stranger_do_not_lock_the_owner_out(tmp_path):
+    async with attacked(tmp_path) as (world, known):
+        guesses = [(await sent(world, known, get("x", 401, STATUS, f"{BEARER}{k}")))[0] for k in range(14)]
+        assert guesses == [401] * guard.WRONG_TOKENS + [429] * 4
+        assert (await sent(world, known, get("owner", 200, STATUS, BEARER + "{owner}")))[0] == 200
+        assert (await sent(world, known, post("trade", 200, BEARER + "{trade}")))[0] == 200
+
+
+async def test_the_journal_names_the_token_and_replays_to_the_same_state(tmp_path):
+    async with attacked(tmp_path) as (world, known):
+        save_config(world.folder, world.config, tmp_path / "config.toml", (), {})
+        sender = f"api:trade:{known['trade'][:8]}"
+        deposit = post("cash", 200, BEARER + "{owner}", path="/api/v1/cash", body=CASH)
+        resume = post("resume", 200, BEARER + "{trade}", body=RESUME)
+        for each in (post("halt", 200, BEARER + "{trade}"), deposit, resume):
+            assert (await sent(world, known, each))[0] == 200
+        events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
+        named = [(type(each).__name__, each.who) for each in events if isinstance(each, Operator | Flow)]
+        assert named == [("Operator", sender), ("Flow", "api:owner"), ("Operator", sender)]
+    again = answer(await asyncio.to_thread(quantd, tmp_path, "replay", "--json"))
+    assert again["same"]
+    assert again["compared"] == again["steps"] >= len(events)
+    assert known["trade"].encode() not in b"".join(path.read_bytes() for path in world.folder.glob("quantd.db*"))
