@@ -263,10 +263,13 @@ async def test_a_flood_without_a_token_is_limited_and_the_owner_is_not(tmp_path)
         assert b"Retry-After: 1" in text
         assert 20 <= ready < 30
         assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
-        # a token has a bucket too
-        statuses = [(await sent(world, known, post("own", 200, BEARER + "{trade}", body="{")))[0] for _ in range(30)]
+        # a token has a bucket too; its own halt passes all the same
+        broken = post("own", 200, BEARER + "{trade}", path="/api/v1/halts", body="{")
+        statuses = [(await sent(world, known, broken))[0] for _ in range(30)]
         assert statuses[0] == 422
         assert statuses[-1] == 429
+        halts = [(await sent(world, known, post("halt", 200, BEARER + "{trade}")))[0] for _ in range(30)]
+        assert set(halts) == {200}
         assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
 
 

@@ -124,7 +124,7 @@ class Daemon:
     async def buys(self, qty: str, within_s: float = 90.0) -> None:
         """An order that passes; a first start has no price to trade by until a minute has closed."""
         deadline = time.monotonic() + within_s
-        while "error" in (answer := await self.buy(qty)):
+        while "detail" in (answer := await self.buy(qty)):
             assert answer["code"] == "not_ready", answer
             assert time.monotonic() < deadline, self.said()
             await asyncio.sleep(0.5)
