@@ -55,8 +55,7 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def lookback(self) -> int:
         """Number of samples that it reads."""
-        of_returns = LOOKBACK if self.features or self.window else 1
-        return max(of_returns, self.declared.lookback) if self.columns else of_returns
+        return max(LOOKBACK, self.declared.lookback) if self.columns else LOOKBACK
 
     @property
     def macro(self) -> tuple[str, ...]:

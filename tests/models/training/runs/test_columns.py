@@ -298,6 +298,12 @@ def test_a_set_by_name_is_written_out_in_the_manifest() -> None:
     assert plan.sight.size(3) == 3 * (247 - 9 + 1) + 9 + 4
 
 
+def test_columns_of_a_few_samples_alone_are_evaluated(scores: Path, tmp_path: Path) -> None:
+    short = TEXT.replace(f"columns = {list(COLUMNS)}", 'features = []\ncolumns = ["daily_return_1", "beta_20"]')
+    train(plan_of(short, scores), tmp_path / "out", "a test", lambda _: False)
+    assert evaluate(tmp_path / "out", FIRST, LAST).sessions > 100
+
+
 def test_bars_without_high_and_low_are_refused(scores: Path, tmp_path: Path) -> None:
     path = tmp_path / "bars.parquet"
     pl.read_parquet(DATA / "us_daily.parquet").select("ts", "symbol", "open", "close").write_parquet(path)
