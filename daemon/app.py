@@ -15,6 +15,7 @@ import structlog
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.home_assistant import discovery
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import Alert, StatusState
@@ -29,9 +30,9 @@ from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
-from quantd.daemon.api.protection import bus_tls, embedded_settings, unenforced, unguarded
+from quantd.daemon.api.access.protection import bus_tls, embedded_settings, unenforced, unguarded
 from quantd.daemon.api.server import Api
-from quantd.daemon.assembly.names import known_names, not_yet
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.assembly.sinks import lacking_secrets, open_sinks
 from quantd.daemon.commands.api_token import Insecure, tighten
@@ -39,11 +40,9 @@ from quantd.daemon.commands.mqtt import MqttCommands, command_key
 from quantd.daemon.commands.signals import KillSignal, handle_signals
 from quantd.daemon.config import Config, ConfigError, load, secret, store_url
 from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery
-from quantd.daemon.jobs.maintenance import Upkeep
-from quantd.daemon.jobs.parity_check import ParityCheck
-from quantd.daemon.jobs.retrainer import Retraining
-from quantd.daemon.jobs.risk_reports import Reporter
-from quantd.daemon.jobs.runner import Jobs
+from quantd.daemon.jobs.dead_man import DeadMansSwitch
+from quantd.daemon.jobs.job_lanes import JobLanes, works_of
+from quantd.daemon.jobs.reminders import Reminders
 from quantd.daemon.jobs.supervision import kept_up
 from quantd.daemon.live.connect import Reach, account_of, mistakes_of, reach
 from quantd.daemon.live.permission import refusal
@@ -60,6 +59,7 @@ from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run
+from quantd.daemon.recovery.tightening import last_live
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal
@@ -99,7 +99,7 @@ class Options:
 def read_config(options: Options) -> Config:
     """The configuration with its overrides. Raises ConfigError with all mistakes."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
-    mistakes = [*not_yet(config), *mistakes_of(config), *(config.missing_files() or unenforced(config))]
+    mistakes = [*mistakes_of(config), *(config.missing_files() or unenforced(config))]
     if mistakes:
         raise ConfigError(mistakes)
     return config
@@ -146,7 +146,9 @@ async def serve(
             shell, journal = recover(parts, store, run, folder)
         except StoreDamaged as error:
             raise CannotStart(str(error), CHECK_FAILED) from error
-        aside = begin(shell, parts, config, run, fresh=journal.seq == 0, carried=carried_from(parts, store, run))
+        fresh = journal.seq == 0
+        before = last_live(store, run) if fresh and config.quantd.mode == "live" else None
+        aside = begin(shell, parts, config, run, fresh=fresh, carried=carried_from(parts, store, run), before=before)
         outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
         broker = start_broker(config)
         try:
@@ -261,7 +263,9 @@ class Edges:
             config=self.config,
             run=self.run,
             state_folder=self.folder,
-            alerts=AlertFilter(alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone),
+            alerts=AlertFilter(
+                alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone, quiet_levels=alerts.quiet_levels
+            ),
             published=self.published,
             urgent=self.urgent,
             histories=self.histories,
@@ -285,20 +289,24 @@ class Edges:
     async def keep(self, service: Service, options: Options) -> None:
         """Step until a stop, with all other tasks in one TaskGroup."""
         config, parts, bus, folder = self.config, self.parts, self.bus, self.folder
-        api = Api(service, parts, config, folder, bus, self.bus_url)
-        write = Reporter(service, folder, self.where, parts.market, parts.slices).work
-        keep = Upkeep(service, self.store, folder, self.where).work
+        venue = None if self.outside is None else self.outside.venue
+        works = works_of(service, parts, folder, self.where, options.sets, venue)
+        lanes = JobLanes(service, parts, works)
+        api = Api(service, parts, config, folder, bus, self.bus_url, lanes)
         self.deliveries = [
-            Delivery(service, self.composer, kind, sink, selection_of(config.alerts.sinks[kind]))
+            Delivery(
+                service,
+                self.composer,
+                kind,
+                sink,
+                selection_of(config.alerts.sinks[kind]),
+                group_s=config.alerts.group_ns / 1e9,
+            )
             for kind, sink in open_sinks(config).items()
         ]
-        # a backup first: it contains what compaction moves
-        jobs = {
-            "reports": Jobs(service, {"daily_report": write, "risk_report": write}),
-            "upkeep": Jobs(service, {"backup": keep, "compact": keep}),
-            "parity": Jobs(service, {"parity": ParityCheck(service, folder, self.where).work}, last=False),
-            "retraining": Jobs(service, {"retrain": Retraining(service, parts, config).work}, last=False),
-        }
+        for kind in config.alerts.escalate[1:]:
+            service.sinks[kind].later = True
+        reminders = Reminders(service, time.time_ns if parts.live else lambda: self.shell.state.now)
         try:
             await api.start()
             async with asyncio.TaskGroup() as tasks:
@@ -307,8 +315,9 @@ class Edges:
                     return tasks.create_task(kept_up(service, name, loop), name=name)
 
                 delivering = [beside(f"alerts to {each.kind}", each.run) for each in self.deliveries]
-                ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in jobs.items())]
+                ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in lanes.runners.items())]
                 around = [
+                    beside("runs of jobs", lanes.log.run),
                     # before the feed: an existing file applies to the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
                     tasks.create_task(watch_conditions(service, parts), name="watch"),
@@ -316,6 +325,11 @@ class Edges:
                     tasks.create_task(watchdog(service), name="watchdog"),
                     beside("monitor", lambda: monitoring(service, config.risk.monitor_interval_ns / 1e9)),
                 ]
+                if parts.live or config.feed.pace != "fast":  # nobody can answer a market that runs ahead of its clock
+                    around.append(beside("reminders", reminders.run))
+                if (dead_man := config.alerts.dead_man) is not None:
+                    alive = DeadMansSwitch(service, dead_man.url, dead_man.every_ns / 1e9)
+                    around.append(beside("dead man's switch", alive.run))
                 ready = asyncio.Event()
                 if isinstance(parts, Assembly):
                     market = instants(parts.items(), self.shell.ts)
@@ -353,6 +367,10 @@ class Edges:
         """Report readiness once the account is reconciled."""
         await ready.wait()
         self.bus.status(self.status("online"))
+        bus = self.config.bus
+        if bus.home_assistant:
+            currency = self.parts.universe.currency
+            self.bus.retain(*discovery(bus.home_assistant, bus.prefix, self.config.quantd.name, VERSION, currency))
         systemd.ready(f"{self.config.quantd.name} · run {self.run}")
 
 

@@ -224,7 +224,7 @@ def test_every_imported_package_is_declared():
         requirement(t)
         for t in [
             *project()["dependencies"],
-            *(e for name in ("train", "allocate", "ray", "fast", "sentiment") for e in extras[name]),
+            *(e for name in ("train", "allocate", "ray", "fast", "sentiment", "mcp") for e in extras[name]),
         ]
     }
     modules = {MODULES.get(name, name.replace("-", "_")) for name in declared} | {

@@ -79,6 +79,19 @@ class Ledger(Postings):
         for book, amount in zip(self.books, amounts_micro, strict=False):
             book.flow(amount)
 
+    def hand_over(self, source: int, target: int, cash_micro: int, lots: Sequence[tuple[int, int, int]]) -> None:
+        """Move cash, and lots (column, signed lots, value in micro) in kind, from one book to another. The house
+        account does not change. Each book books a flow of the value and a trade at it."""
+        self.admit(cash_micro, *(2 * value for _, _, value in lots), *(own for _, own, _ in lots))
+        giver, taker = self.books[source], self.books[target]
+        for column, own, value in lots:
+            giver.flow(-value)
+            giver.trade([(column, -own, value)])
+            taker.flow(value)
+            taker.trade([(column, own, -value)])
+        giver.flow(-cash_micro)
+        taker.flow(cash_micro)
+
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
         """Trade lots between books at one price without a fee; the (book, signed lots) add up to 0. The house account
         does not change."""

@@ -99,13 +99,15 @@ def resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measur
             continue
         two = square[starts + block] - square[starts]
         variance = np.maximum(two.sum(axis=1) / m - mean * mean, 1e-30)
+        # the ratio of constant returns is 0, as in the sample: a book in cash would seem to beat every other
+        varies = (variance > 1e-30).astype(np.float64)
         deviation = np.sqrt(variance)
-        ratio = (mean + centre) / deviation
+        ratio = varies * (mean + centre) / deviation
         values.append(ratio)
         # Sums over a block of z and of z^2, standardised by the resample's own moments.
         z = (one - block * mean[:, None]) / deviation[:, None]
         zz = (two - 2.0 * mean[:, None] * one + block * (mean * mean)[:, None]) / variance[:, None]
-        parts.append(z - 0.5 * ratio[:, None] * (zz - block))
+        parts.append(varies[:, None] * (z - 0.5 * ratio[:, None] * (zz - block)))
     apart = parts[0] - parts[1]
     return values[0] - values[1], np.sqrt((apart * apart).mean(axis=1) / block / m)
 

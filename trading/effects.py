@@ -125,7 +125,7 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
 
     Arrays are little-endian: float64[N] `weights`, int64[N] lots `asked` by the agent and `allowed` by its own limits,
     int8[N] `reason` codes. `scale` is the fraction of the weights that fits the headroom. `policy` names the agent
-    whose policy decided, if it is another agent.
+    whose policy decided, if it is another agent. `because` is the proposal or the closing behind a portfolio's plan.
     """
 
     agent: int
@@ -136,6 +136,7 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
     reason: bytes
     values: dict[str, tuple[float, float]] = {}
     policy: str = ""
+    because: str = ""
 
 
 class Portion(Struct, frozen=True):
@@ -267,6 +268,14 @@ class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
     values: dict[str, tuple[float, float]]
 
 
+class LimitMoved(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: limits changed their level, each as (agent, -1 for the house; key; level before; level after; value;
+    bound; whether an alert reports it). Levels are 0 none, 1 INFO, 2 WARNING, 3 CRITICAL."""
+
+    ts: int
+    moves: list[tuple[int, str, int, int, float, float, bool]]
+
+
 class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: a parent order of an agent has ended.
 
@@ -284,6 +293,20 @@ class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
     filled: list[int]
     mark_nano: list[int]
     reason: str = ""
+
+
+class Transferred(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Record: cash and lots moved from the book `source` to the book `target`, as flows and as profit of neither.
+
+    A book is an agent's number, -1 for the unallocated book. `lots` are (column, signed lots, value in micro at the
+    mark).
+    """
+
+    ts: int
+    source: int
+    target: int
+    cash_micro: int
+    lots: list[tuple[int, int, int]] = []
 
 
 class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -360,8 +383,10 @@ Record = (
     | Switched
     | Protected
     | Assessed
+    | LimitMoved
     | Worked
     | Reallocated
+    | Transferred
     | Promotion
     | Rested
 )

@@ -1,8 +1,9 @@
 """Events: the closed union of all inputs of the engine.
 
 External answers, time and randomness enter only as events. Events are frozen and journalled, and their meaning never
-changes. A new field or kind raises the codec's version. A new event is a struct here, its name in the union of its
-source at the end of this module, and its handler `on_<event>` in a module of `quantd.daemon.engine`.
+changes. A new field or kind raises the codec's version. A new event is a struct here or in
+`model_events`, its name in the union of its source at the end of this module, and its handler `on_<event>` in a module
+of `quantd.daemon.engine`.
 """
 
 from typing import Literal
@@ -10,11 +11,15 @@ from typing import Literal
 from msgspec import Struct
 
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import ForeignOrder, Reports
+from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
+from quantd.trading.orders import ForeignOrder, Reports, ScheduleRun
 
 
 class Started(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The first event of every start. Digests are hex BLAKE2b; `blas` names the BLAS kernel of numpy."""
+    """The first event of every start. Digests are hex BLAKE2b; `blas` names the BLAS kernel of numpy.
+
+    `loaded` are the agents that continue with the artifact of their last ModelLoaded.
+    """
 
     ts: int
     run: str
@@ -26,19 +31,32 @@ class Started(Struct, frozen=True, tag=True, omit_defaults=True):
     artifacts: dict[str, str]
     blas: str
     mode: str = "paper"
+    loaded: tuple[str, ...] = ()
 
 
 class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
     """The limits in force from here on, as serialised by the engine.
 
     It follows the first start and every reload of the configuration. `config` is the configuration's digest, `changed`
-    the changed keys.
+    the changed keys. `later` are looser limits that apply from the instant `due` on, or from an approval, and `looser`
+    their names; empty without any.
     """
 
     ts: int
     config: str
     changed: tuple[str, ...] = ()
     limits: bytes = b""
+    later: bytes = b""
+    due: int = 0
+    looser: tuple[str, ...] = ()
+
+
+class Approved(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A second person approves the looser limits that wait; they apply from here on."""
+
+    ts: int
+    reason: str
+    who: str
 
 
 class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):
@@ -194,8 +212,7 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
 class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator's correction of a difference between venue and ledger.
 
-    `lots` and `cash_micro` are the venue's excess over the ledger. `how` is "fence" or the name of the agent that takes
-    the difference.
+    `lots` and `cash_micro` are the venue's excess over the ledger. `how` is "fence" or the agent that takes it.
     """
 
     ts: int
@@ -209,8 +226,7 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
 class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     """A manual order for the book of `agent`, in signed lots of a column.
 
-    `stop_nano` and `target_nano` are protective levels for the whole resulting position, in place of the book's own. 0
-    is none.
+    `stop_nano` and `target_nano` are protective levels for the whole position, in place of the book's own; 0 is none.
     """
 
     ts: int
@@ -221,6 +237,53 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     who: str
     stop_nano: int = 0
     target_nano: int = 0
+
+
+class PortfolioOpened(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A portfolio `name` is opened in the place `agent`, with capital from the unallocated book.
+
+    `basis` is the origin of its first weights: "weights", or the policy or agent that computed them.
+    """
+
+    ts: int
+    agent: str
+    name: str
+    capital_micro: int
+    reason: str
+    who: str
+    basis: str = ""
+
+
+class PortfolioClosed(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A portfolio is closed: its lots are sold and its cash returns to the unallocated book, or both go to `to`."""
+
+    ts: int
+    name: str
+    how: Literal["flatten", "hand_over"]
+    reason: str
+    who: str
+    to: str = ""
+
+
+class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Targets from outside for the book of `agent`: `weights` float64[N], or `lots` int64[N] signed, little-endian.
+
+    An `id` is executed once. After `expires` (ns UTC; 0 for never) the targets are refused. `plan` is the digest of a
+    dry run: the targets are refused if they would be planned otherwise now. `basis` is the origin of the weights.
+    `portfolio` is the name of the portfolio that they are for: another one may be open in its place by now.
+    """
+
+    ts: int
+    agent: str
+    id: str
+    reason: str
+    who: str
+    weights: bytes = b""
+    lots: bytes = b""
+    expires: int = 0
+    basis: str = ""
+    plan: str = ""
+    portfolio: str = ""
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -267,12 +330,15 @@ class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
 class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     """The account of an earlier run continues in this run, which has other instruments or agents.
 
-    `account` is the account by name, as serialised by the engine.
+    `account` is the account by name, as serialised by the engine, at the instant `since`. Corporate actions up to then
+    are in it. Bars before `until` are history only: no protective level acts on them.
     """
 
     ts: int
     run: str
     account: bytes
+    since: int = 0
+    until: int = 0
 
 
 class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -286,43 +352,40 @@ class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator's command. `agent` is a name, empty for the house."""
 
     ts: int
-    command: Literal["halt", "reduce", "resume", "flatten"]
+    command: Literal["halt", "reduce", "resume", "flatten", "pause"]
     reason: str
     who: str
     agent: str = ""
 
 
-class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A dependency of the daemon failed or recovered."""
+class Acknowledged(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An operator acknowledged an incident."""
 
     ts: int
-    what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep", "calendar"]
+    incident: str
+    reason: str
+    who: str
+
+
+class Reminded(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A reminder of an incident that nobody has acknowledged is due; `sink` is the next receiver of an escalation."""
+
+    ts: int
+    incident: str
+    sink: str = ""
+
+
+class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A dependency failed or recovered. `job` names the job of "job", whose failure is CRITICAL if `critical`."""
+
+    ts: int
+    what: Literal[
+        "feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep", "calendar", "missed", "job", "statement"
+    ]
     up: bool
     detail: str = ""
-
-
-class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The result of retraining a shadow's policy on data up to the date `until`.
-
-    `failed` is the reason when there is no new version. No agent trades the new version yet. With `promoted`, the
-    policy's folder resolves to `version` from the next start on. `digest` is the new manifest's digest and `current`
-    that of the compared version. `sessions` is the length of the comparison, `gain` the annual excess in the measure of
-    `rule`, `p` its p-value.
-    """
-
-    ts: int
-    agent: str
-    until: str = ""
-    version: str = ""
-    digest: str = ""
-    current: str = ""
-    promoted: bool = False
-    reason: str = ""
-    rule: str = ""
-    sessions: int = 0
-    gain: float = 0.0
-    p: float = 1.0
-    failed: str = ""
+    job: str = ""
+    critical: bool = False
 
 
 class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -336,6 +399,7 @@ class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):
 External = (
     Started
     | Reloaded
+    | Approved
     | Flow
     | Operator
     | Condition
@@ -344,10 +408,18 @@ External = (
     | ForeignFound
     | Correction
     | Wished
+    | PortfolioOpened
+    | PortfolioClosed
+    | Proposed
     | Halted
     | Limited
     | Carried
     | Retrained
+    | Acknowledged
+    | Reminded
+    | ScheduleRun
+    | ModelLoaded
+    | Exchanged
 )
 """Events that are not recomputed: a replay reads them from the journal."""
 

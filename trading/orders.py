@@ -152,6 +152,21 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
     fee_nano: list[int] = []
 
 
+class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An operator runs a schedule now: the agents `due` decide, and `job` is done as at an instant of the schedule.
+
+    `id` is the number of the job run.
+    """
+
+    ts: int
+    id: int
+    schedule: str
+    job: str
+    reason: str
+    who: str
+    due: tuple[int, ...] = ()
+
+
 class ForeignOrder(Struct, frozen=True):
     """An open order at the venue that quantd did not send. It reserves risk and can never be submitted."""
 

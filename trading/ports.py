@@ -70,6 +70,26 @@ class VenueFlow(Struct, frozen=True):
     text: str = ""
 
 
+class VenueTrade(Struct, frozen=True):
+    """One execution in the venue's own record. `units_nano` are signed; `fee_micro` is None where it has no fee."""
+
+    id: str
+    ts: int
+    symbol: str
+    units_nano: int
+    price_nano: int
+    fee_micro: int | None = None
+
+
+@runtime_checkable
+class TradeRecord(Protocol):
+    """A venue that lists the executions of the account."""
+
+    async def trades(self, since: int) -> Sequence[VenueTrade]:
+        """Return the executions in instruments of the universe later than `since` (ns UTC). Raises ConnectionError."""
+        ...
+
+
 BrokerNews = VenueNews | Condition
 """Reports from a venue. An adapter reports a lost or restored connection as Condition("broker")."""
 

@@ -34,7 +34,7 @@ KEY_CHARS: Final = 32
 REMEMBERED: Final = 1_000
 """Maximum number of accepted commands per minute; a further one must wait until the oldest expires."""
 
-Name = Literal["halt", "reduce", "resume", "flatten"]
+Name = Literal["halt", "reduce", "resume", "flatten", "acknowledge"]
 Fault = Literal[
     "size", "form", "retained", "signature", "version", "expired", "too_long", "future", "repeated", "flood", "not_done"
 ]
@@ -45,10 +45,11 @@ _WHO: Final = re.compile(r"[^\s](.{0,62}[^\s])?")
 _AGENT: Final = re.compile(r"[a-z0-9_-]{0,32}")
 
 
-class BusCommand(Struct, frozen=True, forbid_unknown_fields=True):
+class BusCommand(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One command.
 
-    `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house. `signature` is the hex
+    `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house. `incident` is that of
+    acknowledge, and empty for the others. `signature` is the hex
     HMAC-SHA256 of `canonical`.
     """
 
@@ -61,6 +62,7 @@ class BusCommand(Struct, frozen=True, forbid_unknown_fields=True):
     who: str
     signature: str
     agent: str = ""
+    incident: str = ""
 
 
 class BusAnswer(Struct, frozen=True):
@@ -90,7 +92,8 @@ _decode = msgspec.json.Decoder(BusCommand).decode
 def canonical(topic: str, command: BusCommand) -> bytes:
     """Return the signed text: topic and every field but the signature, one per line, so that no two texts are equal."""
     c = command
-    return "\n".join(map(str, (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who))).encode()
+    of = (c.incident,) if c.command == "acknowledge" else ()
+    return "\n".join(map(str, (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who, *of))).encode()
 
 
 def signature(key: str, topic: str, command: BusCommand) -> str:
@@ -99,10 +102,20 @@ def signature(key: str, topic: str, command: BusCommand) -> str:
 
 
 def signed(
-    key: str, topic: str, id: str, ts: int, name: Name, *, who: str, reason: str = "", agent: str = "", for_s: int = 30
+    key: str,
+    topic: str,
+    id: str,
+    ts: int,
+    name: Name,
+    *,
+    who: str,
+    reason: str = "",
+    agent: str = "",
+    incident: str = "",
+    for_s: int = 30,
 ) -> bytes:
     """Return the payload of a command, as `quantd halt --mqtt` sends it."""
-    bare = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent)
+    bare = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent, incident)
     return msgspec.json.encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
 
 
@@ -117,6 +130,7 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
         text = "".join(c if c.isprintable() else "?" for c in str(why).replace("`", ""))
         raise CommandRefused("form", text[:200]) from None
+    acknowledges = command.command == "acknowledge"
     for name, fits in (
         ("id", _ID.fullmatch(command.id)),
         ("who", command.who.isprintable() and _WHO.fullmatch(command.who)),
@@ -124,6 +138,7 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
         ("reason", len(command.reason) <= 500 and command.reason.isprintable()),
         ("ts", 0 < command.ts < 2**53),
         ("expires", 0 < command.expires < 2**53),
+        ("incident", _ID.fullmatch(command.incident) if acknowledges else not command.incident),
     ):
         if not fits:
             raise CommandRefused("form", f"{name} is not what it may be")

@@ -13,8 +13,10 @@ import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from quantd.adapters.certificates import Certificate
 from quantd.adapters.listener import Listener, descriptors, is_loopback
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
@@ -167,9 +169,7 @@ class EmbeddedBroker:
 def _tls(settings: EmbeddedSettings) -> ssl.SSLContext | None:
     if not settings.cert_file:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context
+    return Certificate(Path(settings.cert_file), Path(settings.key_file)).context
 
 
 class _SnapshotIteration(dict[str, Any]):

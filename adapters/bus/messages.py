@@ -306,7 +306,7 @@ class Composer:
             cash=money_text(effect.cash_micro),
             gross=effect.gross,
             drawdown=effect.drawdown,
-            books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books)},
+            books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books) if micro},
             positions=quantities(self.universe, self._lots),
         )
 

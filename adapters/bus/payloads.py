@@ -31,7 +31,10 @@ class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
-    """Topic alerts/<level>/<kind>. `count` is above 1 where a full outbox merged alerts of one kind."""
+    """Topic alerts/<level>/<kind>. `count` is above 1 where a full outbox merged alerts of one kind.
+
+    `incident` is the id of the incident that the alert is about and `state` its state; both are empty for an event.
+    """
 
     level: Level
     kind: str
@@ -41,6 +44,8 @@ class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
     value: float | None
     bound: float | None
     count: int = 1
+    incident: str = ""
+    state: Literal["", "raised", "reminded", "acknowledged", "cleared"] = ""
 
 
 class OrderLine(Struct, frozen=True):

@@ -27,7 +27,7 @@ WINDOW: Final = 32
 """Maximum number of unacknowledged messages: one round trip carries a window, not one message."""
 
 RETAINED: Final = 64
-"""Maximum number of retained topics for the next connection; the daemon has three."""
+"""Maximum number of retained topics for the next connection; the daemon has four."""
 
 TRANSIENT: Final = 16
 """Maximum number of transient messages queued during a window; older ones are dropped."""

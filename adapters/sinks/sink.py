@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.bus.payloads import Alert
+from quantd.adapters.store.incidents.incident_fold import Route
+from quantd.adapters.store.tables.projection import Row
 from quantd.trading.effects import Level
 
 ALL_LEVELS: Final[frozenset[Level]] = frozenset({"INFO", "WARNING", "CRITICAL"})
@@ -70,6 +72,7 @@ class Counts(Struct):
     """The deliveries of one sink: alerts that are queued (at the last look), delivered alerts, and failed attempts.
 
     `error` is the reason of the last failure, empty after a success. `selection` has the alerts that are queued.
+    A `later` sink of [alerts] escalate receives a CRITICAL incident only when it is escalated to it.
     """
 
     depth: int = 0
@@ -77,6 +80,18 @@ class Counts(Struct):
     failures: int = 0
     error: str = ""
     selection: Selection = Selection()
+    kind: str = ""
+    later: bool = False
+
+    def selects(self, row: Row) -> bool:
+        """Whether a row of the outbox is queued for the sink."""
+        route = row[7]
+        assert isinstance(route, Route)
+        if route.only or self.kind in route.sinks:
+            return self.kind in route.sinks
+        if self.later and route.level == "CRITICAL" and route.incident:
+            return False
+        return self.selection.has(route.level, str(row[5]))
 
 
 @dataclass(frozen=True, slots=True)

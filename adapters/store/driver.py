@@ -73,7 +73,7 @@ class SqliteDriver:
             raise StoreDamaged(missing)
         self._db.execute("BEGIN IMMEDIATE")
         if self._schema is not None and self._schema != self._schema_version():
-            raise StoreDamaged(f"{self._path}: another program changed the tables while quantd runs; restore a backup")
+            raise StoreDamaged(f"{self._path}: another program changed the tables while quantd runs")
 
     def commit(self) -> None:
         self._schema = self._schema_version()  # includes the changes of this transaction
@@ -207,6 +207,7 @@ def insert(driver: Queries, table: str, columns: Sequence[str], rows: Sequence[S
 
 
 _FULL = ("SQLITE_FULL", "53100")  # PostgreSQL: disk_full
+_DAMAGE_WORDS = ("malformed", "not a database", "no such table")
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002")  # data_corrupted, index_corrupted
 
 
@@ -230,6 +231,6 @@ def failures(doing: str) -> Iterator[None]:
         said = f"{doing}: {' '.join(str(cause).split())} {code}".rstrip()
         if code.startswith(_FULL) or "is full" in said:
             raise StoreFull(f"{doing}: no space left ({cause})") from raised
-        if code.startswith(_DAMAGE) or "malformed" in said or "not a database" in said:
+        if code.startswith(_DAMAGE) or any(words in said for words in _DAMAGE_WORDS):
             raise StoreDamaged(said) from raised
         raise StoreFailing(said) from raised

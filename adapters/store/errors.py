@@ -1,6 +1,10 @@
 """Errors of the store. Each has one remedy."""
 
+from typing import Final
+
 from quantd.trading.exit_codes import CONFIG, TRY_LATER, ExplainedError
+
+REMEDY: Final = "Restore a backup with `quantd restore`, or start a new run in another folder with --state."
 
 
 class StoreError(ExplainedError):
@@ -22,7 +26,11 @@ class StoreFailing(StoreUnavailable):
 
 
 class StoreDamaged(StoreError):
-    """The data on disk differ from the written data. Restore a backup, or start afresh with `--fresh`."""
+    """The data on disk differ from the written data. The text ends with the remedy."""
+
+    def __str__(self) -> str:
+        text = super().__str__().rstrip(".")
+        return text if "restore" in text.lower() else f"{text}. {REMEDY}"
 
 
 class StoreLocked(StoreUnavailable):

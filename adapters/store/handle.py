@@ -20,6 +20,7 @@ import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
+from quantd.adapters.store.job_runs import JobRun
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 from quantd.adapters.store.journal.queues import BUS
@@ -138,7 +139,7 @@ class Store(Records):
             epochs = [epoch for epoch in epochs if epoch[0] < first]
             epochs.append((first, tuple(agents)))
             self._do(self._writer.begin, (run, ts, mode, _json(universe)), _json(epochs))
-        return Projection(run, universe.symbols, agents, self.open_baskets(run, universe.index))
+        return Projection(run, universe.symbols, agents, self.open_baskets(run, universe.index), self.incidents(run))
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended: it is retained, and cannot be continued."""
@@ -167,6 +168,10 @@ class Store(Records):
     def acknowledge(self, keys: Sequence[Key], sink: str = BUS) -> int:
         """Delete messages that a sink, or the bus, delivered; returns the number of them that were still queued."""
         return self._do(self._writer.acknowledge, list(keys), sink)
+
+    def note_jobs(self, run: str, runs: Sequence[JobRun]) -> None:
+        """Write runs of scheduled jobs. Raises the errors of `commit`."""
+        self._do(self._writer.note_jobs, run, runs)
 
     def compact(self, keep: Keep | None = None, folder: Path | None = None) -> Compacted:
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.

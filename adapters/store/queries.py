@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, tuple_
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, SQLModel, col, select
 
 from quantd.adapters.store.driver import configure, failures
 from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.handle import locate, read_only
+from quantd.adapters.store.incidents.incident_fold import Incident
 from quantd.adapters.store.journal.records import Records, RunRecord
-from quantd.adapters.store.read_models import Alert, Booking, Decision, RiskPoint, SwitchMove
+from quantd.adapters.store.read_models import Alert, Booking, Decision, Page, RiskPoint, SwitchMove
 from quantd.adapters.store.tables.table_models import (
     AlertRow,
     BookingRow,
@@ -41,6 +42,12 @@ END: Final = 2**63 - 1
 NEAR_ORDERS: Final = 1_000
 """Number of newest orders searched for ids similar to a mistyped one."""
 
+STEP_KEY: Final = ("seq", "k")
+"""Key of most rows: entry of the journal, and number of the effect."""
+
+ORDER_KEY: Final = ("ts", "sample", "n", "row")
+
+Found = TypeVar("Found")
 Row = TypeVar("Row", bound=SQLModel)
 Body = TypeVar("Body")
 
@@ -93,6 +100,42 @@ class Reader:
                 out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
         return sorted(out, key=lambda fill: fill.ts)
 
+    def order_page(
+        self, limit: int, before: Sequence[int], *, since: int = 0, symbol: str | None = None
+    ) -> Page[Order]:
+        """Return at most `limit` orders before a key, the newest first. An empty key is the end of the list.
+
+        A key stays valid while rows are added: each page continues where the last one ended.
+        """
+        conditions = [OrderRow.ts >= since, *([] if symbol is None else [OrderRow.symbol == symbol])]
+        rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
+        return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
+
+    def fill_page(self, limit: int, before: Sequence[int], *, since: int = 0, symbol: str | None = None) -> Page[Fill]:
+        """Return a page of house fills, as `order_page` does."""
+        rows = list(self._fill_rows(limit + 1, since, symbol, before))
+        return _page([self._fill(row, id) for row, id in rows], [row for row, _ in rows], limit)
+
+    def alert_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Alert]:
+        """Return a page of alerts, as `order_page` does."""
+        rows = self._rows(AlertRow, AlertRow.ts >= since, last=limit + 1, before=before)
+        return _page(list(map(_alert, rows)), rows, limit)
+
+    def equity_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Valued]:
+        """Return a page of the account's samples, as `order_page` does."""
+        rows = self._rows(EquityRow, EquityRow.ts >= since, last=limit + 1, before=before)
+        return _page(list(map(_valued, rows)), rows, limit)
+
+    def risk_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[RiskPoint]:
+        """Return a page of records of the house limits, as `order_page` does."""
+        rows = self._rows(RiskRow, RiskRow.ts >= since, last=limit + 1, before=before)
+        return _page([RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows], rows, limit)
+
+    def decision_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Decision]:
+        """Return a page of plans, as `order_page` does."""
+        rows = self._rows(DecisionRow, DecisionRow.ts >= since, last=limit + 1, before=before)
+        return _page(self._placed(rows), rows, limit)
+
     def sampled(self) -> list[int]:
         """Return the entry number of each row of `equity()`. A booking with a lower number is included in that row."""
         query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
@@ -100,18 +143,18 @@ class Reader:
 
     def equity(self, *, since: int = 0, until: int = END, last: int | None = None) -> list[Valued]:
         """Return the account at its samples."""
-        return [
-            Valued(r.ts, r.equity_micro, r.cash_micro, _books.decode(r.books), r.gross, r.drawdown)
-            for r in self._rows(EquityRow, EquityRow.ts >= since, EquityRow.ts <= until, last=last)
-        ]
+        return list(map(_valued, self._rows(EquityRow, EquityRow.ts >= since, EquityRow.ts <= until, last=last)))
 
-    def alerts(self, *, since: int = 0, after_seq: int = 0, last: int | None = None) -> list[Alert]:
-        """Return alerts at `since` or later, of entries after `after_seq` (to follow)."""
-        rows = self._rows(AlertRow, AlertRow.ts >= since, AlertRow.seq > after_seq, last=last)
-        return [
-            Alert(a.seq, a.ts, instant_text(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
-            for a in rows
-        ]
+    def alerts(self, *, since: int = 0, last: int | None = None) -> list[Alert]:
+        """Return alerts at `since` or later."""
+        return list(map(_alert, self._rows(AlertRow, AlertRow.ts >= since, last=last)))
+
+    def incidents(self) -> list[Incident]:
+        """Return the newest incident of each kind, agent and symbol, oldest first; cleared ones too."""
+        if self.records is None:
+            raise StoreFailing("incidents need the journal beside the read models")
+        found = self.records.incidents(self.run.run).all()
+        return sorted(found, key=lambda each: each.since_ts)
 
     def bookings(self) -> list[Booking]:
         return [
@@ -198,13 +241,18 @@ class Reader:
         self,
         table: type[Row],
         *conditions: bool,
-        key: Sequence[str] = ("seq", "k"),
+        key: Sequence[str] = STEP_KEY,
         first: int = -1,
         last: int | None = None,
+        before: Sequence[int] = (),
     ) -> list[Row]:
-        """Return the run's rows that meet the conditions, in order of `key`: the `first` ones or the `last` ones."""
+        """Return the run's rows that meet the conditions, in order of `key`: the `first` ones or the `last` ones.
+
+        With `before`, a value for each column of the key, only rows with a lower key are returned.
+        """
         run, *columns = (col(getattr(table, name)) for name in ("run", *key))
-        return list(self._newest(select(table).where(run == self.run.run, *conditions), columns, last, first))
+        query = select(table).where(run == self.run.run, *conditions)
+        return list(self._newest(_before(query, columns, before), columns, last, first))
 
     def _newest(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> Iterable[Any]:
         with failures("reading the store"), Session(self._engine) as session:
@@ -215,9 +263,11 @@ class Reader:
 
     def _order_rows(self, last: int | None, since: int = 0, symbol: str | None = None) -> list[OrderRow]:
         conditions = [OrderRow.ts >= since, *([] if symbol is None else [OrderRow.symbol == symbol])]
-        return self._rows(OrderRow, *conditions, key=("ts", "sample", "n", "row"), last=last)
+        return self._rows(OrderRow, *conditions, key=ORDER_KEY, last=last)
 
-    def _fill_rows(self, last: int | None, since: int, symbol: str | None) -> Iterable[tuple[FillRow, str]]:
+    def _fill_rows(
+        self, last: int | None, since: int, symbol: str | None, before: Sequence[int] = ()
+    ) -> Iterable[tuple[FillRow, str]]:
         query = (
             select(FillRow, OrderRow.id)
             .join(
@@ -231,7 +281,8 @@ class Reader:
         )
         if symbol is not None:
             query = query.where(FillRow.symbol == symbol)
-        return self._newest(query, (col(FillRow.seq), col(FillRow.k)), last)
+        columns = col(FillRow.seq), col(FillRow.k)
+        return self._newest(_before(query, columns, before), columns, last)
 
     def _order_row(self, id: str) -> OrderRow:
         with failures("reading orders"), Session(self._engine) as session:
@@ -281,6 +332,27 @@ class Reader:
     def _name(self, agent: int, seq: int) -> str:
         names = self.run.agents_at(seq)
         return names[agent] if 0 <= agent < len(names) else str(agent)
+
+
+def _before(query: Any, columns: Sequence[Any], values: Sequence[int]) -> Any:
+    return query.where(tuple_(*columns) < tuple_(*values)) if values else query
+
+
+def _page(found: list[Found], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Found]:
+    """The newest `limit` of rows in ascending order, newest first; one row more than `limit` shows that others follow.
+
+    `found` are the rows as they are returned.
+    """
+    keys = [tuple(getattr(row, name) for name in key) for row in rows[-limit:]]
+    return Page(found[-limit:][::-1], keys[::-1], len(rows) > limit)
+
+
+def _valued(row: EquityRow) -> Valued:
+    return Valued(row.ts, row.equity_micro, row.cash_micro, _books.decode(row.books), row.gross, row.drawdown)
+
+
+def _alert(a: AlertRow) -> Alert:
+    return Alert(a.seq, a.ts, instant_text(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
 
 
 def engine_of(where: str | Path) -> Engine:

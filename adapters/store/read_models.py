@@ -1,12 +1,31 @@
 """Rows that queries of a store return."""
 
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
 from msgspec import Struct
 
 from quantd.trading.effects import Planned
 
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """A part of a list, the newest row first, with the key of each row; `more` rows may follow it."""
+
+    rows: list[Row]
+    keys: list[tuple[int, ...]]
+    more: bool
+
+    @property
+    def next(self) -> tuple[int, ...]:
+        """The key before which the next page begins; empty at the end of the list."""
+        return self.keys[-1] if self.more else ()
+
 
 class Alert(Struct, frozen=True):
-    """One alert; `seq` orders alerts of one instant, and `after_seq` continues from it."""
+    """One alert; `seq` orders alerts of one instant."""
 
     seq: int
     ts: int

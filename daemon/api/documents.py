@@ -14,9 +14,9 @@ from quantd.trading.orders import Fill
 
 MOST_NS: Final = 2**63 - 1
 
-Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Number of rows, the newest ones.")]
+Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Most rows of a page.")]
 Since = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.")]
-PLAIN: Final = r"^[ -~]{0,64}$"
+PLAIN: Final = r"^[ -~]{0,64}(?!\n)$"
 """Printable ASCII: what a name or an instant may be."""
 
 Symbol = Annotated[str, Meta(pattern=PLAIN, description="Only rows of this symbol.")]
@@ -24,28 +24,6 @@ Symbol = Annotated[str, Meta(pattern=PLAIN, description="Only rows of this symbo
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):
     """A query without parameters."""
-
-
-class Newest(Query, frozen=True):
-    """The newest rows."""
-
-    last: Rows = 100
-    since: Since = 0
-    symbol: Symbol | None = None
-
-
-class NewestDecisions(Query, frozen=True):
-    """The newest decisions."""
-
-    last: Rows = 20
-    since: Since = 0
-
-
-class NewestAlerts(Query, frozen=True):
-    """The newest alerts, or those that follow an entry."""
-
-    last: Rows = 100
-    after: Annotated[int, Meta(ge=0, le=MOST_NS, description="Only alerts after this entry (`seq`).")] = 0
 
 
 class Thinned(Query, frozen=True):
@@ -58,13 +36,6 @@ class Thinned(Query, frozen=True):
 class From(Query, frozen=True):
     """Rows from an instant on."""
 
-    since: Since = 0
-
-
-class History(Query, frozen=True):
-    """The newest records."""
-
-    limit: Rows = 100
     since: Since = 0
 
 
@@ -85,7 +56,10 @@ class Why(Query, frozen=True):
 
 
 class About(Struct, frozen=True):
-    """The daemon and its run. `agents` maps names to policies; `bus` is the address for subscribers of `topic`."""
+    """The daemon and its run. `agents` maps names to policies; `bus` is the address for subscribers of `topic`.
+
+    `models` has the Sharpe ratio out of sample of each trained artifact, by its name.
+    """
 
     name: str
     product: str
@@ -95,6 +69,8 @@ class About(Struct, frozen=True):
     agents: dict[str, str]
     bus: str
     topic: str
+    status: str
+    models: dict[str, float]
 
 
 class SinkHealth(Struct, frozen=True):
@@ -107,6 +83,7 @@ class SinkHealth(Struct, frozen=True):
 class Health(Struct, frozen=True):
     """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty.
 
+    `models` maps an agent to whether its model is loaded and in force: false after its failures have suspended it.
     `sinks` has the queue of each sink of alerts. The reasons of failures are in the status, which needs the token.
     """
 
@@ -115,6 +92,7 @@ class Health(Struct, frozen=True):
     time: str
     switch: str
     store: str = ""
+    models: dict[str, bool] = {}
     sinks: dict[str, SinkHealth] = {}
 
 
@@ -164,17 +142,19 @@ class HouseNow(Struct, frozen=True):
 
 
 class Orders(Struct, frozen=True):
-    """Orders, the newest first."""
+    """A page of orders, the newest first."""
 
     run: str
     orders: list[OrderLine]
+    next: str = ""
 
 
 class Fills(Struct, frozen=True):
-    """Fills, the newest first."""
+    """A page of fills, the newest first."""
 
     run: str
     fills: list[Fill]
+    next: str = ""
 
 
 class Equity(Struct, frozen=True):
@@ -185,38 +165,43 @@ class Equity(Struct, frozen=True):
 
 
 class Decisions(Struct, frozen=True):
-    """Rounds and the orders that they became."""
+    """A page of rounds and the orders that they became, the newest first."""
 
     run: str
     decisions: list[DecisionLine]
+    next: str = ""
 
 
 class Alerts(Struct, frozen=True):
-    """Alerts in the order of the journal."""
+    """A page of alerts, the newest first."""
 
     run: str
     alerts: list[Alert]
+    next: str = ""
 
 
 class RiskHistory(Struct, frozen=True):
-    """Records of the house's limits."""
+    """A page of records of the house's limits, the newest first."""
 
     run: str
     history: list[RiskLine]
+    next: str = ""
 
 
 class PortfolioHistory(Struct, frozen=True):
-    """The account at samples."""
+    """A page of the account at samples, the newest first."""
 
     run: str
     history: list[EquityLine]
+    next: str = ""
 
 
 class Allocations(Struct, frozen=True):
-    """The agents' decisions in rounds."""
+    """A page of the agents' decisions in rounds, the newest first."""
 
     run: str
     allocations: list[AllocationLine]
+    next: str = ""
 
 
 class ShownAlert(Struct, frozen=True):

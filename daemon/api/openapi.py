@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from quantd.daemon.api.idempotency import HEADER, PATTERN
 from quantd.daemon.api.problems import MEDIA_TYPE, Problem
-from quantd.daemon.api.routes import Page, Post, Read, Route
+from quantd.daemon.api.route_records import Page, Post, Read, Route
 from quantd.daemon.runtime.version import VERSION
 
 _PARAMETER: Final = re.compile(r"{(\w+)}")
@@ -28,6 +29,11 @@ FAULTS: Final = {
 OF_POSTS: Final = {409: "the state of the daemon forbids it", 413: "the body is too large", 415: "not JSON",
                    504: "not committed in time, still queued"}  # fmt: skip
 
+KEY: Final = {
+    "name": HEADER, "in": "header", "required": False, "schema": {"type": "string", "pattern": PATTERN},
+    "description": "The same key with the same body gets the first answer, and nothing is carried out again.",
+}  # fmt: skip
+
 
 def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
     """Return the document of `routes`; `title` is the daemon's name."""
@@ -42,9 +48,7 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
     found = dict(zip(map(id, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in listed:
-        paths.setdefault(route.path, {})["post" if isinstance(route, Post) else "get"] = _operation(
-            route, found, components
-        )
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, found, components)
     for query in {route.query for route in listed if isinstance(route, Read)}:
         components.pop(query.__name__, None)  # its parameters stand with the operation
     return {
@@ -75,8 +79,7 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
                 responses["503"] = {"description": "not ready", "content": answer}
     operation: dict[str, Any] = {
         "summary": route.words,
-        "operationId": ("post" if isinstance(route, Post) else "get")
-        + re.sub(r"\W+", "_", route.path.replace("/api/v1", "")).rstrip("_"),
+        "operationId": route.method.lower() + re.sub(r"\W+", "_", route.path.replace("/api/v1", "")).rstrip("_"),
         "responses": dict(sorted(responses.items())),
     }
     if route.scope != "open":
@@ -88,6 +91,8 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
     ]
     if isinstance(route, Read):
         parameters += _parameters(route.query, components)
+    elif isinstance(route, Post):
+        parameters.append(KEY)
     if parameters:
         operation["parameters"] = parameters
     if isinstance(route, Post):

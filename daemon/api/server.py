@@ -13,14 +13,25 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from aiohttp import web
 
+from quantd.adapters.certificates import Certificate
 from quantd.adapters.listener import Listener, descriptors
-from quantd.daemon.api import manual_routes
-from quantd.daemon.api.access.certificates import Certificate
-from quantd.daemon.api.command_routes import refused
-from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, who
+from quantd.daemon.api.access.guard import CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, who
+from quantd.daemon.api.idempotency import Keys
 from quantd.daemon.api.openapi import document
-from quantd.daemon.api.read_routes import Readings
-from quantd.daemon.api.routes import Page, Post, Read, Route, body_of, file_of, reading
+from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Read, Route, body_of, file_of, reading
+from quantd.daemon.api.routes import job_routes, manual_routes
+from quantd.daemon.api.routes.alert_routes import AlertRoutes
+from quantd.daemon.api.routes.command_routes import refused
+from quantd.daemon.api.routes.dashboard_routes import Dashboard
+from quantd.daemon.api.routes.metrics_route import Scrape
+from quantd.daemon.api.routes.model_routes import ModelRoutes
+from quantd.daemon.api.routes.performance_routes import Performances
+from quantd.daemon.api.routes.portfolio_routes import PortfolioRoutes
+from quantd.daemon.api.routes.prediction_routes import PredictionRoutes
+from quantd.daemon.api.routes.proposal_routes import ProposalRoutes
+from quantd.daemon.api.routes.read_routes import Readings
+from quantd.daemon.api.routes.system_routes import SystemReads
+from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.control import NotDone
 from quantd.daemon.config import Config
@@ -30,6 +41,7 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
+    from quantd.daemon.jobs.job_lanes import JobLanes
 
 STOP_S: Final = 2.0
 
@@ -53,15 +65,28 @@ class Api:
         folder: Path,
         bus: "MqttBus | None",
         bus_url: str = "",
+        lanes: "JobLanes | None" = None,
     ) -> None:
-        """`bus` is the publisher, or None; `bus_url` is the address for subscribers."""
+        """`bus` is the publisher, or None; `bus_url` is the address for subscribers; `lanes` has the jobs."""
         self.url = ""
         self._config = config
         self._folder = folder
         self._guard = Guard(folder, config.api)
+        self._keys = Keys(folder)
         self._routes: tuple[Route, ...] = ()
-        self._readings = Readings(service, parts, config, folder, bus, bus_url)
+        run = RunReader(service, parts, config, folder)
+        self._readings = Readings(run, bus_url)
+        self._performances = Performances(run)
+        self._scrape = Scrape(run, bus)
+        self._dashboard = Dashboard(run)
+        self._alerts = AlertRoutes(run)
+        self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
+        self._system = SystemReads(run, self._guard.answers, lambda: self._dashboard.streams)
+        self._models = ModelRoutes(run)
+        self._predictions = PredictionRoutes(run)
+        self._proposals = ProposalRoutes(run, lambda book, columns: self._readings.explaining().rooms(book, columns))
         self._service = service
+        self._jobs = () if lanes is None else job_routes.routes(service, lanes)
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
 
@@ -69,8 +94,22 @@ class Api:
         """The application with its routes; tests call it without a port."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         app.on_response_prepare.append(self._guard.origins.mark)
-        routes = (*self._readings.routes(), *manual_routes.posts(self._service), *self._described())
-        self._routes = routes
+        routes = self._routes = (
+            *self._dashboard.routes(),
+            *self._readings.routes(),
+            *self._performances.routes(),
+            *self._system.routes(),
+            *self._scrape.routes(),
+            *manual_routes.posts(self._service, self._folder),
+            *self._alerts.routes(),
+            *self._portfolios.routes(),
+            *self._jobs,
+            *self._models.routes(),
+            *self._predictions.routes(),
+            *self._proposals.routes(),
+            *self._described(),
+        )
+        self._guard.register(routes)
         for route in routes:
             match route:
                 case Read():
@@ -83,22 +122,29 @@ class Api:
 
     def _obeying(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def post(request: web.Request) -> web.StreamResponse:
-            self._guard.authorise(request, route.scope)
-            asked = await body_of(request, route.body, route.example)
-            try:
-                found = await route.handler(asked, who(request))
-            except (NotDone, InboxFull) as why:
-                raise refused(why) from None
-            return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+            asked, sender = await body_of(request, route.body, route.example), who(request)
+
+            async def act() -> web.Response:
+                try:
+                    found = await route.handler(asked, sender, **request.match_info)
+                except (NotDone, InboxFull) as why:
+                    raise refused(why) from None
+                return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+
+            return await self._keys.once(request, sender, msgspec.json.encode(asked), act, must=not route.rate)
 
         return post
 
     def _described(self) -> tuple[Page, ...]:
         """The document of the API, and the page that shows it."""
 
+        written: list[bytes] = []
+
         async def openapi(request: web.Request) -> web.Response:
-            found = document(self._routes, self._config.quantd.name)
-            return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+            if not written:  # in a thread: the schemas of all types take a tenth of a second
+                found = await asyncio.to_thread(document, self._routes, self._config.quantd.name)
+                written.append(msgspec.json.encode(found))
+            return web.Response(body=written[0], content_type="application/json")
 
         files = (
             ("docs.html", "", "text/html"),
@@ -148,6 +194,7 @@ class Api:
         """Closes the port and every connection, and removes `api.json`."""
         with contextlib.suppress(OSError):
             (self._folder / "api.json").unlink()
+        self._dashboard.close()
         self._readings.close()
         if self._server is not None:
             self._server.close()
@@ -155,6 +202,7 @@ class Api:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._runner.cleanup()
+        self._keys.close()
         self._server = self._runner = None
 
     def _tls(self) -> ssl.SSLContext | None:

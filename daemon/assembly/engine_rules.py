@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from quantd.daemon.assembly.limits import TOLERANCE, VENUE, agent_limits, allowance_of, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
-from quantd.daemon.config.agent_tables import MANUAL
+from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL
 from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
 from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.parents import U_SHAPE, Execution
-from quantd.daemon.engine.settings import AgentRules, Rules
+from quantd.daemon.engine.settings import AgentRules, Notices, Rules
 from quantd.daemon.runtime.schedule import Schedule
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.measures.stress import Shock
@@ -47,7 +47,8 @@ def rules_of(
             capital_micro=int(config.broker.cash_micro * share),
             limits=agent_limits(agent, house, universe, shocks),
             min_trade=agent.min_trade,
-            scheduled=agent.name in scheduled or agent.name == MANUAL,
+            scheduled=agent.name in scheduled or agent.name == MANUAL or agent.name in config.places,
+            place=agent.name in config.places,
         )
         for agent, share in zip(config.agents, capital, strict=True)
     )
@@ -82,8 +83,10 @@ def rules_of(
         live=allowance_of(config) if config.quantd.mode == "live" else None,
         capital=capital_of(config, universe),
         seats=tuple(agent.name for agent in config.seats),
+        outside=tuple(k for k, agent in enumerate(config.seats) if agent.policy == EXTERNAL),
         challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
         promotion=promotion_of(config),
+        notices=notices_of(config, policies),
     )
     return replace(
         made,
@@ -131,7 +134,23 @@ def _shadow(
         first_seat=len(house.agents) + k,
         challenges=(),
         promotion=None,
+        notices=None,
     )
+
+
+def notices_of(config: Config, policies: tuple[Policy, ...]) -> Notices | None:
+    """The table [alerts.notices]; None without any. Policies of several models have no expected Sharpe ratio."""
+    table = config.alerts.notices
+    if table == type(table)():
+        return None
+    return Notices(expected=tuple(map(tested_sharpe, policies)), **table.model_dump())
+
+
+def tested_sharpe(policy: Policy) -> float:
+    """The Sharpe ratio of the test window of a policy's only artifact; NaN without one."""
+    models = [leaf for leaf in leaves(policy) if hasattr(leaf, "artifact")]
+    results = getattr(getattr(models[0].artifact, "manifest", None), "results", {}) if len(models) == 1 else {}
+    return float(results["test"].policy.sharpe) if "test" in results else float("nan")
 
 
 def promotion_of(config: Config) -> PromotionRules | None:
@@ -142,9 +161,10 @@ def promotion_of(config: Config) -> PromotionRules | None:
 
 
 def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
-    """The table [capital], without the book of manual orders; None for fewer than two agents."""
+    """The table [capital], without the book of manual orders and without portfolios; None for fewer than two agents."""
     table = config.document.capital
-    agents = tuple(k for k, agent in enumerate(config.agents) if agent.name != MANUAL)
+    own = {MANUAL, *config.places}
+    agents = tuple(k for k, agent in enumerate(config.agents) if agent.name not in own)
     if table is None or len(agents) < 2:
         return None
     total = sum(Fraction(repr(config.agents[k].capital)) for k in agents)

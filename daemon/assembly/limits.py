@@ -83,6 +83,7 @@ def allowance_of(config: Config) -> Allowance:
         orders_per_day=live.max_orders_per_day,
         ramp_days=live.ramp.days,
         ramp_from=live.ramp.from_share,
+        loosen_after_ns=live.loosen_after_ns,
     )
 
 

@@ -1,14 +1,13 @@
 """The names that a configuration may use: policies with their parameters, calendars, risk profiles."""
 
-from typing import Final, get_args
+from typing import Final
 
 from quantd.adapters.sinks.sink import Selection
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.assembly.sinks import sinks
-from quantd.daemon.config import Config, Known, Mistake
-from quantd.daemon.config.schema import Job
+from quantd.daemon.config import Known
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
 from quantd.risk.limits.catalogue import PROFILES
@@ -61,17 +60,3 @@ def known_names() -> Known:
         stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
         secrets={name: text for secrets in declared for name, text in secrets.items()},
     )
-
-
-JOBS: Final = frozenset(get_args(Job)) - {"reload"}
-"""The jobs of schedules in this version."""
-
-
-def not_yet(config: Config) -> list[Mistake]:
-    """A mistake for each configured job that this version does not have."""
-    known = f"it does {', '.join(sorted(JOBS))}"
-    return [
-        config.source.mistake(("schedules", k, "do"), f'= "{schedule.do}": this version does not do it yet', known)
-        for k, schedule in enumerate(config.schedules)
-        if schedule.do not in JOBS
-    ]

@@ -23,15 +23,14 @@ from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, Sy
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
-from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
-from quantd.daemon.config import Agent, Config
+from quantd.daemon.assembly.loaded_artifacts import factor_of, loaded_policy, require_inputs
+from quantd.daemon.config import Config
 from quantd.daemon.config.agent_tables import MANUAL
-from quantd.daemon.config.schema import Feed
-from quantd.daemon.engine.planning.targets import headroom
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.composed import policy_of
-from quantd.daemon.policies.loading import Apart, PolicyError, answer
+from quantd.daemon.policies.loading import Apart, answer
+from quantd.daemon.policies.seats import Seats
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, stream
@@ -41,7 +40,8 @@ from quantd.trading.events import Tick
 from quantd.trading.execution import Costs, CostTable
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import Membership, Universe
-from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.market import MarketSlice
+from quantd.trading.model_events import ModelLoaded
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
@@ -97,17 +97,28 @@ class Parts:
 
     def shell(self, log: Log | None = None, *, hashed: bool = True) -> Shell:
         """A new shell at the start of the run. Without `hashed` it has no digest."""
-        policies, remote = self.policies, self.config.broker.kind != "paper"
-        return Shell(
+        remote = self.config.broker.kind != "paper"
+        shell = Shell(
             State(self.rules),
             Wire() if remote else self.paper(),
-            lambda question: answer(policies[question.policy], question),
+            lambda question: answer(shell.seats(question.policy), question),
             interval_ns=self.interval_ns,
             log=log,
             remote=remote,
             shadows=[self.paper() for _ in self.rules.shadows],
             hashed=hashed,
         )
+        shell.seats = self.seats(lambda: shell.state.loaded)
+        return shell
+
+    def seats(self, loaded: Callable[[], Mapping[str, ModelLoaded]]) -> Seats:
+        """The policies by seat, with the artifacts that a state has as `loaded`."""
+
+        def made(seat: int, path: str) -> Policy:
+            agent = self.config.seats[seat]
+            return loaded_policy(self.config, self.rules, self.interval_ns, agent, path, self.members)
+
+        return Seats(self.policies, self.rules.names(), made, loaded)
 
     def paper(self) -> Paper:
         """A simulated venue of the house or of a shadow, at the configured costs."""
@@ -141,7 +152,7 @@ class Parts:
         samples = sample_ticks(house, calendars, self.interval_ns, after, until, start_ns)
         if not self.schedules:
             return samples
-        asks = {k: self._asked_by(s) for k, s in enumerate(self.schedules) if s.do in FEED_ASKS}
+        asks = {k: self.asked_by(s) for k, s in enumerate(self.schedules) if s.do in FEED_ASKS}
         jobs = {k: s.do for k, s in enumerate(self.schedules)}
         # schedules begin with trading, after the warm-up
         after = max(after, start_ns - 1)
@@ -149,11 +160,11 @@ class Parts:
         missed = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
         return with_due(samples, due_ticks(chain(missed, ahead), asks, jobs))
 
-    def _asked_by(self, schedule: Schedule) -> tuple[int, ...]:
+    def asked_by(self, schedule: Schedule) -> tuple[int, ...]:
         """Numbers of the agents that a schedule asks; a challenger without a schedule decides with its champion."""
         numbers = {name: k for k, name in enumerate(self.rules.seats)}
         if not schedule.agents:
-            return tuple(k for name, k in numbers.items() if name != MANUAL)
+            return tuple(k for name, k in numbers.items() if name != MANUAL and name not in self.config.places)
         named = {name for s in self.schedules if s.do in FEED_ASKS for name in s.agents}
         followers = [a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in named]
         return tuple(numbers[name] for name in (*schedule.agents, *followers))
@@ -188,17 +199,24 @@ class Assembly(Parts):
 
 
 def assemble(
-    config: Config, *, cache: Path | None = None, apart: Apart | None = None, bars: BarFrame | None = None
+    config: Config,
+    *,
+    cache: Path | None = None,
+    apart: Apart | None = None,
+    bars: BarFrame | None = None,
+    places: bool = False,
 ) -> Assembly:
     """The parts of a run over a recorded market, which it reads.
 
-    `cache` is a folder for built calendars; `apart` makes the policies in separate processes. `bars` replace the file
+    `places` keeps the places for portfolios, which a backtest has none of. `cache` is a folder for built calendars;
+    `apart` makes the policies in separate processes. `bars` replace the file
     of [feed] path. Raises FeedError, UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
         what = f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars'
         raise FeedError("[feed] kind", what, remedy)
+    config = config if places else config.for_backtest()
     universe = config.instruments()
     source = config.at(config.feed.path) if bars is None else bars
     sessions = market_sessions(config, source, cache)
@@ -242,6 +260,7 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
     same = (config.feed, config.universe, config.document.account) == (old.feed, old.universe, old.document.account)
     if not same or not calendars <= set(base.sessions):
         return None
+    config = config if base.config.attended else config.for_backtest()
     made = _parts(config, base.universe, base.sessions, base.interval_ns, base.apart)
     return Assembly(**{each.name: made.get(each.name, getattr(base, each.name)) for each in fields(base)})
 
@@ -347,7 +366,7 @@ def market_of(config: Config, kind: str, venue: str) -> str:
 def parts_of(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
     """The parts of a run over the configured market, recorded or live."""
     if config.feed.kind == "replay":
-        return assemble(config, cache=cache, apart=apart)
+        return assemble(config, cache=cache, apart=apart, places=True)
     return assemble_live(config, now, cache=cache, apart=apart)
 
 
@@ -393,32 +412,14 @@ def policies_of(
     members: Membership | None = None,
 ) -> tuple[Policy, ...]:
     """The policies of the agents, then of the shadows, with their sizing and rebalancing. Raises PolicyError."""
-    house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
-
-    def factor(agent: Agent) -> Callable[[Floats], float]:
-        own = agent_limits(agent, house, universe, shocks)
-        return lambda weights: headroom(weights, own, house)
-
-    policies = tuple(policy_of(config, universe, agent, factor(agent), apart, members) for agent in config.seats)
+    policies = tuple(
+        policy_of(config, universe, agent, factor_of(config, universe, interval_ns, agent), apart, members)
+        for agent in config.seats
+    )
     for agent, policy in zip(config.seats, policies, strict=True):
         for leaf in leaves(policy):
-            _require_inputs(config.feed, agent.name, leaf)
+            require_inputs(config.feed, agent.name, leaf)
     return policies
-
-
-def _require_inputs(feed: Feed, agent: str, policy: Policy) -> None:
-    """Raise PolicyError for a series that a policy reads and the feed does not have."""
-    for key, what, names in (
-        ("macro", "macro series", getattr(policy, "uses_macro", ())),
-        ("series", "series per symbol", getattr(policy, "uses_series", ())),
-    ):
-        for name in sorted(names):
-            if (name if key == "macro" else f"series {name}") in feed.inputs:
-                continue
-            lacks = "which [feed] series switches off; write use = true there"
-            if key == "macro" or name not in feed.unused_series:
-                lacks = f'which the feed does not have; write [feed] {key} = [{{ name = "{name}", path = "FILE" }}]'
-            raise PolicyError(f'[[agents]] "{agent}": reads the {what} {name!r}, {lacks}')
 
 
 def schedule_of(config: Config, number: int) -> Schedule:

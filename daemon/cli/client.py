@@ -1,26 +1,18 @@
 """Client of the API of the daemon that runs in a state folder, with the token in this folder."""
 
-import http.client
 import json
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from quantd.daemon.api.transport import ANSWER_S, CODES, Address, exchange
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
-from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
-
-ANSWER_S: Final = 15.0
-
-CODES: Final = {
-    401: CONFIG, 403: CONFIG, 404: USAGE, 409: CHECK_FAILED, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER,
-}  # fmt: skip
-"""Status of a response -> exit code."""
-
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
 
 T = TypeVar("T")
 
@@ -48,7 +40,7 @@ class Daemon:
 
     def post(self, path: str, body: object) -> Any:
         """The JSON response to a command, which is durable by then. Raises Failure."""
-        return self._ask("POST", path, json.dumps(body))
+        return self._ask("POST", path, json.dumps(body).encode())
 
     def listens(self) -> bool:
         """Whether its address accepts connections."""
@@ -58,23 +50,19 @@ class Daemon:
             return False
         return True
 
-    def _ask(self, method: str, path: str, body: str | None) -> Any:
+    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        connection = _connection(self.reached)
+        address = Address(self.reached.host, self.reached.port, _tls() if self.reached.tls else None)
         try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            data = response.read()
+            response = exchange(address, method, path, headers, body)
         except OSError as why:
-            raise Failure(f"the daemon at {_place(self.reached)} does not answer: {why}", TRY_LATER) from None
-        finally:
-            connection.close()
+            raise Failure(f"the daemon at {address} does not answer: {why}", TRY_LATER) from None
         try:
-            found = json.loads(data)
+            found = json.loads(response.body)
         except ValueError:
-            raise Failure(f"what answers at {_place(self.reached)} is not quantd", TRY_LATER) from None
+            raise Failure(f"what answers at {address} is not quantd", TRY_LATER) from None
         if response.status >= 400 and path != "/health":
             text = found.get("detail", response.reason)
             raise Failure(text, CODES.get(response.status, CHECK_FAILED))
@@ -124,15 +112,9 @@ def posted(place: Place, path: str, body: object, type: type[T]) -> T:
     return msgspec.convert(reach(place).post(path, body), type)
 
 
-def _connection(reached: Reached) -> http.client.HTTPConnection:
-    if not reached.tls:
-        return http.client.HTTPConnection(reached.host, reached.port, timeout=ANSWER_S)
+def _tls() -> ssl.SSLContext:
     # the daemon wrote its own certificate and address into the folder: the token protects the connection
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(reached.host, reached.port, timeout=ANSWER_S, context=context)
-
-
-def _place(reached: Reached) -> str:
-    return f"{reached.host}:{reached.port}"
+    return context

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantd.daemon.api.protection import unenforced
-from quantd.daemon.assembly.names import known_names, not_yet
+from quantd.daemon.api.access.protection import unenforced
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, load
 from quantd.daemon.live.connect import mistakes_of
 
@@ -13,7 +13,7 @@ from quantd.daemon.live.connect import mistakes_of
 def read(config: Path, sets: Sequence[str] | None = None) -> Config:
     """The configuration with its overrides. Raises ConfigError with every mistake."""
     found = load(config, known_names(), environ=os.environ, sets=tuple(sets or ()))
-    mistakes = [*not_yet(found), *mistakes_of(found), *(found.missing_files() or unenforced(found))]
+    mistakes = [*mistakes_of(found), *(found.missing_files() or unenforced(found))]
     if mistakes:
         raise ConfigError(mistakes)
     return found

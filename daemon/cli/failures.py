@@ -22,7 +22,8 @@ class Failure(ExplainedError):
 def needs(what: str, *packages: str, extra: str = "train") -> None:
     """Raise Failure unless the packages that an extra of quantd installs are present."""
     if missing := [name for name in packages if find_spec(name) is None]:
-        raise Failure(f"{what} needs {', '.join(missing)}: install quantd with its extra `{extra}`", CONFIG)
+        text = f"install quantd with its extra `{extra}`: pip install 'quantd[{extra}]'"
+        raise Failure(f"{what} needs {', '.join(missing)}: {text}", CONFIG)
 
 
 def note(text: str) -> None:

@@ -20,8 +20,28 @@ Because = Annotated[
 
 AgentName = Annotated[str, Meta(description="An agent; the house or the unallocated book without it.")]
 
+ArtifactName = Annotated[
+    str, Meta(max_length=200, pattern=r"^[^\u0000-\u001f]*(?!\n)$", description="A path as in `policy` of [[agents]].")
+]
+"""A longer name would be refused by file systems, at different lengths."""
+
 Fault = Literal[
-    "agent", "command", "reason", "not_ready", "halt_file", "down", "symbol", "amount", "conflict", "venue", "agrees"
+    "agent",
+    "command",
+    "reason",
+    "not_ready",
+    "halt_file",
+    "down",
+    "symbol",
+    "amount",
+    "conflict",
+    "venue",
+    "agrees",
+    "incident",
+    "cleared",
+    "schedule",
+    "artifact",
+    "unfit",
 ]
 
 
@@ -60,7 +80,9 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
 
 def check_agent(service: Service, agent: str, more: str = "") -> None:
     """Raises NotDone for the name of an agent that does not exist; "" is the house. `more` ends the text."""
-    names = service.shell.state.rules.names()
+    state = service.shell.state
+    vacant = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
+    names = [name for name in state.rules.names() if name not in vacant]
     if agent and agent not in names:
         raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}{more}")
 

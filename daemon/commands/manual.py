@@ -40,7 +40,7 @@ Or name the agent whose book takes the order: --agent NAME. The agents are """
 
 
 def _number(words: str, whole: int, places: int, *, optional: bool = False) -> Meta:
-    """A decimal number above 0, in the document; `_exact` checks it with a message of its own."""
+    """A decimal number above 0, in the document; `exact_amount` checks it with a message of its own."""
     pattern = rf"(?=.*[1-9])[0-9]{{1,{whole}}}(\.[0-9]{{1,{places}}})?"
     return Meta(description=words, extra_json_schema={"pattern": f"^({pattern})?$" if optional else f"^{pattern}$"})
 
@@ -144,10 +144,13 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     if agent == MANUAL and agent not in names:
         raise NotDone("agent", WRITE_MANUAL + ", ".join(names))
     check_agent(service, agent)
+    if (number := agent_of(state, agent)) in state.portfolios:
+        name = state.portfolios[number].name
+        raise NotDone("conflict", f"{agent} is the portfolio {name}; it changes only by `quantd portfolio rebalance`")
     universe = state.universe
     column = _column(state, symbol)
     lot = universe.lot_nano[column]
-    nano = _exact(order.qty, NANO, "quantity", "10 or 0.25")
+    nano = exact_amount(order.qty, NANO, "quantity", "10 or 0.25")
     lots, rest = divmod(nano, lot)
     if rest:
         raise NotDone("conflict", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
@@ -155,10 +158,10 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
         raise NotDone(
             "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
         )
-    said = _reason(order.reason, "a manual order")
+    said = journal_reason(order.reason, "a manual order")
     signed = lots if order.side == "buy" else -lots
     stop_nano, target_nano = _levels(state, names.index(agent), column, signed, order.stop, order.target)
-    return Wished(_now(service), agent, column, signed, said, who, stop_nano, target_nano)
+    return Wished(market_now(service), agent, column, signed, said, who, stop_nano, target_nano)
 
 
 def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
@@ -173,7 +176,7 @@ def _levels(state: State, book: int, column: int, lots: int, stop: str, target: 
         )
     found = []
     for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
-        nano = _exact(text, NANO, f"price of a {name}", "95.50") if text else 0
+        nano = exact_amount(text, NANO, f"price of a {name}", "95.50") if text else 0
         if nano and (nano >= mark if below else nano <= mark):
             where = "below" if below else "above"
             raise NotDone("conflict", f"{name} {text} must be {where} the price of {symbol}, {price_text(mark)}")
@@ -243,7 +246,13 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted:
     column, halts = _column(state, asked.symbol), asked.do == "halt"
     if not halts and column not in state.halted:
         raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
-    return Halted(_now(service), column, halts, _reason(asked.reason, "a halt" if halts else "resuming a symbol"), who)
+    return Halted(
+        market_now(service),
+        column,
+        halts,
+        journal_reason(asked.reason, "a halt" if halts else "resuming a symbol"),
+        who,
+    )
 
 
 def became_of_halt(service: Service, event: Halted) -> Stopped:
@@ -271,15 +280,15 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
         raise NotDone("venue", f"{text}. The daemon books it at the next reconciliation ([broker] reconcile)")
     agent = asked.agent
     check_agent(service, agent, ". Without --agent: the unallocated book")
-    micro = _exact(asked.amount, MICRO, "amount of money", "1000.00")
-    said = _reason(asked.reason, "a deposit or withdrawal")
+    micro = exact_amount(asked.amount, MICRO, "amount of money", "1000.00")
+    said = journal_reason(asked.reason, "a deposit or withdrawal")
     removes = asked.do == "remove"
     book = agent_of(state, agent)
     if removes and micro > (free := 0 if book is None else free_micro(state, book)):
         whose = f"the book of {agent}" if agent else "the unallocated book"
         text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
         raise NotDone("conflict", f"{text}. Sell first, or withdraw less")
-    return Flow(_now(service), -micro if removes else micro, who, agent=agent, reason=said)
+    return Flow(market_now(service), -micro if removes else micro, who, agent=agent, reason=said)
 
 
 def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> Paid:
@@ -310,7 +319,7 @@ def correction(service: Service, account: VenueAccount, how: str, reason: str, w
     lots, cash = found(state, account)
     if not any(lots) and not cash:
         raise NotDone("agrees", "the venue's account agrees with the books: there is no difference to fence or adopt")
-    return Correction(_now(service), lots, cash, how, reason, who)
+    return Correction(market_now(service), lots, cash, how, reason, who)
 
 
 def how_of(service: Service, how: str, reason: str) -> str:
@@ -321,24 +330,24 @@ def how_of(service: Service, how: str, reason: str) -> str:
     names = service.shell.state.rules.names()
     if how not in ("fence", *names):
         raise NotDone("agent", f"there is no agent {how!r} to adopt the differences; the agents are {', '.join(names)}")
-    return _reason(reason, "a correction")
+    return journal_reason(reason, "a correction")
 
 
-def _now(service: Service) -> int:
+def market_now(service: Service) -> int:
     """The instant of a manual event in market time, which advances between bars when the feed runs in real time."""
     state, ahead = service.shell.state, service.market_ahead_ns
     known = max(state.now, service.shell.ts)
     return known if ahead is None else max(known, ahead + time.monotonic_ns())
 
 
-def _reason(text: str, what: str) -> str:
+def journal_reason(text: str, what: str) -> str:
     said = one_line(text)
     if not said:
         raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
     return said
 
 
-def _exact(text: str, unit: int, what: str, example: str) -> int:
+def exact_amount(text: str, unit: int, what: str, example: str) -> int:
     """A positive decimal number as an exact integer of 1/`unit`. Raises NotDone."""
     number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else Decimal(0)
     if number <= 0:

@@ -1,7 +1,7 @@
 """Signed operator commands over MQTT, when `[bus] commands` is on.
 
 Each command is verified, executed at most once and answered; the others are refused and counted. `halt` and `reduce`
-act as soon as they are verified. `resume` and `flatten` act after their id is on disk, so that no restart repeats one.
+act as soon as they are verified. The others act after their id is on disk, so that no restart repeats one.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from quantd.adapters.bus.commands import (
     Taken,
     authentic,
 )
+from quantd.daemon.commands.acknowledgement import acknowledgement
 from quantd.daemon.commands.control import NotDone, operator
 from quantd.daemon.config import Config, Mistake, secret
 from quantd.daemon.runtime.inbox import InboxFull
@@ -31,7 +32,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import SWITCH
 from quantd.models.artifacts.folder import replace_file
 from quantd.trading.effects import Effect
-from quantd.trading.events import Operator
+from quantd.trading.events import Acknowledged, Operator
 
 log = structlog.get_logger("quantd.commands")
 
@@ -132,9 +133,11 @@ class MqttCommands:
                 later = "in force; it will be journalled once the store takes writes again"
                 self._say(command, True, later if self._service.store_error else "done")
 
-    def _event(self, command: BusCommand) -> Operator:
+    def _event(self, command: BusCommand) -> Operator | Acknowledged:
         c = command
         try:
+            if c.command == "acknowledge":
+                return acknowledgement(self._service, c.incident, c.reason, f"mqtt {c.who}")
             return operator(self._service, c.command, c.reason, f"mqtt {c.who}", c.agent)
         except NotDone as why:
             raise CommandRefused("not_done", str(why), c) from None

@@ -10,12 +10,12 @@ import structlog
 
 from quantd.daemon.assembly.parts import Parts, assemble_live, limits_of_config
 from quantd.daemon.config import Config, ConfigError, Mistake, digest, reloading
-from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.continuation import CLOSES, NotCarried, move, moves
+from quantd.daemon.recovery.tightening import change_of_limits, limits_of
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
-from quantd.trading.events import Operator, Reloaded, Stopping
+from quantd.trading.events import Operator, Stopping
 
 log = structlog.get_logger("quantd")
 
@@ -96,7 +96,8 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
     elif changed:
         service.config = new
         configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
-        limits = in_force(limits_of_config(parts, new))
-        await service.inbox.command(Reloaded(service.shell.state.now, digest(new), changed, limits))
+        state = service.shell.state
+        rules = limits_of_config(parts, new)
+        await service.inbox.command(change_of_limits(state, rules, state.now, digest(new), changed, limits_of(state)))
         log.info("reloaded", changed=list(changed))
     return []

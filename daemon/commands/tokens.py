@@ -26,13 +26,14 @@ from msgspec import Struct
 from quantd.daemon.commands.api_token import ANY
 from quantd.trading.exit_codes import CONFIG, USAGE, ExplainedError
 
-Scope = Literal["read", "metrics", "trade", "admin"]
+Scope = Literal["read", "metrics", "propose", "trade", "admin"]
 
 INCLUDED: Final[dict[Scope, frozenset[Scope]]] = {
     "metrics": frozenset({"metrics"}),
     "read": frozenset({"read", "metrics"}),
-    "trade": frozenset({"trade", "read", "metrics"}),
-    "admin": frozenset({"admin", "trade", "read", "metrics"}),
+    "propose": frozenset({"propose", "read", "metrics"}),
+    "trade": frozenset({"trade", "propose", "read", "metrics"}),
+    "admin": frozenset({"admin", "trade", "propose", "read", "metrics"}),
 }
 """Scope of a token -> scopes that it grants."""
 
@@ -69,6 +70,7 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     """One secret of a name. After a rotation a name has two until the old one expires.
 
     `salt` and `digest` are hexadecimal. Times are ns UTC; `expires_ns` is 0 for never, and `used_ns` for not yet.
+    `agent` is the outside agent for which a token of scope propose is valid.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     created_ns: int
     expires_ns: int = 0
     used_ns: int = 0
+    agent: str = ""
 
     def __repr__(self) -> str:
         """Without salt and digest, which have no place in a log."""
@@ -95,11 +98,11 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
         return hmac.compare_digest(_digest(secret, self.salt), self.digest)
 
 
-def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0) -> Token:
+def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0, agent: str = "") -> Token:
     """The record of a secret, with a new salt."""
     salt = secrets.token_hex(16)
     first = OWNER_ID if name == OWNER else secret[:ID_CHARS]
-    return Token(name, first, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns)
+    return Token(name, first, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent)
 
 
 def _digest(secret: bytes, salt: str) -> str:
@@ -134,15 +137,18 @@ def stored(folder: Path) -> tuple[Token, ...]:
     return tokens
 
 
-def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0) -> tuple[Token, str]:
+def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
     """A new token and its secret, which is stored nowhere. Raises TokenRefused and TokensUnreadable."""
     if NAME.fullmatch(name) is None:
         text = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
         raise TokenRefused(f"{name!r:.80} is not a name of a token; write {text}")
     if name == OWNER:
         raise TokenRefused(f"{OWNER} is the token of this state folder; choose another name, or rotate it")
+    if (scope == "propose") != bool(agent):
+        text = "a token of scope propose is for one outside agent, and no other scope is: --scope propose --agent NAME"
+        raise TokenRefused(text)
     now, secret = time.time_ns(), secrets.token_urlsafe(32)
-    token = token_for(name, scope, secret, now, expires_ns)
+    token = token_for(name, scope, secret, now, expires_ns, agent)
     with _changing(folder) as (tokens, write):
         valid = _unexpired(tokens, now)
         if any(each.name == name for each in valid):
@@ -175,7 +181,7 @@ def rotated(
         if overlap_ns and old:
             ends = now + overlap_ns
             kept.append(msgspec.structs.replace(newest, expires_ns=min(ends, newest.expires_ns or ends)))
-        token = token_for(name, newest.scope, secret, now, expires_ns or newest.expires_ns)
+        token = token_for(name, newest.scope, secret, now, expires_ns or newest.expires_ns, newest.agent)
         if name == OWNER:
             write(kept)
             _replace(path, f"{secret}\n".encode())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import PurePosixPath
 
-from quantd.daemon.config.agent_tables import MANUAL
+from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL, PLACES, place_name
 from quantd.daemon.config.known import Known, Table, is_number, mistakes_of, names_of, table_of, tables, values_at
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
@@ -17,9 +17,12 @@ RESERVED = frozenset({"house", MANUAL, "unallocated"})
 
 def check_agents(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about names, policies and their parameters."""
+    table = table_of(document, "portfolios")
+    count = table.get("places", 0)
+    places = [place_name(k + 1) for k in range(count)] if isinstance(count, int) and 0 < count <= PLACES else []
     for path, agent in tables(document, "agents.*"):
         name, policy, params = agent.get("name"), agent.get("policy"), agent.get("params")
-        if name in RESERVED:
+        if name in (*RESERVED, *places):
             text = f'= "{name}" is reserved for a book of the house'
             yield source.mistake((*path, "name"), text, "choose another name")
         yield from secrets_in(params, (*path, "params"), source)
@@ -128,6 +131,15 @@ def check_shadows(document: Table, known: Known, source: Source) -> Iterator[Mis
         if agent.get("challenges") and agent.get("shadow") is not True:
             text = f"= {shown(agent['challenges'])}, but this agent is not a shadow"
             yield source.mistake((*path, "challenges"), text, "write shadow = true")
+        if agent.get("policy") != EXTERNAL:
+            continue
+        if agent.get("shadow") is not True:
+            text = '= "external", but this agent is not a shadow: an outside agent trades only after a promotion'
+            yield source.mistake((*path, "policy"), text, 'write shadow = true, and challenges = "AGENT"')
+        for key in ("sizing", "rebalance"):
+            if key in agent:
+                text = "applies to a policy that is asked; the proposals of an outside agent pass the limits only"
+                yield source.mistake((*path, key), text, "remove it")
     owner = table_of(document, "broker").get("differences", "")
     if owner and owner in shadows:
         text = f"= {shown(owner)} is a shadow, which is not part of the account"

@@ -105,6 +105,17 @@ class RebalanceTable(Section):
 MANUAL = "manual"
 """Name of the book for manual orders."""
 
+EXTERNAL = "external"
+"""Policy of an agent outside the daemon, which decides by proposals (docs/trade/external.md)."""
+
+PLACES = 32
+"""Most portfolios that can be open at once: each place is a book in every array of the engine."""
+
+
+def place_name(number: int) -> str:
+    """The name of the agent that is place `number` for a portfolio; places count from 1."""
+    return f"portfolio-{number}"
+
 
 Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
 
@@ -141,6 +152,32 @@ class Manual(Section):
         return Agent(
             name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
         )
+
+
+class Portfolios(Section):
+    """Places for portfolios that are opened while the daemon runs (docs/trade/portfolios.md).
+
+    A place is an agent without capital and without a schedule. Its policy `targets` holds until a rebalance proposes
+    weights.
+    """
+
+    places: Annotated[int, bounds(0, PLACES)] = 0
+    profile: str | None = None
+    min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
+    limits: Limits = Limits()
+
+    def agents(self) -> tuple[Agent, ...]:
+        """Each place as an agent."""
+        whole = Agent(
+            name=place_name(1),
+            policy="targets",
+            capital=1.0,
+            profile=self.profile,
+            min_trade=self.min_trade,
+            limits=self.limits,
+        )
+        # the capital of a place comes from the unallocated book once a portfolio is opened
+        return tuple(whole.model_copy(update={"name": place_name(k + 1), "capital": 0.0}) for k in range(self.places))
 
 
 class ShareTable(Section):

@@ -88,7 +88,7 @@ def _references(document: Table, known: Known, source: Source) -> Iterator[Mista
         ("group", groups, [f"{home}.group_caps.*.group" for home in LIMITS]),
         ("feed", known.feeds, ("feed.kind", "feed.fallback.*")),
         ("broker", known.brokers, ("broker.kind",)),
-        ("profile", known.profiles, ("risk.profile", "manual.profile", "agents.*.profile")),
+        ("profile", known.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
         ("agent", agents, ("schedules.*.agents.*",)),
         ("agent", ("fence", *agents, *by_hand), ("broker.differences",)),
         ("agent that trades", names_of(document, shadows=False), ("capital.regimes.*.shares.*.agent", MAY_BE_EMPTY[2])),
@@ -198,7 +198,7 @@ def _profiles(document: Table, known: Known, source: Source) -> Iterator[Mistake
     quantd, broker, feed = (table_of(document, name) for name in ("quantd", "broker", "feed"))
     mode, paper = quantd.get("mode", "paper"), broker.get("kind", "paper") == "paper"
     replay = feed.get("kind", "replay") == "replay"
-    for dotted in ("risk.profile", "manual.profile", "agents.*.profile"):
+    for dotted in ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile"):
         for path, profile in values_at(document, dotted):
             if profile == "research" and (mode == "live" or not paper):
                 remedy = "use it with the paper broker only, or choose another profile"
@@ -241,7 +241,12 @@ def _bus(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
 
 
 def _sinks(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
-    for kind, table in table_of(table_of(document, "alerts"), "sinks").items():
+    alerts = table_of(document, "alerts")
+    for name in alerts.get("escalate") or ():
+        if name not in table_of(alerts, "sinks"):
+            remedy = f"configure [alerts.sinks.{name}], or remove it"
+            yield source.mistake(("alerts", "escalate"), f"names {name}, which is not a configured sink", remedy)
+    for kind, table in table_of(alerts, "sinks").items():
         path = ("alerts", "sinks", str(kind))
         options = known.sinks.get(kind)
         if options is None:

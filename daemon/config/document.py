@@ -12,10 +12,9 @@ from quantd.bundled import absent, find
 from quantd.daemon.config.agent_tables import Agent
 from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
 from quantd.daemon.config.mistakes import Mistake, Source, shown
-from quantd.daemon.config.risk_tables import Risk
+from quantd.daemon.config.risk_tables import Alerts, NoticeTable, Risk
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import (
-    Alerts,
     Api,
     Broker,
     Bus,
@@ -56,7 +55,7 @@ class Config:
     models: Models = field(init=False)
     log: Log = field(init=False)
     agents: tuple[Agent, ...] = field(init=False)
-    """The agents that trade; last the book `manual`, if configured."""
+    """The agents that trade, then the book `manual`, if configured, then the places for portfolios."""
     shadows: tuple[Agent, ...] = field(init=False)
     """The shadows among [[agents]]: their numbers follow those of the trading agents."""
     seats: tuple[Agent, ...] = field(init=False)
@@ -65,13 +64,32 @@ class Config:
     def __post_init__(self) -> None:
         document = self.document
         by_hand = () if document.manual is None else (document.manual.agent(),)
-        agents = (*(agent for agent in document.agents if not agent.shadow), *by_hand)
+        places = () if document.portfolios is None else document.portfolios.agents()
+        agents = (*(agent for agent in document.agents if not agent.shadow), *by_hand, *places)
         shadows = tuple(agent for agent in document.agents if agent.shadow)
         own = {"agents": agents, "shadows": shadows, "seats": (*agents, *shadows)}
         for each in fields(self):
             if not each.init:
                 value = own[each.name] if each.name in own else getattr(document, each.name)
                 object.__setattr__(self, each.name, value)
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Names of the places for portfolios."""
+        table = self.document.portfolios
+        return frozenset() if table is None else frozenset(agent.name for agent in table.agents())
+
+    @property
+    def attended(self) -> bool:
+        """Whether it has what only a running service needs: places for portfolios, or notices."""
+        return bool(self.places) or self.alerts.notices != NoticeTable()
+
+    def for_backtest(self) -> "Config":
+        """This configuration without places for portfolios and without notices: a backtest has neither."""
+        if not self.attended:
+            return self
+        alerts = self.alerts.model_copy(update={"notices": NoticeTable()})
+        return Config(self.document.model_copy(update={"portfolios": None, "alerts": alerts}), self.source)
 
     def agent(self, **values: Any) -> Agent:
         """Build an agent from the keys of its table, with defaults for the others; the configuration stays as it is."""
@@ -245,6 +263,7 @@ RELOADABLE: dict[str, str] = {
     "risk": "limits may be tightened, never loosened, while positions are open",
     "agents.*.limits": "limits may be tightened, never loosened, while positions are open",
     "manual.limits": "limits may be tightened, never loosened, while positions are open",
+    "portfolios.limits": "limits may be tightened, never loosened, while positions are open",
     "live.max_account_notional": "limits may be tightened, never loosened, while positions are open",
     "live.max_order_notional": "limits may be tightened, never loosened, while positions are open",
     "live.max_orders_per_day": "limits may be tightened, never loosened, while positions are open",

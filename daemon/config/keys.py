@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import Field, create_model
 
-from quantd.daemon.config.agent_tables import Agent, Manual
+from quantd.daemon.config.agent_tables import Agent, Manual, Portfolios
 from quantd.daemon.config.risk_tables import LimitKey, Limits, Risk
 from quantd.daemon.config.schema import Document
 from quantd.daemon.config.values import Reload, Section, Written
@@ -47,7 +47,13 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
     risk = create_model("Risk", __base__=Risk, **fields)
     agent: Any = create_model("Agent", __base__=Agent, limits=(own, own()))
     manual: Any = create_model("Manual", __base__=Manual, limits=(own, own()))
-    every = {"risk": (risk, risk()), "agents": (tuple[agent, ...], ...), "manual": (manual | None, None)}
+    places: Any = create_model("Portfolios", __base__=Portfolios, limits=(own, own()))
+    every = {
+        "risk": (risk, risk()),
+        "agents": (tuple[agent, ...], ...),
+        "manual": (manual | None, None),
+        "portfolios": (places | None, None),
+    }
     return create_model("Document", __base__=Document, **every)  # type: ignore[call-overload]
 
 

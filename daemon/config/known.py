@@ -21,8 +21,8 @@ SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 
 Table = Mapping[str, Any]
 
-LIMITS = ("risk", "agents.*.limits", "manual.limits")
-"""The tables of limits: the house's, each agent's and the book `manual`'s."""
+LIMITS = ("risk", "agents.*.limits", "manual.limits", "portfolios.limits")
+"""The tables of limits: the house's, each agent's, the book `manual`'s and that of each portfolio."""
 
 
 @dataclass(frozen=True, slots=True)

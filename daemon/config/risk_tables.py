@@ -1,4 +1,6 @@
-"""[risk]: the settings of the house. The keys of its limits, and of those of an agent, come from other packages.
+"""[risk] and [alerts]: the settings of the house, and who learns of its alerts.
+
+The keys of limits, of the house and of an agent, come from other packages.
 
 A missing limit is None here: `quantd.risk.limits.catalogue` applies the profile and the limits that are always on.
 """
@@ -7,7 +9,18 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from quantd.daemon.config.values import START, Reload, Section, Written, bounds, duration, wrong
+from quantd.daemon.config.values import (
+    START,
+    Reload,
+    Section,
+    Written,
+    Zone,
+    bounds,
+    distinct,
+    duration,
+    pattern,
+    wrong,
+)
 from quantd.trading.instruments import NANO
 
 
@@ -73,3 +86,55 @@ class Risk(Limits):
         default=2 * NANO, alias="max_clock_jump"
     )
     max_missed_bars: Annotated[int, bounds(1, 10), Reload("higher")] = 2
+
+
+AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]
+
+
+def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
+    if "CRITICAL" not in value:
+        wrong("has no CRITICAL, which is always sent", 'add "CRITICAL"')
+    return value
+
+
+class DeadMan(Section):
+    """A request to `url` every `every` while the daemon is ready and bars arrive; its absence is the alarm."""
+
+    url: Annotated[str, pattern(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])[:/]\S*", '"https://…"')]
+    every_ns: Annotated[int, duration("1s", "1h"), Written()] = Field(default=60 * 10**9, alias="every")
+
+
+class NoticeTable(Section):
+    """Alerts about events that no limit covers; 0 is off.
+
+    `milestone` is the growth of the account between two milestones. `decay` is the number of samples over which a
+    policy's Sharpe ratio is compared with that of its test. `correlation` is the change of the mean correlation.
+    """
+
+    milestone: Annotated[float, bounds(0.0, 10.0)] = 0.0
+    decay: Annotated[int, bounds(0, 252)] = 0
+    correlation: Annotated[float, bounds(0.0, 2.0)] = 0.0
+    rebalances: bool = False
+
+
+class Alerts(Section):
+    """`sinks`: options of receivers beside the bus, by kind.
+
+    `remind` and `escalate_after` are for incidents that nobody has acknowledged, and 0 s is off. `escalate` names sinks
+    in their order. `group` is the time for which a sink collects alerts of one kind.
+    """
+
+    levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")
+    per_minute: Annotated[int, bounds(1, 10_000)] = 60
+    quiet_hours: Annotated[str, pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"')] = ""
+    quiet_levels: tuple[Literal["INFO", "WARNING"], ...] = ("INFO",)
+    timezone: Zone = "UTC"
+    remind_ns: Annotated[int, duration("0s", "30d"), Written()] = Field(default=3_600 * 10**9, alias="remind")
+    group_ns: Annotated[int, duration("0s", "10m"), Written(), START] = Field(default=0, alias="group")
+    escalate: Annotated[tuple[str, ...], distinct(), START] = ()
+    escalate_after_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(
+        default=900 * 10**9, alias="escalate_after"
+    )
+    dead_man: Annotated[DeadMan | None, START] = None
+    notices: Annotated[NoticeTable, START] = NoticeTable()
+    sinks: Annotated[dict[str, dict[str, Any]], START] = {}

@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from quantd.daemon.config.agent_tables import Agent, CapitalTable, Manual, PromotionTable, RetrainTable
-from quantd.daemon.config.risk_tables import Risk
+from quantd.daemon.config.agent_tables import Agent, CapitalTable, Manual, Portfolios, PromotionTable, RetrainTable
+from quantd.daemon.config.risk_tables import Alerts, Risk
 from quantd.daemon.config.values import (
-    START,
     BasisPoints,
     Cron,
     Fraction,
@@ -242,7 +241,8 @@ class RampTable(Section):
 class Live(Section):
     """Limits of mode live only: absolute notionals, whatever equity the broker reports, orders a session, and the ramp.
 
-    `paper_days` is the number of sessions on paper that `quantd doctor --live` requires.
+    `paper_days` is the number of sessions on paper that `quantd doctor --live` requires. Looser limits than those in
+    force apply after `loosen_after`.
     """
 
     max_account_notional_micro: MoneyCap | None = Field(default=None, alias="max_account_notional")
@@ -250,11 +250,15 @@ class Live(Section):
     max_orders_per_day: Annotated[int, bounds(1, 100_000), Reload("higher")] | None = None
     ramp: RampTable = RampTable()
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
+    loosen_after_ns: Annotated[int, duration("1h", "30d"), Written()] = Field(
+        default=86_400 * 10**9, alias="loosen_after"
+    )
 
 
 Job = Literal[
-    "rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "backup", "compact", "flatten",
-    "reload", "reallocate", "promote", "parity",
+    "rebalance", "reallocate", "promote", "flatten", "snapshot", "reconcile", "before_open", "after_close",
+    "daily_report", "risk_report", "backup", "compact", "parity", "retrain", "data_refresh", "health_check",
+    "statement",
 ]  # fmt: skip
 
 
@@ -291,7 +295,10 @@ Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a host name or an address of
 
 
 class Bus(Section):
-    """`host` and `port` belong to the embedded broker, `url` and `protocol` (MQTT version) to an external one."""
+    """`host` and `port` belong to the embedded broker, `url` and `protocol` (MQTT version) to an external one.
+
+    `home_assistant` is the discovery prefix of Home Assistant; empty for no discovery.
+    """
 
     kind: Literal["embedded", "mqtt"] = "embedded"
     host: Host = "127.0.0.1"
@@ -301,6 +308,7 @@ class Bus(Section):
     username: str = ""
     tls: Tls | None = None
     prefix: Annotated[str, pattern(r"[^\s/+#\x00]+(/[^\s/+#\x00]+)*", "a topic without + or #")] = "quantd"
+    home_assistant: Annotated[str, pattern(r"([^\s/+#\x00]+(/[^\s/+#\x00]+)*)?", "a topic without + or #")] = ""
     commands: bool = False
 
 
@@ -353,12 +361,13 @@ class Store(Section):
 
 
 class ApiRate(Section):
-    """Requests in a second and at once, of each token and of each address."""
+    """Requests in a second and at once, of each token and of each address; `proposals` in a minute of each token."""
 
     reads: Annotated[float, bounds(0.1, 10_000)] = 50.0
     reads_burst: Annotated[int, bounds(1, 100_000)] = 200
     posts: Annotated[float, bounds(0.1, 10_000)] = 10.0
     posts_burst: Annotated[int, bounds(1, 100_000)] = 20
+    proposals: Annotated[int, bounds(1, 6_000)] = 30
 
 
 ORIGIN = r"https://[a-z0-9.-]+(:\d{1,5})?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
@@ -375,25 +384,6 @@ class Api(Section):
     tokens: Annotated[str, pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", "the name of a file in the state folder")] = (
         "token"
     )
-
-
-AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]
-
-
-def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
-    if "CRITICAL" not in value:
-        wrong("has no CRITICAL, which is always sent", 'add "CRITICAL"')
-    return value
-
-
-class Alerts(Section):
-    """`sinks`: options of receivers beside the bus, by kind."""
-
-    levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")
-    per_minute: Annotated[int, bounds(1, 10_000)] = 60
-    quiet_hours: Annotated[str, pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"')] = ""
-    timezone: Zone = "UTC"
-    sinks: Annotated[dict[str, dict[str, Any]], START] = {}
 
 
 class Models(Section):
@@ -430,6 +420,7 @@ class Document(Section):
     execution: ExecutionTable = ExecutionTable()
     agents: tuple[Agent, ...]
     manual: Manual | None = None
+    portfolios: Portfolios | None = None
     live: Live = Live()
     capital: CapitalTable | None = None
     promotion: PromotionTable = PromotionTable()

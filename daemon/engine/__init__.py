@@ -16,11 +16,12 @@ from typing import Any, Final, NamedTuple, get_args
 
 from quantd.daemon.engine.agents.shadows import step_shadows
 from quantd.daemon.engine.planning.execution import execute_parents
+from quantd.daemon.engine.safety.notices import note_rebalances
 from quantd.daemon.engine.samples import serve_tick
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.sync import sync_stops
 from quantd.trading.effects import Effect
-from quantd.trading.events import Decided, Event, NotFound, Shade, Tick
+from quantd.trading.events import Decided, Event, NotFound, PortfolioClosed, Proposed, Shade, Tick
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Reports
 
@@ -69,8 +70,9 @@ HANDLERS: Final = find_handlers()
 
 STAGES: Final = (
     # the children go first: an Ask shows what they reserve
-    Stage(execute_parents, (MarketSlice, Tick, Decided, Reports, NotFound)),
+    Stage(execute_parents, (MarketSlice, Tick, Decided, Proposed, PortfolioClosed, Reports, NotFound)),
     Stage(serve_tick, (Tick,)),
+    Stage(note_rebalances, (Tick, Decided, Proposed)),
     # last: the stops cover what the book holds after every other effect
     Stage(sync_stops, get_args(Event)),
 )

@@ -38,7 +38,7 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.history.bars.slice(market)
     if state.halted or state.limited:
         effects = [*effects, *trades_again(state, market)]
-    if state.protecting:
+    if state.protecting and ts >= state.carried[1]:
         exits = check_levels(state)
         effects = [*effects, *exits] if exits else effects
     if state.parents:
@@ -68,15 +68,19 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close."""
-    symbol = action.symbol
+    symbol, known = action.symbol, action.ts <= state.carried[0]
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)
+        if known:
+            return ()  # the carried account has it
         if state.rules.venue_pays:
             entitle(state, action)
             return ()
         amount = state.ledger.dividend(symbol, action.cash_nano)
         state.booked()
         return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()
+    if known and action.kind == "delisting":
+        return ()
     if action.kind == "delisting":
         return _delisted(state, action)
     numerator, denominator = action.numerator, action.denominator
@@ -86,6 +90,8 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     marks[symbol] *= denominator / numerator
     marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator
     state.marks, state.marks_nano = marks, marks_nano
+    if known:
+        return ()
     lieu = state.ledger.split(symbol, numerator, denominator, int(marks_nano[symbol]))
     state.booked()
     split_exits(state, symbol, numerator, denominator)

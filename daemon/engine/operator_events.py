@@ -7,19 +7,23 @@ import numpy as np
 
 from quantd.daemon.engine.planning.plan import give_up, plan
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch
-from quantd.daemon.engine.snapshot import with_limits
+from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, postpone
+from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch, suspend
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
 from quantd.trading.books import LedgerBroken
-from quantd.trading.effects import Effect, Snapshot, Stop, Switched
-from quantd.trading.events import Condition, Operator, Reloaded, Stopping, Wished
+from quantd.trading.effects import Effect, Level, Snapshot, Stop, Switched
+from quantd.trading.events import Acknowledged, Approved, Condition, Operator, Reloaded, Reminded, Stopping, Wished
 from quantd.trading.orders import price_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others allow reducing orders."""
+
+
+NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed", "statement"})
+"""Conditions that raise an alert and change nothing."""
 
 
 def on_wished(state: State, order: Wished) -> Sequence[Effect]:
@@ -27,6 +31,8 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     number = agent_of(state, order.agent)
     if number is None or number < 0:
         return (alert(state, "WARNING", "operator", f"no book named {order.agent!r} for an order by hand"),)
+    if number in state.portfolios:
+        return (alert(state, "WARNING", "operator", f"{order.agent} is a portfolio: it changes only by a rebalance"),)
     change = np.zeros(state.universe.size)
     change[order.symbol] = order.lots
     state.revalue()
@@ -65,6 +71,10 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
         return _resume(state, who, reason)
     if order.command == "flatten":
         return flatten(state, reason)
+    if order.command == "pause":
+        if who == HOUSE:
+            return (alert(state, "WARNING", "operator", "only an agent can be paused; reduce or halt the house"),)
+        return suspend(state, who, "operator", f"paused, {reason}")
     return move_switch(state, who, HALT if order.command == "halt" else REDUCE, "operator", reason)
 
 
@@ -92,8 +102,11 @@ def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
 def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
     """A condition of trading failed or recovered. Only an operator re-arms the switch."""
     text = f"{condition.what} {'is back' if condition.up else 'is down'}: {condition.detail}"
-    if condition.what in ("bars", "upkeep", "calendar"):
+    if condition.what in NOTED:
         return (alert(state, "WARNING", condition.what, condition.detail),)
+    if condition.what == "job":
+        level: Level = "INFO" if condition.up else "CRITICAL" if condition.critical else "WARNING"
+        return (alert(state, level, f"job_{condition.job}", condition.detail),)
     if condition.up:
         state.down.discard(condition.what)
         return (alert(state, "INFO", condition.what, text),)
@@ -105,12 +118,26 @@ def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
 def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
     """Apply new limits from the next decision on; open orders keep their verdict."""
     if reloaded.limits:
-        state.govern(with_limits(state.rules, reloaded.limits))
-        for shadow, own in zip(state.shadows, state.rules.shadows, strict=True):
-            shadow.govern(own)
-    if not reloaded.changed:
-        return ()
-    return (alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)
+        apply_limits(state, reloaded.limits)
+    effects: list[Effect] = []
+    if reloaded.changed:
+        effects.append(alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"))
+    return [*effects, *postpone(state, reloaded)]
+
+
+def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
+    """Apply the looser limits that wait."""
+    return apply_looser(state, f"approved by {approved.who}: {approved.reason}")
+
+
+def on_acknowledged(state: State, acknowledged: Acknowledged) -> Sequence[Effect]:
+    """Nothing: incidents are a fold of the journal, beside the state."""
+    return ()
+
+
+def on_reminded(state: State, reminded: Reminded) -> Sequence[Effect]:
+    """Nothing, as for an acknowledgement."""
+    return ()
 
 
 def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:

@@ -7,9 +7,8 @@ import numpy as np
 
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.safety.switch import move_switch
+from quantd.daemon.engine.safety.switch import suspend
 from quantd.daemon.engine.state import AgentState, Round, State
-from quantd.risk.switch import REDUCE
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Effect, Level
 from quantd.trading.events import Decided
@@ -21,29 +20,32 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
     """Open a round: one Ask for each agent that is due, on the last sample and the newest marks."""
     state.round_no += 1
     state.round = Round(state.round_no, due)
-    prices, px = state.prices(), state.lot_values()
-    asks: list[Effect] = []
-    for number in due:
-        equity = state.books_micro[number]
-        weights = state.lots(number) * px
-        weights *= MICRO / equity if equity > 0 else 0.0
-        weights += 0.0  # a short position without a price is 0, not -0
-        weights.flags.writeable = False
-        view = View(
-            universe=state.universe,
-            ring=state.history.known,
-            by_date=state.history.by_date,
-            prices=prices,
-            weights=weights,
-            cash=state.ledger.books[number].cash_micro / equity if equity > 0 else 0.0,
-            equity=equity / MICRO,
-            time=ts,
-            sample=state.sample,
-            bars=state.history.bars,
-            macro=state.history.macro,
-        )
-        asks.append(Ask(state.round_no, number, view, state.agents[number].memory, state.seats[number]))
-    return asks
+    return [
+        Ask(state.round_no, number, view_of(state, number, ts), state.agents[number].memory, state.seats[number])
+        for number in due
+    ]
+
+
+def view_of(state: State, number: int, ts: int) -> View:
+    """The view of an agent at `ts`: the last sample, the newest marks and its own book."""
+    equity = state.books_micro[number]
+    weights = state.lots(number) * state.lot_values()
+    weights *= MICRO / equity if equity > 0 else 0.0
+    weights += 0.0  # a short position without a price is 0, not -0
+    weights.flags.writeable = False
+    return View(
+        universe=state.universe,
+        ring=state.history.known,
+        by_date=state.history.by_date,
+        prices=state.prices(),
+        weights=weights,
+        cash=state.ledger.books[number].cash_micro / equity if equity > 0 else 0.0,
+        equity=equity / MICRO,
+        time=ts,
+        sample=state.sample,
+        bars=state.history.bars,
+        macro=state.history.macro,
+    )
 
 
 def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
@@ -90,10 +92,8 @@ def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[
         alert(state, "WARNING", "policy", f"policy failed, the agent holds: {failed}", agent=number)
     ]
     if agent.failures >= state.rules.max_failures:
-        agent.suspended = True
-        agent.follow_up = None
         text = f"suspended after {agent.failures} failures in a row"
-        effects.extend(move_switch(state, number, REDUCE, "suspended", text))
+        effects.extend(suspend(state, number, "suspended", text))
     return effects
 
 

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.agents.capital import reallocate, settle
+from quantd.daemon.engine.agents.portfolios import finish_closing
 from quantd.daemon.engine.agents.promotion import promote
 from quantd.daemon.engine.rounds import ask_agents, follow_ups
 from quantd.daemon.engine.safety.monitor import watch
+from quantd.daemon.engine.safety.notices import notices
+from quantd.daemon.engine.safety.pending_limits import apply_looser
+from quantd.daemon.engine.safety.session_messages import session_messages
 from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_blocked, settle_exits
@@ -26,6 +30,8 @@ AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     """Append and value a sample, then handle overdue orders, exits and follow-ups. `serve_tick` does the rest."""
     effects: list[Effect] = []
+    if state.loosening is not None and tick.ts >= state.loosening.due and not tick.warmup:
+        effects.extend(apply_looser(state, "the delay is over"))
     if state.protecting:
         forget_best(state)
         settle_exits(state)  # before the sample counts: a cooldown begins with the next one
@@ -42,6 +48,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
             return ()
         effects.extend(take_sample(state, tick))
         effects.extend(settle(state))
+        effects.extend(finish_closing(state))
     elif tick.due or state.flattening:
         state.revalue()
     if state.working:
@@ -63,7 +70,9 @@ def agents_due(state: State, tick: Tick) -> list[int]:
     return [
         number
         for number, agent in enumerate(state.agents)
-        if not agent.suspended and (number in tick.due or (tick.sample and not rules[number].scheduled))
+        if not agent.suspended
+        and state.seats[number] not in state.rules.outside
+        and (number in tick.due or (tick.sample and not rules[number].scheduled))
     ]
 
 
@@ -77,6 +86,7 @@ def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Eff
         jobs, state.later = state.later, set()
         if "promote" in jobs:
             effects.extend(promote(state))
+            due = agents_due(state, tick)  # a policy that was promoted may be one that is never asked
         if "reallocate" in jobs:
             effects.extend(reallocate(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
@@ -84,6 +94,8 @@ def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Eff
     # while everything is being sold, a policy's targets would cancel the sales
     if due and state.switch.state != HALT and not state.flattening and state.sample:
         effects.extend(ask_agents(state, due, tick.ts))
+    if tick.jobs:
+        effects.extend(session_messages(state, tick))
     if "snapshot" in tick.jobs:
         effects.append(Snapshot(tick.ts))
     if "flatten" in tick.jobs:
@@ -145,9 +157,10 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     state.revalue()
     note_sample(state, tick)
     equity = state.equity_micro
-    for book in (HOUSE, *range(len(state.agents))):
+    for book in (HOUSE, *state.in_use()):
         effects.extend(watch_switch(state, book, tick))
     effects.extend(watch(state))
+    effects.extend(notices(state))
     high = max(state.switch.high_water, 1)
     effects.append(
         Valued(

@@ -16,13 +16,29 @@ from quantd.trading.sessions import Sessions
 
 class AgentRules(Struct, frozen=True):
     """One agent. `limits` are fractions of its own book; `scheduled` agents decide at Ticks that name them, the others
-    at each sample."""
+    at each sample. A `place` is an agent without capital until a portfolio is opened in it."""
 
     name: str
     capital_micro: int
     limits: Limits
     min_trade: float = 0.005
     scheduled: bool = False
+    place: bool = False
+
+
+class Notices(Struct, frozen=True):
+    """The table [alerts.notices]. 0 is off.
+
+    `milestone` is the growth between two milestones, `decay` the number of samples of a policy's Sharpe ratio, and
+    `expected` that of its test, by number of the policy, NaN where unknown. `correlation` is the change of the mean
+    correlation of the holdings.
+    """
+
+    milestone: float = 0.0
+    decay: int = 0
+    expected: tuple[float, ...] = ()
+    correlation: float = 0.0
+    rebalances: bool = False
 
 
 class Rules(Struct, frozen=True):
@@ -64,11 +80,14 @@ class Rules(Struct, frozen=True):
     """The number of the first agent's policy: 0 in the house, after the house's agents in a shadow."""
     seats: tuple[str, ...] = ()
     """Names of the agents and shadows, by number of their policy."""
+    outside: tuple[int, ...] = ()
+    """Numbers of the policies that are never asked: outside agents, which decide by proposals."""
     shadows: "tuple[Rules, ...]" = ()
     """A house of one agent for each shadow."""
     challenges: tuple[int, ...] = ()
     """By shadow: the number of the agent whose place it may take; -1 for none."""
     promotion: PromotionRules | None = None
+    notices: Notices | None = None
 
     def counts_sessions(self) -> bool:
         """Whether any book has a limit per session."""
@@ -79,6 +98,10 @@ class Rules(Struct, frozen=True):
     def names(self) -> tuple[str, ...]:
         """Names by number of the policy: the agents, then the shadows."""
         return self.seats or tuple(agent.name for agent in self.agents)
+
+    def outside_seat(self, name: str) -> int | None:
+        """The number of the outside agent's policy `name`; None for another name."""
+        return next((seat for seat in self.outside if self.seats[seat] == name), None)
 
     def house_sessions(self) -> Sessions:
         return self.sessions[self.house_calendar]

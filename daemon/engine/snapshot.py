@@ -7,18 +7,20 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
+from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.planning.activity import Activity
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.safety.monitor_state import FrozenWatch
 from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.state import Exit, FollowUp, State
+from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Noted, Portfolio, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import Switch
 from quantd.trading.history import Ring
+from quantd.trading.model_events import ModelLoaded
 from quantd.trading.view import EMPTY_MEMORY
 
 
@@ -50,9 +52,25 @@ def in_force(rules: Rules) -> bytes:
     )
 
 
+class _Snapshot(Struct, frozen=True):
+    """The field of Frozen that `limits_of_snapshot` reads."""
+
+    limits: bytes
+
+
+def limits_of_snapshot(frozen: bytes) -> InForce:
+    """The limits in force in a state that `freeze` wrote."""
+    return limits_from(msgspec.msgpack.decode(frozen, type=_Snapshot).limits)
+
+
+def limits_from(encoded: bytes) -> InForce:
+    """The limits that `in_force` wrote. Raises msgspec.ValidationError."""
+    return msgspec.msgpack.decode(encoded, type=InForce)
+
+
 def with_limits(rules: Rules, limits: bytes) -> Rules:
     """`rules` with a changeable part of `in_force`. Raises msgspec.ValidationError."""
-    new = msgspec.msgpack.decode(limits, type=InForce)
+    new = limits_from(limits)
     return msgspec.structs.replace(
         rules,
         house=new.house,
@@ -134,14 +152,22 @@ class Frozen(Struct, frozen=True):
     macro: dict[str, bytes] = {}
     """By name: values of each macro series at the samples."""
     artifacts: dict[str, str] = {}
+    loaded: dict[str, ModelLoaded] = {}
     valuations: Valuations = msgspec.field(default_factory=Valuations)
     balances_micro: list[int] = []
     """By book: cash at the last sample; absent from old snapshots."""
+    loosening: Loosening | None = None
+    portfolios: dict[int, Portfolio] = {}
+    proposals: list[str] = []
+    carried: tuple[int, int] = (0, 0)
+    outside: dict[str, ProposalLog] = {}
+    noted: Noted = msgspec.field(default_factory=Noted)
 
 
 _SAME: Final = (
-    "crosses", "foreign", "activity", "parents", "halted", "limited", "live_sessions", "artifacts", "valuations",
-    "balances_micro",
+    "crosses", "foreign", "activity", "parents", "halted", "limited", "live_sessions", "artifacts", "loaded",
+    "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
+    "outside",
 )  # fmt: skip
 _SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent")
 """Fields that a state and its snapshot have alike."""
@@ -216,6 +242,7 @@ def freeze(state: State) -> bytes:
             ),
             notes=[a.note for a in state.agents],
             owed=state.owed,
+            proposals=list(state.proposals),
             later=sorted(state.later),
             seats=[state.rules.seats[seat] for seat in state.seats] if state.rules.seats else [],
             shadows={shadow.rules.agents[0].name: freeze(shadow) for shadow in state.shadows},
@@ -279,6 +306,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
         agent.note = note
     state.owed = list(f.owed) or state.owed
     state.later = set(f.later)
+    state.proposals.extend(f.proposals)
     _seats_in(state, f)
     state.revalue()
     return state

@@ -4,13 +4,14 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
+from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.planning.activity import Activity, Book
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
@@ -32,6 +33,7 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.kernel import Account
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.model_events import ModelLoaded
 from quantd.trading.view import EMPTY_MEMORY, Memory
 
 HOUSE: Final = -1
@@ -39,6 +41,9 @@ HOUSE: Final = -1
 
 FLOWS_KEPT: Final = 1024
 """Ids of cash flows at the venue that are remembered, so that each is booked once."""
+
+PROPOSALS_KEPT: Final = 1024
+"""Ids of proposals that are remembered, so that each is executed once."""
 
 ENDED_KEPT: Final = 64
 """Ended baskets that are remembered for late reports of the venue."""
@@ -50,6 +55,35 @@ class FollowUp(Struct):
     sample: int
     weights: bytes
     used: int
+
+
+class Portfolio(Struct):
+    """An open portfolio: a place with capital. `targets` are the last proposed weights float64[N], empty before them.
+
+    `proposal`, `proposed` and `basis` are of the last targets. `because` says what it trades for. `closing` is the way
+    in which it is being closed, `to` the agent that takes it over.
+    """
+
+    name: str
+    opened: int
+    capital_micro: int
+    who: str
+    reason: str
+    basis: str = ""
+    targets: bytes = b""
+    proposal: str = ""
+    proposed: int = 0
+    because: str = ""
+    closing: Literal["", "flatten", "hand_over"] = ""
+    to: str = ""
+
+
+class Noted(Struct):
+    """The notices in force: milestones passed, policies that decayed, and whether correlations differ."""
+
+    milestones: int = 0
+    decayed: list[int] = []
+    correlation: bool = False
 
 
 class Exit(Struct):
@@ -66,6 +100,15 @@ class Exit(Struct):
     tried: int = 0
     held: bool = False
     since: int = 0
+
+
+class Loosening(Struct, frozen=True):
+    """Looser limits that wait since the event time `since`: as in a Reloaded event, with their names."""
+
+    since: int
+    due: int
+    limits: bytes
+    looser: tuple[str, ...]
 
 
 class AgentState:
@@ -125,6 +168,8 @@ class State:
         self.sample_no = 0
         self.live_sessions = 0
         """House sessions since the first live start, this one included; the ramp depends on it."""
+        self.loosening: Loosening | None = None
+        """Looser limits of mode live that wait for their instant, or for an approval."""
         # limits_in_force, with the inputs of its computation
         self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
@@ -133,7 +178,9 @@ class State:
         self.shadows: list[State] = [State(each) for each in rules.shadows]
         self.pairings: list[Pairing] = [Pairing() for _ in rules.shadows]
         self.artifacts: dict[str, str] = {}
-        """Agent -> digests of its policy's artifacts at the last start."""
+        """Agent -> digests of its policy's artifacts."""
+        self.loaded: dict[str, ModelLoaded] = {}
+        """Agent -> the artifact that an operator loaded in place of the configured policy."""
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
         self.watch = Watch(len(rules.agents))
@@ -181,9 +228,17 @@ class State:
         """Basket -> (row, worst cost in micro) of orders that the reported buying power may not include."""
         self.owed: list[int] = [0] * len(rules.agents)
         """By agent, in micro: capital to hand over once it has sold; negative: capital to receive."""
+        self.portfolios: dict[int, Portfolio] = {}
+        """Agent -> the portfolio that is open in this place."""
+        self.proposals: deque[str] = deque(maxlen=PROPOSALS_KEPT)
+        """Ids of executed proposals."""
+        self.noted = Noted()
+        self.outside: dict[str, ProposalLog] = {}  # by outside agent
         self.later: set[str] = set()
         """Jobs that wait for the next sample, because they need books that were just valued."""
         self.down: set[str] = set()
+        self.carried = 0, 0
+        """Of a carried account: its instant, and the instant before which bars are history only."""
         self.borrowed_key = 0
         """Date up to which borrow fees and interest are accrued."""
         self.balances_micro: list[int] = []
@@ -231,6 +286,14 @@ class State:
     def equity_of(self, book: int) -> int:
         """Equity of an agent or of the house at the last valuation, micro-currency."""
         return self.equity_micro if book == HOUSE else self.books_micro[book]
+
+    def vacant(self, agent: int) -> bool:
+        """Whether an agent is a place without a portfolio."""
+        return self.rules.agents[agent].place and agent not in self.portfolios
+
+    def in_use(self) -> list[int]:
+        """Numbers of the agents with a book in use: all but vacant places."""
+        return [number for number in range(len(self.agents)) if not self.vacant(number)]
 
     def switch_at(self, book: int) -> Switch:
         """The switch of an agent or of the house."""

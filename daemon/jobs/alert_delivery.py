@@ -7,16 +7,21 @@ from contextlib import suppress
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
-from quantd.adapters.bus.messages import Composer
+from quantd.adapters.bus.messages import TEXT_CHARS, Composer
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.pace import back_off_s
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Counts, OpenSink, Selection, SinkError
 from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.tables.outbox_bound import Key
 from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.effects import Publish
 
 EVERY: Final = Selection()
+
+Keyed = tuple[Key, Alert]
+"""The key of a queued alert, and the alert."""
 
 log = structlog.get_logger("quantd.sinks")
 
@@ -36,6 +41,24 @@ URGENT: Final = 1_000
 """Alerts held in memory while the store takes none. It queues further ones when it works again."""
 
 
+def groups(alerts: Sequence[Keyed]) -> list[list[Keyed]]:
+    """Alerts of one kind and level together, in the order of their first one."""
+    found: dict[tuple[str, str], list[Keyed]] = {}
+    for each in alerts:
+        found.setdefault((each[1].kind, each[1].level), []).append(each)
+    return list(found.values())
+
+
+def merged(group: Sequence[Alert]) -> Alert:
+    """One alert for a group. Its id names its first alert and the number of the others."""
+    first = group[0]
+    if len(group) == 1:
+        return first
+    text = f"{len(group)} alerts: " + "; ".join(each.text for each in group)
+    count = sum(each.count for each in group)
+    return replace(first, id=f"{first.id}+{len(group) - 1}", text=text[:TEXT_CHARS], count=count)
+
+
 class Delivery:
     """The deliveries to one sink. An alert leaves the queue of the store once the sink has it.
 
@@ -43,16 +66,27 @@ class Delivery:
     """
 
     def __init__(
-        self, service: Service, composer: Composer, kind: str, sink: OpenSink, selection: Selection = EVERY
+        self,
+        service: Service,
+        composer: Composer,
+        kind: str,
+        sink: OpenSink,
+        selection: Selection = EVERY,
+        *,
+        group_s: float = 0.0,
     ) -> None:
         self._service = service
         self._composer = composer
         self.kind = kind
         self._sink = sink
-        self._counts = service.sinks[kind] = Counts(selection=selection)
+        self._group_s = group_s
+        self._critical = False
+        """Whether a CRITICAL alert ends the collection of a group."""
+        self._counts = service.sinks[kind] = Counts(selection=selection, kind=kind)
         self._urgent: dict[str, Alert] = {}
         self._early: set[str] = set()
         """Ids of urgent alerts that the sink has and the queue may get."""
+        self._posted = service.posted
         self._new = True
         self._queued = False
         """Whether the queue has grown since its depth was read."""
@@ -61,7 +95,11 @@ class Delivery:
         service.subscribers.append(self._take)
 
     def _take(self, steps: Sequence[Step]) -> None:
-        raised = any(type(effect) is Publish for _, effects in steps for effect in effects)
+        posted = self._service.posted
+        raised, self._posted = posted != self._posted, posted
+        self._critical = self._critical or any(
+            type(effect) is Publish and effect.level == "CRITICAL" for _, effects in steps for effect in effects
+        )
         self._new, self._queued = self._new or raised, self._queued or raised
 
     def urgent(self, alert: Alert) -> None:
@@ -100,16 +138,29 @@ class Delivery:
             self._early.add(id)
             del self._urgent[id]
         store = self._service.store
+        if self._group_s and not await self._collect():
+            return
         while queued := await asyncio.to_thread(store.pending, WINDOW, self.kind):
             self._counts.depth = await asyncio.to_thread(store.waiting, self.kind)
-            for message in queued:
-                alert = self._composer.alert(message.body, message.merged)
-                if alert.id not in self._early:
-                    await self._send(alert)
-                await asyncio.to_thread(store.acknowledge, [message.key], self.kind)
-                self._early.discard(alert.id)
-                self._counts.depth -= 1
+            alerts = [(each.key, self._composer.alert(each.body, each.merged)) for each in queued]
+            for group in groups(alerts) if self._group_s else [[each] for each in alerts]:
+                ids = {alert.id for _, alert in group}
+                if late := [alert for _, alert in group if alert.id not in self._early]:
+                    await self._send(merged(late))
+                await asyncio.to_thread(store.acknowledge, [key for key, _ in group], self.kind)
+                self._early -= ids
+                self._counts.depth -= len(group)
         self._counts.depth = 0
+
+    async def _collect(self) -> bool:
+        """Wait for further alerts of a group; False without one. A CRITICAL alert ends the wait at its commit."""
+        queued = await asyncio.to_thread(self._service.store.pending, WINDOW, self.kind)
+        until = time.monotonic() + self._group_s if queued else 0.0
+        critical = any(each.level == "CRITICAL" for each in queued)
+        while not (critical or self._critical or self._service.over) and (left := until - time.monotonic()) > 0.0:
+            await self._service.changed(min(0.5, left))
+        self._critical = False
+        return bool(queued)
 
     async def _send(self, alert: Alert) -> None:
         await self._sink.deliver(alert)

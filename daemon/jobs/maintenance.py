@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.store.handle import Store
+from quantd.adapters.store.job_runs import JobRun
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.config import Config
@@ -33,9 +34,9 @@ class Upkeep:
     folder: Path
     where: str | Path
 
-    async def work(self, job: str, due: int) -> str:
+    async def work(self, run: JobRun) -> str:
         """Back up or compact in a thread; returns the result as text."""
-        return await asyncio.to_thread(self._back_up if job == "backup" else self._compact)
+        return await asyncio.to_thread(self._back_up if run.job == "backup" else self._compact)
 
     def _back_up(self) -> str:
         config = self.service.config

@@ -1,19 +1,15 @@
 """Compares each day of a run with a backtest of the same bars, in a process beside trading."""
 
-import asyncio
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
+from quantd.adapters.store.job_runs import JobRun
+from quantd.daemon.jobs.tasks.command_process import output_of
 from quantd.daemon.runtime.service import Service
 from quantd.research.studies.parity import Parity
 from quantd.trading.display_text import session_date
-
-SECONDS: Final = 1_800.0
-"""Maximum time of a comparison."""
 
 
 class ComparisonFailed(RuntimeError):
@@ -28,7 +24,7 @@ class ParityCheck:
     folder: Path
     store: str | Path
 
-    async def work(self, job: str, due: int) -> str:
+    async def work(self, run: JobRun) -> str:
         """Compare the day of the newest sample, and raise an alert where decisions differ; returns the result."""
         sample = self.service.shell.state.sample
         if not sample:
@@ -56,19 +52,8 @@ class ParityCheck:
         words += ["--config", str(self._config_file()), "--state", str(self.folder)]
         if isinstance(self.store, str):
             words += ["--set", f"store.url={config.store.url}"]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "quantd.daemon.cli", *words,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(SECONDS):
-                out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        _, out, error = await output_of(words)
         try:
             return msgspec.json.decode(out, type=Parity)
         except msgspec.DecodeError:
-            said = err.decode(errors="replace").strip().splitlines()
-            raise ComparisonFailed(said[-1] if said else f"it ended with code {process.returncode}") from None
+            raise ComparisonFailed(error) from None

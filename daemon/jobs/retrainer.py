@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from bisect import bisect_right
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,17 +18,18 @@ from typing import Final
 import msgspec
 import structlog
 
+from quantd.adapters.store.job_runs import JobRun
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.jobs.retraining_worker import Order, failure
-from quantd.daemon.jobs.runner import Announced
+from quantd.daemon.jobs.runner import Announced, Stopped
 from quantd.daemon.policies.loading import artifact_folder
 from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.schedule import Schedule, due
+from quantd.daemon.runtime.schedule import Schedule
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.versions import CURRENT, resolved
-from quantd.trading.events import Retrained
+from quantd.trading.model_events import Retrained
 from quantd.trading.sessions import Sessions
 
 log = structlog.get_logger("quantd.retraining")
@@ -35,6 +37,8 @@ log = structlog.get_logger("quantd.retraining")
 JOB: Final = "retrain"
 LINE: Final = 1 << 16
 """Maximum size of an answer in bytes."""
+
+NOTHING: Final[Mapping[str, str]] = {}
 
 MODULE: Final = "quantd.daemon.jobs.retraining_worker"
 
@@ -46,29 +50,25 @@ class Retraining:
         self._service = service
         self._parts = parts
         self._config = config
-        self._due = 0
+        self._run = 0
         self._left: list[Agent] = []
 
-    async def work(self, job: str, due_ts: int) -> str:
-        """Train the agents of an instant; a later attempt trains those that failed. Raises Announced when some fail."""
-        if due_ts != self._due:
-            self._due, self._left = due_ts, self._named(due_ts)
+    async def work(self, run: JobRun) -> str:
+        """Train the agents of a run; a later attempt trains those that failed. Raises Announced when some fail."""
+        if run.id != self._run:
+            named = [each for each in self._parts.schedules if each.do == JOB and each.name in run.schedules]
+            self._run, self._left = run.id, to_train(self._config, named)
+        ts = run.due_ts or self._service.shell.ts
         failed = []
         for agent in self._left:
-            if not await self._train(agent, due_ts):
+            if not await self._train(agent, ts):
                 failed.append(agent)
             if self._service.over:
-                return "ended with the service"
+                raise Stopped
         self._left = failed
         if failed:
             raise Announced(f"retraining of {', '.join(agent.name for agent in failed)} failed")
         return "trained"
-
-    def _named(self, ts: int) -> list[Agent]:
-        """The shadows of the schedules that are due at `ts`."""
-        parts = self._parts
-        at = [parts.schedules[k] for _, k in due(parts.schedules, parts.sessions, ts - 1, ts)]
-        return to_train(self._config, [s for s in at if s.do == JOB])
 
     async def _train(self, agent: Agent, ts: int) -> bool:
         """Train an agent, with an event about the result; returns whether there is a new version."""
@@ -82,7 +82,7 @@ class Retraining:
                     f"its policy was promoted and decides for {by}, which would trade what comes out without a "
                     f"comparison; write a version of it as {by}'s own policy first"
                 )
-            answer = await self._answer(order_of(self._config, agent, until))
+            answer = await self._answer(order_of(self._config, agent, until, self._loaded()))
         except Exception as error:  # a failure must not affect other agents
             known = isinstance(error, ArtifactError | OSError)
             why = str(error)[:400] if known else reason_of(error)
@@ -101,6 +101,10 @@ class Retraining:
         state = self._service.shell.state
         seat = state.rules.seats.index(name)
         return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == seat), "")
+
+    def _loaded(self) -> dict[str, str]:
+        """The artifacts that operators loaded, by agent."""
+        return {name: each.path for name, each in self._service.shell.state.loaded.items()}
 
     async def _answer(self, order: Order) -> Retrained | None:
         """The answer of a separate process; None when the service stopped before."""
@@ -159,16 +163,18 @@ def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
     return [a for a in config.shadows if a.name in named or (everybody and "/" in a.policy and ".py" not in a.policy)]
 
 
-def order_of(config: Config, agent: Agent, until: date) -> Order:
+def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str] = NOTHING) -> Order:
     """The order to retrain `agent`'s policy with data up to `until`.
+
+    `loaded` are artifacts that decide in place of the configured ones, by agent.
 
     The result is compared with its champion if that is a trained policy, else with its present version. Raises
     ArtifactError for a policy that is no folder of versions.
     """
     table, feed = config.document.retrain, config.feed
     folder = versions_of(config, agent)
-    champion = next((a for a in config.agents if a.name == agent.challenges and "/" in a.policy), None)
-    other = None if champion is None else artifact_folder(champion.policy, config.source.folder)
+    champion = next((loaded.get(a.name, a.policy) for a in config.agents if a.name == agent.challenges), "")
+    other = artifact_folder(champion, config.source.folder) if "/" in champion else None
     recorded = feed.kind == "replay" and not table.bars
     bars, actions = (feed.path, feed.actions) if recorded else (table.bars, table.actions)
     return Order(

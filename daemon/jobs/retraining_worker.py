@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.models.artifacts.manifest import ArtifactError
-from quantd.trading.events import Retrained
+from quantd.trading.model_events import Retrained
 
 
 class Order(Struct, frozen=True):

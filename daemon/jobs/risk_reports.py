@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantd.adapters.store.handle import read_only
+from quantd.adapters.store.job_runs import JobRun
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.state_at import Refolder
@@ -37,9 +38,9 @@ class Reporter:
     feed: str
     slices: Slices | None = None
 
-    async def work(self, job: str, due: int) -> str:
+    async def work(self, run: JobRun) -> str:
         """Write the report of a job in a thread; returns its path."""
-        return await asyncio.to_thread(self._write, job, standing_of(self.service.shell.state))
+        return await asyncio.to_thread(self._write, run.job, standing_of(self.service.shell.state))
 
     def _write(self, job: str, standing: Standing) -> str:
         made = self.report(job, standing)

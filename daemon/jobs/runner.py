@@ -1,6 +1,7 @@
-"""Runs scheduled jobs beside trading: reports, backups, compaction, retraining.
+"""Runs the jobs of one lane beside trading, one at a time.
 
-A job that fails raises an alert and is repeated after a pause; it affects nothing else, whatever its exception.
+A job that fails is repeated after a pause, as its record in `job_table` says; then it raises an alert. It affects
+nothing else, whatever its exception.
 """
 
 import asyncio
@@ -10,7 +11,11 @@ from typing import Final
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
+from quantd.adapters.store.job_runs import JobRun
+from quantd.daemon.jobs.job_log import JobLog
+from quantd.daemon.jobs.job_table import BY_NAME, duration_text
 from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.events import Tick
 
@@ -19,51 +24,71 @@ log = structlog.get_logger("quantd.jobs")
 PACE_S: Final = 1.0
 """Least time between two rounds of jobs; many are due at once while the daemon catches up with a recorded market."""
 
-ATTEMPTS: Final = 5
-"""Maximum of attempts of a job for one instant."""
-
-PAUSE_S: Final = 30.0
-"""Pause before the second attempt of a job; each later pause is twice as long."""
-
-
-Work = Callable[[str, int], Awaitable[str]]
-"""Runs a job that was due at an instant; returns its result as text for the log."""
+Work = Callable[[JobRun], Awaitable[str]]
+"""Runs a job; returns its result as text."""
 
 
 class Announced(Exception):
     """A job failed and has raised its own alert."""
 
 
-class Failed(Struct):
-    """A job whose next attempt is at `at` on the clock of its runner."""
+class Stopped(Exception):
+    """The service stopped during a job: its run stays open, and the next start finds it interrupted."""
 
-    due: int
-    attempts: int
+
+class TimeLimit(Exception):
+    """An attempt of a job took too long."""
+
+
+def result_of(outcome: str | BaseException) -> str:
+    """The result of work. Raises what the work raised."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+class Again(Struct):
+    """A run whose next attempt is at `at` on the clock of its runner."""
+
+    run: JobRun
     at: float
 
 
 class Jobs:
-    """Runs jobs of one service one at a time, each only for its newest due instant.
-
-    With `last` it also runs the jobs that are due when the service stops.
-    """
+    """Runs some jobs of one service one at a time, each only for its newest due instant."""
 
     def __init__(
         self,
         service: Service,
         work: Mapping[str, Work],
+        runs: JobLog | None = None,
         *,
-        last: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
         self._work = work
-        self._last = last
+        self._log = runs or JobLog(service)
         self._clock = clock
         self.due: dict[str, int] = {}
         """Job -> newest due instant that has not begun."""
-        self._failed: dict[str, Failed] = {}
+        self._alerted = {
+            incident.kind.removeprefix("job_")
+            for incident in service.incidents.active()
+            if incident.kind.startswith("job_")
+        }
+        """Jobs whose failure was announced, in this process or an earlier one."""
+        self._by_hand: dict[str, JobRun] = {
+            each.job: self._log.begin(
+                each.job, each.schedules, due_ts=each.due_ts, reason=f"job run {each.id} was interrupted"
+            )
+            for each in self._log.interrupted if each.job in work
+        }  # fmt: skip
+        """Queued runs by job: by hand, or of an earlier process."""
+        self._again: dict[str, Again] = {}
+        self._late: dict[str, asyncio.Future[str | BaseException]] = {}
+        """Work in a thread that is beyond its time limit: a thread cannot be ended."""
         self._done = clock() - PACE_S
+        service.measured.task_failures.update(dict.fromkeys(work, 0))
         service.subscribers.append(self._take)
 
     def _take(self, steps: Sequence[Step]) -> None:
@@ -72,44 +97,109 @@ class Jobs:
             if type(event) is Tick and event.jobs:
                 self.due.update((job, event.ts) for job in event.jobs if job in self._work)
 
+    def request(self, run: JobRun) -> None:
+        """Run a queued run soon."""
+        self._by_hand[run.job] = run
+        self._done = min(self._done, self._clock() - PACE_S)
+        self._service.notify()
+
     async def run(self) -> None:
-        """Run due jobs until the service has stopped."""
+        """Run due jobs until the service has stopped, then those that also run at a stop."""
         while not self._service.over:
             await self._service.changed(0.5)
             if self._clock() - self._done >= PACE_S:
                 await self.once()
-        if self._last:
+        if any(BY_NAME[job].at_stop for job in self._work):
             await self.once()
 
     async def once(self) -> None:
         """Run the jobs that are due now, once."""
         now, over = self._clock(), self._service.over
-        again = {job: each for job, each in self._failed.items() if over or now >= each.at}
+        again = {job: each.run for job, each in self._again.items() if over or now >= each.at}
         due, self.due = self.due, {}
+        asked, self._by_hand = self._by_hand, {}
         for job in self._work:
+            if job in self._late and not self._late[job].done():
+                self.due |= {job: due[job]} if job in due else {}
+                self._by_hand |= {job: asked[job]} if job in asked else {}
+                continue
+            if job in asked:
+                await self._try(asked[job])
             if job in due:  # a newer instant has new attempts
-                await self._try(job, due[job], 1)
-            elif job in again:
-                await self._try(job, again[job].due, again[job].attempts + 1)
+                await self._try(self._log.begin(job, self._log.behind(job, due[job]), due_ts=due[job]))
+            elif job in again and job not in asked:
+                await self._try(again[job])
 
-    async def _try(self, job: str, due: int, attempt: int) -> None:
-        self._failed.pop(job, None)
+    async def _try(self, run: JobRun) -> None:
+        """One attempt of a run."""
+        job = run.job
+        former = self._again.pop(job, None)
+        if former is not None and former.run.id != run.id:
+            self._log.end(former.run, f"{former.run.result}; a newer run took its place", failed=True)
+        run = replace(run, state="running", started_ns=run.started_ns or time.time_ns(), attempts=run.attempts + 1)
+        self._log.put(run)
+        await self._log.flush()
         began = time.monotonic()
         try:
-            done = await self._work[job](job, due)
+            done = await self._in_time(run)
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
+        except Stopped:
+            log.info("job.stopped", job=job, run=run.id)
         except BaseException as why:  # a panic of a compiled library is no Exception
-            pause_s = PAUSE_S * 2.0 ** (attempt - 1)
-            last = attempt >= ATTEMPTS
-            then = f"given up after {attempt} attempts" if last else f"tried again in {pause_s:g} s"
-            if not last:
-                self._failed[job] = Failed(due, attempt, self._clock() + pause_s)
-            log.error("job.failed", job=job, attempt=attempt, then=then, error=reason_of(why))
-            if not isinstance(why, Announced) and (last or attempt == 1):
-                self._service.alert(f"{job} failed: {reason_of(why)}; {then}")
+            self._service.measured.task_failures[job] += 1
+            self._fail(run, why)
         else:
-            log.info("job", job=job, done=done, seconds=round(time.monotonic() - began, 3))
+            if job in self._alerted:
+                self._alerted.discard(job)
+                self._service.alert(f"{job} succeeded again", job, up=True)
+            self._log.end(run, done)
+            log.info("job", job=job, done=done, seconds=round(time.monotonic() - began, 3), run=run.id)
         finally:
-            self._service.took.append((job, time.monotonic() - began))
+            self._service.measured.tasks.append((job, time.monotonic() - began))
             self._done = self._clock()
+            await self._log.flush()
+
+    async def _in_time(self, run: JobRun) -> str:
+        """The result of an attempt. Raises TimeLimit, and what the work raises."""
+        limit_s = BY_NAME[run.job].timeout_s
+        work = asyncio.ensure_future(self._outcome(run))
+        try:
+            await asyncio.wait({work}, timeout=limit_s)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if work.done():
+            return result_of(work.result())
+        if BY_NAME[run.job].where == "thread":
+            self._late[run.job] = work
+            raise TimeLimit(f"no end within {duration_text(limit_s)}; it is repeated once its thread has ended")
+        work.cancel()
+        await asyncio.wait({work})
+        raise TimeLimit(f"no end within {duration_text(limit_s)}; its process was ended")
+
+    async def _outcome(self, run: JobRun) -> str | BaseException:
+        """The result of the work, or what it raised: a task that raises SystemExit would end the loop as well."""
+        try:
+            return await self._work[run.job](run)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as why:
+            return why
+
+    def _fail(self, run: JobRun, why: BaseException) -> None:
+        """Note a failed attempt: the next one is after a pause, or the run has failed, which is an alert."""
+        record = BY_NAME[run.job]
+        pause_s = record.pause_s * 2.0 ** (run.attempts - 1)
+        last = run.attempts >= record.attempts
+        then = f"given up after {run.attempts} attempts" if last else f"tried again in {pause_s:g} s"
+        log.error("job.failed", job=run.job, attempt=run.attempts, then=then, error=reason_of(why), run=run.id)
+        text = str(why) if isinstance(why, Announced | TimeLimit) else reason_of(why)
+        if not last:
+            waits = self._log.put(replace(run, state="retrying", result=f"{text}; {then}"))
+            self._again[run.job] = Again(waits, self._clock() + pause_s)
+            return
+        self._log.end(run, f"{text}; {then}", failed=True)
+        if not isinstance(why, Announced):
+            self._alerted.add(run.job)
+            self._service.alert(f"{run.job} failed: {text}; {then}", run.job, critical=record.critical)

@@ -83,10 +83,11 @@ class Reconciler:
                 return await self._once()
             except Exception as error:
                 log.exception("reconcile.failed")
+                self._service.measured.task_failures["reconcile"] += 1
                 self._service.alert(f"reconcile failed: {reason_of(error)}; the account is compared again in its time")
                 return False
             finally:
-                self._service.took.append(("reconcile", time.monotonic() - began))
+                self._service.measured.tasks.append(("reconcile", time.monotonic() - began))
 
     async def _once(self) -> bool:
         await self.open_orders()

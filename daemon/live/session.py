@@ -24,6 +24,7 @@ from quantd.daemon.runtime.feeder import feed_live
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.journal import unanswered
 from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.schedule import missed_text
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import live_timeline
 from quantd.risk.switch import HALT
@@ -83,6 +84,7 @@ class Outside:
         self._leads = leads
         self._aside = aside or Aside()
         self._began = began
+        self._missed = ""
         self._first: VenueAccount | None = None
         self.opened = False
         self.feed = feed
@@ -175,6 +177,7 @@ class Outside:
         if shell.ts:
             # a start that ended during warm-up continues it
             after = shell.ticked or warm_up(parts)
+            self._missed = missed_text(parts.schedules, parts.missed(after, self._now()))
             return shell.ts, parts.ticks_between(after, end, self._began, away=self._now())
         after = warm_up(parts)
         return after, parts.ticks_between(after, end, self._began)
@@ -182,6 +185,9 @@ class Outside:
     async def _trouble(self, service: Service) -> None:
         """Reports feed trouble and quarantined bars: all are stored, and one alert per QUIET_NS names the first."""
         alerted, absent = -QUIET_NS, tuple[str, ...]()
+        if self._missed:
+            with suppress(InboxFull):
+                service.inbox.command(Condition(service.shell.state.now, "missed", False, self._missed))
         while True:
             service.feed_error = self.feed.trouble
             if self.feed.absent != absent:

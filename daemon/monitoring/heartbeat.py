@@ -44,7 +44,7 @@ async def watchdog(service: Service) -> None:
                     sentry.beat()
                 state = service.shell.state
                 systemd.alive()
-                switch, equity, agents = SWITCH[state.switch.state], state.equity_micro / 1e6, len(state.agents)
+                switch, equity, agents = SWITCH[state.switch.state], state.equity_micro / 1e6, len(state.in_use())
                 systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
             await asyncio.sleep(period_s / 3 if period_s else SILENCE_S / 6)
 

@@ -174,8 +174,15 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "gate_verdicts": ("Verdicts of the gate by symbol and by the limit that cut", "reason"),
     "orders": ("Orders that reached a state", "state"),
     "alerts": ("Alerts raised", "level"),
+    "predictions": ("Answers of policies, by who asked and by outcome", "agent", "source", "outcome"),
+    "allocations": ("Predictions with weights, by agent and by its policy", "agent", "method"),
+    "job_failures": ("Failed attempts of jobs", "task"),
     "bus_drops": ("Messages lost: no broker accepted them, or the queue was full",),
     "bus_commands": ("Commands over MQTT, by result", "result"),
+    "prediction_cache": (
+        "Questions to models and methods over HTTP, answered from the cache (hit) or not",
+        "result",
+    ),
     "sink_deliveries": ("Alerts that a sink took", "sink"),
     "sink_failures": ("Failed attempts to deliver alerts to a sink", "sink"),
     "sink_drops": ("Alerts lost because the queue of a sink was full", "sink"),
@@ -184,19 +191,30 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
 """Name -> (description, labels)."""
 
 GAUGES: Final[dict[str, tuple[str, ...]]] = {
-    "bar_lag_seconds": ("Age of the newest bar when it was processed",),
+    "ready": ("1 while the daemon takes bars and commands",),
+    "condition_down": ("1 while a condition of trading is down", "condition"),
+    "bar_lag_seconds": ("Age of the newest bar when it was processed; 0 with recorded bars",),
+    "last_bar_timestamp_seconds": ("Close of the newest bar, market time in seconds since 1970",),
     "loop_lag_seconds": ("Largest delay of the event loop since the last scrape",),
     "open_orders": ("Orders that are open",),
+    "unknown_orders": ("Orders whose state at the venue is not known",),
     "bus_queue_depth": ("Messages queued for the MQTT broker",),
     "sink_queue_depth": ("Alerts queued for a sink", "sink"),
     "sink_failing": ("1 while the last delivery to a sink failed", "sink"),
     "bus_online": ("1 while the MQTT broker is connected",),
     "equity": ("Marked value of the account, in its currency",),
+    "assets": ("Instruments that the account holds",),
+    "weight_ratio": ("Sum of the signed weights of the account: 1 without cash",),
+    "unrealised_pnl": ("Value of the positions minus their cost, in the currency of the account",),
     "drawdown_ratio": ("Loss from the high-water mark, a fraction",),
     "gross_exposure_ratio": ("Sum of absolute exposures by equity",),
     "risk_ratio": ("A risk measure of the house: a fraction or a ratio", "measure"),
     "limit_use_ratio": ("Use of a house limit, as a fraction of its bound", "limit"),
     "switch_state": ("0 RUN, 1 REDUCE, 2 HALT", "agent"),
+    "agent_suspended": ("1 while an agent is suspended after failures of its policy", "agent"),
+    "prediction_deadline_seconds": ("Longest time that a policy in a process of its own may take",),
+    "state_free_bytes": ("Free space of the disk that has the state folder",),
+    "tls_certificate_expiry_timestamp_seconds": ("End of the API's certificate, in seconds since 1970",),
     "agent_equity": ("Marked value of an agent's book; a shadow's is not part of the account", "agent", "shadow"),
     "agent_capital_ratio": ("An agent's share of the agents' capital", "agent"),
     "agents_correlation_ratio": ("Mean absolute correlation of the agents' returns",),
@@ -208,19 +226,32 @@ GAUGES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 HISTOGRAMS: Final[dict[str, tuple[str, ...]]] = {
-    "decision_seconds": ("Time from the call of a policy to its answer", "agent"),
-    "job_seconds": ("Duration of scheduled jobs", "job"),
+    "prediction_duration_seconds": ("Time from the call of a policy to its answer", "agent", "source"),
+    "allocation_confidence_ratio": (
+        "Concentration of an allocation, 1 - normalised entropy of its weights and cash; no probability",
+        *("agent", "method"),
+    ),
+    "decision_seconds": ("Time from a tick to the orders of its decision, all agents together",),
+    "job_seconds": ("Duration of scheduled jobs", "task"),
 }
 BUCKETS: Final = {
-    "decision_seconds": (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0),
+    "prediction_duration_seconds": (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 2.5, 5.0, 10.0),
+    "allocation_confidence_ratio": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "decision_seconds": (1e-4, 1e-3, 0.01, 0.1, 1.0, 2.5, 5.0, 10.0),
     "job_seconds": (1e-3, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0),
 }
+
+CONDITIONAL: Final = frozenset(
+    {"agents_correlation_ratio", "last_bar_timestamp_seconds", "tls_certificate_expiry_timestamp_seconds"}
+)
+"""Gauges without a value until there is one: 0 would be wrong."""
 
 
 class Metrics:
     """The daemon's metrics in a registry of their own, each with the label `name` of the instance.
 
-    Methods take a metric's name and the values of its other labels. A value None is not exported.
+    No label is called `job` or `instance`: Prometheus gives these to a target. Methods take a metric's name and the
+    values of its other labels. A value None is not exported.
     """
 
     def __init__(self, name: str, agents: Iterable[str] = ()) -> None:
@@ -237,7 +268,7 @@ class Metrics:
         self._gauges = {key: Gauge(*about, registry=own) for key, about in each(GAUGES)}
         self._histograms = {k: Histogram(*a, registry=own, buckets=BUCKETS[k]) for k, a in each(HISTOGRAMS)}
         for key, about in (COUNTERS | GAUGES).items():
-            if len(about) == 1 and key != "agents_correlation_ratio":  # exported from the start
+            if len(about) == 1 and key not in CONDITIONAL:  # exported from the start
                 (self._counters.get(key) or self._gauges[key]).labels(name)
         self.set("switch_state", 0, "house")
 
@@ -259,9 +290,9 @@ class Metrics:
         child.inc(max(0.0, total - self._totals.get(key, 0.0)))
         self._totals[key] = total
 
-    def observe(self, histogram: str, seconds: float, *labels: str) -> None:
-        """Adds a duration to a histogram."""
-        self._histograms[histogram].labels(self._name, *self._bounded(HISTOGRAMS[histogram], labels)).observe(seconds)
+    def observe(self, histogram: str, value: float, *labels: str) -> None:
+        """Adds a value to a histogram."""
+        self._histograms[histogram].labels(self._name, *self._bounded(HISTOGRAMS[histogram], labels)).observe(value)
 
     def render(self) -> tuple[bytes, str]:
         """The exposition and its content type, which aiohttp takes in `headers` because it has a charset."""

@@ -192,7 +192,7 @@ async def watch(
         now = steady()
         late_s = max(0.0, (now - before) / 1e9 - LOOK_S)
         before = now
-        service.loop_lag_s = max(service.loop_lag_s, late_s)
+        service.measured.loop_lag_s = max(service.measured.loop_lag_s, late_s)
         risk, pace = service.config.risk, "real" if parts.live else service.config.feed.pace
         moved = apart(wall, steady)
         wrong = "" if distance is None or moved is None else jump(distance, moved, risk.max_clock_jump_ns)

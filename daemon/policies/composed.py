@@ -41,6 +41,13 @@ def policy_of(
         raise PolicyError(f"{_place(config, agent)}{error}") from error
     if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
         raise PolicyError(f"{_place(config, agent)}{fault}")
+    return with_rules(config, agent, policy, factor, members)
+
+
+def with_rules(
+    config: Config, agent: Agent, policy: Policy, factor: Factor, members: Membership | None = None
+) -> Policy:
+    """`policy` inside the sizing and rebalancing rules of `agent`; it sees the `members` of the day."""
     sizing = sizing_of(agent.sizing)
     rebalance = rebalance_of(agent.rebalance, cost_bp(config))
     if members is not None:

@@ -5,20 +5,17 @@ neither processes nor deadlines.
 """
 
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.policies.user_file import UserPolicy
 from quantd.daemon.policies.worker import LIMIT_S, Worker
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.ports import Policy, leaves
-
-TAKEN: Final = 4096
-"""Maximum of answer times stored between two scrapes."""
 
 WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
 
@@ -26,16 +23,24 @@ WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
 class Deadline:
     """Answers every Ask: at once, or in a thread when the policy has workers."""
 
-    def __init__(self, policies: Sequence[Policy], limit_s: float = LIMIT_S) -> None:
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        limit_s: float = LIMIT_S,
+        *,
+        seated: Callable[[int], Policy] | None = None,
+    ) -> None:
+        """`seated` gives the policy that decides for a seat now, an artifact in place of that of `policies`."""
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
             raise TypeError("a policy file is asked in a process of its own; load it with `apart`")
         self._policies = policies
+        self._seated = policies.__getitem__ if seated is None else seated
         workers = {k: [leaf for leaf in leaves(p) if isinstance(leaf, Worker)] for k, p in enumerate(policies)}
         self._workers = {k: found for k, found in workers.items() if found}
         self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
-        self.took: deque[tuple[int, float]] = deque(maxlen=TAKEN)
-        """Answer times: (agent, seconds)."""
+        self.limit_s = limit_s
+        self.predictions = Predictions()
         for worker in self.workers:
             worker.limit_s = limit_s
 
@@ -54,14 +59,23 @@ class Deadline:
 
     def __call__(self, question: Ask) -> Decided:
         """The answer; blocks until the deadline at most."""
-        for worker in self._workers.get(question.policy, ()):
+        for worker in self._workers_of(question.policy):
             worker.expect()
         return self._answer(question)
 
+    def _workers_of(self, seat: int) -> Sequence[Worker]:
+        """The workers that decide for a seat. Those of a policy that was replaced end."""
+        workers = self._workers.get(seat, ())
+        if workers and self._seated(seat) is not self._policies[seat]:
+            for worker in self._workers.pop(seat):
+                worker.close()
+            return ()
+        return workers
+
     def begin(self, question: Ask) -> bool:
         """Starts a call when the policy has a separate process; returns whether it has one."""
-        workers = self._workers.get(question.policy)
-        if workers is None:
+        workers = self._workers_of(question.policy)
+        if not workers:
             return False
         # fills new rows here, so that two threads do not fill them at once
         question.view.returns(1)
@@ -83,9 +97,9 @@ class Deadline:
 
     def _answer(self, question: Ask) -> Decided:
         began = time.perf_counter()
-        decided = answer(self._policies[question.policy], question)
+        decided = answer(self._seated(question.policy), question)
         fault = next((each.fault for each in self._workers.get(question.policy, ()) if each.fault), "")
         if fault:  # overrides the answer of other members: a policy that hangs at every call must be suspended
             decided = Decided(question.round, question.agent, failed=fault)
-        self.took.append((question.agent, time.perf_counter() - began))
+        self.predictions.add(question, decided, time.perf_counter() - began, "decision")
         return decided

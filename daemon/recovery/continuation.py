@@ -97,7 +97,8 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     if old is None:
         return None
     refuse(parts, store, old)
-    return Carried(0, old, account_of(parts, store, old)[0])
+    account, since = account_of(parts, store, old)
+    return Carried(0, old, account, since, parts.start_ns)
 
 
 def moves(parts: Parts, new: Config) -> bool:

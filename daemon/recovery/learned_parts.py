@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.state import State
-from quantd.daemon.recovery.start import artifacts_in
+from quantd.daemon.policies.seats import artifacts_in
 from quantd.models.artifacts.folder import first_line
 from quantd.models.artifacts.occlusion import Learned, Occlusion, measure
 from quantd.strategies.policies.members import leaves_asked
 from quantd.trading.effects import Ask, Planned
+from quantd.trading.events import Decided
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import Memory, View
 
@@ -44,10 +44,9 @@ class Measured:
     parts: dict[int, list[LearnedPart]] = field(default_factory=dict)
     """By the agent's number."""
 
-    def __call__(self, ask: Ask, state: State, parts: Parts) -> None:
+    def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
         if ask.view.sample != self.plan.sample or all(part.agent != ask.agent for part in self.plan.agents):
             return
-        policy = parts.policies[ask.policy]
         if state.artifacts.get(state.rules.seats[ask.policy], "") == artifacts_in(policy):
             self.parts[ask.agent] = learned_parts(policy, ask.view, ask.memory)
         else:

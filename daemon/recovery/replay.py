@@ -25,6 +25,8 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Ask, Effect, Planned
 from quantd.trading.events import Decided, Event, Started
 from quantd.trading.market import MarketSlice
+from quantd.trading.model_events import ModelLoaded
+from quantd.trading.ports import Policy
 
 
 class ConfigLost(Exception):
@@ -93,6 +95,13 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
     return parts.slices if parts.market == first.feed else None
 
 
+def loaded_in(records: "Records", run: str) -> Iterator[ModelLoaded]:
+    """The artifacts that operators loaded during a run."""
+    for _, data in records.entries(run, 1):
+        if b"ModelLoaded" in data and isinstance(event := decode(data).event, ModelLoaded):
+            yield event
+
+
 class Records(Protocol):
     """Read access to a store, by the daemon that owns it or by another process."""
 
@@ -151,8 +160,8 @@ def segments(records: Records, run: str, after: int, config: str, until: int | N
 
 ReadPlans = Callable[[int, list[Planned], list[Judged]], None]
 JournalOf = Callable[[Iterable[bytes], int, Parts], Journal]
-Overheard = Callable[[Ask, State, Parts], None]
-"""Sees an Ask of a replayed round, the state that it was asked in, and the parts of its segment."""
+Overheard = Callable[[Ask, State, Policy, Decided | None], None]
+"""Sees an Ask of a replayed round, the state that it was asked in, its policy, and the recorded answer."""
 Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
 
 
@@ -195,7 +204,7 @@ def refold(
         if segment.config != under:
             shell, under = continued(shell, then), segment.config
         journal = journal_of(segment.entries, segment.first - 1, then)
-        shell.log = journal if overheard is None else Listening(journal, overheard, shell.state, then)
+        shell.log = journal if overheard is None else Listening(journal, overheard, shell)
         shell.state.judged = judged
         if isinstance(then, Assembly):
             fold(shell, journal, watched(instants(then.items(), shell.ts)))
@@ -215,13 +224,14 @@ class Listening:
 
     rows_only = False
 
-    def __init__(self, journal: Journal, overheard: Overheard, state: State, parts: Parts) -> None:
+    def __init__(self, journal: Journal, overheard: Overheard, shell: Shell) -> None:
         self._journal, self._overheard = journal, overheard
-        self._state, self._parts = state, parts
+        self._shell = shell
 
     def answer(self, ask: Ask) -> Decided | None:
-        self._overheard(ask, self._state, self._parts)
-        return self._journal.answer(ask)
+        recorded = self._journal.answer(ask)
+        self._overheard(ask, self._shell.state, self._shell.seats(ask.policy), recorded)
+        return recorded
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self._journal.add(event, effects)

@@ -6,24 +6,29 @@ from quantd.adapters.store.journal.writer import BadBar
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config, digest
 from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.policies.seats import artifacts_in, continuing
+from quantd.daemon.recovery.tightening import Named, change_of_limits, limits_of
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.version import blas_name, code_version, lock_hash
 from quantd.trading.display_text import instant_text
-from quantd.trading.events import Carried, Condition, Reloaded, Started
-from quantd.trading.ports import Policy, leaves
-
-
-def artifacts_in(policy: Policy) -> str:
-    """The digests of the artifacts of a policy, joined by +; empty for none."""
-    return "+".join(filter(None, (getattr(each, "digest", "") for each in leaves(policy))))
+from quantd.trading.events import Carried, Condition, Started
+from quantd.trading.ports import leaves
 
 
 def begin(
-    shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool, carried: Carried | None = None
+    shell: Shell,
+    parts: Parts,
+    config: Config,
+    run: str,
+    *,
+    fresh: bool,
+    carried: Carried | None = None,
+    before: Named | None = None,
 ) -> list[BadBar]:
     """Runs the first steps: Started, Reloaded after a change of limits, the carry-over, alerts about bars.
 
-    Returns the quarantined bars when `fresh`.
+    `before` are the limits of the live run before a `fresh` one. Returns the quarantined bars when `fresh`. Raises
+    PolicyError for a loaded artifact that changed.
     """
     feed = parts.feed if isinstance(parts, Assembly) else None
     now = shell.state.now
@@ -31,6 +36,10 @@ def begin(
         now = max(now, parts.start_ns)
     elif fresh:
         now = max(now, feed.first_ts - 1)
+    loaded = shell.state.loaded
+    kept = continuing(parts.config.seats, loaded)
+    shell.seats.check(kept)
+    artifacts = {a.name: artifacts_in(p) for a, p in zip(parts.config.seats, parts.policies, strict=True)}
     shell.run(
         Started(
             ts=now,
@@ -40,18 +49,21 @@ def begin(
             config=digest(config),
             feed=parts.market,
             symbols=parts.universe.symbols,
-            artifacts={a.name: artifacts_in(p) for a, p in zip(config.seats, parts.policies, strict=True)},
+            artifacts=artifacts | {name: loaded[name].digest for name in kept},
             blas=blas_name(),
             mode=config.quantd.mode,
+            loaded=kept,
         )
     )
-    limits = in_force(parts.rules)
-    if fresh or limits != in_force(shell.state.rules):
-        shell.run(Reloaded(now, digest(config), () if fresh else ("limits",), limits))
+    state, changed = shell.state, () if fresh else ("limits",)
+    reloaded = change_of_limits(state, parts.rules, now, digest(config), changed, before if fresh else limits_of(state))
+    waiting = state.loosening.limits if state.loosening is not None else b""
+    if fresh or (reloaded.limits, reloaded.later) != (in_force(state.rules), waiting):
+        shell.run(reloaded)
     if carried is not None:
         shell.run(msgspec.structs.replace(carried, ts=now))
     if fresh:
-        for agent, policy in zip(config.seats, parts.policies, strict=True):
+        for agent, policy in zip(parts.config.seats, parts.policies, strict=True):
             until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
             if until > parts.start_ns:
                 end = instant_text(until)[:10]

@@ -1,14 +1,21 @@
-"""Filters published alerts by the levels, rates and quiet hours of [alerts]. The store has all of them."""
+"""Filters published alerts by the levels, rates and quiet hours of [alerts]. The store has all of them.
+
+A message about an incident has the level of the incident here, so that whoever received its start receives its end.
+"""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from quantd.adapters.store.incidents.incident_fold import Route
+from quantd.adapters.store.tables.projection import Row
+
 
 class AlertFilter:
-    """CRITICAL always passes; other alerts by level, at most `per_minute` of one kind, and no INFO in quiet hours."""
+    """CRITICAL always passes; other alerts by level, at most `per_minute` of one kind, and none of `quiet_levels` in
+    quiet hours."""
 
     def __init__(
         self,
@@ -17,6 +24,7 @@ class AlertFilter:
         quiet_hours: str,
         timezone: str,
         now: Callable[[], float] = time.time,
+        quiet_levels: Collection[str] = ("INFO",),
     ) -> None:
         self.held_back = 0
         self._levels = frozenset(levels)
@@ -24,7 +32,18 @@ class AlertFilter:
         self._quiet = tuple(quiet_hours.split("-")) if quiet_hours else ()
         self._zone = ZoneInfo(timezone)
         self._now = now
+        self._quiet_levels = frozenset(quiet_levels)
         self._sent: dict[str, deque[float]] = {}
+
+    def chosen(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows of the outbox that are published now."""
+        found = []
+        for row in rows:
+            route = row[7]
+            assert isinstance(route, Route)
+            if not route.held and self.passes(route.level, str(row[5])):
+                found.append(row)
+        return found
 
     def passes(self, level: str, kind: str) -> bool:
         """Whether an alert is published now."""
@@ -36,7 +55,7 @@ class AlertFilter:
         return False
 
     def _is_quiet(self, level: str) -> bool:
-        if not self._quiet or level != "INFO":
+        if not self._quiet or level not in self._quiet_levels:
             return False
         clock = datetime.fromtimestamp(self._now(), self._zone).strftime("%H:%M")
         begin, end = self._quiet

@@ -80,5 +80,5 @@ async def feed_live(service: Service, market: AsyncIterator[list[Item]]) -> None
     service.live_since_ns = time.time_ns()
     async for instant in market:
         if isinstance(last := instant[-1], MarketSlice):
-            service.bar_lag_s = (time.time_ns() - last.ts_event) / 1e9
+            service.measured.bar_lag_s = (time.time_ns() - last.ts_event) / 1e9
         await service.inbox.put([instant])

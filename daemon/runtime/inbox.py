@@ -10,6 +10,7 @@ from msgspec import Struct
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.effects import Effect
 from quantd.trading.events import Condition, Event, Operator, Stopping
+from quantd.trading.orders import ScheduleRun
 from quantd.trading.ports import BrokerNews
 
 COMMANDS = 64
@@ -24,7 +25,7 @@ CHUNKS = 4
 NEWS = 1024
 """Maximum of waiting venue reports; then their sender waits."""
 
-Chunk = Sequence[Sequence[Item | Stopping]]
+Chunk = Sequence[Sequence[Item | Stopping | ScheduleRun]]
 
 
 class InboxFull(Exception):

@@ -29,6 +29,7 @@ from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.policies.seats import Seats, no_artifact
 from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
@@ -121,6 +122,8 @@ class Shell:
         self.state = state
         self.broker = broker
         self.answer = answer
+        self.seats = Seats((), (), no_artifact, dict)
+        """The policies by seat, with artifacts loaded at run time; empty where `answer` needs none."""
         self.meanwhile: Meanwhile | None = None
         """Answers before `answer`, when the caller can wait for `waits`."""
         self.waits: Ask | None = None
@@ -247,8 +250,7 @@ class Shell:
         self._skip = max(self._skip, self._skipped // 2)
 
     def _drive(self, batch: Batch, rows: PlainRows, number: int, rows_only: bool) -> list[Decided] | None:
-        """Take rows, and ask agents. Returns the answers that the engine must plan; None where it must finish the last
-        tick."""
+        """Take rows, and ask agents. Returns answers that the engine must plan; None where it must finish a tick."""
         answers: list[Decided] | None = []
         while True:
             before = batch.rows
@@ -282,8 +284,7 @@ class Shell:
                     return answers
 
     def _record(self, batch: Batch, before: int, rows_only: bool, *, hold: bool) -> None:
-        """Log, hash and count the rows of the last call. With `hold`, the effects of the last tick wait for the
-        others."""
+        """Log, hash and count the rows of the last call. With `hold`, the effects of the last tick wait."""
         self.digest.add_rows(batch.digest_rows(before))
         self.tally.orders += batch.sent
         self.tally.fills += batch.fills

@@ -6,18 +6,27 @@ of their bound; a daemon also has the others, for the plans since its start.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from itertools import islice
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import RiskPoint
+from quantd.adapters.store.read_models import Decision, Page, RiskPoint
 from quantd.daemon.config.risk_tables import History
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
 from quantd.risk.limits.values import Values
 from quantd.trading.effects import Assessed, Effect, Planned, Valued
+
+
+class Dated(Protocol):
+    @property
+    def ts(self) -> int: ...
+
+
+Row = TypeVar("Row", bound=Dated)
 
 
 class Allocation(Struct, frozen=True):
@@ -57,46 +66,72 @@ WAITING: Final = 1024
 
 
 class Histories:
-    """Three rings of committed effects, oldest first."""
+    """Three rings of committed effects, oldest first, each with its key: its entry and its number in it."""
 
     def __init__(self, bounds: History | None = None) -> None:
         bounds = bounds or History()
-        self._portfolio: deque[Valued] = deque(maxlen=bounds.portfolio)
-        self._risk: deque[RiskPoint] = deque(maxlen=bounds.risk)
-        self._allocations: deque[Allocation] = deque(maxlen=bounds.allocations)
+        self.portfolio: Final = Ring[Valued](bounds.portfolio)
+        self.risk: Final = Ring[RiskPoint](bounds.risk)
+        self.allocations: Final = Ring[Allocation](bounds.allocations)
         self.forecasts: Final = Forecasts()
         """Collects gate calls as `State.judged`, for the values that a plan does not record."""
 
     def read(self, reader: Reader) -> None:
         """Load the newest entries of a store."""
-        self._portfolio.extend(reader.equity(last=self._portfolio.maxlen))
-        self._risk.extend(reader.risk(last=self._risk.maxlen))
-        self._allocations.extend(allocation(each.plan) for each in reader.decisions(last=self._allocations.maxlen))
+        self.portfolio.load(reader.equity_page(self.portfolio.size, ()))
+        self.risk.load(reader.risk_page(self.risk.size, ()))
+        self.allocations.load(allocations(reader.decision_page(self.allocations.size, ())))
 
-    def add(self, effects: Sequence[Effect]) -> None:
-        """Add committed effects, in order."""
-        for effect in effects:
+    def add(self, seq: int, effects: Sequence[Effect]) -> None:
+        """Add the committed effects of entry `seq`, in order."""
+        for k, effect in enumerate(effects):
             if isinstance(effect, Valued):
-                self._portfolio.append(effect)
+                self.portfolio.add((seq, k), effect)
             elif isinstance(effect, Assessed):
-                self._risk.append(RiskPoint(effect.ts, "held", effect.values))  # type: ignore[arg-type]
+                self.risk.add((seq, k), RiskPoint(effect.ts, "held", effect.values))  # type: ignore[arg-type]
             elif isinstance(effect, Planned):
-                self._risk.append(RiskPoint(effect.ts, "plan", self.forecasts.of(effect)))  # type: ignore[arg-type]
-                self._allocations.append(allocation(effect))
-
-    def portfolio(self, last: int) -> list[Valued]:
-        """The newest `last` states, oldest first."""
-        return list(self._portfolio)[-last:]
-
-    def risk(self, last: int) -> list[RiskPoint]:
-        return list(self._risk)[-last:]
-
-    def allocations(self, last: int) -> list[Allocation]:
-        return list(self._allocations)[-last:]
+                values: Any = self.forecasts.of(effect)
+                self.risk.add((seq, k), RiskPoint(effect.ts, "plan", values))
+                self.allocations.add((seq, k), allocation(effect))
 
     def sizes(self) -> tuple[int, int, int]:
         """Numbers of portfolio states, risk records and allocations in memory."""
-        return len(self._portfolio), len(self._risk), len(self._allocations)
+        return len(self.portfolio), len(self.risk), len(self.allocations)
+
+
+class Ring(Generic[Row]):
+    """The newest `size` rows with their keys, oldest first."""
+
+    def __init__(self, size: int) -> None:
+        self.size: Final = size
+        self._rows: deque[tuple[tuple[int, ...], Row]] = deque(maxlen=size)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, key: tuple[int, ...], row: Row) -> None:
+        self._rows.append((key, row))
+
+    def load(self, page: Page[Row]) -> None:
+        """Add the rows of a page, the newest first."""
+        self._rows.extend(zip(page.keys[::-1], page.rows[::-1], strict=True))
+
+    def newest(self, last: int) -> list[Row]:
+        """The newest `last` rows, oldest first."""
+        return [row for _, row in islice(self._rows, max(0, len(self._rows) - last), None)]
+
+    def page(self, limit: int, before: Sequence[int], since: int) -> Page[Row]:
+        """A page of the rows with lower keys at `since` or later, newest first. A store may have earlier ones."""
+        bound = tuple(before)
+        older = (each for each in reversed(self._rows) if (not bound or each[0] < bound) and each[1].ts >= since)
+        found = list(islice(older, limit + 1))
+        kept = found[:limit]
+        return Page([row for _, row in kept], [key for key, _ in kept], len(found) > limit)
+
+
+def allocations(page: Page[Decision]) -> Page[Allocation]:
+    """The allocations of a page of plans."""
+    return Page([allocation(each.plan) for each in page.rows], page.keys, page.more)
 
 
 def allocation(plan: Planned) -> Allocation:

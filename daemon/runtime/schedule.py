@@ -142,6 +142,16 @@ def catch_up(
     return [(ts, k, missed(schedules[k], ts, now, newest=newest[k] == ts)) for ts, k in instants]
 
 
+def missed_text(schedules: Sequence[Schedule], found: Sequence[tuple[int, int, Verdict]]) -> str:
+    """The alert about missed instants with the verdict "alert"; empty without one."""
+    counts: dict[str, int] = {}
+    for _, number, verdict in found:
+        if verdict == "alert":
+            counts[schedules[number].name] = counts.get(schedules[number].name, 0) + 1
+    names = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    return f"missed while the daemon was away, and not made up for: {names}" if names else ""
+
+
 def moved_from(schedule: Schedule, sessions: Mapping[str, Sessions], ts: int) -> date | None:
     """The first closed date from which an instant of a cron line was moved; None if it was not moved."""
     if schedule.cron is None:

@@ -6,13 +6,14 @@ TaskGroup, in `quantd.daemon.app`.
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from msgspec.structs import replace
 
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.sinks.sink import Counts
@@ -24,17 +25,19 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.inbox import Command, Inbox, InboxFull
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Outgoing, Wire
 from quantd.daemon.runtime.recent_history import Histories
-from quantd.daemon.runtime.trace import Trace
+from quantd.daemon.runtime.trace import Measurements, Trace
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
 from quantd.trading.exit_codes import TRY_LATER, ExplainedError
+from quantd.trading.orders import ScheduleRun
 from quantd.trading.ports import VenueAccount
 
 log = structlog.get_logger("quantd.loop")
@@ -117,6 +120,7 @@ class Service:
         self.shell = shell
         self.deadline = shell.meanwhile if isinstance(shell.meanwhile, Deadline) else None
         """Calls the policies in separate processes."""
+        self.measured = Measurements(self.deadline.predictions if self.deadline is not None else Predictions())
         self.journal = journal
         self.store = store
         self.run = run
@@ -132,12 +136,15 @@ class Service:
         """Failure of the store; empty without one. Trading is halted meanwhile, and stops need no store."""
         self.listeners: set[asyncio.Event] = set()
         self._projection = projection
+        self.posted = 0
+        """Number of alerts that were queued."""
+        self.incidents = projection.incidents
+        """The incidents, with the steps of the batch that is being written."""
         self._composer = composer
         self._alerts = alerts
         self._published = published
         self._urgent = urgent
-        self.halt_file = state_folder / "HALT"
-        self._status_before = ""
+        self.halt_file, self._status_before = state_folder / "HALT", ""
         self._ahead: list[Message] = []
         """Retained messages that were published before their batch, and are newer than it."""
         self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
@@ -150,14 +157,8 @@ class Service:
         self.subscribers: list[Callable[[Sequence[Step]], None]] = []
         """Called with the steps of each committed batch."""
         self.trace = Trace(shell.state.universe, shell.state.rules.names())
-        self.bar_lag_s = 0.0
-        """Age of the newest bar of a live market at its arrival."""
-        self.took: deque[tuple[str, float]] = deque(maxlen=1024)
-        """(scheduled job, seconds) of jobs that ended since the last scrape, failed ones included."""
         self.started = time.monotonic()
         self.busy_s = 0.0
-        self.loop_lag_s = 0.0
-        """Largest delay of the event loop since this was last set to 0."""
         self.send: Callable[[list[Outgoing]], None] = _nowhere
         """Takes committed orders for a real venue."""
         self.reconcile: Callable[[], None] = lambda: None
@@ -215,14 +216,17 @@ class Service:
             if self.shell.stopped:
                 return
             for item in instant:
-                if isinstance(item, Stopping):
-                    self.shell.run(item)
+                round_no, came = self.shell.state.round_no, time.monotonic()
+                if isinstance(item, Stopping | ScheduleRun):
+                    self.shell.run(replace(item, ts=max(item.ts, self.shell.state.now)))
                 else:
                     self.shell.take(item)
                 while self.shell.waits is not None:
                     self.busy_s += time.monotonic() - began
                     self.shell.answered(await self._answer(self.shell.waits))
                     began = time.monotonic()
+                if self.shell.state.round_no != round_no:
+                    self.measured.decisions.append(time.monotonic() - came)
             now = time.monotonic()
             if now - began > BREATH_S:
                 self.busy_s += now - began
@@ -293,7 +297,7 @@ class Service:
             durable=True,
             snapshot=snapshot,
             quarantine=self.quarantine,
-            sinks={kind: counts.selection.has for kind, counts in self.sinks.items()},
+            sinks={kind: counts.selects for kind, counts in self.sinks.items()},
         )
         waiting, self._waiting = self._waiting, []  # commands of this batch; later ones belong to the next
         await self._write(batch, waiting)
@@ -324,7 +328,7 @@ class Service:
                 moved = moved or any(type(e) in (Valued, Switched) for e in effects)
                 if cut_by_venue(effects):
                     self.reconcile()  # the venue's buying power may have risen
-                self.histories.add(effects)
+                self.histories.add(seq, effects)
                 for message in self._composer.messages(seq, effects, lots):
                     # of a retained topic only the newest message is published
                     found[message.topic if message.retain else message.id] = message
@@ -335,7 +339,8 @@ class Service:
         del self.recent[:-RECENT_ALERTS]
         rows = self._projection.take()
         if OUTBOX in rows:
-            rows[OUTBOX] = [row for row in rows[OUTBOX] if self._alerts.passes(str(row[4]), str(row[5]))]
+            rows[OUTBOX] = self._alerts.chosen(rows[OUTBOX])
+            self.posted += len(rows[OUTBOX])
         return rows, list(found.values())
 
     def _risk(self, seq: int) -> Message:
@@ -424,12 +429,12 @@ class Service:
         for listener in self.listeners:
             listener.set()
 
-    def alert(self, text: str) -> None:
-        """Raise the WARNING `upkeep`; after the last commit it has no effect."""
-        if self.over:
-            return
+    def alert(self, text: str, job: str = "", *, up: bool = False, critical: bool = False) -> None:
+        """Raise the WARNING `upkeep`, or report on a job; after the last commit it has no effect."""
+        now = self.shell.state.now
         try:
-            self.inbox.command(Condition(self.shell.state.now, "upkeep", False, text[:500]))
+            if not self.over:
+                self.inbox.command(Condition(now, "job" if job else "upkeep", up, text[:500], job, critical))
         except InboxFull:
             log.error("alert.lost", text=text)
 

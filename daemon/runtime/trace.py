@@ -1,9 +1,9 @@
 """Traces each bar to its decision, verdict, orders, fills and alerts: counts, and log lines at level debug.
 
-Each line names the sample that it follows from.
+Each line names the sample that it follows from. `Measurements` has the durations that no event records.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from logging import DEBUG, getLogger
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from quantd.daemon.policies.predictions import LATEST, Predictions
 from quantd.risk.limits.catalogue import REASON_NAMES
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
@@ -21,6 +22,24 @@ from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 
 log = structlog.get_logger("quantd.trail")
 _plain: Final = getLogger("quantd.trail")
+
+
+class Measurements:
+    """Durations, delays and failures of one service. A scrape of the metrics empties the queues; the counts go on."""
+
+    def __init__(self, predictions: Predictions) -> None:
+        self.predictions = predictions
+        """Answers of policies; a route that calls one adds its answer."""
+        self.decisions: deque[float] = deque(maxlen=LATEST)
+        """Seconds from a tick to the last order of its decision."""
+        self.tasks: deque[tuple[str, float]] = deque(maxlen=LATEST)
+        """(scheduled job, seconds) of jobs that ended, failed ones included."""
+        self.task_failures: Counter[str] = Counter()
+        """Failed attempts by scheduled job."""
+        self.bar_lag_s = 0.0
+        """Age of the newest bar of a live market at its arrival."""
+        self.loop_lag_s = 0.0
+        """Largest delay of the event loop since this was last set to 0."""
 
 
 class Trace:

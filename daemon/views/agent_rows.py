@@ -1,13 +1,17 @@
-"""Comparison of the agents: capital shares now and as a target, correlation of returns, shadows."""
+"""Comparison of the agents: capital shares, correlation of returns, shadows, and the models that decide for them."""
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
+from msgspec import Struct
+
+from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import realised_by_date
+from quantd.models.artifacts.manifest import AgentManifest, ScorerManifest
 from quantd.models.forests.allocation import LearnedAllocation, Standing
 from quantd.strategies.policies.members import leaves_with_memory
-from quantd.trading.ports import Policy
+from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import mean_correlation
 
 
@@ -21,6 +25,13 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
     if pool <= 0:
         return {}
     return {k: (own / pool, (own - state.owed[k]) / pool) for k, own in books.items()}
+
+
+def book_equities(state: State) -> dict[str, int]:
+    """Equity in micro of each book in use, by name, the unallocated one included."""
+    places = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
+    pairs = zip(state.ledger.names, state.books_micro, strict=True)
+    return {name: own for name, own in pairs if name not in places}
 
 
 def diversity(state: State) -> float | None:
@@ -57,3 +68,73 @@ def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[st
                 if isinstance(leaf, LearnedAllocation):
                     for each in leaf.standing(memory, state.universe):
                         yield rules.name, f"{path}/{each.predicts}" if path else each.predicts, each
+
+
+class Evaluation(Struct, frozen=True):
+    """One artifact of an agent: its out-of-sample figures as `quantd models info` has them, after costs.
+
+    `calmar` is the annual return over the maximum drawdown. `sortino` is null: the record of an artifact has no
+    downside deviation. `iterations` is the iteration that was chosen: of training steps, or for a scorer of episodes.
+    """
+
+    agent: str
+    model: str
+    algorithm: str
+    digest: str
+    total_return: float
+    annual_return: float
+    volatility: float
+    sharpe: float
+    sortino: float | None
+    max_drawdown: float
+    calmar: float | None
+    iterations: int
+    seeds: int
+    test_first: str
+    test_last: str
+    test_samples: int
+
+
+def policies_in_force(policies: Sequence[Policy], state: State) -> Iterator[tuple[int, str, Policy]]:
+    """(number, name, policy) of each agent that a policy decides for."""
+    for number, (agent, seat) in enumerate(zip(state.rules.agents, state.seats, strict=True)):
+        if agent.name != MANUAL and seat < len(policies):
+            yield number, agent.name, policies[seat]
+
+
+def models_ready(policies: Sequence[Policy], state: State) -> dict[str, bool]:
+    """Agent -> whether its model answers: it is loaded, and was not suspended for its failures."""
+    return {name: not state.agents[number].suspended for number, name, _ in policies_in_force(policies, state)}
+
+
+def evaluations(policies: Sequence[Policy], state: State) -> list[Evaluation]:
+    """The evaluation record of each trained artifact, by agent; those of an ensemble by member."""
+    found = []
+    for _, name, policy in policies_in_force(policies, state):
+        for leaf in leaves(policy):
+            manifest = getattr(getattr(leaf, "artifact", None), "manifest", None)
+            if isinstance(manifest, AgentManifest | ScorerManifest) and "test" in manifest.results:
+                found.append(_evaluation(name, manifest))
+    return found
+
+
+def _evaluation(agent: str, manifest: AgentManifest | ScorerManifest) -> Evaluation:
+    test, window = manifest.results["test"].policy, manifest.training.windows["test"]
+    return Evaluation(
+        agent=agent,
+        model=manifest.name,
+        algorithm=manifest.algorithm,
+        digest=manifest.digest,
+        total_return=test.total_return,
+        annual_return=test.annual_return,
+        volatility=test.volatility_annual,
+        sharpe=test.sharpe,
+        sortino=None,
+        max_drawdown=test.max_drawdown,
+        calmar=test.annual_return / test.max_drawdown if test.max_drawdown > 0.0 else None,
+        iterations=manifest.training.chosen_iteration,
+        seeds=len(manifest.training.seeds),
+        test_first=window.first,
+        test_last=window.last,
+        test_samples=test.samples,
+    )

@@ -118,6 +118,8 @@ class AgentPart(Struct, frozen=True):
     largest: Largest | None
     policy: str = ""
     """The agent whose policy decided, when it is another agent."""
+    because: str = ""
+    """The proposal or the closing behind a portfolio's target."""
     learned: list[Inputs] = []
     """The learned parts of the policy; empty for other policies, and where the state was not rebuilt."""
 
@@ -380,6 +382,7 @@ def _part(
         limits=_rows(judged, column, {}, part.values, code),
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,
+        because=part.because,
         learned=learned,
     )
 

@@ -19,6 +19,7 @@ def why_lines(e: Explanation) -> list[str]:
     lines += [f"  {line}" for line in exit_lines(e.exits)]
     closed = {part.agent for part in e.exits}
     lines += [f"  {_target(part, part.agent in closed)}" for part in e.agents]
+    lines += [f"  {part.agent} is {part.because}" for part in e.agents if part.because]
     lines.append(f"  {_net(e)}")
     shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
     if not shown and e.weight_before is not None and e.weight_after is not None:

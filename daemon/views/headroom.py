@@ -147,14 +147,14 @@ class Unknown(ValueError):
 
 def named(state: State, agent: str | None, symbol: str | None) -> tuple[int, list[int]]:
     """(number of the book, columns) for an agent and a symbol. Raises Unknown."""
-    names, universe = [a.name for a in state.rules.agents], state.universe
+    names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:
         raise Unknown(f"there is no agent {agent}; the agents are {', '.join(names)}")
     if symbol is not None and symbol not in universe.index:
         near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
         raise Unknown(f"{symbol} is not in [universe] symbols; {'the nearest are ' if near else ''}{', '.join(near)}")
     columns = list(range(universe.size)) if symbol is None else [universe.index[symbol]]
-    return HOUSE if agent is None else names.index(agent), columns
+    return HOUSE if agent is None else names[agent], columns
 
 
 def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]) -> RiskNow:
@@ -170,8 +170,9 @@ def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]
         reason=book.own.reason or state.switch.reason,
         drawdown=max(0.0, 1.0 - book.equity_micro / max(book.own.high_water, 1)),
         agents={
-            rules.name: BookSwitch(SWITCH[agent.switch.state], agent.switch.reason, agent.suspended)
-            for rules, agent in zip(state.rules.agents, state.agents, strict=True)
+            state.rules.agents[k].name: BookSwitch(SWITCH[agent.switch.state], agent.switch.reason, agent.suspended)
+            for k in state.in_use()
+            for agent in [state.agents[k]]
         },
         limits=book.standing(),
         off=[LimitOff(key, said, f"{example} in {where}") for key, said, example in off(book.limits)],

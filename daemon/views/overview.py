@@ -4,6 +4,7 @@ It is read between steps on the trading loop. Money and quantities are exact tex
 """
 
 import time
+from collections.abc import Sequence
 from math import isfinite
 from typing import Final
 
@@ -11,12 +12,14 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.config import Config
+from quantd.daemon.config import Agent, Config
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import limit_values
+from quantd.daemon.engine.safety.pending_limits import waiting_text
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.coin_fees import dust_micro
 from quantd.daemon.engine.venue.halts import limits_text
+from quantd.daemon.policies.seats import as_loaded
 from quantd.daemon.policies.worker import lacking
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
@@ -76,7 +79,8 @@ class AgentNow(Struct, frozen=True):
 
     `total` is the return since the start and `today` that since the last close before today; null when unknown.
     Deposits and withdrawals do not count as return. A `shadow` is not part of the account; `challenges` names its
-    champion. `decided_by` is the agent whose policy it trades, when that is another one. `share` and `target` are its
+    champion. `decided_by` is the agent whose policy it trades, when that is another one. `portfolio` is the name of the
+    portfolio whose place this agent is. `share` and `target` are its
     present and target share of the agents' capital.
     """
 
@@ -97,6 +101,7 @@ class AgentNow(Struct, frozen=True):
     decided_by: str = ""
     share: float | None = None
     target: float | None = None
+    portfolio: str = ""
 
 
 class SinkNow(Struct, frozen=True):
@@ -118,7 +123,7 @@ class Overview(Struct, frozen=True):
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
     `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
     absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
-    all rights, and which.
+    all rights, and which. `loosening` are looser limits of mode live that wait, with the instant.
     """
 
     name: str
@@ -158,6 +163,7 @@ class Overview(Struct, frozen=True):
     not_isolated: dict[str, str] = {}
     undelivered: dict[str, str] = {}
     sinks: dict[str, SinkNow] = {}
+    loosening: str = ""
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -204,6 +210,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         not_isolated=dict(lacking(parts.policies)),
         undelivered={kind: counts.error for kind, counts in service.sinks.items() if counts.error},
         sinks={kind: SinkNow(c.depth, c.sent, c.failures, c.error) for kind, c in service.sinks.items()},
+        loosening=waiting_text(state),
     )
 
 
@@ -213,16 +220,17 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
 
 def _agents(state: State, config: Config, prices: Floats) -> list[AgentNow]:
     shares, whole, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
-    found = [_agent(state, config, k, k, prices, whole, shares.get(k, (None, None))) for k in range(count)]
+    seats = as_loaded(config.seats, state.loaded)
+    found = [_agent(state, seats, k, k, prices, whole, shares.get(k, (None, None))) for k in state.in_use()]
     for seat, shadow in enumerate(state.shadows, count):
         shadow.revalue()
-        found.append(_agent(shadow, config, seat, 0, prices, True, (None, None)))
+        found.append(_agent(shadow, seats, seat, 0, prices, True, (None, None)))
     return found
 
 
 def _agent(
     state: State,
-    config: Config,
+    seats: Sequence[Agent],
     seat: int,
     number: int,
     prices: Floats,
@@ -230,7 +238,7 @@ def _agent(
     shares: tuple[float | None, float | None],
 ) -> AgentNow:
     """Agent `number` of a house, with the policy of `seat`; a shadow is the only agent of its own house."""
-    seats, rules = config.seats, state.rules.agents[number]
+    rules = state.rules.agents[number]
     table, agent = seats[seat], state.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices
@@ -253,6 +261,7 @@ def _agent(
         decided_by=state.policy_of(number),
         share=shares[0],
         target=shares[1],
+        portfolio=state.portfolios[number].name if number in state.portfolios else "",
     )
 
 

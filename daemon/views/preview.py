@@ -113,7 +113,10 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.asked = b""
-    due = [number for number, agent in enumerate(state.agents) if not agent.suspended]
+    silent = [
+        rules.place or seat in state.rules.outside for rules, seat in zip(state.rules.agents, state.seats, strict=True)
+    ]
+    due = [number for number, agent in enumerate(state.agents) if not (agent.suspended or silent[number])]
     note = ""
     if not state.sample:
         due, note = [], "no session has closed yet, so there is no price to decide on"
@@ -168,18 +171,13 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
 def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:
     found = []
     plans = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
-    volumes = state.average_volume()
     baskets = [e for e in effects if isinstance(e, OrderBasket)]
     over_time = state.rules.execution.style in WORKED
     for plan, rows, style in _worked(state, effects) if over_time else _sent(plans, baskets):
         parts = [(state.rules.agents[p.agent].name, np.frombuffer(p.allowed, dtype=np.int64)) for p in plan.agents]
         for sym, lots, worst, code in rows:
             lot, mark = state.universe.lot_nano[sym], int(state.marks_nano[sym])
-            value = abs(lots) * lot * mark / NANO / NANO
-            fee = commission_micro(abs(lots), mark, *commission_ratio(lot, costs.commission_rate))
-            rate = costs.fixed_rate
-            if costs.impact > 0.0 and volumes[sym] > 0.0:
-                rate += impact_rate(costs.impact, abs(lots), lot, float(volumes[sym]))
+            value, commission, slippage = cost_of(state, costs, sym, lots)
             found.append(
                 OrderPlanned(
                     symbol=state.universe.symbols[sym],
@@ -188,14 +186,25 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
                     price=price_text(mark),
                     limit=price_text(worst),
                     value=value,
-                    commission=max(fee, costs.commission_min_micro) / MICRO,
-                    slippage=value * rate / RATE_ONE,
+                    commission=commission,
+                    slippage=slippage,
                     agents=[name for name, allowed in parts if allowed[sym] * lots > 0],
                     reason=reason_name(code),
                     style=style,
                 )
             )
     return found
+
+
+def cost_of(state: State, costs: Costs, column: int, lots: int) -> tuple[float, float, float]:
+    """Value, commission and slippage (half spread, slippage and impact) of a fill at the mark, in currency."""
+    lot, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
+    value = abs(lots) * lot * mark / NANO / NANO
+    fee = commission_micro(abs(lots), mark, *commission_ratio(lot, costs.commission_rate))
+    rate, volume = costs.fixed_rate, float(state.average_volume()[column])
+    if costs.impact > 0.0 and volume > 0.0:
+        rate += impact_rate(costs.impact, abs(lots), lot, volume)
+    return value, max(fee, costs.commission_min_micro) / MICRO, value * rate / RATE_ONE
 
 
 Rows = list[tuple[int, int, int, int]]

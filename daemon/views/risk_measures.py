@@ -69,7 +69,7 @@ def assessed(state: State) -> Assessed:
     return Assessed(
         ts=state.now,
         house=_assess(state, HOUSE),
-        agents={agent.name: _assess(state, number) for number, agent in enumerate(state.rules.agents)},
+        agents={state.rules.agents[number].name: _assess(state, number) for number in state.in_use()},
     )
 
 

@@ -92,8 +92,9 @@ def order_line(order: Order, shortfall: Costed | None = None) -> OrderLine:
 
 
 def equity_line(p: Valued, names: Sequence[str], shadows: Mapping[int, Mapping[str, str]] | None = None) -> EquityLine:
-    """`shadows`: instant -> equity of each shadow, by name."""
-    books = dict(zip((*names, "unallocated"), map(money_text, p.books), strict=False))
+    """`shadows`: instant -> equity of each shadow, by name. A book without equity, a vacant place, is left out."""
+    pairs = zip((*names, "unallocated"), p.books, strict=False)
+    books = {name: money_text(micro) for name, micro in pairs if micro or name == "unallocated"}
     beside = dict((shadows or {}).get(p.ts, {}))
     equity, cash = money_text(p.equity_micro), money_text(p.cash_micro)
     return EquityLine(p.ts, instant_text(p.ts), equity, cash, p.gross, p.drawdown, books, beside)

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.views.agent_rows import shadow_equities
+from quantd.daemon.views.agent_rows import book_equities, shadow_equities
 from quantd.trading.orders import money_text, quantities
 
 
@@ -56,6 +56,6 @@ def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int =
         wall_s=round(wall_s, 6),
         symbol_bars_per_s=round((tally.symbol_bars - bars_before) / wall_s, 1) if wall_s > 0 else 0.0,
         digest=shell.digest.hexdigest(),
-        books={name: money_text(own) for name, own in zip(state.ledger.names, state.books_micro, strict=True)},
+        books={name: money_text(own) for name, own in book_equities(state).items()},
         shadows={name: money_text(own) for name, own in shadow_equities(state).items()},
     )

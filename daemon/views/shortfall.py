@@ -14,13 +14,13 @@ from msgspec import Struct
 
 from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.queries import Reader
+from quantd.risk.measures.execution_shortfall import Piece, Shortfall, added, shortfall
 from quantd.trading.codec import Entry, decode, slice_of
 from quantd.trading.effects import Ended, Filled, Planned, Worked
 from quantd.trading.events import Action, Bars, SliceRef
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Kind, Order, OrderBasket, money_text, order_id, price_text, quantity_text
-from quantd.trading.shortfall import Piece, Shortfall, added, shortfall
 
 DAY_NS = 86_400 * NANO
 

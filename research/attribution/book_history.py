@@ -215,7 +215,10 @@ class BookHistory:
         rows = np.flatnonzero((self.days_ns >= first_ns) & (self.days_ns <= last_ns))
         if not len(rows):
             raise ValueError("no sample lies in the period")
-        start, end = int(rows[0]), int(rows[-1])
+        return self.part(int(rows[0]), int(rows[-1]))
+
+    def part(self, start: int, end: int) -> "BookHistory":
+        """Return the history of the samples `start` to `end`, both included."""
         kept = slice(start, end + 1)
         trades = self.trades.within(start, end)
         bookings, actions = self.bookings.within(start, end), self.actions.within(start, end)

@@ -10,7 +10,7 @@ from quantd.daemon.engine.settings import Rules
 from quantd.daemon.runtime.loop import Log
 from quantd.research.attribution.book_history import ACCOUNT, BOOKINGS, Actions, BookHistory, Bookings, Trades
 from quantd.trading.books import Ledger, LedgerBroken
-from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Valued
+from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Transferred, Valued
 from quantd.trading.events import Action, Decided, Event, Flow, Tick
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.kernel import CASH, FEES
@@ -115,6 +115,8 @@ class BookHistoryLog:
                     self._booked(event, effect)
                 case Reallocated():
                     self._ledger.transfer(effect.moved)
+                case Transferred():
+                    self._transferred(effect)
                 case Valued():
                     self._valued(event, effect)
                 case _:
@@ -306,6 +308,18 @@ class BookHistoryLog:
                 self._in_kind(booked)
             case _:
                 pass
+
+    def _transferred(self, moved: Transferred) -> None:
+        """Post cash and lots that one book gave to another: a trade of each without costs, at the mark."""
+        self._ledger.hand_over(moved.source, moved.target, moved.cash_micro, moved.lots)
+        for symbol, lots, value in moved.lots:
+            decision = value * 1_000 / (lots * self.universe.lot_nano[symbol])
+            for book, sign in ((moved.source, -1), (moved.target, 1)):
+                number = book % len(self._ledger.books)
+                self._trades.append(
+                    _Trade(len(self._days), number, symbol, sign * lots, -sign * value, 0, decision, None)
+                )
+                self._arrivals.append(decision)
 
     def _in_kind(self, booked: Booked) -> None:
         """Post lots that arrived at their mark: a flow of their value, and a trade without costs."""

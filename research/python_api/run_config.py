@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
-from quantd.daemon.assembly.names import known_names, not_yet
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
 from quantd.trading.display_text import toml_value
@@ -32,7 +32,7 @@ def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None
     (QUANTD_SECTION__KEY) apply before them. Raises ConfigError with every mistake: file, line, key and remedy.
     """
     found = load_file(Path(path), known_names(), environ=os.environ, sets=sets_of(settings))
-    if mistakes := [*not_yet(found), *found.missing_files()]:
+    if mistakes := found.missing_files():
         raise ConfigError(mistakes)
     return found
 

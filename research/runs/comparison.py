@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
-from quantd.daemon.assembly.parts import Assembly, schedule_of
+from quantd.daemon.assembly.parts import Assembly, Parts, schedule_of
 from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell
@@ -88,15 +88,15 @@ def require_same(one: Settings, other: Settings) -> None:
         raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures are not comparable")
 
 
-def samples_a_year(assembly: Assembly) -> float:
+def samples_a_year(parts: Parts) -> float:
     """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market. Shorter bars multiply this
     number by the bars of a median session."""
-    house = assembly.sessions[assembly.universe.calendar]
-    days = 365.0 if assembly.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
-    if assembly.feed.interval_ns >= DAY_NS:
+    house = parts.sessions[parts.universe.calendar]
+    days = 365.0 if parts.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
+    if parts.interval_ns >= DAY_NS:
         return days
     lengths = sorted(close - open_ for open_, close in zip(house.open_ns, house.close_ns, strict=True))
-    return days * max(1, -(-lengths[len(lengths) // 2] // assembly.feed.interval_ns))
+    return days * max(1, -(-lengths[len(lengths) // 2] // parts.interval_ns))
 
 
 def equal_weight_of(assembly: Assembly) -> Assembly:

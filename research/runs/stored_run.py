@@ -75,17 +75,19 @@ class _Faults:
 
 
 def replay_into(
-    log: Log, assembly: Assembly, records: Records, run: str, folder: Path, watched: Watched = iter
+    log: Log, parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter, *, whole: bool = True
 ) -> Shell:
     """Replay a stored run with each step passed to `log`, and return its shell.
 
-    Raises RunUnusable, ReplayDifference, RecordTooLong and ConfigLost.
+    A `whole` run has one configuration and no deposits. Raises RunUnusable, ReplayDifference, RecordTooLong and
+    ConfigLost.
     """
     faults = _Faults()
 
     def journal_of(entries: Iterable[bytes], seq: int, under: Parts) -> Journal:
         return _Witness(entries, seq, under.live, log, faults)
 
-    shell, _ = refold(assembly, records, run, folder, journal_of=journal_of, watched=watched)
-    faults.check()
+    shell, _ = refold(parts, records, run, folder, journal_of=journal_of, watched=watched)
+    if whole:
+        faults.check()
     return shell

@@ -1,7 +1,8 @@
 """Compares a run's journal with a backtest over the same bars: the differences, their cause and their value.
 
 The backtest has the run's configuration, new decisions of its policies, the simulated venue, and each bar on time. It
-repeats the operators' actions: deposits, commands, manual orders, new limits.
+repeats the operators' actions: deposits, commands, manual orders, portfolios, new
+limits.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,18 +30,34 @@ from quantd.trading.events import (
     Halted,
     Limited,
     Operator,
+    PortfolioClosed,
+    PortfolioOpened,
+    Proposed,
     Reloaded,
     Started,
     Tick,
     Wished,
 )
 from quantd.trading.instruments import NANO, Universe
-from quantd.trading.orders import Kind, OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
+from quantd.trading.model_events import Exchanged, ModelLoaded
+from quantd.trading.orders import (
+    Kind,
+    OrderBasket,
+    OrderState,
+    ScheduleRun,
+    decision_id,
+    money_text,
+    price_text,
+    quantity_text,
+)
 
 Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
-GIVEN: Final = (Reloaded, Flow, Operator, Wished, Halted, Limited)
+GIVEN: Final = (
+    Reloaded, Flow, Operator, Wished, Halted, Limited, PortfolioOpened, PortfolioClosed, Proposed, ModelLoaded,
+    Exchanged, ScheduleRun,
+)  # fmt: skip
 """Events of a run that its backtest receives too: operators' actions and trading halts."""
 
 
@@ -129,10 +146,11 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
     book = Book()
 
     def ask(question: Ask) -> Decided:
-        return answer(parts.policies[question.policy], question)
+        return answer(seats(question.policy), question)
 
     shadows = [parts.paper() for _ in parts.rules.shadows]
     shell = Shell(State(parts.rules), parts.paper(), ask, interval_ns=parts.interval_ns, log=book, shadows=shadows)
+    seats = parts.seats(lambda: shell.state.loaded)
     people = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, GIVEN)]
     for item in items_of(parts, entries):
         while people and people[0][0] < time_of(item):

@@ -6,14 +6,16 @@ The names below are the Python API, loaded at their first use:
     result = quantd.backtest("risk_parity", bars=frame)    # a polars or pandas frame of bars
     print(result)
 
-`quantd.load` reads a configuration, `quantd.open_run` a stored run. docs/research/python.md describes them and says
-what is public. The packages are the folders at the top of the repository: `quantd.risk` is `risk/`, and so on.
+`quantd.load` reads a configuration, `quantd.open_run` a stored run, `quantd.Client` a running daemon.
+docs/research/python.md describes them and says what is public. The packages are the folders at the top of the
+repository: `quantd.risk` is `risk/`, and so on.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from quantd.daemon.api.client import Client
     from quantd.daemon.config import Config, ConfigError
     from quantd.research.python_api.backtests import Backtest, backtest
     from quantd.research.python_api.bar_frame import example_bars
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
     from quantd.trading.exit_codes import ExplainedError as Error
 
 __all__ = [
-    "Backtest", "Config", "ConfigError", "Error", "Run", "Signals", "Why", "backtest", "example_bars", "load",
+    "Backtest", "Client", "Config", "ConfigError", "Error", "Run", "Signals", "Why", "backtest", "example_bars", "load",
     "open_run", "study_signal", "sweep",
 ]  # fmt: skip
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
+    "Client": "quantd.daemon.api.client:Client",
     "Config": "quantd.daemon.config:Config",
     "ConfigError": "quantd.daemon.config:ConfigError",
     "Error": "quantd.trading.exit_codes:ExplainedError",

@@ -11,6 +11,7 @@ PROGRAMS = {
     "mosquitto": ("mosquitto", "mosquitto_sub", "mosquitto_pub", "mosquitto_passwd"),
     "chromium": ("chromium",),
     "postgres": ("postgres", "initdb", "pg_ctl"),
+    "prometheus": ("promtool",),
     "systemd-analyze": ("systemd-analyze",),
 }
 """Service -> programs that make it up; the first names it."""
@@ -19,6 +20,7 @@ ELSEWHERE = {
     "mosquitto": ["/usr/sbin", "/usr/local/sbin"],
     "chromium": ["/usr/lib/chromium"],
     "postgres": sorted((str(p) for p in Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
+    "prometheus": [],
     "systemd-analyze": [],
 }
 """Folders outside PATH where distributions put them."""

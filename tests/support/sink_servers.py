@@ -1,9 +1,13 @@
-"""Real servers on 127.0.0.1 that take alerts: SMTP with STARTTLS, Telegram's Bot API and ntfy. Each can go away."""
+"""Real servers on 127.0.0.1 that take alerts: a webhook, SMTP with STARTTLS, Telegram's Bot API and ntfy. Each can go
+away and come back."""
 
 import asyncio
+import hashlib
+import hmac
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
@@ -12,11 +16,14 @@ from email.policy import default
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from quantd.adapters.bus.payloads import Alert
 from tests.support.mqtt import certificate, free_port
 
+KEY = "the key of the webhook"
 USER, PASSWORD = "alerts@example.org", "pass-word of smtp"
 TOKEN = "12345:AAbb-cc_DDeeFFggHHiiJJkk"
 NTFY_TOKEN = "tk_abcdefghij0123456789"
@@ -139,6 +146,39 @@ class HttpServer:
 
     async def answer(self, request: web.Request, status: int) -> web.Response:
         raise NotImplementedError
+
+
+class Receiver(HttpServer):
+    """A webhook at `url`, which takes alerts with a good signature only."""
+
+    path = "/alerts"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/alerts"
+
+    @property
+    def ids(self) -> list[str]:
+        return [alert.id for alert in self.taken]
+
+    async def answer(self, request: web.Request, status: int) -> web.Response:
+        body = await request.read()
+        expected = hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(request.headers["X-Quantd-Signature"], f"sha256={expected}"):
+            return web.Response(status=401)
+        if status == 200:
+            self.taken.append(msgspec.json.decode(body, type=Alert))
+        return web.Response(status=status, headers={"Location": self.url} if status == 307 else None)
+
+
+class Pulse(HttpServer):
+    """The other side of a dead man's switch: `taken` are the times of requests."""
+
+    path = "/ping/{id}"
+
+    async def answer(self, request: web.Request, status: int) -> web.Response:
+        self.taken.append(time.monotonic())
+        return web.Response(status=status)
 
 
 class BotApi(HttpServer):

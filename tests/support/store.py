@@ -209,7 +209,7 @@ def write_first(desk: Desk, runs: Sequence[tuple[object, ...]], batches: Sequenc
     for *fields, epochs in runs:
         writer.begin(fields, str(epochs))
     for batch in batches:
-        for later in ("risk", "house"):
+        for later in ("risk", "house", "incidents"):
             batch.rows.pop(later, None)
         writer.write(batch)
     writer.close()

@@ -20,6 +20,7 @@ from quantd.trading.effects import (
     Crossed,
     Ended,
     Filled,
+    LimitMoved,
     Planned,
     Promotion,
     Protected,
@@ -31,11 +32,14 @@ from quantd.trading.effects import (
     Snapshot,
     Stop,
     Switched,
+    Transferred,
     Valued,
     Worked,
 )
 from quantd.trading.events import (
+    Acknowledged,
     Action,
+    Approved,
     Bars,
     Busted,
     CancelReported,
@@ -49,9 +53,12 @@ from quantd.trading.events import (
     Limited,
     NotFound,
     Operator,
+    PortfolioClosed,
+    PortfolioOpened,
+    Proposed,
     Reconciled,
     Reloaded,
-    Retrained,
+    Reminded,
     Shade,
     SliceRef,
     Started,
@@ -61,7 +68,8 @@ from quantd.trading.events import (
     Wished,
 )
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
+from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
+from quantd.trading.orders import ForeignOrder, OrderBasket, Reports, ScheduleRun
 from tests.support.checkout import ROOT
 
 GOLDEN = ROOT / "tests/support/golden/journal-v1.bin"
@@ -88,14 +96,24 @@ EVENTS: list[Struct] = [
     Stopping(12, False, "SIGTERM"),
 ]
 LATER_EVENTS: list[Struct] = [
+    Reloaded(2, "ee", ("limits",), b"limits", b"looser", 5, ("risk.max_drawdown",)),
+    Approved(2, "agreed", "api:second:ab"),
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
+    ScheduleRun(14, 3, "close", "rebalance", "new cash", "api:owner", (0, 2)),
     Halted(15, 1, True, "LULD pause"),
     Limited(16, 1, 90 * 10**9, 110 * 10**9),
     Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
     Carried(15, "r0000001", b"\x80"),
     Retrained(16, "rival", "2019-03-29", "v20190329-1a2b3c", "dd", "ee", True, "better", "sharpe", 502, 0.1, 0.02),
     Shade(2, Reports(5, 1, 6, [0], [3], [3], [10**11], [12], [2])),
+    Acknowledged(17, "r0000001-1-0", "seen", "ann"),
+    Reminded(18, "r0000001-1-0", "ntfy"),
+    ModelLoaded(19, "trend", "models/mine/2026-11", "dd", "models/mine", "newer", "api:ann:ab", "2026-11"),
+    Exchanged(20, "rival", "promote", "seen enough", "api:ann:ab"),
+    PortfolioOpened(17, "portfolio-1", "core", 10**12, "a mandate", "me", "risk_parity"),
+    PortfolioClosed(18, "core", "hand_over", "the end", "me", "trend"),
+    Proposed(19, "portfolio-1", "7-1", "drift", "me", b"\x00" * 16, expires=20, basis="weights", plan="ab"),
 ]
 """Events that came after the golden file was written."""
 
@@ -138,6 +156,8 @@ LATER: list[Struct] = [
     ),
     Worked(6, 5, 5, 0, "twap", [0, 1], [60, -40], [60, 30], [10**11, 10**10], "its session ended"),
     Rested(6, 5, 2, 0, 3, "trailing_stop", 104.0, 95.68),
+    LimitMoved(6, [(-1, "var", 1, 3, 0.04, 0.03, True)]),
+    Transferred(6, 2, -1, 10**9, [(0, 3, 10**8)]),
 ]
 """Effects that came after the golden file was written."""
 

@@ -5,13 +5,24 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from quantd.adapters.brokers.alpaca.connection import Lost, Rest
-from quantd.adapters.brokers.alpaca.wire import Account, Activity, Garbled, Order, Position, flow, micro, nano, whole
+from quantd.adapters.brokers.alpaca.wire import (
+    Account,
+    Activity,
+    Garbled,
+    Order,
+    Position,
+    flow,
+    instant,
+    micro,
+    nano,
+    whole,
+)
 from quantd.adapters.brokers.order_log import Orders
 from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.orders import ForeignOrder
-from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
+from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow, VenueTrade
 from quantd.trading.sessions import DAY_NS
 
 PAGE: Final = 100
@@ -123,6 +134,21 @@ async def read_flows(rest: Rest, since: int) -> Sequence[VenueFlow]:
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
     return sorted(found, key=lambda f: (f.ts, f.id))
+
+
+async def read_trades(rest: Rest, universe: Universe, since: int) -> Sequence[VenueTrade]:
+    """The executions later than `since`, oldest first. The venue reports fees as flows. Raises ConnectionError."""
+    names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
+    found = []
+    try:
+        async for each in activities(rest, "/FILL", since - 2 * DAY_NS):
+            at, symbol = instant(each.transaction_time), names.get((each.symbol or "").replace("/", ""))
+            if symbol is not None and at > since:
+                units = -nano(each.qty) if each.side.startswith("sell") else nano(each.qty)
+                found.append(VenueTrade(each.id, at, symbol, units, nano(each.price)))
+    except Garbled as wrong:
+        raise Lost(str(wrong)) from None
+    return sorted(found, key=lambda trade: (trade.ts, trade.id))
 
 
 def _blocked(account: Account) -> str:

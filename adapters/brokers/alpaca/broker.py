@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from quantd.adapters.brokers.alpaca import VENUE
-from quantd.adapters.brokers.alpaca.account import read_account, read_flows
+from quantd.adapters.brokers.alpaca.account import read_account, read_flows, read_trades
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, Rest
 from quantd.adapters.brokers.alpaca.market import refuse_clock, refuse_universe, unlent
 from quantd.adapters.brokers.alpaca.orders import Desk
@@ -23,7 +23,7 @@ from quantd.adapters.brokers.venue import Login
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import OrderBasket
-from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
+from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow, VenueTrade
 
 LENT_NS: Final = 3600 * NANO
 """Interval between two queries of the shares that the venue lends."""
@@ -91,6 +91,9 @@ class Alpaca:
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
         return await read_flows(self._rest, since)
+
+    async def trades(self, since: int) -> Sequence[VenueTrade]:
+        return await read_trades(self._rest, self._universe, since)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
         up = True

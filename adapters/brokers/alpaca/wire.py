@@ -112,6 +112,7 @@ class Activity(Struct, frozen=True):
     id: str
     activity_type: str
     order_id: str = ""
+    side: str = ""
     transaction_time: str = ""
     price: Decimal | None = None
     qty: Decimal | None = None

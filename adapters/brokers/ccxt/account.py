@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
+from quantd.adapters.brokers.ccxt.wire import execution_of
 from quantd.adapters.brokers.order_log import Orders
 from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ForeignOrder
-from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
+from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow, VenueTrade
 
 FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
@@ -89,6 +90,29 @@ async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:
     except Exception as error:
         raise line.lost(error) from None
     return sorted(found.values(), key=lambda flow: (flow.ts, flow.id))
+
+
+async def trades_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueTrade]:
+    """Executions of the universe later than `since`, oldest first. A fee in the bought coin is None.
+
+    Raises ConnectionError.
+    """
+    found: dict[str, VenueTrade] = {}
+    start_ms = max(0, since // NANO - 1) * 1000
+    try:
+        async for trade in line.pages(line.exchange.fetch_my_trades, None, start_ms, line.dialect.history):
+            column = markets.column.get(str(trade["symbol"]))
+            if column is None:
+                continue
+            each = execution_of(trade, universe.lot_nano[column], universe.currency, markets.bases[column])
+            units = each.size_nano if trade["side"] == "buy" else -each.size_nano
+            fee = None if each.fee_nano else each.fee_micro
+            if each.ts > since:
+                id = str(trade["id"])
+                found[id] = VenueTrade(id, each.ts, universe.symbols[column], units, each.price_nano, fee)
+    except Exception as error:
+        raise line.lost(error) from None
+    return sorted(found.values(), key=lambda trade: (trade.ts, trade.id))
 
 
 def _flow(line: Line, currency: str, entry: dict[str, Any]) -> VenueFlow | None:

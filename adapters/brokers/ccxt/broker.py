@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from weakref import WeakValueDictionary
 
-from quantd.adapters.brokers.ccxt.account import account_of, flows_of
+from quantd.adapters.brokers.ccxt.account import account_of, flows_of, trades_of
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.market import Markets, compare
 from quantd.adapters.brokers.ccxt.orders import OrderQueries, OrderSender, OrderStatus
@@ -25,7 +25,7 @@ from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
-from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
+from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow, VenueTrade
 
 
 class Crypto:
@@ -258,6 +258,9 @@ class Crypto:
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
         return await flows_of(self._line, self._universe.currency, since)
+
+    async def trades(self, since: int) -> Sequence[VenueTrade]:
+        return await trades_of(self._line, self._universe, self._markets, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
         return self._updates.news()

@@ -1,24 +1,30 @@
 """Read access for recovery, the bus and the command line: runs, journal entries, snapshots, the outbox."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Driver, Queries, failures
+from quantd.adapters.store.driver import Driver, Queries, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.incidents.incident_fold import Incident, Incidents
+from quantd.adapters.store.job_runs import JobRun, job_runs
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
 from quantd.adapters.store.journal.queues import BUS, count, waiting
 from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS
 from quantd.adapters.store.tables.outbox_bound import Message
 from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
+from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading import codec
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import ENDED, OrderState
+
+MOST: Final = 2**63 - 1
+"""Above the number of every entry."""
 
 Epoch = tuple[int, tuple[str, ...]]
 
@@ -83,6 +89,11 @@ class Records:
         """Return the newest run, ended or not; None in a new store."""
         found = self.runs()
         return found[-1].run if found else None
+
+    def job_runs(self, run: str) -> list[JobRun]:
+        """Return the runs of scheduled jobs, oldest first."""
+        with self.connection() as driver:
+            return job_runs(driver, run)
 
     def last_seq(self, run: str) -> int:
         """Return the number of the run's last entry; 0 without entries."""
@@ -160,6 +171,43 @@ class Records:
                 state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
                 found[sample, n] = OpenBasket(state, filled, ended, note, [columns[s] for s in symbol])
         return found
+
+    def incidents(self, run: str) -> Incidents:
+        """Return the incidents of a run, for `Projection`."""
+        with self.connection() as driver:
+            return Incidents(incidents_of(driver, run))
+
+    def incident(self, run: str, id: str) -> Incident | None:
+        """Return an incident by its id, cleared or not; None for an unknown one."""
+        columns = columns_of("incidents")
+        sql = f"SELECT {', '.join(columns)} FROM incidents WHERE run = ? AND id = ? ORDER BY seq DESC, k DESC LIMIT 1"
+        with self.connection() as driver:
+            row = driver.execute(sql, (run, id)).fetchone()
+        return None if row is None else incident_of(dict(zip(columns, row, strict=True)))
+
+
+def incidents_of(driver: Queries, run: str, until_seq: int = MOST) -> list[Incident]:
+    """Return the newest incident of each kind, agent and symbol after entry `until_seq`, for a fold to go on from."""
+    if "incidents" not in table_names(driver):
+        return []
+    columns = columns_of("incidents")
+    sql = (
+        f"SELECT {', '.join(f'i.{name}' for name in columns)} FROM incidents AS i JOIN (SELECT kind, agent, symbol,"
+        " MAX(seq) AS seq FROM incidents WHERE run = ? AND seq <= ? GROUP BY kind, agent, symbol) AS n"
+        " ON i.seq = n.seq AND i.kind = n.kind AND i.agent = n.agent AND i.symbol = n.symbol"
+        " WHERE i.run = ? ORDER BY i.seq, i.k"
+    )
+    rows = driver.execute(sql, (run, until_seq, run)).fetchall()
+    found = (dict(zip(columns, row, strict=True)) for row in rows)
+    newest = {(each["kind"], each["agent"], each["symbol"]): each for each in found}
+    return [incident_of(each) for each in newest.values()]
+
+
+def incident_of(row: Mapping[str, Any]) -> Incident:
+    """Convert a row of the table of incidents, by column."""
+    fields = {name: row[name] for name in Incident.__struct_fields__}
+    sinks = tuple(msgspec.json.decode(row["sinks"], type=list[str]))
+    return Incident(**(fields | {"sinks": sinks, "told": bool(row["told"])}))
 
 
 def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Iterator[Link]:

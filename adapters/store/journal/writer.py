@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, Queries, failures, insert
 from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
+from quantd.adapters.store.incidents.incident_fold import Route
+from quantd.adapters.store.job_runs import JobRun, put_job_runs
 from quantd.adapters.store.journal.archives import Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
     GENESIS,
@@ -69,7 +71,7 @@ class Batch(Struct):
 
     `entries` are consecutive from `first_seq` (the first of a run is 1), and `ts` is the time of the last one. `rows`
     come from `Projection.take`. Its alerts are queued for the bus and for each of `sinks` whose function returns True
-    for their level and kind. A `durable` batch is synced to disk before the commit returns.
+    for their row. A `durable` batch is synced to disk before the commit returns.
     """
 
     run: str
@@ -80,7 +82,7 @@ class Batch(Struct):
     durable: bool = False
     snapshot: SnapshotOf | None = None
     quarantine: list[BadBar] = []
-    sinks: Mapping[str, Callable[[str, str], bool]] = {}
+    sinks: Mapping[str, Callable[[Row], bool]] = {}
 
 
 def write_rows(driver: Queries, rows: Rows) -> None:
@@ -202,6 +204,11 @@ class Writer:
             for level, count in gone.items():
                 queue.levels[level] -= count
         return sum(gone.values())
+
+    def note_jobs(self, run: str, runs: Sequence[JobRun]) -> None:
+        """Write runs of scheduled jobs."""
+        with self._transaction("writing runs of jobs") as driver:
+            put_job_runs(driver, run, runs)
 
     def dropped(self, sink: str) -> int:
         """Return the number of messages of a sink that this process dropped from a full queue."""
@@ -332,9 +339,11 @@ class Writer:
             insert(driver, "journal", JOURNAL_COLUMNS, [link])
             write_rows(driver, batch.rows)
             if arrived := batch.rows.get(OUTBOX):
-                queues = {BUS: post(driver, BUS, self._queues.get(BUS), arrived, self._capacity)}
+                everywhere = [row for row in arrived if not _only(row)]
+                if everywhere:
+                    queues = {BUS: post(driver, BUS, self._queues.get(BUS), everywhere, self._capacity)}
                 for sink, selects in batch.sinks.items():
-                    chosen = [row for row in arrived if selects(str(row[4]), str(row[5]))]
+                    chosen = [row for row in arrived if selects(row)]
                     if chosen:
                         queues[sink] = post(driver, sink, self._queues.get(sink), chosen, self._capacity)
         if batch.snapshot is not None:
@@ -355,6 +364,12 @@ class Writer:
             " (SELECT seq FROM snapshots WHERE run = ? ORDER BY seq DESC LIMIT ?)",
             (run, run, SNAPSHOTS_KEPT),
         )
+
+
+def _only(row: Row) -> bool:
+    """Whether a row of the outbox is for receivers of an escalation alone."""
+    route = row[7]
+    return isinstance(route, Route) and route.only
 
 
 def _replace_run(driver: Driver, run: object, row: Row) -> None:

@@ -4,7 +4,7 @@ The store writes these rows in the transaction of their entries. `doctor --store
 Rows are plain tuples in the order of `COLUMNS`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from math import isfinite
@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.store.incidents.incident_fold import NO_CHANGES, Changes, Incidents, Route
 from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.effects import (
     Again,
@@ -41,6 +42,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     table: columns_of(table)
     for table in (
         "orders", "fills", "crosses", "decisions", "equity", "alerts", "bookings", "switches", "risk", "house",
+        "incidents",
     )
 }  # fmt: skip
 """Table -> columns of the read models that entries append to."""
@@ -52,7 +54,7 @@ LATE: Final = "orders late"
 """Key of rows (filled, run, sample, n, row): fills reported after the order's end; the larger amount is stored."""
 
 OUTBOX: Final = "outbox"
-"""Key of rows (run, seq, k, ts, level, kind, body) for the bus."""
+"""Key of rows (run, seq, k, ts, level, kind, body, route) for the bus and the sinks; the route is not stored."""
 
 SCHEMA: Final = 1
 """Version of the JSON bodies in the outbox."""
@@ -101,8 +103,8 @@ def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str
 class Projection:
     """Folds the entries of one run: `add` each entry once, in order; `take` the rows since the last take.
 
-    `symbols` are the universe's columns, `agents` the agents' names by number. `open_baskets` are those of an
-    earlier process.
+    `symbols` are the universe's columns, `agents` the agents' names by number. `open_baskets` and
+    `incidents` are those of an earlier process.
     """
 
     def __init__(
@@ -111,14 +113,17 @@ class Projection:
         symbols: Sequence[str],
         agents: Sequence[str] = (),
         open_baskets: dict[tuple[int, int], OpenBasket] | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
         self.run = run
         self.symbols = tuple(symbols)
         self.agents = tuple(agents)
         self.open_baskets = {} if open_baskets is None else open_baskets
+        self.incidents = incidents or Incidents()
         self._new: list[tuple[int, int]] = []
         self._moved: dict[tuple[int, int, int], None] = {}
         self._rows: Rows = {}
+        self._routes: Mapping[int, Route] = {}
         self._effects: dict[type, Callable[..., None]] = {
             OrderBasket: self._basket,
             Filled: self._filled,
@@ -131,6 +136,10 @@ class Projection:
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
         """Fold one entry: an event (live or from the journal) with its effects."""
+        changes = self.incidents.add(event, effects, self._agent, lambda k: message_id(self.run, seq, k))
+        self._routes = changes.routes
+        if changes is not NO_CHANGES:
+            self._changed(seq, len(effects), changes)
         for k, effect in enumerate(effects):
             handler = self._effects.get(type(effect))
             if handler is not None:
@@ -282,6 +291,32 @@ class Projection:
         )  # fmt: skip
         self._rows.setdefault("fills", []).extend(rows)
 
+    def _changed(self, seq: int, effects: int, changes: Changes) -> None:
+        """Append the rows of changed incidents, and the messages about them."""
+        rows = self._rows.setdefault("incidents", [])
+        for k, i in enumerate(changes.incidents):
+            rows.append(
+                (
+                    self.run, seq, k, i.ts, i.id, i.kind, i.agent, i.symbol, i.level, i.text, i.value, i.bound,
+                    i.since_ts, i.state, i.raised, i.reminded, i.who, i.reason, i.acknowledged_ts,
+                    _json.encode(i.sinks).decode(), int(i.told), i.worst, i.paced,
+                )
+            )  # fmt: skip
+        for k, notice in enumerate(changes.notices, effects):
+            i = notice.incident
+            said = Publish(notice.ts, notice.level, i.kind, notice.text, i.symbol, i.agent, i.value, i.bound)
+            self._post(seq, k, said, notice.route)
+
+    def _post(self, seq: int, k: int, e: Publish, route: Route) -> None:
+        """Append a message for the bus and the sinks."""
+        body = {
+            "schema": SCHEMA, "id": message_id(self.run, seq, k), "run": self.run, "ts_event": e.ts,
+            "level": e.level, "kind": e.kind, "text": e.text, "symbol": e.symbol, "agent": e.agent,
+            "value": _measure(e.value), "bound": _measure(e.bound), "incident": route.incident, "state": route.state,
+        }  # fmt: skip
+        row = (self.run, seq, k, e.ts, e.level, e.kind, _json.encode(body).decode(), route)
+        self._rows.setdefault(OUTBOX, []).append(row)
+
     def _recorded(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
         """Append the rows of an effect that concerns no order."""
 
@@ -302,12 +337,7 @@ class Projection:
             case Publish():
                 value, bound = _measure(e.value), _measure(e.bound)
                 append("alerts", e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound)
-                body = {
-                    "schema": SCHEMA, "id": message_id(self.run, seq, k), "run": self.run, "ts_event": e.ts,
-                    "level": e.level, "kind": e.kind, "text": e.text, "symbol": e.symbol, "agent": e.agent,
-                    "value": value, "bound": bound,
-                }  # fmt: skip
-                append(OUTBOX, e.ts, e.level, e.kind, text(body))
+                self._post(seq, k, e, self._routes.get(k) or Route(e.level))
             case Booked():
                 symbol = self.symbols[e.symbol] if 0 <= e.symbol < len(self.symbols) else ""
                 kind = f"{e.kind}@{self._agent(e.book)}" if e.book >= 0 else e.kind

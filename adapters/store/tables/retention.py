@@ -7,6 +7,7 @@ baskets that have ended.
 from typing import Final
 
 from quantd.adapters.store.driver import Queries
+from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "alerts": ("alerts",),
@@ -14,6 +15,10 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "orders": ("fills", "crosses", "decisions"),
 }
 """Model -> the tables whose rows are deleted by their own time."""
+
+
+CALM_NS: Final = max(kind.calm_ns for kind in ALERT_KINDS)
+"""Time after its end in which an incident may open again."""
 
 
 def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
@@ -27,6 +32,10 @@ def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
         ).fetchall()
         for sample, n in baskets:
             gone += _delete(driver, "orders", "run = ? AND sample = ? AND n = ?", (run, sample, n))
+    if model == "alerts":  # a reopened incident goes on from its end, so that recent ends are retained
+        ended = "SELECT id FROM incidents WHERE run = ? AND state = 'cleared' AND ts < ?"
+        of_ended = f"run = ? AND ts < ? AND id IN ({ended})"
+        gone += _delete(driver, "incidents", of_ended, (run, before_ts, run, before_ts - CALM_NS))
     for table in MODELS[model]:
         where, values = "run = ? AND ts < ?", (run, before_ts)
         if table == "fills":  # fills of a retained order are retained too

@@ -14,11 +14,11 @@ from sqlmodel import SQLModel
 
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
 
-REVISION: Final = "0005"
+REVISION: Final = "0007"
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
 
 READABLE: Final = "0004"
-"""The oldest revision that this version reads: 0005 only adds a queue, which nobody but the daemon reads."""
+"""The oldest revision that this version reads: later ones add a queue, incidents, and runs of jobs."""
 
 VERSIONS: Final = Table(
     "alembic_version",

@@ -227,6 +227,34 @@ class HouseRow(Timed, table=True):
     body: Txt
 
 
+class IncidentRow(Timed, table=True):
+    """An incident after one change; the newest row of an `id` is its present state. `k` counts the changes of `seq`.
+
+    `sinks` is JSON, the receivers of escalations; `told` is 0 or 1.
+    """
+
+    __tablename__ = "incidents"
+    id: Txt
+    kind: Txt
+    agent: Txt
+    symbol: Txt
+    level: Txt
+    text: Txt
+    value: float | None
+    bound: float | None
+    since_ts: Big
+    state: Txt
+    raised: int
+    reminded: int
+    who: Txt
+    reason: Txt
+    acknowledged_ts: Big
+    sinks: Txt
+    told: int
+    worst: Txt
+    paced: int
+
+
 class OutboxRow(Timed, table=True):
     """A message queued for the bus. Subscribers see `id`; `merged` counts the messages merged into it."""
 
@@ -252,6 +280,26 @@ class DeliveryRow(SQLModel, table=True):
     kind: Txt
     body: Txt
     merged: Big
+    digest: bytes
+
+
+class JobRow(SQLModel, table=True):
+    """One run of a scheduled job. `schedules` is JSON; times are those of the clock, `due_ts` that of the market."""
+
+    __tablename__ = "jobs"
+    __table_args__ = _CLUSTERED
+    run: TextKey
+    id: BigKey
+    job: Txt
+    schedules: Txt
+    who: Txt
+    reason: Txt
+    due_ts: Big
+    state: Txt
+    attempts: Big
+    started_ns: Big
+    ended_ns: Big
+    result: Txt
     digest: bytes
 
 

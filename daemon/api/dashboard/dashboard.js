@@ -293,14 +293,14 @@ async function get(path) {
 
 async function orders() {
   try {
-    orderRows((await get("/api/v1/orders?last=12")).orders);
+    orderRows((await get("/api/v1/orders?limit=12")).orders);
   } catch (problem) {
     ordersSeen = "";
   }
 }
 
 function orderRows(found) {
-  rows("orders", found.reverse().map((o) => {
+  rows("orders", found.map((o) => {
     const state = o.state !== "filled" && o.filled !== "0" ? `${o.state} ${o.filled}` : o.state;
     const line = row(cell(local(o.ts, zone)), cell(o.side), cell(plain(o.qty), "n"), cell(o.symbol), cell(price(o.limit), "n"),
       cell(state), cell(o.reason.replaceAll("_", " ")), cell(o.agent.replaceAll("+", ", ")), cell(o.id, "id"));

@@ -1,9 +1,8 @@
 """Inspect, verify, export and combine trained artifacts; train forests."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 import typer
 
 from quantd.daemon.cli.command import Command, Folder, Json
@@ -11,10 +10,10 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn import artifacts, forests
 from quantd.daemon.cli.learn.artifact_files import place_of
 from quantd.daemon.cli.output import answer, iso, print_json, say
+from quantd.daemon.policies.model_facts import stated
 from quantd.models.artifacts import signature
 from quantd.models.artifacts.loader import checked, kind_in, load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
-from quantd.models.forests.prediction import ForestArtifact
 from quantd.trading.exit_codes import CONFIG, DONE
 
 
@@ -23,18 +22,16 @@ def info(folder: Folder, as_json: Json = False) -> int:
     place = place_of(folder)
     artifact = checked(place)
     manifest = artifact.manifest
-    stated: Any = msgspec.to_builtins(manifest)
-    if isinstance(artifact, ForestArtifact):
-        stated["training_seconds"] = artifact.seconds
+    found = stated(artifact)
     if as_json:
-        print_json(stated)
+        print_json(found)
         return DONE
     say((place / "card.md").read_text())
     if isinstance(manifest, AgentManifest):
         say("\n".join(facts(manifest)))
-    for name, entry in sorted(stated["files"].items()):
+    for name, entry in sorted(found["files"].items()):
         say(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
-    say(f"{MANIFEST}: digest {stated['digest']}")
+    say(f"{MANIFEST}: digest {found['digest']}")
     return DONE
 
 

@@ -1,18 +1,20 @@
-"""List the newest alerts; --follow continues with new ones (with --json one object per line), --test sends one."""
+"""List the newest alerts, or with --active the incidents that hold; --ack acknowledges one, --test sends an alert."""
 
 import asyncio
 import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 import msgspec
 import typer
 from aiomqtt import Client, MqttError
 
 from quantd.adapters.bus.settings import address
-from quantd.daemon.cli.client import running
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, Sets, State
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.cli.client import reach, running
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Mqtt, Reason, Run, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
 from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
@@ -29,13 +31,23 @@ def alerts(
     test: Annotated[
         bool, typer.Option("--test", help="Send a test alert to each sink; exit code 1 if one fails.")
     ] = False,
+    active: Annotated[bool, typer.Option("--active", help="List the incidents that hold.")] = False,
+    ack: Annotated[str, typer.Option("--ack", metavar="ID", help="Acknowledge an incident; needs --reason.")] = "",
+    reason: Reason = "",
+    mqtt: Mqtt = "",
     sets: Sets = None,
     as_json: Json = False,
 ) -> int:
+    if ack:
+        return _acknowledge(config, state, sets, ack, reason, mqtt, as_json=as_json)
+    if reason or mqtt:
+        raise typer.BadParameter("--reason and --mqtt belong to --ack")
     if test:
         return _test(config, sets, as_json)
     where = place(config, state)
     reader = where.reader(run)
+    if active:
+        return _active(reader, as_json)
     rows = reader.alerts(last=last)
     if follow:
         for row in rows:
@@ -44,6 +56,33 @@ def alerts(
     else:
         lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
         answer(as_json, {"run": reader.run.run, "alerts": rows}, *lines)
+    return DONE
+
+
+def _active(reader: Reader, as_json: bool) -> int:
+    """List the incidents that hold."""
+    found = [each for each in reader.incidents() if each.active]
+    lines = (
+        f"{_line(i.since_ts, i.level, i.kind, i.text, i.symbol, i.agent)}\n    {i.id}  {i.state}"
+        + (f" by {i.who}: {i.reason}" if i.who else "")
+        for i in found
+    )
+    answer(as_json, {"run": reader.run.run, "incidents": found}, *lines)
+    return DONE
+
+
+def _acknowledge(
+    config: Path, state: Path | None, sets: Sets, incident: str, reason: str, mqtt: str, *, as_json: bool
+) -> int:
+    """Acknowledge an incident at the daemon or over MQTT; returns when it is journalled."""
+    if mqtt:
+        from quantd.daemon.cli.operate import remote
+
+        remote.command(config, mqtt, "acknowledge", reason=reason, incident=incident, as_json=as_json)
+        return DONE
+    path = f"/api/v1/alerts/{quote(incident, safe='')}/acknowledge"
+    done = reach(place(config, state, sets)).post(path, {"reason": reason})
+    answer(as_json, done, f"{done['id']} is {done['state']} by {done['acknowledged_by']}: {done['text']}")
     return DONE
 
 

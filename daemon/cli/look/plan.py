@@ -28,7 +28,7 @@ def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
 
 def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> PlanNow:
     shell, run, assembly = at_rest(config, state, sets)
-    deadline = Deadline(assembly.policies)
+    deadline = Deadline(assembly.policies, seated=shell.seats)
     try:
         return plan_now(shell.state.rules, freeze(shell.state), deadline, assembly.costs, run)
     finally:

@@ -62,6 +62,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
     say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
+    if now.get("loosening"):
+        say(f"  looser limits wait: {now['loosening']}; see docs/operate/live.md")
     for policy, lacking in now.get("not_isolated", {}).items():
         say(f"  {policy} is not isolated: {lacking}; see docs/operate/security.md")
     for sink, each in now.get("sinks", {}).items():

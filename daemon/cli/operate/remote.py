@@ -23,7 +23,9 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 ANSWER_S: Final = 5.0
 
 
-def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_json: bool) -> None:
+def command(
+    config: Path, url: str, name: Name, *, reason: str, agent: str = "", incident: str = "", as_json: bool
+) -> None:
     """Send a command and wait for the daemon's response. Raises Failure.
 
     `url` is mqtt://host:1883/quantd/paper; without a path the instance is that of the configuration.
@@ -32,8 +34,8 @@ def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_j
     key = secret("mqtt_command_key") or ""
     if len(key) < KEY_CHARS:
         raise Failure("set QUANTD_MQTT_COMMAND_KEY to the mqtt_command_key of the daemon", CONFIG)
-    if name == "resume" and not reason.strip():
-        raise Failure('resume needs a reason (--reason "…") for the journal', USAGE)
+    if name in ("resume", "acknowledge") and not reason.strip():
+        raise Failure(f'{name} needs a reason (--reason "…") for the journal', USAGE)
     payload = signed(
         key,
         f"{root}/{COMMANDS}",
@@ -43,10 +45,14 @@ def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_j
         who=f"{getpass.getuser()}@{socket.gethostname()}"[:64],
         reason=" ".join(reason.split()),
         agent=agent,
+        incident=incident,
     )
     answer = asyncio.run(_send(host, port, bus_tls(config, secure), bus_login(config), root, payload))
     if not answer.done:
         raise Failure(f"{host}:{port}: {answer.text}", CHECK_FAILED)
+    if incident:
+        output.answer(as_json, answer, f"{incident} is acknowledged (over {host}:{port})")
+        return
     output.answer(as_json, answer, f"{answer.agent or 'house'}: switch {answer.switch} (over {host}:{port})")
 
 

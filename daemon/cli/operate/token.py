@@ -29,10 +29,16 @@ def span(text: str) -> int:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, for the journal.")]
 Scoped = Annotated[
-    str, typer.Option("--scope", parser=one_of(get_args(Scope)), metavar="SCOPE", help="read, metrics, trade or admin.")
+    str,
+    typer.Option(
+        "--scope", parser=one_of(get_args(Scope)), metavar="SCOPE", help="read, metrics, propose, trade or admin."
+    ),
 ]
 Expires = Annotated[
     int, typer.Option("--expires", parser=span, metavar="SPAN", help="End of validity from now: 90d. Default: none.")
+]
+ForAgent = Annotated[
+    str, typer.Option("--agent", metavar="AGENT", help="With --scope propose: the outside agent that it is for.")
 ]
 Overlap = Annotated[
     int, typer.Option("--overlap", parser=span, metavar="SPAN", help="How long the old secret stays valid: 10m.")
@@ -43,6 +49,7 @@ def create(
     name: Name,
     scope: Scoped,
     expires: Expires = "0",  # type: ignore[assignment]
+    agent: ForAgent = "",
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
@@ -51,7 +58,7 @@ def create(
     """Create a token. Its secret is printed once and stored nowhere."""
     ends = time.time_ns() + expires if expires else 0
     found: Scope = scope  # type: ignore[assignment]
-    _shown_once(*created(place(config, state, sets).folder, name, found, ends), as_json)
+    _shown_once(*created(place(config, state, sets).folder, name, found, ends, agent), as_json)
 
 
 def rotate(
@@ -94,7 +101,7 @@ def _row(token: Token, now_ns: int) -> dict[str, str]:
     return {
         "name": token.name,
         "id": token.id,
-        "scope": token.scope,
+        "scope": f"{token.scope} {token.agent}".rstrip(),
         "created": _day(token.created_ns),
         "expires": "never" if not ends else f"{_day(ends)}{' (expired)' if token.expired(now_ns) else ''}",
         "used": _day(token.used_ns),
@@ -111,7 +118,7 @@ def _shown_once(token: Token, secret: str, as_json: bool) -> None:
     if as_json:
         print_json(row | {"secret": secret})
         return
-    note(f"token {token.name}, scope {token.scope}, expires {row['expires']}; the secret is shown only now:")
+    note(f"token {token.name}, scope {row['scope']}, expires {row['expires']}; the secret is shown only now:")
     say(secret)
 
 

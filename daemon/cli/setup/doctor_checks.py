@@ -132,7 +132,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     quarantined = f"; {len(feed.quarantined)} bars are quarantined" if feed.quarantined else ""
     dates = f"{instant_text(feed.first_ts)[:10]} to {instant_text(feed.last_ts)[:10]}"
     yield Check("data", True, f"{config.feed.path}: {dates}{quarantined}")
-    yield from _policies(config, assembly)
+    yield from _policies(assembly.config, assembly)
 
 
 def _policies(config: Config, assembly: Any) -> Iterator[Check]:
@@ -156,11 +156,13 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
         # every agent decides at the first sample, whatever its schedule
         decides = type(item) is Tick and not item.warmup
         shell.take(replace(item, due=tuple(range(len(config.seats))), jobs=()) if decides else item)
-        if len(first) == len(config.seats) or seen > 100_000:
+        if len(first) == len(config.seats) - len(shell.state.rules.outside) or seen > 100_000:
             break
     for number, agent in enumerate(config.seats):
         fault, who = first.get(number), f"{agent.name} ({agent.policy})"
-        if fault is None:
+        if number in shell.state.rules.outside:
+            yield Check("policy", True, f"{who}: decides by proposals, and is never asked")
+        elif fault is None:
             yield Check("policy", None, f"{who}: the data end before its first decision")
         else:
             yield Check("policy", not fault, f"{who}: {fault or 'loads; two calls decide the same'}")

@@ -18,7 +18,7 @@ from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.bus.settings import Tls, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.store.handle import Store
-from quantd.daemon.api.protection import bus_tls, embedded_settings
+from quantd.daemon.api.access.protection import bus_tls, embedded_settings
 from quantd.daemon.api.server import Api
 from quantd.daemon.assembly.parts import parts_of
 from quantd.daemon.assembly.sinks import open_sinks

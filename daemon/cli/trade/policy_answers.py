@@ -1,16 +1,16 @@
 """The decisions of policies that are called again in a replay, compared with the recorded ones."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.cli.output import iso
+from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.runtime.journal import Journal
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.ports import Policy
 
 TOLERANCE = 1e-6
 """Largest difference of a weight that counts as equal: the last bits depend on the machine."""
@@ -29,31 +29,26 @@ class Differs:
 
 @dataclass(slots=True)
 class Answers:
-    """The decisions of called policies, over all segments of a run."""
+    """The decisions of called policies, over all segments of a run. It listens to a replay.
 
+    `policies` are those of the present configuration. Where an artifact had been loaded, that artifact is called.
+    """
+
+    policies: Sequence[Policy]
     calls: int = 0
     different: list[Differs] = field(default_factory=list)
 
-
-class CheckedJournal(Journal):
-    """A journal that also calls the policies and notes where they decide differently."""
-
-    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, answers: Answers) -> None:
-        super().__init__(recorded, seq, parts.live)
-        self._answers = answers
-        self._policies = parts.policies
-        self._names = parts.rules.seats
-        self._symbols = parts.universe.symbols
-
-    def answer(self, ask: Ask) -> Decided | None:
-        then = super().answer(ask)
-        if then is not None:
-            self._answers.calls += 1
-            text, most = unlike(then, answer(self._policies[ask.policy], ask), self._symbols)
-            if text:
-                ts = ask.view.time
-                self._answers.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
-        return then
+    def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
+        """Call the policy, and note where it decides differently."""
+        if recorded is None:
+            return
+        self.calls += 1
+        if state.rules.names()[ask.policy] not in state.loaded:
+            policy = self.policies[ask.policy]
+        text, most = unlike(recorded, answer(policy, ask), state.universe.symbols)
+        if text:
+            ts = ask.view.time
+            self.different.append(Differs(ts, iso(ts), state.rules.names()[ask.agent], text, most))
 
 
 def unlike(then: Decided, now: Decided, symbols: tuple[str, ...]) -> tuple[str, float]:

@@ -15,9 +15,9 @@ from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.stopped_run import started, tracked
-from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers, CheckedJournal
+from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers
 from quantd.daemon.policies.worker import Apart
-from quantd.daemon.recovery.replay import ConfigLost, refold
+from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold
 from quantd.daemon.runtime.journal import Journal, ReplayDifference
 from quantd.daemon.runtime.timeline import Item
 from quantd.daemon.views.run_summary import summary
@@ -42,12 +42,14 @@ def replay(
     name = record.run
     parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
     same_market(parts, records, name)
-    answers = Answers()
+    for loaded in loaded_in(records, name):
+        parts.seats(dict).verify(loaded)
+    answers = Answers(parts.policies)
     journal = Journal()
 
     def journal_of(entries: Iterable[bytes], seq: int, under: Parts) -> Journal:
         nonlocal journal
-        journal = CheckedJournal(entries, seq, parts, answers) if policies else Journal(entries, seq, parts.live)
+        journal = Journal(entries, seq, parts.live)
         return journal
 
     if isinstance(parts, Assembly):
@@ -62,7 +64,10 @@ def replay(
             return tracked(market, bar, parts.feed.last_ts, parts.feed.first_ts)
 
         try:
-            shell, journal = refold(parts, records, name, where.folder, journal_of=journal_of, watched=watched)
+            shell, journal = refold(
+                parts, records, name, where.folder, journal_of=journal_of, watched=watched,
+                overheard=answers if policies else None,
+            )  # fmt: skip
         except ReplayDifference as why:
             differs, shell = str(why), why.shell or parts.shell()
             journal.compared = why.seq - 1

@@ -12,7 +12,7 @@ from msgspec import Struct
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
-from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state import Portfolio, State
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import Switch
 from quantd.trading.books import FrozenLedger
@@ -44,6 +44,8 @@ class Carry(Struct, frozen=True):
     live_sessions: int
     dust: dict[int, int] = {}
     halted: dict[int, tuple[int, str]] = {}
+    portfolios: dict[str, Portfolio] = {}
+    """By place: the portfolio that is open in it."""
 
 
 def carry_of(
@@ -62,6 +64,8 @@ def carry_of(
         raise ValueError("a protective exit is under way; it is carried over once that is done")
     if f.numbers[6]:
         raise ValueError("everything is being sold; it is carried over once that is done")
+    if closing := [each.name for each in f.portfolios.values() if each.closing]:
+        raise ValueError(f"portfolio {closing[0]} is being closed; it is carried over once that is done")
     ledger = msgspec.convert(msgspec.msgpack.decode(f.ledger), FrozenLedger)
     size = universe.size
     best = np.frombuffer(f.best).reshape(-1, size) if f.best else np.full((len(agents), size), np.nan)
@@ -83,6 +87,7 @@ def carry_of(
             live_sessions=f.live_sessions,
             dust=f.venue.dust,
             halted=f.halted,
+            portfolios={agents[number]: each for number, each in f.portfolios.items()},
         )
     )
 
@@ -100,6 +105,13 @@ def unfit(account: bytes, rules: Rules) -> str:
             return f"{symbol} is held and its lot has another size; sell it first, or keep the size"
         if symbol not in universe.index and any(symbol == carry.symbols[at] for at, _ in carry.entitled):
             return f"a dividend of {symbol} is still to be paid; keep it until then"
+    places = {a.name for a in rules.agents if a.place}
+    for place, portfolio in carry.portfolios.items():
+        if place not in places:
+            return (
+                f"portfolio {portfolio.name} is open in the place {place}, and [portfolios] has {len(places)} places; "
+                f"close it first, or keep the places"
+            )
     for agent, book in zip(carry.agents, carry.accounts[1:], strict=False):
         if agent not in names and any(book.lots):
             return f"agent {agent} holds positions and is not in [[agents]]; flatten it first, or keep it"
@@ -126,9 +138,11 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     house = _placed(carry.accounts[0], index, state.universe.size)
     frozen = FrozenLedger([*numbers, UNALLOCATED], house, [*(book or empty for book in books), spare])
     state.ledger.thaw(msgspec.to_builtins(frozen))
+    state.carried = carried.since, carried.until
     for k, rules in enumerate(state.rules.agents):
         if books[k] is None:
             state.ledger.allocate(k, max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro)))
+    state.portfolios = {numbers[place]: each for place, each in carry.portfolios.items()}
     _take_marks(state, carry, index)
     state.booked()
     state.revalue()

@@ -1,8 +1,12 @@
 """The job "promote": compares each challenger with its champion and exchanges their policies when it passes.
 
+An operator's `Exchanged` exchanges them without a comparison.
+
 Policies are exchanged with their memory; books, limits, schedules and names stay. The old policy continues in the
 shadow and can be promoted again.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -10,6 +14,7 @@ from quantd.daemon.engine.agents.promotion_rule import Outcome, PromotionRules, 
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect, Promotion
+from quantd.trading.model_events import Exchanged
 
 
 def promote(state: State) -> list[Effect]:
@@ -34,10 +39,7 @@ def promote(state: State) -> list[Effect]:
         )
         if found.promoted:
             exchange_policies(state, k, champion)
-            for each, other in enumerate(state.pairings):
-                # all challengers of this agent meet another policy from now on
-                if state.rules.challenges[each] == champion:
-                    other.looks, other.since = 0, state.sample_no
+            _pair_anew(state, champion)
         effects.append(
             Promotion(
                 ts=state.now,
@@ -52,6 +54,52 @@ def promote(state: State) -> list[Effect]:
         if found.look:
             effects.append(alert(state, "INFO", "promotion", _text(state, rules, k, names, found), agent=champion))
     return effects
+
+
+def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
+    """Promote or demote by an operator's command: policies are exchanged as after a test, and none took place."""
+    if why := unexchangeable(state, order.shadow, order.command):
+        return (alert(state, "WARNING", "promotion", f"{order.who} asked to {order.command} {order.shadow}: {why}"),)
+    k = shadow_number(state, order.shadow)
+    champion = state.rules.challenges[k]
+    exchange_policies(state, k, champion)
+    _pair_anew(state, champion)
+    name, seats = state.rules.agents[champion].name, state.rules.names()
+    text = (
+        f"{order.command}d by {order.who} without a test, {order.reason}: the policy of "
+        f"{seats[state.seats[champion]]} decides for {name} from now on, and that of "
+        f"{seats[state.shadows[k].seats[0]]} for its shadow {order.shadow}"
+    )
+    return (alert(state, "WARNING", "promotion", text, agent=champion),)
+
+
+def shadow_number(state: State, name: str) -> int:
+    """The number of the shadow `name`; -1 for none."""
+    return next((k for k, each in enumerate(state.shadows) if each.rules.agents[0].name == name), -1)
+
+
+def unexchangeable(state: State, shadow: str, command: str) -> str:
+    """The reason why a shadow's policy cannot be promoted or demoted by hand; empty when it can."""
+    k = shadow_number(state, shadow)
+    if k < 0:
+        return f"{shadow} is no shadow"
+    champion = state.rules.challenges[k]
+    if champion < 0:
+        return f"{shadow} challenges no agent ([[agents]] challenges)"
+    name, seats = state.rules.agents[champion].name, state.rules.names()
+    own, at_home = len(state.agents) + k, state.seats[champion] == state.rules.first_seat + champion
+    if command == "demote":
+        return "" if state.seats[champion] == own else f"its policy does not decide for {name}"
+    if state.seats[champion] == own:
+        return f"its policy decides for {name} already"
+    return "" if at_home else f"the policy of {seats[state.seats[champion]]} decides for {name}; demote that one first"
+
+
+def _pair_anew(state: State, champion: int) -> None:
+    """Begin new pairings of all challengers of an agent, which meet another policy from now on."""
+    for each, other in enumerate(state.pairings):
+        if state.rules.challenges[each] == champion:
+            other.looks, other.since = 0, state.sample_no
 
 
 def _text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], found: Outcome) -> str:

@@ -6,6 +6,7 @@ at least `min_gain` a year. Its drawdown may be at most `max_drawdown_ratio` tim
 better is ever promoted is thus at most 1 - confidence. A promotion begins a new pairing.
 """
 
+import numpy as np
 from msgspec import Struct
 
 from quantd.trading.bootstrap import Measure, paired_gain
@@ -71,8 +72,10 @@ def looked(
         return Outcome(False, f"{n} of {rules.samples} returns are known", n)
     if pairing.looks >= rules.looks:
         return Outcome(False, f"all {rules.looks} looks are used", n)
-    pairing.looks += 1
     first, second = champion[-n:], challenger[-n:]
+    if not np.ptp(second) > 0.0:
+        return Outcome(False, "the challenger's book has one constant return: it has not traded", n)
+    pairing.looks += 1
     gain = paired_gain(
         second,
         first,

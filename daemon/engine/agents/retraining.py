@@ -1,16 +1,17 @@
-"""Handlers of retrainings, and of starts under other artifacts.
+"""Handlers of retrainings, of artifacts loaded by an operator, and of starts under other artifacts.
 
-A retraining only raises an alert: its artifact decides from the next start on. A policy with another artifact begins
-without memory and with a new pairing.
+A retraining only raises an alert: its artifact decides from the next start on. A loaded artifact decides at once. A
+policy with another artifact begins without memory and with a new pairing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect
-from quantd.trading.events import Retrained, Started
+from quantd.trading.events import Started
+from quantd.trading.model_events import ModelLoaded, Retrained
 from quantd.trading.view import EMPTY_MEMORY
 
 
@@ -20,6 +21,8 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
         text = f"retraining of {news.agent} failed: {news.failed}; nothing has changed"
     else:
         after = "it decides for the shadow from the next start on" if news.promoted else "the shadow keeps what it has"
+        if news.promoted and news.agent in state.loaded:
+            after = f"the shadow keeps {state.loaded[news.agent].path}, which was loaded, until this one is loaded"
         figures = (
             f" ({news.rule} better by {news.gain:.2f} a year over {news.sessions} sessions, p = {news.p:.3g})"
             if news.current
@@ -35,20 +38,38 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
 def on_started(state: State, started: Started) -> Sequence[Effect]:
     """Record the artifacts of each policy. One that changed since the last start loses its memory and its pairings."""
     before, state.artifacts = state.artifacts, dict(started.artifacts)
+    state.loaded = {name: each for name, each in state.loaded.items() if name in started.loaded}
     changed = {name for name, digest in started.artifacts.items() if before.get(name, digest) != digest}
-    if not changed:
-        return []
-    others = {seat for seat, name in enumerate(state.rules.seats) if name in changed}
+    return _begin_anew(state, changed, before) if changed else []
+
+
+def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
+    """Let an agent decide with the loaded artifact from now on."""
+    names, name = state.rules.names(), loaded.agent
+    if name not in names:
+        return (alert(state, "WARNING", "artifact", f"no agent named {name!r} for {loaded.path}"),)
+    before, state.artifacts = state.artifacts, {**state.artifacts, name: loaded.digest}
+    state.loaded = {**state.loaded, name: loaded}
+    text = f"{loaded.who} loaded {loaded.path} ({_short(loaded.digest)}) for {name}: {loaded.reason}"
+    effects: list[Effect] = [alert(state, "WARNING", "artifact", text, agent=name)]
+    if before.get(name, "") == loaded.digest:
+        return effects
+    return [*effects, *_begin_anew(state, {name}, {name: "", **before})]
+
+
+def _begin_anew(state: State, changed: set[str], before: Mapping[str, str]) -> list[Effect]:
+    """Clear the memory and the pairings of the policies named `changed`, whose digests were those of `before`."""
+    others = {seat for seat, name in enumerate(state.rules.names()) if name in changed}
     effects = _demote(state, others)
     for house in (state, *state.shadows):
         for rules, agent, seat in zip(house.rules.agents, house.agents, house.seats, strict=True):
             if seat not in others:
                 continue
             agent.memory, agent.note, agent.failures, agent.follow_up = EMPTY_MEMORY, "", 0, None
-            policy = state.rules.seats[seat]
+            policy = state.rules.names()[seat]
             text = (
                 f"{rules.name} decides with another model from now on ({_short(before[policy])} to "
-                f"{_short(started.artifacts[policy])}): it remembers nothing, and is compared from here on"
+                f"{_short(state.artifacts[policy])}): it remembers nothing, and is compared from here on"
             )
             effects.append(alert(state, "INFO", "artifact", text, agent=rules.name))
     for shadow, champion, pairing in zip(state.shadows, state.rules.challenges, state.pairings, strict=True):

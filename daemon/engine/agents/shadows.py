@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from quantd.daemon.engine.agents.proposal_log import ProposalLog, verdict_of
+from quantd.daemon.engine.agents.proposals import refusal
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import (
@@ -15,6 +17,7 @@ from quantd.trading.effects import (
     Assessed,
     Crossed,
     Effect,
+    LimitMoved,
     Promotion,
     Publish,
     Reallocated,
@@ -22,8 +25,9 @@ from quantd.trading.effects import (
     Snapshot,
     Stop,
 )
-from quantd.trading.events import Action, Decided, Event, Halted, Operator, Shade, Tick
+from quantd.trading.events import Action, Decided, Event, Halted, Operator, Proposed, Shade, Tick
 from quantd.trading.market import MarketSlice
+from quantd.trading.orders import ScheduleRun
 
 Step = Callable[[State, Event], Sequence[Effect]]
 
@@ -42,8 +46,12 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
         names = [shadow.rules.agents[0].name for shadow in state.shadows]
         if event.agent in names:
             return _commanded(state, names.index(event.agent), event, step)
+    if isinstance(event, Proposed) and state.rules.outside_seat(event.agent) is not None:
+        return _proposed(state, event, step)
     if isinstance(event, Tick):
         return _ticked(state, event, step)
+    if isinstance(event, ScheduleRun):
+        return _run_now(state, event, step)
     effects = step(state, event)
     if isinstance(event, MARKET):
         for k in range(len(state.shadows)):
@@ -68,6 +76,37 @@ def _ticked(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
     return effects
 
 
+def _run_now(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
+    """Step a schedule that runs now in the house, and in the shadows that are due."""
+    first = len(state.agents)
+    effects = list(step(state, msgspec.structs.replace(run, due=tuple(n for n in run.due if n < first))))
+    for number in run.due:
+        if number >= first:
+            effects.extend(_one(state, number - first, msgspec.structs.replace(run, due=(0,), job=""), step))
+    return effects
+
+
+def shadow_of(state: State, name: str) -> int | None:
+    """The number of the shadow in which an outside agent decides now; None in the house."""
+    seat = state.rules.outside_seat(name)
+    return next((k for k, shadow in enumerate(state.shadows) if seat in shadow.seats), None)
+
+
+def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
+    """Step a proposal in the house or shadow where its agent decides now, and record its verdict."""
+    state.now = max(state.now, proposal.ts)
+    log = state.outside.setdefault(proposal.agent, ProposalLog())
+    if proposal.id in log.ids:
+        return (refusal(state, proposal, f"a proposal {proposal.id!r} was decided before"),)
+    k = shadow_of(state, proposal.agent)
+    effects = step(state, proposal) if k is None else _one(state, k, proposal, step)
+    where = state if k is None else state.shadows[k]
+    seat = state.rules.outside_seat(proposal.agent)
+    number = next((n for n, each in enumerate(where.seats) if each == seat), 0)
+    log.note(verdict_of(proposal, where.rules.agents[number].name, k is not None, number, effects))
+    return effects
+
+
 def _commanded(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:
     if order.command == "flatten":
         state.now = max(state.now, order.ts)
@@ -89,7 +128,7 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
                 outward.append(Ask(effect.round, number, effect.view, effect.memory, effect.policy))
             case Publish():
                 outward.append(_shadow_alert(shadow, effect))
-            case Assessed() | Crossed() | Snapshot() | Stop() | Reallocated() | Promotion() | Shadowed():
+            case Assessed() | LimitMoved() | Crossed() | Snapshot() | Stop() | Reallocated() | Promotion() | Shadowed():
                 pass  # they belong to a real house or to its jobs
             case _:
                 own.append(effect)

@@ -50,7 +50,9 @@ def steady(state: State) -> bool:
         or history.macro is not None
         or state.valuations.unclosed
         or rules.live is not None
+        or rules.notices is not None
         or any(state.owed)
+        or state.portfolios
         or not history.synchronous.count
         or not _guarded_by_marks(state)
     ):

@@ -1,15 +1,21 @@
 """Additional caps of mode live, as part of the house's limits: absolute money, a ramp, and orders per session."""
 
+from typing import Final
+
 from msgspec import Struct
 
 from quantd.risk.limits.catalogue import AccountCap, Limits, Ramp, override
 from quantd.trading.instruments import MICRO
 
+LOOSEN_AFTER_NS: Final = 24 * 3600 * 10**9
+"""Default delay of looser limits."""
+
 
 class Allowance(Struct, frozen=True, omit_defaults=True):
     """The table [live]. Money in micro-currency; None is off.
 
-    Over `ramp_days` house sessions the permitted share of exposure rises from `ramp_from` to 1.
+    Over `ramp_days` house sessions the permitted share of exposure rises from `ramp_from` to 1. Looser limits apply
+    `loosen_after_ns` after the start that brings them, unless they are approved before.
     """
 
     account_micro: int | None = None
@@ -17,6 +23,7 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
     orders_per_day: int | None = None
     ramp_days: int = 0
     ramp_from: float = 1.0
+    loosen_after_ns: int = LOOSEN_AFTER_NS
 
     def share(self, sessions: int) -> float:
         """The permitted share of exposure in live session number `sessions` (1 is the first)."""

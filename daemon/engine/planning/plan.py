@@ -210,6 +210,7 @@ def _house(
                     reason=p.verdict.reason.tobytes(),
                     values=p.verdict.recorded,
                     policy=state.policy_of(p.agent),
+                    because=_because(state, p.agent),
                 )
                 for p, allowed in zip(parts, wanted, strict=True)
             ],
@@ -234,6 +235,13 @@ def _house(
     if out is not None:
         effects.append(out)
     return effects
+
+
+def _because(state: State, agent: int) -> str:
+    """The proposal that a book trades for; empty for a policy that is asked."""
+    if agent in state.portfolios:
+        return state.portfolios[agent].because
+    return state.agents[agent].note if state.seats[agent] in state.rules.outside else ""
 
 
 def _house_verdict(

@@ -1,13 +1,14 @@
 """Alerts for operators, as effects of a step."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Final
 
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import FLOORS, ON_BREACH
 from quantd.risk.monitor.levels import CRITICAL, Crossing
 from quantd.risk.switch import STATE_LIMITS
-from quantd.trading.effects import Level, Publish
+from quantd.trading.effects import Level, LimitMoved, Publish
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
 """Level of an alert by the level of `quantd.risk.monitor.levels`."""
@@ -40,12 +41,20 @@ def alert(
     )
 
 
-def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Publish]:
-    """At most one alert about the (book, crossing) pairs whose level rose at this instant.
+def level_effects(state: State, found: Sequence[tuple[int, Crossing]]) -> list[LimitMoved | Publish]:
+    """The record of the (book, crossing) pairs of an instant, and at most one alert."""
+    if not found:
+        return []
+    told = [_is_news(state, book, each) for book, each in found]
+    moves = [(book, *each, reported) for (book, each), reported in zip(found, told, strict=True)]
+    return [LimitMoved(state.now, moves), *_limit_alert(state, list(compress(found, told)))]
+
+
+def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish]:
+    """One alert about the (book, crossing) pairs whose level rose at this instant; none without a pair.
 
     Level, kind, agent and value are those of the limit with the highest level. The text names up to NAMED limits.
     """
-    news = [(book, each) for book, each in found if _is_news(state, book, each)]
     if not news:
         return []
     news.sort(key=lambda each: -each[1][2])

@@ -7,7 +7,7 @@ Measurements do not affect the effects: one is left out only where no level can 
 from typing import Final
 
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
-from quantd.daemon.engine.safety.alerts import limit_alerts
+from quantd.daemon.engine.safety.alerts import level_effects
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
@@ -78,7 +78,7 @@ def watch_levels(state: State) -> list[Effect]:
             if known:
                 effects.append(Assessed(state.now, known))
         crossed.extend((book, each) for each in found)
-    effects.extend(limit_alerts(state, crossed))
+    effects.extend(level_effects(state, crossed))
     return effects
 
 
@@ -91,14 +91,14 @@ def watch_plan(state: State, plans: list[tuple[int, Verdict]]) -> list[Effect]:
         for each in observe(levels_of(state, book), verdict.recorded, falling=False)
     ]
     state.watch.recorded_no = state.sample_no  # the plan is a record
-    return list(limit_alerts(state, crossed))
+    return list(level_effects(state, crossed))
 
 
 def watched(state: State) -> list[int]:
     """The house and the agents. A lone agent with all the money and the house's limits is the house."""
     rules, ledger, memory, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
     if len(rules.agents) > 1:
-        return [HOUSE, *range(len(rules.agents))]
+        return [HOUSE, *state.in_use()]
     own = rules.agents[0].limits
     if ledger.house.flows_micro == ledger.books[0].flows_micro and (own is house or own == house):
         memory.levels[0], memory.realised[1] = state.monitor.levels, memory.realised[0]

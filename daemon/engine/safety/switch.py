@@ -57,6 +57,13 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
     return effects
 
 
+def suspend(state: State, number: int, reason: str, text: str) -> list[Effect]:
+    """Ask an agent no more until it is resumed; it holds its positions, and its switch permits reducing orders only."""
+    agent = state.agents[number]
+    agent.suspended, agent.follow_up = True, None
+    return move_switch(state, number, REDUCE, reason, text)
+
+
 def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
     """A further reason for a switch that is already as strict.
 

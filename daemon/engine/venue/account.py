@@ -71,11 +71,12 @@ def free_micro(state: State, book: int) -> int:
 
 
 def agent_of(state: State, name: str) -> int | None:
-    """The book of an agent: -1 (unallocated) for "", None for an unknown name."""
+    """The book of an agent: -1 (unallocated) for "", None for an unknown name and for a place without a portfolio."""
     if not name:
         return -1
     names = [agent.name for agent in state.rules.agents]
-    return names.index(name) if name in names else None
+    number = names.index(name) if name in names else None
+    return None if number is not None and state.vacant(number) else number
 
 
 def entitle(state: State, action: Action) -> None:

@@ -163,6 +163,8 @@ class _Figures:
     def report(self, kind: str, feed: str, slices: Slices | None) -> Report:
         reader, since, until = self.reader, self.since, self.until
         refused, cut = reasons(self.plans)
+        places, books = self.config.places, self.curves.books
+        in_use = [k for k, name in enumerate(self.names) if name not in places or books[k].any()]
         house = self.present.house if self.present is not None else None
         weights = _weights(house)
         levels = [(a.ts, a.level) for a in reader.alerts()]
@@ -187,7 +189,7 @@ class _Figures:
             cut=cut,
             shortfall=self._shortfall(slices),
             var_backtest=self._backtest(),
-            agents=[*map(self._agent, range(len(self.names))), *(part for part in shadows if part is not None)],
+            agents=[*map(self._agent, in_use), *(part for part in shadows if part is not None)],
             unknown=self.unknown,
             house=self._house(),
             income=self._income(),
@@ -223,7 +225,7 @@ class _Figures:
         if not isfinite(alike):
             self.unknown["diversity"] = f"fewer than two agents with changes of equity, or fewer than {SAMPLES} samples"
         # the book `manual` has no share of the agents' capital
-        names = [name for name in self.names if name != MANUAL]
+        names = [name for name in self.names if name not in (MANUAL, *self.config.places)]
         return House(
             diversity=alike if isfinite(alike) else None,
             trials=[

@@ -77,7 +77,7 @@ def test_equity_alerts_and_refused_bars_come_with_what_they_say(folder):
     assert (point.equity_micro, point.cash_micro, point.books) == (100_000_500_000, 10**10, [7, 8, 9])
     (alert,) = read.alerts()
     assert (alert.kind, alert.value, alert.bound) == ("stale", None, 1.0)
-    assert read.alerts(after_seq=alert.seq) == []
+    assert read.alerts(since=alert.ts + 1) == []
     assert folder.sql("SELECT symbol, reason FROM quarantine") == [("SPY", "nan")]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from quantd.daemon.api.routes import Post
+from quantd.daemon.api.route_records import Post
 from tests.daemon.api.test_api import get, world
 
 __all__ = ["world"]
@@ -47,8 +47,8 @@ async def test_the_examples_of_bodies_are_accepted_by_their_types(world: Any) ->
 async def test_parameters_have_their_bounds_and_defaults(world: Any) -> None:
     found = await described(world)
     given = {each["name"]: each for each in found["paths"]["/api/v1/orders"]["get"]["parameters"]}
-    assert given["last"]["schema"]["maximum"] == 10_000
-    assert given["last"]["schema"]["default"] == 100
+    assert given["limit"]["schema"]["maximum"] == 10_000
+    assert given["limit"]["schema"]["default"] == 100
     assert not given["symbol"]["required"]
     (order,) = (each for each in found["paths"]["/api/v1/why/{order}"]["get"]["parameters"] if each["in"] == "path")
     assert order["required"]
@@ -57,12 +57,15 @@ async def test_parameters_have_their_bounds_and_defaults(world: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "field", "words"),
     [
-        ("/api/v1/orders?last=0", "last", "expected int >= 1"),
-        ("/api/v1/orders?last=1.5", "last", "'1.5'"),
-        ("/api/v1/orders?lst=3", "lst", "known: last, since, symbol"),
+        ("/api/v1/orders?limit=0", "limit", "expected int >= 1"),
+        ("/api/v1/orders?limit=1.5", "limit", "'1.5'"),
+        ("/api/v1/orders?lst=3", "lst", "known: limit, cursor, since, symbol"),
         ("/api/v1/status?x=1", "x", "known: none"),
         ("/api/v1/fills?symbol=%00", "symbol", "matching regex"),
-        ("/api/v1/alerts?after=-1", "after", "expected int >= 0"),
+        ("/api/v1/alerts?since=-1", "since", "expected int >= 0"),
+        ("/api/v1/alerts?cursor=x", "cursor", "send `next` of the page before"),
+        ("/api/v1/alerts?cursor=k6ZvcmRlcnM", "cursor", "not one of this list"),
+        ("/api/v1/alerts?cursor=%2B", "cursor", "matching regex"),
     ],
 )
 async def test_a_parameter_at_fault_is_named(world: Any, path: str, field: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""What this version does not do yet is refused with its line, never ignored."""
+"""Names that a configuration may use; others are refused with their line."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from quantd.adapters.calendars import ALWAYS_OPEN, names
-from quantd.daemon.assembly.names import COMMON, known_names, not_yet
+from quantd.daemon.assembly.names import COMMON, known_names
 from quantd.daemon.config import ConfigError, read
 from quantd.daemon.live.connect import mistakes_of
 from quantd.risk.limits.catalogue import PROFILES
@@ -37,32 +37,10 @@ at = "close"
 """
 
 
-def test_a_job_that_is_not_built_yet_is_refused_with_its_line() -> None:
-    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": "reload"}
-    (found,) = not_yet(read(BASE.format(**parts), known_names()))
-    assert '[[schedules]] "s" do = "reload": this version does not do it yet' in str(found)
-
-
-def test_modes_live_and_shadow_are_built() -> None:
-    parts = {"agent": "", "bus": "", "do": "rebalance"}
-    live = BASE.format(quantd='mode = "live"', feed='kind = "alpaca"', broker='kind = "alpaca"', **parts)
-    assert not_yet(read(live, known_names())) == []
-    shadow = BASE.format(quantd='mode = "shadow"', feed='kind = "yfinance"', broker="", **parts)
-    assert not_yet(read(shadow, known_names())) == []
-
-
-@pytest.mark.parametrize("do", ["rebalance", "snapshot", "flatten", "reallocate"])
-def test_what_is_built_is_not_refused(do: str) -> None:
-    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": ""}
-    text = BASE.format(do=do, **parts) + "[capital]\n"
-    assert not_yet(read(text, known_names())) == []
-
-
-@pytest.mark.parametrize("do", ["promote", "retrain"])
-def test_shadows_their_promotion_and_retraining_are_built(do: str) -> None:
-    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": do}
-    shadow = '[[agents]]\nname = "b"\npolicy = "momentum"\ncapital = 1.0\nshadow = true\nchallenges = "a"\n'
-    assert not_yet(read(BASE.format(**parts) + shadow, known_names())) == []
+def test_an_unknown_job_is_refused_with_its_line_and_the_known_ones() -> None:
+    parts = {"quantd": "", "feed": "", "broker": "", "agent": "", "bus": "", "do": "rebalence"}
+    with pytest.raises(ConfigError, match=r'do = "rebalence" is not a valid value.*rebalance'):
+        read(BASE.format(**parts), known_names())
 
 
 @pytest.mark.parametrize(

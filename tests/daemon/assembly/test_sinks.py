@@ -9,9 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.alert_receiver import KEY, Receiver
+from quantd.adapters.store.handle import read_only
+from quantd.adapters.store.tables.projection import OUTBOX, Projection
+from quantd.trading.codec import decode
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
-from tests.support.sink_servers import NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, in_a_thread
+from tests.support.sink_servers import (
+    KEY,
+    NTFY_TOKEN,
+    PASSWORD,
+    TOKEN,
+    USER,
+    BotApi,
+    MailServer,
+    NtfyServer,
+    Receiver,
+    in_a_thread,
+)
 from tests.support.venues.served import served
 
 SMALL = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.01")
@@ -41,8 +54,11 @@ def test_alerts_wait_in_the_store_while_the_webhook_is_away_and_arrive_after_the
         assert (found["digest"], found["equity"]) == (expected["digest"], expected["equity"])
         query = "SELECT run || '-' || seq || '-' || k FROM {} ORDER BY seq, k"
         queued = [id for (id,) in rows(folder, query.format("deliveries"))]
-        assert queued == [id for (id,) in rows(folder, query.format("alerts WHERE level = 'CRITICAL'"))]
-        assert len(queued) == 3
+        critical = [id for (id,) in rows(folder, query.format("deliveries WHERE level = 'CRITICAL'"))]
+        assert critical == [id for (id,) in rows(folder, query.format("alerts WHERE level = 'CRITICAL'"))]
+        assert len(critical) == 3
+        ended = rows(folder, "SELECT kind FROM deliveries WHERE level = 'INFO'")
+        assert ended == [("limit_max_drawdown",)], "who receives a breach receives its end"
         receiver.answers = []
         answer(quantd(folder, "run", "--json", env=ENVIRON))
         assert receiver.ids == queued
@@ -97,6 +113,18 @@ def killed(folder: Path, ready: object, text: list[str]) -> None:
     text.append(child.communicate()[1])
 
 
+def messages(folder: Path) -> list[tuple[str, str]]:
+    """(id, level of its route) of the messages that the journal leads to, in their order."""
+    records = read_only(folder / "state", folder / "state")
+    run = records.run()
+    fold = Projection(run.run, run.universe.symbols, run.agents)
+    for seq, data in records.entries(run.run):
+        entry = decode(data)
+        fold.add(seq, entry.event, entry.effects)
+    found = sorted(fold.take()[OUTBOX], key=lambda row: row[1:3])
+    return [(f"{row[0]}-{row[1]}-{row[2]}", row[7].level) for row in found if not row[7].held]
+
+
 def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has_a_secret(tmp_path: Path) -> None:
     mail, bot, ntfy = MailServer(tmp_path), BotApi(), NtfyServer(NTFY_TOKEN)
     servers, logs = (mail, bot, ntfy), []
@@ -119,9 +147,8 @@ def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has
         done = quantd(tmp_path, "run", "--json", env=SECRETS)
         logs += [done.stdout, done.stderr]
         assert done.returncode == 0
-        query = "SELECT run || '-' || seq || '-' || k FROM alerts {} ORDER BY seq, k"
-        every = [id for (id,) in rows(tmp_path, query.format(""))]
-        grave = [id for (id,) in rows(tmp_path, query.format("WHERE level != 'INFO'"))]
+        every = [id for id, _ in messages(tmp_path)]
+        grave = [id for id, level in messages(tmp_path) if level != "INFO"]
         for each, expected in zip(servers, (every, every, grave), strict=True):
             assert list(dict.fromkeys(each.ids)) == expected
             assert len(each.ids) - len(expected) <= 1, "one kill between acceptance and acknowledgement"

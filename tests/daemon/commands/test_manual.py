@@ -73,7 +73,7 @@ async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(wo
     state = world.service.shell.state
     (wish,) = journalled(world, Wished)
     assert (wish.agent, wish.lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api:owner")
-    async with world.session.get("/api/v1/orders?last=1") as response:
+    async with world.session.get("/api/v1/orders?limit=1") as response:
         (kept,) = (await response.json())["orders"]
     assert (kept["id"], kept["symbol"]) == (done["order"], "SPY")
     assert kept["limit"] == done["limit"]
@@ -172,7 +172,7 @@ async def test_the_book_of_orders_by_hand_is_asked_by_nobody(world: Any) -> None
     assert state.rules.agents[2].min_trade == 0.0
     book = state.ledger.books[2]
     assert book.cash_micro == state.rules.agents[2].capital_micro
-    async with world.session.get("/api/v1/decisions?last=500") as response:
+    async with world.session.get("/api/v1/decisions?limit=500") as response:
         agents = {agent["agent"] for d in (await response.json())["decisions"] for agent in d["agents"]}
     assert agents <= {"even", "trend"}
 
@@ -193,8 +193,8 @@ async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
     assert [(f.amount_micro, f.agent, f.reason) for f in journalled(world, Flow)] == [
         (1_000_500_000, "even", "more"), (-500_500_000, "manual", "rent"),
     ]  # fmt: skip
-    async with world.session.get("/api/v1/alerts?last=2") as response:
-        assert "rent" in (await response.json())["alerts"][-1]["text"]
+    async with world.session.get("/api/v1/alerts?limit=2") as response:
+        assert "rent" in (await response.json())["alerts"][0]["text"]
 
 
 async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal(world: Any) -> None:

@@ -27,7 +27,7 @@ from quantd.daemon.commands.mqtt import FILE, MqttCommands, command_key
 from quantd.daemon.config import ConfigError, load
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode
-from quantd.trading.events import Operator, Stopping
+from quantd.trading.events import Condition, Operator, Stopping
 from tests.daemon.api.test_api import RUN as RUN_NAME
 from tests.daemon.api.test_api import World
 from tests.support.command_line import CONFIG, ROOT, environment, quantd, write
@@ -441,3 +441,22 @@ def test_what_is_no_address_of_a_command_is_refused_with_its_shape(tmp_path: Pat
     with pytest.raises(Failure, match="--mqtt") as why:
         remote.place(url, tmp_path / "none.toml")
     assert why.value.exit_code == 2
+
+
+async def test_an_incident_is_acknowledged_over_mqtt_once_and_its_id_is_signed(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        await d.service.inbox.command(Condition(d.service.shell.state.now, "feed", False, "of the test"))
+        (feed,) = [each for each in d.service.incidents.active() if each.kind == "feed"]
+        d.commands.received(d.payload("acknowledge", incident=feed.id), False)
+        assert (await d.answered(1))["done"]
+        seen = d.service.incidents.find(feed.id)
+        assert seen is not None
+        assert (seen.state, seen.who) == ("acknowledged", "mqtt me")
+        d.commands.received(d.payload("acknowledge", incident=feed.id), False)
+        assert "acknowledged already" in (await d.answered(2))["text"]
+        d.commands.received(d.payload("acknowledge", incident="run-9-9-9"), False)
+        assert "no incident" in (await d.answered(3))["text"]
+        other = json.loads(d.payload("acknowledge", incident="run-1-1-1")) | {"incident": feed.id}
+        d.commands.received(json.dumps(other).encode(), False)
+        d.commands.received(d.payload("halt", incident=feed.id), False)
+        assert (d.refused["signature"], d.refused["form"]) == (1, 1)

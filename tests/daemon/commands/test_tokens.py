@@ -43,6 +43,15 @@ def test_the_file_has_salted_hashes_of_mode_0600_and_no_secret(tmp_path):
     assert one.digest not in repr(one)
 
 
+def test_a_token_for_proposals_names_its_agent_and_keeps_it_over_a_rotation(tmp_path):
+    token, _ = created(tmp_path, "robot", "propose", agent="guest")
+    assert (token.agent, rotated(tmp_path, "robot")[0].agent) == ("guest", "guest")
+    assert [each.agent for each in stored(tmp_path)] == ["guest"]
+    for scope, agent in (("propose", ""), ("trade", "guest"), ("admin", "guest")):
+        with pytest.raises(TokenRefused, match="--scope propose --agent NAME"):
+            created(tmp_path, "other", scope, agent=agent)
+
+
 def test_the_same_secret_has_another_hash_each_time():
     first, second = (token_for("a", "read", "x" * 43, 0) for _ in range(2))
     assert first.digest != second.digest
@@ -59,8 +68,9 @@ def test_no_other_bytes_match(found):
     [
         ("metrics", {"metrics"}),
         ("read", {"read", "metrics"}),
-        ("trade", {"trade", "read", "metrics"}),
-        ("admin", {"admin", "trade", "read", "metrics"}),
+        ("propose", {"propose", "read", "metrics"}),
+        ("trade", {"trade", "propose", "read", "metrics"}),
+        ("admin", {"admin", "trade", "propose", "read", "metrics"}),
     ],
 )
 def test_a_scope_grants_itself_and_what_it_includes(scope, granted):

@@ -89,6 +89,17 @@ order_rate = { orders = 10 }
 protective = { stop_loss = 0.2 }
 group_caps = [{ group = "large", cap = 0.5 }]
 stress = { limit = 0.5, scenarios = ["crash"] }
+[portfolios]
+places = 2
+[portfolios.limits]
+var = { limit = 0.03 }
+cvar = { limit = 0.03 }
+correlation = { joint_weight = 0.5 }
+liquidity = { days = 5 }
+order_rate = { orders = 10 }
+protective = { stop_loss = 0.2 }
+group_caps = [{ group = "large", cap = 0.5 }]
+stress = { limit = 0.5, scenarios = ["crash"] }
 [capital]
 method = "fixed"
 [[capital.regimes]]
@@ -100,6 +111,9 @@ do = "rebalance"
 at = "close"
 [bus]
 tls = { certificate = "a", key = "b" }
+[alerts]
+dead_man = { url = "https://a/1" }
+sinks.webhook.url = "https://b/"
 [api]
 tls = { certificate = "a", key = "b" }
 """
@@ -135,6 +149,7 @@ ROWS = {
         "risk.group_caps.0.group=other",
         "agents.0.limits.group_caps.0.group=other",
         "manual.limits.group_caps.0.group=other",
+        "portfolios.limits.group_caps.0.group=other",
     ),
     "universe.groups.0.symbols": ('["QQQ"]', ("QQQ",)),
     "feed.kind": ("ccxt", "ccxt"),
@@ -196,6 +211,7 @@ ROWS = {
         'risk.stress.scenarios=["2020"]',
         'agents.0.limits.stress.scenarios=["2020"]',
         'manual.limits.stress.scenarios=["2020"]',
+        'portfolios.limits.stress.scenarios=["2020"]',
     ),
     "risk.shocks.0.moves.0.of": ("SPY", "SPY"),
     "risk.shocks.0.moves.0.by": ("-0.3", -0.3),
@@ -294,12 +310,16 @@ ROWS = {
     "agents.0.rebalance.cost_aware.fixed": ("1.00", 1_000_000),
     "manual.capital": ("0.2", 0.2),
     "manual.profile": ("conservative", "conservative"),
+    "portfolios.places": ("3", 3),
+    "portfolios.profile": ("conservative", "conservative"),
+    "portfolios.min_trade": ("0.01", 0.01),
     "live.max_account_notional": ("25000.00", 25_000_000_000),
     "live.max_order_notional": ("2500.00", 2_500_000_000),
     "live.max_orders_per_day": ("20", 20),
     "live.ramp.days": ("5", 5),
     "live.ramp.from": ("0.2", 0.2),
     "live.paper_days": ("40", 40),
+    "live.loosen_after": ('"12h"', 12 * 3600 * 10**9),
     "schedules.0.name": ("other", "other"),
     "schedules.0.do": ("flatten", "flatten"),
     "schedules.0.at": ("close-15m", "close-15m"),
@@ -321,6 +341,7 @@ ROWS = {
     "bus.tls.key": ("k.pem", "k.pem"),
     "bus.host": ("::1", "::1"),
     "bus.prefix": ("desk/quantd", "desk/quantd"),
+    "bus.home_assistant": ("homeassistant", "homeassistant"),
     "bus.commands": ("true", True),
     "store.url": ("postgresql://host/db", "postgresql://host/db"),
     "store.lease": ("30s", 30 * S),
@@ -341,10 +362,22 @@ ROWS = {
     "api.rate.reads_burst": ("30", 30),
     "api.rate.posts": ("2.5", 2.5),
     "api.rate.posts_burst": ("8", 8),
+    "api.rate.proposals": ("12", 12),
     "api.cors": ('["https://pages.example"]', ("https://pages.example",)),
     "alerts.levels": ('["CRITICAL"]', ("CRITICAL",)),
     "alerts.per_minute": ("5", 5),
     "alerts.quiet_hours": ("22:00-07:00", "22:00-07:00"),
+    "alerts.escalate": ('["webhook"]', ("webhook",)),
+    "alerts.quiet_levels": ('["INFO", "WARNING"]', ("INFO", "WARNING")),
+    "alerts.remind": ("2h", 7_200 * S),
+    "alerts.group": ("30s", 30 * S),
+    "alerts.notices.milestone": ("0.1", 0.1),
+    "alerts.notices.decay": ("63", 63),
+    "alerts.notices.correlation": ("0.3", 0.3),
+    "alerts.notices.rebalances": ("true", True),
+    "alerts.escalate_after": ("5m", 300 * S),
+    "alerts.dead_man.url": ("https://hc.example/1", "https://hc.example/1"),
+    "alerts.dead_man.every": ("30s", 30 * S),
     "alerts.timezone": ("Europe/Paris", "Europe/Paris"),
     "alerts.sinks": ('{ webhook = { url = "https://a/" } }', {"webhook": {"url": "https://a/"}}),
     "models.trusted_keys": ('["keys/desk.pem"]', ("keys/desk.pem",)),
@@ -410,7 +443,7 @@ for tail in ("var", "cvar"):
         f"{tail}.horizon": ("5", 5),
         f"{tail}.lookback": ("504", 504),
     }
-for owner in ("risk", "agents.0.limits", "manual.limits"):
+for owner in ("risk", "agents.0.limits", "manual.limits", "portfolios.limits"):
     ROWS |= {f"{owner}.{key}": row for key, row in LIMIT_ROWS.items()}
 
 
@@ -466,6 +499,7 @@ def test_house_and_agents_share_their_limits():
     house = {p[1:] for p in all_keys(DOCUMENT) if p[0] == "risk" and len(p) > 1 and p[1] not in HOUSE_ONLY}
     assert house == {p[3:] for p in all_keys(DOCUMENT) if p[:3] == ("agents", "*", "limits") and len(p) > 3}
     assert house == {p[2:] for p in all_keys(DOCUMENT) if p[:2] == ("manual", "limits") and len(p) > 2}
+    assert house == {p[2:] for p in all_keys(DOCUMENT) if p[:2] == ("portfolios", "limits") and len(p) > 2}
 
 
 def test_the_names_that_the_checks_list_are_those_of_the_gate():

@@ -17,7 +17,7 @@ from quantd.daemon.jobs.alert_delivery import Delivery
 from quantd.risk.switch import HALT
 from quantd.trading.events import Operator, Stopping
 from tests.daemon.runtime.test_service import Kit, until, world
-from tests.support.alert_receiver import KEY, Receiver
+from tests.support.sink_servers import KEY, Receiver
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +37,11 @@ async def receiver() -> AsyncIterator[Receiver]:
 class Desk:
     """A stepping service whose alerts go to a receiver."""
 
-    def __init__(self, kit: Kit, receiver: Receiver) -> None:
+    def __init__(self, kit: Kit, receiver: Receiver, group_s: float = 0.0) -> None:
         self.kit = kit
         self.service = kit.service
         sink = Webhook(WebhookOptions(receiver.url, 1.0), {"webhook_key": KEY})
-        self.delivery = Delivery(kit.service, kit.service._composer, "webhook", sink)
+        self.delivery = Delivery(kit.service, kit.service._composer, "webhook", sink, group_s=group_s)
         self.counts = kit.service.sinks["webhook"]
 
     async def raised(self, *texts: str) -> None:
@@ -63,8 +63,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, receiver: Receiver) -> AsyncIterator[Desk]:
-    made = Desk(Kit(folder, world()), receiver)
+async def desk(folder: Path, receiver: Receiver, group_s: float = 0.0) -> AsyncIterator[Desk]:
+    made = Desk(Kit(folder, world()), receiver, group_s)
     stepping = asyncio.create_task(made.service.step_forever())
     delivering = asyncio.create_task(made.delivery.run())
     try:
@@ -189,3 +189,30 @@ async def test_a_queue_that_is_full_loses_the_oldest_and_counts_them(tmp_path: P
     await asyncio.gather(stepping, delivering)
     await desk.delivery.close()
     made.store.close()
+
+
+async def test_a_group_is_one_message_and_a_critical_alert_does_not_wait_for_it(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with desk(tmp_path, receiver, group_s=30.0) as d:
+        await d.raised("one", "two", "three")
+        await asyncio.sleep(0.2)
+        assert receiver.taken == [], "the group is still collected"
+        began = time.monotonic()
+        await d.service.inbox.command(Operator(d.service.shell.state.now, "halt", "test", "me"))
+        await until(lambda: len(receiver.taken) == 2)
+        assert time.monotonic() - began < 2.0
+        group, critical = receiver.taken
+        assert (group.text, group.count, group.level) == ("3 alerts: one; two; three", 3, "WARNING")
+        assert group.id == f"{d.ids()[0]}+2"
+        assert (critical.level, critical.kind, critical.count) == ("CRITICAL", "switch", 1)
+        assert not d.kit.store.waiting("webhook")
+
+
+async def test_a_group_of_an_ended_collection_is_delivered_without_a_critical_alert(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with desk(tmp_path, receiver, group_s=0.3) as d:
+        await d.raised("one", "two")
+        await until(lambda: receiver.taken)
+        assert [alert.count for alert in receiver.taken] == [2]

@@ -27,6 +27,7 @@ from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.jobs import retrainer
+from quantd.daemon.jobs.job_log import JobLog
 from quantd.daemon.jobs.retraining_worker import Order
 from quantd.daemon.jobs.runner import Jobs
 from quantd.models.artifacts.manifest import MANIFEST
@@ -35,7 +36,8 @@ from quantd.models.retraining.refit import in_use
 from quantd.models.training.runs.scorer_run import train
 from quantd.trading.codec import decode
 from quantd.trading.effects import Promotion, Publish
-from quantd.trading.events import Retrained, Started, Stopping
+from quantd.trading.events import Started, Stopping
+from quantd.trading.model_events import Retrained
 from quantd.trading.view import EMPTY_MEMORY
 from tests.daemon.engine.agents.test_promotion import better, world, worse
 from tests.daemon.runtime.test_service import Kit, until
@@ -209,7 +211,8 @@ def beside(folder: Path, begun: Path, *sets: str) -> tuple[Kit, Jobs, Path]:
     of, _ = world([worse], better)
     kit = Kit(folder / "store", of)
     work = retrainer.Retraining(kit.service, assemble(config), config).work
-    return kit, Jobs(kit.service, {"retrain": work}, last=False), folder / "versions" / "mine"
+    log = JobLog(kit.service, lambda job, ts: ("again",))
+    return kit, Jobs(kit.service, {"retrain": work}, log), folder / "versions" / "mine"
 
 
 def events(kit: Kit) -> list[Retrained]:

@@ -35,4 +35,4 @@ async def test_a_run_that_ends_while_a_report_is_written_still_writes_the_others
     await asyncio.wait_for(reporting, 10.0)
     kinds = sorted(p.name.split("-")[0] for p in (tmp_path / "reports").glob("*.html"))
     assert kinds == ["daily", "weekly"]
-    assert [job for job, _ in kit.service.took] == ["daily_report", "risk_report", "daily_report"]
+    assert [job for job, _ in kit.service.measured.tasks] == ["daily_report", "risk_report", "daily_report"]

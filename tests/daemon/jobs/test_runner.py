@@ -8,16 +8,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from quantd.adapters.store.errors import StoreFailing
-from quantd.daemon.jobs import runner as jobs
+from quantd.adapters.store.job_runs import KEPT, JobRun
+from quantd.adapters.store.upkeep.verify import verify
+from quantd.daemon.jobs.job_log import JobLog
+from quantd.daemon.jobs.job_table import BY_NAME
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs, Work
 from quantd.daemon.jobs.supervision import kept_up
 from quantd.daemon.runtime.timeline import instants
 from quantd.risk.switch import RUN
-from quantd.trading.codec import decode
-from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping
 from tests.daemon.runtime.test_service import Kit, until, world
 
@@ -41,8 +43,8 @@ class Failing:
         self.times = times
         self.done: list[int] = []
 
-    async def work(self, job: str, due: int) -> str:
-        self.done.append(due)
+    async def work(self, run: JobRun) -> str:
+        self.done.append(run.due_ts)
         if len(self.done) > self.times:
             return "done"
 
@@ -65,7 +67,7 @@ class Clock:
 async def beside(kit: Kit, work: dict[str, Work], clock: Clock, then: Callable[[], object]) -> None:
     """Step a few bars with jobs beside, until `then` is true; a round every few milliseconds, a second apart by the
     clock."""
-    runner = Jobs(kit.service, work, last=False, clock=clock)
+    runner = Jobs(kit.service, work, clock=clock)
     runner.due = dict.fromkeys(work, 7)
     stepping = asyncio.create_task(kit.service.step_forever())
     running = asyncio.create_task(runner.run())
@@ -80,12 +82,12 @@ async def beside(kit: Kit, work: dict[str, Work], clock: Clock, then: Callable[[
 
 def told(kit: Kit) -> list[str]:
     """Texts of the alerts about jobs that were published."""
-    return [m.payload.decode() for m in kit.sent if m.topic.endswith("/alerts/WARNING/upkeep")]
+    return [m.payload.decode() for m in kit.sent if "/alerts/" in m.topic and "/job_" in m.topic]
 
 
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("error", RAISED, ids=lambda e: type(e).__name__)
-async def test_a_job_that_raises_anything_fails_alone_raises_one_alert_and_is_tried_again(
+async def test_a_job_that_raises_anything_fails_alone_and_is_tried_again_without_an_alert(
     tmp_path: Path, error: BaseException
 ) -> None:
     kit, clock = Kit(tmp_path, world()), Clock()
@@ -93,43 +95,114 @@ async def test_a_job_that_raises_anything_fails_alone_raises_one_alert_and_is_tr
     await beside(kit, {"daily_report": bad.work, "backup": good.work}, clock, lambda: len(bad.done) == 3)
     assert bad.done == [7, 7, 7]
     assert good.done == [7]
-    (said,) = told(kit)
-    assert f"daily_report failed: {type(error).__name__}" in said
-    assert "tried again in 30 s" in said
-    ended = [job for job, _ in kit.service.took]
+    assert told(kit) == []
+    ended = [job for job, _ in kit.service.measured.tasks]
     assert ended == ["daily_report", "backup", "daily_report", "daily_report"]
     again = Kit(tmp_path, world())
-    journalled = [e for _, data in again.store.entries("run00001") for e in decode(data).effects]
-    assert [e.kind for e in journalled if isinstance(e, Publish) and e.kind == "upkeep"] == ["upkeep"]
+    runs = {each.job: each for each in again.store.job_runs("run00001")}
+    assert (runs["daily_report"].state, runs["daily_report"].attempts) == ("succeeded", 3)
+    assert (runs["backup"].state, runs["backup"].attempts, runs["backup"].result) == ("succeeded", 1, "done")
     again.store.close()
 
 
-async def test_the_pauses_grow_and_a_job_is_given_up_until_its_next_due_instant(tmp_path: Path) -> None:
+async def test_the_pauses_grow_then_one_alert_until_the_next_due_instant_succeeds(tmp_path: Path) -> None:
     kit, clock = Kit(tmp_path, world()), Clock()
     at: list[float] = []
 
-    async def fails(job: str, due: int) -> str:
+    async def fails(run: JobRun) -> str:
         at.append(clock.now)
-        raise TypeError(due)
+        if run.due_ts == 9:
+            return "done"
+        raise TypeError(run.due_ts)
 
-    runner = Jobs(kit.service, {"compact": fails}, clock=clock)
-    runner.due = {"compact": 7}
-    for _ in range(1_000):
-        await runner.once()
-        clock.now += 1.0
-    pauses = [b - a for a, b in pairwise(at)]
+    log = JobLog(kit.service)
+    runner = Jobs(kit.service, {"compact": fails}, log, clock=clock)
+    for due in (7, 8):
+        runner.due = {"compact": due}
+        for _ in range(1_000):
+            await runner.once()
+            clock.now += 1.0
+    pauses = [b - a for a, b in pairwise(at[:5])]
     assert pauses == [30.0, 60.0, 120.0, 240.0]
-    assert len(at) == jobs.ATTEMPTS
-    runner.due = {"compact": 8}
+    assert len(at) == 2 * BY_NAME["compact"].attempts
+    runner.due = {"compact": 9}
     await runner.once()
-    assert len(at) == jobs.ATTEMPTS + 1, "the next instant begins anew"
     kit.service.inbox.command(Stopping(0, False, "test"))
     await kit.service.step_forever()
+    first, second, better = told(kit)
+    assert "compact failed: TypeError: 7; given up after 5 attempts" in first
+    assert "compact failed: TypeError: 8; given up after 5 attempts" in second
+    assert "compact succeeded again" in better
+    assert [each.state for each in kit.store.job_runs("run00001")] == ["failed", "failed", "succeeded"]
     kit.store.close()
-    first, last, anew = told(kit)
-    assert "tried again in 30 s" in first
-    assert "given up after 5 attempts" in last
-    assert "compact failed: TypeError: 8; tried again in 30 s" in anew
+
+
+async def test_an_attempt_beyond_its_time_limit_ends_and_a_thread_is_not_begun_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit, clock, began = Kit(tmp_path, world()), Clock(), []
+    release = asyncio.Event()
+    for name in ("backup", "parity"):
+        monkeypatch.setitem(BY_NAME, name, replace(BY_NAME[name], timeout_s=0.05))
+
+    async def hangs(run: JobRun) -> str:
+        began.append(run.job)
+        await release.wait()
+        return "late"
+
+    log = JobLog(kit.service)
+    runner = Jobs(kit.service, {"backup": hangs, "parity": hangs}, log, clock=clock)
+    runner.due = {"backup": 1, "parity": 1}
+    await runner.once()
+    clock.now += 60.0
+    await runner.once()
+    assert began == ["backup", "parity", "parity"], "the thread of the backup still runs"
+    assert [(each.job, each.state) for each in log.runs()] == [("parity", "retrying"), ("backup", "retrying")]
+    assert "no end within 0.05 s; its process was ended" in log.runs()[0].result
+    release.set()
+    await asyncio.sleep(0.01)
+    await runner.once()
+    assert began[3:] == ["backup"]
+    assert log.runs()[1].state == "succeeded"
+    kit.store.close()
+
+
+async def test_a_killed_run_is_interrupted_and_repeated_if_its_record_says_so(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, world())
+    log = JobLog(kit.service)
+    for job in ("health_check", "daily_report", "flatten"):
+        log.put(replace(log.begin(job, ("s",), due_ts=7), state="running", attempts=1))
+    await log.flush()
+    kit.store.close()
+    again = Kit(tmp_path, world())
+    log = JobLog(again.service)
+    assert [each.state for each in log.runs()] == ["interrupted"] * 3
+    done = Failing(OSError(), 0)
+    runner = Jobs(again.service, {"daily_report": done.work, "health_check": done.work}, log)
+    await runner.once()
+    assert done.done == [7]
+    newest = log.runs()[0]
+    assert (newest.job, newest.state, newest.reason) == ("daily_report", "succeeded", "job run 2 was interrupted")
+    assert newest.schedules == ("s",)
+    again.store.close()
+
+
+async def test_the_log_of_runs_is_bounded_in_memory_and_in_the_store(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, world())
+    log = JobLog(kit.service)
+    for n in range(3 * KEPT):
+        log.end(log.begin("compact", due_ts=n), "done")
+        if n % 20 == 0:
+            await log.flush()
+    log.end(log.begin("backup", due_ts=1), "done")
+    await log.flush()
+    assert len(log.runs()) == KEPT + 1
+    assert kit.store.job_runs("run00001") == log.runs()[::-1]
+    kit.store.close()
+    assert verify(tmp_path) == []
+    with sqlite3.connect(tmp_path / "quantd.db") as db:
+        db.execute("UPDATE jobs SET result = 'fine' WHERE job = 'backup'")
+    assert any("jobs: the row run00001, 151, backup was changed" in each for each in verify(tmp_path))
 
 
 async def test_a_row_that_is_no_number_makes_a_report_fail_and_the_daemon_stays(tmp_path: Path) -> None:
@@ -140,9 +213,10 @@ async def test_a_row_that_is_no_number_makes_a_report_fail_and_the_daemon_stays(
         db.execute("UPDATE equity SET equity_micro = 'abc' WHERE seq = (SELECT MAX(seq) FROM equity)")
     again = Kit(tmp_path, world())
     again.shell.stopped = ""
-    work = Reporter(again.service, tmp_path, tmp_path, "").work
-    await beside(again, {"daily_report": work, "risk_report": work}, Clock(), lambda: len(again.service.took) >= 2)
-    assert len([m for m in told(again) if "_report failed" in m]) == 2
+    reporter = Reporter(again.service, tmp_path, tmp_path, "").work
+    work: dict[str, Work] = {"daily_report": reporter, "risk_report": reporter}
+    await beside(again, work, Clock(), lambda: len(again.service.measured.tasks) >= 2)
+    assert {each.job: each.state for each in again.store.job_runs("run00001")} == dict.fromkeys(work, "retrying")
 
 
 async def test_a_report_before_the_first_sample_is_no_failure(tmp_path: Path) -> None:
@@ -152,7 +226,7 @@ async def test_a_report_before_the_first_sample_is_no_failure(tmp_path: Path) ->
     runner = Jobs(kit.service, {"daily_report": work})
     runner.due = {"daily_report": 1}
     await runner.run()
-    assert runner._failed == {}
+    assert runner._again == {}
     assert not (tmp_path / "reports").exists()
     kit.store.close()
 

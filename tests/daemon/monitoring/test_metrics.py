@@ -192,7 +192,7 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         "gross_exposure_ratio": 0.98,
     }.items():
         metrics.set(gauge, value)
-    metrics.observe("decision_seconds", 0.002, "learned")
+    metrics.observe("prediction_duration_seconds", 0.002, "learned", "decision")
     metrics.observe("job_seconds", 2.0, "daily")
     for counter, total, *labels in (
         ("slices", 7),
@@ -224,8 +224,8 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         ("quantd_slices_total",): 7,
         ("quantd_bar_lag_seconds",): 0.5,
         ("quantd_loop_lag_seconds",): 0.25,
-        ("quantd_decision_seconds_count", "learned"): 1,
-        ("quantd_decision_seconds_sum", "learned"): 0.002,
+        ("quantd_prediction_duration_seconds_count", "learned", "decision"): 1,
+        ("quantd_prediction_duration_seconds_sum", "learned", "decision"): 0.002,
         ("quantd_job_seconds_sum", "daily"): 2.0,
         ("quantd_gate_verdicts_total", "weight"): 3,
         ("quantd_gate_verdicts_total", "passed"): 1,
@@ -274,7 +274,7 @@ def test_labels_are_bounded_and_what_is_too_many_is_still_counted() -> None:
     metrics = Metrics("paper", ["learned"])
     for k in range(10 * LABELS):
         metrics.total("gate_verdicts", 1, f"reason {k}")
-        metrics.observe("decision_seconds", 0.1, f"agent {k}")
+        metrics.observe("prediction_duration_seconds", 0.1, f"agent {k}", "decision")
     metrics.set("switch_state", 2, "learned")
     found = samples(metrics)
     reasons = {k: v for k, v in found.items() if k[0] == "quantd_gate_verdicts_total"}

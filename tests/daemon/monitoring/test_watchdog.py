@@ -273,7 +273,7 @@ async def test_a_loop_that_stands_still_leaves_only_reducing_orders_unless_time_
         await asyncio.sleep(0.1)
         time.sleep(0.5)  # noqa: ASYNC251 - the fault under test
         await asyncio.sleep(0.1)
-        assert world.service.loop_lag_s > 0.3
+        assert world.service.measured.loop_lag_s > 0.3
         assert (world.service.shell.state.switch.state == REDUCE) == moves
         assert world.service.shell.state.down == ({"lag"} if moves else set())
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from quantd.adapters.calendars import day_ns
 from quantd.adapters.store.handle import Store
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit
@@ -70,6 +71,25 @@ def write_first(folder: Path) -> Path:
     path = folder / "first.toml"
     path.write_text(FIRST)
     return path
+
+
+def test_bars_and_actions_before_the_new_start_are_history_and_change_no_position(tmp_path: Path) -> None:
+    stops = "max_drawdown = 0.25\nprotective = { stop_loss = 0.05, trailing = true }"
+    first, second = (text.replace("max_drawdown = 0.25", stops) for text in (FIRST, WIDER))
+    write(tmp_path, first)
+    before = answer(quantd(tmp_path, "run", "--json", "--quiet"))
+    write(tmp_path, second)
+    after = answer(quantd(tmp_path, "run", "--json", "--quiet", "--carry"))
+    store = Store.open(tmp_path / "state")
+    try:
+        reader = Reader.open(tmp_path / "state", after["run"])
+        start = day_ns(date(2019, 4, 1))
+        assert before["positions"]
+        assert [each for each in reader.bookings() if each.ts < start] == [], "dividends of the warm-up are in the cash"
+        assert [each for each in reader.alerts() if each.kind == "protective" and each.ts < start] == []
+        assert [each for each in reader.orders() if each.ts < start] == []
+    finally:
+        store.close()
 
 
 def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -> None:

@@ -24,22 +24,22 @@ def planned(ts: int) -> Planned:
 def test_memory_is_bounded_by_10000_states_5000_assessments_and_5000_allocations() -> None:
     histories = Histories()
     for ts in range(1, 12_002):
-        histories.add([Valued(ts, 10**12, 10**11, [10**12, 0], 0.9, 0.0), Assessed(ts, {"var": (0.1, 0.2)})])
+        histories.add(ts, [Valued(ts, 10**12, 10**11, [10**12, 0], 0.9, 0.0), Assessed(ts, {"var": (0.1, 0.2)})])
     for ts in range(1, 6_002):
-        histories.add([planned(ts)])
+        histories.add(20_000 + ts, [planned(ts)])
     assert histories.sizes() == DEFAULT
-    assert [p.ts for p in histories.portfolio(2)] == [12_000, 12_001]
-    assert histories.portfolio(1)[0].equity_micro == 10**12
-    assert histories.risk(1)[0].kind == "plan"
-    assert len(histories.portfolio(20_000)) == 10_000
+    assert [p.ts for p in histories.portfolio.newest(2)] == [12_000, 12_001]
+    assert histories.portfolio.newest(1)[0].equity_micro == 10**12
+    assert histories.risk.newest(1)[0].kind == "plan"
+    assert len(histories.portfolio.newest(20_000)) == 10_000
 
 
 def test_the_bounds_are_those_of_the_configuration() -> None:
     histories = Histories(History(portfolio=3, risk=2, allocations=1))
     for ts in range(1, 9):
-        histories.add([Valued(ts, 10**12, 0, [], 0.0, 0.0), planned(ts)])
+        histories.add(ts, [Valued(ts, 10**12, 0, [], 0.0, 0.0), planned(ts)])
     assert histories.sizes() == (3, 2, 1)
-    (only,) = histories.allocations(9)
+    (only,) = histories.allocations.newest(9)
     assert only.ts == 8
     assert [(agent, scale) for agent, _, scale in only.parts] == [(0, 0.9)]
     assert np.frombuffer(only.parts[0][1]).tolist() == [0.25, 0.5]
@@ -55,9 +55,9 @@ async def test_a_restart_remembers_what_the_store_has(tmp_path: Path, bounds: Hi
     again = Histories(bounds)
     again.read(Reader.open(tmp_path))
     assert again.sizes() == before.sizes()
-    assert again.portfolio(9_999) == before.portfolio(9_999)
-    assert again.allocations(9_999) == before.allocations(9_999)
-    assert again.risk(9_999) == before.risk(9_999)
+    assert again.portfolio.newest(9_999) == before.portfolio.newest(9_999)
+    assert again.allocations.newest(9_999) == before.allocations.newest(9_999)
+    assert again.risk.newest(9_999) == before.risk.newest(9_999)
     assert again.sizes()[0] == min(bounds.portfolio, 60)
     assert again.sizes()[1] > 0
 
@@ -66,7 +66,7 @@ async def test_a_daemon_has_all_limits_of_a_plan_of_which_the_store_has_those_in
     kit = Kit(tmp_path, world())
     await kit.run()
     kit.store.close()
-    plans = [point for point in kit.service.histories.risk(9_999) if point.kind == "plan"]
+    plans = [point for point in kit.service.histories.risk.newest(9_999) if point.kind == "plan"]
     stored = [point for point in Reader.open(tmp_path).risk() if point.kind == "plan"]
     assert [point.ts for point in plans] == [point.ts for point in stored]
     assert len(plans) > 0

@@ -21,6 +21,7 @@ from quantd.daemon.runtime.schedule import (
     catch_up,
     due,
     missed,
+    missed_text,
     moved_from,
     next_instants,
     stream,
@@ -358,6 +359,16 @@ def test_each_rule_for_missed_instants() -> None:
     assert {missed(s, at, at + GRACE_NS) for s in rules.values()} == {"run"}
     assert {rule: missed(s, at, late) for rule, s in rules.items()} == {"once": "run", "skip": "skip", "alert": "alert"}
     assert missed(rules["once"], at, late, newest=False) == "skip"
+
+
+def test_missed_instants_with_the_rule_alert_are_named_with_their_number() -> None:
+    two = [job(at="close", missed="alert"), job(at="open", missed="skip")]
+    now = ns("2024-07-08 12:00")
+    found = catch_up(two, due(two, CALENDARS, ns("2024-07-01"), now), now)
+    number = sum(k == 0 for _, k, _ in found)
+    assert number >= 4
+    assert missed_text(two, found) == f"missed while the daemon was away, and not made up for: it ({number})"
+    assert missed_text(two, [each for each in found if each[1] == 1]) == ""
 
 
 def test_after_a_week_away_each_job_that_runs_once_runs_once() -> None:

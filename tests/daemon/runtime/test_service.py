@@ -335,7 +335,7 @@ async def test_a_store_that_is_harmed_while_it_is_open_halts_and_ends_the_daemon
     with pytest.raises(StoreGaveUp, match="while quantd runs"):
         await asyncio.wait_for(stepping, 10)
     assert kit.shell.state.switch.reason == "store"
-    assert any("/alerts/CRITICAL/" in m.topic and b"restore a backup" in m.payload for m in kit.urgent)
+    assert any("/alerts/CRITICAL/" in m.topic and b"restore a backup" in m.payload.lower() for m in kit.urgent)
     kit.store.close()
 
 

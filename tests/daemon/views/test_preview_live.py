@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from quantd.adapters.store.handle import Store
-from quantd.daemon.api.explanation_routes import Explaining
+from quantd.daemon.api.routes.explanation_routes import Explaining
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import read

@@ -23,6 +23,8 @@ PARAMS: dict[str, Mapping[str, object]] = {
     "equal_weight": {},
     "fixed_mix": {"weights": {"A": 0.5, "C": 0.3}},
     "hold": {},
+    "targets": {},
+    "external": {},
     "hrp": {"lookback": LOOKBACK},
     "inverse_volatility": {"lookback": LOOKBACK},
     "kelly": {"lookback": LOOKBACK},

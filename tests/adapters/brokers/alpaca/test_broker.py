@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
-from quantd.trading.instruments import Instrument
+from quantd.trading.instruments import NANO, Instrument
 from quantd.trading.orders import OrderState
+from quantd.trading.ports import TradeRecord
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.alpaca import AlpacaRig
 from tests.proofs.conformance.scene import Scene
@@ -214,3 +215,19 @@ async def test_a_replacement_whose_old_order_fills_in_between_is_taken_back(s: S
     await s.state(new, OrderState.CANCELLED)
     assert s.books.filled(old) == [4]
     await s.finish()
+
+
+async def test_the_venues_own_record_of_trades_has_each_execution_with_its_side(s: Scene) -> None:
+    rig = s.rig
+    assert isinstance(rig.broker, TradeRecord)
+    began = rig.now() - NANO
+    bought = await s.rest(Row(0, 10))
+    await rig.fill(bought, 0, 4, 149 * NANO)
+    await rig.fill(bought, 0, 6, 148 * NANO)
+    lot = rig.universe.lot_nano[0]
+    found = await rig.broker.trades(began)
+    assert [(t.symbol, t.units_nano // lot, t.price_nano, t.fee_micro) for t in found] == [
+        (rig.universe.symbols[0], 4, 149 * NANO, None), (rig.universe.symbols[0], 6, 148 * NANO, None),
+    ]  # fmt: skip
+    assert len({t.id for t in found}) == 2
+    assert await rig.broker.trades(found[-1].ts) == []

@@ -16,7 +16,7 @@ from quantd.adapters.exchange.client import Access
 from quantd.trading.events import Condition, Unknown
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
-from quantd.trading.ports import BrokerNews
+from quantd.trading.ports import BrokerNews, TradeRecord
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
 from tests.support.venues.kraken import Order
@@ -377,3 +377,18 @@ def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads
     assert execution_of(quoted, lot, "USDT", "BTC").fee_micro == 7_200_000
     with pytest.raises(Unsupported, match="neither USDT nor BTC"):
         execution_of(exchange.parse_trade(answer | {"commissionAsset": "BNB"}, market), lot, "USDT", "BTC")
+
+
+async def test_the_venues_own_record_of_trades_has_each_execution_with_its_fee(rig: CcxtRig) -> None:
+    assert isinstance(rig.broker, TradeRecord)
+    basket = rig.basket(Row(0, 10))
+    began = rig.now() - NANO
+    await rig.broker.submit(basket)
+    for lots, price in ((4, 149), (6, 148)):
+        await rig.fill(basket, 0, lots, price * NANO)
+    lot = rig.universe.lot_nano[0]
+    found = await rig.broker.trades(began)
+    assert [(t.symbol, t.units_nano // lot, t.price_nano) for t in found] == [
+        (rig.universe.symbols[0], 4, 149 * NANO), (rig.universe.symbols[0], 6, 148 * NANO),
+    ]  # fmt: skip
+    assert [t.fee_micro for t in found] == [int(each.fee * 10**6) for each in rig.venue.trades]

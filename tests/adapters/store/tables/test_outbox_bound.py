@@ -109,7 +109,7 @@ def test_the_queue_of_a_sink_has_its_own_bound_and_its_own_acknowledgements(desk
             (5, ("webhook",)),
         ):
             made = batch(fold, first, day[first - 1 : first], durable=True)
-            made.sinks = dict.fromkeys(sinks, lambda level, kind: True)
+            made.sinks = dict.fromkeys(sinks, lambda row: True)
             store.commit(made)
         assert [m.key[1] for m in store.pending()] == [3, 4, 5]
         assert [m.key[1] for m in store.pending(sink="webhook")] == [3, 4, 5]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from quantd.adapters.store.errors import REMEDY
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
 from quantd.adapters.store.tables.projection import COLUMNS
@@ -136,7 +137,7 @@ def test_the_docs_name_the_entries_that_a_start_checks():
 
 def test_an_empty_file_is_said_to_be_one(tmp_path):
     (tmp_path / "quantd.db").touch()
-    assert verify(tmp_path) == [f"{tmp_path}/quantd.db is empty: it has none of quantd's tables; restore a backup"]
+    assert verify(tmp_path) == [f"{tmp_path}/quantd.db is empty: it has none of quantd's tables. {REMEDY}"]
 
 
 def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journal(folder):
@@ -180,6 +181,7 @@ def test_agents_renamed_over_a_restart_are_no_difference(folder):
             "switches",
             "risk",
             "house",
+            "incidents",
         }
 
 

@@ -21,3 +21,21 @@ def test_a_tick_of_a_closed_date_is_marked_and_showing_it_makes_no_folder(tmp_pa
     found = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15", "--json"))
     assert [r["moved_from"] for r in found["instants"]] == ["2019-04-19", None]
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_after_the_run(tmp_path):
+    write(tmp_path, CONFIG + '[[schedules]]\nname = "day"\ndo = "daily_report"\nat = "close"\n')
+    never = answer(quantd(tmp_path, "schedule", "list", "--json"))
+    assert [(r["schedule"], r["last"]) for r in never["schedules"]] == [("close", None), ("day", None)]
+    assert quantd(tmp_path, "run", "--quiet").returncode == 0
+    close, day = answer(quantd(tmp_path, "schedule", "list", "--json"))["schedules"]
+    assert (day["last"]["state"], day["last"]["due"]) == ("succeeded", "2019-03-29T20:00:00Z")
+    assert day["last"]["result"].endswith("daily-2019-03-29.html")
+    assert day["next"] == "2019-04-01T20:00:00Z"
+    assert close["where"] == "loop"
+    shown = quantd(tmp_path, "schedule", "jobs")
+    assert "daily_report" in shown.stdout
+    assert "succeeded" in shown.stdout
+    refused = quantd(tmp_path, "schedule", "run", "day", "--reason", "x")
+    assert refused.returncode == 75
+    assert "no daemon runs" in refused.stderr

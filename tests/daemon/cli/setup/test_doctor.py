@@ -57,7 +57,7 @@ def test_an_empty_store_is_named_by_doctor_and_run(ran, tmp_path):
     (tmp_path / "state" / "quantd.db").write_bytes(b"")
     done = quantd(tmp_path, "doctor", "--store", "--json")
     (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
-    assert "quantd.db is empty: it has none of quantd's tables; restore a backup" in bad
+    assert "quantd.db is empty: it has none of quantd's tables. Restore a backup" in bad
     assert quantd(tmp_path, "run").returncode == 1
 
 

@@ -23,9 +23,9 @@ from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW as LIVE_NOW
 from tests.daemon.live.test_session import TEXT as SHADOW
 from tests.daemon.live.test_session import slices, stretch
-from tests.support.alert_receiver import KEY, Receiver
 from tests.support.command_line import ROOT, quantd
 from tests.support.remote_venue import Script
+from tests.support.sink_servers import KEY, Receiver
 from tests.support.venues.alpaca import AlpacaServer
 
 TEXT = """

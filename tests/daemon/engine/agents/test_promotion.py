@@ -52,6 +52,19 @@ def test_a_look_says_what_was_missing():
     assert looked(RULES, pairing, champion, challenger, 250, "k").why == "all 4 looks are used"
 
 
+def test_a_book_in_cash_is_not_promoted_over_one_that_loses():
+    champion, _ = returns_of(4, edge=0.0)
+    pairing = Pairing()
+    found = looked(RULES, pairing, champion - 0.002, np.zeros(len(champion)), 250, "k")
+    assert (found.promoted, found.look, pairing.looks) == (False, 0, 0)
+    assert "has not traded" in found.why
+    # one trade among many samples in cash: resamples without it are constant, and prove nothing
+    once = np.zeros(len(champion))
+    once[-3] = 0.001
+    found = looked(replace(RULES, max_drawdown_ratio=100.0), Pairing(), champion, once, 250, "k")
+    assert found.p > 0.05
+
+
 @given(st.integers(0, 1_000), st.floats(-0.004, 0.004))
 @settings(max_examples=examples(20), deadline=None)
 def test_the_same_returns_give_the_same_outcome(seed, edge):

@@ -1,0 +1,73 @@
+"""TLS of a server with a certificate that is read again when its files change."""
+
+import os
+import ssl
+import time
+from pathlib import Path
+from typing import Final
+
+import structlog
+from cryptography import x509
+
+CHECK_S: Final = 1.0
+"""Shortest time between two looks at the files."""
+
+log = structlog.get_logger("quantd.tls")
+
+
+class Certificate:
+    """The certificate and key in force. Each new connection gets `context`, open ones keep theirs."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Raises OSError for files that cannot be used."""
+        self._files = certificate, key
+        self._stamps = self._stamp()
+        self._next_s = time.monotonic() + CHECK_S
+        self.context = self._loaded()
+        # OpenSSL calls it at each handshake, with or without a host name from the client
+        self.context.sni_callback = self._choose
+        self._newest = self.context
+
+    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, first: ssl.SSLContext) -> None:
+        now = time.monotonic()
+        if now >= self._next_s:
+            self._next_s = now + CHECK_S
+            self._refresh()
+        if self._newest is not first:
+            connection.context = self._newest
+
+    def _refresh(self) -> None:
+        stamps = self._stamp()
+        if stamps == self._stamps:
+            return
+        self._stamps, file = stamps, str(self._files[0])
+        try:
+            self._newest = self._loaded()
+        except OSError as why:  # also while only one of the two files is replaced: the other changes its stamp
+            reason = why.reason if isinstance(why, ssl.SSLError) else why.strerror
+            log.error("certificate.refused", file=file, why=str(reason), effect="the old certificate stays in force")
+        else:
+            log.info("certificate.changed", file=file)
+
+    def _loaded(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # an empty passphrase makes an encrypted key fail; without it OpenSSL would prompt on the terminal
+        context.load_cert_chain(*self._files, "")
+        return context
+
+    def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_stamp(path) for path in self._files)
+
+
+def end_s(certificate: Path) -> float:
+    """End of a certificate's validity, in seconds since 1970. Raises OSError and ValueError."""
+    own, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
+    return own.not_valid_after_utc.timestamp()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

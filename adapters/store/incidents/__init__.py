@@ -1,0 +1,1 @@
+"""Incidents: what each alert raises, who acknowledged it, and what cleared it."""

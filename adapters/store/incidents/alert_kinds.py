@@ -1,0 +1,186 @@
+"""The kinds of alerts, as one table: what raises a kind, what clears it, its levels, and whether it is reminded.
+
+A kind that ends in `_` is a family: `limit_` has one kind for each limit, `job_` one for each scheduled job.
+"""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from quantd.trading.effects import Level
+
+Clears = Literal["", "recovery", "correction", "run", "level", "decision", "acknowledgement"]
+"""What clears an incident; "" for a kind of one-off events, which open none.
+
+recovery: an INFO alert of the same kind, agent and symbol. correction: as recovery, by a WARNING, or a reconciliation
+without a difference. run: the switch returns to RUN. level: the limit falls below its WARNING level. decision: the
+policy answers again. acknowledgement: an operator.
+"""
+
+HOUR_NS: Final = 3_600_000_000_000
+
+TEXT: Final[dict[Clears, str]] = {
+    "": "one-off event",
+    "recovery": "an INFO alert of the same kind and symbol",
+    "correction": "a correction, or a comparison without a difference",
+    "run": "the switch returns to RUN",
+    "level": "the limit falls below its WARNING level",
+    "decision": "the policy answers again",
+    "acknowledgement": "an operator acknowledges it",
+}
+
+
+class AlertKind(Struct, frozen=True):
+    """One kind of alert.
+
+    `levels` are those that the kind is published with, `opens` those that open an incident. `by_symbol` marks the
+    record of alerts about a symbol, where the kind has another record for alerts without one. An incident that opens
+    again within `calm_ns` of its end is the same one.
+    """
+
+    name: str
+    raised: str
+    clears: Clears
+    levels: tuple[Level, ...]
+    opens: tuple[Level, ...] = ()
+    by_symbol: bool = False
+    calm_ns: int = 0
+
+    @property
+    def reminded(self) -> bool:
+        """Whether an unacknowledged incident of the kind is reminded of."""
+        return bool(self.opens)
+
+
+def _condition(name: str, raised: str) -> AlertKind:
+    """A dependency of trading: CRITICAL when it fails, INFO when it recovers."""
+    return AlertKind(name, raised, "recovery", ("INFO", "CRITICAL"), ("CRITICAL",), calm_ns=24 * HOUR_NS)
+
+
+def _event(name: str, raised: str, *levels: Level) -> AlertKind:
+    """A one-off event: nothing holds or ends."""
+    return AlertKind(name, raised, "", levels)
+
+
+ALERT_KINDS: Final = (
+    AlertKind(
+        "limit_",
+        "a limit of the house or of an agent reaches 60 %, 80 % or 100 % of its bound",
+        "level",
+        ("INFO", "WARNING", "CRITICAL"),
+        ("WARNING", "CRITICAL"),
+        calm_ns=7 * 24 * HOUR_NS,
+    ),
+    AlertKind(
+        "switch", "a switch moves to REDUCE or HALT, or back", "run", ("INFO", "WARNING", "CRITICAL"), ("CRITICAL",)
+    ),
+    AlertKind(
+        "reconciliation",
+        "the venue's account differs from the house book",
+        "correction",
+        ("WARNING", "CRITICAL"),
+        ("CRITICAL",),
+    ),
+    _condition("feed", "the market-data feed fails"),
+    AlertKind(
+        "broker",
+        "the venue cannot be reached, or reports what is not ours",
+        "recovery",
+        ("INFO", "WARNING", "CRITICAL"),
+        ("CRITICAL",),
+        calm_ns=24 * HOUR_NS,
+    ),
+    AlertKind(
+        "broker",
+        "a bust, or an execution that an order cannot have",
+        "acknowledgement",
+        ("CRITICAL",),
+        ("CRITICAL",),
+        by_symbol=True,
+    ),
+    _condition("store", "the store takes no writes"),
+    _condition("clock", "the clock of the machine is wrong"),
+    _condition("lag", "the loop is too slow"),
+    _condition("ledger", "the books do not add up to the house book"),
+    AlertKind(
+        "halted",
+        "trading of a symbol is halted, or outside its price limits",
+        "recovery",
+        ("INFO", "WARNING"),
+        ("WARNING",),
+        by_symbol=True,
+        calm_ns=24 * HOUR_NS,
+    ),
+    AlertKind("policy", "a policy fails or is late, and its agent holds", "decision", ("WARNING",), ("WARNING",)),
+    AlertKind(
+        "job_",
+        "a scheduled job fails",
+        "recovery",
+        ("INFO", "WARNING", "CRITICAL"),
+        ("WARNING", "CRITICAL"),
+        calm_ns=24 * HOUR_NS,
+    ),
+    AlertKind(
+        "decay",
+        "a policy's Sharpe ratio is significantly below that of its test",
+        "recovery",
+        ("INFO", "WARNING"),
+        ("WARNING",),
+    ),
+    AlertKind(
+        "correlation",
+        "the mean correlation of the holdings has changed",
+        "recovery",
+        ("INFO", "WARNING"),
+        ("WARNING",),
+    ),
+    _event("milestone", "the account has grown by another step", "INFO"),
+    _event("rebalance", "a round sent orders", "INFO"),
+    _event("statement", "a day of the account differs from the venue's own record", "WARNING"),
+    _event("upkeep", "a system error: a task of the daemon fails and restarts, or a parity check differs", "WARNING"),
+    _event("bars", "data quality: bars are quarantined, or belong to a policy's training window", "WARNING"),
+    _event("calendar", "the calendar ends soon, or a bar is outside its sessions", "WARNING"),
+    _event("missed", "instants of a schedule passed while the daemon was away", "WARNING"),
+    _event("before_open", "the schedule `before_open`: ready, or what is not", "INFO", "WARNING"),
+    _event("after_close", "the schedule `after_close`: result of the session, positions, open orders", "INFO"),
+    _event("order", "an order has an unknown outcome, is sent again, or is refused", "INFO", "WARNING"),
+    _event("foreign", "an order at the venue was not sent by quantd", "WARNING"),
+    _event("protective", "a protective stop acts, or cannot be placed", "WARNING"),
+    _event("operator", "a command that cannot be carried out", "WARNING"),
+    _event("manual", "a manual order", "INFO"),
+    _event("portfolio", "a portfolio is opened or closed, or could not be", "INFO", "WARNING"),
+    _event("proposal", "targets from outside are planned, or refused", "INFO", "WARNING"),
+    _event("loosening", "looser limits wait, stay as they are, or apply", "INFO", "WARNING", "CRITICAL"),
+    _event("config", "the configuration changed", "INFO"),
+    _event("action", "a split, a dividend or a delisting", "INFO", "WARNING"),
+    _event("flow", "a deposit or a withdrawal", "INFO"),
+    _event("capital", "capital moves between agents", "INFO"),
+    _event("carried", "the account of an earlier run continues", "INFO"),
+    _event("promotion", "a challenger is promoted, or not", "INFO"),
+    _event("retrain", "a policy was retrained, or could not be", "INFO", "WARNING"),
+    _event("artifact", "another artifact decides, or one was refused", "INFO", "WARNING"),
+    _event("policy_note", "a note of a policy", "INFO", "WARNING"),
+    _event("rehearsal", "`quantd alerts --test`", "INFO"),
+)
+"""Every kind, in the order of the documentation."""
+
+_BY_NAME: Final = {(kind.name, kind.by_symbol): kind for kind in ALERT_KINDS}
+
+
+def kind_of(name: str, symbol: str = "") -> AlertKind | None:
+    """The record of a published kind; None for an unknown one."""
+    families = (each.name for each in ALERT_KINDS if each.name.endswith("_") and name.startswith(each.name))
+    key = next(families, name)
+    own, other = bool(symbol), not symbol
+    return _BY_NAME.get((key, own)) or _BY_NAME.get((key, other))
+
+
+def kinds_table() -> str:
+    """The table of kinds of the documentation, in Markdown."""
+    lines = ["| kind | raised when | cleared by | levels | opens an incident at |", "|---|---|---|---|---|"]
+    for kind in ALERT_KINDS:
+        name = f"`{kind.name}…`" if kind.name.endswith("_") else f"`{kind.name}`"
+        about = f"{name} of a symbol" if kind.by_symbol and kind.name == "broker" else name
+        opens = ", ".join(kind.opens) or "never"
+        lines.append(f"| {about} | {kind.raised} | {TEXT[kind.clears]} | {', '.join(kind.levels)} | {opens} |")
+    return "\n".join(lines)

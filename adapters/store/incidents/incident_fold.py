@@ -1,0 +1,335 @@
+"""Incidents as a pure fold of journal entries: raised, reminded, acknowledged, cleared. No clock, no I/O.
+
+The same entries give the same incidents, so that a replay, a restart and a running daemon agree. An incident is
+identified by kind, agent and symbol. Its id is that of the alert that opened it first.
+
+    raised -> reminded (any number) -> acknowledged -> cleared -> raised (again, within calm_ns of its kind)
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
+from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from quantd.adapters.store.incidents.alert_kinds import AlertKind, Clears, kind_of
+from quantd.trading.display_text import microsecond_text
+from quantd.trading.effects import Level, LimitMoved, Publish, Switched
+from quantd.trading.events import Acknowledged, Correction, Decided, Reconciled, Reminded
+
+IncidentState = Literal["raised", "reminded", "acknowledged", "cleared"]
+
+LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
+"""Level of an alert by the level of a limit."""
+
+Key = tuple[str, str, str]
+"""Kind, agent ("" for the house) and symbol ("" for none)."""
+
+
+class Incident(Struct, frozen=True):
+    """One incident after its latest change.
+
+    `text`, `value` and `bound` are those of the alert that raised it last, `since_ts` the instant of the first alert,
+    or of the first one after it was cleared. `raised` counts openings and `reminded` the reminders of this opening.
+    `who`, `reason` and `acknowledged_ts` belong to the acknowledgement. `sinks` are the receivers of escalations.
+    `told` is whether an alert announced the opening: alerts about limits have a pace of their own.
+    `worst` is the highest level of all openings, and `paced` counts the rises since it was reached first.
+    """
+
+    id: str
+    kind: str
+    agent: str
+    symbol: str
+    level: Level
+    text: str
+    value: float | None
+    bound: float | None
+    since_ts: int
+    ts: int
+    state: IncidentState = "raised"
+    raised: int = 1
+    reminded: int = 0
+    who: str = ""
+    reason: str = ""
+    acknowledged_ts: int = 0
+    sinks: tuple[str, ...] = ()
+    told: bool = True
+    worst: Level = "INFO"
+    paced: int = 1
+
+    @property
+    def key(self) -> Key:
+        return self.kind, self.agent, self.symbol
+
+    @property
+    def active(self) -> bool:
+        return self.state != "cleared"
+
+    @property
+    def announced(self) -> bool:
+        """Whether messages are sent about this opening: of an oscillating incident about the 1st, 2nd, 4th, ..."""
+        return self.told and self.paced & (self.paced - 1) == 0
+
+
+class Route(Struct, frozen=True):
+    """What decides on the delivery of a message: the incident that it is about and its state.
+
+    `level` is that of the incident: who received its start receives its end. `sinks` are receivers of escalations, and
+    the only receivers with `only`. A `held` message is not sent.
+    """
+
+    level: str
+    incident: str = ""
+    state: IncidentState | Literal[""] = ""
+    sinks: tuple[str, ...] = ()
+    only: bool = False
+    held: bool = False
+
+
+class Notice(Struct, frozen=True):
+    """A message about an incident that no alert of the engine carries."""
+
+    ts: int
+    level: Level
+    text: str
+    incident: Incident
+    route: Route
+
+
+class Changes(Struct):
+    """What one entry changed: the incidents after it, routes of its alerts by effect, and further messages."""
+
+    incidents: list[Incident]
+    routes: dict[int, Route]
+    notices: list[Notice]
+
+
+NO_CHANGES: Final = Changes([], {}, [])
+
+
+class Incidents:
+    """Folds the entries of one run; `add` each entry once, in order. `known` are those of an earlier process."""
+
+    def __init__(self, known: Iterable[Incident] = ()) -> None:
+        self._newest: dict[Key, Incident] = {each.key: each for each in known}
+        self.ids: dict[str, Key] = {each.id: each.key for each in self._newest.values()}
+        """The newest incident of each key, by id."""
+
+    def active(self) -> list[Incident]:
+        """The incidents that are not cleared, oldest first."""
+        return sorted((each for each in self._newest.values() if each.active), key=lambda each: each.since_ts)
+
+    def all(self) -> list[Incident]:
+        """The newest incident of each key."""
+        return list(self._newest.values())
+
+    def find(self, id: str) -> Incident | None:
+        """The newest incident of its key with this id."""
+        key = self.ids.get(id)
+        return None if key is None else self._newest[key]
+
+    def add(
+        self, event: object, effects: Sequence[object], name_of: Callable[[int], str], message_id: Callable[[int], str]
+    ) -> Changes:
+        """Fold one entry. `name_of` gives the name of an agent's number, `message_id` the id of an effect's alert."""
+        kind = type(event)
+        if not effects and kind not in _EVENTS:
+            return NO_CHANGES
+        step = _Step(self, name_of, message_id)
+        published = False
+        for k, effect in enumerate(effects):
+            match effect:
+                case Publish():
+                    published = True
+                    step.publish(k, effect)
+                case LimitMoved():
+                    step.move_limits(k, effect)
+                case Switched() if effect.after == 0:
+                    step.clear("switch", name_of(effect.agent) if effect.agent >= 0 else "", effect.ts)
+        match event:
+            case Decided() if not event.failed and not (published and step.has("policy")):
+                step.clear("policy", name_of(event.agent), 0)
+            case Reconciled() | Correction() if not (published and step.has("reconciliation")):
+                step.clear("reconciliation", "", event.ts)
+            case Acknowledged():
+                step.acknowledge(event)
+            case Reminded():
+                step.remind(event)
+        return step.changes
+
+    def put(self, incident: Incident) -> None:
+        before = self._newest.get(incident.key)
+        if before is not None and before.id != incident.id:
+            self.ids.pop(before.id, None)
+        self._newest[incident.key] = incident
+        self.ids[incident.id] = incident.key
+
+    def at(self, key: Key) -> Incident | None:
+        return self._newest.get(key)
+
+
+_EVENTS: Final = frozenset({Acknowledged, Reminded, Reconciled, Correction, Decided})
+"""Events that may change incidents without an effect."""
+
+
+class _Step:
+    """The changes of one entry."""
+
+    def __init__(self, incidents: Incidents, name_of: Callable[[int], str], message_id: Callable[[int], str]) -> None:
+        self._incidents = incidents
+        self._name_of = name_of
+        self._message_id = message_id
+        self._kinds: set[str] = set()
+        self.changes = Changes([], {}, [])
+
+    def has(self, kind: str) -> bool:
+        """Whether the entry has an alert of this kind."""
+        return kind in self._kinds
+
+    def publish(self, k: int, alert: Publish) -> None:
+        """An alert: it opens an incident, changes one, ends one, or is an event of its own."""
+        self._kinds.add(alert.kind)
+        kind = kind_of(alert.kind, alert.symbol)
+        if kind is None or not kind.opens:
+            return
+        if kind.clears == "level":  # LimitMoved precedes it and has the incident
+            incident = self._incidents.at((alert.kind, alert.agent, ""))
+            if incident is not None and incident.active and incident.ts == alert.ts:
+                self.changes.routes[k] = _route(incident)
+            return
+        key = alert.kind, alert.agent, alert.symbol
+        if alert.level in kind.opens:
+            incident = self._raise(kind, key, alert, self._message_id(k))
+            self.changes.routes[k] = _route(incident)
+        elif _ENDS.get(kind.clears) == alert.level:
+            cleared = self._end(key, alert.ts)
+            if cleared is not None:
+                self.changes.routes[k] = _route(cleared)
+
+    def move_limits(self, k: int, moved: LimitMoved) -> None:
+        """Open, change and end the incidents of limits by their levels.
+
+        A level below CRITICAL that no alert reports opens none: some limits are used on purpose.
+        """
+        for row, (agent, name, _, after, value, bound, told) in enumerate(moved.moves):
+            kind = kind_of(f"limit_{name}")
+            assert kind is not None
+            key = f"limit_{name}", self._name_of(agent) if agent >= 0 else "", ""
+            known = self._incidents.at(key)
+            level = LEVELS[after]
+            active = known is not None and known.active
+            if level in kind.opens and (told or active or level == "CRITICAL"):
+                text = f"{name} is at {value:.6g}, its bound is {bound:.6g}"
+                alert = Publish(moved.ts, level, key[0], text, "", key[1], _finite(value), _finite(bound))
+                self._raise(kind, key, alert, f"{self._message_id(k)}-{row}", told)
+            elif active and level not in kind.opens:
+                self._clear(key, moved.ts)
+
+    def clear(self, kind: str, agent: str, ts: int) -> None:
+        """End an incident by what the kind's record names, with a notice."""
+        self._clear((kind, agent, ""), ts)
+
+    def acknowledge(self, event: Acknowledged) -> None:
+        """Record who has seen the incident; one that only a person can end is cleared."""
+        incident = self._incidents.find(event.incident)
+        if incident is None or incident.state not in ("raised", "reminded"):
+            return
+        seen = replace(
+            incident,
+            state="acknowledged",
+            who=event.who,
+            reason=event.reason,
+            acknowledged_ts=event.ts,
+            ts=event.ts,
+        )
+        kind = kind_of(incident.kind, incident.symbol)
+        if kind is not None and kind.clears == "acknowledgement":
+            seen = replace(seen, state="cleared")
+        self._put(seen)
+        self._notice(seen, "INFO", f"acknowledged by {event.who}: {event.reason} ({incident.text})")
+
+    def remind(self, event: Reminded) -> None:
+        """Repeat an incident that nobody has acknowledged, to everyone or to the next receiver."""
+        incident = self._incidents.find(event.incident)
+        if incident is None or incident.state not in ("raised", "reminded"):
+            return
+        sinks = (*incident.sinks, event.sink) if event.sink and event.sink not in incident.sinks else incident.sinks
+        again = replace(incident, state="reminded", reminded=incident.reminded + 1, sinks=sinks, ts=event.ts)
+        self._put(again)
+        since = microsecond_text(incident.since_ts)[:19]
+        route = replace(_route(again), held=False)
+        if event.sink:
+            route = replace(route, sinks=(event.sink,), only=True)
+        text = f"not acknowledged since {since}: {incident.text}"
+        self.changes.notices.append(Notice(event.ts, again.level, text, again, route))
+
+    def _raise(self, kind: AlertKind, key: Key, alert: Publish, id: str, told: bool = True) -> Incident:
+        known = self._incidents.at(key)
+        now = Incident(
+            id,
+            *key,
+            alert.level,
+            alert.text,
+            _finite(alert.value),
+            _finite(alert.bound),
+            alert.ts,
+            alert.ts,
+            told=told,
+            worst=alert.level,
+        )
+        if known is not None and known.active:
+            worse = _above(alert.level, known.level)
+            fields = {"level": now.level, "text": now.text, "value": now.value, "bound": now.bound, "ts": now.ts}
+            now = replace(known, **fields, told=told or known.told)
+            if worse:
+                now = _paced(now, known)
+            if worse and known.state == "acknowledged":  # it was acknowledged at its lower level
+                now = replace(now, state="raised", who="", reason="", acknowledged_ts=0)
+        elif known is not None and kind.calm_ns and alert.ts - known.ts <= kind.calm_ns:
+            now = _paced(replace(now, id=known.id, raised=known.raised + 1), known)
+        self._put(now)
+        return now
+
+    def _end(self, key: Key, ts: int) -> Incident | None:
+        known = self._incidents.at(key)
+        if known is None or not known.active:
+            return None
+        self._put(cleared := replace(known, state="cleared", ts=max(ts, known.ts)))
+        return cleared
+
+    def _clear(self, key: Key, ts: int) -> None:
+        """End an incident, with a notice unless its opening was not announced either."""
+        if (cleared := self._end(key, ts)) is not None:
+            self._notice(cleared, "INFO", f"cleared: {cleared.text}")
+
+    def _put(self, incident: Incident) -> None:
+        self._incidents.put(incident)
+        self.changes.incidents.append(incident)
+
+    def _notice(self, incident: Incident, level: Level, text: str) -> None:
+        self.changes.notices.append(Notice(incident.ts, level, text, incident, _route(incident)))
+
+
+_ENDS: Final[dict[Clears, Level]] = {"recovery": "INFO", "correction": "WARNING"}
+"""What clears a kind -> level of the alert that does."""
+
+
+def _above(one: Level, other: Level) -> bool:
+    return LEVELS.index(one) > LEVELS.index(other)
+
+
+def _paced(now: Incident, known: Incident) -> Incident:
+    """The incident with its count of rises: a level that it never had is always announced."""
+    if _above(now.level, known.worst):
+        return replace(now, worst=now.level, paced=1)
+    return replace(now, worst=known.worst, paced=known.paced + 1)
+
+
+def _route(incident: Incident) -> Route:
+    held = not incident.announced
+    return Route(incident.level, incident.id, incident.state, incident.sinks, held=held)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None

@@ -1,0 +1,71 @@
+"""Runs of scheduled jobs: rows outside the journal, as the result of a job changes no account."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.store.driver import Queries, table_names
+from quantd.adapters.store.journal.chain import insert_digested
+from quantd.adapters.store.tables.table_models import columns_of
+
+State = Literal["queued", "running", "retrying", "succeeded", "failed", "interrupted"]
+
+OPEN: Final = frozenset({"queued", "running", "retrying"})
+"""States of a run that has not ended."""
+
+KEPT: Final = 50
+"""Runs of one job that the store keeps, the newest ones."""
+
+COLUMNS: Final = columns_of("jobs")[:-1]
+
+
+class JobRun(Struct, frozen=True):
+    """One run of a job, with all its attempts.
+
+    `id` counts the runs of an account history. `schedules` are the names of the schedules behind it. `who` is empty
+    when it was due, else its sender. `due_ts` is the instant of the market at which it was due; the other times are
+    those of the clock, 0 before they are known. `result` is the result of the last attempt, or its error.
+    """
+
+    id: int
+    job: str
+    schedules: tuple[str, ...] = ()
+    who: str = ""
+    reason: str = ""
+    due_ts: int = 0
+    state: State = "queued"
+    attempts: int = 0
+    started_ns: int = 0
+    ended_ns: int = 0
+    result: str = ""
+
+
+def put_job_runs(driver: Queries, run: str, runs: Sequence[JobRun]) -> None:
+    """Write runs in an open transaction; older runs of their jobs beyond KEPT are deleted."""
+    for each in runs:
+        driver.execute("DELETE FROM jobs WHERE run = ? AND id = ?", (run, each.id))
+    insert_digested(driver, "jobs", [_row(run, each) for each in runs])
+    for job in {each.job for each in runs}:
+        ids = driver.execute(
+            "SELECT id FROM jobs WHERE run = ? AND job = ? ORDER BY id DESC LIMIT ?", (run, job, KEPT + 1)
+        ).fetchall()
+        if len(ids) > KEPT:
+            driver.execute("DELETE FROM jobs WHERE run = ? AND job = ? AND id <= ?", (run, job, ids[-1][0]))
+
+
+def job_runs(driver: Queries, run: str) -> list[JobRun]:
+    """The runs of jobs of an account history, oldest first; none in a store of an older version."""
+    if "jobs" not in table_names(driver):
+        return []
+    rows = driver.execute(f"SELECT {', '.join(COLUMNS[1:])} FROM jobs WHERE run = ? ORDER BY id", (run,)).fetchall()
+    return [
+        msgspec.convert(dict(zip(COLUMNS[1:], (*row[:2], msgspec.json.decode(row[2]), *row[3:]), strict=True)), JobRun)
+        for row in rows
+    ]
+
+
+def _row(run: str, each: JobRun) -> tuple[object, ...]:
+    values = msgspec.structs.asdict(each) | {"run": run, "schedules": msgspec.json.encode(each.schedules).decode()}
+    return tuple(values[name] for name in COLUMNS)

@@ -1,0 +1,289 @@
+"""Checks before every handler: host name, origin, header time-out, number of connections, token, rate."""
+
+import asyncio
+import base64
+import binascii
+import math
+import re
+import socket
+import time
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from quantd.adapters.listener import is_loopback
+from quantd.daemon.api.access.keyring import CHECK_S, Keyring
+from quantd.daemon.api.access.origins import Origins
+from quantd.daemon.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
+from quantd.daemon.api.problems import Refused, error
+from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Route
+from quantd.daemon.commands.api_token import token_of
+from quantd.daemon.commands.tokens import OWNER, Scope, Token
+from quantd.daemon.config.schema import Api
+
+HEADER_S: Final = 10.0
+"""Seconds within which a client must send its whole header; aiohttp alone would wait 75 s."""
+
+KEEPALIVE_S: Final = 30.0
+CONNECTIONS: Final = 256
+"""Maximum of open connections, and at most a quarter of the file descriptors; the next one is closed at once."""
+
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+FRAMES: Final = 4
+"""Innermost calls in the log line of an internal error."""
+
+TOKEN: Final = web.RequestKey("token", Token)
+"""The token of an authorised request."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger("quantd.api")
+
+
+class Patience(RequestHandler):
+    """A connection on which every header must arrive within HEADER_S."""
+
+    __slots__ = ("_late",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._late = asyncio.get_running_loop().call_later(HEADER_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        if self._late is None and self.transport is not None:
+            self._late = asyncio.get_running_loop().call_later(HEADER_S, self.transport.close)
+        super().data_received(data)
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Logs one line; aiohttp would log a stack for each request that it cannot parse."""
+        why = kwargs.get("exc_info")
+        log.warning("api.refused", text=str(args[0]) % args[1:], error=f"{type(why).__name__}: {why}".splitlines()[0])
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Responds without aiohttp's message, which quotes the header: a token could be in it."""
+        text = None if message is None else "the request cannot be parsed"
+        return super().handle_error(request, status, exc, text)
+
+    def header_done(self) -> None:
+        """Cancels the time-out: the header is complete, and the body has its own time-outs."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.header_done()
+        super().connection_lost(exc)
+
+
+class Guard:
+    """The middleware with the checks of host name, origin, token and rate."""
+
+    def __init__(self, folder: Path, api: Api) -> None:
+        token_of(folder, api.tokens)
+        self._routes: dict[str, list[Route]] = {}
+        self.origins = Origins(api.cors)
+        self._keyring = Keyring(folder, api.tokens)
+        self._hosts = _own_names(api.host)
+        self._remote = not is_loopback(api.host)
+        self._open_reads = api.open_reads and not self._remote
+        self._wrong = WrongTokens()
+        rate = api.rate
+        self._reads = Buckets(rate.reads, rate.reads_burst)
+        self._posts = Buckets(rate.posts, rate.posts_burst)
+        self.answers: Counter[str] = Counter()
+        """Responses since the start by class: 2xx to 5xx."""
+
+    def register(self, routes: Iterable[Route]) -> None:
+        """Adds the records of routes, whose scopes and rates apply to requests."""
+        for route in routes:
+            self._routes.setdefault(route.path, []).append(route)
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Checks every request and adds the security headers to every response."""
+        protocol = request.protocol
+        if isinstance(protocol, Patience):
+            protocol.header_done()
+        try:
+            self._check_host(request)
+            response: web.StreamResponse | None = self.origins.preflight(request)
+            if response is None:
+                response = await self._answered(request, handler)
+        except Refused as why:
+            response = error(why.status, why.code, str(why), why.headers, why.errors)
+        except web.HTTPException as why:
+            if why.status < 400:
+                raise
+            response = error(why.status, why.reason.lower().replace(" ", "_"), why.reason)
+            if "Allow" in why.headers:
+                response.headers["Allow"] = why.headers["Allow"]
+        except ConnectionResetError:
+            raise
+        except Exception as why:
+            calls = traceback.extract_tb(why.__traceback__)[-FRAMES:]
+            at = " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
+            log.error("api.failed", path=request.path, error=f"{type(why).__name__}: {why}", at=at)
+            text = "internal error while this request was answered; the daemon's log names it"
+            response = error(500, "internal", text)
+        self.answers[f"{response.status // 100}xx"] += 1
+        if not response.prepared:
+            response.headers.update({k: v for k, v in HEADERS.items() if k not in response.headers})
+        return response
+
+    def _authorise(self, request: web.Request, given: bytes, token: Token | None, scope: Scope) -> Token:
+        """The token of the request, for the journal. Raises Refused unless it is in force and grants `scope`.
+
+        `token` is that of the secret `given`. A browser may read with the token as the password of any user. A foreign
+        page can make the browser send that password, so requests that change the daemon do not accept it.
+        """
+        if token is None:
+            raise self._unknown(request, given)
+        if not token.grants(scope):
+            text = f"this request needs the scope {scope}, and the token {token.name} has {token.scope}"
+            more = " --agent AGENT" if scope == "propose" else ""
+            raise Refused(403, "scope", f"{text}: `quantd token create NAME --scope {scope}{more}` makes one")
+        request[TOKEN] = token
+        return token
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The handler's response. A page with a token ends when the token is revoked, so that no stream outlives it."""
+        reads, route, given = request.method in READS, self._route(request), _given(request)
+        token = self._keyring.find(given) if given else None
+        self._limit(request, token, route)
+        if not reads and self.origins.foreign(request):
+            raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
+        scope = "metrics" if route is None else route.scope
+        if scope == "open" or (self._open_reads and (reads or route is None)):
+            token = token if reads and scope != "open" else None
+        else:
+            token = self._authorise(request, given, token, scope)
+            if token.agent and not reads and request.match_info.get("name") != token.agent:
+                raise Refused(403, "agent", f"the token {token.name} is for the agent {token.agent} alone")
+        if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
+            request = request.clone(client_max_size=route.body_bytes)
+        if token is None or not isinstance(route, Page):
+            return await handler(request)
+        answering = asyncio.ensure_future(handler(request))
+        try:
+            while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
+                if not self._keyring.valid(token):
+                    if request.transport is not None:
+                        request.transport.close()
+                    raise ConnectionResetError(f"the token {token.name} is no longer in force")
+            return answering.result()
+        finally:
+            if not answering.done():
+                answering.cancel()
+                await asyncio.wait({answering})
+
+    def _check_host(self, request: web.Request) -> None:
+        """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
+        given = request.headers.getall("Host", [""])
+        name = _host_name(given[0]) if len(given) == 1 else ""
+        if request.raw_path.lower().startswith(("http:", "https:")):
+            name = _host_name(urlsplit(request.raw_path).netloc)  # a whole address counts, not the header (RFC 9112)
+        if name in self._hosts:
+            return
+        if self._remote and request.transport is not None:
+            own = request.transport.get_extra_info("sockname")
+            if own and name == str(own[0]):
+                return
+        raise Refused(421, "host", f"{name!r:.80} is not a host name of this daemon; use 127.0.0.1 or [api] host")
+
+    def _route(self, request: web.Request) -> Route | None:
+        """The record of the requested route; None for an unknown path or method."""
+        resource = request.match_info.route.resource
+        method = "GET" if request.method in READS else request.method
+        found = self._routes.get(resource.canonical, ()) if resource is not None else ()
+        return next((route for route in found if route.method == method), None)
+
+    def _limit(self, request: web.Request, token: Token | None, route: Route | None) -> None:
+        """Raises Refused above the rate of a token, or of the address of a request without a valid one.
+
+        A valid token has a bucket of its own: strangers at the same address cannot use it up.
+        """
+        if token is not None and isinstance(route, Post) and not route.rate:
+            return
+        buckets = self._reads if request.method in READS else self._posts
+        key = f"address {address_of(request.remote)}" if token is None else f"token {token.name}"
+        if wait_s := buckets.wait_s(key, time.monotonic()):
+            seconds = str(math.ceil(wait_s))
+            raise Refused(429, "rate", f"too many requests ([api] rate); wait {seconds} s", {"Retry-After": seconds})
+
+    def _unknown(self, request: web.Request, given: bytes) -> Refused:
+        """The response to a request without a valid token."""
+        if given:  # a browser first sends no token and needs the 401, even while others guess tokens
+            address = address_of(request.remote)
+            if not self._wrong.count(address, time.monotonic()):
+                text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
+                return Refused(429, "rate", text, {"Retry-After": "60"})
+        reads = request.method in READS
+        what = "this read needs a token" if reads else "requests that change the daemon need a token"
+        text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
+        return Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
+
+
+def who(request: web.Request) -> str:
+    """The sender of an authorised request, for the journal: "api:NAME:ID", without the id for the owner."""
+    token = request[TOKEN]
+    return f"api:{token.name}" if token.name == OWNER else f"api:{token.name}:{token.id}"
+
+
+def _given(request: web.Request) -> bytes:
+    """The secret in the one Authorization header; empty when there is none."""
+    found = request.headers.getall("Authorization", [])
+    scheme, _, given = found[0].partition(" ") if len(found) == 1 else ("", "", "")
+    if request.method in READS and scheme.lower() == "basic":
+        scheme, given = "bearer", _password(given)
+    # aiohttp passes bytes that are not UTF-8 as surrogates
+    return given.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
+
+
+def _password(given: str) -> str:
+    """The password in HTTP Basic credentials; empty when there is none."""
+    try:
+        return base64.b64decode(given, validate=True).decode("utf-8", "replace").partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _own_names(host: str) -> frozenset[str]:
+    names = {"localhost", "127.0.0.1", "::1", host.lower()}
+    if not is_loopback(host):
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    return frozenset(names - {"0.0.0.0", "::"})
+
+
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?")
+
+
+def _host_name(header: str) -> str:
+    """The Host header without its port; empty when it is not a name or an address with an optional port."""
+    found = _HOST.fullmatch(header.strip().lower())
+    return "" if found is None else found[1] or found[2]

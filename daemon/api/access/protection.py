@@ -1,0 +1,105 @@
+"""TLS and logins of API and bus as configured; a setting that cannot take effect is a mistake with its line."""
+
+import ssl
+from collections.abc import Iterator, Sequence
+
+from quantd.adapters.bus.embedded_broker import EmbeddedSettings
+from quantd.adapters.bus.settings import Tls
+from quantd.adapters.listener import is_loopback
+from quantd.daemon.commands.tokens import FILE as NAMED_TOKENS
+from quantd.daemon.config import Config, Mistake, secret
+
+OWN_PLACE = "api.json"
+
+
+def unenforced(config: Config) -> Sequence[Mistake]:
+    """Mistakes about access over the network and about certificates."""
+    return [*_reachable(config), *_reachable_bus(config), *_certificates(config)]
+
+
+def unguarded(config: Config) -> Sequence[Mistake]:
+    """Mistakes about the embedded broker's login. The check needs the secrets, which only a run has."""
+    bus = config.bus
+    given = bool(secret("mqtt_password"))
+    if bus.kind != "embedded" or given == bool(bus.username):
+        return []
+    if given:
+        text, remedy = (
+            "is missing, but the secret mqtt_password is given",
+            "write the user name that subscribers log in with",
+        )
+    else:
+        text = f'= "{bus.username}" needs the secret mqtt_password, which is missing'
+        remedy = "give it as a systemd credential or in QUANTD_MQTT_PASSWORD, or remove username"
+    return [config.source.mistake(("bus", "username"), text, remedy)]
+
+
+def bus_tls(config: Config, secure: bool) -> Tls | None:
+    """TLS of the client of the configured broker; `secure` is true when the address asks for TLS."""
+    tls = config.bus.tls
+    if tls is None:
+        return Tls() if secure else None
+    if config.bus.kind == "embedded":
+        return Tls(_file(config, tls.certificate), own=True)
+    return Tls(_file(config, tls.ca), _file(config, tls.certificate), _file(config, tls.key))
+
+
+def embedded_settings(config: Config, host: str, port: int, open_topic: str = "") -> EmbeddedSettings:
+    """The embedded broker as configured, at `host` and `port`."""
+    tls, username, password = config.bus.tls, config.bus.username, secret("mqtt_password") or ""
+    files = (_file(config, tls.certificate), _file(config, tls.key)) if tls is not None else ("", "")
+    return EmbeddedSettings(host, port, username, password, *files, open_topic)
+
+
+def _file(config: Config, name: str) -> str:
+    return str(config.at(name)) if name else ""
+
+
+def _reachable(config: Config) -> Iterator[Mistake]:
+    api = config.api
+    if not is_loopback(api.host) and api.tls is None:
+        text = f'= "{api.host}" sends positions and orders to other machines without TLS'
+        remedy = 'write tls = { certificate = "…", key = "…" }, or host = "127.0.0.1"'
+        yield config.source.mistake(("api", "host"), text, remedy)
+    elif not is_loopback(api.host) and api.open_reads:
+        text = f'= true shows positions and orders without a token, but host = "{api.host}" is open to other machines'
+        yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
+    if api.tokens.removesuffix(".part") in (NAMED_TOKENS, OWN_PLACE):
+        text = f'= "{api.tokens}" is a file of another use'
+        yield config.source.mistake(("api", "tokens"), text, 'remove the key: the file is then "token"')
+
+
+def _reachable_bus(config: Config) -> Iterator[Mistake]:
+    bus = config.bus
+    if bus.kind != "embedded" or is_loopback(bus.host):
+        return
+    if not bus.username:
+        text = f'= "{bus.host}" lets other machines read positions and alerts without a login'
+        yield config.source.mistake(("bus", "host"), text, "write username, and give the secret mqtt_password")
+    if bus.tls is None:
+        text = f'= "{bus.host}" sends passwords, positions and alerts to other machines without TLS'
+        yield config.source.mistake(("bus", "host"), text, 'write tls = { certificate = "…", key = "…" }')
+
+
+def _certificates(config: Config) -> Iterator[Mistake]:
+    for section, tls in (("api", config.api.tls), ("bus", config.bus.tls)):
+        if tls is None:
+            continue
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        key = "certificate"
+        try:
+            if tls.certificate:
+                # an empty passphrase makes an encrypted key fail; without it OpenSSL would prompt on the terminal
+                context.load_cert_chain(config.at(tls.certificate), config.at(tls.key) if tls.key else None, "")
+            key = "ca"
+            if section == "bus" and config.bus.tls is not None and config.bus.tls.ca:
+                context.load_verify_locations(config.at(config.bus.tls.ca))
+        except OSError as why:
+            reason = why.reason if isinstance(why, ssl.SSLError) else why.strerror
+            text = f'= "{getattr(tls, key)}" cannot be used: {str(reason or why).lower().replace("_", " ")}'
+            remedy = (
+                "name a certificate in PEM, and its key without a passphrase"
+                if key == "certificate"
+                else "name a file in PEM"
+            )
+            yield config.source.mistake((section, "tls", key), text, remedy)

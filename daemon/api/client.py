@@ -1,0 +1,414 @@
+"""The Python client of a daemon: a method for each route, with the types that the daemon itself answers with."""
+
+import ssl
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from quantd.daemon.api import documents
+from quantd.daemon.api.idempotency import HEADER
+from quantd.daemon.api.problems import FieldFault, Problem
+from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncidents, Seen
+from quantd.daemon.api.routes.command_routes import Done, Flatten, HaltNow, Reduce, Resume
+from quantd.daemon.api.routes.job_routes import JobRunLine, JobsNow, RunSchedule
+from quantd.daemon.api.routes.manual_routes import Approve, Loosened
+from quantd.daemon.api.routes.model_routes import Model, ModelDetails, Models
+from quantd.daemon.api.routes.performance_routes import Attribution, Performance
+from quantd.daemon.api.routes.portfolio_routes import (
+    ClosePortfolio,
+    CreatePortfolio,
+    PortfolioClosing,
+    PortfolioList,
+    Rebalance,
+    Rebalanced,
+)
+from quantd.daemon.api.routes.prediction_routes import Allocate, Allocated, Predict, Prediction
+from quantd.daemon.api.routes.proposal_routes import Preview, ProposalAnswer, Proposals, Propose
+from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
+from quantd.daemon.api.transport import ANSWER_S, CODES, Address, Response, exchange, opened
+from quantd.daemon.commands.manual import Cash, Compared, Halt, OrderByHand, Ordered, Paid, Settle, Stopped
+from quantd.daemon.commands.model_loads import LoadModel, Reasoned
+from quantd.daemon.commands.portfolio_answers import PortfolioNow
+from quantd.daemon.commands.proposal_answers import AgentStanding
+from quantd.daemon.views.explanation import Explanation
+from quantd.daemon.views.headroom import RiskNow
+from quantd.daemon.views.overview import Overview
+from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.views.report.contents import Standing
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, ExplainedError
+
+ATTEMPTS: Final = 3
+"""Attempts of a read; a request that changes the daemon is sent once."""
+
+REST_S: Final = 0.2
+"""Seconds before the second attempt; doubled for each further one."""
+
+LONGEST_REST_S: Final = 5.0
+
+AGAIN: Final = frozenset({429, 503})
+
+T = TypeVar("T")
+
+
+class ApiError(ExplainedError):
+    """A request that failed: its text has the remedy, `fields` the fields at fault.
+
+    `status` is the HTTP status, 0 without a response. `code` is for programs, as docs/operate/api.md lists it.
+    """
+
+    def __init__(self, status: int, code: str, text: str, fields: tuple[FieldFault, ...] = ()) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.fields = fields
+        self.exit_code = CODES.get(status, CHECK_FAILED) if status else TRY_LATER
+
+
+class Client:
+    """A daemon by its address; each call is a request of its own, so that threads may share a client.
+
+        client = quantd.Client(token=Path("state/token").read_text().strip())
+        print(client.status().equity)
+
+    `certificate` is a file with the certificate of a daemon that made its own. Reads are sent up to three times. Each
+    request that changes the daemon has an idempotency key, and is sent once: `key` repeats an earlier one. Raises
+    ApiError, a `quantd.Error`.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        token: str = "",
+        *,
+        certificate: str | Path | None = None,
+        timeout_s: float = ANSWER_S,
+    ) -> None:
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or port == -1:
+            raise ApiError(0, "url", f"url = {url!r} is no address of a daemon; write http://127.0.0.1:8000")
+        context = None
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cafile=None if certificate is None else str(certificate))
+        self._address = Address(parts.hostname, port or (443 if context else 80), context)
+        self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._timeout_s = timeout_s
+
+    # the present
+
+    def health(self) -> documents.Health:
+        """Whether the daemon is live and ready; a daemon that is not ready is an answer, and no error."""
+        response = self._ask("GET", "/health", None, {}, frozenset())
+        return _decoded(response, documents.Health, self._address, (200, 503))
+
+    def about(self) -> documents.About:
+        return self._get("/api/v1", documents.About)
+
+    def status(self) -> Overview:
+        return self._get("/api/v1/status", Overview)
+
+    def positions(self) -> documents.Positions:
+        return self._get("/api/v1/positions", documents.Positions)
+
+    def risk(self, *, agent: str | None = None, symbol: str | None = None) -> RiskNow:
+        return self._get("/api/v1/risk", RiskNow, agent=agent, symbol=symbol)
+
+    def risk_metrics(self) -> documents.RiskMetrics:
+        return self._get("/api/v1/risk/metrics", documents.RiskMetrics)
+
+    def standing(self) -> Standing:
+        """The present part of `quantd report`."""
+        return self._get("/api/v1/risk/standing", Standing)
+
+    def plan(self) -> PlanNow:
+        """The orders of a round now; nothing is sent."""
+        return self._get("/api/v1/plan", PlanNow)
+
+    def house(self, *, since: int = 0) -> documents.HouseNow:
+        return self._get("/api/v1/house", documents.HouseNow, since=since)
+
+    # the past: `next` of a page is the `cursor` of the page that follows
+
+    def orders(
+        self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None
+    ) -> documents.Orders:
+        return self._get("/api/v1/orders", documents.Orders, limit=limit, cursor=cursor, since=since, symbol=symbol)
+
+    def fills(
+        self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None
+    ) -> documents.Fills:
+        return self._get("/api/v1/fills", documents.Fills, limit=limit, cursor=cursor, since=since, symbol=symbol)
+
+    def decisions(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.Decisions:
+        return self._get("/api/v1/decisions", documents.Decisions, limit=limit, cursor=cursor, since=since)
+
+    def alerts(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.Alerts:
+        return self._get("/api/v1/alerts", documents.Alerts, limit=limit, cursor=cursor, since=since)
+
+    def portfolio_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.PortfolioHistory:
+        path, kind = "/api/v1/portfolio/history", documents.PortfolioHistory
+        return self._get(path, kind, limit=limit, cursor=cursor, since=since)
+
+    def risk_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.RiskHistory:
+        return self._get("/api/v1/risk/history", documents.RiskHistory, limit=limit, cursor=cursor, since=since)
+
+    def allocations(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.Allocations:
+        return self._get("/api/v1/allocations", documents.Allocations, limit=limit, cursor=cursor, since=since)
+
+    def equity(self, *, points: int = 1_000, since: int = 0) -> documents.Equity:
+        """Equity for a chart of at most so many points."""
+        return self._get("/api/v1/equity", documents.Equity, points=points, since=since)
+
+    def why(self, what: str, *, at: str | None = None, recorded: bool = False) -> Explanation:
+        """Why an order, a decision's symbol, or the newest decision of a symbol is as it is."""
+        path = f"/api/v1/why/{quote(what, safe='')}"
+        return self._get(path, Explanation, at=at, recorded="1" if recorded else None)
+
+    def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance:
+        return self._get("/api/v1/performance", Performance, book=book, start=start, end=end)
+
+    def attribution(self, *, start: date | None = None, end: date | None = None) -> Attribution:
+        return self._get("/api/v1/performance/attribution", Attribution, start=start, end=end)
+
+    # the daemon
+
+    def runs(self) -> StoredRuns:
+        return self._get("/api/v1/runs", StoredRuns)
+
+    def schedules(self) -> ScheduleList:
+        return self._get("/api/v1/schedules", ScheduleList)
+
+    def jobs(self, *, job: str = "", limit: int = 100) -> JobsNow:
+        return self._get("/api/v1/jobs", JobsNow, limit=limit, job=job)
+
+    def job(self, id: str) -> JobRunLine:
+        return self._get(f"/api/v1/jobs/{id}", JobRunLine)
+
+    def run_schedule(self, name: str, reason: str, *, key: str = "") -> JobRunLine:
+        """Run a schedule now; `job` polls the run."""
+        return self._post(f"/api/v1/schedules/{quote(name, safe='')}/run", RunSchedule(reason), JobRunLine, key)
+
+    def config(self) -> Settings:
+        return self._get("/api/v1/config", Settings)
+
+    def version(self) -> Version:
+        return self._get("/api/v1/version", Version)
+
+    def stats(self) -> Stats:
+        return self._get("/api/v1/stats", Stats)
+
+    def policies(self) -> Policies:
+        return self._get("/api/v1/policies", Policies)
+
+    def metrics(self) -> str:
+        """The metrics in the text format of Prometheus."""
+        return _refused(self._ask("GET", "/metrics", None, {}, AGAIN), self._address).body.decode()
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return self._get("/openapi.json", dict[str, Any])
+
+    def events(self) -> Iterator[documents.Live]:
+        """The overview after each commit, at most four a second, until the daemon ends the stream."""
+        headers = self._headers | {"Accept": "text/event-stream"}
+        try:
+            # the daemon sends a comment at least every 15 s
+            with opened(self._address, "GET", "/api/v1/events", headers, None, self._timeout_s + ANSWER_S) as found:
+                if found.status != 200:
+                    _refused(Response(found.status, found.reason, {}, found.read()), self._address)
+                for line in found:
+                    if line.startswith(b"data: "):
+                        yield msgspec.json.decode(line[6:], type=documents.Live)
+        except OSError as why:
+            raise _away(self._address, why) from None
+
+    # what changes the daemon: the answer follows the commit to the journal
+
+    def halt(self, reason: str = "", *, agent: str = "", key: str = "") -> Done:
+        """Stop all trading of the house or of one agent."""
+        return self._post("/api/v1/commands", HaltNow(reason, agent), Done, key)
+
+    def reduce(self, reason: str = "", *, agent: str = "", key: str = "") -> Done:
+        """Permit only orders that reduce positions."""
+        return self._post("/api/v1/commands", Reduce(reason, agent), Done, key)
+
+    def resume(self, reason: str, *, agent: str = "", key: str = "") -> Done:
+        """Permit trading again."""
+        return self._post("/api/v1/commands", Resume(reason, agent), Done, key)
+
+    def flatten(self, reason: str = "", *, key: str = "") -> Done:
+        """Close all positions of all agents."""
+        return self._post("/api/v1/commands", Flatten(reason), Done, key)
+
+    def order(
+        self,
+        side: Literal["buy", "sell"],
+        qty: str,
+        symbol: str,
+        reason: str,
+        *,
+        agent: str = "",
+        stop: str = "",
+        target: str = "",
+        key: str = "",
+    ) -> Ordered:
+        """Submit a manual order through the gate; quantities and prices are decimal text."""
+        body = OrderByHand(side, qty, symbol, reason, agent, stop, target)
+        return self._post("/api/v1/orders", body, Ordered, key)
+
+    def cash(self, do: Literal["add", "remove"], amount: str, reason: str, *, agent: str = "", key: str = "") -> Paid:
+        """Book a deposit or a withdrawal."""
+        return self._post("/api/v1/cash", Cash(do, amount, reason, agent), Paid, key)
+
+    def halt_symbol(self, do: Literal["halt", "resume"], symbol: str, reason: str, *, key: str = "") -> Stopped:
+        """Halt or resume trading of one symbol."""
+        return self._post("/api/v1/halts", Halt(do, symbol, reason), Stopped, key)
+
+    def reconcile(self, how: str = "", reason: str = "", *, key: str = "") -> Compared:
+        """Compare the books with the venue's account; with `how`, also book the differences."""
+        return self._post("/api/v1/reconcile", Settle(how, reason), Compared, key)
+
+    # incidents, portfolios and limits
+
+    def active_alerts(self, *, agent: str = "") -> ActiveIncidents:
+        """The incidents that hold."""
+        return self._get("/api/v1/alerts/active", ActiveIncidents, agent=agent)
+
+    def acknowledge(self, incident: str, reason: str, *, key: str = "") -> ActiveIncident:
+        path = f"/api/v1/alerts/{quote(incident, safe='')}/acknowledge"
+        return self._post(path, Seen(reason), ActiveIncident, key)
+
+    def portfolios(self) -> PortfolioList:
+        return self._get("/api/v1/portfolios", PortfolioList)
+
+    def portfolio(self, name: str) -> PortfolioNow:
+        return self._get(f"/api/v1/portfolios/{quote(name, safe='')}", PortfolioNow)
+
+    def open_portfolio(self, asked: CreatePortfolio, *, key: str = "") -> Rebalanced:
+        return self._post("/api/v1/portfolios", asked, Rebalanced, key)
+
+    def rebalance_portfolio(self, name: str, asked: Rebalance, *, key: str = "") -> Rebalanced:
+        """Rebalance a portfolio, or show the orders of a rebalance."""
+        return self._post(f"/api/v1/portfolios/{quote(name, safe='')}/rebalance", asked, Rebalanced, key)
+
+    def close_portfolio(self, name: str, asked: ClosePortfolio, *, key: str = "") -> PortfolioClosing:
+        """Sell a portfolio, or hand it over to an agent."""
+        return self._post(f"/api/v1/portfolios/{quote(name, safe='')}/close", asked, PortfolioClosing, key)
+
+    # outside agents
+
+    def agent_standing(self, name: str) -> AgentStanding:
+        return self._get(f"/api/v1/agents/{quote(name, safe='')}/standing", AgentStanding)
+
+    def agent_proposals(self, name: str, *, limit: int = 20) -> Proposals:
+        return self._get(f"/api/v1/agents/{quote(name, safe='')}/proposals", Proposals, limit=limit)
+
+    def preview(self, name: str, asked: Preview, *, key: str = "") -> ProposalAnswer:
+        """The verdict and costs of targets, without an order."""
+        return self._post(f"/api/v1/agents/{quote(name, safe='')}/preview", asked, ProposalAnswer, key)
+
+    def propose(self, name: str, asked: Propose, *, key: str = "") -> ProposalAnswer:
+        """Trade targets, through the gate."""
+        return self._post(f"/api/v1/agents/{quote(name, safe='')}/propose", asked, ProposalAnswer, key)
+
+    def approve_limits(self, reason: str, *, key: str = "") -> Loosened:
+        """Apply looser limits that wait."""
+        return self._post("/api/v1/limits/approve", Approve(reason), Loosened, key)
+
+    # models
+
+    def models(self) -> Models:
+        return self._get("/api/v1/models", Models)
+
+    def model(self, agent: str) -> ModelDetails:
+        """A model with manifest, record and card."""
+        return self._get(f"/api/v1/models/{quote(agent, safe='')}", ModelDetails)
+
+    def load_model(self, agent: str, reason: str, *, path: str = "", version: str = "", key: str = "") -> Model:
+        """Let another artifact or version decide for an agent."""
+        asked = LoadModel(reason, path, version)
+        return self._post(f"/api/v1/models/{quote(agent, safe='')}/load", asked, Model, key)
+
+    def change_model(
+        self, agent: str, do: Literal["pause", "resume", "promote", "demote"], reason: str, *, key: str = ""
+    ) -> Model:
+        """Pause or resume an agent, or promote or demote a shadow without a test."""
+        return self._post(f"/api/v1/models/{quote(agent, safe='')}/{do}", Reasoned(reason), Model, key)
+
+    def predict(self, asked: Predict) -> Prediction:
+        """What a learned policy would hold."""
+        return self._question("/api/v1/predict", asked, Prediction)
+
+    def allocate(self, asked: Allocate) -> Allocated:
+        """What a method would hold for given prices."""
+        return self._question("/api/v1/allocate", asked, Allocated)
+
+    def _question(self, path: str, body: Struct, kind: type[T]) -> T:
+        """The answer to a POST that changes nothing."""
+        headers = {"Content-Type": "application/json"}
+        return _decoded(self._ask("POST", path, msgspec.json.encode(body), headers, AGAIN), kind, self._address)
+
+    def _get(self, path: str, kind: type[T], **query: object) -> T:
+        given = {name: str(value) for name, value in query.items() if value not in (None, "")}
+        place = f"{path}?{urlencode(given)}" if given else path
+        return _decoded(self._ask("GET", place, None, {}, AGAIN), kind, self._address)
+
+    def _post(self, path: str, body: Struct, kind: type[T], key: str) -> T:
+        headers = {"Content-Type": "application/json", HEADER: key or uuid.uuid4().hex}
+        return _decoded(self._ask("POST", path, msgspec.json.encode(body), headers), kind, self._address)
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None, more: dict[str, str], again: frozenset[int] | None = None
+    ) -> Response:
+        """The response; with `again`, statuses at which the request is repeated, also after a lost connection."""
+        attempts = 1 if again is None else ATTEMPTS
+        for attempt in range(1, attempts + 1):
+            rest_s = REST_S * 2 ** (attempt - 1)
+            try:
+                found = exchange(self._address, method, path, self._headers | more, body, self._timeout_s)
+            except OSError as why:
+                if attempt == attempts:
+                    raise _away(self._address, why) from None
+            else:
+                if attempt == attempts or found.status not in (again or ()):
+                    return found
+                asked = found.headers.get("Retry-After", "")
+                rest_s = max(rest_s, float(asked) if asked.isdigit() else 0.0)
+            time.sleep(min(rest_s, LONGEST_REST_S))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _decoded(response: Response, kind: type[T], address: Address, accepted: tuple[int, ...] = (200,)) -> T:
+    if response.status not in accepted:
+        _refused(response, address)
+    try:
+        return msgspec.json.decode(response.body, type=kind)
+    except msgspec.DecodeError as why:
+        text = f"the answer of {address} is not of this version of quantd ({why}); use the daemon's version"
+        raise ApiError(response.status, "answer", text) from None
+
+
+def _refused(response: Response, address: Address) -> Response:
+    """A response without an error. Raises ApiError."""
+    if response.status < 400:
+        return response
+    try:
+        problem = msgspec.json.decode(response.body, type=Problem)
+    except msgspec.DecodeError:
+        text = f"what answers at {address} is not quantd ({response.status} {response.reason}); correct the url"
+        raise ApiError(response.status, "answer", text) from None
+    raise ApiError(problem.status, problem.code, problem.detail, tuple(problem.errors))
+
+
+def _away(address: Address, why: OSError) -> ApiError:
+    return ApiError(0, "unreachable", f"the daemon at {address} does not answer ({why}); start it with `quantd run`")

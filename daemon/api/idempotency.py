@@ -1,0 +1,176 @@
+"""Idempotency keys of POST requests: a request that is sent again under its key gets its first answer.
+
+A key is recorded before its request is carried out, and its answer before the answer is sent. A daemon that is killed
+between the two cannot know the result: it refuses the key from then on, so that no request is carried out twice.
+"""
+
+import asyncio
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import structlog
+from aiohttp import web
+
+from quantd.daemon.api.problems import MEDIA_TYPE, FieldFault, Refused, error
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"
+
+PATTERN: Final = r"^[!-~]{1,64}$"
+"""Visible ASCII."""
+
+FILE: Final = "idempotency.db"
+
+MOST: Final = 10_000
+"""Keys that are kept, the newest of all tokens."""
+
+NOT_BEGUN: Final = frozenset({429, 503})
+"""Statuses of requests that did nothing: their keys are free again."""
+
+HALT_S: Final = 1.0
+"""Seconds that a slow disk may delay a halt that has a key."""
+
+BEGUN: Final = 0
+"""Status of a key whose request has no answer yet."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger("quantd.api")
+
+
+class Answered(NamedTuple):
+    """Status and body of a recorded answer."""
+
+    status: int
+    body: bytes
+
+
+class Keys:
+    """The keys in a file of the state folder, made at its first use. Any number of requests may run at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._database: sqlite3.Connection | None = None
+        self._one = asyncio.Lock()
+        self._running: set[tuple[str, str]] = set()
+
+    async def once(
+        self, request: web.Request, sender: str, content: bytes, act: Callable[[], Awaitable[web.Response]], must: bool
+    ) -> web.Response:
+        """The answer of `act`, which runs once for each key of a sender; without a key it always runs.
+
+        `content` is what the key stands for. Without `must`, a request whose key cannot be recorded is refused; a halt
+        must be obeyed on a full disk too. Raises Refused.
+        """
+        if HEADER not in request.headers:
+            return await act()
+        name = sender, _key_of(request)
+        digest = blake2b(request.path.encode() + b"\n" + content, digest_size=32).digest()
+        try:
+            found = await self._do(lambda: self._begin(name, digest), must)
+        except (sqlite3.Error, OSError) as why:
+            if must:
+                log.error("api.key_unrecorded", key=name[1], error=str(why))
+                return await act()
+            text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
+            raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
+        if found is not None:
+            kind = "application/json" if found.status < 400 else MEDIA_TYPE
+            return web.Response(body=found.body, status=found.status, content_type=kind, headers={REPLAYED: "true"})
+        try:
+            answer = await _settled(act)
+            body = answer.body
+            assert isinstance(body, bytes)
+            try:
+                await self._do(lambda: self._finish(name, Answered(answer.status, body)), must)
+            except (sqlite3.Error, OSError) as why:
+                log.error("api.key_unrecorded", key=name[1], error=str(why))
+            return answer
+        finally:
+            self._running.discard(name)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    async def _do(self, work: Callable[[], T], must: bool) -> T:
+        """Works on the file in a thread, one call at a time. A halt does not wait longer than HALT_S: TimeoutError."""
+
+        async def alone() -> T:
+            async with self._one:
+                return await asyncio.to_thread(work)
+
+        working = asyncio.ensure_future(alone())
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
+        async with asyncio.timeout(HALT_S if must else None):
+            return await asyncio.shield(working)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            found = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            found.execute("PRAGMA synchronous = EXTRA")  # a key that was recorded survives a loss of power
+            found.execute(
+                "CREATE TABLE IF NOT EXISTS keys (number INTEGER PRIMARY KEY AUTOINCREMENT, sender TEXT, name TEXT, "
+                "ts INTEGER, request BLOB, status INTEGER, body BLOB, UNIQUE (sender, name))"
+            )
+            self._database = found
+        return self._database
+
+    def _begin(self, name: tuple[str, str], digest: bytes) -> Answered | None:
+        """Record a new key and return None, or return the answer of a known one. Raises Refused."""
+        database = self._opened()
+        known = database.execute(
+            "SELECT request, status, body FROM keys WHERE sender = ? AND name = ?", name
+        ).fetchone()
+        if known is None:
+            row = *name, time.time_ns(), digest, BEGUN, b""
+            number = database.execute(
+                "INSERT INTO keys (sender, name, ts, request, status, body) VALUES (?, ?, ?, ?, ?, ?)", row
+            ).lastrowid
+            database.execute("DELETE FROM keys WHERE number <= ?", ((number or 0) - MOST,))
+            self._running.add(name)
+            return None
+        request, status, body = known
+        if request != digest:
+            text = f"{HEADER}: this key was sent with another path or body; send a new key"
+            raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
+        if status != BEGUN:
+            return Answered(status, body)
+        if name in self._running:
+            text = "the request with this key is still carried out; ask again in a second"
+            raise Refused(409, "idempotency", text, {"Retry-After": "1"})
+        text = (
+            "the daemon stopped while it carried out the request with this key, so its result is not known and it is "
+            "not carried out again; see /api/v1/orders or /api/v1/status, then send a new key"
+        )
+        raise Refused(409, "idempotency", text)
+
+    def _finish(self, name: tuple[str, str], answer: Answered) -> None:
+        if answer.status in NOT_BEGUN:
+            self._opened().execute("DELETE FROM keys WHERE sender = ? AND name = ?", name)
+        else:
+            self._opened().execute("UPDATE keys SET status = ?, body = ? WHERE sender = ? AND name = ?", answer + name)
+
+
+async def _settled(act: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    """The answer, a refusal too."""
+    try:
+        return await act()
+    except Refused as why:
+        return error(why.status, why.code, str(why), why.headers, why.errors)
+
+
+def _key_of(request: web.Request) -> str:
+    given = request.headers.getall(HEADER)
+    if len(given) != 1 or re.fullmatch(PATTERN, given[0]) is None:
+        text = f"{HEADER}: send one key of 1 to 64 visible ASCII characters"
+        raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
+    return given[0]

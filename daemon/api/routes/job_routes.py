@@ -1,0 +1,134 @@
+"""/api/v1/jobs and /api/v1/schedules/{name}/run: the jobs of schedules, their runs, and a run by hand."""
+
+from functools import partial
+from typing import Annotated, Final
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from quantd.adapters.store.job_runs import JobRun
+from quantd.daemon.api.documents import Query, Rows
+from quantd.daemon.api.problems import Refused
+from quantd.daemon.api.route_records import Post, Read, Route
+from quantd.daemon.commands.control import Because
+from quantd.daemon.commands.schedule_now import run_now
+from quantd.daemon.jobs.job_lanes import JobLanes
+from quantd.daemon.jobs.job_table import JOBS
+from quantd.daemon.runtime.schedule import next_instants
+from quantd.daemon.runtime.service import Service
+from quantd.trading.display_text import instant_text
+
+PLAIN_NAME: Final = r"^[a-z_]{0,32}(?!\n)$"
+
+
+class NewestJobs(Query, frozen=True):
+    """The newest runs of jobs."""
+
+    limit: Rows = 100
+    job: Annotated[str, Meta(pattern=PLAIN_NAME, description="Only runs of this job.")] | None = None
+
+
+class JobRunLine(Struct, frozen=True):
+    """One run of a job.
+
+    `state` is queued, running, retrying, succeeded, failed or interrupted. `due` is the instant of the market, the
+    others are of the clock. `who` is the sender of a run by hand, empty when the run was due.
+    """
+
+    id: str
+    job: str
+    schedules: tuple[str, ...]
+    state: str
+    attempts: int
+    due: str
+    started: str | None
+    ended: str | None
+    seconds: float | None
+    result: str
+    who: str
+    reason: str
+
+
+class JobLine(Struct, frozen=True):
+    """One job: its record, its schedules, its last run and its next instant."""
+
+    name: str
+    text: str
+    where: str
+    timeout_s: float
+    attempts: int
+    by_hand: bool
+    schedules: list[str]
+    last: JobRunLine | None
+    next: str | None
+
+
+class JobsNow(Struct, frozen=True):
+    """Every job, and the newest runs."""
+
+    run: str
+    jobs: list[JobLine]
+    runs: list[JobRunLine]
+
+
+class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Run a schedule now."""
+
+    reason: Because
+
+
+def line_of(run: JobRun) -> JobRunLine:
+    """A run as the API shows it."""
+    ended, started = run.ended_ns, run.started_ns
+    return JobRunLine(
+        str(run.id), run.job, run.schedules, run.state, run.attempts, instant_text(run.due_ts) if run.due_ts else "",
+        instant_text(started) if started else None, instant_text(ended) if ended else None,
+        round((ended - started) / 1e9, 3) if ended and started else None, run.result, run.who, run.reason,
+    )  # fmt: skip
+
+
+def lines_of_jobs(service: Service, lanes: JobLanes) -> list[JobLine]:
+    """Every job with its last run and its next instant."""
+    parts, runs = lanes.parts, lanes.log.runs()
+    lines = []
+    for each in JOBS:
+        own = [schedule for schedule in parts.schedules if schedule.do == each.name]
+        coming = next_instants(own, parts.sessions, service.shell.ts, 1) if own else []
+        last = next((run for run in runs if run.job == each.name), None)
+        lines.append(
+            JobLine(
+                each.name, each.text, each.place, each.timeout_s, each.attempts, each.by_hand,
+                [schedule.name for schedule in own], None if last is None else line_of(last),
+                instant_text(coming[0][0]) if coming else None,
+            )
+        )  # fmt: skip
+    return lines
+
+
+def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
+    """The routes of jobs."""
+
+    async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
+        runs = [each for each in lanes.log.runs() if query.job in (None, each.job)]
+        return JobsNow(service.run, lines_of_jobs(service, lanes), [line_of(each) for each in runs[: query.limit]])
+
+    async def job(request: web.Request, query: Query) -> JobRunLine:
+        id = request.match_info["id"]
+        found = lanes.log.get(int(id)) if id.isdecimal() and len(id) < 19 else None
+        if found is None:
+            raise Refused(404, "not_found", f"there is no job run {id!r}; /api/v1/jobs lists the newest ones")
+        return line_of(found)
+
+    return (
+        Read("/api/v1/jobs", jobs, JobsNow, "Jobs of schedules and their runs.", NewestJobs),
+        Read("/api/v1/jobs/{id}", job, JobRunLine, "One run of a job."),
+        Post(
+            "/api/v1/schedules/{name}/run", partial(_run, service, lanes), RunSchedule, JobRunLine,
+            "Run a schedule now.", '{"reason": ".."}',
+        ),
+    )  # fmt: skip
+
+
+async def _run(service: Service, lanes: JobLanes, asked: RunSchedule, sender: str, name: str) -> JobRunLine:
+    """Queues a run of a schedule. Raises NotDone."""
+    return line_of(await run_now(service, lanes, name, asked.reason, sender))

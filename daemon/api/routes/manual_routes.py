@@ -1,0 +1,149 @@
+"""POST /api/v1/orders, /cash, /halts, /reconcile and /limits/approve: an operator's manual actions.
+
+The answer has the result of the action and follows its commit to the journal.
+"""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.daemon.api.problems import Refused
+from quantd.daemon.api.route_records import Post
+from quantd.daemon.api.routes.command_routes import Done, Order, command, committed
+from quantd.daemon.commands.control import Because, NotDone, check_ready, one_line
+from quantd.daemon.commands.manual import (
+    Cash,
+    Compared,
+    Halt,
+    OrderByHand,
+    Ordered,
+    Paid,
+    Settle,
+    Stopped,
+    became_of_flow,
+    became_of_halt,
+    became_of_order,
+    compared,
+    correction,
+    flow,
+    halted,
+    how_of,
+    wished,
+)
+from quantd.daemon.commands.tokens import stored
+from quantd.daemon.runtime.service import Service
+from quantd.trading.display_text import instant_text
+from quantd.trading.events import Approved
+
+COMPARE_S: Final = 12.0
+"""Seconds after which a reconciliation with the venue times out."""
+
+NOT_SECOND: Final = "looser limits need a second person: send a token of scope admin that was made before they waited"
+
+
+class Approve(Struct, frozen=True, forbid_unknown_fields=True):
+    """Approves the looser limits that wait."""
+
+    reason: Because
+
+
+class Loosened(Struct, frozen=True):
+    """The limits that are looser from now on, and since when they waited."""
+
+    looser: list[str]
+    waited_since: str
+
+
+async def order(service: Service, asked: OrderByHand, sender: str) -> Ordered:
+    """Submits a manual order through the gate."""
+    wish = wished(service, asked, sender)
+    return became_of_order(service, wish, await committed(service, wish))
+
+
+async def cash(service: Service, asked: Cash, sender: str) -> Paid:
+    """Books a deposit or a withdrawal."""
+    moved = flow(service, asked, sender)
+    return became_of_flow(service, moved, await committed(service, moved))
+
+
+async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
+    """Halts or resumes trading of one symbol."""
+    event = halted(service, asked, sender)
+    await committed(service, event)
+    return became_of_halt(service, event)
+
+
+async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
+    """Compares the books with the venue's account now; with `how`, also books the differences."""
+    if service.compare is None:
+        text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
+        raise Refused(409, "venue", text)
+    said = how_of(service, asked.how, asked.reason)
+    try:
+        async with asyncio.timeout(COMPARE_S):
+            account = await service.compare()
+    except TimeoutError:
+        account = None
+    if account is None:
+        text = f"not reconciled within {COMPARE_S:g} s: no answer of the venue, or orders in flight; try again"
+        raise Refused(504, "late", text)
+    before = compared(service.shell.state, account, asked.how)
+    if not asked.how:
+        return before
+    await committed(service, correction(service, account, asked.how, said, sender))
+    return msgspec.structs.replace(before, switch=int(service.shell.state.switch.state))
+
+
+async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:
+    """Applies the looser limits that wait. Raises Refused, NotDone and InboxFull."""
+    check_ready(service)
+    reason = one_line(asked.reason)
+    if not reason:
+        raise NotDone("reason", "an approval needs a reason for the journal")
+    state = service.shell.state
+    waiting = state.loosening
+    if waiting is None:
+        raise Refused(409, "conflict", "no looser limits wait; `quantd status` shows those that do")
+    token = next((each for each in stored(folder) if sender == f"api:{each.name}:{each.id}"), None)
+    if token is None or token.created_ns >= waiting.since:
+        # the owner's token and the configuration are files of one person
+        raise Refused(403, "second", f"{NOT_SECOND} ({instant_text(waiting.since)})")
+    await committed(service, Approved(state.now, reason, sender))
+    return Loosened(list(waiting.looser), instant_text(waiting.since))
+
+
+def posts(service: Service, folder: Path) -> tuple[Post, ...]:
+    """All POSTs: commands to the switch, and manual actions.
+
+    Cash and corrections need admin: they change the account that limits are measured against.
+    """
+    return (
+        Post(
+            "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
+            '{"command": "halt", "reason": "..", "agent": ""}', rate=False,
+        ),
+        Post(
+            "/api/v1/orders", partial(order, service), OrderByHand, Ordered, "A manual order through the gate.",
+            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/cash", partial(cash, service), Cash, Paid, "A deposit or a withdrawal.",
+            '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin",
+        ),
+        Post(
+            "/api/v1/halts", partial(halt, service), Halt, Stopped, "Halt or resume trading of one symbol.",
+            '{"do": "halt", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/reconcile", partial(reconcile, service), Settle, Compared, "Compare the books with the venue.",
+            '{"how": "", "reason": ".."}', "admin",
+        ),
+        Post(
+            "/api/v1/limits/approve", partial(approve, service, folder), Approve, Loosened,
+            "Apply looser limits that wait.", '{"reason": ".."}', "admin",
+        ),
+    )  # fmt: skip

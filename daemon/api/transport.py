@@ -1,0 +1,69 @@
+"""One HTTP request to a daemon: used by the Python client and by commands of the same machine."""
+
+import http.client
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
+
+ANSWER_S: Final = 15.0
+
+CODES: Final = {
+    401: CONFIG, 403: CONFIG, 404: USAGE, 409: CHECK_FAILED, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER,
+}  # fmt: skip
+"""Status of a response -> exit code."""
+
+
+class Address(NamedTuple):
+    """Where a daemon listens; `tls` is None for plain HTTP."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Response(NamedTuple):
+    """A whole response."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def exchange(
+    address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes | None, within_s: float = ANSWER_S
+) -> Response:
+    """Send one request and return its response. Raises OSError, also for bytes that are not HTTP."""
+    with opened(address, method, path, headers, body, within_s) as found:
+        try:
+            data = found.read()
+        except http.client.HTTPException as why:
+            raise OSError(f"the response is cut off ({type(why).__name__})") from None
+        return Response(found.status, found.reason, dict(found.headers), data)
+
+
+@contextmanager
+def opened(
+    address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes | None, within_s: float
+) -> Iterator[http.client.HTTPResponse]:
+    """A response whose body is read by the caller. Raises OSError."""
+    connection = (
+        http.client.HTTPConnection(address.host, address.port, timeout=within_s)
+        if address.tls is None
+        else http.client.HTTPSConnection(address.host, address.port, timeout=within_s, context=address.tls)
+    )
+    try:
+        try:
+            connection.request(method, path, body, dict(headers))
+            found = connection.getresponse()
+        except http.client.HTTPException as why:
+            raise OSError(f"it does not speak HTTP ({type(why).__name__})") from None
+        yield found
+    finally:
+        connection.close()

@@ -1,0 +1,93 @@
+"""Every setting of a configuration with its value and its source, without secrets."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
+from quantd.daemon.assembly.parts import interval_text
+from quantd.daemon.config import Config, flat
+from quantd.daemon.config.document import given
+from quantd.daemon.config.keys import all_keys, pattern_of
+from quantd.daemon.config.mistakes import dotted, without_password
+from quantd.risk.limits import catalogue
+from quantd.risk.limits.catalogue import PROFILES
+from quantd.trading.orders import money_text, price_text
+
+
+class Setting(Struct, frozen=True):
+    """One key: its value in the notation of the file, and its source.
+
+    The source is FILE:LINE, an option or variable, "default", a risk profile or the house's limits.
+    """
+
+    key: str
+    value: Any
+    source: str
+
+
+def settings_of(config: Config) -> list[Setting]:
+    """Every setting of a configuration."""
+    written, effective, keys = given(config), _effective(config), all_keys(type(config.document))
+    rows = []
+    for path, value in flat(config).items():
+        key = keys.get(pattern_of(path))
+        attribute = "" if key is None else key.attribute
+        name, line = config.source.place(path) if path in written else ("default", 0)
+        if path not in written and path[:-1] in effective:
+            value, name = effective[path[:-1]].of(attribute, value)
+        rows.append(Setting(dotted(path), _plain(attribute, value), f"{name}:{line}" if line else name))
+    return rows
+
+
+class _Effective(NamedTuple):
+    """The effective limits of one section, with the house's and the name of its profile."""
+
+    limits: catalogue.Limits
+    house: catalogue.Limits | None
+    profile: str | None
+
+    def of(self, attribute: str, value: Any) -> tuple[Any, str]:
+        """(value, source) of a key that is not in the file."""
+        if value is not None or attribute not in catalogue.LIMITS:
+            return value, "default"
+        now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(catalogue.Limits(), attribute)
+        source = "default"
+        if self.profile and now == catalogue.value_of(PROFILES[self.profile], attribute) != plain:
+            source = f"profile {self.profile}"
+        elif self.house is not None and now == catalogue.value_of(self.house, attribute) != plain:
+            source = "the house's"
+        return msgspec.to_builtins(now), source
+
+
+def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
+    universe, shocks = config.instruments(), shocks_of(config)
+    house = house_limits(config, universe, config.feed.interval_ns)
+    found: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}
+    listed = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
+    if config.document.manual is not None:
+        listed.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
+    if config.document.portfolios is not None and (places := config.document.portfolios.agents()):
+        listed.append((("portfolios", "limits"), places[0]))  # type: ignore[arg-type]
+    for path, agent in listed:
+        found[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
+    return found
+
+
+def _plain(attribute: str, value: Any) -> Any:
+    """A value in the notation of the file: durations and amounts as text, ISO 8601 dates, no password in an address."""
+    if isinstance(value, int) and attribute.endswith("_ns"):
+        return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
+    if isinstance(value, int) and attribute.endswith("_micro"):
+        return money_text(value)
+    if isinstance(value, int) and attribute.endswith("_nano"):
+        return price_text(value)
+    if isinstance(value, str):
+        return without_password(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain("", each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain("", each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -1,0 +1,124 @@
+"""Makes the policy of an artifact that an operator loads for an agent while the run goes on."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from quantd import bundled
+from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
+from quantd.daemon.config import Agent, Config
+from quantd.daemon.config.schema import Feed
+from quantd.daemon.engine.planning.targets import headroom
+from quantd.daemon.engine.settings import Rules
+from quantd.daemon.policies.composed import distrusted, with_rules
+from quantd.daemon.policies.loading import PolicyError, artifact_folder, fit
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.instruments import Membership, Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+
+
+class NoArtifact(ExplainedError, ValueError):
+    """There is no artifact of that name."""
+
+    exit_code = CONFIG
+
+
+class Elsewhere(ExplainedError, ValueError):
+    """An artifact outside the folders from which one may be loaded."""
+
+    exit_code = CONFIG
+
+
+def loaded_policy(
+    config: Config, rules: Rules, interval_ns: int, agent: Agent, path: str, members: Membership | None
+) -> Policy:
+    """The policy of the artifact `path`, inside the rules of `agent`. Raises ValueError when it does not fit the run.
+
+    Every check of a start is made: manifest, files, golden probe, signature, universe, inputs. A run keeps the history
+    that its configured policies read, so that the artifact may not need more.
+    """
+    # imported here because it imports ONNX Runtime, which a run without artifacts does not need
+    from quantd.models.artifacts.loader import load_artifact
+
+    policy = load_artifact(artifact_folder(path, config.source.folder), {})
+    fit(policy, rules.universe)
+    if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
+        raise PolicyError(fault)
+    for leaf in leaves(policy):
+        require_inputs(config.feed, agent.name, leaf)
+        if getattr(leaf, "uses_bars", False) and not rules.keep_bars:
+            raise PolicyError(f"{path}: reads whole bars, which this run does not keep; name it in config.toml")
+    made = with_rules(config, agent, policy, factor_of(config, rules.universe, interval_ns, agent), members)
+    if made.lookback > rules.lookback:
+        raise PolicyError(
+            f"{path}: reads {made.lookback} samples, and this run keeps {rules.lookback}; name it in config.toml"
+        )
+    return made
+
+
+def named(config: Config, path: str, version: str = "", beside: str = "") -> str:
+    """The name of an artifact as `policy` of [[agents]] has it, a version resolved; `beside` is the present one.
+
+    `version` alone is one beside `beside`. Raises NoArtifact, and Elsewhere outside the folder of the configuration,
+    those of its artifacts and the bundled one.
+    """
+    from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+    from quantd.models.artifacts.versions import CURRENT, current, resolved
+
+    folder = config.source.folder
+    if not path:
+        own = bundled.find(beside, folder)
+        path = str(Path(beside) if (own / CURRENT).is_file() else Path(beside).parent)
+    name = os.path.normpath(Path(path, version) if version else path)
+    found = bundled.find(name, folder)
+    real, roots = found.resolve(), (folder, bundled.SHIPPED, *_artifact_folders(config))
+    if not any(real.is_relative_to(root.resolve()) for root in roots):
+        raise Elsewhere(
+            f"{name}: outside the folder of the configuration, those of its artifacts and models/shipped; copy the "
+            "artifact there"
+        )
+    try:
+        if resolved(found) != found:
+            name = os.path.join(name, current(found))
+    except ArtifactError as error:
+        raise NoArtifact(str(error)) from None
+    if not (bundled.find(name, folder) / MANIFEST).is_file():
+        raise NoArtifact(f"{name}: there is no {MANIFEST}; name the folder of a trained policy, or one of its versions")
+    return name
+
+
+def version_of(config: Config, path: str) -> str:
+    """The name of an artifact among versions; empty where it is none."""
+    from quantd.models.artifacts.versions import CURRENT
+
+    found = bundled.find(path, config.source.folder)
+    return found.name if (found.parent / CURRENT).is_file() else ""
+
+
+def _artifact_folders(config: Config) -> list[Path]:
+    """The parents of the artifacts that the configuration names."""
+    places = [bundled.find(agent.policy, config.source.folder) for agent in config.seats if "/" in agent.policy]
+    return [place.parent for place in places if place.is_dir()]
+
+
+def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent) -> Callable[[Floats], float]:
+    """The function to the factor by which the limits of `agent` scale weights."""
+    house = house_limits(config, universe, interval_ns)
+    own = agent_limits(agent, house, universe, shocks_of(config))
+    return lambda weights: headroom(weights, own, house)
+
+
+def require_inputs(feed: Feed, agent: str, policy: Policy) -> None:
+    """Raise PolicyError for a series that a policy reads and the feed does not have."""
+    for key, what, names in (
+        ("macro", "macro series", getattr(policy, "uses_macro", ())),
+        ("series", "series per symbol", getattr(policy, "uses_series", ())),
+    ):
+        for name in sorted(names):
+            if (name if key == "macro" else f"series {name}") in feed.inputs:
+                continue
+            lacks = "which [feed] series switches off; write use = true there"
+            if key == "macro" or name not in feed.unused_series:
+                lacks = f'which the feed does not have; write [feed] {key} = [{{ name = "{name}", path = "FILE" }}]'
+            raise PolicyError(f'[[agents]] "{agent}": reads the {what} {name!r}, {lacks}')

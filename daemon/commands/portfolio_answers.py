@@ -1,0 +1,259 @@
+"""Answers about portfolios: open ones as rows, and the orders, cuts and costs of an event that plans for one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.engine.state import State
+from quantd.daemon.views.limit_rows import reason_name
+from quantd.daemon.views.overview import SWITCH
+from quantd.daemon.views.preview import cost_of
+from quantd.risk.limits.catalogue import REASON_TEXT
+from quantd.trading.display_text import instant_text
+from quantd.trading.effects import Cancel, Effect, Planned
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
+
+
+class Holding(Struct, frozen=True):
+    """One symbol of a portfolio: `weight` of its equity, `target` weight, `shares` and `value` at the last price."""
+
+    symbol: str
+    weight: float
+    target: float
+    shares: str
+    value: str
+
+
+class PortfolioLine(Struct, frozen=True):
+    """An open portfolio. `agent` is its place, `state` is "open" or "closing"; money is text."""
+
+    name: str
+    agent: str
+    state: str
+    created_ns: int
+    created: str
+    capital: str
+    equity: str
+    basis: str
+
+
+class PortfolioNow(Struct, frozen=True):
+    """An open portfolio with its positions.
+
+    `basis` is the origin of its weights, `proposal` the id of the last targets, of the instant `proposed`. `total` is
+    the return since it was opened.
+    """
+
+    name: str
+    agent: str
+    state: str
+    created_ns: int
+    created: str
+    capital: str
+    equity: str
+    basis: str
+    cash: str
+    total: float
+    switch: str
+    switch_reason: str
+    who: str
+    reason: str
+    proposal: str
+    proposed: str
+    allocations: list[Holding]
+    open_orders: int
+
+
+class OrderOf(Struct, frozen=True):
+    """An order of a plan. `order` is its id; empty for a parent order of `style`, whose child orders follow.
+
+    `value` is at the last price; `commission` and `slippage` are the costs of a fill at that price.
+    """
+
+    order: str
+    side: str
+    symbol: str
+    qty: str
+    price: str
+    limit: str
+    value: float
+    commission: float
+    slippage: float
+    style: str = ""
+
+
+class Cut(Struct, frozen=True):
+    """A trade that the limits of the portfolio (`who`) or of the house cut or refused."""
+
+    who: str
+    side: str
+    symbol: str
+    asked: str
+    allowed: str
+    reason: str
+    text: str
+
+
+class Trades(Struct, frozen=True):
+    """The orders of a plan, the cuts, and the sums of value and costs.
+
+    `crossed` are lots that cross with other agents' books without an order. `cancels` is the number of open orders
+    cancelled for it; a symbol with an open order is traded at a later sample. `waits`: the plan waits for the
+    cancellation of stops at the venue.
+    """
+
+    orders: list[OrderOf]
+    cuts: list[Cut]
+    crossed: dict[str, str]
+    cancels: int
+    waits: bool
+    value: float
+    commission: float
+    slippage: float
+
+
+def portfolio_line(state: State, number: int) -> PortfolioLine:
+    """The row of the portfolio in this place."""
+    each = state.portfolios[number]
+    return PortfolioLine(
+        name=each.name,
+        agent=state.rules.agents[number].name,
+        state="closing" if each.closing else "open",
+        created_ns=each.opened,
+        created=instant_text(each.opened),
+        capital=money_text(each.capital_micro),
+        equity=money_text(state.books_micro[number]),
+        basis=each.basis,
+    )
+
+
+def portfolio_now(state: State, number: int) -> PortfolioNow:
+    """The portfolio in this place with its positions, between steps."""
+    state.revalue()
+    each, line = state.portfolios[number], portfolio_line(state, number)
+    book, switch = state.ledger.books[number], state.agents[number].switch
+    targets = np.frombuffer(each.targets) if each.targets else np.zeros(state.universe.size)
+    grown = state.watch.realised[number + 1].grown(state.books_micro[number], book.flows_micro)
+    return PortfolioNow(
+        **{name: getattr(line, name) for name in PortfolioLine.__struct_fields__},
+        cash=money_text(book.cash_micro),
+        total=grown - 1.0,
+        switch=SWITCH[switch.state],
+        switch_reason=switch.reason,
+        who=each.who,
+        reason=each.reason,
+        proposal=each.proposal,
+        proposed=instant_text(each.proposed) if each.proposed else "",
+        allocations=holdings(state, number, state.lots(number), targets),
+        open_orders=len(state.open_rows(number)),
+    )
+
+
+def holdings(state: State, number: int, lots: Floats, targets: Floats) -> list[Holding]:
+    """Rows of the symbols with `lots` or a target; weights are fractions of the present equity."""
+    values = np.nan_to_num(lots * state.lot_values())
+    equity = state.books_micro[number] / MICRO
+    return [
+        Holding(
+            symbol=state.universe.symbols[k],
+            weight=float(values[k]) / equity if equity > 0 else 0.0,
+            target=float(targets[k]),
+            shares=quantity_text(int(lots[k]), state.universe.lot_nano[k]),
+            value=money_text(round(float(values[k]) * MICRO)),
+        )
+        for k in np.flatnonzero((lots != 0) | (targets != 0.0)).tolist()
+    ]
+
+
+def plans_of(effects: Sequence[Effect]) -> list[Planned]:
+    """The plans of decisions among effects, without those of child orders."""
+    return [e for e in effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
+
+
+def traded_lots(state: State, number: int, effects: Sequence[Effect]) -> Floats:
+    """float64[N] signed lots of a portfolio once all orders of its plans are filled."""
+    found = np.array(state.lots(number))
+    for plan in plans_of(effects):
+        for part in plan.agents:
+            if part.agent == number:
+                found += np.frombuffer(part.allowed, dtype=np.int64)
+    return found
+
+
+def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -> Trades:
+    """What became of an event that plans for a portfolio; `state` is the state after it."""
+    plans = plans_of(effects)
+    sent = {
+        (e.sample, e.n): e for e in effects if isinstance(e, OrderBasket) and not e.stop_nano
+    }  # a stop at the venue is of no plan
+    orders = [row for plan in plans for row in _orders(state, plan, sent.get((plan.sample, plan.n)), costs, run)]
+    crossed = sum((np.frombuffer(plan.crossed, dtype=np.int64) for plan in plans), np.zeros(state.universe.size))
+    cancels = sum(isinstance(e, Cancel) for e in effects)
+    return Trades(
+        orders=orders,
+        cuts=[cut for plan in plans for cut in _cuts(state, plan)],
+        crossed=quantities(state.universe, [int(lots) for lots in crossed]),
+        cancels=cancels,
+        waits=not plans and bool(cancels),
+        value=sum(order.value for order in orders),
+        commission=sum(order.commission for order in orders),
+        slippage=sum(order.slippage for order in orders),
+    )
+
+
+def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Costs, run: str) -> list[OrderOf]:
+    universe = state.universe
+    if basket is not None:
+        rows = list(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))
+    elif plan.portion is not None:
+        allowed = np.frombuffer(plan.allowed, dtype=np.int64)
+        worst = {s: price for p in state.parents for s, price in zip(p.sym, p.worst_nano, strict=True)}
+        rows = [(k, int(allowed[k]), worst.get(k, 0)) for k in np.flatnonzero(allowed).tolist()]
+    else:
+        return []
+    found = []
+    for column, lots, limit in rows:
+        value, commission, slippage = cost_of(state, costs, column, lots)
+        symbol = universe.symbols[column]
+        found.append(
+            OrderOf(
+                order=order_id(run, plan.sample, symbol, plan.n) if basket is not None else "",
+                side="buy" if lots > 0 else "sell",
+                symbol=symbol,
+                qty=quantity_text(abs(lots), universe.lot_nano[column]),
+                price=price_text(int(state.marks_nano[column])),
+                limit=price_text(limit),
+                value=value,
+                commission=commission,
+                slippage=slippage,
+                style=plan.portion.style if plan.portion is not None else "",
+            )
+        )
+    return found
+
+
+def _cuts(state: State, plan: Planned) -> list[Cut]:
+    """The cuts of each agent's own limits, then those of the house."""
+    stages = [(state.rules.agents[p.agent].name, p.asked, p.allowed, p.reason) for p in plan.agents]
+    stages.append(("house", plan.net, plan.allowed, plan.reason))
+    found = []
+    for who, asked_lots, allowed_lots, codes in stages:
+        asked, allowed = (np.frombuffer(lots, dtype=np.int64) for lots in (asked_lots, allowed_lots))
+        for k in np.flatnonzero(asked != allowed).tolist():
+            lot, code = state.universe.lot_nano[k], int(np.frombuffer(codes, dtype=np.int8)[k])
+            found.append(
+                Cut(
+                    who=who,
+                    side="buy" if asked[k] > 0 else "sell",
+                    symbol=state.universe.symbols[k],
+                    asked=quantity_text(abs(int(asked[k])), lot),
+                    allowed=quantity_text(abs(int(allowed[k])), lot),
+                    reason=reason_name(code),
+                    text=REASON_TEXT[code],
+                )
+            )
+    return found

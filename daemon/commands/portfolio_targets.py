@@ -1,0 +1,154 @@
+"""Target weights of a portfolio: given ones, those of a shipped policy over some symbols, or an agent's.
+
+Everything is computed on a copy of the state. Expected figures describe the run's own history and are no forecast.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.engine.rounds import view_of
+from quantd.daemon.engine.state import State
+from quantd.strategies.allocators.allocation import allocation
+from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.strategies.policies.members import unpacked
+from quantd.strategies.policies.membership import part_of
+from quantd.trading.market import Floats
+from quantd.trading.statistics import RISK_FREE_ANNUAL
+from quantd.trading.view import EMPTY_MEMORY, Hold, PartView
+
+PASSIVE: Final = frozenset({"hold", "targets", "external"})
+"""Policies that never name a weight."""
+
+ROUNDING: Final = 1e-9
+"""Largest excess over 1 of a sum of weights, from the rounding of floats."""
+
+RISK_CLASSES: Final = (0.005, 0.02, 0.05, 0.10, 0.15, 0.25)
+"""Upper bounds of annual volatility of the classes 1 to 6 of the synthetic risk and reward indicator (CESR/10-673)."""
+
+
+class TargetsWrong(ValueError):
+    """Targets that cannot be used; `field` of the request is at fault, and the text has the remedy."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+class Expectation(Struct, frozen=True):
+    """Expected annual figures of weights held through the last `samples` samples of the run; null where too few are
+    known.
+
+    `volatility` is the standard deviation. `sharpe` is the return less `risk_free` over it. `confidence` is the
+    probability of a mean above 0. `risk_score` is the class 1 to 7 of the volatility in the synthetic risk and reward
+    indicator (CESR/10-673).
+    """
+
+    expected_return: float | None
+    volatility: float | None
+    sharpe: float | None
+    risk_score: int | None
+    confidence: float | None
+    samples: int
+    risk_free: float = RISK_FREE_ANNUAL
+
+
+def expectation(state: State, number: int, weights: Floats, basis: str) -> Expectation:
+    """The expectation of these weights of an agent's book, by `quantd.strategies.allocators.allocation`."""
+    view, lookback = view_of(state, number, state.now), state.rules.lookback
+    found = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
+    mean, risk = found.expected_return, found.expected_risk
+    known = mean is not None and risk is not None and risk > 0.0
+    return Expectation(
+        expected_return=mean,
+        volatility=risk,
+        sharpe=(mean - RISK_FREE_ANNUAL) / risk if known and mean is not None and risk is not None else None,
+        risk_score=None if risk is None else bisect_left(RISK_CLASSES, risk) + 1,
+        confidence=found.confidence,
+        samples=found.samples,
+    )
+
+
+def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, ...]:
+    """The columns of symbols, in order of the universe. Raises TargetsWrong."""
+    universe = state.universe
+    if not symbols:
+        raise TargetsWrong(field, f"{field} names no symbol; the universe is {_named(universe.symbols)}")
+    for symbol in symbols:
+        if symbol not in universe.index:
+            text = f"{symbol[:40]!r} is not in the universe of this run, {_named(universe.symbols)}"
+            remedy = "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
+            raise TargetsWrong(field, f"{text}. {remedy}")
+    return tuple(sorted({universe.index[symbol] for symbol in symbols}))
+
+
+def given_weights(state: State, number: int, weights: Mapping[str, float]) -> Floats:
+    """float64[N] of weights by symbol. Raises TargetsWrong."""
+    columns_of(state, tuple(weights), "weights")
+    found = np.zeros(state.universe.size)
+    for symbol, weight in weights.items():
+        if not isfinite(weight):
+            raise TargetsWrong("weights", f"the weight of {symbol} is not a finite number")
+        found[state.universe.index[symbol]] = weight
+    return _allowed(state, number, found, "weights")
+
+
+def policy_weights(state: State, number: int, policy: str, symbols: Sequence[str]) -> Floats:
+    """float64[N] that a registered policy names for these symbols over the run's history. Raises TargetsWrong."""
+    names = sorted(name for name in POLICIES if name not in PASSIVE)
+    if policy in PASSIVE or policy not in POLICIES:
+        raise TargetsWrong(
+            "policy", f"{policy[:40]!r} is no policy that computes weights; write one of {_named(names)}"
+        )
+    columns = columns_of(state, symbols, "symbols")
+    try:
+        made = POLICIES[policy]({})
+    except ParamsError as why:
+        raise TargetsWrong("policy", f"{policy} needs parameters: {why}. Name an agent that runs it instead") from None
+    if made.lookback > state.rules.lookback:
+        text = f"{policy} looks back {made.lookback} samples, and the run keeps {state.rules.lookback}"
+        raise TargetsWrong("policy", f"{text}. Choose another policy")
+    part = PartView(view_of(state, number, state.now), part_of(state.universe, columns), columns)
+    try:
+        answer, _, _ = unpacked(made.act(part, EMPTY_MEMORY)[0])
+    except Exception as error:
+        # a policy is foreign code: whatever it raises, nothing is traded
+        text = f"{policy} failed on {_named(symbols)}: {type(error).__name__}: {error}"
+        raise TargetsWrong("policy", text[:400]) from None
+    if isinstance(answer, Hold):
+        raise TargetsWrong("policy", f"{policy} names no weights now; it may need more history, or other symbols")
+    found = np.zeros(state.universe.size)
+    found[list(columns)] = answer
+    return _allowed(state, number, found, "policy")
+
+
+def agent_weights(state: State, number: int, answer: Mapping[str, float], symbols: Sequence[str]) -> Floats:
+    """float64[N] of an agent's weights; of these symbols only, where any are named. Raises TargetsWrong."""
+    chosen = set(columns_of(state, symbols, "symbols")) if symbols else set(range(state.universe.size))
+    found = np.zeros(state.universe.size)
+    for symbol, weight in answer.items():
+        if state.universe.index[symbol] in chosen:
+            found[state.universe.index[symbol]] = weight
+    return _allowed(state, number, found, "agent")
+
+
+def _allowed(state: State, number: int, weights: Floats, field: str) -> Floats:
+    """The weights, if they are finite, add up to at most 1, and short only where limits allow it."""
+    if not np.isfinite(weights).all():
+        raise TargetsWrong(field, "a weight is not a finite number")
+    short = state.rules.agents[number].limits.allow_short and state.rules.house.allow_short
+    if not short and (weights < 0.0).any():
+        symbol = state.universe.symbols[int(weights.argmin())]
+        raise TargetsWrong(field, f"the weight of {symbol} is {weights.min():g}; the limits allow no short position")
+    if float(weights.sum()) > 1.0 + ROUNDING:
+        raise TargetsWrong(field, f"the weights add up to {weights.sum():.6g}; they may add up to 1, the rest is cash")
+    return weights
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 24} more" if len(names) > 24 else ""
+    return ", ".join(names[:24]) + more

@@ -1,0 +1,195 @@
+"""Portfolios: places of the house that are opened with capital, and closed again, by events.
+
+Opening moves cash from the unallocated book into the book of a vacant place. Closing sells the positions, at once and
+at later samples until none is left, and returns the cash; or it moves lots and cash in kind to another agent.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantd.daemon.engine.planning.activity import Book
+from quantd.daemon.engine.planning.plan import give_up, plan
+from quantd.daemon.engine.planning.targets import in_flight, withdraw
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.state import AgentState, Portfolio, State
+from quantd.daemon.engine.venue.account import agent_of, free_micro
+from quantd.risk.monitor.realised import Realised
+from quantd.risk.switch import HALT, flow
+from quantd.trading.effects import Effect, Transferred
+from quantd.trading.events import PortfolioClosed, PortfolioOpened
+from quantd.trading.execution import round_micro
+from quantd.trading.orders import money_text
+
+
+def place_of(state: State, name: str) -> int | None:
+    """The number of the agent in whose place the portfolio `name` is open; None for an unknown name."""
+    return next((number for number, each in state.portfolios.items() if each.name == name), None)
+
+
+def vacant_places(state: State) -> list[str]:
+    """Names of the places where a portfolio can be opened."""
+    books = state.ledger.books
+    return [
+        rules.name
+        for number, rules in enumerate(state.rules.agents)
+        if state.vacant(number) and not books[number].cash_micro and not any(books[number].lots)
+    ]
+
+
+def not_opened(state: State, opened: PortfolioOpened) -> str:
+    """The reason why a portfolio cannot be opened; empty when it can."""
+    if place_of(state, opened.name) is not None:
+        return f"a portfolio {opened.name!r} is open already; choose another name, or rebalance it"
+    if opened.agent not in vacant_places(state):
+        places = sum(rules.place for rules in state.rules.agents)
+        return (
+            f"no place is vacant: {len(state.portfolios)} of {places} portfolios are open ([portfolios] places = "
+            f"{places}). Close one, or configure more places and start with --carry"
+        )
+    if opened.capital_micro <= 0:
+        return "its capital is not above 0"
+    free = free_micro(state, -1)
+    if opened.capital_micro > free:
+        return (
+            f"a capital of {money_text(opened.capital_micro)} exceeds the free cash of the unallocated book, "
+            f"{money_text(free)}. Choose less, add cash (`quantd cash add`), or give the agents smaller shares"
+        )
+    return ""
+
+
+def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effect]:
+    """Open a portfolio: its capital is a flow from the unallocated book."""
+    if why := not_opened(state, opened):
+        return (alert(state, "WARNING", "portfolio", f"portfolio {opened.name} was not opened: {why}"),)
+    number = [rules.name for rules in state.rules.agents].index(opened.agent)
+    _reset(state, number, opened.capital_micro)
+    state.ledger.allocate(number, opened.capital_micro)
+    # its returns begin at the capital, whatever flows the place had before
+    state.watch.realised[number + 1].extend([opened.capital_micro], state.ledger.books[number].flows_micro, 1.0)
+    state.portfolios[number] = Portfolio(
+        opened.name, opened.ts, opened.capital_micro, opened.who, opened.reason, opened.basis
+    )
+    state.booked()
+    state.revalue()
+    amount = money_text(opened.capital_micro)
+    text = f"portfolio {opened.name} is opened with {amount} ({opened.who}: {opened.reason})"
+    return (
+        Transferred(opened.ts, -1, number, opened.capital_micro),
+        alert(state, "INFO", "portfolio", text, agent=number),
+    )
+
+
+def not_closed(state: State, closed: PortfolioClosed) -> str:
+    """The reason why a portfolio cannot be closed; empty when it can."""
+    number = place_of(state, closed.name)
+    if number is None:
+        return "no portfolio has this name"
+    if state.portfolios[number].closing:
+        return "it is being closed already"
+    if closed.how == "hand_over":
+        to = agent_of(state, closed.to)
+        if to is None or to < 0 or to == number:
+            names = ", ".join(state.rules.agents[k].name for k in state.in_use() if k != number)
+            return f"there is no other agent {closed.to!r} to take it over; the agents are {names}"
+        if to in state.portfolios and state.portfolios[to].closing:
+            return f"{closed.to} is being closed too"
+        if any(rest.agent == number for rest in state.rests.values()):
+            return "protective stops of its positions are open at the venue, in its name; close it by flatten"
+    return ""
+
+
+def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effect]:
+    """Begin to close a portfolio; a portfolio without positions and orders is closed at once."""
+    if why := not_closed(state, closed):
+        return (alert(state, "WARNING", "portfolio", f"portfolio {closed.name} was not closed: {why}"),)
+    number = place_of(state, closed.name)
+    assert number is not None
+    portfolio = state.portfolios[number]
+    portfolio.closing, portfolio.to = closed.how, closed.to
+    for each in state.postponed:
+        each.answers.pop(number, None)
+    state.postponed = [each for each in state.postponed if each.answers]
+    what = "its positions are sold" if closed.how == "flatten" else f"lots and cash go to {closed.to}"
+    text = f"portfolio {closed.name} is closed: {what} ({closed.who}: {closed.reason})"
+    portfolio.because = text
+    return [
+        alert(state, "INFO", "portfolio", text, agent=number),
+        *give_up(state, [parent for parent in state.parents if parent.agent == number], "portfolio closed"),
+        *_proceed(state, number),
+    ]
+
+
+def finish_closing(state: State) -> list[Effect]:
+    """At a sample: go on with the portfolios that are being closed."""
+    closing = [number for number, portfolio in state.portfolios.items() if portfolio.closing]
+    return [effect for number in closing for effect in _proceed(state, number)]
+
+
+def _proceed(state: State, number: int) -> list[Effect]:
+    """Sell what is left, or cancel orders before a hand-over; a portfolio without either is released."""
+    portfolio, book = state.portfolios[number], state.ledger.books[number]
+    state.agents[number].follow_up = None
+    busy = (
+        bool(in_flight(state, number).any())
+        or any(parent.agent == number for parent in state.parents)
+        or any(number in each.answers for each in state.postponed)
+        or any(any(who == number for _, who, _ in work.open_shares()) for work in state.working.values())
+    )
+    if portfolio.closing == "hand_over":
+        if busy:
+            return withdraw(state, number, np.ones(state.universe.size, dtype=np.bool_))
+        target = agent_of(state, portfolio.to)
+        return _release(state, number, -1 if target is None else target)
+    if not busy and not any(book.lots):
+        return _release(state, number, -1)
+    if state.switch.state == HALT or state.flattening or not state.sample:
+        return []  # the sales begin once orders are allowed
+    state.revalue()
+    effects = list(plan(state, {number: np.zeros(state.universe.size).tobytes()}, sample=state.sample))
+    state.agents[number].follow_up = None
+    return effects
+
+
+def _release(state: State, number: int, target: int) -> list[Effect]:
+    """Move lots and cash of a portfolio to another book, as flows at the marks, and free its place."""
+    portfolio, book = state.portfolios.pop(number), state.ledger.books[number]
+    lots = [
+        (column, own, round_micro(own * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
+        for column, own in enumerate(book.lots)
+        if own
+    ]
+    cash = book.cash_micro
+    moved = cash + sum(value for _, _, value in lots)
+    state.revalue()  # the equity before the flow, at the present marks
+    if target >= 0:
+        flow(state.agents[target].switch, moved, state.books_micro[target])
+    state.ledger.hand_over(number, target, cash, lots)
+    spare = len(state.agents)
+    heir = target if target >= 0 else spare
+    state.entitled = [
+        (column, [(heir if who == number else who, own) for who, own in parts]) for column, parts in state.entitled
+    ]
+    _reset(state, number, 0)
+    state.booked()
+    state.revalue()
+    whose = state.rules.agents[target].name if target >= 0 else "the unallocated book"
+    text = f"portfolio {portfolio.name} is closed: {money_text(moved)} went to {whose}"
+    return [
+        Transferred(state.now, number, target, cash, lots),
+        alert(state, "INFO", "portfolio", text, agent=number),
+    ]
+
+
+def _reset(state: State, number: int, capital_micro: int) -> None:
+    """Forget everything about the agent of a place: switch, levels, returns, and counted orders."""
+    state.agents[number] = AgentState(capital_micro)
+    state.activity.books[number] = Book()
+    state.watch.levels[number], state.watch.ended[number + 1] = {}, {}
+    state.watch.realised[number + 1] = Realised()
+    state.watch.bands[number + 1] = None
+    state.own = {at: each for at, each in state.own.items() if at[0] != number}
+    state.retries = {at: each for at, each in state.retries.items() if at[0] != number}
+    state.best = state.best.copy()
+    state.best[number] = np.nan
+    state.levels = None

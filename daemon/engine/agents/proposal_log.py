@@ -1,0 +1,136 @@
+"""The proposals of an outside agent with their verdicts: each id has one verdict, in every place that it may trade."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.trading.effects import Cancel, Effect, Planned, Publish, Shadowed
+from quantd.trading.events import Proposed
+
+VERDICTS_KEPT: Final = 64
+"""Newest proposals of an agent whose verdicts are remembered; the journal has all of them."""
+
+IDS_KEPT: Final = 1024
+"""Newest ids of an agent that cannot be used again."""
+
+CUTS_KEPT: Final = 16
+"""Cuts of a verdict that are remembered, the first ones by symbol."""
+
+REFUSED: Final = " were refused: "
+"""Divides the alert about a refused proposal: the reason follows."""
+
+Outcome = Literal["passed", "cut", "nothing", "waits", "refused"]
+
+
+class LotCut(Struct, frozen=True):
+    """Signed lots of a column that a proposal asked for and that passed; `code` is the reason of the limit.
+
+    `house` marks a limit of the house; the others are of the agent.
+    """
+
+    symbol: int
+    asked: int
+    allowed: int
+    code: int
+    house: bool
+
+
+class ProposalVerdict(Struct, frozen=True):
+    """What became of a proposal in the book `book`.
+
+    `passed`: every order passed. `cut`: limits cut some or all of its lots. `nothing`: no position had to change.
+    `waits`: open orders or stops are cancelled first. `refused`: nothing was planned, `why` is the reason. `orders` is
+    the number of symbols with orders or crosses. `cancels` are open orders whose symbols are traded at a later sample.
+    """
+
+    ts: int
+    id: str
+    who: str
+    reason: str
+    book: str
+    shadow: bool
+    outcome: Outcome
+    why: str = ""
+    orders: int = 0
+    cuts: list[LotCut] = []
+    cuts_left_out: int = 0
+    targets: bytes = b""
+    cancels: int = 0
+
+
+class ProposalLog(Struct):
+    """The newest ids of one outside agent, and its newest verdicts, oldest first."""
+
+    ids: list[str] = []
+    verdicts: list[ProposalVerdict] = []
+
+    def note(self, verdict: ProposalVerdict) -> None:
+        """Append a verdict."""
+        self.ids = [*self.ids[1 - IDS_KEPT :], verdict.id]
+        self.verdicts = [*self.verdicts[1 - VERDICTS_KEPT :], verdict]
+
+    def find(self, name: str) -> ProposalVerdict | None:
+        """The remembered verdict of an id."""
+        return next((each for each in reversed(self.verdicts) if each.id == name), None)
+
+
+def own_effects(effects: Sequence[Effect]) -> list[Effect]:
+    """The effects of an event on one house: those of a shadow without their cover."""
+    found: list[Effect] = []
+    for each in effects:
+        found.extend(each.effects if isinstance(each, Shadowed) else (each,))
+    return found
+
+
+def refusal_of(effects: Sequence[Effect]) -> str:
+    """The reason why a proposal was refused as a whole; empty when it was planned."""
+    for each in effects:
+        if isinstance(each, Publish) and (each.kind, each.level) == ("proposal", "WARNING"):
+            return each.text.partition(REFUSED)[2] or each.text
+    return ""
+
+
+def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect]) -> ProposalVerdict:
+    """The verdict in the effects of a proposal for agent `number` of a house."""
+    own = own_effects(effects)
+    plans = [e for e in own if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
+    cuts = [cut for plan in plans for cut in _cuts(plan, number)]
+    passed = sum((np.frombuffer(part.allowed, dtype=np.int64) for p in plans for part in p.agents), np.int64(0))
+    cancels = sum(isinstance(e, Cancel) for e in own)
+    outcome: Outcome = "cut" if cuts else "passed"
+    if why := refusal_of(own):
+        outcome = "refused"
+    elif not plans:
+        outcome = "waits" if cancels else "nothing"
+    return ProposalVerdict(
+        ts=proposal.ts,
+        id=proposal.id,
+        who=proposal.who,
+        reason=proposal.reason,
+        book=book,
+        shadow=shadow,
+        outcome=outcome,
+        why=why,
+        orders=int(np.count_nonzero(passed)),
+        cuts=cuts[:CUTS_KEPT],
+        cuts_left_out=max(0, len(cuts) - CUTS_KEPT),
+        targets=proposal.weights + proposal.lots,
+        cancels=cancels,
+    )
+
+
+def _cuts(plan: Planned, number: int) -> list[LotCut]:
+    """The cuts of the agent's own limits, then those of the house."""
+    stages = [(p.asked, p.allowed, p.reason, False) for p in plan.agents if p.agent == number]
+    stages.append((plan.net, plan.allowed, plan.reason, True))
+    found = []
+    for asked_lots, allowed_lots, codes, house in stages:
+        asked, allowed = (np.frombuffer(lots, dtype=np.int64) for lots in (asked_lots, allowed_lots))
+        code = np.frombuffer(codes, dtype=np.int8)
+        found += [
+            LotCut(k, int(asked[k]), int(allowed[k]), int(code[k]), house)
+            for k in np.flatnonzero(asked != allowed).tolist()
+        ]
+    return found

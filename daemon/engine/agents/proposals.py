@@ -1,0 +1,151 @@
+"""Targets from outside for one book, a portfolio's or that of an outside agent: they are planned at once, by the plan
+and the gate of a policy's decision.
+
+A proposal that cannot be carried out is refused as a whole, with an alert that gives the reason.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from math import inf
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from quantd.daemon.engine.agents.proposal_log import REFUSED
+from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.account import agent_of
+from quantd.risk.switch import HALT
+from quantd.trading.effects import Effect, Planned, Publish
+from quantd.trading.events import Proposed
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.orders import OrderBasket
+
+PLAN_BYTES: Final = 16
+"""Length of the digest of a plan."""
+
+MOST_LEVERAGE: Final = 10.0
+"""Largest sum of absolute weights of an outside agent, as of any policy; the limits are far below."""
+
+
+def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
+    """Plan targets from outside."""
+    if why := not_planned(state, proposal):
+        return (refusal(state, proposal, why),)
+    if proposal.plan:
+        copy = thaw(state.rules, freeze(state))
+        copy.now = state.now
+        if plan_digest(proposal, _planned(copy, proposal)) != proposal.plan:
+            text = "the market or the books have changed since the dry run, and the orders would differ now"
+            return (refusal(state, proposal, text),)
+    return _planned(state, proposal)
+
+
+def not_planned(state: State, proposal: Proposed) -> str:
+    """The reason why targets are refused, apart from a plan that has changed; empty when they are not."""
+    number = _book_of(state, proposal)
+    if number is None or number < 0:
+        return f"there is no agent named {proposal.agent!r}"
+    portfolio = state.portfolios.get(number)
+    if portfolio is None and state.seats[number] not in state.rules.outside:
+        return f"{proposal.agent} decides by its own policy; only a portfolio and an outside agent propose targets"
+    if portfolio is not None and proposal.portfolio not in ("", portfolio.name):
+        return f"{proposal.agent} is the place of the portfolio {portfolio.name} now, not of {proposal.portfolio}"
+    if portfolio is not None and portfolio.closing:
+        return "the portfolio is being closed"
+    if not proposal.id or _key(proposal) in state.proposals:
+        return f"a proposal {proposal.id!r} was carried out before" if proposal.id else "the proposal has no id"
+    if 0 < proposal.expires < state.now:
+        return "the proposal has expired"
+    if state.switch.state == HALT or state.flattening:
+        return "everything is being sold" if state.flattening else f"the house is halted ({state.switch.reason})"
+    if not state.sample:
+        return "no session has closed yet, so there is no price to trade at"
+    if state.round is not None:
+        return "a round is in progress"
+    if bool(proposal.weights) == bool(proposal.lots):
+        return "either weights or lots are required"
+    values = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
+    if len(values) != state.universe.size:
+        return f"there are {len(values)} targets for {state.universe.size} symbols"
+    if not np.isfinite(values).all():
+        return "a weight is not finite"
+    if portfolio is not None:
+        return ""
+    size = _size(state, number, values.astype(np.float64), lots=bool(proposal.lots))
+    if not size <= MOST_LEVERAGE:
+        return f"its targets are {size:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
+    return ""
+
+
+def refusal(state: State, proposal: Proposed, why: str) -> Publish:
+    """The alert about a proposal that is refused as a whole."""
+    return alert(state, "WARNING", "proposal", f"the targets for {proposal.agent}{REFUSED}{why}")
+
+
+def _book_of(state: State, proposal: Proposed) -> int | None:
+    """The book of a portfolio's place, or the one for which an outside agent decides in this house."""
+    seat = state.rules.outside_seat(proposal.agent)
+    if seat is None:
+        return agent_of(state, proposal.agent)
+    return state.seats.index(seat) if seat in state.seats else None
+
+
+def _size(state: State, number: int, targets: Floats, *, lots: bool) -> float:
+    """The sum of absolute weights, or the value of the ordered lots as a fraction of the book's equity."""
+    with np.errstate(over="ignore"):
+        if not lots:
+            return float(np.abs(targets).sum())
+        state.revalue()
+        worth = float((np.abs(targets) * state.lot_values()).sum())
+    equity = state.books_micro[number] / MICRO
+    return worth / equity if equity > 0.0 else inf
+
+
+def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
+    """Hex BLAKE2b of targets and of the orders that they become, with their worst prices; of no instant."""
+    whole = [e for e in effects if isinstance(e, Planned) and not (e.portion is not None and e.portion.decided)]
+    sent = {(e.sample, e.n) for e in whole}
+    rows = [
+        [proposal.agent, proposal.weights, proposal.lots],
+        *([e.net, e.allowed, e.crossed, [(p.agent, p.asked, p.allowed) for p in e.agents]] for e in whole),
+        *(
+            [e.sym, e.lots, e.worst_nano]
+            for e in effects
+            if isinstance(e, OrderBasket) and not e.stop_nano and (e.sample, e.n) in sent
+        ),
+    ]
+    return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()
+
+
+def _planned(state: State, proposal: Proposed) -> list[Effect]:
+    """Plan targets that are not refused, and record them."""
+    number = _book_of(state, proposal)
+    assert number is not None
+    portfolio = state.portfolios.get(number)
+    state.agents[number].follow_up = None
+    state.revalue()
+    lots = np.frombuffer(proposal.lots, dtype=np.int64).astype(np.float64) if proposal.lots else None
+    weights = proposal.weights if lots is None else state.held_weights(number, lots).tobytes()
+    if portfolio is None:
+        text = f"proposal {proposal.id} of {proposal.who}: {proposal.reason}"
+        state.agents[number].note = text
+    else:
+        state.proposals.append(_key(proposal))
+        portfolio.targets, portfolio.proposal, portfolio.proposed = weights, proposal.id, state.now
+        portfolio.basis = proposal.basis or portfolio.basis
+        of = f", computed by {proposal.basis}" if proposal.basis not in ("", "weights") else ""
+        text = f"portfolio {portfolio.name}: proposal {proposal.id} of {proposal.who}{of}: {proposal.reason}"
+        portfolio.because = text
+    return [
+        alert(state, "INFO", "proposal", text, agent=number),
+        *plan(state, {number: weights}, sample=state.sample, lots=None if lots is None else {number: lots}),
+    ]
+
+
+def _key(proposal: Proposed) -> str:
+    return f"{proposal.agent}/{proposal.id}"

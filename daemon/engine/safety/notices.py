@@ -1,0 +1,118 @@
+"""Notices about performance, models, correlations and rebalances, as [alerts.notices] requests them.
+
+They are alerts only: no order and no limit depends on them. Backtests have none.
+"""
+
+from collections.abc import Sequence
+from math import isnan, log1p, sqrt
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.settings import Notices
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.trading.effects import Effect, Planned
+from quantd.trading.orders import OrderBasket
+from quantd.trading.statistics import PERIODS_PER_YEAR
+
+SHORT: Final = 20
+"""Samples of the present correlation."""
+
+LONG: Final = 120
+"""Samples of the correlation that it is compared with."""
+
+SURE: Final = 1.645
+"""Standard errors below the expected Sharpe ratio: 5 % one-sided under the normal distribution."""
+
+
+def notices(state: State) -> list[Effect]:
+    """At a sample: milestones, models that decay, and correlations that changed."""
+    rules = state.rules.notices
+    if rules is None:
+        return []
+    return [*_milestone(state, rules), *_decay(state, rules), *_correlation(state, rules)]
+
+
+def note_rebalances(state: State, event: object, done: Sequence[Effect]) -> Sequence[Effect]:
+    """The effects `done` of an event, and a notice where a round sent orders."""
+    rules = state.rules.notices
+    if rules is None or not rules.rebalances or not any(isinstance(effect, Planned) for effect in done):
+        return done
+    baskets = [effect for effect in done if isinstance(effect, OrderBasket) and not effect.stop_nano]
+    orders = sum(len(basket.sym) for basket in baskets)
+    if not orders:
+        return done
+    values = state.lot_values()
+    value = sum(abs(n) * float(values[s]) for basket in baskets for s, n in zip(basket.sym, basket.lots, strict=True))
+    share = value * 1e6 / state.equity_micro if state.equity_micro > 0 else 0.0
+    text = f"rebalance: {orders} order{'s' if orders > 1 else ''} worth {share:.1%} of equity"
+    return [*done, alert(state, "INFO", "rebalance", text, value=share)]
+
+
+def _milestone(state: State, rules: Notices) -> list[Effect]:
+    """A total return of the house that passes the next multiple of the step, compounded; each once."""
+    if not rules.milestone:
+        return []
+    grown = state.watch.realised[0].grown(state.equity_micro, state.ledger.house.flows_micro)
+    steps = int(log1p(grown - 1.0) / log1p(rules.milestone) + 1e-12) if grown > 0.0 else 0
+    if steps <= state.noted.milestones:
+        return []
+    state.noted.milestones = steps
+    return [alert(state, "INFO", "milestone", f"the account has grown by {grown - 1.0:.1%}", value=grown - 1.0)]
+
+
+def _decay(state: State, rules: Notices) -> list[Effect]:
+    """Policies whose Sharpe ratio lies significantly below that of their test, and those that recovered.
+
+    The standard error is that of Lo (2002) for independent returns.
+    """
+    found: list[Effect] = []
+    if not rules.decay:
+        return found
+    for k in state.in_use():
+        expected = rules.expected[state.seats[k]] if state.seats[k] < len(rules.expected) else float("nan")
+        realised = state.watch.realised[k + 1]
+        returns = realised.returns()[-rules.decay :]
+        if isnan(expected) or len(returns) < rules.decay:
+            continue
+        free = np.broadcast_to(realised.risk_free_annual(), len(realised.returns()))[-rules.decay :]
+        excess = returns - free / PERIODS_PER_YEAR
+        deviation = float(excess.std(ddof=1))
+        if deviation <= 0.0:
+            continue
+        ratio = float(excess.mean()) / deviation
+        annual, error = ratio * sqrt(PERIODS_PER_YEAR), sqrt((1.0 + 0.5 * ratio**2) / rules.decay * PERIODS_PER_YEAR)
+        below = annual + SURE * error < expected
+        if below == (state.seats[k] in state.noted.decayed):
+            continue
+        text = f"Sharpe ratio over {rules.decay} samples {annual:.2f} ± {error:.2f}, in its test {expected:.2f}"
+        if below:
+            state.noted.decayed.append(state.seats[k])
+            found.append(alert(state, "WARNING", "decay", text, agent=k, value=annual, bound=expected))
+        else:
+            state.noted.decayed.remove(state.seats[k])
+            found.append(alert(state, "INFO", "decay", f"no longer significantly below: {text}", agent=k))
+    return found
+
+
+def _correlation(state: State, rules: Notices) -> list[Effect]:
+    """The mean correlation of the holdings over 20 samples against that over 120; half the bound ends it."""
+    held = np.flatnonzero(state.lots(HOUSE))
+    if not rules.correlation or len(held) < 2 or state.history.synchronous.count <= LONG:
+        return []
+    window = state.history.synchronous.returns(LONG)[:, held]
+    window = window[np.isfinite(window).all(axis=1)]
+    if len(window) < LONG // 2 or (window[-SHORT:].std(axis=0) <= 0.0).any():
+        return []
+    off = ~np.eye(len(held), dtype=np.bool_)
+    now, usual = (
+        float(np.atleast_2d(np.corrcoef(part, rowvar=False))[off].mean()) for part in (window[-SHORT:], window)
+    )
+    change = abs(now - usual)
+    if change < rules.correlation if not state.noted.correlation else change >= rules.correlation / 2.0:
+        return []
+    state.noted.correlation = not state.noted.correlation
+    text = f"mean correlation of the holdings {now:.2f} over {SHORT} samples, {usual:.2f} over {LONG}"
+    level, text = ("WARNING", text) if state.noted.correlation else ("INFO", f"as usual again: {text}")
+    return [alert(state, level, "correlation", text, value=now, bound=usual)]  # type: ignore[arg-type]

@@ -1,0 +1,53 @@
+"""Limits of a changed configuration. In mode live, looser ones wait for a delay or for a second person's approval."""
+
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.snapshot import with_limits
+from quantd.daemon.engine.state import Loosening, State
+from quantd.trading.display_text import instant_text
+from quantd.trading.effects import Effect
+from quantd.trading.events import Reloaded
+
+
+def apply_limits(state: State, limits: bytes) -> None:
+    """Apply the changeable part of the rules, in the house and its shadows."""
+    state.govern(with_limits(state.rules, limits))
+    for shadow, own in zip(state.shadows, state.rules.shadows, strict=True):
+        shadow.govern(own)
+
+
+def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
+    """Keep the looser limits of a configuration for later; those of an earlier one are dropped."""
+    before, state.loosening = state.loosening, None
+    if before is not None and before.limits == reloaded.later:
+        state.loosening = before  # the delay goes on
+        return []
+    if reloaded.later:
+        state.loosening = Loosening(state.now, reloaded.due, reloaded.later, reloaded.looser)
+        text = (
+            f"{_names(state.loosening)} become looser at {instant_text(reloaded.due)}, or when a second person approves"
+        )
+        return [alert(state, "CRITICAL", "loosening", text)]
+    if before is not None:
+        return [
+            alert(state, "INFO", "loosening", f"{_names(before)} stay as they are: the configuration changed again")
+        ]
+    return []
+
+
+def apply_looser(state: State, why: str) -> list[Effect]:
+    """Apply the looser limits that wait."""
+    waiting, state.loosening = state.loosening, None
+    if waiting is None:
+        return [alert(state, "WARNING", "loosening", f"no looser limits wait ({why})")]
+    apply_limits(state, waiting.limits)
+    return [alert(state, "CRITICAL", "loosening", f"{_names(waiting)} are looser from now on: {why}")]
+
+
+def waiting_text(state: State) -> str:
+    """The looser limits that wait, and until when; empty without any."""
+    waiting = state.loosening
+    return f"{_names(waiting)} from {instant_text(waiting.due)}" if waiting is not None else ""
+
+
+def _names(waiting: Loosening) -> str:
+    return ", ".join(waiting.looser)

@@ -1,0 +1,194 @@
+"""The runs of jobs of one service: in memory for readers, and in the store, so that they survive a restart."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.job_runs import KEPT, OPEN, JobRun
+from quantd.daemon.jobs.job_table import BY_NAME
+from quantd.daemon.runtime.schedule import Schedule, due
+from quantd.daemon.runtime.service import Service, Step
+from quantd.trading.codec import decode
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
+from quantd.trading.orders import OrderBasket, ScheduleRun
+from quantd.trading.sessions import Sessions
+
+log = structlog.get_logger("quantd.jobs")
+
+SEARCHED: Final = 20_000
+"""Newest entries of the journal that a start searches for runs by hand, when the process ended during one."""
+
+RESULT_CHARS: Final = 1_000
+"""Length of a stored result."""
+
+Behind = Callable[[str, int], tuple[str, ...]]
+"""Job and instant -> names of its schedules that are due then."""
+
+
+class AlreadyRunning(Exception):
+    """The job has a run that has not ended."""
+
+
+class JobLog:
+    """Every run of a job, the newest KEPT of each."""
+
+    def __init__(self, service: Service, behind: Behind = lambda job, ts: ()) -> None:
+        """`behind` has the names of the schedules of a job that are due at an instant."""
+        self._service = service
+        self.behind = behind
+        self._runs: dict[int, JobRun] = {each.id: each for each in service.store.job_runs(service.run)}
+        self._unwritten: dict[int, JobRun] = {}
+        self._failed = ""
+        self._asked: dict[int, tuple[set[tuple[int, int]], int]] = {}
+        """Runs in the loop: the (round, agent) without an answer, and the number of orders so far."""
+        self._ticked: dict[str, int] = {}
+        self.interrupted = self._interrupt()
+        """Runs that the end of the process interrupted and that are to be repeated."""
+        service.subscribers.append(self._take)
+
+    def runs(self) -> list[JobRun]:
+        """The runs, newest first."""
+        return [self._runs[id] for id in sorted(self._runs, reverse=True)]
+
+    def get(self, id: int) -> JobRun | None:
+        """A run by its number."""
+        return self._runs.get(id)
+
+    def begin(
+        self, job: str, schedules: tuple[str, ...] = (), *, due_ts: int, who: str = "", reason: str = ""
+    ) -> JobRun:
+        """A new queued run. Raises AlreadyRunning when a run by hand would be a second one."""
+        present = next((each for each in self.runs() if each.job == job and each.state in OPEN), None)
+        if who and present is not None:
+            raise AlreadyRunning(f"{job} is {present.state} already, as job run {present.id}")
+        # the clock of the machine names no run: numbers count
+        run = JobRun(max(self._runs, default=0) + 1, job, schedules, who, reason, due_ts)
+        return self.put(run)
+
+    def put(self, run: JobRun) -> JobRun:
+        """Change a run; `flush` writes it."""
+        self._runs[run.id] = self._unwritten[run.id] = run
+        own = [each.id for each in self.runs() if each.job == run.job]
+        for id in own[KEPT:]:
+            del self._runs[id]
+            self._unwritten.pop(id, None)
+        return run
+
+    def end(self, run: JobRun, result: str, *, failed: bool = False) -> JobRun:
+        """End a run."""
+        return self.put(
+            replace(
+                run, state="failed" if failed else "succeeded", ended_ns=time.time_ns(), result=result[:RESULT_CHARS]
+            )
+        )
+
+    async def run(self) -> None:
+        """Write changed runs until the service has stopped."""
+        while not self._service.over:
+            await self._service.changed(0.5)
+            self._note_ticks()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write the changed runs. While the store fails they wait in memory."""
+        if not self._unwritten:
+            return
+        runs, self._unwritten = list(self._unwritten.values()), {}
+        try:
+            await asyncio.to_thread(self._service.store.note_jobs, self._service.run, runs)
+            self._failed = ""
+        except StoreError as error:
+            self._unwritten = {each.id: each for each in runs} | self._unwritten
+            if str(error) != self._failed:
+                self._failed = str(error)
+                log.warning("jobs.unwritten", error=self._failed, then="written when the store takes writes")
+
+    def _interrupt(self) -> list[JobRun]:
+        """Mark the open runs of an earlier process as interrupted; returns those that are to be repeated."""
+        open_ = [each for each in self._runs.values() if each.state in OPEN]
+        loop = {each.id for each in open_ if each.job in BY_NAME and BY_NAME[each.job].where == "loop"}
+        done = self._journalled() if loop else set()
+        for each in open_:
+            if each.id in done:
+                self.end(each, "journalled; the process ended before the result was noted")
+            else:
+                ended = replace(each, state="interrupted", ended_ns=time.time_ns())
+                self.put(replace(ended, result=f"the process ended during it {each.result}".rstrip()))
+        again = {each.job: each for each in open_ if each.job in BY_NAME and BY_NAME[each.job].again}
+        return list(again.values())
+
+    def _journalled(self) -> set[int]:
+        """Numbers of the runs by hand in the newest entries of the journal."""
+        store, run = self._service.store, self._service.run
+        first = max(1, store.last_seq(run) - SEARCHED)
+        events = (decode(data).event for _, data in store.entries(run, first) if b"ScheduleRun" in data)
+        return {event.id for event in events if isinstance(event, ScheduleRun)}
+
+    def _take(self, steps: Sequence[Step]) -> None:
+        """Record what committed steps did for jobs in the loop."""
+        for event, effects in steps:
+            if type(event) is Tick:
+                if event.due:
+                    self._ticked["rebalance"] = event.ts
+                self._ticked.update((job, event.ts) for job in event.jobs if BY_NAME[job].where == "loop")
+            elif type(event) is ScheduleRun:
+                if event.job == "reconcile":
+                    self._service.reconcile()
+                asked = {(e.round, e.agent) for e in effects if isinstance(e, Ask)}
+                self._asked[event.id] = (asked, 0)
+                self._settle(event.id, event.job, len(asked))
+            elif type(event) is Decided and self._asked:
+                orders = sum(len(e.sym) for e in effects if isinstance(e, OrderBasket))
+                for id, (asked, before) in list(self._asked.items()):
+                    if (event.round, event.agent) in asked:
+                        asked.discard((event.round, event.agent))
+                        self._asked[id] = (asked, before + orders)
+                        self._settle(id, "rebalance", 0)
+
+    def _settle(self, id: int, job: str, asked: int) -> None:
+        """End a run in the loop once its agents have answered."""
+        run = self._runs.get(id)
+        waiting, orders = self._asked[id]
+        if run is None:
+            del self._asked[id]
+            return
+        if run.state == "queued":
+            now = time.time_ns()
+            text = f"{asked} agents asked" if asked else ""
+            run = self.put(replace(run, state="running", started_ns=now, attempts=1, result=text))
+        if waiting:
+            return
+        del self._asked[id]
+        if job != "rebalance":
+            place = BY_NAME[job].place
+            self.end(run, "done" if place == "loop" else "done at the next sample")
+        elif run.result:
+            self.end(run, f"{run.result}, {orders} orders")
+        else:
+            self.end(run, "no agent was asked: trading is halted, or nothing was sampled yet", failed=True)
+
+    def _note_ticks(self) -> None:
+        """One run for the newest due instant of each job in the loop."""
+        ticked, self._ticked = self._ticked, {}
+        for job, ts in ticked.items():
+            names = self.behind(job, ts)
+            if names or job != "rebalance":  # samples ask agents without a schedule
+                now = time.time_ns()
+                run = self.begin(job, names, due_ts=ts)
+                self.end(replace(run, started_ns=now, attempts=1), "done")
+
+
+def schedules_behind(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions]) -> Behind:
+    """The names of the schedules of a job that are due at an instant."""
+
+    def behind(job: str, ts: int) -> tuple[str, ...]:
+        own = [each for each in schedules if each.do == job]
+        return tuple(own[k].name for _, k in due(own, sessions, ts - 1, ts))
+
+    return behind

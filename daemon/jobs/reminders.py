@@ -1,0 +1,61 @@
+"""Reminders and escalations of incidents that nobody has acknowledged, as events of the journal."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from quantd.adapters.store.incidents.incident_fold import Incident
+from quantd.daemon.config.risk_tables import Alerts
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service
+from quantd.trading.events import Reminded
+
+
+def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Reminded]:
+    """The reminders that are due, at most one of each incident.
+
+    A CRITICAL incident goes to the next sink of `escalate` each `escalate_after`. Reminders to everyone come after
+    `remind`, then after twice the time of the one before: 1 h, 3 h, 7 h, ... after its start.
+    """
+    found = []
+    for incident in incidents:
+        if incident.state not in ("raised", "reminded"):
+            continue
+        age = now_ns - incident.since_ts
+        escalated = len(incident.sinks)
+        further = alerts.escalate[1:][escalated:] if incident.level == "CRITICAL" else ()
+        if further and age >= (escalated + 1) * alerts.escalate_after_ns:
+            found.append(Reminded(0, incident.id, further[0]))
+        elif alerts.remind_ns and age >= alerts.remind_ns * (2 ** (incident.reminded - escalated + 1) - 1):
+            found.append(Reminded(0, incident.id))
+    return found
+
+
+class Reminders:
+    """Puts the due reminders of one service into its inbox. `now` is the clock of the market, ns UTC."""
+
+    def __init__(self, service: Service, now: Callable[[], int]) -> None:
+        self._service = service
+        self._now = now
+        self._asked: dict[str, tuple[int, int]] = {}
+        """Incident -> (openings, reminders) at its newest reminder, which may not be committed yet."""
+
+    async def run(self) -> None:
+        """Remind until the service has stopped."""
+        while not self._service.over:
+            await self._service.changed(0.5)
+            self.once()
+
+    def once(self) -> None:
+        """Put the reminders that are due now into the inbox."""
+        service = self._service
+        active = {each.id: each for each in service.incidents.active()}
+        self._asked = {id: asked for id, asked in self._asked.items() if id in active}
+        for event in due(list(active.values()), service.config.alerts, self._now()):
+            incident = active[event.incident]
+            known = incident.raised, incident.reminded
+            if self._asked.get(incident.id) == known or service.over:
+                continue
+            with suppress(InboxFull):
+                ts = max(service.shell.state.now, service.shell.ts)
+                service.inbox.command(Reminded(ts, event.incident, event.sink))
+                self._asked[incident.id] = known

@@ -1,0 +1,1 @@
+"""The work of jobs: refreshed data, health checks, statements of the account."""

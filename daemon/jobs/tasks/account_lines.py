@@ -1,0 +1,182 @@
+"""The account as lines of a statement: every movement of cash with its day, from the journal of a run.
+
+A line belongs to the day of the first sample that includes it. The lines of a day add up to its closing balance less
+its opening balance, to the micro.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Literal
+
+from msgspec import Struct
+
+from quantd.trading.codec import decode
+from quantd.trading.display_text import session_date
+from quantd.trading.effects import Booked, Filled, Valued
+from quantd.trading.events import Action, Busted, Correction, Flow
+from quantd.trading.execution import round_micro
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import OrderBasket, Reports
+
+Kind = Literal[
+    "trade", "bust", "fee", "dividend", "interest", "borrow", "cash_in_lieu", "delisting", "flow", "correction",
+    "split", "unexplained",
+]  # fmt: skip
+
+
+class AccountLine(Struct, frozen=True):
+    """One movement of the account.
+
+    `id` is the same in every statement of the run. `lots` are signed, `amount_micro` is the change of cash.
+    `reference` is the venue's identifier of a flow, or the basket of a trade.
+    """
+
+    id: str
+    day: date
+    ts: int
+    kind: Kind
+    symbol: str
+    lots: int
+    price_nano: int
+    amount_micro: int
+    reference: str = ""
+    text: str = ""
+
+
+class StatementDay(Struct, frozen=True):
+    """One day of the account, in micro-currency: the samples later than `since_ns`, up to `until_ns`."""
+
+    day: date
+    opening_micro: int
+    closing_micro: int
+    equity_micro: int
+    since_ns: int
+    until_ns: int
+    lines: list[AccountLine]
+
+
+class Execution(Struct, frozen=True):
+    """An execution that the run booked, or that its venue reports. `lots` are signed."""
+
+    symbol: str
+    lots: int
+    price_nano: int
+    fee_micro: int | None
+
+
+class AccountRecord(Struct, frozen=True):
+    """The days of a run, the executions booked and those that the venue reported, by day, and its flows by id."""
+
+    days: list[StatementDay]
+    booked: dict[date, list[Execution]]
+    reported: dict[date, list[Execution]]
+    flows: dict[str, int]
+
+
+def account_record(run: str, universe: Universe, entries: Iterable[tuple[int, bytes]]) -> AccountRecord:
+    """Fold the entries (number, bytes) of a run's journal from its beginning."""
+    fold = _Fold(run, universe)
+    for seq, data in entries:
+        entry = decode(data)
+        fold.step(seq, entry.event, entry.effects)
+    return AccountRecord(fold.days, fold.booked, fold.reported, fold.flows)
+
+
+class _Fold:
+    def __init__(self, run: str, universe: Universe) -> None:
+        self._run, self._universe = run, universe
+        self.days: list[StatementDay] = []
+        self.booked: dict[date, list[Execution]] = {}
+        self.reported: dict[date, list[Execution]] = {}
+        self.flows: dict[str, int] = {}
+        self._orders: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+        self._waiting: list[AccountLine] = []
+        self._trades: list[Execution] = []
+        self._reports: list[Execution] = []
+        self._cash: int | None = None
+        self._until = 0
+
+    def step(self, seq: int, event: object, effects: Iterable[object]) -> None:
+        if isinstance(event, Flow) and event.id:
+            self.flows[event.id] = event.amount_micro
+        if isinstance(event, Action) and event.kind == "split":
+            text = f"{event.numerator} new for {event.denominator}"
+            self._line(seq, "0", event.ts, "split", event.symbol, text=text)
+        if isinstance(event, Reports):
+            self._reported(event)
+        for k, effect in enumerate(effects):
+            match effect:
+                case Filled():
+                    self._filled(seq, k, effect, "bust" if isinstance(event, Busted) else "trade")
+                case Booked() if effect.kind != "in_kind":
+                    kind: Kind = effect.kind
+                    reference = event.id if isinstance(event, Flow) else ""
+                    if isinstance(event, Correction):
+                        kind = "correction"
+                    self._line(seq, str(k), effect.ts, kind, effect.symbol, effect.amount_micro, reference)
+                case Valued():
+                    self._sampled(seq, effect)
+                case OrderBasket():
+                    self._orders[effect.sample, effect.n] = effect.sym, effect.lots
+
+    def _filled(self, seq: int, k: int, fill: Filled, kind: Kind) -> None:
+        lot = self._universe.lot_nano
+        reference = f"{fill.sample}/{fill.n}"
+        rows = zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True)
+        for row, (symbol, lots, price, fee) in enumerate(rows):
+            paid = -round_micro(lots * lot[symbol] * price)[0]
+            self._line(seq, f"{k}.{row}", fill.ts, kind, symbol, paid, reference, lots=lots, price_nano=price)
+            if fee:
+                self._line(seq, f"{k}.{row}.fee", fill.ts, "fee", symbol, -fee, reference)
+            each = Execution(self._universe.symbols[symbol], lots, price, fee)
+            if kind == "bust" and self._undone(each):
+                continue
+            if not fee or paid != fee:  # a fee in the bought coin is booked as a sale; the venue has none
+                self._trades.append(each)
+
+    def _undone(self, bust: Execution) -> bool:
+        """Remove the execution that a bust reverses: the venue's record no longer has it."""
+        for each in (self._trades, *reversed(self.booked.values())):
+            for number, trade in enumerate(each):
+                if (trade.symbol, trade.lots, trade.price_nano) == (bust.symbol, -bust.lots, bust.price_nano):
+                    del each[number]
+                    return True
+        return False
+
+    def _reported(self, news: Reports) -> None:
+        """The executions of a simulated venue's own reports."""
+        sym, signs = self._orders.get((news.sample, news.n), ([], []))
+        for row, lots, price, fee in zip(news.row, news.lots, news.price_nano, news.fee_micro, strict=True):
+            if lots and row < len(sym):
+                signed = lots if signs[row] > 0 else -lots
+                self._reports.append(Execution(self._universe.symbols[sym[row]], signed, price, fee))
+
+    def _line(
+        self, seq: int, part: str, ts: int, kind: Kind, symbol: int, amount: int = 0, reference: str = "", *,
+        lots: int = 0, price_nano: int = 0, text: str = "",
+    ) -> None:  # fmt: skip
+        name = self._universe.symbols[symbol] if symbol >= 0 else ""
+        id = f"{self._run}-{seq}-{part}"
+        self._waiting.append(AccountLine(id, date.min, ts, kind, name, lots, price_nano, amount, reference, text))
+
+    def _sampled(self, seq: int, valued: Valued) -> None:
+        """Close the lines so far with a sample; what they do not explain is a line of its own."""
+        day = session_date(valued.ts - 1)
+        moved = sum(each.amount_micro for each in self._waiting)
+        opening = valued.cash_micro - moved if self._cash is None else self._cash
+        if left := valued.cash_micro - opening - moved:
+            self._line(seq, "rest", valued.ts, "unexplained", -1, left, text="cash without a line")
+        lines = [_dated(each, day) for each in self._waiting]
+        self._waiting, self._cash = [], valued.cash_micro
+        self.booked.setdefault(day, []).extend(self._trades)
+        self.reported.setdefault(day, []).extend(self._reports)
+        self._trades, self._reports = [], []
+        since, self._until = self._until, valued.ts
+        if self.days and self.days[-1].day == day:
+            last = self.days.pop()
+            opening, lines, since = last.opening_micro, last.lines + lines, last.since_ns
+        self.days.append(StatementDay(day, opening, valued.cash_micro, valued.equity_micro, since, valued.ts, lines))
+
+
+def _dated(line: AccountLine, day: date) -> AccountLine:
+    return AccountLine(line.id, day, *(getattr(line, name) for name in AccountLine.__struct_fields__[2:]))

@@ -1,0 +1,89 @@
+"""The job `data_refresh`: downloads the recorded bars again, up to today, into a new file beside the present one.
+
+A replay reads its file once, and its run is bound to that file: the present file is never changed.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import polars as pl
+from msgspec import Struct
+
+from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.store.job_runs import JobRun
+from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.config import Config
+from quantd.daemon.jobs.tasks.command_process import output_of
+from quantd.daemon.runtime.service import Service
+
+KEPT: Final = 3
+"""Downloaded files that stay beside the present one, the newest ones."""
+
+
+class Origin(Struct, frozen=True):
+    """The origin of a file that `quantd data fetch` wrote, in its metadata."""
+
+    source: str
+    interval: str
+    adjusted: bool = False
+
+
+class NotRefreshed(Exception):
+    """The bars were not downloaded; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataRefresh:
+    """The downloads of one service."""
+
+    service: Service
+
+    async def work(self, run: JobRun) -> str:
+        """Download the bars of [retrain] bars, else of [feed] path. Raises NotRefreshed."""
+        config = self.service.config
+        named = config.document.retrain.bars or (config.feed.path if config.feed.kind == "replay" else "")
+        if not named:
+            raise NotRefreshed("neither [retrain] bars nor a recorded [feed] path names a file of bars")
+        file = config.at(named)
+        origin, symbols, first = described(file)
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        target = file.with_name(f"{file.stem}-{stamp}{file.suffix}")
+        words = ["data", "fetch", *symbols, "--from", first, "--out", str(target), "--interval", origin.interval]
+        words += ["--currency", config.universe.currency, "--json"] + (["--adjusted"] if origin.adjusted else [])
+        words += [word for source in origin.source.split("+") for word in options_of(source, config)]
+        if config.feed.url:
+            words += ["--url", config.feed.url]
+        code, _, error = await output_of(words)
+        if code or not target.is_file():
+            raise NotRefreshed(error)
+        old = sorted(file.parent.glob(f"{file.stem}-????????T??????Z{file.suffix}"))
+        for each in old[:-KEPT]:
+            each.unlink()
+            each.with_name(f"{each.stem}.actions.csv").unlink(missing_ok=True)
+        return str(target)
+
+
+def options_of(source: str, config: Config) -> list[str]:
+    """The options of `quantd data fetch` for a source by its name in a file."""
+    if source in vendors():
+        return ["--source", source, *(["--feed", config.feed.plan] if source == "alpaca" else [])]
+    if config.feed.mapping:
+        return ["--source", "http", "--mapping", str(config.at(config.feed.mapping))]
+    return ["--source", "ccxt", "--exchange", source]
+
+
+def described(file: Path) -> tuple[Origin, list[str], str]:
+    """(origin, symbols, first date) of a file of bars. Raises NotRefreshed for one that was not downloaded."""
+    try:
+        origin = msgspec.json.decode(pl.read_parquet_metadata(file).get("quantd", ""), type=Origin)
+        frame = pl.read_parquet(file, columns=["ts", "symbol", PRICES[0]])
+    except (msgspec.DecodeError, pl.exceptions.PolarsError, OSError):
+        raise NotRefreshed(f"{file}: `quantd data fetch` did not write it, so its source is not known") from None
+    if origin.source.startswith("synthetic") or not frame.height:
+        raise NotRefreshed(f"{file}: its source {origin.source!r} has no newer bars")
+    first: datetime = frame["ts"].min()  # type: ignore[assignment]
+    return origin, frame["symbol"].unique(maintain_order=True).to_list(), first.astimezone(UTC).date().isoformat()

@@ -1,0 +1,55 @@
+"""The job `health_check`: the checks of `quantd doctor` in a process, with an alert for those that fail."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.store.job_runs import JobRun
+from quantd.daemon.jobs.tasks.command_process import output_of
+from quantd.daemon.runtime.service import Service
+
+
+class Check(Struct, frozen=True):
+    """A finding of `quantd doctor --json`; `ok` is None for one that was not checked."""
+
+    name: str
+    ok: bool | None
+    text: str
+
+
+class Checked(Struct, frozen=True):
+    """The part of the document of `quantd doctor --json` that is read here."""
+
+    checks: list[Check]
+
+
+class Unhealthy(Exception):
+    """A check failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """The checks of one service. `folder` is its state folder, `sets` are its overrides of the configuration."""
+
+    service: Service
+    folder: Path
+    sets: tuple[str, ...] = ()
+
+    def _config_file(self) -> str:
+        return str(Path(self.service.config.source.file).resolve())
+
+    async def work(self, run: JobRun) -> str:
+        """Run the checks. Raises Unhealthy with those that failed."""
+        words = ["doctor", "--json", "--config", self._config_file(), "--state", str(self.folder)]
+        words += [word for each in self.sets for word in ("--set", each)]
+        _, out, error = await output_of(words)
+        try:
+            checks = msgspec.json.decode(out, type=Checked).checks
+        except msgspec.DecodeError:
+            raise Unhealthy(f"the checks did not end: {error}") from None
+        failed = [f"{each.name}: {each.text}" for each in checks if each.ok is False]
+        if failed:
+            raise Unhealthy(f"{len(failed)} of {len(checks)} checks failed: {'; '.join(failed)}")
+        return f"{sum(each.ok is True for each in checks)} checks passed, {len(checks)} made"

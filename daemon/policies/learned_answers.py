@@ -1,0 +1,159 @@
+"""The answer of a learned policy to one observation: weights, scores and a confidence computed from them."""
+
+from hashlib import blake2b
+from math import log
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.daemon.policies.model_facts import entries_of
+from quantd.daemon.policies.predictions import confidence
+from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.artifacts.ensemble import LearnedEnsemble, Member
+from quantd.models.artifacts.inspection import operator_of
+from quantd.models.artifacts.occlusion import Learned
+from quantd.models.artifacts.scorer_policy import LearnedPolicy
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
+
+Observation = NDArray[np.float32]
+
+ConfidenceKind = Literal["probabilities", "values", "concentration", "agreement"]
+
+HASH_BYTES: Final = 16
+
+
+class Confidence(Struct, frozen=True):
+    """A number from 0 to 1, computed from one answer. None of the kinds is a probability of a profit.
+
+    `probabilities`: 1 less the entropy of the network's probabilities of its allocations, over its maximum. `values`:
+    the gap between the best two action values, over the range of all. `concentration`: 1 less the entropy of weights
+    and cash, over its maximum. `agreement`: 1 less the mean share of the book that a member would hold otherwise than
+    the ensemble.
+    """
+
+    value: float
+    kind: ConfidenceKind
+
+
+class Given(NamedTuple):
+    """An answer in the order of `symbols`. `value` is the largest action value; None where the network has none."""
+
+    symbols: tuple[str, ...]
+    weights: Floats
+    confidence: Confidence
+    value: float | None
+
+
+class Lacking(ValueError):
+    """A policy cannot be asked this way; the text has the reason."""
+
+
+def entries_for(leaf: Learned, symbols: tuple[str, ...]) -> list[str]:
+    """The names of the values of an observation, in order. Raises Lacking where members have different ones.
+
+    `symbols` are those of the question, for a model of any universe.
+    """
+    if not isinstance(leaf, LearnedEnsemble):
+        return entries_of(leaf.artifact, symbols)
+    first, *others = [entries_of(member.artifact, symbols) for member in leaf.members]
+    if any(each != first for each in others):
+        raise Lacking("its members have observations of their own; leave the observation out, or name a member")
+    return first
+
+
+def input_hash(*parts: NDArray[np.float32] | NDArray[np.float64] | bytes) -> str:
+    """The hex BLAKE2b of an input."""
+    found = blake2b(digest_size=HASH_BYTES)
+    for part in parts:
+        found.update(part if isinstance(part, bytes) else part.tobytes())
+    return found.hexdigest()
+
+
+def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
+    """The answer to an observation float32[D], without memory."""
+    if isinstance(leaf, LearnedEnsemble):
+        votes = [answer_to(member, observed, symbols) for member in leaf.members]
+        return _combined(leaf, votes[0].symbols, np.stack([each.weights for each in votes]))
+    if isinstance(leaf, LearnedAgent):
+        return _of_agent(leaf, observed[None], None)
+    manifest = leaf.artifact.manifest
+    there = symbols if manifest.network.equivariant else manifest.universe
+    rows = observed.reshape(len(there), -1)
+    weights = leaf.answer(np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, -1]))
+    return Given(there, weights, _concentration(weights), None)
+
+
+def observed_at(leaf: Learned, view: View, memory: Memory) -> bytes:
+    """The input of a policy at a view, as bytes: the observations of all members, and what they remember."""
+    if isinstance(leaf, LearnedEnsemble):
+        own = (observed_at(each, view, leaf.own_memory(k, memory)) for k, each in enumerate(leaf.members))
+        return b"".join(own)
+    remembered = b"".join(value.tobytes() for _, value in sorted(memory.items()))
+    if isinstance(leaf, LearnedAgent):
+        return leaf.seen(view).tobytes() + remembered
+    features, mask = leaf.features_of(leaf.returns_of(view))
+    return features.tobytes() + mask.tobytes() + remembered
+
+
+def answer_at(leaf: Learned, view: View, memory: Memory) -> Given:
+    """The answer at a view. Raises Lacking for an input without a value."""
+    if isinstance(leaf, LearnedEnsemble):
+        votes = [_at(member, view, leaf.own_memory(k, memory)) for k, member in enumerate(leaf.members)]
+        return _combined(leaf, view.universe.symbols, np.stack([each.weights for each in votes]))
+    return _at(leaf, view, memory)
+
+
+def _at(leaf: Member, view: View, memory: Memory) -> Given:
+    """The answer of one network at a view, in the order of the view."""
+    symbols = view.universe.symbols
+    if isinstance(leaf, LearnedPolicy):
+        weights = leaf.placed(leaf.weights(leaf.returns_of(view)))
+        return Given(symbols, weights, _concentration(weights), None)
+    observed, carry, priced = leaf.question(view, memory)
+    if name := leaf.lacking(observed[0]):
+        raise Lacking(f"{name} has no value yet")
+    answer = leaf.decide(observed, carry, priced)
+    weights = leaf.placed(answer.weights)
+    return Given(symbols, weights, *_sureness(leaf, answer.scores, weights))
+
+
+def _of_agent(leaf: LearnedAgent, observed: Observation, carry: Floats | None) -> Given:
+    if name := leaf.lacking(observed[0]):
+        raise Lacking(f"{name} has no value")
+    answer = leaf.decide(observed, carry)
+    sureness = _sureness(leaf, answer.scores, answer.weights)
+    return Given(leaf.artifact.manifest.universe, answer.weights, *sureness)
+
+
+def _combined(leaf: LearnedEnsemble, symbols: tuple[str, ...], votes: Floats) -> Given:
+    weights = leaf.combined(votes)
+    apart = float(np.abs(votes - weights).sum(axis=1).mean()) / 2.0
+    return Given(symbols, weights, Confidence(min(1.0, max(0.0, 1.0 - apart)), "agreement"), None)
+
+
+def _sureness(leaf: LearnedAgent, scores: Observation, weights: Floats) -> tuple[Confidence, float | None]:
+    """(confidence, largest action value) of an answer."""
+    if not len(scores):
+        return _concentration(weights), None
+    if operator_of(leaf.artifact.graph, "scores") == "Softmax":
+        return Confidence(_certainty(scores.astype(np.float64)), "probabilities"), None
+    ordered = np.sort(scores.astype(np.float64))[::-1]
+    spread = float(ordered[0] - ordered[-1])
+    gap = float(ordered[0] - ordered[1]) if len(ordered) > 1 else spread
+    return Confidence(gap / spread if spread > 0.0 else 0.0, "values"), float(ordered[0])
+
+
+def _concentration(weights: Floats) -> Confidence:
+    return Confidence(confidence(weights.astype("<f8").tobytes()), "concentration")
+
+
+def _certainty(parts: Floats) -> float:
+    """1 less the entropy of parts of a whole, over its maximum."""
+    total = float(parts.sum())
+    if total <= 0.0 or len(parts) < 2:
+        return 1.0
+    shares = parts[parts > 0.0] / total
+    return min(1.0, max(0.0, 1.0 + float((shares * np.log(shares)).sum()) / log(len(parts))))

@@ -1,0 +1,184 @@
+"""Facts about the artifacts of policies, from their manifests."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from quantd.models.artifacts.agent_policy import LearnedArtifact
+from quantd.models.artifacts.folder import digest_of, first_line
+from quantd.models.artifacts.loader import kind_in
+from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, EnsembleManifest, ScorerManifest
+from quantd.models.artifacts.occlusion import Learned, training_mean
+from quantd.models.artifacts.runtime import Checked
+from quantd.models.artifacts.scorer_policy import ScorerArtifact
+from quantd.models.artifacts.versions import CURRENT, current, versions
+from quantd.models.artifacts.weights import MEAN, tensors_of
+from quantd.models.forests.prediction import ForestArtifact
+from quantd.models.observation.sight import entry_names
+from quantd.strategies.policies.members import leaves_with_memory
+from quantd.trading.display_text import instant_text
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.view import EMPTY_MEMORY
+
+
+class Inputs(Struct, frozen=True):
+    """What a model reads beside prices. A series per symbol counts as ESG or sentiment by its name."""
+
+    esg: bool = False
+    sentiment: bool = False
+    macro: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+    bars: bool = False
+    own_book: bool = False
+
+
+class Artifact(Struct, frozen=True):
+    """An artifact that decides as a part of a policy.
+
+    `part` is its path in a composed policy. `assets` are those of its training; with `any_universe` it trades others
+    too. `version` and `versions` are empty outside a folder of versions.
+    """
+
+    part: str
+    name: str
+    folder: str
+    version: str
+    digest: str
+    kind: str
+    algorithm: str
+    network: str
+    assets: tuple[str, ...]
+    any_universe: bool
+    transformer: bool
+    inputs: Inputs
+    capabilities: list[str]
+    trained_until: str
+
+
+class Described(Struct, frozen=True):
+    """An artifact with its manifest (as `quantd models info --json` prints it) and its card.
+
+    `record` has the results by window, `entries` the names of the observation's values in order. `versions` are all
+    complete versions beside it, and `current` is the one that the pointer names.
+    """
+
+    artifact: Artifact
+    manifest: dict[str, Any]
+    record: dict[str, Any]
+    entries: list[str]
+    card: str
+    versions: list[str]
+    current: str
+
+
+def stated(artifact: Checked) -> dict[str, Any]:
+    """The manifest of an artifact as plain values; a forest also has the time of its training on that machine."""
+    found: dict[str, Any] = msgspec.to_builtins(artifact.manifest)
+    if isinstance(artifact, ForestArtifact):
+        found["training_seconds"] = artifact.seconds
+    return found
+
+
+def artifacts_of(policy: Policy) -> list[tuple[Artifact, Checked]]:
+    """The artifacts of a policy in order, with what they hold in memory."""
+    found = []
+    for part, leaf, _ in leaves_with_memory(policy, EMPTY_MEMORY):
+        for artifact in getattr(leaf, "artifacts", ()):
+            found.append((_facts(part, leaf, artifact), artifact))
+    return found
+
+
+def described(artifact: Artifact, held: Checked) -> Described:
+    """An artifact with what its folder has beside it; reads files."""
+    manifest, folder = stated(held), held.folder
+    card, names, now = "", [], ""
+    try:
+        text = (folder / "card.md").read_bytes()
+        if digest_of(text) == held.manifest.files["card.md"].blake2b:
+            card = text.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        card = first_line(error)
+    if (folder.parent / CURRENT).is_file():
+        names = versions(folder.parent)
+        try:
+            now = current(folder.parent)
+        except ArtifactError as error:
+            now = first_line(error)
+    record = manifest.get("results") or manifest.get("together") or {}
+    return Described(artifact, manifest, record, entries_of(held), card, names, now)
+
+
+def entries_of(held: Checked, symbols: tuple[str, ...] = ()) -> list[str]:
+    """The names of an observation's values in order; empty for a model without one.
+
+    `symbols` are those of the question, for a model of any universe.
+    """
+    match held.manifest:
+        case AgentManifest() as manifest:
+            return list(entry_names(manifest.sight, manifest.universe))
+        case ScorerManifest() as manifest:
+            there = symbols if symbols and manifest.network.equivariant else manifest.universe
+            return [f"{name} {symbol}" for symbol in there for name in (*manifest.features.names, "known")]
+        case _:
+            return []
+
+
+def _facts(part: str, leaf: Policy, held: Checked) -> Artifact:
+    manifest, folder = held.manifest, held.folder
+    members = getattr(leaf, "members", ())
+    inner = [each.artifact.manifest for each in members] or [manifest]
+    sights = [each.sight for each in inner if isinstance(each, AgentManifest)]
+    series = tuple(sorted({name for each in sights for name in each.series}))
+    equivariant = [isinstance(each, ScorerManifest) and each.network.equivariant for each in inner]
+    networks = [each.network.kind for each in inner if isinstance(each, AgentManifest | ScorerManifest)]
+    assets = tuple(dict.fromkeys(symbol for each in inner for symbol in getattr(each, "universe", ())))
+    if isinstance(manifest, EnsembleManifest):
+        algorithm = f"{manifest.combination} of {len(manifest.members)}"
+    else:
+        algorithm = getattr(manifest, "algorithm", "") or "forest"
+    until = getattr(leaf, "trained_until_ns", 0)
+    return Artifact(
+        part=part,
+        name=manifest.name,
+        folder=str(folder),
+        version=folder.name if (folder.parent / CURRENT).is_file() else "",
+        digest=manifest.digest,
+        kind=kind_in(folder).name if (folder / "manifest.json").is_file() else "",
+        algorithm=algorithm,
+        network=", ".join(dict.fromkeys(networks)),
+        assets=assets,
+        any_universe=all(equivariant),
+        transformer="transformer" in networks,
+        inputs=Inputs(
+            esg=any("esg" in name.lower() for name in series),
+            sentiment=any("sentiment" in name.lower() for name in series),
+            macro=tuple(sorted({name for each in sights for name in each.macro})),
+            series=series,
+            bars=any(each.columns for each in sights),
+            own_book=any(each.book for each in sights),
+        ),
+        capabilities=_capabilities(leaf, held),
+        trained_until=instant_text(until)[:10] if until else "",
+    )
+
+
+def _capabilities(leaf: Policy, held: Checked) -> list[str]:
+    """What can be asked of a model."""
+    found = ["predict"] if isinstance(leaf, Learned) else []
+    manifest = held.manifest
+    if isinstance(manifest, ScorerManifest) and manifest.network.equivariant:
+        found.append("any universe")
+    if isinstance(held, LearnedArtifact) and training_mean(held) is not None:
+        found.append("explain")
+    if isinstance(held, ScorerArtifact) and MEAN in tensors_of(held.weights):
+        found.append("explain")
+    if isinstance(manifest, AgentManifest):
+        names = {"memory": manifest.network.carry, "seats": manifest.seats, "scores": manifest.action.allocations}
+        found += [name for name, there in names.items() if there]
+    return found
+
+
+def learned_in(policy: Policy) -> list[Learned]:
+    """The learned policies inside a policy."""
+    return [leaf for leaf in leaves(policy) if isinstance(leaf, Learned)]

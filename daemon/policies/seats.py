@@ -1,0 +1,123 @@
+"""The policies of a run by seat: the configured ones, and the artifacts that operators loaded in their place.
+
+The state has what was loaded, so that a recovered or replayed run decides with the same artifacts.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from quantd.daemon.config import Agent
+from quantd.daemon.policies.loading import PolicyError
+from quantd.trading.display_text import instant_text
+from quantd.trading.model_events import ModelLoaded
+from quantd.trading.ports import Policy, leaves
+
+Make = Callable[[int, str], Policy]
+"""Makes the policy of a seat from an artifact of that name. Raises ValueError."""
+
+
+class Seats:
+    """The policy of each seat, by number. `loaded` gives what was loaded, by the names of the seats."""
+
+    def __init__(
+        self,
+        configured: Sequence[Policy],
+        names: Sequence[str],
+        make: Make,
+        loaded: Callable[[], Mapping[str, ModelLoaded]],
+    ) -> None:
+        self._configured = configured
+        self._names = names
+        self._make = make
+        self._loaded = loaded
+        self._made: dict[tuple[int, str, str], Policy] = {}
+        """(seat, path, digest) -> the policy: for each seat the one that decides, and the one that was prepared."""
+
+    def __call__(self, seat: int) -> Policy:
+        """The policy that decides for a seat. Raises PolicyError for an artifact that is not the loaded one."""
+        loaded = self._loaded()
+        found = loaded.get(self._names[seat]) if loaded else None
+        return self._configured[seat] if found is None else self._of(seat, found)
+
+    def all(self) -> tuple[Policy, ...]:
+        """The policies of all seats."""
+        return tuple(self(seat) for seat in range(len(self._configured)))
+
+    def check(self, names: Iterable[str]) -> None:
+        """Load the artifacts of these agents now. Raises PolicyError."""
+        for name in names:
+            self(self._names.index(name))
+
+    def prepared(self, seat: int, path: str) -> Policy:
+        """The policy of a seat from an artifact, made now. Raises ValueError."""
+        return self._make(seat, path)
+
+    def take(self, seat: int, path: str, policy: Policy) -> None:
+        """Use a prepared policy once the state has its artifact as loaded."""
+        now = self._loaded().get(self._names[seat])
+        kept = None if now is None else (seat, now.path, now.digest)
+        for old in [each for each in self._made if each[0] == seat and each != kept]:
+            del self._made[old]
+        self._made[seat, path, artifacts_in(policy)] = policy
+
+    def verify(self, loaded: ModelLoaded) -> None:
+        """Raise PolicyError unless the folder has the artifact that was loaded. An agent that is gone needs none."""
+        if loaded.agent in self._names:
+            self._make_again(self._names.index(loaded.agent), loaded)
+
+    def _of(self, seat: int, loaded: ModelLoaded) -> Policy:
+        key = seat, loaded.path, loaded.digest
+        if key not in self._made:
+            policy = self._make_again(seat, loaded)
+            for old in [each for each in self._made if each[0] == seat]:
+                del self._made[old]
+            self._made[key] = policy
+        return self._made[key]
+
+    def _make_again(self, seat: int, loaded: ModelLoaded) -> Policy:
+        what = f"agent {loaded.agent} decides with {loaded.path}, which {loaded.who} loaded {instant_text(loaded.ts)}"
+        remedy = "restore that artifact, or name another policy in config.toml"
+        try:
+            policy = self._make(seat, loaded.path)
+        except ValueError as error:
+            raise PolicyError(f"{what}; it cannot be used: {error}; {remedy}") from error
+        if (now := artifacts_in(policy)) != loaded.digest:
+            raise PolicyError(f"{what}; the journal has the digest {loaded.digest}, the folder now {now}; {remedy}")
+        return policy
+
+
+def no_artifact(seat: int, path: str) -> Policy:
+    """Refuses every artifact: a shell without configured policies."""
+    raise PolicyError(f"{path}: this run has no policies of its own")
+
+
+def artifacts_in(policy: Policy) -> str:
+    """The digests of the artifacts of a policy, joined by +; empty for none."""
+    return "+".join(filter(None, (getattr(each, "digest", "") for each in leaves(policy))))
+
+
+def configured_as(agent: Agent) -> str:
+    """What config.toml names as the policy of an agent: the policy, with a digest of its parameters where it has any.
+
+    A loaded artifact decides until this changes.
+    """
+    if not agent.params:
+        return agent.policy
+    text = msgspec.json.encode(dict(agent.params), order="sorted", enc_hook=_plain)
+    return f"{agent.policy} {blake2b(text, digest_size=8).hexdigest()}"
+
+
+def as_loaded(agents: Iterable[Agent], loaded: Mapping[str, ModelLoaded]) -> list[Agent]:
+    """The agents with the names of their loaded artifacts as policies."""
+    return [a.model_copy(update={"policy": loaded[a.name].path}) if a.name in loaded else a for a in agents]
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def continuing(agents: Iterable[Agent], loaded: Mapping[str, ModelLoaded]) -> tuple[str, ...]:
+    """The agents whose loaded artifact decides under a configuration: those for which it names what it named then."""
+    return tuple(a.name for a in agents if a.name in loaded and loaded[a.name].configured == configured_as(a))

@@ -1,0 +1,116 @@
+"""Limits of a start in mode live: what is tighter than before applies at once, and what is looser waits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from quantd.adapters.store.handle import Store
+from quantd.daemon.engine.planning.live_caps import Allowance
+from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.snapshot import InForce, in_force, limits_from, limits_of_snapshot
+from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.loop import RunSnapshot
+from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, override, tighter_of, value_of
+from quantd.trading.events import Reloaded
+
+Named = tuple[InForce, Sequence[str]]
+"""Limits with the names of their agents."""
+
+
+def last_live(store: Store, run: str) -> Named | None:
+    """The limits at the newest snapshot of the last other run in mode live; None without one."""
+    for record in reversed(store.runs()):
+        newest = store.latest_snapshot(record.run) if record.run != run else None
+        if newest is not None:
+            found = limits_of_snapshot(msgspec.msgpack.decode(newest[1], type=RunSnapshot).state)
+            if found.live is not None:
+                return found, record.agents
+    return None
+
+
+def limits_of(state: State) -> Named:
+    """The limits in force."""
+    return limits_from(in_force(state.rules)), [agent.name for agent in state.rules.agents]
+
+
+def change_of_limits(
+    state: State, rules: Rules, now: int, config: str, changed: tuple[str, ...], before: Named | None
+) -> Reloaded:
+    """The event of a change from the limits `before` to those of `rules` at the instant `now`."""
+    full = in_force(rules)
+    if before is None or before[0].live is None or rules.live is None:
+        return Reloaded(now, config, changed, full)
+    tight, looser = tightened(before, (limits_from(full), [agent.name for agent in rules.agents]))
+    if not looser:
+        return Reloaded(now, config, changed, full)
+    waiting = state.loosening
+    due = waiting.due if waiting is not None and waiting.limits == full else now + before[0].live.loosen_after_ns
+    return Reloaded(now, config, changed, msgspec.msgpack.encode(tight), full, due, looser)
+
+
+def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
+    """(`after` without what is looser than `before`, dotted names of what is looser)."""
+    old, new = before[0], after[0]
+    house, found = _tighter(old.house, new.house)
+    looser = [f"risk.{name}" for name in found]
+    agents = list(new.agents)
+    known = dict(zip(before[1], old.agents, strict=True))
+    for k, name in enumerate(after[1]):
+        if name in known:  # a new agent is within the limits of the house
+            limits, found = _tighter(known[name][0], agents[k][0])
+            agents[k] = limits, agents[k][1]
+            looser += [f"agents.{name}.{each}" for each in found]
+    live, found = (new.live, []) if old.live is None or new.live is None else _caps(old.live, new.live)
+    looser += [f"live.{name}" for name in found]
+    flatten_on, rearm = new.flatten_on, new.rearm_samples
+    if not set(old.flatten_on) <= set(flatten_on):
+        flatten_on = tuple(sorted({*old.flatten_on, *flatten_on}))
+        looser.append("risk.flatten_on")
+    if rearm and (not old.rearm_samples or rearm < old.rearm_samples):
+        rearm = old.rearm_samples
+        looser.append("risk.rearm_after")
+    return replace(
+        new, house=house, agents=tuple(agents), live=live, flatten_on=flatten_on, rearm_samples=rearm
+    ), tuple(looser)
+
+
+def _tighter(old: Limits, new: Limits) -> tuple[Limits, list[str]]:
+    kept: dict[str, Any] = {}
+    for name in (*FIELDS, *EXTRA):
+        was, is_ = value_of(old, name), value_of(new, name)
+        if was is None or was == is_:
+            continue
+        try:
+            tight = tighter_of(name, was, is_)
+        except ValueError:
+            tight = was  # another estimator may be the looser one
+        if tight != is_:
+            kept[name] = tight
+    return override(new, **kept), sorted(kept)
+
+
+def _caps(old: Allowance, new: Allowance) -> tuple[Allowance, list[str]]:
+    tight = Allowance(
+        account_micro=_lower(old.account_micro, new.account_micro),
+        order_micro=_lower(old.order_micro, new.order_micro),
+        orders_per_day=_lower(old.orders_per_day, new.orders_per_day),
+        ramp_days=max(old.ramp_days, new.ramp_days),
+        ramp_from=min(old.ramp_from, new.ramp_from),
+        loosen_after_ns=max(old.loosen_after_ns, new.loosen_after_ns),
+    )
+    keys = {
+        "max_account_notional": "account_micro",
+        "max_order_notional": "order_micro",
+        "max_orders_per_day": "orders_per_day",
+        "ramp.days": "ramp_days",
+        "ramp.from": "ramp_from",
+        "loosen_after": "loosen_after_ns",
+    }
+    return tight, [key for key, field in keys.items() if getattr(tight, field) != getattr(new, field)]
+
+
+def _lower(a: int | None, b: int | None) -> int | None:
+    """The lower of two caps; None is off."""
+    return min((each for each in (a, b) if each is not None), default=None)

@@ -1,0 +1,61 @@
+"""The discovery document of Home Assistant, at a real broker: its topics are published, its templates give values."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment
+
+from quantd.adapters.bus.home_assistant import SENSORS, discovery
+from tests.support.command_line import CONFIG, program, write
+from tests.support.mqtt import Mosquitto, Subscriber, until
+
+TOPIC = "homeassistant/device/quantd_quantd_paper/config"
+
+
+async def test_each_sensor_of_the_document_has_a_topic_and_a_value(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker").start()
+    try:
+        everything = broker.subscribe("-t", "quantd/#")
+        bus = f'[bus]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:{broker.port}"\nhome_assistant = "homeassistant"'
+        alerts = '[alerts]\nlevels = ["INFO", "WARNING", "CRITICAL"]\n[risk]'
+        write(tmp_path, CONFIG.replace("[bus]\nport = 0", bus).replace("[risk]", alerts))
+        assert (await asyncio.to_thread(program, tmp_path, "run", "--quiet")).returncode == 0
+        later = broker.subscribe("-t", "homeassistant/#")  # what a Home Assistant that starts later gets
+        await until(lambda: bool(later.lines()), "the document")
+        ((topic, payload),) = later.lines()
+        assert topic == TOPIC
+        document = json.loads(payload)
+        published = dict(everything.lines())
+        assert set(document["components"]) == set(SENSORS)
+        values = {}
+        for key, sensor in document["components"].items():
+            pattern = re.escape(sensor["state_topic"]).replace(r"\+", "[^/]+")
+            found = [json.loads(text) for topic, text in published.items() if re.fullmatch(pattern, topic)]
+            assert found, sensor["state_topic"]
+            values[key] = Environment().from_string(sensor["value_template"]).render(value_json=found[-1])
+        assert values["switch"] in ("RUN", "REDUCE", "HALT")
+        assert float(values["equity"]) > float(values["cash"]) > 0
+        assert 0 <= float(values["drawdown"]) < 100
+        assert values["alert"]
+        units = {key: sensor.get("unit_of_measurement") for key, sensor in document["components"].items()}
+        assert units == {"switch": None, "equity": "USD", "cash": "USD", "drawdown": "%", "alert": None}
+        states = [json.loads(text) for topic, text in everything.lines() if topic == document["availability_topic"]]
+        shown = [
+            Environment().from_string(document["availability_template"]).render(value_json=state) for state in states
+        ]
+        assert "online" in shown
+        assert shown[-1] == "offline", "the run has ended"
+    finally:
+        Subscriber.close_all()
+        broker.stop()
+
+
+def test_two_instances_are_two_devices_and_a_prefix_with_a_wildcard_is_refused() -> None:
+    one, other = (discovery("homeassistant", "quantd", name, "1", "USD")[0] for name in ("paper", "live"))
+    assert one != other
+    with pytest.raises(ValueError, match=r"\[bus\] home_assistant"):
+        discovery("#", "quantd", "paper", "1", "USD")

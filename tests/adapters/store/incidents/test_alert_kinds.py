@@ -1,0 +1,66 @@
+"""The table of kinds is complete: every kind that the code publishes is in it, and so is the documentation."""
+
+import ast
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS, kind_of, kinds_table
+from quantd.risk.limits.catalogue import LIMITS
+from quantd.trading.effects import Level
+from quantd.trading.events import Condition
+from tests.support.checkout import ROOT
+
+PUBLISHERS = ("alert", "Publish")
+"""Functions whose call makes an alert; the kind is the third argument of each, after state or ts and level."""
+
+
+def calls() -> list[tuple[str, ast.Call]]:
+    found = []
+    for folder in ("daemon", "trading", "risk", "adapters"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PUBLISHERS:
+                    found.append((str(path.relative_to(ROOT)), node))
+    return [(path, call) for path, call in found if len(call.args) >= 3]
+
+
+def named() -> dict[str, str]:
+    """Kind -> a file that publishes it, of kinds that are written out."""
+    return {
+        call.args[2].value: path
+        for path, call in calls()
+        if isinstance(call.args[2], ast.Constant) and isinstance(call.args[2].value, str)
+    }
+
+
+def test_every_kind_that_is_written_in_the_code_is_in_the_table() -> None:
+    found = named()
+    assert len(found) >= 15
+    assert {kind: path for kind, path in found.items() if kind_of(kind) is None} == {}
+
+
+def test_every_kind_that_is_computed_is_in_the_table() -> None:
+    computed = {ast.unparse(call.args[2]) for _, call in calls() if not isinstance(call.args[2], ast.Constant)}
+    known = {"condition.what", "f'job_{condition.job}'", "f'limit_{key}'", "key[0]", "i.kind"}
+    assert computed <= known, "a new way to compute a kind: extend this test"
+    (what,) = (t for name, t in Condition.__annotations__.items() if name == "what")
+    assert {kind for kind in get_args(what) if kind != "job" and kind_of(kind) is None} == set()
+    assert {key for key in LIMITS if kind_of(f"limit_{key}") is None} == set()
+    assert kind_of("nothing") is None
+
+
+def test_a_kind_without_a_publisher_is_not_in_the_table() -> None:
+    published = {*named(), *get_args(Condition.__annotations__["what"]), "rehearsal"}
+    assert {k.name for k in ALERT_KINDS if not k.name.endswith("_")} <= published
+
+
+@pytest.mark.parametrize("kind", ALERT_KINDS, ids=lambda kind: kind.name)
+def test_a_kind_opens_incidents_at_its_own_levels_and_names_what_clears_them(kind) -> None:
+    assert set(kind.opens) <= set(kind.levels) <= set(get_args(Level))
+    assert bool(kind.opens) == bool(kind.clears) == kind.reminded
+
+
+def test_the_documentation_has_the_table() -> None:
+    assert kinds_table() in Path(ROOT / "docs" / "risk" / "monitor.md").read_text()

@@ -1,0 +1,43 @@
+"""Hooks of schemathesis: what the document of the API cannot express about parameters that are valid on their own.
+
+A key stands for one request, a cursor is that of an earlier answer, a period does not end before it starts, targets are
+given in one way, held symbols have prices, and all have as many. Features have the names of a model.
+"""
+
+import re
+import uuid
+from typing import Any
+
+import schemathesis
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Make valid parameters valid together; those that break their own schema are sent as they are."""
+    headers, query = case.headers or {}, case.query or {}
+    key = headers.get("Idempotency-Key")
+    if key is not None and re.fullmatch(r"[!-~]{1,64}", str(key)):
+        headers["Idempotency-Key"] = uuid.uuid4().hex
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,200}", str(query.get("cursor", ""))):
+        query["cursor"] = ""
+    start, end = query.get("start"), query.get("end")
+    if isinstance(start, str) and isinstance(end, str) and start > end:
+        query["start"], query["end"] = end, start
+    body = case.body
+    if not isinstance(body, dict):
+        return
+    if case.path.endswith("/portfolios") or case.path.endswith("/rebalance"):
+        given = [name for name in ("weights", "policy", "agent", "as_planned") if body.get(name)]
+        for name in given[1:]:
+            del body[name]
+        if not given:
+            body["policy"] = "equal_weight"
+    for name in ("features", "shared", "observation"):
+        if isinstance(body.get(name), dict | list):  # names and length are those of a model
+            del body[name]
+    prices = body.get("prices")
+    if isinstance(prices, dict) and all(isinstance(each, list) and len(each) > 1 for each in prices.values()):
+        shortest = min(map(len, prices.values()), default=0)
+        body["prices"] = {f"S{k}": closes[:shortest] for k, closes in enumerate(prices.values())}
+    if case.path.endswith("/allocate") and isinstance(body.get("held"), dict) and isinstance(body.get("prices"), dict):
+        body["held"] = {symbol: weight for symbol, weight in body["held"].items() if symbol in body["prices"]}

@@ -1,0 +1,211 @@
+"""The Python client: a method for each route, typed answers, refusals as errors, and one attempt to change anything."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from datetime import date
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+import quantd
+from quantd.daemon.api import client as client_module
+from quantd.daemon.api.client import ApiError, Client
+from quantd.daemon.api.openapi import FOR_BROWSERS
+from quantd.daemon.api.route_records import Page, Post, Read
+from quantd.daemon.api.routes.portfolio_routes import ClosePortfolio, CreatePortfolio, Rebalance
+from quantd.daemon.api.routes.prediction_routes import Allocate, Predict
+from quantd.daemon.api.routes.proposal_routes import Preview, Propose
+from quantd.trading.events import Flow
+from tests.daemon.api.test_api import RUN
+from tests.daemon.commands.test_manual import journalled, world
+
+__all__ = ["world"]
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "why": ("SPY",),
+    "halt": ("a test",),
+    "resume": ("a test",),
+    "order": ("buy", "1", "SPY", "a test"),
+    "cash": ("add", "10.00", "a test"),
+    "halt_symbol": ("halt", "SPY", "a test"),
+    "model": ("even",),
+    "allocate": (Allocate({"SPY": [100.0, 101.0]}, "equal_weight"),),
+}
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "job": ("77",),
+    "run_schedule": ("none", "a test"),
+    "reconcile": (),
+    "acknowledge": ("none", "a test"),
+    "portfolio": ("none",),
+    "open_portfolio": (CreatePortfolio(name="core", symbols=("SPY",), reason="a test"),),
+    "rebalance_portfolio": ("none", Rebalance(symbols=("SPY",), reason="a test")),
+    "agent_standing": ("none",),
+    "agent_proposals": ("none",),
+    "preview": ("none", Preview(weights={"SPY": 0.1})),
+    "propose": ("none", Propose(weights={"SPY": 0.1}, id="1", reason="a test")),
+    "close_portfolio": ("none", ClosePortfolio(how="flatten", reason="a test")),
+    "approve_limits": ("a test",),
+    "load_model": ("none", "a test"),
+    "predict": (Predict(artifact="models/none"),),
+}
+"""Requests that this world refuses: its venue is simulated, and it has no incidents, places or looser limits."""
+
+METHODS = [name for name in vars(Client) if not name.startswith("_")]
+
+
+class Noting(Client):
+    """A client that notes what it requests."""
+
+    asked: list[tuple[str, str]]
+
+    def _ask(self, method: str, path: str, *more: Any) -> Any:
+        self.asked.append((method, path.partition("?")[0]))
+        return super()._ask(method, path, *more)
+
+
+def client_of(world: Any, kind: type[Client] = Client) -> Any:
+    return kind(world.api.url, world.token)
+
+
+async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> None:
+    client = client_of(world, Noting)
+    client.asked = []
+
+    def call() -> None:
+        for name in METHODS:
+            if name == "events":
+                client.asked.append(("GET", "/api/v1/events"))
+                assert next(iter(client.events())).overview.run == RUN
+                continue
+            if name == "change_model":
+                assert client.change_model("even", "pause", "a test").suspended
+                assert not client.change_model("even", "resume", "a test").suspended
+                for do in ("promote", "demote"):
+                    with pytest.raises(ApiError, match="no shadow"):
+                        client.change_model("even", do, "a test")
+                continue
+            if name in REFUSED:
+                with pytest.raises(ApiError) as found:
+                    getattr(client, name)(*REFUSED[name])
+                assert found.value.status in (404, 409), (name, found.value)
+                continue
+            assert getattr(client, name)(*ARGUMENTS.get(name, ())) is not None
+
+    await asyncio.to_thread(call)
+    for route in world.api._routes:
+        if isinstance(route, Page) and (route.content_type in FOR_BROWSERS):
+            continue
+        assert isinstance(route, Read | Post | Page)
+        pattern = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
+        assert any(m == route.method and pattern.fullmatch(path) for m, path in client.asked), route.path
+
+
+async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        assert client.positions().positions == world.api._readings._run.now().positions
+        whole = client.fills(limit=10_000).fills
+        page = client.fills(limit=3, symbol="SPY")
+        found = list(page.fills)
+        while page.next:
+            page = client.fills(limit=3, symbol="SPY", cursor=page.next)
+            found += page.fills
+        assert found == [each for each in whole if each.symbol == "SPY"]
+        assert client.performance("trend", start=date(2019, 2, 1)).metrics["sharpe"] is not None
+
+    await asyncio.to_thread(call)
+
+
+async def test_a_refusal_is_an_error_of_quantd_that_names_field_and_remedy(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        with pytest.raises(quantd.Error, match="limit = '0'") as found:
+            client.orders(limit=0)
+        why: Any = found.value
+        assert (why.status, why.code, [each.field for each in why.fields]) == (422, "query", ["limit"])
+        with pytest.raises(ApiError, match="quantd token create"):
+            Client(world.api.url).cash("add", "1.00", "x")
+        world.service.status = "starting"
+        assert not client.health().ready
+        world.service.status = "ended"
+
+    await asyncio.to_thread(call)
+
+
+async def test_a_key_is_made_for_each_change_and_may_be_given_again(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        assert client.cash("add", "1.00", "x", key="one") == client.cash("add", "1.00", "x", key="one")
+        client.cash("add", "1.00", "x")
+        client.cash("add", "1.00", "x")
+
+    await asyncio.to_thread(call)
+    assert len(journalled(world, Flow)) == 3
+
+
+class Flaky(BaseHTTPRequestHandler):
+    """Refuses with 503 twice, then answers; it notes the keys of requests."""
+
+    seen: list[str | None] = []
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers.get("Idempotency-Key"))
+        status = 200 if len(self.seen) > 2 else 503
+        body = b'{"detail":"busy"}' if status == 503 else b'{"run":"r","equity":[]}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(client_module, "REST_S", 0.01)
+    Flaky.seen = []
+    server = HTTPServer(("127.0.0.1", 0), Flaky)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield Client(f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_read_is_tried_three_times(flaky: Client) -> None:
+    assert flaky.equity().run == "r"
+    assert Flaky.seen == [None, None, None]
+
+
+def test_a_change_is_sent_once_with_a_key(flaky: Client) -> None:
+    with pytest.raises(ApiError) as found:
+        flaky.cash("add", "1.00", "x")
+    assert found.value.status == 503
+    (key,) = Flaky.seen
+    assert re.fullmatch("[0-9a-f]{32}", key or "")
+
+
+def test_a_daemon_that_is_away_or_another_program_is_named(flaky: Client) -> None:
+    with pytest.raises(ApiError, match="start it with `quantd run`"):
+        Client("http://127.0.0.1:9").status()
+    with pytest.raises(ApiError, match="is no address of a daemon"):
+        Client("127.0.0.1:8000")
+    Flaky.seen = [None, None]
+    with pytest.raises(ApiError, match="not of this version"):
+        flaky.status()
+
+
+def test_the_client_loads_neither_torch_nor_the_server() -> None:
+    code = "import sys, quantd; quantd.Client; print({'torch', 'quantd.daemon.api.server'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert found.stdout.strip() == "set()", found.stderr

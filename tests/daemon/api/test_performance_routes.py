@@ -1,0 +1,115 @@
+"""Performance and attribution of a running service: equal to offline calculations on the same run."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantd.adapters.store.queries import Reader
+from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.run_track import track_record_of
+from quantd.research.runs.backtest import drive_items
+from quantd.research.runs.run_record import Record
+from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
+from tests.daemon.api.test_api import get, standing_at_the_end, world
+from tests.daemon.commands.test_manual import post
+from tests.support.command_line import CONFIG
+
+__all__ = ["world"]
+
+PATH = "/api/v1/performance"
+OF_TRIPS = {"win_rate", "trips", "expectancy"}
+
+
+async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration(world: Any) -> None:
+    record = Record(world.assembly.universe)
+    drive_items(world.assembly, record, list(world.assembly.items()), {})
+    expected = {k: v for k, v in measure(track_record_of(world.assembly, record)).items() if v is not None}
+    status, found = await get(world, PATH)
+    assert status == 200, found
+    assert found["samples"] == len(record.ts) - 1
+    of_equity = {name for name in expected if found["metrics"][name] is not None}
+    assert {"total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", *OF_TRIPS} <= of_equity
+    for name in of_equity:
+        assert found["metrics"][name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
+
+
+async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_samples(world: Any) -> None:
+    points = Reader.open(world.folder).equity()
+    own = np.array([p.books[1] / 1e6 for p in points])
+    _, whole = await get(world, f"{PATH}?book=trend")
+    assert whole["metrics"]["total_return"] == pytest.approx(own[-1] / own[0] - 1.0)
+    _, part = await get(world, f"{PATH}?book=trend&start=2019-02-01&end=2019-02-28")
+    days = [p.ts for p in points]
+    inside = [k for k, ts in enumerate(days) if 1548979200000000000 <= ts < 1551398400000000000]
+    window = own[inside[0] - 1 : inside[-1] + 1]
+    returns = window[1:] / window[:-1] - 1.0
+    assert (part["samples"], part["last"][:10]) == (len(returns), "2019-02-28")
+    metrics = part["metrics"]
+    assert metrics["total_return"] == pytest.approx(window[-1] / window[0] - 1.0)
+    assert metrics["volatility"] == pytest.approx(volatility(returns, part["samples_a_year"]))
+    assert metrics["sharpe"] == pytest.approx(sharpe(returns, part["samples_a_year"]))
+    assert metrics["sortino"] == pytest.approx(sortino(returns, part["samples_a_year"]))
+    assert metrics["total_return"] != whole["metrics"]["total_return"]
+    status, none = await get(world, f"{PATH}?start=2031-01-01")
+    assert (status, none["samples"], none["first"], set(none["metrics"].values())) == (200, 0, "", {None})
+
+
+async def test_a_deposit_is_no_return(world: Any) -> None:
+    _, before = await get(world, PATH)
+    _, parts = await get(world, f"{PATH}/attribution")
+    status, _ = await post(world, "cash", {"do": "add", "amount": "500000.00", "reason": "more"})
+    assert status == 200
+    assert (await get(world, PATH))[1]["metrics"] == before["metrics"]
+    assert (await get(world, f"{PATH}/attribution"))[1] == parts
+
+
+async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> None:
+    totals = []
+    for query in ("", "?start=2019-02-01", "?start=2019-02-01&end=2019-02-28", "?end=2019-01-31"):
+        _, account = await get(world, f"{PATH}{query}")
+        status, found = await get(world, f"{PATH}/attribution{query}")
+        assert status == 200, found
+        assert sum(each["contribution"] for each in found["symbols"]) == pytest.approx(found["total_return"], abs=1e-9)
+        assert found["total_return"] == pytest.approx(account["metrics"]["total_return"], abs=1e-9)
+        assert (found["first"], found["last"]) == (account["first"], account["last"])
+        assert [each["symbol"] for each in found["symbols"]] == ["SPY", "QQQ", "IWM", "cash"]
+        assert sum(each["weight"] for each in found["symbols"]) == pytest.approx(1.0)
+        assert any(each["asset_return"] for each in found["symbols"])
+        totals.append(found["total_return"])
+    assert len(set(totals)) == len(totals)
+
+
+async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -> None:
+    text = CONFIG.replace("[universe]", '[universe]\nbenchmark = "SPY"')
+    async with standing_at_the_end(tmp_path, text) as world:
+        _, found = await get(world, f"{PATH}?book=benchmark")
+        _, parts = await get(world, f"{PATH}/attribution")
+        spy = next(each for each in parts["symbols"] if each["symbol"] == "SPY")
+        assert found["metrics"]["total_return"] == pytest.approx(spy["asset_return"])
+        assert found["metrics"]["win_rate"] is None
+        both = await asyncio.gather(*(get(world, f"{PATH}/attribution") for _ in range(4)))
+        assert all(answer == (200, parts) for answer in both)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("?book=nobody", 404, "book"),
+        ("?book=benchmark", 404, "book"),
+        ("?start=2019-03-01&end=2019-02-01", 422, "start"),
+        ("?start=yesterday", 422, "start"),
+        ("?start=2019-02-30", 422, "start"),
+        ("/attribution?start=2019-03-01&end=2019-02-01", 422, "start"),
+        ("/attribution?book=trend", 422, "book"),
+    ],
+)
+async def test_a_book_or_period_at_fault_is_named(world: Any, query: str, status: int, field: str) -> None:
+    found, body = await get(world, PATH + query)
+    assert (found, [each["field"] for each in body["errors"]]) == (status, [field]), body
+
+
+def test_returns_of_a_deposit_at_a_sample() -> None:
+    """The definition that both routes share."""
+    assert time_weighted_returns(np.array([100.0, 150.0]), np.array([0.0, 50.0])).tolist() == [0.0]

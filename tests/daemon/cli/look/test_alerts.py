@@ -1,0 +1,43 @@
+"""`quantd alerts --active` and `--ack`: incidents of the store, and their acknowledgement at the daemon."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from quantd.trading.events import Condition
+from tests.daemon.api.test_api import standing_at_the_end
+from tests.support.command_line import quantd
+
+
+async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_path: Path) -> None:
+    async with standing_at_the_end(tmp_path) as world:
+        await world.service.inbox.command(Condition(world.service.shell.state.now, "feed", False, "of the test"))
+
+        async def said(*words: str) -> tuple[int, str]:
+            done = await asyncio.to_thread(quantd, tmp_path, "alerts", *words)
+            return done.returncode, done.stdout + done.stderr
+
+        _, listed = await said("--active", "--json")
+        (feed,) = [each for each in json.loads(listed)["incidents"] if each["kind"] == "feed"]
+        code, text = await said("--active")
+        assert code == 0
+        assert f"{feed['id']}  raised" in text
+        code, text = await said("--ack", feed["id"])
+        assert code == 2
+        assert "--reason" in text
+        code, text = await said("--ack", feed["id"], "--reason", "the vendor knows")
+        assert code == 0, text
+        assert f"{feed['id']} is acknowledged by " in text
+        code, text = await said("--ack", feed["id"], "--reason", "again")
+        assert code == 1
+        assert "acknowledged already" in text
+        code, text = await said("--ack", "run-9-9-9", "--reason", "x")
+        assert "no incident" in text
+        _, text = await said("--active")
+        assert "the vendor knows" in text
+
+
+def test_without_a_daemon_the_remedy_is_named(tmp_path: Path) -> None:
+    done = quantd(tmp_path, "alerts", "--ack", "run-1-0", "--reason", "x")
+    assert done.returncode != 0
+    assert quantd(tmp_path, "alerts", "--reason", "x").returncode != 0

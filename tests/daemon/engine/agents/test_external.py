@@ -1,0 +1,174 @@
+"""An outside agent in the engine: never asked, it trades by proposals where its policy sits, and each id once."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.agents.promotion import exchange_policies
+from quantd.daemon.engine.agents.promotion_rule import PromotionRules
+from quantd.daemon.engine.agents.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Ask, OrderBasket, Promotion, Publish, Shadowed
+from quantd.trading.events import Operator, Proposed, Tick
+from tests.support.engine import OPEN, World, block, walk
+
+GUEST = "s0"
+
+
+def hold_cash(view):
+    return np.zeros(len(view.prices))
+
+
+def never(view):
+    raise AssertionError("an outside agent is never asked")
+
+
+class Gate(World):
+    """One agent, and an outside agent as its shadow and challenger."""
+
+    def __init__(self, *, days=60, seed=5, champion=hold_cash, market=None, promotion=None):
+        bars = market if market is not None else block(walk(days, 2, seed))
+        super().__init__(bars, [champion], house=OPEN, shadows=(never,), challenges=(0,), promotion=promotion)
+        outside = (len(self.rules.agents),)
+        shadows = tuple(replace(each, outside=outside) for each in self.rules.shadows)
+        self.rules = replace(self.rules, outside=outside, shadows=shadows)
+        self.shell = self.fresh(self)
+        self.ahead, self.taken, self.asked = self.items(), [], []
+        self.jobs = ()
+
+    @property
+    def state(self):
+        return self.shell.state
+
+    def take(self, item):
+        self.taken.append(item)
+        return self.shell.run(item) if isinstance(item, (Proposed, Operator)) else self.shell.take(item)
+
+    def advance(self, samples=1):
+        while samples:
+            item = next(self.ahead)
+            if isinstance(item, Tick) and item.sample and self.jobs:
+                item = replace(item, jobs=self.jobs)
+            self.take(item)
+            samples -= isinstance(item, Tick) and item.sample
+        return self
+
+    def propose(self, weights, id="1", **more):
+        given = np.array(weights, dtype=np.float64).tobytes()
+        return self.take(Proposed(self.state.now, GUEST, id, "a test", "me", given, **more))
+
+    @property
+    def last(self):
+        return self.state.outside[GUEST].verdicts[-1]
+
+
+def test_it_is_never_asked_and_trades_only_its_shadow_before_a_promotion():
+    made = Gate().advance(20)
+    effects = made.propose([0.5, 0.2])
+    assert [type(e) for e in effects if not isinstance(e, Publish)] == [Shadowed]
+    assert (made.last.outcome, made.last.book, made.last.shadow, made.last.orders) == ("passed", GUEST, True, 2)
+    made.advance(2)
+    shadow = made.state.shadows[0]
+    assert shadow.held_weights(0) == pytest.approx([0.5, 0.2], abs=0.02)
+    assert not made.state.lots(0).any()
+    assert not made.of(OrderBasket)
+    assert {e.agent for e in made.of(Ask)} == {0}
+
+
+def test_after_a_promotion_its_proposals_reach_the_house_and_the_old_policy_decides_in_the_shadow():
+    made = Gate(champion=lambda view: np.array([0.0, 0.6])).advance(10)
+    made.propose([0.5, 0.2])
+    made.advance(2)
+    exchange_policies(made.state, 0, 0)
+    asked = len(made.of(Ask))
+    made.advance(2)
+    assert {(e.agent, e.policy) for e in made.of(Ask)[asked:]} == {(1, 0)}
+    before = made.state.lots(0).tolist()
+    effects = made.propose([0.3, 0.0], id="2")
+    assert any(isinstance(e, OrderBasket) for e in effects)
+    assert (made.last.book, made.last.shadow) == ("a0", False)
+    made.advance(2)
+    assert made.state.lots(0).tolist() != before
+    assert made.state.held_weights(0) == pytest.approx([0.3, 0.0], abs=0.02)
+    assert made.state.shadows[0].held_weights(0) == pytest.approx([0.0, 0.6], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": np.array([np.nan, 0.1]).tobytes()}, "not finite"),
+        ({"weights": np.array([1e308, 1e308]).tobytes()}, "mistake of units"),
+        ({"weights": np.array([-9.0, 2.0]).tobytes()}, "mistake of units"),
+        ({"weights": b"", "lots": np.array([2**62, 2**62]).tobytes()}, "mistake of units"),
+        ({"weights": np.zeros(5).tobytes()}, "5 targets for 2 symbols"),
+        ({"weights": b""}, "either weights or lots"),
+        ({"expires": 1}, "has expired"),
+        ({"id": ""}, "has no id"),
+        ({"plan": "0" * 32}, "would differ now"),
+    ],
+)
+def test_a_proposal_that_cannot_be_planned_is_refused_as_a_whole_and_recorded(change, words):
+    made = Gate().advance(20)
+    base = Proposed(made.state.now, GUEST, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
+    effects = made.take(replace(base, **change))
+    assert [e.level for e in effects if isinstance(e, Publish)] == ["WARNING"]
+    assert (made.last.outcome, made.last.orders) == ("refused", 0)
+    assert words in made.last.why
+    assert not made.state.shadows[0].working
+
+
+def test_an_id_is_decided_once_also_over_a_promotion_and_a_snapshot():
+    made = Gate().advance(20)
+    made.propose([0.5, 0.2])
+    exchange_policies(made.state, 0, 0)
+    copy = thaw(made.rules, freeze(made.state))
+    for state in (made.state, copy):
+        again = Proposed(state.now, GUEST, "1", "a test", "me", np.array([0.9, 0.0]).tobytes())
+        effects = step(state, again)
+        assert [type(e) for e in effects] == [Publish]
+        assert "decided before" in effects[0].text
+        assert len(state.outside[GUEST].verdicts) == 1
+        assert not state.working
+
+
+def test_other_names_take_no_proposals():
+    made = Gate().advance(20)
+    for name, words in (("a0", "decides by its own policy"), ("nobody", "no agent named")):
+        given = Proposed(made.state.now, name, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
+        (effect,) = made.take(given)
+        assert words in effect.text
+    assert made.state.outside == {}
+
+
+def test_its_memory_is_bounded():
+    log = ProposalLog()
+    for n in range(IDS_KEPT + 50):
+        log.note(ProposalVerdict(n, str(n), "me", "x", GUEST, True, "passed"))
+    assert (len(log.ids), log.ids[-1]) == (IDS_KEPT, str(IDS_KEPT + 49))
+    assert len(log.verdicts) == VERDICTS_KEPT
+    assert log.find("0") is None
+    assert log.find(log.ids[-1]).ts == IDS_KEPT + 49
+
+
+def test_the_promotion_test_promotes_it_and_the_events_replay_to_the_same_state():
+    rng = np.random.default_rng(8)
+    moves = np.stack([rng.normal(-0.001, 0.006, 100), rng.normal(0.005, 0.004, 100)], axis=1)
+    prices = np.round(100 * np.exp(moves.cumsum(axis=0)), 2)
+    rules = PromotionRules(samples=40, looks=2, resamples=800, seed=3)
+    made = Gate(market=block(prices), champion=lambda view: np.array([0.6, 0.0]), promotion=rules).advance(3)
+    made.jobs = ("promote",)
+    for n in range(60):
+        made.propose([0.0, 0.8 - 0.01 * (n % 3)], id=f"{n}", expires=made.state.now + 10)
+        made.advance(1)
+    promoted = [e for e in made.of(Promotion) if e.promoted]
+    assert [e.names for e in promoted] == [("a0", GUEST)]
+    assert made.last.book == "a0"
+    assert made.state.lots(0)[1] > 0
+    other = Gate(market=block(prices), champion=lambda view: np.array([0.6, 0.0]), promotion=rules)
+    for item in made.taken:
+        if isinstance(item, Proposed):
+            item = decode(encode(item, ())).event
+        other.take(item)
+    assert freeze(other.state) == freeze(made.state)

@@ -1,0 +1,76 @@
+"""A refresh downloads into a new file; the present file, and a failed download, change nothing."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quantd.adapters.store.job_runs import JobRun
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.config import load
+from quantd.daemon.jobs.tasks.data_refresh import KEPT, DataRefresh, NotRefreshed, described, options_of
+from tests.daemon.cli.setup.test_data import ACTIONS, days
+from tests.daemon.runtime.test_service import Kit, world
+from tests.support.command_line import CONFIG, ROOT, quantd, write
+from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
+from tests.support.venues.served import served
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    for name, value in {"alpaca_key": KEY, "alpaca_secret": SECRET}.items():
+        (folder / name).write_text(value)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+def beside(folder: Path) -> list[Path]:
+    """The downloaded files."""
+    return sorted(folder.glob("bars-*"))
+
+
+async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(tmp_path: Path, secrets: Path) -> None:
+    bars = {"SPY": days("SPY", 2018, 2019), "QQQ": days("QQQ", 2018, 2019)}
+    with served(AlpacaData(bars, actions=ACTIONS, page=500).app()) as port:
+        url = f"http://127.0.0.1:{port}"
+        words = ("SPY", "QQQ", "--source", "alpaca", "--url", url, "--from", "2018-06-01", "--to", "2018-12-31")
+        env = {"CREDENTIALS_DIRECTORY": str(secrets), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        made = await asyncio.to_thread(quantd, tmp_path, "data", "fetch", *words, "--out", "bars.parquet", env=env)
+        assert made.returncode == 0, made.stderr
+        before = (tmp_path / "bars.parquet").read_bytes()
+        text = CONFIG.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet").replace('"SPY", "QQQ", "IWM"', '"SPY"')
+        text = text.replace("start = 2019-01-02\nend = 2019-03-29\nwarmup = 130", f'url = "{url}"\nwarmup = 20')
+        text = text.replace(f"{ROOT}/data/us_actions.csv", "")
+        kit = Kit(tmp_path / "store", world())
+        kit.service.config = load(write(tmp_path, text), known_names())
+        for stamp in ("20200101", "20200102", "20200103"):
+            shutil.copy(tmp_path / "bars.parquet", tmp_path / f"bars-{stamp}T000000Z.parquet")
+        done = await DataRefresh(kit.service).work(JobRun(1, "data_refresh"))
+    new = pl.read_parquet(done)
+    assert new["symbol"].unique().sort().to_list() == ["QQQ", "SPY"]
+    assert str(new["ts"].min())[:10] == "2018-06-01"
+    assert str(new["ts"].max())[:10] == "2019-12-31"
+    assert (tmp_path / "bars.parquet").read_bytes() == before
+    assert len([each for each in beside(tmp_path) if each.suffix == ".parquet"]) == KEPT
+    files = beside(tmp_path)
+    with pytest.raises(NotRefreshed):  # nobody listens any more
+        await DataRefresh(kit.service).work(JobRun(2, "data_refresh"))
+    assert beside(tmp_path) == files
+    kit.store.close()
+
+
+def test_a_file_of_unknown_origin_is_refused_with_the_reason() -> None:
+    with pytest.raises(NotRefreshed, match="`quantd data fetch` did not write it"):
+        described(ROOT / "data" / "us_daily.parquet")
+
+
+def test_the_source_of_a_file_names_the_options_of_its_download(tmp_path: Path) -> None:
+    config = load(write(tmp_path), known_names())
+    assert options_of("yfinance", config) == ["--source", "yfinance"]
+    assert options_of("alpaca", config) == ["--source", "alpaca", "--feed", "iex"]
+    assert options_of("kraken", config) == ["--source", "ccxt", "--exchange", "kraken"]

@@ -1,0 +1,101 @@
+"""The statement job: compared with the simulated venue, with a venue on the wire, and with one that is away."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from quantd.adapters.store.job_runs import JobRun
+from quantd.daemon.jobs.tasks.statement_job import FOLDER, StatementFile, StatementJob
+from quantd.trading.effects import Publish
+from quantd.trading.events import Stopping
+from tests.daemon.runtime.test_service import Kit, world
+from tests.proofs.conformance.rigs.alpaca import AlpacaRig
+from tests.support.command_line import answer, quantd, write
+
+RUN = JobRun(1, "statement")
+
+
+@pytest.fixture
+async def ended(tmp_path: Path) -> AsyncIterator[Kit]:
+    """A service whose run has ended, and may raise alerts."""
+    kit = Kit(tmp_path, world(30))
+    await kit.run()
+    kit.service.over, kit.shell.stopped = False, ""
+    yield kit
+    kit.store.close()
+
+
+async def alerts(kit: Kit) -> list[Publish]:
+    kit.service.inbox.command(Stopping(0, False, "test"))
+    await kit.service.step_forever()
+    return [each for each in kit.service.recent if each.kind == "statement"]
+
+
+def document(folder: Path) -> StatementFile:
+    (file,) = (folder / FOLDER).glob("*.json")
+    assert file.with_suffix(".csv").is_file()
+    return msgspec.json.decode(file.read_bytes(), type=StatementFile)
+
+
+async def test_a_day_at_the_simulated_venue_agrees_with_its_reports(ended: Kit, tmp_path: Path) -> None:
+    done = await StatementJob(ended.service, tmp_path).work(RUN)
+    assert done.endswith("all as at the venue")
+    found = document(tmp_path)
+    assert (found.compared, found.differences) == ("", [])
+    assert [each.symbol for each in found.positions] == ["S0", "S1"]
+    assert await alerts(ended) == []
+
+
+async def test_what_a_venue_on_the_wire_lacks_is_named_with_both_sides_in_one_alert(
+    ended: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = AlpacaRig()
+    await rig.start()
+    job = StatementJob(ended.service, tmp_path, rig.broker)
+    record = job._record()
+    traded = next(day for day in reversed(record.days) if record.booked[day.day])
+    record.days[:] = [day for day in record.days if day.day <= traded.day]
+    monkeypatch.setattr(StatementJob, "_record", lambda self: record)
+    done = await job.work(RUN)
+    executions = record.booked[traded.day]
+    assert done.startswith(f"statement of {traded.day}: {len(executions)} differences from the venue: execution: here ")
+    assert "at the venue nothing" in done
+    found = document(tmp_path)
+    assert {each.venues for each in found.differences} == {""}
+    (alert,) = await alerts(ended)
+    assert (alert.level, alert.text) == ("WARNING", done[:500])
+    await rig.stop()
+
+
+async def test_a_venue_that_does_not_answer_is_not_compared_and_nothing_is_invented(ended: Kit, tmp_path: Path) -> None:
+    rig = AlpacaRig()
+    await rig.start()
+    await rig.down()
+    done = await StatementJob(ended.service, tmp_path, rig.broker).work(RUN)
+    assert "not compared: the venue did not answer" in done
+    assert document(tmp_path).compared.startswith("not compared: the venue did not answer")
+    assert await alerts(ended) == []
+    await rig.up()
+    await rig.stop()
+
+
+def test_the_command_shows_each_day_and_writes_a_csv_that_adds_up(tmp_path: Path) -> None:
+    write(tmp_path)
+    none = quantd(tmp_path, "statement")
+    assert none.returncode == 1
+    assert quantd(tmp_path, "run", "--quiet").returncode == 0
+    found = answer(quantd(tmp_path, "statement", "--from", "2019-03-14", "--to", "2019-03-18", "--json"))
+    assert [(day["date"], day["change"], day["compared"]) for day in found["days"]] == [
+        ("2019-03-14", "0.00", "0 differences"), ("2019-03-15", "118.3776", "0 differences"),
+        ("2019-03-18", "50.251", "0 differences"),
+    ]  # fmt: skip
+    shown = quantd(tmp_path, "statement", "--csv", "all.csv")
+    assert shown.returncode == 0
+    assert (
+        (tmp_path / "all.csv").read_text().splitlines()[0].startswith("id,date,time,kind,symbol,quantity,price,amount")
+    )
+    outside = quantd(tmp_path, "statement", "--from", "2020-01-01")
+    assert outside.returncode == 1
+    assert "no sample between --from and --to" in outside.stderr

@@ -1,0 +1,27 @@
+"""The table of jobs: complete, and the same in the documentation."""
+
+from typing import get_args
+
+from quantd.daemon.config.schema import Job
+from quantd.daemon.jobs.job_table import BY_NAME, JOBS, LANES, duration_text, jobs_table
+from tests.support.checkout import ROOT
+
+
+def test_each_job_of_a_schedule_has_one_record_and_the_reverse():
+    assert list(BY_NAME) == [each.name for each in JOBS] == list(get_args(Job))
+
+
+def test_a_job_beside_trading_has_a_lane_and_a_time_limit_and_one_of_the_loop_has_neither():
+    for each in JOBS:
+        assert bool(each.lane) == bool(each.timeout_s) == (each.where != "loop"), each.name
+    assert len(LANES) == len(set(LANES))
+
+
+def test_the_page_of_jobs_has_the_table():
+    assert jobs_table() in (ROOT / "docs" / "risk" / "jobs.md").read_text()
+
+
+def test_time_limits_are_written_with_their_unit():
+    assert [duration_text(s) for s in (0.05, 10, 90, 1800, 7200, 604800)] == [
+        "0.05 s", "10 s", "90 s", "30 min", "2 h", "7 d",
+    ]  # fmt: skip

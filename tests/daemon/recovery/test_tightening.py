@@ -1,0 +1,150 @@
+"""Looser limits of mode live: what waits, until when, and what ends the wait."""
+
+import msgspec
+import pytest
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.planning.live_caps import LOOSEN_AFTER_NS, Allowance
+from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.snapshot import InForce, freeze, in_force, limits_from, thaw
+from quantd.daemon.engine.state import State
+from quantd.daemon.recovery.tightening import change_of_limits, limits_of, tightened
+from quantd.risk.limits.catalogue import Limits, Tail
+from quantd.trading.effects import Publish
+from quantd.trading.events import Approved, Reloaded, Tick
+from tests.support.engine import World, block, walk
+
+DAY_NS = 86_400 * 10**9
+
+OLD = Limits(collar=0.05, max_position_weight=0.3, max_drawdown=0.2, var=Tail(limit=0.03), cash_reserve=0.05)
+"""Limits of the house before."""
+
+CASES = {
+    "max_position_weight": (0.4, 0.25),
+    "max_drawdown": (0.3, 0.1),
+    "cash_reserve": (0.0, 0.1),
+    "var": (Tail(limit=0.05), Tail(limit=0.02)),
+}
+"""Limit -> (a looser value, a tighter one)."""
+
+
+def live(house: Limits, allowance: Allowance | None = None, agent: Limits | None = None) -> State:
+    """A state in mode live after some days."""
+    made = World(
+        block(walk(10, 3, 8)), [lambda view: [0.1, 0.1, 0.1]], house=house, agent=agent or Limits(collar=0.05),
+        live=allowance or Allowance(),
+    )  # fmt: skip
+    made.run()
+    return made.shell.state
+
+
+def given(state: State, **changes: object) -> Rules:
+    """The rules of a configuration with another house."""
+    return msgspec.structs.replace(state.rules, house=msgspec.structs.replace(state.rules.house, **changes))
+
+
+def changed(state: State, rules: Rules) -> Reloaded:
+    return change_of_limits(state, rules, state.now, "c", ("limits",), limits_of(state))
+
+
+def alerts(effects: object) -> list[tuple[str, str]]:
+    return [(e.level, e.kind) for e in effects if isinstance(e, Publish)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_looser_limit_waits_and_a_tighter_one_applies_at_once(name: str) -> None:
+    state = live(OLD)
+    looser, tighter = CASES[name]
+    event = changed(state, given(state, **{name: looser}))
+    assert event.looser == (f"risk.{name}",)
+    assert event.due == state.now + LOOSEN_AFTER_NS
+    assert ("CRITICAL", "loosening") in alerts(step(state, event))
+    assert getattr(state.rules.house, name) == getattr(OLD, name)
+    event = changed(state, given(state, **{name: tighter}))
+    assert (event.later, event.due, event.looser) == (b"", 0, ())
+    assert ("INFO", "loosening") in alerts(step(state, event)), "the change that waited is dropped"
+    assert getattr(state.rules.house, name) == tighter
+    assert state.loosening is None
+
+
+def test_a_removed_limit_waits_and_an_added_one_applies_at_once() -> None:
+    state = live(OLD)
+    step(state, changed(state, given(state, max_drawdown=None, max_turnover=0.5)))
+    assert state.loosening is not None
+    assert state.loosening.looser == ("risk.max_drawdown",)
+    assert (state.rules.house.max_drawdown, state.rules.house.max_turnover) == (0.2, 0.5)
+
+
+def test_another_estimator_may_be_looser_so_it_waits() -> None:
+    state = live(OLD)
+    other = Tail(limit=0.02, lookback=OLD.var.lookback + 50)
+    event = changed(state, given(state, var=other))
+    assert event.looser == ("risk.var",)
+
+
+def test_caps_of_live_and_limits_of_agents_wait_too() -> None:
+    state = live(OLD, Allowance(account_micro=10, order_micro=5, ramp_days=20, ramp_from=0.1), Limits(max_drawdown=0.1))
+    caps = Allowance(account_micro=20, order_micro=None, ramp_days=10, ramp_from=0.5, loosen_after_ns=3600 * 10**9)
+    agents = (msgspec.structs.replace(state.rules.agents[0], limits=Limits(max_drawdown=0.5)),)
+    event = changed(state, msgspec.structs.replace(state.rules, live=caps, agents=agents))
+    assert event.looser == (
+        "agents.a0.max_drawdown", "live.max_account_notional", "live.max_order_notional", "live.ramp.days",
+        "live.ramp.from", "live.loosen_after",
+    )  # fmt: skip
+    assert event.due == state.now + LOOSEN_AFTER_NS, "a shorter delay is looser itself"
+    step(state, event)
+    assert state.rules.live is not None
+    assert (state.rules.live.account_micro, state.rules.live.order_micro) == (10, 5)
+    assert state.rules.agents[0].limits.max_drawdown == 0.1
+
+
+def test_the_looser_limit_applies_at_the_first_tick_after_the_delay_and_not_before() -> None:
+    state = live(OLD)
+    event = changed(state, given(state, max_drawdown=0.5))
+    step(state, event)
+    assert not alerts(step(state, Tick(event.due - 1)))
+    assert state.rules.house.max_drawdown == 0.2
+    assert ("CRITICAL", "loosening") in alerts(step(state, Tick(event.due)))
+    assert state.rules.house.max_drawdown == 0.5
+    assert state.loosening is None
+
+
+def test_an_approval_applies_it_at_once_and_without_one_that_waits_nothing_happens() -> None:
+    state = live(OLD)
+    assert alerts(step(state, Approved(state.now, "x", "api:second:abcd"))) == [("WARNING", "loosening")]
+    step(state, changed(state, given(state, max_drawdown=0.5)))
+    assert alerts(step(state, Approved(state.now, "x", "api:second:abcd"))) == [("CRITICAL", "loosening")]
+    assert state.rules.house.max_drawdown == 0.5
+
+
+def test_a_restart_and_another_change_neither_end_nor_prolong_the_delay() -> None:
+    state = live(OLD)
+    rules = given(state, max_drawdown=0.5)
+    first = changed(state, rules)
+    step(state, first)
+    state = thaw(state.rules, freeze(state))
+    state.now += DAY_NS // 2
+    again = changed(state, rules)
+    assert (again.limits, again.later, again.due) == (in_force(state.rules), first.later, first.due)
+    assert alerts(step(state, again)) == [("INFO", "config")]
+    assert state.loosening is not None
+    assert state.loosening.due == first.due
+
+
+def test_outside_mode_live_a_start_may_loosen() -> None:
+    made = World(block(walk(10, 3, 8)), [lambda view: [0.1, 0.1, 0.1]], house=OLD)
+    made.run()
+    state = made.shell.state
+    event = changed(state, given(state, max_drawdown=0.5))
+    assert event.later == b""
+    step(state, event)
+    assert state.rules.house.max_drawdown == 0.5
+
+
+def test_a_fresh_run_is_compared_with_the_run_before_it_by_the_names_of_its_agents() -> None:
+    before, after = live(OLD), live(msgspec.structs.replace(OLD, max_drawdown=0.5), agent=Limits(max_drawdown=0.9))
+    old = limits_from(in_force(before.rules))
+    tight, looser = tightened((old, ["another"]), (limits_from(in_force(after.rules)), ["a0"]))
+    assert looser == ("risk.max_drawdown",), "a new agent is within the limits of the house"
+    assert isinstance(tight, InForce)
+    assert (tight.house.max_drawdown, tight.agents[0][0].max_drawdown) == (0.2, 0.9)

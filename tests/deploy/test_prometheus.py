@@ -1,0 +1,161 @@
+"""The files for Prometheus: promtool accepts them, and each rule has a case that fires and one that does not."""
+
+import asyncio
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS, LABELS, Metrics
+from tests.daemon.api.test_api import standing_at_the_end
+from tests.support.checkout import ROOT
+from tests.support.services import require
+
+FILES = ROOT / "deploy" / "prometheus"
+PAGE = ROOT / "docs" / "deploy" / "monitoring.md"
+METRIC = re.compile(r"\bquantd_\w+")
+
+
+def promtool(*arguments: object, given: str = "") -> str:
+    """What promtool prints; its exit code must be 0."""
+    command = [require("prometheus")["promtool"], *map(str, arguments)]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def rules() -> dict[str, dict[str, object]]:
+    """Alert -> its rule."""
+    found = [
+        rule
+        for path in sorted((FILES / "rules").glob("*.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    assert len({rule["alert"] for rule in found}) == len(found)
+    return {rule["alert"]: rule for rule in found}
+
+
+def names_of_queries() -> set[str]:
+    """The metrics that rules and dashboards name."""
+    texts = [str(rule["expr"]) for rule in rules().values()]
+    texts += [path.read_text() for path in (ROOT / "deploy/grafana/dashboards").glob("*.json")]
+    return {name for text in texts for name in METRIC.findall(text)}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_promtool_accepts_the_configuration_with_a_token_and_with_tls(tmp_path: Path, secure: bool) -> None:
+    place = tmp_path / "prometheus"
+    shutil.copytree(FILES, place)
+    (place / "quantd.token").write_text("secret\n")
+    (place / "quantd-ca.pem").write_text("")
+    text = (place / "prometheus.yml").read_text()
+    assert "9090" in text
+    if secure:
+        text = text.replace("scheme: http ", "scheme: https ")
+        text = text.replace("# tls_config", "tls_config").replace("#   ca_file", "  ca_file")
+        parsed = yaml.safe_load(text)["scrape_configs"][0]
+        assert (parsed["scheme"], parsed["tls_config"]) == ("https", {"ca_file": "quantd-ca.pem"})
+    (place / "prometheus.yml").write_text(text)
+    said = promtool("check", "config", place / "prometheus.yml")
+    assert said.count("rules found") == len(list((FILES / "rules").glob("*.yml")))
+
+
+def test_promtool_accepts_each_rule_and_each_case_of_the_rules_passes() -> None:
+    promtool("check", "rules", *sorted((FILES / "rules").glob("*.yml")))
+    promtool("test", "rules", *sorted((FILES / "tests").glob("*.yml")))
+
+
+@pytest.mark.quick_cases(3)
+@pytest.mark.parametrize("alert", sorted(rules()))
+def test_a_rule_that_never_fires_or_fires_always_is_seen_by_its_cases(tmp_path: Path, alert: str) -> None:
+    tool = require("prometheus")["promtool"]
+    shutil.copytree(FILES, tmp_path / "prometheus")
+    (path,) = [p for p in (tmp_path / "prometheus/rules").glob("*.yml") if f"alert: {alert}\n" in p.read_text()]
+    sound = path.read_text()
+    for broken in ("vector(1) unless vector(1)", "vector(1)"):
+        wrong = yaml.safe_load(sound)
+        (rule,) = [each for each in wrong["groups"][0]["rules"] if each["alert"] == alert]
+        rule["expr"] = broken
+        path.write_text(yaml.safe_dump(wrong))
+        done = subprocess.run(
+            [tool, "test", "rules", str(tmp_path / "prometheus/tests" / path.name)], capture_output=True, text=True
+        )
+        assert done.returncode != 0
+        assert alert in done.stdout + done.stderr
+
+
+def test_each_rule_has_a_case_that_fires_and_one_that_does_not() -> None:
+    fires: set[str] = set()
+    rests: set[str] = set()
+    for path in sorted((FILES / "tests").glob("*.yml")):
+        for case in yaml.safe_load(path.read_text())["tests"]:
+            (check,) = case["alert_rule_test"]
+            assert case["input_series"]
+            assert case["name"] == f"{check['alertname']} {'fires' if check['exp_alerts'] else 'does not fire'}"
+            (fires if check["exp_alerts"] else rests).add(check["alertname"])
+    assert fires == rests == set(rules())
+
+
+def test_each_rule_tells_how_bad_it_is_and_what_to_do() -> None:
+    headings = {line.removeprefix("### ") for line in PAGE.read_text().splitlines() if line.startswith("### ")}
+    for alert, rule in rules().items():
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")  # type: ignore[index]
+        assert set(rule["annotations"]) == {"summary", "description", "runbook"}  # type: ignore[call-overload]
+        assert rule["annotations"]["runbook"] == f"docs/deploy/monitoring.md#{alert.lower()}"  # type: ignore[index]
+        assert alert in headings
+    assert headings == set(rules())
+
+
+async def test_each_metric_of_a_rule_or_a_panel_is_in_a_scrape_and_promtool_has_no_remark(tmp_path: Path) -> None:
+    async with standing_at_the_end(tmp_path) as world, world.session.get("/metrics") as response:
+        text = await response.text()
+    scraped = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    histograms = {f"quantd_{name}" for name in HISTOGRAMS}
+    scraped |= {f"{name}_{part}" for name in histograms for part in ("bucket", "sum", "count")}
+    assert names_of_queries() <= scraped
+    assert await asyncio.to_thread(promtool, "check", "metrics", given=text) == ""
+
+
+def test_every_metric_is_in_a_rule_or_on_a_dashboard() -> None:
+    named = names_of_queries()
+    for name in COUNTERS | GAUGES | HISTOGRAMS:
+        assert any(each.startswith(f"quantd_{name}") for each in named), name
+
+
+def test_no_label_is_one_that_prometheus_gives_to_a_target() -> None:
+    for name, (_, *labels) in (COUNTERS | GAUGES | HISTOGRAMS).items():
+        assert not {"job", "instance", "name"} & set(labels), name
+    (family,) = [
+        each
+        for each in text_string_to_metric_families(Metrics("paper").render()[0].decode())
+        if each.name == "quantd_equity"
+    ]
+    assert family.samples[0].labels == {"name": "paper"}
+
+
+def test_the_page_lists_each_metric_with_its_labels() -> None:
+    page = PAGE.read_text()
+    kinds = (("counter", COUNTERS), ("gauge", GAUGES), ("histogram", HISTOGRAMS))
+    rows = [
+        f"| `quantd_{name}{'_total' if kind == 'counter' else ''}` | {kind} | "
+        f"{', '.join(f'`{label}`' for label in labels)} | {text} |"
+        for kind, table in kinds
+        for name, (text, *labels) in table.items()
+    ]
+    assert [line for line in page.splitlines() if line.startswith("| `quantd_")] == rows
+    assert f"at most {LABELS} values" in page
+
+
+def test_the_page_lists_each_alert_with_its_expression() -> None:
+    rows = [
+        f"| [{alert}](#{alert.lower()}) | {rule['labels']['severity']} | {rule.get('for', '0m')} | "  # type: ignore[index]
+        f"`{' '.join(str(rule['expr']).split())}` |".replace('"feed|store"', '"feed\\|store"')
+        for alert, rule in rules().items()
+    ]
+    listed = [line for line in PAGE.read_text().splitlines() if line.startswith("| [Quantd")]
+    assert sorted(listed) == sorted(rows)
