@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.api.transport import ANSWER_S, CODES, Address, exchange
+from quantd.daemon.api.client_side.transport import ANSWER_S, CODES, Address, exchange
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
 from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 import quantd
-from quantd.daemon.api import client as client_module
-from quantd.daemon.api.client import ApiError, Client
+from quantd.daemon.api.client_side import client as client_module
+from quantd.daemon.api.client_side.api_error import ApiError
+from quantd.daemon.api.client_side.client import Client
 from quantd.daemon.api.openapi import FOR_BROWSERS
 from quantd.daemon.api.route_records import Page, Post, Read
-from quantd.daemon.api.routes.portfolio_routes import ClosePortfolio, CreatePortfolio, Rebalance
+from quantd.daemon.api.routes.portfolio_routes import TargetsAsked
 from quantd.daemon.api.routes.prediction_routes import Allocate, Predict
-from quantd.daemon.api.routes.proposal_routes import Preview, Propose
+from quantd.daemon.api.routes.proposal_routes import Preview
 from quantd.trading.events import Flow
 from tests.daemon.api.test_api import RUN
 from tests.daemon.commands.test_manual import journalled, world
@@ -33,7 +34,6 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cash": ("add", "10.00", "a test"),
     "halt_symbol": ("halt", "SPY", "a test"),
     "model": ("even",),
-    "allocate": (Allocate({"SPY": [100.0, 101.0]}, "equal_weight"),),
 }
 REFUSED: dict[str, tuple[Any, ...]] = {
     "job": ("77",),
@@ -41,18 +41,28 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "reconcile": (),
     "acknowledge": ("none", "a test"),
     "portfolio": ("none",),
-    "open_portfolio": (CreatePortfolio(name="core", symbols=("SPY",), reason="a test"),),
-    "rebalance_portfolio": ("none", Rebalance(symbols=("SPY",), reason="a test")),
+    "open_portfolio": ("core", "a test"),
+    "rebalance_portfolio": ("none", "a test"),
     "agent_standing": ("none",),
     "agent_proposals": ("none",),
-    "preview": ("none", Preview(weights={"SPY": 0.1})),
-    "propose": ("none", Propose(weights={"SPY": 0.1}, id="1", reason="a test")),
-    "close_portfolio": ("none", ClosePortfolio(how="flatten", reason="a test")),
+    "preview": ("none",),
+    "propose": ("none", "1", "a test"),
+    "close_portfolio": ("none", "flatten", "a test"),
     "approve_limits": ("a test",),
     "load_model": ("none", "a test"),
-    "predict": (Predict(artifact="models/none"),),
+    "predict": (),
 }
 """Requests that this world refuses: its venue is simulated, and it has no incidents, places or looser limits."""
+
+NAMED: dict[str, dict[str, Any]] = {
+    "allocate": {"prices": {"SPY": [100.0, 101.0]}, "method": "equal_weight"},
+    "open_portfolio": {"symbols": ("SPY",)},
+    "rebalance_portfolio": {"symbols": ("SPY",)},
+    "preview": {"weights": {"SPY": 0.1}},
+    "propose": {"weights": {"SPY": 0.1}},
+    "predict": {"artifact": "models/none"},
+}
+"""Arguments by keyword."""
 
 METHODS = [name for name in vars(Client) if not name.startswith("_")]
 
@@ -90,10 +100,10 @@ async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> N
                 continue
             if name in REFUSED:
                 with pytest.raises(ApiError) as found:
-                    getattr(client, name)(*REFUSED[name])
+                    getattr(client, name)(*REFUSED[name], **NAMED.get(name, {}))
                 assert found.value.status in (404, 409), (name, found.value)
                 continue
-            assert getattr(client, name)(*ARGUMENTS.get(name, ())) is not None
+            assert getattr(client, name)(*ARGUMENTS.get(name, ()), **NAMED.get(name, {})) is not None
 
     await asyncio.to_thread(call)
     for route in world.api._routes:
@@ -203,6 +213,19 @@ def test_a_daemon_that_is_away_or_another_program_is_named(flaky: Client) -> Non
     Flaky.seen = [None, None]
     with pytest.raises(ApiError, match="not of this version"):
         flaky.status()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "body"),
+    [
+        (client_module.Targets, TargetsAsked),
+        (client_module.Wanted, Preview),
+        (client_module.Input, Predict),
+        (client_module.Method, Allocate),
+    ],
+)
+def test_keywords_are_the_fields_of_the_body(keywords: Any, body: Any) -> None:
+    assert keywords.__annotations__.keys() == {*body.__struct_fields__} - {"prices"}
 
 
 def test_the_client_loads_neither_torch_nor_the_server() -> None:

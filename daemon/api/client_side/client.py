@@ -6,15 +6,16 @@ import uuid
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from quantd.daemon.api import documents
+from quantd.daemon.api.client_side.api_error import ApiError, away, decoded, refused
+from quantd.daemon.api.client_side.transport import ANSWER_S, Address, Response, exchange, opened
 from quantd.daemon.api.idempotency import HEADER
-from quantd.daemon.api.problems import FieldFault, Problem
 from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncidents, Seen
 from quantd.daemon.api.routes.command_routes import Done, Flatten, HaltNow, Reduce, Resume
 from quantd.daemon.api.routes.job_routes import JobRunLine, JobsNow, RunSchedule
@@ -32,7 +33,6 @@ from quantd.daemon.api.routes.portfolio_routes import (
 from quantd.daemon.api.routes.prediction_routes import Allocate, Allocated, Predict, Prediction
 from quantd.daemon.api.routes.proposal_routes import Preview, ProposalAnswer, Proposals, Propose
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
-from quantd.daemon.api.transport import ANSWER_S, CODES, Address, Response, exchange, opened
 from quantd.daemon.commands.manual import Cash, Compared, Halt, OrderByHand, Ordered, Paid, Settle, Stopped
 from quantd.daemon.commands.model_loads import LoadModel, Reasoned
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
@@ -42,7 +42,6 @@ from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.overview import Overview
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
-from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, ExplainedError
 
 ATTEMPTS: Final = 3
 """Attempts of a read; a request that changes the daemon is sent once."""
@@ -57,18 +56,39 @@ AGAIN: Final = frozenset({429, 503})
 T = TypeVar("T")
 
 
-class ApiError(ExplainedError):
-    """A request that failed: its text has the remedy, `fields` the fields at fault.
+class Targets(TypedDict, total=False):
+    """Target weights: one of `weights`, `policy` with `symbols`, and `agent`; `symbols` alone have equal weights."""
 
-    `status` is the HTTP status, 0 without a response. `code` is for programs, as docs/operate/api.md lists it.
-    """
+    weights: dict[str, float]
+    symbols: tuple[str, ...]
+    policy: str
+    agent: str
 
-    def __init__(self, status: int, code: str, text: str, fields: tuple[FieldFault, ...] = ()) -> None:
-        super().__init__(text)
-        self.status = status
-        self.code = code
-        self.fields = fields
-        self.exit_code = CODES.get(status, CHECK_FAILED) if status else TRY_LATER
+
+class Wanted(TypedDict, total=False):
+    """One of target `weights` and signed units as text, by symbol."""
+
+    weights: dict[str, float]
+    orders: dict[str, str]
+
+
+class Input(TypedDict, total=False):
+    """A learned policy, and the fields of its input that `Predict` describes."""
+
+    agent: str
+    artifact: str
+    observation: list[float] | None
+    features: dict[str, dict[str, float]] | None
+    shared: dict[str, float]
+
+
+class Method(TypedDict, total=False):
+    """One of `method` and `agent`, with parameters of the method and the weights held."""
+
+    method: str
+    agent: str
+    params: dict[str, Any]
+    held: dict[str, float]
 
 
 class Client:
@@ -109,7 +129,7 @@ class Client:
     def health(self) -> documents.Health:
         """Whether the daemon is live and ready; a daemon that is not ready is an answer, and no error."""
         response = self._ask("GET", "/health", None, {}, frozenset())
-        return _decoded(response, documents.Health, self._address, (200, 503))
+        return decoded(response, documents.Health, self._address, (200, 503))
 
     def about(self) -> documents.About:
         return self._get("/api/v1", documents.About)
@@ -212,7 +232,7 @@ class Client:
 
     def metrics(self) -> str:
         """The metrics in the text format of Prometheus."""
-        return _refused(self._ask("GET", "/metrics", None, {}, AGAIN), self._address).body.decode()
+        return refused(self._ask("GET", "/metrics", None, {}, AGAIN), self._address).body.decode()
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -225,12 +245,12 @@ class Client:
             # the daemon sends a comment at least every 15 s
             with opened(self._address, "GET", "/api/v1/events", headers, None, self._timeout_s + ANSWER_S) as found:
                 if found.status != 200:
-                    _refused(Response(found.status, found.reason, {}, found.read()), self._address)
+                    refused(Response(found.status, found.reason, {}, found.read()), self._address)
                 for line in found:
                     if line.startswith(b"data: "):
                         yield msgspec.json.decode(line[6:], type=documents.Live)
         except OSError as why:
-            raise _away(self._address, why) from None
+            raise away(self._address, why) from None
 
     # what changes the daemon: the answer follows the commit to the journal
 
@@ -294,16 +314,34 @@ class Client:
     def portfolio(self, name: str) -> PortfolioNow:
         return self._get(f"/api/v1/portfolios/{quote(name, safe='')}", PortfolioNow)
 
-    def open_portfolio(self, asked: CreatePortfolio, *, key: str = "") -> Rebalanced:
-        return self._post("/api/v1/portfolios", asked, Rebalanced, key)
+    def open_portfolio(
+        self, name: str, reason: str, *, capital: str = "1000000", key: str = "", **targets: Unpack[Targets]
+    ) -> Rebalanced:
+        """Open a portfolio with capital of the unallocated book."""
+        body = CreatePortfolio(name=name, reason=reason, capital=capital, **targets)
+        return self._post("/api/v1/portfolios", body, Rebalanced, key)
 
-    def rebalance_portfolio(self, name: str, asked: Rebalance, *, key: str = "") -> Rebalanced:
-        """Rebalance a portfolio, or show the orders of a rebalance."""
-        return self._post(f"/api/v1/portfolios/{quote(name, safe='')}/rebalance", asked, Rebalanced, key)
+    def rebalance_portfolio(
+        self,
+        name: str,
+        reason: str,
+        *,
+        dry_run: bool = False,
+        as_planned: str = "",
+        id: str = "",
+        key: str = "",
+        **targets: Unpack[Targets],
+    ) -> Rebalanced:
+        """Rebalance a portfolio, or show the orders of a rebalance: `as_planned=` its `plan` executes exactly those."""
+        body = Rebalance(reason=reason, dry_run=dry_run, as_planned=as_planned, id=id, **targets)
+        return self._post(f"/api/v1/portfolios/{quote(name, safe='')}/rebalance", body, Rebalanced, key)
 
-    def close_portfolio(self, name: str, asked: ClosePortfolio, *, key: str = "") -> PortfolioClosing:
-        """Sell a portfolio, or hand it over to an agent."""
-        return self._post(f"/api/v1/portfolios/{quote(name, safe='')}/close", asked, PortfolioClosing, key)
+    def close_portfolio(
+        self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", key: str = ""
+    ) -> PortfolioClosing:
+        """Sell a portfolio, or hand it over to the agent `to`."""
+        body = ClosePortfolio(how=how, reason=reason, to=to)
+        return self._post(f"/api/v1/portfolios/{quote(name, safe='')}/close", body, PortfolioClosing, key)
 
     # outside agents
 
@@ -313,13 +351,24 @@ class Client:
     def agent_proposals(self, name: str, *, limit: int = 20) -> Proposals:
         return self._get(f"/api/v1/agents/{quote(name, safe='')}/proposals", Proposals, limit=limit)
 
-    def preview(self, name: str, asked: Preview, *, key: str = "") -> ProposalAnswer:
-        """The verdict and costs of targets, without an order."""
-        return self._post(f"/api/v1/agents/{quote(name, safe='')}/preview", asked, ProposalAnswer, key)
+    def preview(self, name: str, *, key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
+        """The verdict and costs of `weights` or `orders`, without an order."""
+        return self._post(f"/api/v1/agents/{quote(name, safe='')}/preview", Preview(**wanted), ProposalAnswer, key)
 
-    def propose(self, name: str, asked: Propose, *, key: str = "") -> ProposalAnswer:
-        """Trade targets, through the gate."""
-        return self._post(f"/api/v1/agents/{quote(name, safe='')}/propose", asked, ProposalAnswer, key)
+    def propose(
+        self,
+        name: str,
+        id: str,
+        reason: str,
+        *,
+        expires: str = "",
+        plan: str = "",
+        key: str = "",
+        **wanted: Unpack[Wanted],
+    ) -> ProposalAnswer:
+        """Trade `weights` or `orders`, through the gate."""
+        body = Propose(id=id, reason=reason, expires=expires, plan=plan, **wanted)
+        return self._post(f"/api/v1/agents/{quote(name, safe='')}/propose", body, ProposalAnswer, key)
 
     def approve_limits(self, reason: str, *, key: str = "") -> Loosened:
         """Apply looser limits that wait."""
@@ -345,27 +394,27 @@ class Client:
         """Pause or resume an agent, or promote or demote a shadow without a test."""
         return self._post(f"/api/v1/models/{quote(agent, safe='')}/{do}", Reasoned(reason), Model, key)
 
-    def predict(self, asked: Predict) -> Prediction:
-        """What a learned policy would hold."""
-        return self._question("/api/v1/predict", asked, Prediction)
+    def predict(self, **input: Unpack[Input]) -> Prediction:
+        """What the learned policy of an `agent` or `artifact` would hold; by default in the present state."""
+        return self._question("/api/v1/predict", Predict(**input), Prediction)
 
-    def allocate(self, asked: Allocate) -> Allocated:
-        """What a method would hold for given prices."""
-        return self._question("/api/v1/allocate", asked, Allocated)
+    def allocate(self, prices: dict[str, list[float]], **by: Unpack[Method]) -> Allocated:
+        """What a `method`, or that of an `agent`, would hold after closes by symbol, oldest first."""
+        return self._question("/api/v1/allocate", Allocate(prices, **by), Allocated)
 
     def _question(self, path: str, body: Struct, kind: type[T]) -> T:
         """The answer to a POST that changes nothing."""
         headers = {"Content-Type": "application/json"}
-        return _decoded(self._ask("POST", path, msgspec.json.encode(body), headers, AGAIN), kind, self._address)
+        return decoded(self._ask("POST", path, msgspec.json.encode(body), headers, AGAIN), kind, self._address)
 
     def _get(self, path: str, kind: type[T], **query: object) -> T:
         given = {name: str(value) for name, value in query.items() if value not in (None, "")}
         place = f"{path}?{urlencode(given)}" if given else path
-        return _decoded(self._ask("GET", place, None, {}, AGAIN), kind, self._address)
+        return decoded(self._ask("GET", place, None, {}, AGAIN), kind, self._address)
 
     def _post(self, path: str, body: Struct, kind: type[T], key: str) -> T:
         headers = {"Content-Type": "application/json", HEADER: key or uuid.uuid4().hex}
-        return _decoded(self._ask("POST", path, msgspec.json.encode(body), headers), kind, self._address)
+        return decoded(self._ask("POST", path, msgspec.json.encode(body), headers), kind, self._address)
 
     def _ask(
         self, method: str, path: str, body: bytes | None, more: dict[str, str], again: frozenset[int] | None = None
@@ -378,7 +427,7 @@ class Client:
                 found = exchange(self._address, method, path, self._headers | more, body, self._timeout_s)
             except OSError as why:
                 if attempt == attempts:
-                    raise _away(self._address, why) from None
+                    raise away(self._address, why) from None
             else:
                 if attempt == attempts or found.status not in (again or ()):
                     return found
@@ -386,29 +435,3 @@ class Client:
                 rest_s = max(rest_s, float(asked) if asked.isdigit() else 0.0)
             time.sleep(min(rest_s, LONGEST_REST_S))
         raise AssertionError("the last attempt returns or raises")
-
-
-def _decoded(response: Response, kind: type[T], address: Address, accepted: tuple[int, ...] = (200,)) -> T:
-    if response.status not in accepted:
-        _refused(response, address)
-    try:
-        return msgspec.json.decode(response.body, type=kind)
-    except msgspec.DecodeError as why:
-        text = f"the answer of {address} is not of this version of quantd ({why}); use the daemon's version"
-        raise ApiError(response.status, "answer", text) from None
-
-
-def _refused(response: Response, address: Address) -> Response:
-    """A response without an error. Raises ApiError."""
-    if response.status < 400:
-        return response
-    try:
-        problem = msgspec.json.decode(response.body, type=Problem)
-    except msgspec.DecodeError:
-        text = f"what answers at {address} is not quantd ({response.status} {response.reason}); correct the url"
-        raise ApiError(response.status, "answer", text) from None
-    raise ApiError(problem.status, problem.code, problem.detail, tuple(problem.errors))
-
-
-def _away(address: Address, why: OSError) -> ApiError:
-    return ApiError(0, "unreachable", f"the daemon at {address} does not answer ({why}); start it with `quantd run`")

@@ -1,0 +1,1 @@
+"""The Python client of a daemon, and one HTTP request."""
