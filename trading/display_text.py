@@ -35,6 +35,11 @@ def local(ts_ns: int, zone: str = "America/New_York") -> str:
     return moment.strftime("%Y-%m-%d %H:%M" + (":%S" if moment.second else ""))
 
 
+def clock_name(zone: str) -> str:
+    """Return the name of a clock: "New York" of America/New_York."""
+    return zone.rsplit("/", 1)[-1].replace("_", " ")
+
+
 def toml_value(value: object) -> str:
     """Return a Python value as a value of TOML. Raises TypeError for a type that TOML does not have."""
     match value:

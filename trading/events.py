@@ -103,7 +103,8 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     other schedules. `warmup` marks ticks before the start: they extend the history without trading or valuation.
     `macro` are the known values of the [feed] macro series at a sample, in their order, then those of the [feed] series
     per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %); None where cash
-    earns nothing.
+    earns nothing. `coming` are the next runs of schedules with their times on the exchange's clock, soonest first, at a
+    tick with a message about the session.
     """
 
     ts: int
@@ -115,6 +116,7 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     warmup: bool = False
     macro: tuple[float, ...] = ()
     cash_rate: int | None = None
+    coming: tuple[str, ...] = ()
 
 
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):

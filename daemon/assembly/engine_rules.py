@@ -87,6 +87,7 @@ def rules_of(
         challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
         promotion=promotion_of(config),
         notices=notices_of(config, policies),
+        counts_refusals=any(schedule.do == "after_close" for schedule in schedules),
     )
     return replace(
         made,
@@ -135,6 +136,7 @@ def _shadow(
         challenges=(),
         promotion=None,
         notices=None,
+        counts_refusals=False,
     )
 
 

@@ -33,9 +33,9 @@ from quantd.daemon.policies.loading import Apart, answer
 from quantd.daemon.policies.seats import Seats
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
-from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, stream
-from quantd.daemon.runtime.timeline import Item, due_ticks, sample_ticks, timeline, with_due
-from quantd.trading.display_text import session_date
+from quantd.daemon.runtime.schedule import SESSION_MESSAGES, Schedule, Verdict, catch_up, due, next_runs, stream
+from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due
+from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs, CostTable
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -53,6 +53,9 @@ LIVE_BACK_YEARS: Final = 3
 
 LIVE_AHEAD_DAYS: Final = 300
 """Days of sessions ahead; exchanges announce a year. A daemon restarts before they end."""
+
+COMING: Final = 5
+"""Most runs that a message about a session names."""
 
 AHEAD_DAYS = 20
 """Days of sessions beyond the last bar: the end of an order must be known when it is sent."""
@@ -158,7 +161,17 @@ class Parts:
         after = max(after, start_ns - 1)
         ahead = stream(self.schedules, self.sessions, max(after, away), until)
         missed = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
-        return with_due(samples, due_ticks(chain(missed, ahead), asks, jobs))
+        return map(self.announced, with_due(samples, due_ticks(chain(missed, ahead), asks, jobs)))
+
+    def announced(self, tick: Tick) -> Tick:
+        """A tick with the coming runs, if it has a message about the session."""
+        if SESSION_MESSAGES.isdisjoint(tick.jobs):
+            return tick
+        house, runs = self.rules.house_sessions(), next_runs(self.schedules, self.sessions, tick.ts)
+        scheduled = all(agent.scheduled or k in self.rules.outside for k, agent in enumerate(self.rules.agents))
+        if not scheduled and (sample := next_sample(house, self.interval_ns, tick.ts)) is not None:
+            runs.append((sample, "decisions"))
+        return replace(tick, coming=tuple(f"{name} {local(ts, house.zone)}" for ts, name in sorted(runs)[:COMING]))
 
     def asked_by(self, schedule: Schedule) -> tuple[int, ...]:
         """Numbers of the agents that a schedule asks; a challenger without a schedule decides with its champion."""

@@ -26,11 +26,6 @@ def iso(ts_ns: int) -> str:
     return instant(ts_ns).isoformat().replace("+00:00", "Z")
 
 
-def place_name(zone: str) -> str:
-    """The name of a clock in a table: "New York" of America/New_York."""
-    return zone.rsplit("/", 1)[-1].replace("_", " ")
-
-
 def print_json(value: Any) -> None:
     """Print the one JSON document on standard output."""
     sys.stdout.write(visible(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()) + "\n")

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, get_args
 from quantd.daemon.engine.agents.shadows import step_shadows
 from quantd.daemon.engine.planning.execution import execute_parents
 from quantd.daemon.engine.safety.notices import note_rebalances
+from quantd.daemon.engine.safety.session_messages import count_refusals
 from quantd.daemon.engine.samples import serve_tick
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.sync import sync_stops
@@ -73,6 +74,7 @@ STAGES: Final = (
     Stage(execute_parents, (MarketSlice, Tick, Decided, Proposed, PortfolioClosed, Reports, NotFound)),
     Stage(serve_tick, (Tick,)),
     Stage(note_rebalances, (Tick, Decided, Proposed)),
+    Stage(count_refusals, get_args(Event)),
     # last: the stops cover what the book holds after every other effect
     Stage(sync_stops, get_args(Event)),
 )

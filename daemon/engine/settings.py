@@ -88,6 +88,8 @@ class Rules(Struct, frozen=True):
     """By shadow: the number of the agent whose place it may take; -1 for none."""
     promotion: PromotionRules | None = None
     notices: Notices | None = None
+    counts_refusals: bool = False
+    """Whether a message after a close names the orders that the gate refused."""
 
     def counts_sessions(self) -> bool:
         """Whether any book has a limit per session."""

@@ -15,7 +15,7 @@ from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.planning.activity import Activity, Book
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.engine.safety.monitor_state import Watch
+from quantd.daemon.engine.safety.monitor_state import Noted, Watch
 from quantd.daemon.engine.settings import Rules, protective_sets, room_of
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
@@ -76,14 +76,6 @@ class Portfolio(Struct):
     because: str = ""
     closing: Literal["", "flatten", "hand_over"] = ""
     to: str = ""
-
-
-class Noted(Struct):
-    """The notices in force: milestones passed, policies that decayed, and whether correlations differ."""
-
-    milestones: int = 0
-    decayed: list[int] = []
-    correlation: bool = False
 
 
 class Exit(Struct):

@@ -23,6 +23,9 @@ Verdict = Literal["run", "skip", "alert"]
 
 OnClosed = Literal["next", "previous", "skip"]
 
+SESSION_MESSAGES: Final = frozenset({"before_open", "after_close"})
+"""Jobs that are a message about the session."""
+
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})
 """Jobs that make orders, which are due only in sessions."""
 
@@ -120,6 +123,12 @@ def next_instants(
 ) -> list[tuple[int, int]]:
     """The next `n` instants after `after_ns`; fewer when the calendars end earlier."""
     return list(islice(stream(schedules, sessions, after_ns, after_ns + _FAR // _MICROSECOND * 1000), n))
+
+
+def next_runs(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int) -> list[tuple[int, str]]:
+    """(instant, name) of the next run of each schedule after `after_ns`, except those of messages."""
+    others = [schedule for schedule in schedules if schedule.do not in SESSION_MESSAGES]
+    return [(ts, each.name) for each in others for ts, _ in next_instants([each], sessions, after_ns, 1)]
 
 
 def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) -> Verdict:

@@ -46,6 +46,15 @@ def sample_ticks(
                 yield Tick(ts, True, ts, ts, warmup=ts < start_ns)
 
 
+def next_sample(house: Sessions, interval_ns: int, after: int) -> int | None:
+    """The first sample of a house session after `after`; None beyond the calendar."""
+    if after >= house.close_ns[-1]:
+        return None
+    row = house.next_close(after)
+    begun = max(after - house.open_ns[row], 0) // interval_ns
+    return min(house.open_ns[row] + (begun + 1) * interval_ns, house.close_ns[row])
+
+
 def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
     """The ticks of both; those of one instant are merged into one."""
     for _, group in groupby(merge(samples, due, key=time_of), key=time_of):

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import place_name, print_json, say, table
+from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import Place, place
-from quantd.trading.display_text import local
+from quantd.trading.display_text import clock_name, local
 
 
 def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
@@ -55,7 +55,7 @@ def _stored_status(where: Place) -> dict[str, Any]:
 def _status_lines(now: dict[str, Any], reached: Any) -> None:
     say(f"{now['name']} ({now['mode']}), run {now['run']}: {now['status']}  http://{reached.host}:{reached.port}/")
     zone = now["zone"]
-    when = f"{local(now['ts'], zone)} {place_name(zone)}" if now["ts"] else "before the first bar"
+    when = f"{local(now['ts'], zone)} {clock_name(zone)}" if now["ts"] else "before the first bar"
     say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())
     if now.get("store"):
         say(f"  the store records nothing: {now['store']}")

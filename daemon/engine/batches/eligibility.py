@@ -79,7 +79,7 @@ def _plans(state: State) -> bool:
     return (
         rules.execution.style == "marketable"
         and (guards is None or not (guards.trails or any(guards.rests) or state.own))
-        and not state.counting
+        and not (state.counting or rules.counts_refusals)
         and state.buying_power_micro is None
         and not state.unlent
     )

@@ -1,4 +1,4 @@
-"""The monitor's memory: levels and returns of each book, the last record, and the bounds that save measurements."""
+"""The memory of the monitor and of messages: levels and returns of each book, and what was announced before."""
 
 from typing import Final
 
@@ -12,6 +12,18 @@ from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
+
+
+class Noted(Struct):
+    """What earlier messages depend on: milestones passed, policies that decayed, and whether correlations differ.
+
+    `refused` counts the orders that the gate refused since the last message after a close, by reason.
+    """
+
+    milestones: int = 0
+    decayed: list[int] = []
+    correlation: bool = False
+    refused: dict[str, int] = {}
 
 
 class FrozenWatch(Struct, frozen=True):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quantd.adapters.calendars import sessions
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
-from quantd.daemon.config import load
+from quantd.daemon.config import load, read
 from quantd.daemon.runtime.schedule import (
     GRACE_NS,
     Schedule,
@@ -27,8 +27,10 @@ from quantd.daemon.runtime.schedule import (
     stream,
     zone_of,
 )
+from quantd.daemon.runtime.timeline import next_sample
 from quantd.trading.events import Tick
 from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.command_line import CONFIG
 from tests.support.examples import examples
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -275,6 +277,47 @@ def test_a_closed_date_of_the_configuration_has_no_sample_and_its_order_moves_on
     assert [t.key for t in other if t.sample] == [t.key for t in usual if t.sample and t.key != gone]
     trend = {t.key for t in other if t.due} - {t.key for t in usual if t.due}
     assert trend == {ns("2019-05-16", "UTC")}
+
+
+MESSAGES = """
+[[schedules]]
+name = "ready"
+do = "before_open"
+at = "open-30m"
+[[schedules]]
+name = "result"
+do = "after_close"
+at = "close+15m"
+"""
+
+
+def test_a_message_about_a_session_has_the_next_runs_on_the_exchanges_clock() -> None:
+    ticks = assemble(read(CONFIG + MESSAGES, known_names())).ticks()
+    found = {tick.ts: tick.coming for tick in ticks if tick.coming}
+    friday, tuesday = date(2019, 1, 18), date(2019, 1, 22)
+    assert found[ns(f"{friday} 09:00")] == (f"close {friday} 15:45", f"decisions {friday} 16:00")
+    assert found[ns(f"{friday} 16:15")] == (f"close {tuesday} 15:45", f"decisions {tuesday} 16:00")
+    assert len(found) == 2 * 60, "from the first open to the last close, and other ticks have none"
+
+
+def test_an_account_in_which_every_agent_has_a_schedule_has_no_other_decisions() -> None:
+    text = CONFIG.replace('agents = ["trend"]', 'agents = ["trend", "even"]') + MESSAGES
+    ticks = assemble(read(text, known_names())).ticks()
+    assert {tick.coming[0].split()[0] for tick in ticks if tick.coming} == {"close"}
+
+
+def test_the_next_sample_is_an_interval_of_a_session_or_its_close() -> None:
+    house, minute = CALENDARS["XNYS"], 60 * 10**9
+    eve = "2024-07-03"  # closes at 13:00
+    for interval, after, expected in (
+        (DAY_NS, f"{eve} 09:00", f"{eve} 13:00"),
+        (DAY_NS, f"{eve} 13:00", "2024-07-05 16:00"),
+        (30 * minute, f"{eve} 09:00", f"{eve} 10:00"),
+        (30 * minute, f"{eve} 10:00", f"{eve} 10:30"),
+        (45 * minute, f"{eve} 12:59", f"{eve} 13:00"),
+    ):
+        assert next_sample(house, interval, ns(after)) == ns(expected)
+    assert next_sample(house, DAY_NS, house.close_ns[-1]) is None
 
 
 def test_where_an_instant_comes_from_is_known() -> None:
