@@ -16,7 +16,7 @@ from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.home_assistant import discovery
-from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.bus.messages import GROUPS, Composer, Message
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import Alert, StatusState
 from quantd.adapters.bus.publisher import Listen, MqttBus
@@ -39,7 +39,7 @@ from quantd.daemon.commands.api_token import Insecure, tighten
 from quantd.daemon.commands.mqtt import MqttCommands, command_key
 from quantd.daemon.commands.signals import KillSignal, handle_signals
 from quantd.daemon.config import Config, ConfigError, load, secret, store_url
-from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery
+from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery, GroupTopic
 from quantd.daemon.jobs.dead_man import DeadMansSwitch
 from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 from quantd.daemon.jobs.reminders import Reminders
@@ -304,6 +304,11 @@ class Edges:
             )
             for kind, sink in open_sinks(config).items()
         ]
+        if config.alerts.group_ns:
+            topic = GroupTopic(service, self.composer, self.lanes, bus.wake)
+            self.deliveries.append(
+                Delivery(service, self.composer, GROUPS, topic, group_s=config.alerts.group_ns / 1e9)
+            )
         for kind in config.alerts.escalate[1:]:
             service.sinks[kind].later = True
         reminders = Reminders(service, time.time_ns if parts.live else lambda: self.shell.state.now)
@@ -350,13 +355,13 @@ class Edges:
                 systemd.stopping()
                 if self.outside is not None and config.quantd.on_stop == "cancel":
                     await self.outside.flush()  # the cancels
-                bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
                 if delivering:
                     _, late = await asyncio.wait(delivering, timeout=LAST_S)
                     for task in late:
                         task.cancel()
+                bus.stop(self.status("stopped", self.shell.stopped))  # it has the groups of alerts by now
                 await asyncio.wait(ending)  # these end after their last messages and jobs
         finally:
             await api.stop()
@@ -370,7 +375,9 @@ class Edges:
         bus = self.config.bus
         if bus.home_assistant:
             currency = self.parts.universe.currency
-            self.bus.retain(*discovery(bus.home_assistant, bus.prefix, self.config.quantd.name, VERSION, currency))
+            grouped = self.config.alerts.group_ns > 0
+            name = self.config.quantd.name
+            self.bus.retain(*discovery(bus.home_assistant, bus.prefix, name, VERSION, currency, grouped=grouped))
         systemd.ready(f"{self.config.quantd.name} · run {self.run}")
 
 

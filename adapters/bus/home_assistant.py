@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.bus.messages import GROUPS
 from quantd.adapters.bus.topics import checked_prefix, root
 
 
@@ -35,13 +36,18 @@ SENSORS: Final[dict[str, Sensor]] = {
 """Object -> sensor."""
 
 
-def discovery(discovery_prefix: str, prefix: str, name: str, version: str, currency: str) -> tuple[str, bytes]:
-    """(topic, payload) of the retained document. Raises ValueError for a prefix that is no topic."""
+def discovery(
+    discovery_prefix: str, prefix: str, name: str, version: str, currency: str, *, grouped: bool = False
+) -> tuple[str, bytes]:
+    """(topic, payload) of the retained document. Raises ValueError for a prefix that is no topic.
+
+    With `grouped`, the sensor of alerts changes once for each group.
+    """
     base = root(prefix, name)
     device = "quantd_" + re.sub(r"\W", "_", f"{prefix}_{name}")
     sensors: dict[str, dict[str, Any]] = {}
     for key, sensor in SENSORS.items():
-        topic = f"{base}/{sensor.topic}"
+        topic = f"{base}/{GROUPS if grouped and key == 'alert' else sensor.topic}"
         about: dict[str, Any] = {
             "platform": "sensor",
             "name": sensor.title,

@@ -39,6 +39,9 @@ from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id,
 TEXT_CHARS: Final = 1_000
 """Maximum length of free text in an alert: an exception of a user's policy can have any length."""
 
+GROUPS: Final = "alert_groups"
+"""Topic of alerts as groups: those of one kind and level within [alerts] group are one message."""
+
 BASKETS: Final = 4_096
 """Maximum number of open baskets in memory; the oldest is removed first."""
 
@@ -128,6 +131,11 @@ class Composer:
         """Convert an alert as `alert` does to its message."""
         payload = self.alert(body, merged)
         return self._message(f"alerts/{payload.level}/{escaped_level(payload.kind)}", payload)
+
+    def group(self, alert: Alert) -> Message:
+        """Return the message of GROUPS for alerts that `merged` made one."""
+        message = self._message(GROUPS, alert)
+        return message._replace(id=f"{alert.id}/{GROUPS}")  # its first alert has a message of its own
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
         """Return the daemon's status; `offline` is created in advance, as the last will."""

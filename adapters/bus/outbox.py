@@ -58,7 +58,8 @@ class StoredAlerts:
 
 
 class Lanes:
-    """An outbox of two lanes, the durable one first. The loop calls `put`; the publisher's thread calls the rest.
+    """An outbox of two lanes, the durable one first. The loop calls `put` and `holds`, the publisher's thread
+    the rest.
 
     Messages in memory are sent even while the store fails.
     """
@@ -80,6 +81,11 @@ class Lanes:
             if len(self._messages) > self._capacity:
                 del self._messages[next(iter(self._messages))]
                 self._dropped += 1
+
+    def holds(self, id: str) -> bool:
+        """Whether a message in memory has not reached the broker."""
+        with self._lock:
+            return id in self._messages
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         first: list[Outgoing] = []

@@ -31,7 +31,9 @@ class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
-    """Topic alerts/<level>/<kind>. `count` is above 1 where a full outbox merged alerts of one kind.
+    """Topics alerts/<level>/<kind> and, as groups, alert_groups.
+
+    `count` is above 1 for a group, and where a full outbox merged alerts of one kind.
 
     `incident` is the id of the incident that the alert is about and `state` its state; both are empty for an event.
     """

@@ -121,7 +121,7 @@ class Alerts(Section):
     """`sinks`: options of receivers beside the bus, by kind.
 
     `remind` and `escalate_after` are for incidents that nobody has acknowledged, and 0 s is off. `escalate` names sinks
-    in their order. `group` is the time for which a sink collects alerts of one kind.
+    in their order. `group` is the time for which sinks and the topic alert_groups collect alerts of one kind and level.
     """
 
     levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -10,6 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from quantd.adapters.bus.messages import TEXT_CHARS, Composer
+from quantd.adapters.bus.outbox import Lanes
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.pace import back_off_s
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Counts, OpenSink, Selection, SinkError
@@ -30,6 +31,9 @@ WINDOW: Final = 32
 
 FIRST_S: Final = 1.0
 """Longest pause after the first failure; each further failure doubles it."""
+
+POLL_S: Final = 0.05
+"""Pause between two looks whether the broker has a message."""
 
 LONGEST_S: Final = 60.0
 """Longest pause between two attempts, unless the receiver requests a longer one."""
@@ -57,6 +61,26 @@ def merged(group: Sequence[Alert]) -> Alert:
     text = f"{len(group)} alerts: " + "; ".join(each.text for each in group)
     count = sum(each.count for each in group)
     return replace(first, id=f"{first.id}+{len(group) - 1}", text=text[:TEXT_CHARS], count=count)
+
+
+class GroupTopic:
+    """The sink of the topic alert_groups. An alert is delivered once the broker has it."""
+
+    def __init__(self, service: Service, composer: Composer, lanes: Lanes, wake: Callable[[], None]) -> None:
+        self._service = service
+        self._composer = composer
+        self._lanes = lanes
+        self._wake = wake
+
+    async def deliver(self, alert: Alert) -> None:
+        message = self._composer.group(alert)
+        self._lanes.put(message)
+        self._wake()
+        while self._lanes.holds(message.id):
+            await self._service.changed(POLL_S)
+
+    async def close(self) -> None:
+        return None
 
 
 class Delivery:

@@ -15,13 +15,16 @@ from tests.support.mqtt import Mosquitto, Subscriber, until
 TOPIC = "homeassistant/device/quantd_quantd_paper/config"
 
 
-async def test_each_sensor_of_the_document_has_a_topic_and_a_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("group", "alerts_topic"), [("0s", "alerts/+/+"), ("1m", "alert_groups")])
+async def test_each_sensor_of_the_document_has_a_topic_and_a_value(
+    tmp_path: Path, group: str, alerts_topic: str
+) -> None:
     (tmp_path / "broker").mkdir()
     broker = Mosquitto(tmp_path / "broker").start()
     try:
         everything = broker.subscribe("-t", "quantd/#")
         bus = f'[bus]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:{broker.port}"\nhome_assistant = "homeassistant"'
-        alerts = '[alerts]\nlevels = ["INFO", "WARNING", "CRITICAL"]\n[risk]'
+        alerts = f'[alerts]\nlevels = ["INFO", "WARNING", "CRITICAL"]\ngroup = "{group}"\n[risk]'
         write(tmp_path, CONFIG.replace("[bus]\nport = 0", bus).replace("[risk]", alerts))
         assert (await asyncio.to_thread(program, tmp_path, "run", "--quiet")).returncode == 0
         later = broker.subscribe("-t", "homeassistant/#")  # what a Home Assistant that starts later gets
@@ -31,6 +34,7 @@ async def test_each_sensor_of_the_document_has_a_topic_and_a_value(tmp_path: Pat
         document = json.loads(payload)
         published = dict(everything.lines())
         assert set(document["components"]) == set(SENSORS)
+        assert document["components"]["alert"]["state_topic"] == f"quantd/paper/{alerts_topic}"
         values = {}
         for key, sensor in document["components"].items():
             pattern = re.escape(sensor["state_topic"]).replace(r"\+", "[^/]+")

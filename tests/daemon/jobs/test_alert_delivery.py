@@ -1,6 +1,7 @@
 """Alerts reach a sink at least once and in order, over outages and restarts, and never hold up trading."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +11,22 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from quantd.adapters.bus.messages import GROUPS
+from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.bus.publisher import MqttBus
+from quantd.adapters.bus.settings import MqttSettings
+from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from quantd.adapters.store.errors import StoreFailing
 from quantd.daemon.jobs import alert_delivery
-from quantd.daemon.jobs.alert_delivery import Delivery
+from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic
 from quantd.risk.switch import HALT
 from quantd.trading.events import Operator, Stopping
 from tests.daemon.runtime.test_service import Kit, until, world
+from tests.support.mqtt import Mosquitto, Subscriber, free_port
 from tests.support.sink_servers import KEY, Receiver
+
+STATUS = "quantd/paper/status"
 
 
 @pytest.fixture(autouse=True)
@@ -207,6 +216,74 @@ async def test_a_group_is_one_message_and_a_critical_alert_does_not_wait_for_it(
         assert group.id == f"{d.ids()[0]}+2"
         assert (critical.level, critical.kind, critical.count) == ("CRITICAL", "switch", 1)
         assert not d.kit.store.waiting("webhook")
+
+
+@asynccontextmanager
+async def over_mqtt(folder: Path, port: int, group_s: float) -> AsyncIterator[tuple[Kit, Counts]]:
+    """A stepping service whose alerts go to a broker, each of its own and as groups; its kit and the queue's counts."""
+    kit = Kit(folder, world())
+    service, composer = kit.service, kit.service._composer
+    lanes = Lanes(StoredAlerts(kit.store, composer))
+    bus = MqttBus(MqttSettings("127.0.0.1", port, retry_first_s=0.05, retry_most_s=0.2), lanes, STATUS, b"offline")
+    service._published = lambda messages: bus.wake()
+    delivery = Delivery(service, composer, GROUPS, GroupTopic(service, composer, lanes, bus.wake), group_s=group_s)
+    tasks = [asyncio.create_task(each) for each in (service.step_forever(), delivery.run(), bus.run())]
+    try:
+        yield kit, service.sinks[GROUPS]
+    finally:
+        service.inbox.command(Stopping(service.shell.state.now, False, "test"))
+        await tasks[0]
+        _, late = await asyncio.wait([tasks[1]], timeout=1.0)
+        for task in late:
+            task.cancel()
+        bus.stop(b"stopped")
+        await asyncio.wait_for(tasks[2], 15)
+        kit.store.close()
+
+
+async def test_each_alert_has_its_own_topic_and_a_group_is_one_message_of_the_grouped_topic(tmp_path: Path) -> None:
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker").start()
+    try:
+        subscriber = broker.subscribe("-q", "1", "-t", "quantd/#")
+        async with over_mqtt(tmp_path, broker.port, 0.3) as (kit, counts):
+            for text in ("one", "two", "three"):
+                kit.service.alert(text)
+            await until(lambda: counts.sent == 1 and not kit.store.waiting(GROUPS) and not kit.store.waiting())
+        single = [json.loads(text) for topic, text in subscriber.lines() if topic.startswith("quantd/paper/alerts/")]
+        assert [alert["text"] for alert in single] == ["one", "two", "three"]
+        (group,) = [json.loads(text) for topic, text in subscriber.lines() if topic == "quantd/paper/alert_groups"]
+        assert (group["text"], group["count"], group["level"]) == ("3 alerts: one; two; three", 3, "WARNING")
+        assert group["id"] == f"{single[0]['id']}+2"
+        assert group["kind"] == single[0]["kind"]
+    finally:
+        Subscriber.close_all()
+        broker.stop()
+
+
+async def test_a_group_that_no_broker_took_waits_in_the_store_for_the_next_start(tmp_path: Path) -> None:
+    port = free_port()
+    async with over_mqtt(tmp_path, port, 0.1) as (kit, counts):
+        kit.service.alert("one")
+        await until(lambda: counts.depth == 1)
+        await asyncio.sleep(0.3)
+        assert counts.sent == 0
+        assert kit.store.waiting(GROUPS) == 1
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker")
+    broker.port = port
+    broker.config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    broker.start()
+    try:
+        subscriber = broker.subscribe("-q", "1", "-t", "quantd/#")
+        async with over_mqtt(tmp_path, port, 0.1) as (kit, counts):
+            await until(lambda: counts.sent == 1)
+            assert kit.store.waiting(GROUPS) == 0
+        found = [json.loads(text)["text"] for topic, text in subscriber.lines() if topic == "quantd/paper/alert_groups"]
+        assert found == ["one"]
+    finally:
+        Subscriber.close_all()
+        broker.stop()
 
 
 async def test_a_group_of_an_ended_collection_is_delivered_without_a_critical_alert(
