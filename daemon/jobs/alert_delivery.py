@@ -26,6 +26,9 @@ Keyed = tuple[Key, Alert]
 
 log = structlog.get_logger("quantd.sinks")
 
+COMMON: Final = ("symbol", "agent", "incident", "state")
+"""Fields of an alert that a group has if all its alerts have the same."""
+
 WINDOW: Final = 32
 """Alerts read from the queue at a time."""
 
@@ -54,13 +57,24 @@ def groups(alerts: Sequence[Keyed]) -> list[list[Keyed]]:
 
 
 def merged(group: Sequence[Alert]) -> Alert:
-    """One alert for a group. Its id names its first alert and the number of the others."""
+    """One alert for a group. Its id names its first alert and the number of the others.
+
+    It is about a symbol, an agent or an incident if all its alerts are. Otherwise its text names the agent of each.
+    """
     first = group[0]
     if len(group) == 1:
         return first
-    text = f"{len(group)} alerts: " + "; ".join(each.text for each in group)
-    count = sum(each.count for each in group)
-    return replace(first, id=f"{first.id}+{len(group) - 1}", text=text[:TEXT_CHARS], count=count)
+    common = {name: "" for name in COMMON if len({getattr(each, name) for each in group}) > 1}
+    texts = [f"{each.agent or 'house'}: {each.text}" if "agent" in common else each.text for each in group]
+    return replace(
+        first,
+        id=f"{first.id}+{len(group) - 1}",
+        text=f"{len(group)} alerts: {'; '.join(texts)}"[:TEXT_CHARS],
+        count=sum(each.count for each in group),
+        value=None,
+        bound=None,
+        **common,
+    )
 
 
 class GroupTopic:

@@ -62,12 +62,12 @@ def alerts(
 def _active(reader: Reader, as_json: bool) -> int:
     """List the incidents that hold."""
     found = [each for each in reader.incidents() if each.active]
-    lines = (
+    lines = [
         f"{_line(i.since_ts, i.level, i.kind, i.text, i.symbol, i.agent)}\n    {i.id}  {i.state}"
         + (f" by {i.who}: {i.reason}" if i.who else "")
         for i in found
-    )
-    answer(as_json, {"run": reader.run.run, "incidents": found}, *lines)
+    ]
+    answer(as_json, {"run": reader.run.run, "incidents": found}, *(lines or ["no active incidents"]))
     return DONE
 
 

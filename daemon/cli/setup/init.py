@@ -66,6 +66,7 @@ name = "{name}"
 policy = "{name}.py:act"
 capital = 0.2                  # the shares of all agents add up to at most 1
 profile = "balanced"
+limits = {{ min_diversification = 0.03 }}          # the profile has 0.3, for symbols that move less together
 """
 
 

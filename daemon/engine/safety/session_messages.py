@@ -105,10 +105,11 @@ def _refusals(state: State) -> str:
     refused = sorted(state.noted.refused.items(), key=lambda each: (-each[1], each[0]))
     if not refused:
         return "no orders refused"
-    named = [f"{number} {reason.replace('_', ' ')}" for reason, number in refused[:REASONS]]
+    named = [(number, reason.replace("_", " ")) for reason, number in refused[:REASONS]]
     if rest := sum(number for _, number in refused[REASONS:]):
-        named.append(f"{rest} other")
-    return f"{_count(sum(number for _, number in refused), 'order')} refused: {', '.join(named)}"
+        named.append((rest, "other"))
+    reasons = named[0][1] if len(named) == 1 else ", ".join(f"{number} {reason}" for number, reason in named)
+    return f"{_count(sum(number for _, number in refused), 'order')} refused: {reasons}"
 
 
 def _coming(state: State, tick: Tick) -> str:

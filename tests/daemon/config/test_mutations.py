@@ -53,7 +53,7 @@ GROUP = '[[universe.groups]]\nname = "large"\nsymbols = ["SPY", "AAPL"]\n\n[feed
 TEXT = (
     DEFAULT.replace("[feed]", GROUP, 1)
     .replace("[risk] ", "[risk]\n" + LIMITS + "# ", 1)
-    .replace("limits = { max_position_weight = 0.30, max_volatility = 0.25 }", AGENT, 1)
+    .replace("limits = { max_position_weight = 0.30, max_volatility = 0.25, min_diversification = 0.03 }", AGENT, 1)
 )
 
 RISES = {

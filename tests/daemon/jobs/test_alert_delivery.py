@@ -13,13 +13,14 @@ from structlog.testing import capture_logs
 
 from quantd.adapters.bus.messages import GROUPS
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
+from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings
 from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from quantd.adapters.store.errors import StoreFailing
 from quantd.daemon.jobs import alert_delivery
-from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic
+from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic, merged
 from quantd.risk.switch import HALT
 from quantd.trading.events import Operator, Stopping
 from tests.daemon.runtime.test_service import Kit, until, world
@@ -209,13 +210,28 @@ async def test_a_group_is_one_message_and_a_critical_alert_does_not_wait_for_it(
         assert receiver.taken == [], "the group is still collected"
         began = time.monotonic()
         await d.service.inbox.command(Operator(d.service.shell.state.now, "halt", "test", "me"))
-        await until(lambda: len(receiver.taken) == 2)
+        await until(lambda: len(receiver.taken) == 2 and not d.kit.store.waiting("webhook"))
         assert time.monotonic() - began < 2.0
         group, critical = receiver.taken
         assert (group.text, group.count, group.level) == ("3 alerts: one; two; three", 3, "WARNING")
         assert group.id == f"{d.ids()[0]}+2"
         assert (critical.level, critical.kind, critical.count) == ("CRITICAL", "switch", 1)
-        assert not d.kit.store.waiting("webhook")
+
+
+def test_a_group_is_about_what_its_alerts_have_in_common_and_names_the_agents_that_differ() -> None:
+    def alert(id: str, symbol: str, agent: str, text: str) -> Alert:
+        stamp = {"schema": 1, "run": "r", "name": "paper", "ts_event": 1, "time": "t"}
+        return Alert(**stamp, id=id, level="WARNING", kind="protective", text=text, symbol=symbol, agent=agent,
+                     value=0.09, bound=0.08)  # fmt: skip
+
+    one, other, third = alert("1", "BAC", "learned", "a"), alert("2", "BAC", "parity", "b"), alert("3", "BAC", "", "c")
+    assert merged([one]) is one
+    found = merged([one, other, third])
+    assert found.text == "3 alerts: learned: a; parity: b; house: c"
+    assert (found.id, found.count, found.symbol, found.agent) == ("1+2", 3, "BAC", "")
+    assert (found.value, found.bound) == (None, None)
+    same = merged([one, replace(one, id="4", symbol="QQQ", text="d")])
+    assert (same.text, same.agent, same.symbol) == ("2 alerts: a; d", "learned", "")
 
 
 @asynccontextmanager

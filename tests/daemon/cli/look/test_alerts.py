@@ -6,7 +6,8 @@ from pathlib import Path
 
 from quantd.trading.events import Condition
 from tests.daemon.api.test_api import standing_at_the_end
-from tests.support.command_line import quantd
+from tests.support.checkout import ROOT
+from tests.support.command_line import quantd, write
 
 
 async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_path: Path) -> None:
@@ -35,6 +36,14 @@ async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_
         assert "no incident" in text
         _, text = await said("--active")
         assert "the vendor knows" in text
+
+
+def test_the_default_configuration_has_no_incident_in_half_a_year_of_rising_markets(tmp_path: Path) -> None:
+    write(tmp_path, (ROOT / "config.toml").read_text())
+    sets = ("feed.end=2019-06-28", 'feed.pace="fast"', 'feed.at_end="stop"', "bus.port=0", "api.port=0")
+    assert quantd(tmp_path, "run", "--quiet", *(f"--set={each}" for each in sets)).returncode == 0
+    done = quantd(tmp_path, "alerts", "--active")
+    assert (done.returncode, done.stdout) == (0, "no active incidents\n")
 
 
 def test_without_a_daemon_the_remedy_is_named(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_refusals_since_the_last_message_are_counted_by_reason() -> None:
     state = refused()
     assert state.noted.refused == {"restricted": 30}
     (first,) = said(state, "after_close")
-    assert "; 30 orders refused: 30 restricted; " in first.text
+    assert "; 30 orders refused: restricted; " in first.text
     (second,) = said(state, "after_close")
     assert "; no orders refused; " in second.text
 
