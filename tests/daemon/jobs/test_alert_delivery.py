@@ -293,8 +293,7 @@ async def test_a_group_that_no_broker_took_waits_in_the_store_for_the_next_start
     try:
         subscriber = broker.subscribe("-q", "1", "-t", "quantd/#")
         async with over_mqtt(tmp_path, port, 0.1) as (kit, counts):
-            await until(lambda: counts.sent == 1)
-            assert kit.store.waiting(GROUPS) == 0
+            await until(lambda: counts.sent == 1 and not kit.store.waiting(GROUPS))
         found = [json.loads(text)["text"] for topic, text in subscriber.lines() if topic == "quantd/paper/alert_groups"]
         assert found == ["one"]
     finally:

@@ -172,6 +172,14 @@ def test_plans_and_fills_in_batches_are_those_of_the_engine(seed, agents, every,
     assert taken.fills > taken.orders / 3 > 0
 
 
+def test_plans_whose_refusals_a_message_counts_are_left_to_the_engine():
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(1, limits=override(PLAIN, restricted=("S1",)), counts_refusals=True)
+    taken, _ = both(made, 5, steps)
+    assert taken.rows > 0
+    assert taken.plans == 0
+
+
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk"), [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 21, 64)])
 def test_a_record_takes_the_samples_of_a_batch_as_columns(seed, agents, every, chunk):
     made = world(seed, agents=agents, limits=PLAIN)
