@@ -378,7 +378,8 @@ class Reminded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A dependency failed or recovered. `job` names the job of "job", whose failure is CRITICAL if `critical`."""
+    """A dependency failed or recovered. `job` names the job of "job", whose failure is CRITICAL if `critical`, and
+    `difference` the kind of difference of "statement"."""
 
     ts: int
     what: Literal[
@@ -388,6 +389,7 @@ class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
     detail: str = ""
     job: str = ""
     critical: bool = False
+    difference: str = ""
 
 
 class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -1,7 +1,7 @@
 """The protocols between the core and the outside world."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from msgspec import Struct
@@ -68,6 +68,15 @@ class VenueFlow(Struct, frozen=True):
     amount_micro: int
     symbol: str = ""
     text: str = ""
+
+    @property
+    def booking(self) -> Literal["flow", "dividend", "fee", "interest"]:
+        """The kind of its line in the books: profit or loss, else a deposit or withdrawal."""
+        match self.kind:
+            case "dividend" | "fee" | "interest":
+                return self.kind
+            case _:
+                return "flow"
 
 
 class VenueTrade(Struct, frozen=True):

@@ -22,7 +22,7 @@ TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others allow reducing orders."""
 
 
-NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed", "statement"})
+NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed"})
 """Conditions that raise an alert and change nothing."""
 
 
@@ -107,6 +107,9 @@ def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
     if condition.what == "job":
         level: Level = "INFO" if condition.up else "CRITICAL" if condition.critical else "WARNING"
         return (alert(state, level, f"job_{condition.job}", condition.detail),)
+    if condition.what == "statement":
+        level = "INFO" if condition.up else "WARNING"
+        return (alert(state, level, f"statement_{condition.difference}", condition.detail),)
     if condition.up:
         state.down.discard(condition.what)
         return (alert(state, "INFO", condition.what, text),)

@@ -41,7 +41,7 @@ def works_of(
         "retrain": Retraining(service, parts, service.config).work,
         "data_refresh": DataRefresh(service).work,
         "health_check": HealthCheck(service, folder, sets).work,
-        "statement": StatementJob(service, folder, venue).work,
+        "statement": StatementJob(service, folder, venue, parts.sessions[parts.universe.calendar]).work,
     }
 
 

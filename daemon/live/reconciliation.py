@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
@@ -29,11 +29,6 @@ AGAIN_S: Final = 2.0
 
 MARGIN_NS: Final = 86_400_000_000_000
 """A venue's booking may have an earlier date than the day on which it appears."""
-
-KINDS: Final[dict[str, Literal["flow", "dividend", "fee", "interest"]]] = {
-    "dividend": "dividend", "fee": "fee", "interest": "interest",
-}  # fmt: skip
-"""Bookings that are profit or loss; every other cash movement is a deposit or withdrawal."""
 
 TRIES: Final = 5
 """Interrupted comparisons after which the reconciler waits for its next turn."""
@@ -126,10 +121,8 @@ class Reconciler:
             return
         index = self._service.shell.state.universe.index
         for each in found:
-            kind = KINDS.get(each.kind, "flow")
-            flow = Flow(
-                each.ts, each.amount_micro, "venue", kind, each.id, index.get(each.symbol, -1) if each.symbol else -1
-            )
+            column = index.get(each.symbol, -1) if each.symbol else -1
+            flow = Flow(each.ts, each.amount_micro, "venue", each.booking, each.id, column)
             await self._service.inbox.command(flow)
         self._since = max(self._since, queried - MARGIN_NS)
 

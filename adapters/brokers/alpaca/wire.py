@@ -251,9 +251,10 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
 
 
 _KINDS: Final = {
-    "CSD": "deposit", "CSW": "withdrawal", "DIV": "dividend", "FEE": "fee", "CFEE": "fee", "PTC": "fee",
-    "INT": "interest",
+    "CSD": "deposit", "CSW": "withdrawal", "DIV": "dividend", "FEE": "fee", "CFEE": "fee", "PTC": "fee", "PTR": "fee",
+    "WH": "fee", "INT": "interest",
 }  # fmt: skip
+"""Type of activity -> VenueFlow's kind; a longer type, such as DIVNRA, has the kind of its first three letters."""
 
 
 def flow(activity: Activity) -> VenueFlow | None:

@@ -1,6 +1,7 @@
 """The kinds of alerts, as one table: what raises a kind, what clears it, its levels, and whether it is reminded.
 
-A kind that ends in `_` is a family: `limit_` has one kind for each limit, `job_` one for each scheduled job.
+A kind that ends in `_` is a family: `limit_` has one kind for each limit, `job_` one for each scheduled job,
+`statement_` one for each kind of difference from the venue's record.
 """
 
 from typing import Final, Literal
@@ -121,6 +122,13 @@ ALERT_KINDS: Final = (
         calm_ns=24 * HOUR_NS,
     ),
     AlertKind(
+        "statement_",
+        "days of the account differ from the venue's own record: one kind for each kind of difference",
+        "recovery",
+        ("INFO", "WARNING"),
+        ("WARNING",),
+    ),
+    AlertKind(
         "decay",
         "a policy's Sharpe ratio is significantly below that of its test",
         "recovery",
@@ -136,7 +144,6 @@ ALERT_KINDS: Final = (
     ),
     _event("milestone", "the account has grown by another step", "INFO"),
     _event("rebalance", "a round sent orders", "INFO"),
-    _event("statement", "a day of the account differs from the venue's own record", "WARNING"),
     _event("upkeep", "a system error: a task of the daemon fails and restarts, or a parity check differs", "WARNING"),
     _event("bars", "data quality: bars are quarantined, or belong to a policy's training window", "WARNING"),
     _event("calendar", "the calendar ends soon, or a bar is outside its sessions", "WARNING"),

@@ -25,7 +25,7 @@ from quantd.trading.orders import OrderState
 if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
 
-CONDITIONS: Final = sorted({*get_args(Condition.__annotations__["what"])} - {*NOTED, "job"})
+CONDITIONS: Final = sorted({*get_args(Condition.__annotations__["what"])} - {*NOTED, "job", "statement"})
 """Conditions of trading that are down or up."""
 
 log = structlog.get_logger("quantd.api")

@@ -5,16 +5,19 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table, write_whole
 from quantd.daemon.cli.places import place
+from quantd.daemon.jobs.tasks.account_differences import Difference
 from quantd.daemon.jobs.tasks.account_lines import account_record
-from quantd.daemon.jobs.tasks.account_statement import csv_text, differing, money_exact, statement_of
-from quantd.daemon.jobs.tasks.statement_job import FOLDER, StatementFile, difference_text
+from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
+from quantd.daemon.jobs.tasks.statement_job import saved_statement, simulated_differences
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
+from quantd.trading.orders import money_text
 
 
 def statement(
@@ -38,42 +41,36 @@ def statement(
     simulated = read(config, sets).broker.kind == "paper"
     rows: list[dict[str, Any]] = []
     for day in found.days:
-        saved = _saved(where.folder / FOLDER / f"statement-{day.day}.json", name)
+        saved = saved_statement(where.folder, name, day.day)
+        compared, differences = "not compared", list[Difference]()
         if saved is not None:
             compared, differences = saved.compared, saved.differences
         elif simulated:
-            compared, differences = "", differing(record.booked[day.day], record.reported[day.day], universe)
-        else:
-            compared, differences = "not compared", []
+            compared, differences = "", simulated_differences(record, day, universe)
         rows.append({
-            "date": day.day.isoformat(), "opening": money_exact(day.opening_micro), "lines": len(day.lines),
-            "change": money_exact(sum(line.amount_micro for line in day.lines)),
-            "closing": money_exact(day.closing_micro), "equity": money_exact(day.equity_micro),
+            "date": day.day.isoformat(), "opening": money_text(day.opening_micro), "lines": len(day.lines),
+            "change": money_text(sum(line.amount_micro for line in day.lines)),
+            "closing": money_text(day.closing_micro), "at venue": saved.venue_cash if saved is not None else "",
+            "equity": money_text(day.equity_micro),
             "compared": compared or f"{len(differences)} differences", "differences": differences,
         })  # fmt: skip
     if out is not None:
-        write_whole(out, csv_text(found, universe).encode())
+        differing = {day.day: row["differences"] for day, row in zip(found.days, rows, strict=True)}
+        write_whole(out, csv_text(replace(found, differences=differing), universe).encode())
     differing_days = [row for row in rows if row["differences"]]
     if as_json:
-        print_json({"run": name, "currency": found.currency, "days": msgspec.to_builtins(rows)})
+        days = [{key.replace(" ", "_"): value for key, value in row.items()} for row in rows]
+        print_json({"run": name, "currency": found.currency, "days": msgspec.to_builtins(days)})
     else:
-        columns = ("date", "opening", "lines", "change", "closing", "equity", "compared")
-        table(columns, [[str(row[c]) for c in columns] for row in rows], right=columns[1:6])
+        columns = ("date", "opening", "lines", "change", "closing", "at venue", "equity", "compared")
+        table(columns, [[str(row[c]) for c in columns] for row in rows], right=columns[1:7])
         for row in differing_days:
             for each in row["differences"]:
                 say(f"{row['date']}  {difference_text(each)}")
+                say(f"            {each.remedy}")
         if out is not None:
             say(f"{out}: {sum(row['lines'] for row in rows)} lines of run {name}, in {found.currency}")
     return CHECK_FAILED if differing_days else DONE
-
-
-def _saved(file: Path, run: str) -> StatementFile | None:
-    """The document that the job wrote for a day; None without one of this run."""
-    try:
-        found = msgspec.json.decode(file.read_bytes(), type=StatementFile)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return found if found.run == run else None
 
 
 COMMAND: Final = Command("Look", 105, statement)

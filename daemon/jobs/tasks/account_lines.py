@@ -13,7 +13,7 @@ from msgspec import Struct
 from quantd.trading.codec import decode
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Booked, Filled, Valued
-from quantd.trading.events import Action, Busted, Correction, Flow
+from quantd.trading.events import Action, Busted, Correction, Flow, Reconciled, Started
 from quantd.trading.execution import round_micro
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, Reports
@@ -42,6 +42,11 @@ class AccountLine(Struct, frozen=True):
     reference: str = ""
     text: str = ""
 
+    @property
+    def payment(self) -> bool:
+        """Whether the venue has a line of its own for it: no part of a trade, and no decision of an operator."""
+        return self.kind not in ("trade", "bust", "split", "correction", "unexplained") and not self.id.endswith(".fee")
+
 
 class StatementDay(Struct, frozen=True):
     """One day of the account, in micro-currency: the samples later than `since_ns`, up to `until_ns`."""
@@ -65,12 +70,24 @@ class Execution(Struct, frozen=True):
 
 
 class AccountRecord(Struct, frozen=True):
-    """The days of a run, the executions booked and those that the venue reported, by day, and its flows by id."""
+    """The days of a run, and the executions booked and those that the venue reported, by day.
+
+    `began` is the instant of the first start. `later` and `later_booked` are lines and executions since the newest
+    sample. `decisions` are instants and amounts of differences in cash that an operator booked or fenced.
+    """
 
     days: list[StatementDay]
     booked: dict[date, list[Execution]]
     reported: dict[date, list[Execution]]
-    flows: dict[str, int]
+    began: int = 0
+    later: list[AccountLine] = []
+    later_booked: list[Execution] = []
+    decisions: list[tuple[int, int]] = []
+
+    @property
+    def cash_micro(self) -> int:
+        """The cash of the account after its last line."""
+        return self.days[-1].closing_micro + sum(each.amount_micro for each in self.later)
 
 
 def account_record(run: str, universe: Universe, entries: Iterable[tuple[int, bytes]]) -> AccountRecord:
@@ -79,7 +96,9 @@ def account_record(run: str, universe: Universe, entries: Iterable[tuple[int, by
     for seq, data in entries:
         entry = decode(data)
         fold.step(seq, entry.event, entry.effects)
-    return AccountRecord(fold.days, fold.booked, fold.reported, fold.flows)
+    return AccountRecord(
+        fold.days, fold.booked, fold.reported, fold.began, fold.waiting, fold.trades, fold.decisions
+    )  # fmt: skip
 
 
 class _Fold:
@@ -88,17 +107,20 @@ class _Fold:
         self.days: list[StatementDay] = []
         self.booked: dict[date, list[Execution]] = {}
         self.reported: dict[date, list[Execution]] = {}
-        self.flows: dict[str, int] = {}
+        self.began = 0
+        self.decisions: list[tuple[int, int]] = []
         self._orders: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
-        self._waiting: list[AccountLine] = []
-        self._trades: list[Execution] = []
+        self.waiting: list[AccountLine] = []
+        self.trades: list[Execution] = []
         self._reports: list[Execution] = []
         self._cash: int | None = None
         self._until = 0
 
     def step(self, seq: int, event: object, effects: Iterable[object]) -> None:
-        if isinstance(event, Flow) and event.id:
-            self.flows[event.id] = event.amount_micro
+        if isinstance(event, Started) and not self.began:
+            self.began = event.ts
+        if isinstance(event, Correction) and event.cash_micro:
+            self.decisions.append((event.ts, event.cash_micro))
         if isinstance(event, Action) and event.kind == "split":
             text = f"{event.numerator} new for {event.denominator}"
             self._line(seq, "0", event.ts, "split", event.symbol, text=text)
@@ -111,7 +133,7 @@ class _Fold:
                 case Booked() if effect.kind != "in_kind":
                     kind: Kind = effect.kind
                     reference = event.id if isinstance(event, Flow) else ""
-                    if isinstance(event, Correction):
+                    if isinstance(event, Correction | Reconciled):
                         kind = "correction"
                     self._line(seq, str(k), effect.ts, kind, effect.symbol, effect.amount_micro, reference)
                 case Valued():
@@ -132,11 +154,11 @@ class _Fold:
             if kind == "bust" and self._undone(each):
                 continue
             if not fee or paid != fee:  # a fee in the bought coin is booked as a sale; the venue has none
-                self._trades.append(each)
+                self.trades.append(each)
 
     def _undone(self, bust: Execution) -> bool:
         """Remove the execution that a bust reverses: the venue's record no longer has it."""
-        for each in (self._trades, *reversed(self.booked.values())):
+        for each in (self.trades, *reversed(self.booked.values())):
             for number, trade in enumerate(each):
                 if (trade.symbol, trade.lots, trade.price_nano) == (bust.symbol, -bust.lots, bust.price_nano):
                     del each[number]
@@ -157,20 +179,20 @@ class _Fold:
     ) -> None:  # fmt: skip
         name = self._universe.symbols[symbol] if symbol >= 0 else ""
         id = f"{self._run}-{seq}-{part}"
-        self._waiting.append(AccountLine(id, date.min, ts, kind, name, lots, price_nano, amount, reference, text))
+        self.waiting.append(AccountLine(id, date.min, ts, kind, name, lots, price_nano, amount, reference, text))
 
     def _sampled(self, seq: int, valued: Valued) -> None:
         """Close the lines so far with a sample; what they do not explain is a line of its own."""
         day = session_date(valued.ts - 1)
-        moved = sum(each.amount_micro for each in self._waiting)
+        moved = sum(each.amount_micro for each in self.waiting)
         opening = valued.cash_micro - moved if self._cash is None else self._cash
         if left := valued.cash_micro - opening - moved:
             self._line(seq, "rest", valued.ts, "unexplained", -1, left, text="cash without a line")
-        lines = [_dated(each, day) for each in self._waiting]
-        self._waiting, self._cash = [], valued.cash_micro
-        self.booked.setdefault(day, []).extend(self._trades)
+        lines = [_dated(each, day) for each in self.waiting]
+        self.waiting, self._cash = [], valued.cash_micro
+        self.booked.setdefault(day, []).extend(self.trades)
         self.reported.setdefault(day, []).extend(self._reports)
-        self._trades, self._reports = [], []
+        self.trades, self._reports = [], []
         since, self._until = self._until, valued.ts
         if self.days and self.days[-1].day == day:
             last = self.days.pop()

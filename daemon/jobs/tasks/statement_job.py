@@ -3,35 +3,48 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from quantd.adapters.store.job_runs import JobRun
-from quantd.daemon.jobs.tasks.account_lines import AccountRecord, StatementDay, account_record
-from quantd.daemon.jobs.tasks.account_statement import (
+from quantd.daemon.jobs.tasks.account_differences import (
+    KINDS,
+    DayDifferences,
     Difference,
-    Statement,
-    csv_text,
-    differing,
-    differing_flows,
-    executions_of,
-    statement_of,
+    DifferenceKind,
+    VenueRecord,
+    compared,
+    execution_differences,
+    starts_of,
 )
+from quantd.daemon.jobs.tasks.account_lines import AccountRecord, StatementDay, account_record
+from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Condition
+from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import money_text, price_text, quantity_text
 from quantd.trading.ports import Broker, TradeRecord
+from quantd.trading.sessions import Sessions
 
 FOLDER: Final = "statements"
 """Folder of statements in the state folder."""
 
 NAMED: Final = 5
-"""Differences that an alert names."""
+"""Differences that an alert names, if their text has at most NAMED_CHARS."""
+
+NAMED_CHARS: Final = 320
+
+AGAIN_DAYS: Final = 31
+"""Newest days that are compared again while they differ."""
+
+UNANSWERED: Final = "not compared: the venue did not answer"
+
+TRIES: Final = 3
+"""Queries of a venue whose cash moves meanwhile."""
 
 
 class HeldPosition(Struct, frozen=True):
@@ -44,7 +57,10 @@ class HeldPosition(Struct, frozen=True):
 
 
 class StatementFile(Struct, frozen=True):
-    """The document of one day. `compared` is empty when the venue's record was compared, else the reason."""
+    """The document of one day. `compared` is empty when the venue's record was compared, else the reason.
+
+    `venue_cash` is the venue's cash at the close, empty where it is unknown.
+    """
 
     run: str
     day: date
@@ -56,54 +72,123 @@ class StatementFile(Struct, frozen=True):
     compared: str
     differences: list[Difference]
     positions: list[HeldPosition]
+    venue_cash: str = ""
+
+
+def saved_statement(folder: Path, run: str, day: date) -> StatementFile | None:
+    """The document that the job wrote for a day into a state folder; None without one of this run."""
+    try:
+        found = msgspec.json.decode((folder / FOLDER / f"statement-{day}.json").read_bytes(), type=StatementFile)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.run == run else None
+
+
+def simulated_differences(record: AccountRecord, day: StatementDay, universe: Universe) -> list[Difference]:
+    """The differences of a day from the reports of a simulated venue, which has no account of its own."""
+    found = execution_differences([record.booked.get(day.day, [])], [record.reported.get(day.day, [])], universe)
+    return [each.difference for each in found]
 
 
 @dataclass(frozen=True, slots=True)
 class StatementJob:
-    """The statements of one service; `venue` is None where the venue is simulated."""
+    """The statements of one service. `venue` is None where it is simulated; `sessions` are those of the house."""
 
     service: Service
     folder: Path
     venue: Broker | None = None
+    sessions: Sessions | None = None
 
     async def work(self, run: JobRun) -> str:
-        """Write the statement of the newest day, and raise an alert for differences; returns the result."""
+        """Write the statement of the newest day, and raise an alert for differences; returns the result.
+
+        Earlier days that differed, or whose venue did not answer, are compared again.
+        """
         record = await asyncio.to_thread(self._record)
         if not record.days:
             return "nothing was sampled yet"
-        day = record.days[-1]
-        universe = self.service.shell.state.universe
-        statement = await self.compared(record, statement_of(record, self.service.run, universe, day.day, day.day))
-        place = await asyncio.to_thread(self._write, day, statement, self._positions())
-        if statement.differences:
-            named = "; ".join(difference_text(each) for each in statement.differences[:NAMED])
-            text = f"statement of {day.day}: {len(statement.differences)} differences from the venue: {named}"
-            if not self.service.over:  # the file has them, if nothing is committed any more
-                self.service.inbox.command(Condition(self.service.shell.state.now, "statement", False, text[:500]))
-            return text
-        return f"{place}: {len(day.lines)} lines, {statement.compared or 'all as at the venue'}"
+        newest = self._newest(record.days, run.due_ts)
+        days = await asyncio.to_thread(self._due, record.days[: newest + 1])
+        found, unknown = await self.compared(record, days)
+        place = await asyncio.to_thread(self._write, record, days, found, unknown)
+        day = record.days[newest]
+        if unknown:
+            return f"{place}: {len(day.lines)} lines, {unknown}"
+        text = self._announce(day, {each: found[each].differences for each in found})
+        return text or f"{place}: {len(day.lines)} lines, all as at the venue"
 
     def _record(self) -> AccountRecord:
         state, store, run = self.service.shell.state, self.service.store, self.service.run
         return account_record(run, state.universe, store.entries(run, 1))
 
-    async def compared(self, record: AccountRecord, statement: Statement) -> Statement:
-        """The statement of one day with its differences from the venue's record."""
-        (day,) = statement.days
+    def _newest(self, days: Sequence[StatementDay], due_ts: int) -> int:
+        """The number of the newest day whose session has closed; the newest day if none has."""
+        if self.sessions is not None and len(days) > 1:
+            day = int(datetime.combine(days[-1].day, datetime.min.time(), UTC).timestamp()) * NANO
+            row = self.sessions.row_of_day.get(day)
+            if row is not None and self.sessions.close_ns[row] > max(days[-1].until_ns, due_ts):
+                return len(days) - 2
+        return len(days) - 1
+
+    def _due(self, days: Sequence[StatementDay]) -> list[StatementDay]:
+        """The newest day, and earlier ones with differences or without an answer of the venue."""
+        found = []
+        for day in days[-AGAIN_DAYS:-1]:
+            saved = saved_statement(self.folder, self.service.run, day.day)
+            if saved is not None and (saved.differences or saved.compared.startswith(UNANSWERED)):
+                found.append(day)
+        return [*found, days[-1]]
+
+    async def compared(
+        self, record: AccountRecord, days: Sequence[StatementDay]
+    ) -> tuple[dict[date, DayDifferences], str]:
+        """The differences of each day, or the reason why the venue was not compared."""
         universe = self.service.shell.state.universe
-        ours = record.booked.get(day.day, [])
         if self.venue is None:
-            return replace(statement, compared="", differences=differing(ours, record.reported[day.day], universe))
+            found = {day.day: simulated_differences(record, day, universe) for day in days}
+            return {day: DayDifferences(each, None) for day, each in found.items()}, ""
         if not isinstance(self.venue, TradeRecord):
-            return replace(statement, compared="not compared: the venue lists no executions")
+            return {}, "not compared: the venue lists no executions"
+        # one day more: what was executed before a close may be booked after it
+        window = record.days[max(record.days.index(days[0]) - 1, 0) :]
+        start, payments_start = starts_of(record, window)
         try:
-            trades, flows = await self.venue.trades(day.since_ns), await self.venue.flows(day.since_ns)
+            venue = await self._venue_record(self.venue, self.venue, start, payments_start)
         except ConnectionError as why:
-            return replace(statement, compared=f"not compared: the venue did not answer ({why})")
-        theirs = executions_of([each for each in trades if each.ts <= day.until_ns], universe)
-        moved = [each for each in flows if each.ts <= day.until_ns]
-        found = [*differing(ours, theirs, universe), *differing_flows(record.flows, moved)]
-        return replace(statement, compared="", differences=found)
+            return {}, f"{UNANSWERED} ({why})"
+        all_days = compared(record, venue, window, universe, self.service.shell.state.fenced[1])
+        return {day.day: all_days[day.day] for day in days}, ""
+
+    @staticmethod
+    async def _venue_record(venue: Broker, executions: TradeRecord, start: int, payments_start: int) -> VenueRecord:
+        """The venue's record; its cash is known if no movement came between two queries of it. Raises
+        ConnectionError."""
+        for _ in range(TRIES):
+            before = (await venue.account()).cash_micro
+            trades, flows = await executions.trades(start), await venue.flows(payments_start)
+            if (await venue.account()).cash_micro == before:
+                return VenueRecord(trades, flows, before)
+        return VenueRecord(trades, flows, None)
+
+    def _announce(self, newest: StatementDay, found: dict[date, list[Difference]]) -> str:
+        """One alert for each kind of difference, and the end of each kind that no day has any more; their text."""
+        texts = []
+        active = {each.kind for each in self.service.incidents.active()}
+        for kind in KINDS:
+            own = [(day, each) for day, differences in found.items() for each in differences if each.kind == kind]
+            if own:
+                texts.append(text := _alert_text(kind, own))
+                self._condition(kind, False, text)
+            elif f"statement_{kind}" in active:
+                text = f"{KINDS[kind][0]}: none any more in the compared days up to {newest.day}"
+                self._condition(kind, True, text)
+        return "; ".join(texts)
+
+    def _condition(self, kind: DifferenceKind, up: bool, text: str) -> None:
+        if self.service.over:  # the files have it, if nothing is committed any more
+            return
+        now = self.service.shell.state.now
+        self.service.inbox.command(Condition(now, "statement", up, text[:500], difference=kind))
 
     def _positions(self) -> list[HeldPosition]:
         state = self.service.shell.state
@@ -119,24 +204,46 @@ class StatementJob:
                 )
         return found
 
-    def _write(self, day: StatementDay, statement: Statement, positions: Sequence[HeldPosition]) -> Path:
-        """Write the day as CSV and as JSON, each complete or not at all."""
+    def _write(
+        self, record: AccountRecord, days: Sequence[StatementDay], found: dict[date, DayDifferences], unknown: str
+    ) -> Path:
+        """Write each day as CSV and as JSON, each complete or not at all; returns the CSV of the newest.
+
+        The document of an earlier day that cannot be compared now is left as it is.
+        """
         folder = self.folder / FOLDER
         folder.mkdir(exist_ok=True, mode=0o700)
-        document = StatementFile(
-            statement.run, day.day, statement.currency, money_text(day.opening_micro), money_text(day.closing_micro),
-            money_text(day.equity_micro), len(day.lines), statement.compared, statement.differences, list(positions),
-        )  # fmt: skip
-        lines = csv_text(statement, self.service.shell.state.universe).encode()
-        for suffix, content in ((".csv", lines), (".json", msgspec.json.encode(document))):
-            target = folder / f"statement-{day.day}{suffix}"
-            unfinished = target.with_suffix(f"{suffix}.new")
-            unfinished.write_bytes(content)
-            unfinished.replace(target)
-        return folder / f"statement-{day.day}.csv"
+        universe, run = self.service.shell.state.universe, self.service.run
+        for day in days[-1:] if unknown else days:
+            differences, cash = found.get(day.day, DayDifferences([], None))
+            document = StatementFile(
+                run, day.day, universe.currency, money_text(day.opening_micro), money_text(day.closing_micro),
+                money_text(day.equity_micro), len(day.lines), unknown, differences, self._held(day, days),
+                "" if cash is None else money_text(cash),
+            )  # fmt: skip
+            statement = statement_of(record, run, universe, day.day, day.day)
+            lines = csv_text(msgspec.structs.replace(statement, differences={day.day: differences}), universe)
+            for suffix, content in ((".csv", lines.encode()), (".json", msgspec.json.encode(document))):
+                target = folder / f"statement-{day.day}{suffix}"
+                unfinished = target.with_suffix(f"{suffix}.new")
+                unfinished.write_bytes(content)
+                unfinished.replace(target)
+        return folder / f"statement-{days[-1].day}.csv"
+
+    def _held(self, day: StatementDay, days: Sequence[StatementDay]) -> list[HeldPosition]:
+        """The positions now for the newest day, those of its document for an earlier one."""
+        saved = None if day is days[-1] else saved_statement(self.folder, self.service.run, day.day)
+        return self._positions() if saved is None else saved.positions
 
 
-def difference_text(difference: Difference) -> str:
-    """A difference on one line, with both sides."""
-    ours, venues = difference.ours or "nothing", difference.venues or "nothing"
-    return f"{difference.what}: here {ours}, at the venue {venues}"
+def _alert_text(kind: DifferenceKind, found: Sequence[tuple[date, Difference]]) -> str:
+    """The differences of one kind in one alert: the first NAMED by name, the rest as a number, and the remedy."""
+    meaning, remedy = KINDS[kind]
+    named: list[str] = []
+    for day, each in found[:NAMED]:
+        text = f"{day} {difference_text(each)}"
+        if named and len("; ".join((*named, text))) > NAMED_CHARS:
+            break
+        named.append(text[:NAMED_CHARS])
+    rest = f"; and {len(found) - len(named)} more" if len(found) > len(named) else ""
+    return f"{meaning}: {'; '.join(named)}{rest}. {remedy}"

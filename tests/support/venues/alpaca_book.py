@@ -417,14 +417,18 @@ class Book:
             if order.limit is None or (price <= order.limit if buys else price >= order.limit):
                 self.fill(order, order.left, price)
 
-    def move_cash(self, kind: str, amount: Decimal, symbol: str = "") -> None:
-        """A deposit, a dividend and so on, by Alpaca's own type."""
+    def move_cash(
+        self, kind: str, amount: Decimal, symbol: str = "", *, sub_type: str = "", dated: bool = False
+    ) -> None:
+        """A deposit, a dividend and so on, by Alpaca's own type; a `dated` one has no time of day."""
         self.cash += amount
         at = self.tick()
+        day = datetime.fromtimestamp(at // 10**9, ZONE).date()
+        id = f"{day:%Y%m%d}000000000::{self.id()}" if dated else activity_id(at, self.id())
         self.activities.append(
             {
-                "id": activity_id(at, self.id()), "activity_type": kind, "account_id": self.account_id(),
-                "date": datetime.fromtimestamp(at // 10**9, ZONE).date().isoformat(), "net_amount": text(amount),
+                "id": id, "activity_type": kind, "activity_sub_type": sub_type, "account_id": self.account_id(),
+                "date": day.isoformat(), "net_amount": text(amount), "currency": self.currency, "group_id": self.id(),
                 "description": f"{kind} of the test", "status": "executed", "_at": at,
             }
             | ({"symbol": symbol, "qty": "1", "per_share_amount": text(amount)} if symbol else {})

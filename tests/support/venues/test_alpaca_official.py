@@ -154,13 +154,16 @@ async def test_activities_are_what_the_vendors_models_say(venue: AlpacaServer) -
     venue.fill("q-4", "1", "400.6")
     venue.book.move_cash("CSD", venue.book.cash)
     venue.book.move_cash("DIV", venue.book.cash / 1_000_000, "SPY")
+    others_of_the_day = {"DIVNRA", "DIVCGL", "DIVTXEX", "INT", "FEE", "CFEE", "CSW", "JNLC", "PTC", "WH"}
+    for kind in sorted(others_of_the_day):
+        venue.book.move_cash(kind, Decimal("-0.15"), sub_type="REG" if kind == "FEE" else "", dated=kind == "INT")
     fills = await asyncio.to_thread(trading.get, "/account/activities/FILL", {"direction": "asc", "page_size": 1})
     assert len(fills) == 1
     more = {"direction": "asc", "page_token": fills[0]["id"]}
     fills += await asyncio.to_thread(trading.get, "/account/activities/FILL", more)
     assert [TradeActivity(**each).cum_qty for each in fills] == [1.0, 2.0]
     others = await asyncio.to_thread(trading.get, "/account/activities", {"category": "non_trade_activity"})
-    assert {NonTradeActivity(**each).activity_type.value for each in others} == {"CSD", "DIV"}
+    assert {NonTradeActivity(**each).activity_type.value for each in others} == {"CSD", "DIV"} | others_of_the_day
 
 
 async def test_the_official_stream_hears_each_update(venue: AlpacaServer) -> None:

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS, kind_of, kinds_table
+from quantd.daemon.jobs.tasks.account_differences import KINDS
 from quantd.risk.limits.catalogue import LIMITS
 from quantd.trading.effects import Level
 from quantd.trading.events import Condition
@@ -43,10 +44,18 @@ def test_every_kind_that_is_written_in_the_code_is_in_the_table() -> None:
 
 def test_every_kind_that_is_computed_is_in_the_table() -> None:
     computed = {ast.unparse(call.args[2]) for _, call in calls() if not isinstance(call.args[2], ast.Constant)}
-    known = {"condition.what", "f'job_{condition.job}'", "f'limit_{key}'", "key[0]", "i.kind"}
+    known = {
+        "condition.what",
+        "f'job_{condition.job}'",
+        "f'statement_{condition.difference}'",
+        "f'limit_{key}'",
+        "key[0]",
+        "i.kind",
+    }
     assert computed <= known, "a new way to compute a kind: extend this test"
     (what,) = (t for name, t in Condition.__annotations__.items() if name == "what")
-    assert {kind for kind in get_args(what) if kind != "job" and kind_of(kind) is None} == set()
+    assert {kind for kind in get_args(what) if kind not in ("job", "statement") and kind_of(kind) is None} == set()
+    assert {kind for kind in KINDS if kind_of(f"statement_{kind}") is None} == set()
     assert {key for key in LIMITS if kind_of(f"limit_{key}") is None} == set()
     assert kind_of("nothing") is None
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.jobs.tasks.account_lines import AccountRecord, account_record
-from quantd.daemon.jobs.tasks.account_statement import COLUMNS, csv_text, differing, statement_of
+from quantd.daemon.jobs.tasks.account_differences import KINDS, Difference, execution_differences
+from quantd.daemon.jobs.tasks.account_lines import AccountRecord, Execution, account_record
+from quantd.daemon.jobs.tasks.account_statement import COLUMNS, csv_text, statement_of
 from quantd.daemon.runtime.journal import Journal
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Filled
@@ -115,20 +116,25 @@ def test_the_csv_adds_up_as_decimals_and_has_the_documented_columns(seed: int) -
     assert set(sums.values()) == {Decimal(0)}
 
 
+def differing(ours: list[Execution], theirs: list[Execution], of: World) -> list[Difference]:
+    return [each.difference for each in execution_differences([ours], [theirs], of.universe)]
+
+
 def test_the_simulated_venues_own_reports_agree_and_a_missing_execution_is_named_with_both_sides() -> None:
     of, record = recorded(7, False)
     days = [day.day for day in record.days if record.booked[day.day]]
     assert days
     for day in days:
-        assert differing(record.booked[day], record.reported[day], of.universe) == []
+        assert differing(record.booked[day], record.reported[day], of) == []
     ours, theirs = record.booked[days[0]], record.reported[days[0]]
-    (missing,) = differing(ours[1:], theirs, of.universe)[:1]
+    (missing,) = differing(ours[1:], theirs, of)[:1]
     assert (missing.what, missing.ours) == ("execution", "")
     assert missing.venues.split()[1] == ours[0].symbol
     more = [type(theirs[0])(e.symbol, e.lots, e.price_nano, (e.fee_micro or 0) + 20_000) for e in theirs]
-    assert {each.what.split()[0] for each in differing(ours, more, of.universe)} == {"fee"}
+    assert {each.what.split()[0] for each in differing(ours, more, of)} == {"fee"}
 
 
-def test_the_page_of_statements_has_every_column() -> None:
+def test_the_page_of_statements_has_every_column_and_kind_of_difference() -> None:
     text = (ROOT / "docs" / "risk" / "statement.md").read_text()
     assert all(f"| `{name}` | {meaning} |" in text for name, meaning in COLUMNS.items())
+    assert all(f"| `{kind}` | {meaning} | {remedy} |" in text for kind, (meaning, remedy) in KINDS.items())

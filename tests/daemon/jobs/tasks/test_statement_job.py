@@ -30,7 +30,7 @@ async def ended(tmp_path: Path) -> AsyncIterator[Kit]:
 async def alerts(kit: Kit) -> list[Publish]:
     kit.service.inbox.command(Stopping(0, False, "test"))
     await kit.service.step_forever()
-    return [each for each in kit.service.recent if each.kind == "statement"]
+    return [each for each in kit.service.recent if each.kind.startswith("statement_")]
 
 
 def document(folder: Path) -> StatementFile:
@@ -48,24 +48,25 @@ async def test_a_day_at_the_simulated_venue_agrees_with_its_reports(ended: Kit, 
     assert await alerts(ended) == []
 
 
-async def test_what_a_venue_on_the_wire_lacks_is_named_with_both_sides_in_one_alert(
-    ended: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_what_a_venue_on_the_wire_lacks_is_named_with_both_sides_in_one_alert_for_each_kind(
+    ended: Kit, tmp_path: Path
 ) -> None:
     rig = AlpacaRig()
     await rig.start()
     job = StatementJob(ended.service, tmp_path, rig.broker)
     record = job._record()
     traded = next(day for day in reversed(record.days) if record.booked[day.day])
-    record.days[:] = [day for day in record.days if day.day <= traded.day]
-    monkeypatch.setattr(StatementJob, "_record", lambda self: record)
-    done = await job.work(RUN)
+    found, unknown = await job.compared(record, [traded])
     executions = record.booked[traded.day]
-    assert done.startswith(f"statement of {traded.day}: {len(executions)} differences from the venue: execution: here ")
-    assert "at the venue nothing" in done
-    found = document(tmp_path)
-    assert {each.venues for each in found.differences} == {""}
-    (alert,) = await alerts(ended)
-    assert (alert.level, alert.text) == ("WARNING", done[:500])
+    assert unknown == ""
+    differences = found[traded.day].differences
+    assert [each.kind for each in differences] == ["execution"] * len(executions) + ["cash"]
+    assert {each.venues for each in differences[:-1]} == {""}
+    done = await job.work(RUN)
+    told = await alerts(ended)
+    assert [each.kind for each in told] == ["statement_execution", "statement_cash"]
+    assert {each.level for each in told} == {"WARNING"}
+    assert done == "; ".join(each.text for each in told)
     await rig.stop()
 
 
