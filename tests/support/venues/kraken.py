@@ -427,12 +427,8 @@ class Exchange:
     def _private_ledgers(self, fields: dict[str, str]) -> dict[str, Any]:
         self._may("ledger")
         found = [e for e in self.ledger if e.at > float(fields.get("start", 0)) * NANO]
-        if "end" in fields:
-            found = [e for e in found if e.at <= float(fields["end"]) * NANO]
         if "asset" in fields:
             found = [e for e in found if e.asset == fields["asset"]]
-        if fields.get("type", "all") != "all":
-            found = [e for e in found if e.kind == fields["type"]]
         found.sort(key=lambda e: -e.at)
         offset = int(fields.get("ofs", 0))
         return {

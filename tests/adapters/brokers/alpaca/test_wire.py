@@ -140,6 +140,11 @@ def moved(kind: str, amount: str, **how: str) -> Activity:
         ("DIVNRA", "-0.15", "dividend"),
         ("FEE", "-0.02", "fee"),
         ("INT", "3", "interest"),
+        ("INTNRA", "-0.45", "interest"),
+        ("DIVCGL", "0.07", "dividend"),
+        ("CFEE", "-0.01", "fee"),
+        ("PTR", "0.04", "fee"),
+        ("WH", "-0.24", "fee"),
         ("SPIN", "7", "other"),
     ],
 )
