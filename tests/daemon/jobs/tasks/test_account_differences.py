@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.adapters.store.job_runs import JobRun
-from quantd.daemon.jobs.tasks.account_differences import DayDifferences, VenueRecord, compared
+from quantd.daemon.jobs.tasks.account_differences import VenueRecord, compared
 from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, Execution, StatementDay
 from quantd.trading.events import Correction
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -196,11 +196,22 @@ def test_an_execution_that_is_booked_after_the_close_is_no_difference() -> None:
     assert [each.kind for each in second.differences] == ["cash"]
 
 
-def test_cash_that_moves_during_the_queries_is_not_compared() -> None:
-    universe = Universe((Instrument("SPY"),))
-    day = StatementDay(date(2024, 1, 1), 100, 100, 100, 0, 100, [])
-    found = compared(AccountRecord([day], {}, {}), VenueRecord([], [], None), [day], universe, 0)
-    assert found == {day.day: DayDifferences([], None)}
+async def test_cash_that_moves_during_every_query_is_not_compared(tmp_path: Path) -> None:
+    async with account(tmp_path, AtAlpaca()) as of:
+        await a_day(of)
+
+        async def moving() -> None:
+            while True:
+                of.venue.pay("CSD", Decimal(1))
+                await asyncio.sleep(0.0005)
+
+        moves = asyncio.create_task(moving())
+        done, found = await of.statement()
+        moves.cancel()
+        assert done.endswith("all as at the venue")
+        assert (found.differences, found.venue_cash) == ([], "")
+        _, found = await of.statement()
+        assert (found.differences, found.venue_cash) == ([], found.closing)
 
 
 async def test_the_command_shows_each_difference_with_its_remedy_and_writes_it_as_a_line(tmp_path: Path) -> None:
