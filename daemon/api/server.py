@@ -81,7 +81,8 @@ class Api:
         self._dashboard = Dashboard(run)
         self._alerts = AlertRoutes(run)
         self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
-        self._system = SystemReads(run, self._guard.answers, lambda: self._dashboard.streams)
+        jobs = (lambda: []) if lanes is None else lanes.log.runs
+        self._system = SystemReads(run, self._guard.answers, lambda: self._dashboard.streams, jobs)
         self._models = ModelRoutes(run)
         self._predictions = PredictionRoutes(run)
         self._proposals = ProposalRoutes(run, lambda book, columns: self._readings.explaining().rooms(book, columns))

@@ -6,10 +6,12 @@ import json
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,31 @@ def program(folder: Path, *arguments: str) -> Done:
         timeout=180,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
+    """A daemon on the configuration of `folder`, as a process of its own, at the end of its market."""
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "quantd.daemon.cli", "run"],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            done = quantd(folder, "status", "--json")
+            if done.returncode == 0 and json.loads(done.stdout)["status"] == "ended":
+                break
+            time.sleep(0.2)
+        yield daemon
+    finally:
+        with suppress(ProcessLookupError):
+            daemon.send_signal(signal.SIGTERM)
+        daemon.communicate(timeout=30)
 
 
 def answer(done: Done) -> Any:

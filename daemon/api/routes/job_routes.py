@@ -1,5 +1,6 @@
 """/api/v1/jobs and /api/v1/schedules/{name}/run: the jobs of schedules, their runs, and a run by hand."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Final
 
@@ -85,6 +86,12 @@ def line_of(run: JobRun) -> JobRunLine:
         instant_text(started) if started else None, instant_text(ended) if ended else None,
         round((ended - started) / 1e9, 3) if ended and started else None, run.result, run.who, run.reason,
     )  # fmt: skip
+
+
+def last_of(schedule: str, runs: Sequence[JobRun]) -> JobRunLine | None:
+    """The newest run of a schedule among `runs`, newest first."""
+    found = next((run for run in runs if schedule in run.schedules), None)
+    return None if found is None else line_of(found)
 
 
 def lines_of_jobs(service: Service, lanes: JobLanes) -> list[JobLine]:

@@ -15,8 +15,10 @@ from aiohttp import web
 from msgspec import Struct
 
 from quantd.adapters.store.handle import FILE
+from quantd.adapters.store.job_runs import JobRun
 from quantd.daemon.api.documents import Query
 from quantd.daemon.api.route_records import Read, Route
+from quantd.daemon.api.routes.job_routes import JobRunLine, last_of
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.assembly.config_rows import Setting, settings_of
 from quantd.daemon.config import digest
@@ -54,6 +56,7 @@ class ScheduleNow(Struct, frozen=True):
     """One schedule. `do` is what it does, for `agents` or, when empty, for all.
 
     `last` is its newest instant up to now, within 400 days; `next` its coming one. 0 and an empty text are none.
+    `last_run` is its newest run, due or by hand: null before the first.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ScheduleNow(Struct, frozen=True):
     last: str
     next_ts: int
     next: str
+    last_run: JobRunLine | None
 
 
 class ScheduleList(Struct, frozen=True):
@@ -126,18 +130,28 @@ class Policies(Struct, frozen=True):
 
 
 class SystemReads:
-    """Handlers of one running service. `answers` counts responses; `streams` returns the open event streams."""
+    """Handlers of one running service. `answers` counts responses.
 
-    def __init__(self, run: RunReader, answers: Mapping[str, int], streams: Callable[[], int]) -> None:
+    `streams` returns the open event streams, `jobs` the runs of jobs, newest first.
+    """
+
+    def __init__(
+        self,
+        run: RunReader,
+        answers: Mapping[str, int],
+        streams: Callable[[], int],
+        jobs: Callable[[], Sequence[JobRun]],
+    ) -> None:
         self._run = run
         self._answers = answers
         self._streams = streams
+        self._jobs = jobs
 
     def routes(self) -> tuple[Route, ...]:
         v1 = "/api/v1"
         return (
             Read(f"{v1}/runs", self.runs, StoredRuns, "The runs of the store."),
-            Read(f"{v1}/schedules", self.schedules, ScheduleList, "Schedules with their last and next instants."),
+            Read(f"{v1}/schedules", self.schedules, ScheduleList, "Schedules with their last and next runs."),
             Read(f"{v1}/config", self.config, Settings, "The configuration in force, without secrets."),
             Read(f"{v1}/version", self.version, Version, "Versions of the daemon and its libraries."),
             Read(f"{v1}/stats", self.stats, Stats, "Uptime, responses, memory, size of the store."),
@@ -159,7 +173,10 @@ class SystemReads:
     async def schedules(self, request: web.Request, query: Query) -> ScheduleList:
         parts, service = self._run.parts, self._run.service
         now = time.time_ns() if parts.live else service.shell.ts
-        rows = await asyncio.to_thread(lambda: [_schedule_now(s, parts.sessions, now) for s in parts.schedules])
+        runs = self._jobs()
+        rows = await asyncio.to_thread(
+            lambda: [_schedule_now(s, parts.sessions, now, last_of(s.name, runs)) for s in parts.schedules]
+        )
         return ScheduleList(service.run, now, instant_text(now), rows)
 
     async def config(self, request: web.Request, query: Query) -> Settings:
@@ -190,7 +207,9 @@ class SystemReads:
         return Policies(service.run, evaluations(service.shell.seats.all(), service.shell.state))
 
 
-def _schedule_now(schedule: Schedule, sessions: Mapping[str, Sessions], now: int) -> ScheduleNow:
+def _schedule_now(
+    schedule: Schedule, sessions: Mapping[str, Sessions], now: int, last_run: JobRunLine | None
+) -> ScheduleNow:
     last = 0
     for days in BACK_DAYS:
         if past := due([schedule], sessions, now - days * DAY_NS, now):
@@ -201,6 +220,7 @@ def _schedule_now(schedule: Schedule, sessions: Mapping[str, Sessions], now: int
     return ScheduleNow(
         schedule.name, schedule.do, list(schedule.agents), schedule.calendar, when,
         last, instant_text(last) if last else "", coming, instant_text(coming) if coming else "",
+        last_run,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from quantd.adapters.store.job_runs import OPEN, JobRun
-from quantd.daemon.api.routes.job_routes import JobRunLine, line_of
+from quantd.daemon.api.routes.job_routes import JobRunLine, last_of, line_of
 from quantd.daemon.assembly.parts import schedule_of, sessions_of
 from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Reason, Sets, State
@@ -28,6 +28,8 @@ POLL_S: Final = 0.2
 SHOWN: Final = 60
 """Characters of a result in a table; `--json` has all."""
 
+SECOND: Final = len("2019-03-29T20:00:00")
+
 AHEAD: Final = timedelta(days=400)
 """Range of the sessions. A schedule has an instant within it or is not shown."""
 
@@ -35,7 +37,7 @@ AHEAD: Final = timedelta(days=400)
 def schedule_list(
     config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
 ) -> None:
-    """List the schedules, each with its next instant, and the result of its last run."""
+    """List the schedules, each with its next instant, and start, state, duration and result of its last run."""
     found = read(config, sets)
     where = place(config, state, sets)
     ts, clock = _after(found, where, None)
@@ -44,18 +46,18 @@ def schedule_list(
     rows: list[dict[str, Any]] = []
     for schedule in schedules:
         coming = next_instants([schedule], sessions, ts, 1)
-        last = next((run for run in runs if schedule.name in run.schedules), None)
+        last = last_of(schedule.name, runs)
         rows.append({
             "schedule": schedule.name, "do": schedule.do, "where": BY_NAME[schedule.do].place,
             "next": iso(coming[0][0]) if coming else None,
-            "last": None if last is None else msgspec.to_builtins(line_of(last)),
+            "last": None if last is None else msgspec.to_builtins(last),
         })  # fmt: skip
     if as_json:
         print_json({"after": iso(ts), "clock": clock, "schedules": rows})
         return
     say(f"after {iso(ts)} ({clock})")
     table(
-        ("schedule", "does", "next", "last due", "state", "seconds", "result"),
+        ("schedule", "does", "next", "last due", "state", "started", "seconds", "result"),
         [(r["schedule"], r["do"], r["next"] or "", *_last_cells(r["last"])) for r in rows],
     )
 
@@ -162,12 +164,12 @@ def _runs(where: Place) -> list[JobRun]:
     return reader.records.job_runs(reader.run.run)[::-1] if reader.records is not None else []
 
 
-def _last_cells(last: dict[str, Any] | None) -> tuple[str, str, str, str]:
+def _last_cells(last: dict[str, Any] | None) -> tuple[str, str, str, str, str]:
     """The columns of a schedule's last run."""
     if last is None:
-        return "", "never", "", ""
-    seconds = last["seconds"]
-    return last["due"], last["state"], "" if seconds is None else f"{seconds:g}", last["result"][:SHOWN]
+        return "", "never", "", "", ""
+    seconds, started = last["seconds"], (last["started"] or "")[:SECOND].replace("T", " ")
+    return last["due"], last["state"], started, "" if seconds is None else f"{seconds:g}", last["result"][:SHOWN]
 
 
 def _after(config: Config, where: Place, given: str | None) -> tuple[int, str]:

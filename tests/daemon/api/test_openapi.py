@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,8 +12,27 @@ import pytest
 
 from quantd.daemon.api.route_records import Post
 from tests.daemon.api.test_api import get, world
+from tests.support.command_line import CONFIG, ROOT, environment, running, write
 
 __all__ = ["world"]
+
+EVERYTHING = (
+    CONFIG.replace('at_end = "stop"', 'at_end = "wait"')
+    .replace('"equal_weight"\ncapital = 0.5', '"equal_weight"\ncapital = 0.4')
+    .replace("[bus]", """[[agents]]
+name = "guest"
+policy = "external"
+capital = 0.1
+shadow = true
+challenges = "trend"
+[manual]
+capital = 0.05
+[portfolios]
+places = 2
+[bus]""")
+    + "rate = { reads = 10000, reads_burst = 100000, posts = 10000, posts_burst = 100000, proposals = 6000 }\n"
+)  # fmt: skip
+"""A run with a book for each operation, and rates that no test reaches."""
 
 
 async def described(world: Any) -> dict[str, Any]:
@@ -117,3 +139,27 @@ async def test_the_page_of_the_document_is_served_without_another_host(world: An
         async with world.session.get(f"/{file}") as response:
             assert response.status == 200
             assert len(await response.read()) > 50
+
+
+@pytest.mark.long
+def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Path) -> None:
+    write(tmp_path, EVERYTHING)
+    with running(tmp_path):
+        state = tmp_path / "state"
+        port, token = json.loads((state / "api.json").read_text())["port"], (state / "token").read_text().strip()
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "schemathesis.cli",
+                "--config-file", ROOT / "tests/daemon/api/schemathesis.toml",
+                "run", f"http://127.0.0.1:{port}/openapi.json",
+                "--checks", "all", "--exclude-path", "/api/v1/events", "--max-examples", "8", "--seed", "1",
+                "--generation-database", "none", "--suppress-health-check", "all",
+                "--no-color",
+            ],
+            cwd=ROOT, env=environment() | {"TOKEN": token}, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    left_out = re.search(r"Selected: (\d+)/(\d+)\n +Tested: (\d+)\n", done.stdout)
+    assert left_out is not None, done.stdout
+    selected, total, tested = map(int, left_out.groups())
+    assert selected == tested == total - 1 > 50

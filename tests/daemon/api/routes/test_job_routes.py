@@ -99,6 +99,11 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
         assert line["last"] == done == listed["runs"][0]
         assert line["schedules"] == ["the day"]
         assert line["next"] == "2019-09-03T20:00:00Z"
+        async with world.session.get("/api/v1/schedules") as response:
+            schedules = {each["name"]: each for each in (await response.json())["schedules"]}
+        assert schedules["the day"]["last_run"] == done
+        assert schedules["the day"]["next"] == line["next"]
+        assert schedules["yearly"]["last_run"] is None
         rows = world.store.job_runs(RUN)
         assert [(each.job, each.state) for each in rows if each.who] == [("daily_report", "succeeded")]
 

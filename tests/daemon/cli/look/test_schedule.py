@@ -33,6 +33,10 @@ def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_afte
     assert day["last"]["result"].endswith("daily-2019-03-29.html")
     assert day["next"] == "2019-04-01T20:00:00Z"
     assert close["where"] == "loop"
+    rows = quantd(tmp_path, "schedule", "list").stdout.splitlines()
+    line = next(row for row in rows if row.startswith("day"))
+    for each in (day["next"], "succeeded", day["last"]["started"][:19].replace("T", " ")):
+        assert each in line
     shown = quantd(tmp_path, "schedule", "jobs")
     assert "daily_report" in shown.stdout
     assert "succeeded" in shown.stdout
