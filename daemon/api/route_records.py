@@ -128,7 +128,7 @@ def file_of(path: Path, content_type: str) -> Raw:
 
 def query_of(request: web.Request, kind: type[Query]) -> Query:
     """The typed query of a request. Raises Refused with the field at fault."""
-    return _converted(dict(request.query), kind)
+    return _converted(dict(request.query) if request.rel_url.raw_query_string else {}, kind)
 
 
 def _converted(given: Mapping[str, str], kind: type[Query]) -> Query:

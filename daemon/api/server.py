@@ -15,6 +15,7 @@ from aiohttp import web
 
 from quantd.adapters.certificates import Certificate
 from quantd.adapters.listener import Listener, descriptors
+from quantd.adapters.store.job_runs import JobRun
 from quantd.daemon.api.access.guard import CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, who
 from quantd.daemon.api.idempotency import Keys
 from quantd.daemon.api.openapi import document
@@ -81,7 +82,7 @@ class Api:
         self._dashboard = Dashboard(run)
         self._alerts = AlertRoutes(run)
         self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
-        jobs = (lambda: []) if lanes is None else lanes.log.runs
+        jobs: Callable[[], list[JobRun]] = list if lanes is None else lanes.log.runs
         self._system = SystemReads(run, self._guard.answers, lambda: self._dashboard.streams, jobs)
         self._models = ModelRoutes(run)
         self._predictions = PredictionRoutes(run)
@@ -94,7 +95,8 @@ class Api:
     def application(self) -> web.Application:
         """The application with its routes; tests call it without a port."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
-        app.on_response_prepare.append(self._guard.origins.mark)
+        if self._guard.origins.listed:
+            app.on_response_prepare.append(self._guard.origins.mark)
         routes = self._routes = (
             *self._dashboard.routes(),
             *self._readings.routes(),

@@ -1,5 +1,6 @@
 """Client of the API of the daemon that runs in a state folder, with the token in this folder."""
 
+import http.client
 import json
 import socket
 import ssl
@@ -49,6 +50,14 @@ class Daemon:
         except OSError:
             return False
         return True
+
+    def connection(self) -> tuple[http.client.HTTPConnection, dict[str, str]]:
+        """A connection for many requests, and their headers."""
+        host, port = self.reached.host, self.reached.port
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
+        if self.reached.tls:
+            return http.client.HTTPSConnection(host, port, timeout=ANSWER_S, context=_tls()), headers
+        return http.client.HTTPConnection(host, port, timeout=ANSWER_S), headers
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
+from multidict import CIMultiDict
 
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.api.access.keyring import CHECK_S, Keyring
@@ -38,7 +40,7 @@ CONNECTIONS: Final = 256
 
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-HEADERS: Final = {
+HEADERS: Final = CIMultiDict({
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -47,7 +49,7 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
-}
+})  # fmt: skip
 
 FRAMES: Final = 4
 """Innermost calls in the log line of an internal error."""
@@ -63,20 +65,38 @@ log = structlog.get_logger("quantd.api")
 class Patience(RequestHandler):
     """A connection on which every header must arrive within HEADER_S."""
 
-    __slots__ = ("_late",)
+    __slots__ = ("_began_s", "_look", "_loop_of")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._late: asyncio.TimerHandle | None = None
+        self._loop_of = asyncio.get_running_loop()
+        self._began_s = 0.0
+        """Start of a header that is not complete, by the loop's clock; 0 between requests."""
+        self._look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._late = asyncio.get_running_loop().call_later(HEADER_S, transport.close)
+        self._await_header()
 
     def data_received(self, data: bytes) -> None:
-        if self._late is None and self.transport is not None:
-            self._late = asyncio.get_running_loop().call_later(HEADER_S, self.transport.close)
+        if not self._began_s:
+            self._await_header()
         super().data_received(data)
+
+    def _await_header(self) -> None:
+        """Begins the time-out. One timer serves all requests of a connection: it runs on when a header is complete."""
+        self._began_s = self._loop_of.time()
+        if self._look is None:
+            self._look = self._loop_of.call_later(HEADER_S, self._check_header)
+
+    def _check_header(self) -> None:
+        self._look = None
+        if not self._began_s or self.transport is None:
+            return
+        if (left_s := self._began_s + HEADER_S - self._loop_of.time()) > 0.0:
+            self._look = self._loop_of.call_later(left_s, self._check_header)
+        else:
+            self.transport.close()
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Logs one line; aiohttp would log a stack for each request that it cannot parse."""
@@ -91,13 +111,14 @@ class Patience(RequestHandler):
         return super().handle_error(request, status, exc, text)
 
     def header_done(self) -> None:
-        """Cancels the time-out: the header is complete, and the body has its own time-outs."""
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        """Ends the time-out: the header is complete, and the body has its own time-outs."""
+        self._began_s = 0.0
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.header_done()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         super().connection_lost(exc)
 
 
@@ -106,7 +127,7 @@ class Guard:
 
     def __init__(self, folder: Path, api: Api) -> None:
         token_of(folder, api.tokens)
-        self._routes: dict[str, list[Route]] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
         self.origins = Origins(api.cors)
         self._keyring = Keyring(folder, api.tokens)
         self._hosts = _own_names(api.host)
@@ -122,7 +143,7 @@ class Guard:
     def register(self, routes: Iterable[Route]) -> None:
         """Adds the records of routes, whose scopes and rates apply to requests."""
         for route in routes:
-            self._routes.setdefault(route.path, []).append(route)
+            self._routes[route.path, route.method] = route
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -153,7 +174,7 @@ class Guard:
             response = error(500, "internal", text)
         self.answers[f"{response.status // 100}xx"] += 1
         if not response.prepared:
-            response.headers.update({k: v for k, v in HEADERS.items() if k not in response.headers})
+            response.headers.merge(HEADERS)  # keeps those of the handler
         return response
 
     def _authorise(self, request: web.Request, given: bytes, token: Token | None, scope: Scope) -> Token:
@@ -206,7 +227,7 @@ class Guard:
         """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
         given = request.headers.getall("Host", [""])
         name = _host_name(given[0]) if len(given) == 1 else ""
-        if request.raw_path.lower().startswith(("http:", "https:")):
+        if not request.raw_path.startswith("/") and request.raw_path.lower().startswith(("http:", "https:")):
             name = _host_name(urlsplit(request.raw_path).netloc)  # a whole address counts, not the header (RFC 9112)
         if name in self._hosts:
             return
@@ -220,8 +241,7 @@ class Guard:
         """The record of the requested route; None for an unknown path or method."""
         resource = request.match_info.route.resource
         method = "GET" if request.method in READS else request.method
-        found = self._routes.get(resource.canonical, ()) if resource is not None else ()
-        return next((route for route in found if route.method == method), None)
+        return None if resource is None else self._routes.get((resource.canonical, method))
 
     def _limit(self, request: web.Request, token: Token | None, route: Route | None) -> None:
         """Raises Refused above the rate of a token, or of the address of a request without a valid one.
@@ -283,6 +303,7 @@ def _own_names(host: str) -> frozenset[str]:
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?")
 
 
+@lru_cache(64)
 def _host_name(header: str) -> str:
     """The Host header without its port; empty when it is not a name or an address with an optional port."""
     found = _HOST.fullmatch(header.strip().lower())

@@ -12,13 +12,13 @@ class Origins:
     """The listed origins. A response never allows credentials (cookies, stored passwords), nor all origins (`*`)."""
 
     def __init__(self, listed: Sequence[str]) -> None:
-        self._listed = frozenset(listed)
+        self.listed = frozenset(listed)
 
     def preflight(self, request: web.Request) -> web.Response | None:
         """The response to the preflight of a listed origin; None for every other request."""
         if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
             return None
-        if self._of(request) not in self._listed:
+        if self._of(request) not in self.listed:
             return None
         return web.Response(
             status=204,
@@ -35,14 +35,12 @@ class Origins:
             return False
         origin = self._of(request)
         own = origin.partition("://")[2]
-        return origin not in self._listed and own != request.headers.get("Host", "").strip().lower()
+        return origin not in self.listed and own != request.headers.get("Host", "").strip().lower()
 
     async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
         """Allows a listed origin to read a response; a handler of the signal `on_response_prepare`."""
-        if not self._listed:
-            return
         response.headers.add("Vary", "Origin")
-        if (origin := self._of(request)) in self._listed:
+        if (origin := self._of(request)) in self.listed:
             response.headers["Access-Control-Allow-Origin"] = origin
 
     @staticmethod

@@ -81,7 +81,7 @@ class Dashboard:
         news = asyncio.Event()
         self._run.service.listeners.add(news)
         try:
-            response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
+            response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
             await response.prepare(request)
             while not self._closed.is_set():
                 news.clear()

@@ -11,6 +11,7 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.learn.bench_api import api
 from quantd.daemon.cli.learn.bench_inference import inference
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.policies.loading import answer
@@ -103,4 +104,4 @@ def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[
     return times
 
 
-COMMAND: Final = Command("Trade", 50, {"portfolio": portfolio, "inference": inference})
+COMMAND: Final = Command("Trade", 50, {"portfolio": portfolio, "inference": inference, "api": api})

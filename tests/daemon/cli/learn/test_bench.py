@@ -1,10 +1,13 @@
-"""`quantd bench portfolio`: real times of real parts, and a code that says whether they are within their limits."""
+"""`quantd bench portfolio` and `api`: real times of real parts; for parts a code whether they are within their limits."""
+
+import pytest
 
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.learn import bench_api
 from quantd.daemon.cli.learn.bench import ALLOWED_MS, measure, timed
 from quantd.daemon.config import load
-from tests.support.command_line import CONFIG, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, running, write
 
 
 def test_every_part_is_timed_as_often_as_it_happens(tmp_path):
@@ -35,3 +38,27 @@ def test_the_command_prints_a_row_for_each_part_and_names_what_is_wrong(tmp_path
     wrong = quantd(tmp_path, "bench", "portfolio", "--set", "risk.max_drawdwon=0.1")
     assert wrong.returncode == 78
     assert "max_drawdown" in wrong.stderr
+
+
+@pytest.mark.long
+def test_the_api_is_timed_on_a_daemon_of_its_own_that_leaves_nothing(tmp_path):
+    found = answer(quantd(tmp_path, "bench", "api", "--seconds", "0.2", "--json"))["paths"]
+    assert [each["path"] for each in found] == list(bench_api.PATHS)
+    assert all(each["count"] >= 1 and 0 < each["p50_ms"] <= each["p99_ms"] and each["per_s"] > 0 for each in found)
+    assert [path for path in tmp_path.iterdir() if path.name != ".cache"] == []
+
+
+def test_without_a_daemon_the_running_one_cannot_be_timed(tmp_path):
+    write(tmp_path)
+    refused = quantd(tmp_path, "bench", "api", "--running")
+    assert refused.returncode == 75
+    assert "no daemon runs" in refused.stderr
+
+
+@pytest.mark.long
+def test_requests_beyond_the_rate_of_a_running_daemon_are_refused_with_the_key(tmp_path):
+    write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"') + "rate = { reads = 1, reads_burst = 20 }\n")
+    with running(tmp_path):
+        refused = quantd(tmp_path, "bench", "api", "--running", "--seconds", "60")
+    assert refused.returncode == 75
+    assert "beyond [api] rate.reads" in refused.stderr
