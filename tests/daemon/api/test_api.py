@@ -613,6 +613,19 @@ async def test_a_header_that_never_ends_is_cut_off(world, monkeypatch):
     writer.close()
 
 
+async def test_a_slow_header_ends_a_connection_after_earlier_requests_and_a_pause_does_not(world, monkeypatch):
+    monkeypatch.setattr(guard, "HEADER_S", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.api.url.rsplit(":", 1)[1].strip("/")))
+    for _ in range(2):
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))
+        await asyncio.sleep(0.5)
+    writer.write(b"GET /health HTTP/1.1\r\nX-Slow: ")
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
 async def test_a_taken_port_is_named_with_the_remedy(world, tmp_path):
     port = world.api.url.rsplit(":", 1)[1].strip("/")
     config = load(write(tmp_path), known_names(), sets=[f"api.port={port}"])

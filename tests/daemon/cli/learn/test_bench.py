@@ -1,4 +1,4 @@
-"""`quantd bench portfolio` and `api`: real times of real parts; for parts a code whether they are within their limits."""
+"""`quantd bench portfolio` and `api`: real times of real parts, and whether those of parts are within their limits."""
 
 import pytest
 
