@@ -3,7 +3,7 @@
 Times are int64 ns UTC. Every list is oldest first; `last` limits it to the newest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +18,7 @@ from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.handle import locate, read_only
 from quantd.adapters.store.incidents.incident_fold import Incident
 from quantd.adapters.store.journal.records import Records, RunRecord
+from quantd.adapters.store.journal.shadow_entries import shadow_entries
 from quantd.adapters.store.read_models import Alert, Booking, Decision, Page, RiskPoint, SwitchMove
 from quantd.adapters.store.tables.table_models import (
     AlertRow,
@@ -32,6 +33,7 @@ from quantd.adapters.store.tables.table_models import (
     SwitchRow,
 )
 from quantd.trading.books import fee_parts
+from quantd.trading.codec import Entry, decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned, Promotion, Reallocated, Valued
 from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
@@ -60,9 +62,11 @@ _measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 class Reader:
     """Reads one run of a store; another process may write meanwhile. Sessions last for one call."""
 
-    def __init__(self, engine: Engine, run: RunRecord, records: Records | None = None) -> None:
+    def __init__(self, engine: Engine, run: RunRecord, records: Records | None = None, shadow: str = "") -> None:
         self._engine = engine
         self.run = run
+        self.of_shadow = shadow
+        """The shadow whose rows these are; empty for the house."""
         self.records = records
         """The journal beside the read models; None if only the read models are available."""
         self._lot = dict(zip(run.universe.symbols, run.universe.lot_nano, strict=True))
@@ -187,6 +191,19 @@ class Reader:
         """Return the book of a shadow agent at its samples."""
         return self._house("shadow", Valued, since, HouseRow.agent == name)
 
+    def shadows(self) -> list[str]:
+        """Return the names of the shadows that were valued at a sample."""
+        query = select(HouseRow.agent).where(HouseRow.run == self.run.run, HouseRow.kind == "shadow").distinct()
+        with failures("reading the shadows"), Session(self._engine) as session:
+            return sorted(session.exec(query))
+
+    def journal(self, since: int = 1) -> Iterator[tuple[int, Entry]]:
+        """Iterate over (seq, entry) of the house or of the shadow. Raises StoreFailing without a journal."""
+        if self.records is None:
+            raise StoreFailing("the journal beside the read models is unavailable")
+        entries = ((seq, decode(data)) for seq, data in self.records.entries(self.run.run, since))
+        return shadow_entries(entries, self.of_shadow) if self.of_shadow else entries
+
     def _house(self, kind: str, of: type[Body], since: int, *conditions: bool) -> list[Body]:
         rows = self._rows(HouseRow, HouseRow.kind == kind, HouseRow.ts >= since, *conditions)
         decode = msgspec.json.Decoder(of).decode
@@ -221,6 +238,8 @@ class Reader:
         after = self._placed(self._rows(DecisionRow, DecisionRow.seq >= seq, first=1))
         near = " and ".join(d.address for d in (*self.decisions_before(seq, 1), *after)) or "none"
         wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
+        if self.of_shadow:
+            wrong += f"@{self.of_shadow}"
         raise StoreFailing(
             f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd decisions` lists them"
         )
@@ -234,7 +253,8 @@ class Reader:
         found: list[Decision] = []
         for number, row in enumerate(rows):
             ordinal = ordinal + 1 if not number or rows[number - 1].seq == row.seq else 1
-            found.append(Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq)))
+            plan = _planned.decode(row.plan)
+            found.append(Decision(row.seq, ordinal, plan, self.run.agents_at(row.seq), self.of_shadow))
         return found
 
     def _rows(

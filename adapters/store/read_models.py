@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from quantd.trading.effects import Planned
+from quantd.trading.orders import order_id
 
 Row = TypeVar("Row")
 
@@ -79,15 +80,28 @@ class RiskPoint(Struct, frozen=True):
 class Decision(Struct, frozen=True):
     """A plan with its place in the journal: its step, and its number among the plans of that step, from 1.
 
-    `agents` are the agents' names at that time.
+    `agents` are the agents' names at that time. `shadow` is the shadow that decided, empty for the house.
     """
 
     seq: int
     ordinal: int
     plan: Planned
     agents: tuple[str, ...]
+    shadow: str = ""
 
     @property
     def address(self) -> str:
-        """Its display name: d4812, or d4812.2 for the second plan of a step."""
-        return f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}"
+        """Its display name: d4812, or d4812.2 for the second plan of a step, or d4812@guest for one of a shadow."""
+        return self._named(f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}")
+
+    def of(self, symbol: str) -> str:
+        """The address of one symbol: d4812:SPY, or d4812:SPY@guest."""
+        place, at, shadow = self.address.partition("@")
+        return f"{place}:{symbol}{at}{shadow}"
+
+    def order(self, run: str, symbol: str) -> str:
+        """The id of its order of one symbol in `run`."""
+        return self._named(order_id(run, self.plan.sample, symbol, self.plan.n))
+
+    def _named(self, name: str) -> str:
+        return f"{name}@{self.shadow}" if self.shadow else name

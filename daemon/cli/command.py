@@ -57,6 +57,7 @@ Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", he
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]
 Last = Annotated[int, typer.Option("--last", "-n", min=1, max=1_000_000, help="Number of the newest entries.")]
 Run = Annotated[str | None, typer.Option("--run", help="Name of a run; the newest without it.")]
+OfShadow = Annotated[str, typer.Option("--shadow", metavar="NAME", help="The simulated book of this shadow.")]
 From = Annotated[date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.")]
 To = Annotated[date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")]
 

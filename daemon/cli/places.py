@@ -27,13 +27,17 @@ class Place:
     folder: Path
     store: str | Path
 
-    def reader(self, run: str | None = None) -> "Reader":
-        """The read models of a run, of the newest without a name. Raises Failure without a store."""
+    def reader(self, run: str | None = None, shadow: str = "") -> "Reader":
+        """The read models of a run or of one of its shadows; the newest run without a name. Raises Failure."""
         from quantd.adapters.store.errors import StoreFailing
         from quantd.adapters.store.queries import Reader
+        from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow
 
         try:
-            return Reader.open(self.store, run)
+            found = Reader.open(self.store, run)
+            if shadow:
+                check_shadow(found, shadow)
+            return reader_of_shadow(found, shadow) if shadow else found
         except StoreFailing as why:
             raise Failure(str(why), CHECK_FAILED) from None
 

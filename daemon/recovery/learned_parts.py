@@ -35,31 +35,43 @@ class LearnedPart(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Measured:
-    """Listens to a replay, and measures the learned parts of each agent at the sample of `plan`.
+    """Listens to a replay, and measures the learned parts of each agent at the sample of `plan`, of `shadow` if given.
 
     The figures are computed at the Ask, because a view is not readable once the next sample exists.
     """
 
     plan: Planned
+    shadow: str = ""
     parts: dict[int, list[LearnedPart]] = field(default_factory=dict)
     """By the agent's number."""
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
-        if ask.view.sample != self.plan.sample or all(part.agent != ask.agent for part in self.plan.agents):
+        number = ask.agent - self._first(state.rules.seats)
+        if ask.view.sample != self.plan.sample or all(part.agent != number for part in self.plan.agents):
             return
         if state.artifacts.get(state.rules.seats[ask.policy], "") == artifacts_in(policy):
-            self.parts[ask.agent] = learned_parts(policy, ask.view, ask.memory)
+            self.parts[number] = learned_parts(policy, ask.view, ask.memory)
         else:
             other = "the artifact on disk is not the one that decided: its digest differs from the journal"
-            self.parts[ask.agent] = _absent(policy, ask.view.universe.symbols, other)
+            self.parts[number] = _absent(policy, ask.view.universe.symbols, other)
 
-    def whole(self, policies: Sequence[Policy], symbols: tuple[str, ...]) -> dict[int, list[LearnedPart]]:
-        """All agents of the plan, with the reason for those that the replay did not ask at its sample."""
+    def whole(
+        self, policies: Sequence[Policy], seats: Sequence[str], symbols: tuple[str, ...]
+    ) -> dict[int, list[LearnedPart]]:
+        """All agents of the plan, with the reason for those that the replay did not ask at its sample.
+
+        `seats` are the names of the policies' agents and shadows.
+        """
+        own = policies[self._first(seats) :]
         missing = "the policy decided at another sample: explain that decision (`quantd decisions`)"
         for number in (part.agent for part in self.plan.agents):
-            if number not in self.parts and number < len(policies):
-                self.parts[number] = _absent(policies[number], symbols, missing)
+            if number not in self.parts and number < len(own):
+                self.parts[number] = _absent(own[number], symbols, missing)
         return self.parts
+
+    def _first(self, seats: Sequence[str]) -> int:
+        """The number of the first agent's policy: 0 in the house."""
+        return seats.index(self.shadow) if self.shadow in seats else 0
 
 
 def learned_parts(policy: Policy, view: View, memory: Memory) -> list[LearnedPart]:

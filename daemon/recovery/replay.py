@@ -183,12 +183,14 @@ def refold(
     until: int | None = None,
     judged: list[Judged] | None = None,
     overheard: Overheard | None = None,
+    shadow: str = "",
 ) -> tuple[Shell, Journal]:
     """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns shell and journal.
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
-    not read. Gate calls are appended to `judged`, and each Ask is given to `overheard`. Raises ReplayDifference,
+    not read. Gate calls, of a `shadow` where one is named, are appended to `judged`; each Ask is given to `overheard`.
+    Raises ReplayDifference,
     RecordTooLong and ConfigLost.
     """
     present = digest(parts.config)
@@ -205,7 +207,8 @@ def refold(
             shell, under = continued(shell, then), segment.config
         journal = journal_of(segment.entries, segment.first - 1, then)
         shell.log = journal if overheard is None else Listening(journal, overheard, shell)
-        shell.state.judged = judged
+        for house in shell.state.houses_of(shadow):
+            house.judged = judged
         if isinstance(then, Assembly):
             fold(shell, journal, watched(instants(then.items(), shell.ts)))
         else:
@@ -300,8 +303,9 @@ def judged_at(
     snapshot: bytes = b"",
     watched: Watched = iter,
     overheard: Overheard | None = None,
+    shadow: str = "",
 ) -> list[Judged]:
-    """The gate calls in one step of a run, from a replay of its journal up to that step.
+    """The gate calls of the house, or of a shadow, in one step of a run, from a replay of its journal up to that step.
 
     The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. `overheard` sees
     each Ask on the way, while its view is current. Raises
@@ -315,7 +319,7 @@ def judged_at(
     try:
         refold(
             parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, watched=watched, until=step,
-            judged=judged, overheard=overheard,
+            judged=judged, overheard=overheard, shadow=shadow,
         )  # fmt: skip
     except Reached:
         return judged

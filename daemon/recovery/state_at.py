@@ -99,15 +99,16 @@ class Refolder:
 
     def __call__(self, decision: Decision) -> Redecided:
         """One plan, decided again. Raises Unavailable."""
-        learned = Measured(decision.plan)
+        learned = Measured(decision.plan, decision.shadow)
         with _explained():
-            found = self._judged(decision.seq, learned)
+            found = self._judged(decision.seq, learned, decision.shadow)
         plans = by_plan(found)
         if not 1 <= decision.ordinal <= len(plans):
             raise Unavailable(f"step {decision.seq} has no gate call")
         parts = self.parts
         assert parts is not None
-        return Redecided(plans[decision.ordinal - 1], learned.whole(parts.policies, parts.universe.symbols))
+        measured = learned.whole(parts.policies, parts.rules.seats, parts.universe.symbols)
+        return Redecided(plans[decision.ordinal - 1], measured)
 
     def values(self, step: int) -> dict[tuple[int, int], PlanValues]:
         """(step, number of the plan in it) -> values of all limits, from `step` to the end. Raises Unavailable."""
@@ -128,12 +129,12 @@ class Refolder:
             judged_from(parts, self.records, self.run, self.folder, read, seq=seq, snapshot=snapshot)
         return found
 
-    def _judged(self, step: int, overheard: Overheard) -> list[Judged]:
+    def _judged(self, step: int, overheard: Overheard, shadow: str) -> list[Judged]:
         seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
         parts = self._put_together(self._config_at(snapshot))
         return judged_at(
             parts, self.records, self.run, self.folder, step, seq=seq, snapshot=snapshot, watched=self.watched,
-            overheard=overheard,
+            overheard=overheard, shadow=shadow,
         )  # fmt: skip
 
     def _config_at(self, snapshot: bytes) -> str:

@@ -1,6 +1,7 @@
 """The arguments of `quantd why`: an order id, an address of a symbol in a decision (d4812:QQQ), or a symbol.
 
-A symbol alone means the newest decision about it.
+A symbol alone means the newest decision about it. An argument that ends with @NAME is looked up in the simulated book
+of the shadow NAME, and the name of a shadow means its newest decision.
 """
 
 import re
@@ -15,10 +16,11 @@ from msgspec import Struct
 
 from quantd.adapters.store.queries import END, Reader
 from quantd.adapters.store.read_models import Decision
+from quantd.adapters.store.shadow_reader import Paced, check_shadow, reader_of_shadow
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.risk.limits.catalogue import REASON_TEXT
 from quantd.trading.display_text import instant_text
-from quantd.trading.orders import Order, order_id, quantity_text
+from quantd.trading.orders import Order, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
 PAGE: Final = 200
@@ -30,8 +32,9 @@ class AddressWrong(ValueError):
 
 
 class Found(Struct, frozen=True):
-    """One symbol of one decision, with its order if there is one."""
+    """One symbol of one decision, with its order if there is one; `reader` reads the house or shadow that decided."""
 
+    reader: Reader
     decision: Decision
     column: int
     order: Order | None
@@ -55,19 +58,23 @@ class AskedLine(Struct, frozen=True):
     text: str
 
 
-def address_of(decision: Decision, symbol: str) -> str:
-    return f"{decision.address}:{symbol}"
+def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) -> Found:
+    """The decision and symbol that `what` names. Raises AddressWrong (with the nearest names) or StoreFailing.
 
-
-def find(reader: Reader, what: str, at: str | None = None) -> Found:
-    """The decision and symbol that `what` names. Raises AddressWrong (with the nearest names) or StoreFailing."""
+    `paced` wraps the iterator over the journal from which a shadow is read.
+    """
     symbols = reader.run.universe.index
+    own, at_sign, name = what.rpartition("@")
+    if at_sign and what not in symbols:
+        return _of_shadow(reader, own, name, at, paced)
+    if what not in symbols and not what.startswith("q-") and what in reader.shadows():
+        return _of_shadow(reader, "", what, at, paced)
     if at is not None and what not in symbols:
         raise AddressWrong(f"--at needs a symbol, but {what} already names one decision; leave --at out")
     if what.startswith("q-"):
-        decision = reader.decision(what)
-        order = reader.order(what)
-        return Found(decision, symbols[order.symbol], order)
+        id = f"{what}@{reader.of_shadow}" if reader.of_shadow else what
+        decision, order = reader.decision(id), reader.order(id)
+        return Found(reader, decision, symbols[order.symbol], order)
     known = _ADDRESS.fullmatch(what)
     if known is not None:
         decision = reader.decision_at(int(known[1]), int(known[2] or 1))
@@ -81,6 +88,19 @@ def find(reader: Reader, what: str, at: str | None = None) -> Found:
     raise AddressWrong(
         f"run {reader.run.run} has no order (q-…), decision (d4812:QQQ) or symbol {what}; {_near(what, reader)}"
     )
+
+
+def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:
+    """`what` in the book of the shadow `name`; its newest decision with a trade where `what` is empty."""
+    check_shadow(reader, name)
+    own = reader_of_shadow(reader, name, paced=paced)
+    if what:
+        return find(own, what, at)
+    newest = _newest_first(own, END if at is None else _instant(at))
+    traded = next((each for each in newest if asked_lines(own, each)), None)
+    if traded is None:
+        raise AddressWrong(f"the shadow {name} of run {reader.run.run} has no decision with a trade")
+    return _only(own, traded)
 
 
 def _near(name: str, reader: Reader) -> str:
@@ -100,7 +120,7 @@ def _only(reader: Reader, decision: Decision) -> Found:
     for names in (every, cut):
         if len(names) == 1:
             return _in(reader, decision, names[0])
-    ways = ", ".join(address_of(decision, name) for name in (cut or every)[:8])
+    ways = ", ".join(decision.of(name) for name in (cut or every)[:8])
     raise AddressWrong(f"decision {decision.address} has {len(every)} symbols; write one of {ways}")
 
 
@@ -113,8 +133,8 @@ def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
         )
     order = None
     if decision.plan.n and int(ints(decision.plan.allowed)[column]):
-        order = reader.order(order_id(reader.run.run, decision.plan.sample, symbol, decision.plan.n))
-    return Found(decision, column, order)
+        order = reader.order(decision.order(reader.run.run, symbol))
+    return Found(reader, decision, column, order)
 
 
 def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
@@ -122,9 +142,9 @@ def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
     for decision in _newest_first(reader, END if at is None else _instant(at)):
         if any(ints(part.asked)[column] for part in decision.plan.agents):
             return _in(reader, decision, symbol)
-    when = "" if at is None else f" up to {at}"
+    when, whose = "" if at is None else f" up to {at}", f" of the shadow {reader.of_shadow}" if reader.of_shadow else ""
     raise AddressWrong(
-        f"no decision of run {reader.run.run}{when} trades {symbol}; `quantd decisions` lists the decisions"
+        f"no decision{whose} of run {reader.run.run}{when} trades {symbol}; `quantd decisions` lists the decisions"
     )
 
 
@@ -164,7 +184,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
             lot, code = universe.lot_nano[k], int(reasons[k])
             found.append(
                 AskedLine(
-                    address=address_of(decision, universe.symbols[k]),
+                    address=decision.of(universe.symbols[k]),
                     ts=plan.ts,
                     time=instant_text(plan.ts),
                     who=who,

@@ -5,18 +5,16 @@ gate on the state of the decision, when that state can be rebuilt.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.recovery.state_at import Redecided, Unavailable
-from quantd.daemon.views.addresses import Found, address_of, asked_lines, ints
+from quantd.daemon.views.addresses import Found, asked_lines, ints
 from quantd.daemon.views.limit_rows import (
     Largest,
     LimitRow,
@@ -30,7 +28,6 @@ from quantd.daemon.views.policy_inputs import Inputs, inputs_of
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
 from quantd.risk.limits.catalogue import REASON_TEXT, Limits
 from quantd.trading.books import Ledger
-from quantd.trading.codec import decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
 from quantd.trading.events import Action
@@ -53,16 +50,13 @@ class ExitPart(Struct, frozen=True):
     rests: bool = False
 
 
-def exits_of(
-    where: str | Path, run: str, plan: Planned, column: int, names: Sequence[str], since: int = 1
-) -> list[ExitPart]:
+def exits_of(reader: Reader, plan: Planned, column: int, names: Sequence[str], since: int = 1) -> list[ExitPart]:
     """The exits of a plan in one symbol, or the stop that it sent; empty for any other order.
 
     Reads the journal from entry `since` up to the plan's entry.
     """
     sent_at = float(np.frombuffer(plan.prices, dtype="<f8")[column])
-    for _, data in read_only(where).entries(run, since):
-        entry = decode(data)
+    for _, entry in reader.journal(since):
         if any(type(e) is Planned and (e.sample, e.n, e.ts) == (plan.sample, plan.n, plan.ts) for e in entry.effects):
             return [
                 ExitPart(
@@ -93,6 +87,8 @@ def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
         for part in exits
     ]
 
+
+SIMULATED: Final = "{} is a shadow: its orders and fills are simulated, and none of them was sent to the venue"
 
 Judge = Callable[[Decision], Redecided]
 """Decides a plan again; raises Unavailable."""
@@ -153,6 +149,7 @@ class Explanation(Struct, frozen=True):
 
     `order` and its fields are empty when no order was made. `style` is the execution style. `part_of` is the instant at
     which the parent order of a child was planned. `shortfall` is that of the order, `whole` that of the parent order.
+    `simulated` is a sentence that none of it reached the venue, where `shadow` decided; both are empty for agents.
     `recomputed`: headroom, largest sizes and the symbol's limits were recomputed. Otherwise `unavailable` has the
     reason, and the limits are the recorded ones.
     """
@@ -195,13 +192,13 @@ class Explanation(Struct, frozen=True):
     part_of: str = ""
     shortfall: Costed | None = None
     whole: Costed | None = None
+    shadow: str = ""
+    simulated: str = ""
 
 
-def explain(
-    where: str | Path, reader: Reader, found: Found, judge: Judge | None = None, slices: Slices | None = None
-) -> Explanation:
-    """Explains one symbol of one decision of the reader's run; `where` is its store."""
-    decision, column, order = found.decision, found.column, found.order
+def explain(found: Found, judge: Judge | None = None, slices: Slices | None = None) -> Explanation:
+    """Explains one symbol of one decision."""
+    reader, decision, column, order = found.reader, found.decision, found.column, found.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
     again, unavailable = _redecided(decision, judge)
     judged = again.judged
@@ -209,7 +206,7 @@ def explain(
     price = float(_floats(plan.prices)[column])
     before, net, allowed = (int(ints(x)[column]) for x in (plan.before, plan.net, plan.allowed))
     code, value = int(_codes(plan.reason)[column]), price * lot / NANO
-    equity, books = _accounts(where, reader, plan, judged)
+    equity, books = _accounts(reader, plan, judged)
     house = judged[-1] if judged else None
     side = net or next((int(k) for p in plan.agents if (k := ints(p.asked)[column])), 0)
     fills = []
@@ -217,7 +214,7 @@ def explain(
         fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.id]
     cost, all_of_it = _shortfalls(reader, decision, order, column, slices)
     return Explanation(
-        address=address_of(decision, symbol),
+        address=decision.of(symbol),
         order=order.id if order is not None else "",
         symbol=symbol,
         side=order.side if order is not None else _SIDES[side > 0],
@@ -263,11 +260,13 @@ def explain(
         unavailable=unavailable,
         twins=_twins(reader, decision, symbol),
         fills=[_fill(fill, order.side, price) for fill in fills] if order is not None else [],
-        exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
+        exits=exits_of(reader, plan, column, names, decision.seq),
         style=plan.portion.style if plan.portion is not None else "",
         part_of=instant_text(plan.portion.decided) if plan.portion is not None and plan.portion.decided else "",
         shortfall=cost,
         whole=all_of_it,
+        shadow=reader.of_shadow,
+        simulated=SIMULATED.format(reader.of_shadow) if reader.of_shadow else "",
     )
 
 
@@ -278,7 +277,7 @@ def _shortfalls(
     if order is None or reader.records is None:
         return None, None
     plan = decision.plan
-    found = shortfalls(reader, reader.records, plan.ts, slices)
+    found = shortfalls(reader, plan.ts, slices)
     key = (plan.sample, plan.n, column)
     return of_order(found, key, order.id), of_whole(found, key)
 
@@ -316,9 +315,7 @@ def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
     return np.frombuffer(data, dtype=np.int8)
 
 
-def _accounts(
-    where: str | Path, reader: Reader, plan: Planned, judged: Sequence[Judged]
-) -> tuple[dict[int, float], dict[int, list[int]]]:
+def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[dict[int, float], dict[int, list[int]]]:
     """Equity and lots of each book when the round was planned: from the gate calls, else computed from the fills.
 
     The house is book -1.
@@ -328,20 +325,19 @@ def _accounts(
             {one.book: one.account.equity for one in judged},
             {one.book: one.account.lots.astype(np.int64).tolist() for one in judged},
         )
-    lots = dict(enumerate(_books_at(where, reader, plan)))
+    lots = dict(enumerate(_books_at(reader, plan)))
     point = next(iter(reader.equity(until=plan.ts, last=1)), None)
     if point is None:
         return {}, lots
     return {-1: point.equity_micro / MICRO, **{k: own / MICRO for k, own in enumerate(point.books)}}, lots
 
 
-def _books_at(where: str | Path, reader: Reader, plan: Planned) -> list[list[int]]:
+def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
     """Lots of every agent's book when the round was planned: exact, including splits."""
     universe, run = reader.run.universe, reader.run
     names = max((names for _, names in run.epochs), key=len)
     ledger = Ledger(universe, names)
-    for _, data in read_only(where).entries(run.run, 1):
-        entry = decode(data)
+    for _, entry in reader.journal():
         event = entry.event
         if isinstance(event, Action) and event.kind == "split":
             ledger.split(event.symbol, event.numerator, event.denominator, NANO)

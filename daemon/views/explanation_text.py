@@ -10,12 +10,15 @@ from quantd.trading.display_text import local
 def why_lines(e: Explanation) -> list[str]:
     """An explanation as text."""
     lines = [_first(e)]
+    house = _house(e)
+    if e.simulated:
+        lines.append(f"  {e.simulated}")
     if e.sample != e.decided and not e.exits:
         again = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
         number = f", order number {e.number} of it" if e.number else ""
         lines.append(f"  {again} the decision of {local(e.sample)} New York{number}")
     if e.switch not in ("", "RUN"):
-        lines.append(f"  the switch of the house was {e.switch}")
+        lines.append(f"  the switch of the {house} was {e.switch}")
     lines += [f"  {line}" for line in exit_lines(e.exits)]
     closed = {part.agent for part in e.exits}
     lines += [f"  {_target(part, part.agent in closed)}" for part in e.agents]
@@ -23,8 +26,8 @@ def why_lines(e: Explanation) -> list[str]:
     lines.append(f"  {_net(e)}")
     shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
     if not shown and e.weight_before is not None and e.weight_after is not None:
-        lines.append(f"  weight of {e.symbol} in the house {e.weight_before:.1%} before, {e.weight_after:.1%} after")
-    lines += _table("house", e.limits, e.symbol, e.largest, e.allowed, e.net)
+        lines.append(f"  weight of {e.symbol} in the {house} {e.weight_before:.1%} before, {e.weight_after:.1%} after")
+    lines += _table(house, e.limits, e.symbol, e.largest, e.allowed, e.net)
     for part in e.agents:
         if part.reason:
             lines += _table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
@@ -54,6 +57,11 @@ def why_lines(e: Explanation) -> list[str]:
         lines.append(f"  executed as {e.style}: each child order passes the gate")
     lines += [f"  {line}" for part in (e.shortfall, e.whole) if part is not None for line in _shortfall(part)]
     return lines
+
+
+def _house(e: Explanation) -> str:
+    """The name of the book of all agents: a shadow has one of its own."""
+    return "simulated account" if e.shadow else "house"
 
 
 def _shortfall(cost: Costed) -> list[str]:
@@ -101,12 +109,13 @@ def _target(part: AgentPart, closed: bool) -> str:
 def _net(e: Explanation) -> str:
     crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
     if e.net == "0":
-        return f"{crossed}no quantity is left for the house to trade"
+        return f"{crossed}no quantity is left for the {_house(e)} to trade"
     if e.net != e.allowed:
         return (
-            f"{crossed}net {_signed(e.net)}; the house's limits allow {_signed(e.allowed)}: {e.text} (code {e.reason})"
+            f"{crossed}net {_signed(e.net)}; the limits of the {_house(e)} allow {_signed(e.allowed)}: {e.text} "
+            f"(code {e.reason})"
         )
-    return f"{crossed}net {_signed(e.net)}; all of it passed the house's limits"
+    return f"{crossed}net {_signed(e.net)}; all of it passed the limits of the {_house(e)}"
 
 
 def _signed(qty: str) -> str:

@@ -12,10 +12,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.queries import Reader
 from quantd.risk.measures.execution_shortfall import Piece, Shortfall, added, shortfall
-from quantd.trading.codec import Entry, decode, slice_of
+from quantd.trading.codec import Entry, slice_of
 from quantd.trading.effects import Ended, Filled, Planned, Worked
 from quantd.trading.events import Action, Bars, SliceRef
 from quantd.trading.instruments import NANO, Universe
@@ -251,21 +250,21 @@ def _done(order: _Order) -> bool:
     return sum(piece.lots for piece in order.pieces) == order.lots
 
 
-def fold(universe: Universe, entries: Iterable[bytes], slices: Slices | None = None) -> Shortfalls:
+def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = None) -> Shortfalls:
     """The shortfalls of a segment of a journal."""
     found = Shortfalls(universe, slices)
-    for data in entries:
-        found.add(decode(data))
+    for entry in entries:
+        found.add(entry)
     return found
 
 
-def shortfalls(reader: Reader, records: Records, since: int = 0, slices: Slices | None = None) -> Shortfalls:
+def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> Shortfalls:
     """The shortfalls of decisions from a day before `since` on: a parent order ends with its session.
 
     `slices` are those of a recorded market; a live run's journal has its bars.
     """
     first = reader.first_step(since - DAY_NS) if since else 1
-    return fold(reader.run.universe, (data for _, data in records.entries(reader.run.run, first)), slices)
+    return fold(reader.run.universe, (entry for _, entry in reader.journal(first)), slices)
 
 
 def ids(found: Shortfalls, run: str) -> dict[str, Key]:
@@ -302,7 +301,7 @@ def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = N
     """Order id -> shortfall of some orders of a run; empty when the journal is unavailable."""
     if reader.records is None or not orders:
         return {}
-    found = shortfalls(reader, reader.records, min(order.ts for order in orders), slices)
+    found = shortfalls(reader, min(order.ts for order in orders), slices)
     keys = ids(found, reader.run.run)
     costs = {order.id: of_order(found, keys[order.id], order.id) for order in orders if order.id in keys}
     return {id: cost for id, cost in costs.items() if cost is not None}

@@ -107,7 +107,7 @@ class Run:
         assert records is not None
         judge = Refolder(records, self.name, self._folder, parts=self._parts)
         slices = self._parts.slices if self._parts is not None else slices_of(records, self.name, self._folder)
-        return Why(explain(self._where, self._reader, found, judge, slices))
+        return Why(explain(found, judge, slices))
 
     def refresh(self) -> "Run":
         """Return the same run as its store has it now."""

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
@@ -22,11 +22,12 @@ from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.recovery.state_at import Redecided, Refolder
 from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.timeline import Item
 from quantd.daemon.views.addresses import AddressWrong, find
 from quantd.daemon.views.explanation import Explanation, explain
 from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
 from quantd.daemon.views.preview import PlanNow, plan_now
+
+T = TypeVar("T")
 
 REST_S: Final = 0.003
 """Seconds of work, and then of sleep, of the replaying thread, so that the trading thread can run."""
@@ -45,13 +46,12 @@ Read = Callable[[Callable[[Reader], Explanation]], Awaitable[Explanation]]
 class Explaining:
     """The three expensive reads of one running service."""
 
-    def __init__(self, service: Service, parts: Parts, where: str | Path, folder: Path) -> None:
+    def __init__(self, service: Service, parts: Parts, folder: Path) -> None:
         self._service = service
         self._parts = parts
-        self._where = where
         self._folder = folder
         self._one = asyncio.Lock()
-        self._judged: OrderedDict[tuple[int, int], Redecided] = OrderedDict()
+        self._judged: OrderedDict[tuple[int, int, str], Redecided] = OrderedDict()
         self._deadline: Deadline | None = None
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Explaining:
 
         def work(reader: Reader) -> Explanation:
             try:
-                return explain(self._where, reader, find(reader, what, query.at), judge, self._parts.slices)
+                return explain(find(reader, what, query.at, rested), judge, self._parts.slices)
             except AddressWrong as why:
                 raise Refused(404, "not_found", str(why)) from None
 
@@ -77,7 +77,7 @@ class Explaining:
 
     def _judge(self, decision: Decision) -> Redecided:
         """A plan decided again; runs in the thread that explains."""
-        key = decision.seq, decision.ordinal
+        key = decision.seq, decision.ordinal, decision.shadow
         found = self._judged.get(key)
         if found is None:
             refolder = Refolder(self._service.store, self._service.run, self._folder, parts=self._parts, watched=rested)
@@ -139,11 +139,11 @@ async def _rooms(book: Book, columns: Sequence[int]) -> list[SymbolRoom]:
     return room
 
 
-def rested(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
-    """The market by instants, at half speed: each work period is followed by an equal sleep."""
+def rested(items: Iterator[T]) -> Iterator[T]:
+    """The same items at half speed: each work period is followed by an equal sleep."""
     began = time.monotonic()
-    for instant in market:
-        yield instant
+    for item in items:
+        yield item
         now = time.monotonic()
         if now - began > REST_S:
             time.sleep(REST_S)

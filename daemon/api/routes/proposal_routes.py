@@ -84,7 +84,7 @@ class ProposalAnswer(Struct, frozen=True):
     """The verdict on a proposal, or on a preview, with its orders and costs.
 
     `repeated`: the id was decided before, and `verdict` is that of then. `plan` is the digest of targets and orders.
-    `decision` is the address for GET /api/v1/decisions and /api/v1/why, empty in a shadow and without trades.
+    `decision` is the address for GET /api/v1/why, empty without trades; that of a shadow ends with @NAME.
     """
 
     agent: str
@@ -189,9 +189,10 @@ class ProposalRoutes:
             effects = await committed(self._run.service, proposal)
         found = self._answer(self._state, proposal, effects, preview=False)
         _raise_refused(self._state.outside[name].find(proposal.id))
-        if found.verdict.mode == "shadow" or not (plans := plans_of(own_effects(effects))):
+        if not (plans := plans_of(own_effects(effects))):
             return found
-        return replace(found, decision=await self._run.address_of(plans[0]))
+        shadow = found.verdict.book if found.verdict.mode == "shadow" else ""
+        return replace(found, decision=await self._run.address_of(plans[0], shadow))
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
         """Where an outside agent decides now. Raises Refused."""

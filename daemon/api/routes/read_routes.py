@@ -142,7 +142,7 @@ class Readings:
         if self._slow is None:
             from quantd.daemon.api.routes.explanation_routes import Explaining
 
-            self._slow = Explaining(self._run.service, self._run.parts, self._run.where, self._run.folder)
+            self._slow = Explaining(self._run.service, self._run.parts, self._run.folder)
         return self._slow
 
     async def risk_metrics(self, request: web.Request, query: Query) -> RiskMetrics:

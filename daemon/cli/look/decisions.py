@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, State
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
 from quantd.daemon.views.rows import decision_line
@@ -10,15 +10,21 @@ from quantd.trading.display_text import local
 
 
 def decisions(
-    config: ConfigFile = CONFIG_FILE, state: State = None, last: Last = 5, run: Run = None, as_json: Json = False
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    last: Last = 5,
+    run: Run = None,
+    shadow: OfShadow = "",
+    as_json: Json = False,
 ) -> None:
-    reader = place(config, state).reader(run)
+    reader = place(config, state).reader(run, shadow)
     universe = reader.run.universe
-    rows = [decision_line(d.plan, universe, d.agents, d.address) for d in reader.decisions(last=last)]
+    found = reader.decisions(last=last)
+    rows = [decision_line(d.plan, universe, d.agents, d.address) for d in found]
     if as_json:
         print_json({"run": reader.run.run, "decisions": rows})
         return
-    for row in rows:
+    for decision, row in zip(found, rows, strict=True):
         note = f"  follow-up {row.follow_up}" if row.follow_up else ""
         say(f"{local(row.ts)} New York  {row.address}{note}")
         for part in row.agents:
@@ -28,12 +34,12 @@ def decisions(
             say(f"  {part.agent:12} targets {weights}{scaled}{whose}")
             for symbol, reason in part.reasons.items():
                 passed = f"{part.allowed.get(symbol, '0')} of {part.asked.get(symbol, '0')} {symbol}"
-                say(f"  {'':12} its limits pass {passed} ({reason}): quantd why {row.address}:{symbol}")
+                say(f"  {'':12} its limits pass {passed} ({reason}): quantd why {decision.of(symbol)}")
         for symbol, qty in row.net.items():
             got = row.allowed.get(symbol, "0")
             cut = ""
             if got != qty:
-                cut = f" of {qty}, cut by {row.reasons.get(symbol, '')}: quantd why {row.address}:{symbol}"
+                cut = f" of {qty}, cut by {row.reasons.get(symbol, '')}: quantd why {decision.of(symbol)}"
             say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {got.lstrip('-')} {symbol}{cut}")
         if row.crossed:
             say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in row.crossed.items()))

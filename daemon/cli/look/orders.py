@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, State
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.daemon.recovery.replay import slices_of
@@ -23,10 +23,11 @@ def orders(
     refused: Annotated[
         bool, typer.Option("--refused", help="Cut and refused orders instead, with addresses for `quantd why`.")
     ] = False,
+    shadow: OfShadow = "",
     as_json: Json = False,
 ) -> None:
     where = place(config, state)
-    reader = where.reader(run)
+    reader = where.reader(run, shadow)
     if refused:
         found = refused_lines(reader, last=last, symbol=symbol)
         if as_json:

@@ -28,8 +28,9 @@ def why(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="ORDER|ADDRESS|SYMBOL",
-            help="Id of an order (`quantd orders`), symbol of a decision (d4812:QQQ, `quantd decisions`), or a symbol.",
+            metavar="ORDER|ADDRESS|SYMBOL[@SHADOW]",
+            help="Id of an order (`quantd orders`), symbol of a decision (d4812:QQQ, `quantd decisions`), or a symbol; "
+            "with @NAME, or a shadow's name alone: of that shadow.",
         ),
     ],
     config: ConfigFile = CONFIG_FILE,
@@ -72,7 +73,7 @@ def why(
                 records, reader.run.run, where.folder, lambda: read(config, sets),
                 watched=lambda market: tracked(market, show, found.decision.plan.ts),
             )  # fmt: skip
-        explanation = explain(where.store, reader, found, judge, slices)
+        explanation = explain(found, judge, slices)
     answer(as_json, explanation, *why_lines(explanation))
 
 

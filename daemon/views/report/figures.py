@@ -301,7 +301,7 @@ class _Figures:
         if self.reader.records is None:
             self.unknown["shortfall"] = "the journal is unavailable"
             return []
-        found = shortfalls(self.reader, self.reader.records, self.since, slices)
+        found = shortfalls(self.reader, self.since, slices)
         if found.note:
             self.unknown["delay"] = found.note
         return by_symbol(found, self.since, self.until)

@@ -193,7 +193,7 @@ def reader(kept: Path) -> Reader:
 
 
 def told(kept: Path, reader: Reader, what: str, at: str | None = None) -> Explanation:
-    return explain(kept, reader, find(reader, what, at), Refolder(read_only(kept), RUN, kept))
+    return explain(find(reader, what, at), Refolder(read_only(kept), RUN, kept))
 
 
 def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: Path, reader: Reader) -> None:
@@ -336,7 +336,7 @@ def test_without_the_market_what_is_recorded_is_shown_and_the_rest_is_said(kept:
     reader = Reader.open(tmp_path / "state")
     order = reader.orders()[-1].id
     found = find(reader, order)
-    e = explain(tmp_path / "state", reader, found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
+    e = explain(found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
     assert "gone.parquet" in e.unavailable
     plan = found.decision.plan
@@ -356,7 +356,7 @@ def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path:
     saved.write_text(saved.read_text().replace("spread_bp = 2.0", "spread_bp = 4.0"))
     reader = Reader.open(tmp_path / "state")
     found = find(reader, reader.orders()[-1].id)
-    e = explain(tmp_path / "state", reader, found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
+    e = explain(found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
     assert "the replay differs from the journal" in e.unavailable
 

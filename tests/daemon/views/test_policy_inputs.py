@@ -16,7 +16,6 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
 from quantd.daemon.recovery.learned_parts import Measured, learned_parts
 from quantd.daemon.recovery.start import begin
-from quantd.daemon.views.addresses import address_of
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.policy_inputs import input_lines, inputs_of
 from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
@@ -105,7 +104,7 @@ def addresses(folder: Path, agents: Sequence[str], *, follow_up: bool = False) -
         there = {decision.agents[part.agent] for part in decision.plan.agents}
         moved = np.frombuffer(decision.plan.net, dtype="<i8")
         if set(agents) <= there and bool(decision.plan.follow_up) == follow_up and moved.any():
-            found.append(address_of(decision, ("SPY", "QQQ", "IWM")[int(np.argmax(moved != 0))]))
+            found.append(decision.of(("SPY", "QQQ", "IWM")[int(np.argmax(moved != 0))]))
     return found
 
 
@@ -305,7 +304,7 @@ def test_another_artifact_than_the_one_that_decided_is_not_measured(ran: Path, t
 def test_an_agent_that_was_not_asked_at_the_sample_has_the_reason(ran: Path) -> None:
     config = load(ran / "config.toml", known_names())
     assembly, decision = assemble(config), Reader.open(ran / "state").decisions()[0]
-    found = Measured(decision.plan).whole(assembly.policies, assembly.universe.symbols)
+    found = Measured(decision.plan).whole(assembly.policies, assembly.rules.seats, assembly.universe.symbols)
     names = {config.agents[number].name: parts for number, parts in found.items()}
     assert names["even"] == []
     assert [part.name for part in names["team"]] == ["ppo simplex", "ppo lstm"]

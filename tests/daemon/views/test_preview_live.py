@@ -43,7 +43,7 @@ async def test_a_live_run_keeps_its_caps_and_its_plan_says_what_they_refuse(tmp_
     # the market may rise after an order; how much is held on a slow machine hangs on what came in time
     assert held < 1.1 * share * 20_000
     before = freeze(state)
-    now = await Explaining(left.service, of, tmp_path, tmp_path).plan()
+    now = await Explaining(left.service, of, tmp_path).plan()
     assert freeze(state) == before
     assert {cut.reason for cut in now.refused if cut.who == "house"} <= {"account_notional", "order_notional", "ramp"}
     with Store.open(tmp_path) as store:

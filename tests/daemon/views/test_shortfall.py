@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 
-import msgspec
 import numpy as np
 import pytest
 from msgspec import structs
@@ -55,7 +54,7 @@ def test_the_gap_from_the_mark_decided_on_to_the_next_open_is_delay_and_what_the
     gap = close.copy()
     gap[120:] = 101.0
     world = run("marketable", minutes(close, open_=gap), log, costs=Costs(slippage_bp=10.0, commission_bp=5.0))
-    found = fold(world.universe, log.entries)
+    found = fold(world.universe, map(decode, log.entries))
     ((key, order),) = found.orders.items()
     cost = of_order(found, key, "q")
     assert order.pieces[0].price_nano == 101_101_000_000
@@ -80,7 +79,7 @@ def overnight(log: Kept, **keys) -> World:
 
 def test_a_close_that_is_decided_on_and_a_gap_to_the_next_open_are_delay() -> None:
     log = Kept()
-    found = fold(overnight(log, costs=Costs(slippage_bp=20.0)).universe, log.entries)
+    found = fold(overnight(log, costs=Costs(slippage_bp=20.0)).universe, map(decode, log.entries))
     key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
     cost = of_order(found, key, "q")
     assert cost.delay_bp == pytest.approx(1_000.0)
@@ -91,7 +90,8 @@ def test_without_the_bars_of_a_recorded_run_the_gap_is_in_impact_and_that_is_sai
     log = Kept(live=False)
     world = overnight(log, costs=Costs(slippage_bp=20.0))
     blind, seeing = (
-        fold(world.universe, log.entries, slices) for slices in (None, lambda index: MarketSlice(world.bars, index))
+        fold(world.universe, map(decode, log.entries), slices)
+        for slices in (None, lambda index: MarketSlice(world.bars, index))
     )
     key = next(key for key, order in blind.orders.items() if order.decision_nano == 100 * 10**9)
     without, cost = of_order(blind, key, "q"), of_order(seeing, key, "q")
@@ -113,7 +113,7 @@ def test_an_order_that_fills_before_another_bar_opens_arrived_at_the_mark_it_was
         )
         for e in entries
     ]
-    found = fold(world.universe, [msgspec.msgpack.encode(e) for e in early])
+    found = fold(world.universe, early)
     key = next(key for key, order in found.orders.items() if order.decision_nano == 100 * 10**9)
     cost = of_order(found, key, "q")
     assert cost.delay == "0.00"
@@ -125,7 +125,7 @@ def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
     log = Kept()
     bars = minutes(drift(1, 1, 5, 0.002), np.full((SESSION, 1), 150.0))
     world = run(style, bars, log, costs=Costs(commission_bp=2.0, spread_bp=4.0, participation=0.5), step_bp=0.5, most=2)
-    found = fold(world.universe, log.entries)
+    found = fold(world.universe, map(decode, log.entries))
     plan = next(p for p in (e for data in log.entries for e in _effects(data)) if isinstance(p, Planned))
     lots = int(np.frombuffer(plan.allowed, "<i8")[0])
     cost = found.of_whole(found.wholes[plan.ts, 0])
@@ -160,7 +160,7 @@ def test_an_order_that_expires_has_an_opportunity_at_the_mark_of_its_end() -> No
     close = np.full((SESSION, 1), 100.0)
     close[120:] = 110.0
     world = run("marketable", minutes(close, open_=np.full_like(close, 110.0)), log)
-    found = fold(world.universe, log.entries)
+    found = fold(world.universe, map(decode, log.entries))
     ((key, order),) = found.orders.items()
     cost = of_order(found, key, "q")
     assert order.pieces == []
@@ -172,10 +172,10 @@ def test_an_order_that_may_still_fill_is_not_over() -> None:
     log = Kept()
     world = run("close", log=log)
     entries = log.entries[: next(k for k, d in enumerate(log.entries) if any(type(e) is Filled for e in _effects(d)))]
-    found = fold(world.universe, entries)
+    found = fold(world.universe, map(decode, entries))
     (key,) = found.orders
     assert of_order(found, key, "q").total is None
-    assert of_order(fold(world.universe, log.entries), key, "q").total is not None
+    assert of_order(fold(world.universe, map(decode, log.entries)), key, "q").total is not None
 
 
 def test_a_split_between_decision_and_fill_is_no_loss() -> None:
@@ -186,7 +186,7 @@ def test_a_split_between_decision_and_fill_is_no_loss() -> None:
     acts = [lambda view: half(view) if view.time > START + DAY_NS + DAY_NS // 2 else view.weights]
     world = World(block(close, opens), acts, house=PROFILES["research"], actions=[split], log=log)
     world.run()
-    found = fold(world.universe, log.entries)
+    found = fold(world.universe, map(decode, log.entries))
     costs = [of_order(found, key, "q") for key in found.orders]
     assert costs
     assert all(cost.total == "0.00" for cost in costs)
@@ -195,7 +195,7 @@ def test_a_split_between_decision_and_fill_is_no_loss() -> None:
 def test_children_are_parts_of_their_whole() -> None:
     log = Kept()
     world = run("twap", log=log, slices=3, over_ns=9 * MINUTE, costs=Costs(commission_bp=3.0))
-    found = fold(world.universe, log.entries)
+    found = fold(world.universe, map(decode, log.entries))
     keys = list(found.orders)
     assert len(keys) == 3
     whole = of_whole(found, keys[0])

@@ -117,6 +117,28 @@ async def test_limits_cut_a_proposal_and_the_verdict_names_them(world: Any) -> N
     assert listed["proposals"][0] == done["verdict"]
 
 
+async def test_why_explains_a_decision_of_a_shadow_that_reached_no_venue(world: Any) -> None:
+    _, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}, "reason": "all in"})
+    (cut,) = done["verdict"]["cuts"]
+    assert done["decision"].endswith("@guest"), done
+    for address in (done["decision"], "guest", "SPY@guest", done["decision"].replace("@", ":SPY@")):
+        status, why = await get(world, f"why/{address}")
+        assert (status, why["symbol"], why["shadow"], why["recomputed"]) == (200, "SPY", "guest", True), why
+        assert why["address"] == done["decision"].replace("@", ":SPY@")
+        assert why["simulated"].endswith("none of them was sent to the venue")
+        (part,) = why["agents"]
+        assert (part["because"], part["allowed"]) == ("proposal a-1 of api:owner: all in", cut["allowed"])
+        row = next(row for row in part["limits"] if row["limit"] == "max_position_weight")
+        assert (row["cut"], row["bound"]) == (True, 0.5)
+    assert (why["state"], why["fills"]) == ("working", [])
+    # the newest decision of the house is another one
+    _, house = await get(world, "why/SPY")
+    assert (house["shadow"], house["simulated"], house["address"] != why["address"]) == ("", "", True)
+    for wrong, said in (("SPY@nobody", "its shadows are guest"), ("d1@guest", "no decision d1@guest")):
+        status, refused = await get(world, f"why/{wrong}")
+        assert (status, said in refused["detail"]) == (404, True), refused
+
+
 async def test_after_a_promotion_proposals_trade_the_champions_book_and_why_explains_them(world: Any) -> None:
     promote(world)
     _, found = await get(world, "agents/guest/standing")

@@ -1,0 +1,31 @@
+"""The entries of one shadow in a run's journal: the market, the reports of its simulated venue and its own effects."""
+
+from collections.abc import Iterable, Iterator
+
+from quantd.trading.codec import Entry
+from quantd.trading.effects import JournalEffect, Shadowed
+from quantd.trading.events import Action, Bars, Shade, SliceRef, Started
+
+MARKET = (SliceRef, Bars, Action)
+
+
+def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[tuple[int, Entry]]:
+    """Iterate over (seq, entry) of the shadow `name`, in the form in which the journal has those of the house.
+
+    A report names its shadow by number, so the numbers are taken from the effects since the last start.
+    """
+    names: dict[int, str] = {}
+    for seq, entry in entries:
+        event, own = entry.event, list[JournalEffect]()
+        if isinstance(event, Started):
+            names.clear()
+        for effect in entry.effects:
+            if isinstance(effect, Shadowed):
+                names[effect.agent] = effect.name
+                if effect.name == name:
+                    own.extend(effect.effects)
+        if isinstance(event, Shade):
+            if names.get(event.agent) == name:
+                yield seq, Entry(event.news, own)
+        elif own or isinstance(event, MARKET):
+            yield seq, Entry(event, own)

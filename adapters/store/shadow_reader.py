@@ -1,0 +1,51 @@
+"""The read models of one shadow, folded from the run's journal into memory by the projection of the house."""
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from msgspec.structs import replace
+from sqlalchemy import create_engine, insert
+from sqlalchemy.pool import StaticPool
+from sqlmodel import SQLModel
+
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.tables.projection import COLUMNS, Projection
+from quantd.trading.codec import Entry
+
+Paced = Callable[[Iterator[tuple[int, Entry]]], Iterator[tuple[int, Entry]]]
+"""Wraps the iterator over a journal, so that a thread can rest."""
+
+TABLES: Final = SQLModel.metadata.tables
+
+
+def check_shadow(house: Reader, name: str) -> None:
+    """Raise StoreFailing for a shadow that the run does not have."""
+    names = house.shadows()
+    if name not in names:
+        known = f"its shadows are {', '.join(names)}" if names else "it has no shadow"
+        raise StoreFailing(f"run {house.run.run} has no shadow {name!r:.80}; {known}")
+
+
+def reader_of_shadow(house: Reader, name: str, *, since: int = 1, paced: Paced = iter) -> Reader:
+    """Return a reader of the shadow `name` with its rows from entry `since` on.
+
+    Its addresses and order ids end with @NAME: the store has no rows of them, and no venue has these orders. Raises
+    StoreFailing without a journal.
+    """
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    found = Reader(engine, replace(house.run, epochs=((1, (name,)),)), house.records, name)
+    weakref.finalize(found, engine.dispose)
+    fold = Projection(house.run.run, house.run.universe.symbols, (name,))
+    for seq, entry in paced(found.journal(since)):
+        fold.add(seq, entry.event, entry.effects)
+    SQLModel.metadata.create_all(engine, [TABLES[table] for table in COLUMNS])
+    with engine.begin() as db:
+        for table, rows in fold.take().items():
+            written = [dict(zip(COLUMNS[table], row, strict=True)) for row in rows]
+            if table == "orders":
+                written = [row | {"id": f"{row['id']}@{name}"} for row in written]
+            if written:
+                db.execute(insert(TABLES[table]), written)
+    return found
