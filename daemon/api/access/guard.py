@@ -201,6 +201,8 @@ class Guard:
             raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
         scope = "metrics" if route is None else route.scope
         if scope == "open" or (self._open_reads and (reads or route is None)):
+            if given and token is None and scope != "open":
+                raise self._unknown(request, given)
             token = token if reads and scope != "open" else None
         else:
             token = self._authorise(request, given, token, scope)

@@ -1,46 +1,61 @@
-"""Serve the tools of an outside agent or of an operator over MCP, on standard input and output."""
+"""Serve the tools of an outside agent or of an operator over MCP, on standard input and output or HTTP."""
 
+import ssl
+import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
 
+from quantd.adapters.listener import is_loopback
 from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
 from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import say
 from quantd.daemon.cli.places import place
 from quantd.trading.exit_codes import CONFIG, USAGE
+
+if TYPE_CHECKING:
+    from quantd.daemon.cli.operate.gate.gateway import Gateway
 
 Address = Annotated[
     str, typer.Option("--url", metavar="URL", help="Address of the API; without it the daemon of the state folder.")
 ]
 TokenFile = Annotated[
-    Path, typer.Option("--token-file", metavar="FILE", help="The file with the secret of `quantd token create`.")
+    Path | None, typer.Option("--token-file", metavar="FILE", help="The file with the secret of `quantd token create`.")
 ]
 ForAgent = Annotated[
     str, typer.Option("--agent", "-a", metavar="NAME", help="Tools of this outside agent; of an operator without it.")
 ]
+Http = Annotated[
+    str,
+    typer.Option("--http", metavar="HOST:PORT", help="Serve streamable HTTP; each client sends its own token."),
+]
+Certificate = Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="With --http: TLS, PEM.")]
+Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The key of the certificate, PEM.")]
 
 
 def mcp(
-    token_file: TokenFile,
+    token_file: TokenFile = None,
     agent: ForAgent = "",
     url: Address = "",
+    http: Http = "",
+    certificate: Certificate = None,
+    key: Key = None,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
 ) -> None:
-    """Serve tools over MCP."""
+    """Serve tools over MCP, on standard input and output or with --http."""
     needs("quantd mcp", "mcp", extra="mcp")
-    from quantd.daemon.cli.operate.gate_tools import Gateway, server_of
+    from quantd.daemon.cli.operate.gate.gate_server import server_of
+    from quantd.daemon.cli.operate.gate.gateway import Gateway
 
-    try:
-        secret = token_file.read_text().strip()
-    except (OSError, ValueError) as why:
-        raise Failure(f"{token_file}: {why}; `quantd token create NAME` makes a token", CONFIG) from None
-    if not secret or not secret.isascii() or not secret.isprintable():
-        raise Failure(f"{token_file} has no token; `quantd token create NAME` makes one", CONFIG)
+    if bool(http) == (token_file is not None):
+        raise Failure("write --token-file FILE, or --http HOST:PORT where each client sends its own token", USAGE)
+    files = _certificate(certificate, key, http)
+    secret = "" if token_file is None else _secret(token_file)
     if url:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -50,7 +65,64 @@ def mcp(
         found = reach(place(config, state, sets)).reached
         host = f"[{found.host}]" if ":" in found.host else found.host
         gateway = Gateway(f"{'https' if found.tls else 'http'}://{host}:{found.port}", secret, verified=not found.tls)
-    server_of(gateway, agent).run("stdio")
+    if http:
+        _serve(gateway, agent, http, files)
+    else:
+        server_of(gateway, agent).run("stdio")
+
+
+def _secret(file: Path) -> str:
+    """The token in a file. Raises Failure."""
+    try:
+        secret = file.read_text().strip()
+    except (OSError, ValueError) as why:
+        raise Failure(f"{file}: {why}; `quantd token create NAME` makes a token", CONFIG) from None
+    if not secret or not secret.isascii() or not secret.isprintable():
+        raise Failure(f"{file} has no token; `quantd token create NAME` makes one", CONFIG)
+    return secret
+
+
+def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple[Path, Path] | None:
+    """The files of TLS, which every host but a loopback one needs. Raises Failure."""
+    if (certificate is None) != (key is None) or (certificate is not None and not http):
+        raise Failure("--certificate and --key belong together, and to --http", USAGE)
+    if certificate is None or key is None:
+        if http and not is_loopback(_host_port(http)[0]):
+            text = f"--http {http} is open to other machines: add --certificate FILE --key FILE, or use 127.0.0.1"
+            raise Failure(text, CONFIG)
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as why:
+        raise Failure(f"{certificate} and {key} are no certificate with its key: {why}", CONFIG) from None
+    return certificate, key
+
+
+def _host_port(http: str) -> tuple[str, int]:
+    """The host and port of --http. Raises Failure."""
+    try:
+        parts = urlsplit(f"//{http}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or port is None or parts.netloc != parts.netloc.rpartition("@")[2] or parts.path:
+        raise Failure(f"--http {http!r:.80} is not an address; write 127.0.0.1:8100", USAGE)
+    return host, port
+
+
+def _serve(gateway: "Gateway", agent: str, http: str, files: tuple[Path, Path] | None) -> None:
+    """Serves streamable HTTP until a signal ends it."""
+    from quantd.daemon.cli.operate.gate.gate_server import http_server, listening
+
+    host, port = _host_port(http)
+    try:
+        sock = listening(host, port)
+    except OSError as why:
+        raise Failure(f"--http {http}: {why.strerror or why}; another port?", CONFIG) from None
+    server, address = http_server(gateway, agent, sock, host, files)
+    say(f"MCP at {address}; each request needs `Authorization: Bearer TOKEN` of `quantd token create`")
+    sys.stdout.flush()
+    server.run(sockets=[sock])
 
 
 COMMAND: Final = Command("Operate", 85, mcp)

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.types import ElicitResult
 
 from quantd.daemon.api.access import keyring
 from quantd.daemon.cli import failures
-from quantd.daemon.cli.operate.gate_tools import MOST_CHARS, Gateway, bounded, server_of
+from quantd.daemon.cli.operate.gate.gate_server import server_of
+from quantd.daemon.cli.operate.gate.gateway import MOST_CHARS, Gateway, bounded
 from quantd.daemon.cli.operate.mcp import mcp
 from quantd.daemon.commands.tokens import Scope, created
 from tests.daemon.api.routes.test_proposal_routes import OUTSIDE, journalled, promote
@@ -85,6 +87,17 @@ async def test_a_refusal_is_explained_by_its_verdict_and_by_why(world: Any) -> N
         assert "proposal p-1 of api:propose-token" in json.dumps(why)
 
 
+async def test_a_shadow_asks_why_its_proposal_was_cut(world: Any) -> None:
+    async with await client_of(world, "propose", "guest") as client:
+        worked, done = await call(client, "propose", weights={"SPY": 0.9}, id="p-1", reason="all in")
+        assert worked, done
+        worked, why = await call(client, "why", what=done["decision"])
+        assert worked, why
+        assert (why["shadow"], why["agents"][0]["reason"]) == ("guest", "position_weight")
+        assert "none of them was sent to the venue" in why["simulated"]
+        assert "proposal p-1 of api:propose-token" in why["agents"][0]["because"]
+
+
 HOSTILE = (
     ({"weights": {"SPY": 1e308}}, "add up to"),
     ({"weights": {"SPY": -1e308}}, "mistake of units"),
@@ -154,6 +167,39 @@ async def test_an_operator_reads_and_halts_in_two_steps_with_a_token_of_scope_tr
         worked, done = await call(client, "halt", reason="a drill", confirm=first["confirm"])
         assert (worked, done["switch"]) == (True, "HALT")
         assert world.service.shell.state.switch.reason == "operator"
+
+
+ANSWERS = (
+    ("accept", {"halt": False}, "did not confirm it (accept)"),
+    ("accept", {"halt": "perhaps"}, "does not match"),
+    ("accept", None, "no content"),
+    ("decline", None, "did not confirm it (decline)"),
+    ("cancel", None, "did not confirm it (cancel)"),
+    ("accept", {"halt": True}, ""),
+)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_client_that_can_ask_a_person_halts_only_if_the_person_accepts(world: Any, mode: Any) -> None:
+    _, secret = created(world.folder, "desk", "trade")
+    await asyncio.sleep(keyring.CHECK_S)
+    asked: list[str] = []
+    answer: ElicitResult
+
+    async def person(context: Any, question: Any) -> ElicitResult:
+        asked.append(question.message)
+        return answer
+
+    server = server_of(Gateway(world.api.url, secret), "")
+    async with Client(server, elicitation_callback=person, mode=mode) as client:
+        for action, content, said in ANSWERS:
+            answer = ElicitResult(action=action, content=content)  # type: ignore[arg-type]
+            worked, found = await call(client, "halt", reason="a drill", agent="trend", confirm="halt trend 000000")
+            state = world.service.shell.state.switch_of("trend").state
+            assert (worked, state) == ((True, 2) if not said else (False, 0)), (action, content, found)
+            assert said in str(found)
+    assert set(asked) == {"Stop all trading of trend? The reason given: a drill"}
+    assert len(asked) == len(ANSWERS)
 
 
 async def test_an_agents_token_halts_nothing(world: Any) -> None:
