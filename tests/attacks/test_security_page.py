@@ -2,12 +2,19 @@
 
 import re
 
-from tests.attacks import test_api_attacks, test_command_attacks, test_config_attacks, test_store_attacks
+from tests.attacks import (
+    test_api_attacks,
+    test_command_attacks,
+    test_config_attacks,
+    test_mcp_attacks,
+    test_store_attacks,
+)
 from tests.daemon.policies.test_confinement import FORBIDDEN
 from tests.support.checkout import ROOT
 
 TABLES = {
     "tests/attacks/test_api_attacks.py": len(test_api_attacks.ATTACKS),
+    "tests/attacks/test_mcp_attacks.py": len(test_mcp_attacks.ATTACKS),
     "tests/attacks/test_command_attacks.py": len(test_command_attacks.ATTACKS),
     "tests/attacks/test_config_attacks.py": len(test_config_attacks.ATTACKS),
     "tests/attacks/test_store_attacks.py": len(test_store_attacks.ATTACKS),

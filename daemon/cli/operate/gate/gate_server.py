@@ -83,8 +83,10 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
 
 
 def listening(host: str, port: int) -> Listener:
-    """The socket of the server. Raises OSError."""
-    return Listener(host, port, MOST_CONNECTIONS)
+    """The socket of the server; connections wait in it until the server has started. Raises OSError."""
+    sock = Listener(host, port, MOST_CONNECTIONS)
+    sock.listen()
+    return sock
 
 
 def http_server(
