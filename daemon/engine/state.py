@@ -401,10 +401,6 @@ class State:
         houses = [self, *self.shadows]
         return next(a.switch for h in houses for r, a in zip(h.rules.agents, h.agents, strict=True) if r.name == name)
 
-    def houses_of(self, shadow: str) -> "list[State]":
-        """This house for "", else that of the named shadow; none for an unknown name."""
-        return [each for each in self.shadows if each.rules.agents[0].name == shadow] if shadow else [self]
-
     def policy_of(self, agent: int) -> str:
         """The agent whose policy decides for this one; empty for its own."""
         seat = self.seats[agent]

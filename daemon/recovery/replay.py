@@ -14,6 +14,7 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, digest, read
+from quantd.daemon.engine.agents.shadows import houses_of
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.worker import Apart
@@ -207,7 +208,7 @@ def refold(
             shell, under = continued(shell, then), segment.config
         journal = journal_of(segment.entries, segment.first - 1, then)
         shell.log = journal if overheard is None else Listening(journal, overheard, shell)
-        for house in shell.state.houses_of(shadow):
+        for house in houses_of(shell.state, shadow):
             house.judged = judged
         if isinstance(then, Assembly):
             fold(shell, journal, watched(instants(then.items(), shell.ts)))

@@ -92,6 +92,11 @@ def shadow_of(state: State, name: str) -> int | None:
     return next((k for k, shadow in enumerate(state.shadows) if seat in shadow.seats), None)
 
 
+def houses_of(state: State, shadow: str) -> list[State]:
+    """The house for "", else that of the named shadow; none for an unknown name."""
+    return [each for each in state.shadows if each.rules.agents[0].name == shadow] if shadow else [state]
+
+
 def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
     """Step a proposal in the house or shadow where its agent decides now, and record its verdict."""
     state.now = max(state.now, proposal.ts)
