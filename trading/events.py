@@ -333,7 +333,8 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     """The account of an earlier run continues in this run, which has other instruments or agents.
 
     `account` is the account by name, as serialised by the engine, at the instant `since`. Corporate actions up to then
-    are in it. Bars before `until` are history only: no protective level acts on them.
+    are in it. Bars before `until` are history only: no protective level acts on them. `loaded` are the agents that
+    continue with the artifact that was loaded in the earlier run.
     """
 
     ts: int
@@ -341,6 +342,7 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     account: bytes
     since: int = 0
     until: int = 0
+    loaded: tuple[str, ...] = ()
 
 
 class Shade(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""Ticks: values samples, queries overdue orders, and asks the agents that are due."""
+"""Ticks, and schedules by hand: values samples, queries overdue orders, and asks the agents that are due."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,6 +7,7 @@ from quantd.daemon.engine.agents.capital import reallocate, settle
 from quantd.daemon.engine.agents.portfolios import finish_closing
 from quantd.daemon.engine.agents.promotion import promote
 from quantd.daemon.engine.rounds import ask_agents, follow_ups
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.monitor import watch
 from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.pending_limits import apply_looser
@@ -20,7 +21,7 @@ from quantd.trading.cash_rate import earned
 from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
 from quantd.trading.events import Tick
 from quantd.trading.instruments import MICRO
-from quantd.trading.orders import ENDED, OrderState
+from quantd.trading.orders import ENDED, OrderState, ScheduleRun
 from quantd.trading.sessions import DAY_NS
 
 AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
@@ -60,19 +61,19 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if state.protecting:
         effects.extend(order_exits(state))
     if tick.sample:
-        effects.extend(follow_ups(state, frozenset(agents_due(state, tick))))
+        effects.extend(follow_ups(state, frozenset(agents_due(state, tick.due, sample=True))))
     return effects
 
 
-def agents_due(state: State, tick: Tick) -> list[int]:
-    """Numbers of the agents that decide at a tick."""
+def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
+    """Numbers of the agents that decide: those of `due`, and at a `sample` those without a schedule."""
     rules = state.rules.agents
     return [
         number
         for number, agent in enumerate(state.agents)
         if not agent.suspended
         and state.seats[number] not in state.rules.outside
-        and (number in tick.due or (tick.sample and not rules[number].scheduled))
+        and (number in due or (sample and not rules[number].scheduled))
     ]
 
 
@@ -81,25 +82,45 @@ def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Eff
     if tick.sample and tick.warmup:
         return done
     effects = list(done)
-    due = agents_due(state, tick)
+    due = agents_due(state, tick.due, sample=tick.sample)
     if tick.sample and state.later:  # these jobs need books just valued, and precede the Asks
         jobs, state.later = state.later, set()
         if "promote" in jobs:
             effects.extend(promote(state))
-            due = agents_due(state, tick)  # a policy that was promoted may be one that is never asked
+            due = agents_due(state, tick.due, sample=True)  # a policy that was promoted may be one that is never asked
         if "reallocate" in jobs:
             effects.extend(reallocate(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
         state.balances_micro = [book.cash_micro for book in state.ledger.books]
+    effects.extend(_round(state, due, tick.jobs, tick.ts, "schedule: schedule", tick.coming))
+    return effects
+
+
+def on_schedule_run(state: State, run: ScheduleRun) -> Sequence[Effect]:
+    """Do the job of a schedule by hand, and ask the agents that are due, on the last sample and the newest marks."""
+    because, jobs = f"{run.who}: {run.reason}", (run.job,) if run.job else ()  # a shadow has no job
+    effects: list[Effect] = []
+    if jobs:
+        effects.append(alert(state, "INFO", "operator", f"schedule {run.schedule} runs by hand ({because})"))
+    state.later |= AT_SAMPLES.intersection(jobs)
+    if run.due:
+        state.revalue()
+    return [*effects, *_round(state, agents_due(state, run.due, sample=False), jobs, state.now, because)]
+
+
+def _round(
+    state: State, due: list[int], jobs: Sequence[str], ts: int, because: str, coming: Sequence[str] = ()
+) -> list[Effect]:
+    """The Asks of the agents that are due, and the jobs that follow them."""
+    effects: list[Effect] = []
     # while everything is being sold, a policy's targets would cancel the sales
     if due and state.switch.state != HALT and not state.flattening and state.sample:
-        effects.extend(ask_agents(state, due, tick.ts))
-    if tick.jobs:
-        effects.extend(session_messages(state, tick))
-    if "snapshot" in tick.jobs:
-        effects.append(Snapshot(tick.ts))
-    if "flatten" in tick.jobs:
-        effects.extend(flatten(state, "schedule: schedule"))
+        effects.extend(ask_agents(state, due, ts))
+    effects.extend(session_messages(state, jobs, coming))
+    if "snapshot" in jobs:
+        effects.append(Snapshot(ts))
+    if "flatten" in jobs:
+        effects.extend(flatten(state, because))
     return effects
 
 

@@ -4,6 +4,7 @@ The old run's end names the new run before the new run exists. A crash at any po
 carry-over and never starts with an empty account.
 """
 
+import asyncio
 import time
 from typing import Final
 
@@ -13,8 +14,10 @@ import structlog
 from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
-from quantd.daemon.engine.agents.carry_over import carry_of, unfit
+from quantd.daemon.engine.agents.carry_over import carry_of, loaded_of, unfit
 from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.policies.seats import continuing
 from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Carried, Stopping
@@ -62,11 +65,22 @@ def refuse(parts: Parts, store: Store, run: str) -> None:
     if record.universe.currency != parts.universe.currency:
         mine, new = record.universe.currency, parts.universe.currency
         raise NotCarried(f"run {run} is in {mine}, [universe] currency is {new}; an account keeps its currency")
-    if why := unfit(account, parts.rules):
+    if why := unfit(account, parts.rules) or unusable(account, parts):
         raise NotCarried(f"run {run} cannot be carried over: {why}")
     if not parts.live and parts.start_ns <= ts:
         remedy = "set [feed] start to a later date"
         raise NotCarried(f"run {run} has already passed the start of this recorded market; {remedy}")
+
+
+def unusable(account: bytes, parts: Parts) -> str:
+    """The reason why a loaded artifact that would continue does not fit these parts; empty when all fit."""
+    loaded = loaded_of(account)
+    try:
+        for name in continuing(parts.config.seats, loaded):
+            parts.seats(dict).verify(loaded[name])
+    except PolicyError as error:
+        return str(error)
+    return ""
 
 
 def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
@@ -98,7 +112,7 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
         return None
     refuse(parts, store, old)
     account, since = account_of(parts, store, old)
-    return Carried(0, old, account, since, parts.start_ns)
+    return Carried(0, old, account, since, parts.start_ns, continuing(parts.config.seats, loaded_of(account)))
 
 
 def moves(parts: Parts, new: Config) -> bool:
@@ -116,7 +130,7 @@ async def move(service: Service, into: Parts) -> None:
     names = [a.name for a in state.rules.agents]
     try:
         account = carry_of(freeze(state), state.universe, names, simulated=True, renamed=renamed(into.config))
-        why = unfit(account, into.rules)
+        why = unfit(account, into.rules) or await asyncio.to_thread(unusable, account, into)
     except ValueError as error:
         why = str(error)
     real = into.config.broker.kind != "paper"

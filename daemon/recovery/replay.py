@@ -14,6 +14,7 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, digest, read
+from quantd.daemon.engine.agents.carry_over import loaded_of
 from quantd.daemon.engine.agents.shadows import houses_of
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import State
@@ -24,7 +25,7 @@ from quantd.daemon.runtime.timeline import Item, instants
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.codec import decode
 from quantd.trading.effects import Ask, Effect, Planned
-from quantd.trading.events import Decided, Event, Started
+from quantd.trading.events import Carried, Decided, Event, Started
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import ModelLoaded
 from quantd.trading.ports import Policy
@@ -97,10 +98,16 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
 
 
 def loaded_in(records: "Records", run: str) -> Iterator[ModelLoaded]:
-    """The artifacts that operators loaded during a run."""
+    """The artifacts that operators loaded during a run, or that it took over from the run before."""
     for _, data in records.entries(run, 1):
-        if b"ModelLoaded" in data and isinstance(event := decode(data).event, ModelLoaded):
+        if b"ModelLoaded" not in data and b"Carried" not in data:
+            continue
+        event = decode(data).event
+        if isinstance(event, ModelLoaded):
             yield event
+        elif isinstance(event, Carried):
+            loaded = loaded_of(event.account)
+            yield from (loaded[name] for name in event.loaded)
 
 
 class Records(Protocol):

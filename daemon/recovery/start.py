@@ -63,7 +63,7 @@ def begin(
     if carried is not None:
         shell.run(msgspec.structs.replace(carried, ts=now))
     if fresh:
-        for agent, policy in zip(parts.config.seats, parts.policies, strict=True):
+        for agent, policy in zip(parts.config.seats, shell.seats.all(), strict=True):
             until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
             if until > parts.start_ns:
                 end = instant_text(until)[:10]

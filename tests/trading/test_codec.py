@@ -104,7 +104,7 @@ LATER_EVENTS: list[Struct] = [
     Halted(15, 1, True, "LULD pause"),
     Limited(16, 1, 90 * 10**9, 110 * 10**9),
     Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
-    Carried(15, "r0000001", b"\x80"),
+    Carried(15, "r0000001", b"\x80", loaded=("learned",)),
     Retrained(16, "rival", "2019-03-29", "v20190329-1a2b3c", "dd", "ee", True, "better", "sharpe", 502, 0.1, 0.02),
     Shade(2, Reports(5, 1, 6, [0], [3], [3], [10**11], [12], [2])),
     Acknowledged(17, "r0000001-1-0", "seen", "ann"),

@@ -1,6 +1,7 @@
 """Carries an account over into a new run with another universe or other agents, exactly, by name.
 
-No order may be open, and removed instruments and agents may not have positions.
+At a real venue no order may be open; removed instruments and agents may not have positions. What cannot continue is
+lost, and an alert names each loss.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.engine.agents.promotion import exchange_policies, shadow_number
+from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
@@ -20,6 +23,7 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Carried
 from quantd.trading.instruments import Universe
 from quantd.trading.kernel import UNALLOCATED, FrozenAccount
+from quantd.trading.model_events import ModelLoaded
 
 
 class Carry(Struct, frozen=True):
@@ -46,6 +50,16 @@ class Carry(Struct, frozen=True):
     halted: dict[int, tuple[int, str]] = {}
     portfolios: dict[str, Portfolio] = {}
     """By place: the portfolio that is open in it."""
+    lapsed: list[str] = []
+    """Agents with orders, parent orders, follow-ups or transfers under way, which lapse."""
+    artifacts: dict[str, str] = {}
+    loaded: dict[str, ModelLoaded] = {}
+    seats: list[str] = []
+    """By agent: name of the agent or shadow whose policy decides for it."""
+    shadows: dict[str, str] = {}
+    """By name: what each shadow loses, as text."""
+    outside: dict[str, ProposalLog] = {}
+    proposals: list[str] = []
 
 
 def carry_of(
@@ -88,8 +102,33 @@ def carry_of(
             dust=f.venue.dust,
             halted=f.halted,
             portfolios={agents[number]: each for number, each in f.portfolios.items()},
+            lapsed=[agents[number] for number in sorted(_at_work(f))],
+            artifacts=f.artifacts,
+            loaded=f.loaded,
+            seats=f.seats,
+            shadows={
+                name: f"its book, and its comparison of {f.numbers[3] - pairing.since} samples"
+                for name, pairing in f.pairings.items()
+            },
+            outside=f.outside,
+            proposals=f.proposals,
         )
     )
+
+
+def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
+    """The artifacts that operators loaded, by agent, in an encoded account."""
+    return msgspec.msgpack.decode(account, type=Carry).loaded
+
+
+def _at_work(f: Frozen) -> set[int]:
+    """Numbers of the agents with something under way that a new run does not continue."""
+    found = {who for _, work in f.working for _, who, _ in work.open_shares()}
+    found |= {parent.agent for parent in f.parents} | {who for each in f.resting.postponed for who in each.answers}
+    found |= {who for cross in f.crosses for who, _ in cross.shares}
+    found |= {number for number, each in enumerate(f.agents) if each[2] is not None}
+    found |= {number for number, owed in enumerate(f.owed) if owed}
+    return found & set(range(len(f.agents)))
 
 
 def unfit(account: bytes, rules: Rules) -> str:
@@ -152,7 +191,67 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     changes = [f"{verb} {', '.join(names)}" for verb, names in (("new", new), ("gone", gone)) if names]
     changes += [f"agents {', '.join(numbers)}"] if tuple(numbers) != carry.agents else []
     text = f"the account of run {carried.run} is carried on: {'; '.join(changes) or 'nothing else changed'}"
-    return (alert(state, "INFO", "carried", text),)
+    kept, lost = _take_models(state, carry, carried.loaded, numbers)
+    _take_proposals(state, carry)
+    shadows = {shadow.rules.agents[0].name for shadow in state.shadows}
+    lost += [f"shadow {name} begins anew: {what} are lost" for name, what in carry.shadows.items() if name in shadows]
+    lost += [
+        f"orders and changes of {name} that were under way lapsed; {_remedy(state, numbers[name])}"
+        for name in carry.lapsed
+        if name in numbers
+    ]
+    return [
+        alert(state, "INFO", "carried", text),
+        *(alert(state, "INFO", "carried", each) for each in kept),
+        *(alert(state, "WARNING", "carried", f"not carried over: {each}") for each in lost),
+    ]
+
+
+def _remedy(state: State, number: int) -> str:
+    """What brings lapsed orders of an agent back."""
+    if number in state.portfolios:
+        return f"rebalance portfolio {state.portfolios[number].name} again"
+    return "it proposes again" if state.seats[number] in state.rules.outside else "it decides anew when it is due"
+
+
+def _take_models(
+    state: State, carry: Carry, loaded: Sequence[str], numbers: Mapping[str, int]
+) -> tuple[list[str], list[str]]:
+    """Take over loaded artifacts and promoted policies; returns what continues and what is lost, as texts."""
+    kept, lost = [], []
+    state.loaded = {name: carry.loaded[name] for name in loaded}
+    state.artifacts |= {name: each.digest for name, each in state.loaded.items()}
+    for name, each in carry.loaded.items():
+        if name in loaded:
+            kept.append(f"{name} continues with {each.path}, which {each.who} loaded: {each.reason}")
+        elif name in state.rules.names():
+            lost.append(
+                f"{each.path}, which {each.who} loaded for {name}: config.toml names another policy of {name} than at "
+                "that time, which decides now"
+            )
+    for name, policy in zip(carry.agents, carry.seats, strict=False):
+        if policy == name or name not in numbers:
+            continue
+        k = shadow_number(state, policy)
+        if k < 0 or state.rules.challenges[k] != numbers[name]:
+            lost.append(f"the promotion of {policy}, which challenges {name} no more: {name} has its own policy again")
+        elif state.artifacts.get(policy, "") != carry.artifacts.get(policy, ""):
+            lost.append(f"the promotion of {policy}, whose artifact changed: {name} has its own policy again")
+        else:
+            exchange_policies(state, k, numbers[name])
+            kept.append(f"the policy of {policy}, which was promoted, continues to decide for {name}")
+    return kept, lost
+
+
+def _take_proposals(state: State, carry: Carry) -> None:
+    """Take over the ids of proposals, and their verdicts where these number the same symbols."""
+    same = carry.symbols == state.universe.symbols
+    state.proposals.extend(carry.proposals)
+    state.outside = {
+        name: log if same else ProposalLog(log.ids)
+        for name, log in carry.outside.items()
+        if state.rules.outside_seat(name) is not None
+    }
 
 
 def _placed(account: FrozenAccount, index: Sequence[int], size: int) -> FrozenAccount:

@@ -441,7 +441,9 @@ class Batch:
     def finish_tick(self) -> list[Effect]:
         """The rest of the last tick by the engine, after `close`: follow-ups and questions."""
         state, tick = self.state, self.ticks[self.rows - 1]
-        return list(serve_tick(state, tick, follow_ups(state, frozenset(agents_due(state, tick)))))
+        return list(
+            serve_tick(state, tick, follow_ups(state, frozenset(agents_due(state, tick.due, sample=tick.sample))))
+        )
 
     def reopen(self, answers: Sequence[Decided]) -> None:
         """Open the round of the last questions again, after `close`: the engine gets the answers."""

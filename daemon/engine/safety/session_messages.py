@@ -11,7 +11,6 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import REASON_NAMES
 from quantd.trading.display_text import clock_name
 from quantd.trading.effects import Effect, Planned, Publish
-from quantd.trading.events import Tick
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import money_text, quantity_text
 
@@ -24,13 +23,13 @@ REASONS: Final = 3
 """Reasons of refusals named in a message, the most frequent."""
 
 
-def session_messages(state: State, tick: Tick) -> list[Publish]:
-    """The messages that the jobs of a tick ask for."""
+def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -> list[Publish]:
+    """The messages of `jobs`, with the `coming` runs of schedules."""
     found = []
-    if "before_open" in tick.jobs:
-        found.append(_before_open(state, tick))
-    if "after_close" in tick.jobs:
-        found.append(_after_close(state, tick))
+    if "before_open" in jobs:
+        found.append(_before_open(state, coming))
+    if "after_close" in jobs:
+        found.append(_after_close(state, coming))
         state.noted.refused = {}
     return found
 
@@ -57,7 +56,7 @@ def count_refusals(state: State, event: object, done: Sequence[Effect]) -> Seque
     return done
 
 
-def _before_open(state: State, tick: Tick) -> Publish:
+def _before_open(state: State, coming: Sequence[str]) -> Publish:
     """Whether the daemon is ready: feed, broker, switch. WARNING where something is down or stopped."""
     newest = int(state.mark_ts.max()) if state.mark_ts.size else 0
     age = f"newest bar {(state.now - newest) / HOUR_NS:.1f} h old" if newest > 0 else "no bar yet"
@@ -70,12 +69,12 @@ def _before_open(state: State, tick: Tick) -> Publish:
     text = (
         f"{words}; {age}, switch {switch}, {_count(len(state.agents), 'agent')},"
         f" {_count(len(state.working), 'basket')} at the venue;"
-        f" {_coming(state, tick)}"
+        f" {_coming(state, coming)}"
     )
     return alert(state, "WARNING" if wrong else "INFO", "before_open", text)
 
 
-def _after_close(state: State, tick: Tick) -> Publish:
+def _after_close(state: State, coming: Sequence[str]) -> Publish:
     """The result since the session before, positions, open orders, refusals since the last message, next runs."""
     before, now = state.switch.day_open, state.switch.last
     change = now / before - 1.0 if before > 0 else 0.0
@@ -83,7 +82,7 @@ def _after_close(state: State, tick: Tick) -> Publish:
         f"equity {money_text(now)} {state.universe.currency}, {change:+.2%} since the session before"
         f" ({(now - before) / MICRO:+,.2f}); {_positions(state)}; {_refusals(state)};"
         f" {_count(len(state.working), 'basket')} at the venue, switch {SWITCH_NAMES[state.switch.state]};"
-        f" {_coming(state, tick)}"
+        f" {_coming(state, coming)}"
     )
     return alert(state, "INFO", "after_close", text, value=change)
 
@@ -112,11 +111,11 @@ def _refusals(state: State) -> str:
     return f"{_count(sum(number for _, number in refused), 'order')} refused: {reasons}"
 
 
-def _coming(state: State, tick: Tick) -> str:
+def _coming(state: State, coming: Sequence[str]) -> str:
     """The next runs of schedules, on the exchange's clock."""
-    if not tick.coming:
+    if not coming:
         return "nothing else is scheduled"
-    return f"next {', '.join(tick.coming)} {clock_name(state.rules.house_sessions().zone)}"
+    return f"next {', '.join(coming)} {clock_name(state.rules.house_sessions().zone)}"
 
 
 def _count(number: int, what: str) -> str:
