@@ -5,7 +5,7 @@ import asyncio
 from msgspec import Struct
 
 from quantd.daemon.assembly.loaded_artifacts import NoArtifact, named, version_of
-from quantd.daemon.commands.control import ArtifactName, Because, NotDone, check_agent, check_ready, one_line
+from quantd.daemon.commands.control import AgentName, ArtifactName, Because, NotDone, check_agent, check_ready, one_line
 from quantd.daemon.engine.rounds import ask_agents
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
@@ -13,6 +13,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.seats import artifacts_in, configured_as
 from quantd.daemon.runtime.service import Service
+from quantd.risk.switch import RUN
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask
 from quantd.trading.events import Condition
@@ -26,6 +27,12 @@ class LoadModel(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Because
     path: ArtifactName = ""
     version: ArtifactName = ""
+
+
+class LoadShadow(LoadModel, frozen=True, forbid_unknown_fields=True):
+    """Load an artifact into a shadow that challenges an agent. `shadow` chooses one of several."""
+
+    shadow: AgentName = ""
 
 
 class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +63,8 @@ async def model_loaded(service: Service, asked: LoadModel, who: str, agent: str)
     if not (asked.path or asked.version):
         raise NotDone("unfit", 'name an artifact (path = "models/mine"), or a version of the present one')
     state, config, seats = service.shell.state, service.config, service.shell.seats
+    if state.rules.outside_seat(agent) is not None:
+        raise NotDone("conflict", f"{agent} is an outside agent: it decides by proposals, and no artifact is asked")
     seat = seat_of(state, agent)
     table = config.seats[seat]
     beside = state.loaded[agent].path if agent in state.loaded else table.policy
@@ -77,6 +86,39 @@ async def model_loaded(service: Service, asked: LoadModel, who: str, agent: str)
     seat_of(state, agent)  # a promotion may have come first
     seats.take(seat, path, policy)
     return ModelLoaded(state.now, agent, path, digest, configured_as(table), reason, who, version_of(config, path))
+
+
+def challenger_of(service: Service, agent: str, named: str = "") -> str:
+    """The shadow that challenges an agent: the one `named`, the only one, or the only idle one. Raises NotDone.
+
+    A shadow is idle while it has the policy "hold" and no artifact was loaded into it.
+    """
+    check_agent(service, agent)
+    state, seats = service.shell.state, service.config.seats
+    if agent in (shadow.rules.agents[0].name for shadow in state.shadows):
+        raise NotDone(
+            "conflict", f"{agent} is a shadow itself; load the artifact into it: POST /api/v1/models/{agent}/load"
+        )
+    names = [each.name for each in seats if each.challenges == agent]
+    if not names:
+        raise NotDone(
+            "conflict",
+            f"no shadow challenges {agent}. Add a place to the configuration and start again; the run continues:\n"
+            f'[[agents]]\nname = "{agent}-rival"\npolicy = "hold"\ncapital = 0.5\nshadow = true\n'
+            f'challenges = "{agent}"',
+        )
+    if named and named not in names:
+        raise NotDone("conflict", f"{named} does not challenge {agent}; its challengers are {', '.join(names)}")
+    idle = [
+        each.name for each in seats if each.name in names and each.policy == "hold" and each.name not in state.loaded
+    ]
+    free = [named] if named else names if len(names) == 1 else idle
+    if len(free) != 1:
+        raise NotDone("conflict", f"{agent} has several challengers; name one as shadow: {', '.join(free or names)}")
+    own = state.shadows[state.rules.names().index(free[0]) - len(state.agents)].agents[0]
+    if own.suspended or own.switch.state != RUN:
+        raise NotDone("conflict", f"shadow {free[0]} is paused or halted: POST /api/v1/models/{free[0]}/resume first")
+    return free[0]
 
 
 def in_sample(service: Service, agent: str) -> Condition | None:

@@ -206,13 +206,13 @@ def challenges_of(state: State, number: int, shadow: int | None, looked: Sequenc
         pairing, compared = state.pairings[k], [each for each in looked if each.names == names]
         last = compared[-1] if compared else None
         tested = next((each for each in reversed(compared) if each.look), None)
-        known = min(state.sample_no, state.shadows[k].sample_no) - pairing.since
+        known = pairing.known(min(state.sample_no, state.shadows[k].sample_no))
         found.append(
             ChallengeNow(
                 champion=names[0],
                 challenger=names[1],
                 measure=rules.measure,
-                samples=min(max(known, 0), rules.samples),
+                samples=min(known, rules.samples),
                 needed=rules.samples,
                 looks=pairing.looks,
                 most_looks=rules.looks,

@@ -34,7 +34,7 @@ from quantd.daemon.api.routes.prediction_routes import Allocate, Allocated, Pred
 from quantd.daemon.api.routes.proposal_routes import Preview, ProposalAnswer, Proposals, Propose
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
 from quantd.daemon.commands.manual import Cash, Compared, Halt, OrderByHand, Ordered, Paid, Settle, Stopped
-from quantd.daemon.commands.model_loads import LoadModel, Reasoned
+from quantd.daemon.commands.model_loads import LoadModel, LoadShadow, Reasoned
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
 from quantd.daemon.commands.proposal_answers import AgentStanding
 from quantd.daemon.views.explanation import Explanation
@@ -387,6 +387,13 @@ class Client:
         """Let another artifact or version decide for an agent."""
         asked = LoadModel(reason, path, version)
         return self._post(f"/api/v1/models/{quote(agent, safe='')}/load", asked, Model, key)
+
+    def shadow_model(
+        self, agent: str, reason: str, *, path: str = "", version: str = "", shadow: str = "", key: str = ""
+    ) -> Model:
+        """Load an artifact into a shadow that challenges an agent."""
+        asked = LoadShadow(reason, path, version, shadow)
+        return self._post(f"/api/v1/models/{quote(agent, safe='')}/shadow", asked, Model, key)
 
     def change_model(
         self, agent: str, do: Literal["pause", "resume", "promote", "demote"], reason: str, *, key: str = ""

@@ -17,7 +17,14 @@ from quantd.daemon.api.route_records import Post, Read, Route, named_by
 from quantd.daemon.api.routes.command_routes import committed
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.commands.control import NotDone, check_agent, check_ready, one_line, operator
-from quantd.daemon.commands.model_loads import LoadModel, Reasoned, in_sample, model_loaded
+from quantd.daemon.commands.model_loads import (
+    LoadModel,
+    LoadShadow,
+    Reasoned,
+    challenger_of,
+    in_sample,
+    model_loaded,
+)
 from quantd.daemon.engine.agents.promotion import unexchangeable
 from quantd.daemon.policies.model_facts import Artifact, Described, artifacts_of, described
 from quantd.daemon.views.overview import SWITCH
@@ -89,6 +96,11 @@ class ModelRoutes:
                 "Load another artifact or version.",
                 '{"path": "models/mine", "version": "2026-11", "reason": ".."}', "admin",
             ),
+            Post(
+                f"{v1}/{{agent}}/shadow", self.shadow, named_by(LoadShadow, "path", "version"), Model,
+                "Load an artifact into a shadow that challenges this agent; the comparison begins anew.",
+                '{"path": "models/mine", "reason": ".."}', "admin",
+            ),
             Post(f"{v1}/{{agent}}/pause", partial(self.ask, "pause"), Reasoned, Model, "Ask it no more.", reason),
             Post(f"{v1}/{{agent}}/resume", partial(self.ask, "resume"), Reasoned, Model, "Ask it again.", reason),
             Post(
@@ -124,6 +136,11 @@ class ModelRoutes:
             if (found := in_sample(self._service, agent)) is not None:
                 await committed(self._service, found)
         return self._model(agent)
+
+    async def shadow(self, asked: LoadShadow, sender: str, agent: str) -> Model:
+        """Loads an artifact into the challenger of an agent; returns the shadow. Raises Refused, NotDone, InboxFull."""
+        check_ready(self._service)
+        return await self.load(asked, sender, challenger_of(self._service, agent, asked.shadow))
 
     async def ask(self, what: Literal["pause", "resume"], asked: Reasoned, sender: str, agent: str) -> Model:
         """Pauses or resumes one agent. Raises Refused, NotDone and InboxFull."""

@@ -107,7 +107,7 @@ def carry_of(
             loaded=f.loaded,
             seats=f.seats,
             shadows={
-                name: f"its book, and its comparison of {f.numbers[3] - pairing.since} samples"
+                name: f"its book, and its comparison of {pairing.known(f.numbers[3])} samples"
                 for name, pairing in f.pairings.items()
             },
             outside=f.outside,

@@ -33,13 +33,13 @@ def promote(state: State) -> list[Effect]:
             pairing,
             state.watch.realised[champion + 1].returns(),
             shadow.watch.realised[1].returns(),
-            min(state.sample_no, shadow.sample_no) - pairing.since,
+            pairing.known(min(state.sample_no, shadow.sample_no)),
             f"{state.sample}|{names[0]}|{names[1]}",
             state.watch.realised[champion + 1].risk_free_annual(),
         )
         if found.promoted:
             exchange_policies(state, k, champion)
-            _pair_anew(state, champion)
+            pair_anew(state, k, champion)
         effects.append(
             Promotion(
                 ts=state.now,
@@ -63,7 +63,7 @@ def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
     k = shadow_number(state, order.shadow)
     champion = state.rules.challenges[k]
     exchange_policies(state, k, champion)
-    _pair_anew(state, champion)
+    pair_anew(state, k, champion)
     name, seats = state.rules.agents[champion].name, state.rules.names()
     text = (
         f"{order.command}d by {order.who} without a test, {order.reason}: the policy of "
@@ -95,11 +95,23 @@ def unexchangeable(state: State, shadow: str, command: str) -> str:
     return "" if at_home else f"the policy of {seats[state.seats[champion]]} decides for {name}; demote that one first"
 
 
-def _pair_anew(state: State, champion: int) -> None:
-    """Begin new pairings of all challengers of an agent, which meet another policy from now on."""
+def pair_anew(state: State, k: int, champion: int) -> None:
+    """Begin new pairings of all challengers of an agent, which meet another policy; that of `k` has a new one, too."""
     for each, other in enumerate(state.pairings):
         if state.rules.challenges[each] == champion:
-            other.looks, other.since = 0, state.sample_no
+            other.begin(state.sample_no, True, each == k)
+
+
+def note_decision(state: State, number: int) -> None:
+    """Note that an agent, or a shadow by its number after the agents, has decided.
+
+    The orders fill at the next open. So the first return that has nothing of the former positions ends two samples on.
+    """
+    for k, pairing in enumerate(state.pairings):
+        if any(pairing.waits) and number in (state.rules.challenges[k], len(state.agents) + k):
+            own = number >= len(state.agents)
+            pairing.waits = pairing.waits[0] and own, pairing.waits[1] and not own
+            pairing.since = state.sample_no + 1
 
 
 def _text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], found: Outcome) -> str:

@@ -37,10 +37,24 @@ class PromotionRules(Struct, frozen=True):
 
 
 class Pairing(Struct):
-    """A champion and its challenger: tests used, and the number of the sample after which returns count."""
+    """A champion and its challenger: tests used, and the number of the sample after which returns count.
+
+    `waits` are True for the champion and the challenger whose book has the positions of another model or policy: no
+    return counts until the present one has decided.
+    """
 
     looks: int = 0
     since: int = 0
+    waits: tuple[bool, bool] = (False, False)
+
+    def begin(self, sample: int, champion: bool, challenger: bool) -> None:
+        """Begin anew after `sample`, once those with a new model or policy have decided."""
+        self.looks, self.since = 0, sample
+        self.waits = self.waits[0] or champion, self.waits[1] or challenger
+
+    def known(self, sample: int) -> int:
+        """Returns that count at a sample."""
+        return 0 if any(self.waits) else max(sample - self.since, 0)
 
 
 class Outcome(Struct, frozen=True):

@@ -6,7 +6,7 @@ policy with another artifact begins without memory and with a new pairing.
 
 from collections.abc import Mapping, Sequence
 
-from quantd.daemon.engine.agents.promotion import exchange_policies
+from quantd.daemon.engine.agents.promotion import exchange_policies, pair_anew
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect
@@ -74,7 +74,7 @@ def _begin_anew(state: State, changed: set[str], before: Mapping[str, str]) -> l
             effects.append(alert(state, "INFO", "artifact", text, agent=rules.name))
     for shadow, champion, pairing in zip(state.shadows, state.rules.challenges, state.pairings, strict=True):
         if champion >= 0 and (shadow.seats[0] in others or state.seats[champion] in others):
-            pairing.looks, pairing.since = 0, state.sample_no
+            pairing.begin(state.sample_no, state.seats[champion] in others, shadow.seats[0] in others)
     return effects
 
 
@@ -87,6 +87,7 @@ def _demote(state: State, others: set[int]) -> list[Effect]:
         if seat == own or seat not in others or shadow is None:
             continue
         exchange_policies(state, shadow, k)
+        pair_anew(state, shadow, k)
         text = (
             f"{state.rules.seats[seat]}'s policy was promoted over {rules.name}, and is made of another model now, "
             f"which was not: {rules.name} decides by its own again"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from quantd.daemon.engine.agents.promotion import note_decision
 from quantd.daemon.engine.agents.proposal_log import ProposalLog, verdict_of
 from quantd.daemon.engine.agents.proposals import refusal
 from quantd.daemon.engine.safety.alerts import alert
@@ -38,6 +39,8 @@ MARKET = (MarketSlice, Action, Halted)
 def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     """Step an event in the house and in its shadows; the house's effects come first."""
     first = len(state.agents)
+    if isinstance(event, Decided) and not event.failed:
+        note_decision(state, event.agent)
     if isinstance(event, Shade):
         return _one(state, event.agent - first, event.news, step)
     if isinstance(event, Decided) and event.agent >= first:
@@ -108,7 +111,10 @@ def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
     where = state if k is None else state.shadows[k]
     seat = state.rules.outside_seat(proposal.agent)
     number = next((n for n, each in enumerate(where.seats) if each == seat), 0)
-    log.note(verdict_of(proposal, where.rules.agents[number].name, k is not None, number, effects))
+    verdict = verdict_of(proposal, where.rules.agents[number].name, k is not None, number, effects)
+    log.note(verdict)
+    if verdict.outcome != "refused":
+        note_decision(state, number if k is None else len(state.agents) + k)
     return effects
 
 

@@ -50,6 +50,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "close_portfolio": ("none", "flatten", "a test"),
     "approve_limits": ("a test",),
     "load_model": ("none", "a test"),
+    "shadow_model": ("none", "a test"),
     "predict": (),
 }
 """Requests that this world refuses: its venue is simulated, and it has no incidents, places or looser limits."""

@@ -94,10 +94,10 @@ class Halfway(World):
 
 
 @contextlib.asynccontextmanager
-async def halfway(folder: Path, artifacts: Path, count: int = 160) -> AsyncIterator[Any]:
+async def halfway(folder: Path, artifacts: Path, count: int = 160, text: str = TEXT) -> AsyncIterator[Any]:
     """A service that has traded a part of its market."""
     shutil.copytree(artifacts / "models", folder / "models")
-    world = Halfway(folder)
+    world = Halfway(folder, text)
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
     await world.feed(count)
@@ -314,6 +314,57 @@ async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(
     assert (await world.post(f"{MODELS}/even/promote", {"reason": "x"}))[0] == 409
     assert (await world.post(f"{MODELS}/rival/promote", {"reason": " "}))[0] == 422
     assert world.service.shell.state.seats == [0, 1]
+
+
+async def test_an_artifact_is_loaded_into_the_challenger_and_their_comparison_begins_with_its_first_decision(
+    world: Any, tmp_path: Path
+) -> None:
+    body = {"path": "models/second", "reason": "beside it"}
+    status, found = await world.post(f"{MODELS}/learned/shadow", body)
+    assert status == 200, found
+    assert (found["agent"], found["shadow"], found["policy"]) == ("rival", True, "models/second")
+    (event,) = world.events(ModelLoaded)
+    assert (event.agent, event.path, event.reason) == ("rival", "models/second", "beside it")
+    state = world.service.shell.state
+    (pairing,) = state.pairings
+    assert (pairing.looks, pairing.waits) == (0, (False, True))
+    before = state.sample_no
+    await world.feed(10)
+    assert pairing.waits == (False, False)
+    assert pairing.since == before + 2
+    for agent, more, words in (
+        ("even", {}, 'name = "even-rival"\npolicy = "hold"'),
+        ("rival", {}, "POST /api/v1/models/rival/load"),
+        ("learned", {"shadow": "even"}, "its challengers are rival"),
+        ("learned", {}, "already"),
+    ):
+        status, found = await world.post(f"{MODELS}/{agent}/shadow", {**body, **more})
+        assert (status, found["code"]) == (409, "conflict")
+        assert words in found["detail"]
+    assert (await world.post(f"{MODELS}/nobody/shadow", body))[0] == 404
+    await world.post(f"{MODELS}/rival/pause", {"reason": "a look"})
+    _, found = await world.post(f"{MODELS}/learned/shadow", {"path": "models/rival", "reason": "x"})
+    assert "POST /api/v1/models/rival/resume first" in found["detail"]
+
+
+async def test_the_idle_challenger_of_several_is_taken_and_an_outside_agent_takes_no_artifact(
+    tmp_path: Path, artifacts: Path
+) -> None:
+    more = "".join(
+        f'[[agents]]\nname = "{name}"\npolicy = "{policy}"\ncapital = 0.5\nshadow = true\nchallenges = "learned"\n'
+        for name, policy in (("spare", "hold"), ("guest", "external"))
+    )
+    async with halfway(tmp_path, artifacts, text=TEXT.replace("[bus]", f"{more}[bus]")) as world:
+        body = {"path": "models/second", "reason": "beside it"}
+        status, found = await world.post(f"{MODELS}/learned/shadow", body)
+        assert (status, found["agent"]) == (200, "spare"), found
+        await world.feed(3)
+        assert world.service.shell.state.shadows[1].agents[0].failures == 0
+        status, found = await world.post(f"{MODELS}/learned/shadow", body)
+        assert status == 409
+        assert "name one as shadow: rival, spare, guest" in found["detail"]
+        _, found = await world.post(f"{MODELS}/learned/shadow", {**body, "shadow": "guest"})
+        assert "decides by proposals" in found["detail"]
 
 
 async def test_starts_without_a_load_are_journalled_as_before(world: Any) -> None:

@@ -12,8 +12,9 @@ from quantd.daemon.runtime.loop import Shell
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask, Planned, Promotion, Publish, Shadowed, Valued
 from quantd.trading.events import Tick
+from quantd.trading.model_events import ModelLoaded
 from tests.proofs.promotions import ever_promoted, returns_of
-from tests.support.engine import OPEN, World, block
+from tests.support.engine import OPEN, Plain, World, block
 from tests.support.examples import examples
 
 RULES = PromotionRules(samples=60, looks=4, resamples=800, seed=3)
@@ -97,6 +98,49 @@ def world(acts, shadow, promotion=RULES, days=100, every=20, **more):
     return made, ticked(made, every)
 
 
+def test_no_return_of_a_former_model_counts_after_another_one_is_loaded():
+    """The former one earns a fortune until the new one first decides; only then the comparison begins."""
+    days, decides, loaded = 100, 30, 20
+    for shadowed in (True, False):
+        prices = np.full((days, 2), 100.0)  # opens are closes: what is held earns overnight
+        prices[:, 0] += np.random.default_rng(2).normal(0.0, 0.2, days).round(2)
+        prices[: decides + 2, 1] = np.round(100 * 1.05 ** np.arange(decides + 2), 2)
+        prices[decides + 2 :, 1] = prices[decides + 1, 1]
+        made = World(block(prices, prices), [worse], house=OPEN, agent=Limits(), shadows=(better,), challenges=(0,),
+                     promotion=replace(RULES, samples=20))  # fmt: skip
+        if shadowed:  # it decides by a schedule: early, and then at one sample only
+            due = tuple(replace(each, scheduled=True) for each in made.rules.shadows[0].agents)
+            made.rules = replace(made.rules, shadows=(replace(made.rules.shadows[0], agents=due),))
+            number, name = 1, "s0"
+        else:
+            made.policies.reverse()  # the champion has the better model, and its new one decides later
+            due = tuple(replace(each, scheduled=True) for each in made.rules.agents)
+            made.rules = replace(made.rules, agents=due)
+            number, name = 0, "a0"
+        made.shell = made.fresh(made)
+        count = 0
+        for item in made.items():
+            if isinstance(item, Tick) and item.sample:
+                count += 1
+                item = replace(item, due=(number,) if count in (3, decides) else (), jobs=("promote",))
+            made.shell.take(item)
+            if count == loaded and isinstance(item, Tick) and item.sample:
+                made.policies[number] = Plain(worse)
+                made.shell.run(ModelLoaded(made.shell.state.now, name, "models/x", "dd", "c", "why", "me"))
+        (pairing,) = made.shell.state.pairings
+        book = made.shell.state.shadows[0] if shadowed else made.shell.state
+        returns = book.watch.realised[1].returns()
+        known = [each.samples for each in made.of(Promotion)]
+        counted = known[-1]
+        assert known[loaded:decides] == [0] * (decides - loaded)
+        # the returns before were the former model's, the last of them until its positions were sold
+        assert returns[loaded + 1 : decides].min() > 0.03
+        assert len(returns) - pairing.known(made.shell.state.sample_no) >= decides
+        assert np.abs(returns[-pairing.known(made.shell.state.sample_no) :]).max() < 0.01
+        assert counted == 20
+        assert not any(each.promoted for each in made.of(Promotion)[loaded:])
+
+
 def ticked(made, every):
     count = 0
     for item in made.items():
@@ -151,7 +195,7 @@ def test_the_old_policy_can_come_back_in_a_new_pairing():
     made.run(items)
     state = made.shell.state
     pairing = state.pairings[0]
-    assert pairing.since == 80
+    assert pairing.since == 81  # both decided at the sample of the promotion
     assert pairing.looks == 0
     before = len(made.of(Promotion))
     made.shell.run(Tick(state.now + 1, jobs=("promote",)))
