@@ -60,8 +60,8 @@ def loaded_policy(
 def named(config: Config, path: str, version: str = "", beside: str = "") -> str:
     """The name of an artifact as `policy` of [[agents]] has it, a version resolved; `beside` is the present one.
 
-    `version` alone is one beside `beside`. Raises NoArtifact, and Elsewhere outside the folder of the configuration,
-    those of its artifacts and the bundled one.
+    `version` alone is one beside `beside`; `full` is models/shipped/full. Raises NoArtifact, and Elsewhere outside the
+    folder of the configuration, those of its artifacts and the bundled one.
     """
     from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
     from quantd.models.artifacts.versions import CURRENT, current, resolved
@@ -71,6 +71,8 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
         own = bundled.find(beside, folder)
         path = str(Path(beside) if (own / CURRENT).is_file() else Path(beside).parent)
     name = os.path.normpath(Path(path, version) if version else path)
+    if name in (shipped := _shipped()) and not (folder / name).exists():
+        name = f"models/shipped/{name}"
     found = bundled.find(name, folder)
     real, roots = found.resolve(), (folder, bundled.SHIPPED, *_artifact_folders(config))
     if not any(real.is_relative_to(root.resolve()) for root in roots):
@@ -84,8 +86,16 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
     except ArtifactError as error:
         raise NoArtifact(str(error)) from None
     if not (bundled.find(name, folder) / MANIFEST).is_file():
-        raise NoArtifact(f"{name}: there is no {MANIFEST}; name the folder of a trained policy, or one of its versions")
+        raise NoArtifact(
+            f"{name}: there is no {MANIFEST}; name the folder of a trained policy, one of its versions, or a shipped "
+            f"model: {', '.join(shipped)}"
+        )
     return name
+
+
+def _shipped() -> list[str]:
+    """Names of the models that are shipped with quantd."""
+    return sorted(each.name for each in bundled.SHIPPED.iterdir() if each.is_dir())
 
 
 def version_of(config: Config, path: str) -> str:

@@ -5,7 +5,7 @@ samples t - 1 and t.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -225,6 +225,21 @@ class BookHistory:
         return BookHistory(
             self.days_ns[kept], self.agents, self.symbols, self.sectors, self.quantity[kept], self.mark[kept],
             self.book_equity[kept], self.book_flows[kept], trades, bookings, actions,
+        )  # fmt: skip
+
+    def book(self, name: str) -> "BookHistory":
+        """Return the history of one book. Capital that comes after a sample without equity counts at that sample."""
+        k = self.agents.index(name)
+        equity, flows = self.book_equity[:, [k]].copy(), self.book_flows[:, [k]].copy()
+        opened = np.flatnonzero((equity[:-1, 0] <= 0.0) & (np.diff(flows[:, 0]) > 0.0))
+        moved = flows[opened + 1] - flows[opened]
+        equity[opened] += moved
+        flows[opened] += moved
+        trades, bookings = self.trades.rows(self.trades.agent == k), self.bookings.rows(self.bookings.agent == k)
+        trades.agent[:] = bookings.agent[:] = 0
+        return replace(
+            self, agents=(name,), quantity=self.quantity[:, [k]], book_equity=equity, book_flows=flows, trades=trades,
+            bookings=bookings,
         )  # fmt: skip
 
     def reordered(self, symbols: tuple[str, ...]) -> "BookHistory":

@@ -197,8 +197,8 @@ class Client:
     def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance:
         return self._get("/api/v1/performance", Performance, book=book, start=start, end=end)
 
-    def attribution(self, *, start: date | None = None, end: date | None = None) -> Attribution:
-        return self._get("/api/v1/performance/attribution", Attribution, start=start, end=end)
+    def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution:
+        return self._get("/api/v1/performance/attribution", Attribution, start=start, end=end, book=book)
 
     # the daemon
 

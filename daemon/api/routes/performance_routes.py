@@ -34,17 +34,14 @@ BENCHMARK: Final = "benchmark"
 T = TypeVar("T")
 
 
-class Dates(Query, frozen=True):
-    """A period."""
+class OfBook(Query, frozen=True):
+    """A book and a period. A portfolio begins when it is opened."""
 
     start: Annotated[date | None, Meta(description="First date, UTC; the run's first without it.")] = None
     end: Annotated[date | None, Meta(description="Last date, included; the run's last without it.")] = None
-
-
-class OfBook(Dates, frozen=True):
-    """A book and a period."""
-
-    book: Annotated[str, Meta(pattern=PLAIN, description='An agent, or "benchmark"; the house without it.')] = ""
+    book: Annotated[
+        str, Meta(pattern=PLAIN, description='An agent, an open portfolio, or "benchmark"; the house without it.')
+    ] = ""
 
 
 class Performance(Struct, frozen=True):
@@ -66,9 +63,10 @@ class Performance(Struct, frozen=True):
 
 
 class Attribution(Struct, frozen=True):
-    """The time-weighted return of the account over a period; the contributions add up to it."""
+    """The time-weighted return of the house or of a book over a period; the contributions add up to it."""
 
     run: str
+    book: str
     first: str
     last: str
     total_return: float
@@ -87,20 +85,35 @@ class Performances:
         path = "/api/v1/performance"
         return (
             Read(path, self.performance, Performance, "Return, risk and ratios of a book.", OfBook),
-            Read(f"{path}/attribution", self.attribution, Attribution, "The return by symbol.", Dates),
+            Read(f"{path}/attribution", self.attribution, Attribution, "The return by symbol.", OfBook),
         )
 
     async def performance(self, request: web.Request, query: OfBook) -> Performance:
-        _check(query)
-        names = [agent.name for agent in self._run.config.agents]
-        if query.book not in ("", BENCHMARK, *names):
-            known = ", ".join((*names, BENCHMARK))
-            raise _unknown(f"book: there is no book {query.book!r}; known: {known}, or none for the house")
-        return await self._work(lambda reader, more: self._measured(StoredBooks(reader, self._run.parts, more), query))
+        book, since = self._named(query, BENCHMARK)
+        return await self._work(lambda reader, more: self._measured(self._books(reader, more), query, book, since))
 
-    async def attribution(self, request: web.Request, query: Dates) -> Attribution:
-        _check(query)
-        return await self._work(lambda reader, more: self._parted(StoredBooks(reader, self._run.parts, more), query))
+    async def attribution(self, request: web.Request, query: OfBook) -> Attribution:
+        book, since = self._named(query)
+        return await self._work(lambda reader, more: self._parted(self._books(reader, more), query, book, since))
+
+    def _named(self, query: OfBook, *more: str) -> tuple[str, int]:
+        """The agent of the book of a query, and the opening of its portfolio (0 for none). Raises Refused."""
+        if query.start is not None and query.end is not None and query.start > query.end:
+            text = f"start = {query.start} is after end = {query.end}; exchange them"
+            raise Refused(422, "query", text, errors=[FieldFault("start", text)])
+        state = self._run.service.shell.state
+        agents = {state.rules.agents[k].name: 0 for k in state.in_use()}
+        opened = {each.name: (state.rules.agents[k].name, each.opened) for k, each in state.portfolios.items()}
+        agents |= dict(opened.values())
+        if query.book in ("", *more):
+            return query.book, 0
+        if query.book not in (*agents, *opened):
+            known = ", ".join((*agents, *opened, *more))
+            raise _unknown(f"book: there is no book {query.book!r}; known: {known}, or none for the house")
+        return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
+
+    def _books(self, reader: Reader, more: Sequence[Gain]) -> StoredBooks:
+        return StoredBooks(reader, self._run.parts, more)
 
     async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
         """One request at a time, in a thread. Raises Refused."""
@@ -116,16 +129,14 @@ class Performances:
             more = own_closes(self._run.service.shell.state).get("", ())
             return await self._run.read(guarded)
 
-    def _measured(self, books: StoredBooks, query: OfBook) -> Performance:
-        first, last = books.span(query.start, query.end)
+    def _measured(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Performance:
+        first, last = _span(books, query, since)
         metrics: dict[str, float | None] = {each.name: None for each in METRICS}
         if last >= first:
-            if query.book == BENCHMARK:
-                returns, book = self._benchmark(len(books.ts)), None
-            else:
-                returns, book = books.returns(query.book), query.book
+            own = None if book == BENCHMARK else book
+            returns = self._benchmark(len(books.ts)) if own is None else books.returns(own)
             try:
-                metrics = measure(books.track(returns, first, last, book))
+                metrics = measure(books.track(returns, first, last, own))
             except ValueError as why:
                 raise Refused(409, "unavailable", f"the book {query.book or 'house'}: {why}") from None
         parts = self._run.parts
@@ -145,17 +156,18 @@ class Performances:
         own = history.asset_returns()[:, universe.symbols.index(universe.benchmark)]
         return np.concatenate((np.zeros(1), own))[:samples]
 
-    def _parted(self, books: StoredBooks, query: Dates) -> Attribution:
+    def _parted(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
         history = self._replayed()
-        first, last = books.span(query.start, query.end)
+        first, last = _span(books, query, since)
         begin, end = _texts(books, first, last)
         if last <= first:
-            return Attribution(self._run.service.run, begin, end, 0.0, [])
+            return Attribution(self._run.service.run, query.book, begin, end, 0.0, [])
         try:
-            found = parting(history.part(first, min(last, history.intervals)))
+            part = history.part(first, min(last, history.intervals))
+            found = parting(part.book(book) if book else part)
         except ValueError as why:
             raise Refused(409, "unavailable", str(why)) from None
-        return Attribution(self._run.service.run, begin, end, found.total, found.symbols)
+        return Attribution(self._run.service.run, query.book, begin, end, found.total, found.symbols)
 
     def _replayed(self) -> BookHistory:
         """The history of the books, replayed once per sample however many requests there are."""
@@ -167,10 +179,10 @@ class Performances:
         return self._history[1]
 
 
-def _check(query: Dates) -> None:
-    if query.start is not None and query.end is not None and query.start > query.end:
-        text = f"start = {query.start} is after end = {query.end}; exchange them"
-        raise Refused(422, "query", text, errors=[FieldFault("start", text)])
+def _span(books: StoredBooks, query: OfBook, since: int) -> tuple[int, int]:
+    """The first and last sample of a query; a portfolio begins with the sample at which it was opened."""
+    first, last = books.span(query.start, query.end)
+    return max(first, int(np.searchsorted(books.ts, since, side="right")) - 1), last
 
 
 def _unknown(text: str) -> Refused:

@@ -105,7 +105,7 @@ class Version(Struct, frozen=True):
 
 
 class Stats(Struct, frozen=True):
-    """Figures of the process. `answers` counts responses since the start by class, 2xx to 5xx.
+    """Figures of the process. `answers` counts responses since the start by class, 2xx to 5xx; `portfolios` are open.
 
     `store_bytes` is null for a database by URL. `loop_lag_s` is the largest delay of the event loop since the last
     scrape of /metrics.
@@ -117,6 +117,7 @@ class Stats(Struct, frozen=True):
     streams: int
     agents: int
     models: int
+    portfolios: int
     steps: int
     store_bytes: int | None
     loop_lag_s: float
@@ -197,6 +198,7 @@ class SystemReads:
             streams=self._streams(),
             agents=len(service.shell.state.rules.agents),
             models=len(evaluations(service.shell.seats.all(), service.shell.state)),
+            portfolios=len(service.shell.state.portfolios),
             steps=service.journal.seq,
             store_bytes=size,
             loop_lag_s=service.measured.loop_lag_s,

@@ -94,13 +94,16 @@ FLOWS: Final = frozenset({"flow", "in_kind"})
 def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
     """float64[T] returns, 0 at the first sample; deposits are not profit.
 
-    A deposit `after` the valuation of a sample, at the same instant, earns from that sample on.
+    A deposit `after` the valuation of a sample, at the same instant, earns from that sample on. So does the capital
+    that a book without equity gets.
     """
+    base, moved = equity[:-1] if after is None else equity[:-1] + after[:-1], flows[1:] - flows[:-1]
     if after is None or not after.any():
-        return np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
-    base, moved = equity[:-1] + after[:-1], flows[1:] - flows[:-1]
-    found = np.zeros(len(equity))
-    np.divide(equity[1:] - moved - base, base, out=found[1:], where=base > 0.0)
+        found = np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
+    else:
+        found = np.zeros(len(equity))
+        np.divide(equity[1:] - moved - base, base, out=found[1:], where=base > 0.0)
+    np.divide(equity[1:] - moved, moved, out=found[1:], where=(base <= 0.0) & (moved > 0.0))
     return found
 
 

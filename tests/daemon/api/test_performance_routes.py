@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
 
@@ -12,7 +13,9 @@ from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
 from quantd.research.runs.run_record import Record
 from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
+from tests.daemon.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
 from tests.daemon.api.test_api import get, standing_at_the_end, world
+from tests.daemon.api.test_model_routes import Halfway
 from tests.daemon.commands.test_manual import post
 from tests.support.command_line import CONFIG
 
@@ -67,7 +70,8 @@ async def test_a_deposit_is_no_return(world: Any) -> None:
 
 async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> None:
     totals = []
-    for query in ("", "?start=2019-02-01", "?start=2019-02-01&end=2019-02-28", "?end=2019-01-31"):
+    later = ("?book=even", "?book=trend", "?book=trend&start=2019-02-01")
+    for query in ("", "?start=2019-02-01", "?start=2019-02-01&end=2019-02-28", "?end=2019-01-31", *later):
         _, account = await get(world, f"{PATH}{query}")
         status, found = await get(world, f"{PATH}/attribution{query}")
         assert status == 200, found
@@ -79,6 +83,37 @@ async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> 
         assert any(each["asset_return"] for each in found["symbols"])
         totals.append(found["total_return"])
     assert len(set(totals)) == len(totals)
+
+
+async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: Any) -> None:
+    world = Halfway(tmp_path, PORTFOLIOS)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    await world.feed(160)
+    async with aiohttp.ClientSession(world.api.url) as world.session:
+        status, made = await world.post("/api/v1/portfolios", CORE)
+        assert status == 200, made
+        await world.feed(20)
+        _, now = await get(world, "/api/v1/portfolios/core")
+        for name in ("core", "portfolio-1"):
+            _, found = await get(world, f"{PATH}?book={name}")
+            # the sample before it was opened
+            assert (found["book"], found["first"], now["created"][:10]) == (name, "2019-01-16T21:00:00Z", "2019-01-17")
+            assert found["samples"] < 25
+            assert found["metrics"]["total_return"] == pytest.approx(float(now["equity"]) / 20_000 - 1)
+            assert abs(found["metrics"]["total_return"]) > 1e-4
+            _, parts = await get(world, f"{PATH}/attribution?book={name}")
+            assert (parts["first"], parts["last"]) == (found["first"], found["last"])
+            assert parts["total_return"] == pytest.approx(found["metrics"]["total_return"])
+            assert sum(each["contribution"] for each in parts["symbols"]) == pytest.approx(parts["total_return"])
+        status, problem = await get(world, f"{PATH}?book=portfolio-2")
+        assert status == 404
+        assert "known: even, trend, portfolio-1, core, benchmark" in problem["detail"]
+        assert (await get(world, "/api/v1/stats"))[1]["portfolios"] == 1
+    world.service.shell.stopped = "the test is over"
+    await stepping
+    await world.api.stop()
+    world.store.close()
 
 
 async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -> None:
@@ -102,7 +137,8 @@ async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -
         ("?start=yesterday", 422, "start"),
         ("?start=2019-02-30", 422, "start"),
         ("/attribution?start=2019-03-01&end=2019-02-01", 422, "start"),
-        ("/attribution?book=trend", 422, "book"),
+        ("/attribution?book=nobody", 404, "book"),
+        ("/attribution?book=benchmark", 404, "book"),
     ],
 )
 async def test_a_book_or_period_at_fault_is_named(world: Any, query: str, status: int, field: str) -> None:

@@ -42,7 +42,8 @@ challenges = "learned"
 """
 FIRST = CONFIG[: CONFIG.index("[[agents]]")] + AGENTS + CONFIG[CONFIG.index("[bus]") :]
 FIRST = FIRST.replace('at_end = "stop"', 'at_end = "wait"')
-FIRST = FIRST.replace("max_position_weight = 0.25", "max_position_weight = 0.6").replace("var = { limit = 0.03 }", 'profile = "research"')
+FIRST = FIRST.replace("max_position_weight = 0.25", "max_position_weight = 0.6")
+FIRST = FIRST.replace("var = { limit = 0.03 }", 'profile = "research"')
 LATER = FIRST.replace("start = 2019-01-02", "start = 2019-04-01").replace("end = 2019-03-29", "end = 2019-06-28")
 LATER = LATER.replace("[[agents]]", '[[agents]]\nname = "third"\npolicy = "hold"\ncapital = 0.05\n[[agents]]', 1)
 
