@@ -107,7 +107,8 @@ class Readings:
 
     async def health(self, request: web.Request, query: Query) -> Health:
         service = self._run.service
-        models = models_ready(service.shell.seats.all(), service.shell.state)
+        found = models_ready(service.shell.seats.all(), service.shell.state)
+        models = {name: ready for name, ready in found.items() if name not in service.config.places}
         ready = service.status in READY and all(models.values())
         now = self._run.now()
         sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}

@@ -193,6 +193,8 @@ async def test_refusals_by_the_state_name_it(world: Any) -> None:
 
 
 async def test_places_that_are_not_open_are_not_shown(world: Any) -> None:
+    async with world.session.get("/health") as response:
+        assert (await response.json())["models"] == {"even": True, "trend": True}
     for path in ("", "status", "house", "risk", "risk/metrics", "equity", "positions", "portfolio/history"):
         _, found = await get(world, path)
         assert "portfolio-" not in str(found), path
