@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 import quantd as package
-from quantd.daemon.api.routes.portfolio_routes import CreatePortfolio
-from quantd.daemon.api.routes.proposal_routes import Propose
 from tests.support.artifacts import written
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
@@ -89,8 +87,8 @@ def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_a
     client = first.client
     client.load_model("learned", "newer", path="models/second")
     client.change_model("rival", "promote", "seen enough")
-    client.open_portfolio(CreatePortfolio(name="core", reason="the mandate", capital="10000", symbols=["SPY", "IWM"]))
-    client.propose("guest", Propose(weights={"SPY": 0.3}, id="a-1", reason="x"))
+    client.open_portfolio("core", "the mandate", capital="10000", symbols=("SPY", "IWM"))
+    client.propose("guest", "a-1", "x", weights={"SPY": 0.3})
     books = client.house()
     first.stop()
     write(folder, LATER)
@@ -100,7 +98,7 @@ def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_a
     assert client.model("rival").model.decides_for == "even"
     assert [each.name for each in client.portfolios().portfolios] == ["core"]
     with pytest.raises(package.Error, match="a-1"):
-        client.propose("guest", Propose(weights={"SPY": 0.2}, id="a-1", reason="x"))
+        client.propose("guest", "a-1", "x", weights={"SPY": 0.2})
     told = {each.text: each.level for each in client.alerts(limit=200).alerts if each.kind == "carried"}
     for words, level in (
         ("learned continues with models/second, which api:owner loaded: newer", "INFO"),
