@@ -204,7 +204,7 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
     ts: int
     amount_micro: int
     who: str = ""
-    kind: Literal["flow", "dividend", "fee", "interest"] = "flow"
+    kind: Literal["flow", "dividend", "cash_in_lieu", "fee", "interest"] = "flow"
     id: str = ""
     symbol: int = -1
     agent: str = ""

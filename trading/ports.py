@@ -58,8 +58,8 @@ class VenueAccount(Struct, frozen=True):
 class VenueFlow(Struct, frozen=True):
     """A cash movement at the venue without a fill.
 
-    `kind` is "deposit" | "withdrawal" | "dividend" | "fee" | "interest" | "other". `id` is the venue's identifier; each
-    is booked once.
+    `kind` is "deposit" | "withdrawal" | "dividend" | "cash_in_lieu" | "fee" | "interest" | "other". `id` is the
+    venue's identifier; each is booked once.
     """
 
     id: str
@@ -70,10 +70,10 @@ class VenueFlow(Struct, frozen=True):
     text: str = ""
 
     @property
-    def booking(self) -> Literal["flow", "dividend", "fee", "interest"]:
+    def booking(self) -> Literal["flow", "dividend", "cash_in_lieu", "fee", "interest"]:
         """The kind of its line in the books: profit or loss, else a deposit or withdrawal."""
         match self.kind:
-            case "dividend" | "fee" | "interest":
+            case "dividend" | "cash_in_lieu" | "fee" | "interest":
                 return self.kind
             case _:
                 return "flow"

@@ -16,7 +16,7 @@ OPEN: Final = frozenset({"queued", "running", "retrying"})
 """States of a run that has not ended."""
 
 KEPT: Final = 50
-"""Runs of one job that the store keeps, the newest ones."""
+"""Runs of one job for the same schedules that the store keeps, the newest ones."""
 
 COLUMNS: Final = columns_of("jobs")[:-1]
 
@@ -43,16 +43,17 @@ class JobRun(Struct, frozen=True):
 
 
 def put_job_runs(driver: Queries, run: str, runs: Sequence[JobRun]) -> None:
-    """Write runs in an open transaction; older runs of their jobs beyond KEPT are deleted."""
+    """Write runs in an open transaction; older runs of their jobs and schedules beyond KEPT are deleted."""
     for each in runs:
         driver.execute("DELETE FROM jobs WHERE run = ? AND id = ?", (run, each.id))
     insert_digested(driver, "jobs", [_row(run, each) for each in runs])
-    for job in {each.job for each in runs}:
+    for job, schedules in {(each.job, _names(each)) for each in runs}:
+        own = "run = ? AND job = ? AND schedules = ?"
         ids = driver.execute(
-            "SELECT id FROM jobs WHERE run = ? AND job = ? ORDER BY id DESC LIMIT ?", (run, job, KEPT + 1)
+            f"SELECT id FROM jobs WHERE {own} ORDER BY id DESC LIMIT ?", (run, job, schedules, KEPT + 1)
         ).fetchall()
         if len(ids) > KEPT:
-            driver.execute("DELETE FROM jobs WHERE run = ? AND job = ? AND id <= ?", (run, job, ids[-1][0]))
+            driver.execute(f"DELETE FROM jobs WHERE {own} AND id <= ?", (run, job, schedules, ids[-1][0]))
 
 
 def job_runs(driver: Queries, run: str) -> list[JobRun]:
@@ -67,5 +68,9 @@ def job_runs(driver: Queries, run: str) -> list[JobRun]:
 
 
 def _row(run: str, each: JobRun) -> tuple[object, ...]:
-    values = msgspec.structs.asdict(each) | {"run": run, "schedules": msgspec.json.encode(each.schedules).decode()}
+    values = msgspec.structs.asdict(each) | {"run": run, "schedules": _names(each)}
     return tuple(values[name] for name in COLUMNS)
+
+
+def _names(each: JobRun) -> str:
+    return msgspec.json.encode(each.schedules).decode()

@@ -93,6 +93,9 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     if known:
         return ()
     lieu = state.ledger.split(symbol, numerator, denominator, int(marks_nano[symbol]))
+    if lieu and state.rules.venue_pays:
+        state.ledger.income(-lieu, ())  # the unallocated book advances it to the agents until the venue pays
+        lieu = 0
     state.booked()
     split_exits(state, symbol, numerator, denominator)
     for parent in state.parents:

@@ -36,7 +36,7 @@ class AlreadyRunning(Exception):
 
 
 class JobLog:
-    """Every run of a job, the newest KEPT of each."""
+    """The runs of jobs, the newest KEPT of each job and its schedules."""
 
     def __init__(self, service: Service, behind: Behind = lambda job, ts: ()) -> None:
         """`behind` has the names of the schedules of a job that are due at an instant."""
@@ -74,7 +74,7 @@ class JobLog:
     def put(self, run: JobRun) -> JobRun:
         """Change a run; `flush` writes it."""
         self._runs[run.id] = self._unwritten[run.id] = run
-        own = [each.id for each in self.runs() if each.job == run.job]
+        own = [each.id for each in self.runs() if (each.job, each.schedules) == (run.job, run.schedules)]
         for id in own[KEPT:]:
             del self._runs[id]
             self._unwritten.pop(id, None)

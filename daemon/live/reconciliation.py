@@ -122,7 +122,8 @@ class Reconciler:
         index = self._service.shell.state.universe.index
         for each in found:
             column = index.get(each.symbol, -1) if each.symbol else -1
-            flow = Flow(each.ts, each.amount_micro, "venue", each.booking, each.id, column)
+            ts = min(each.ts, queried)  # an entry with a date only is of the end of its day, which may be ahead
+            flow = Flow(ts, each.amount_micro, "venue", each.booking, each.id, column)
             await self._service.inbox.command(flow)
         self._since = max(self._since, queried - MARGIN_NS)
 

@@ -1,6 +1,6 @@
 """Messages of Alpaca's Trading API v2 (docs.alpaca.markets/reference) and their exact conversion, without floats."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -252,7 +252,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
 
 _KINDS: Final = {
     "CSD": "deposit", "CSW": "withdrawal", "DIV": "dividend", "FEE": "fee", "CFEE": "fee", "PTC": "fee", "PTR": "fee",
-    "WH": "fee", "INT": "interest",
+    "WH": "fee", "INT": "interest", "CIL": "cash_in_lieu",
 }  # fmt: skip
 """Type of activity -> VenueFlow's kind; a longer type, such as DIVNRA, has the kind of its first three letters."""
 
@@ -279,7 +279,7 @@ def flow(activity: Activity) -> VenueFlow | None:
 
 
 def _when(activity: Activity) -> int:
-    """The time of an activity: its own stamp, that of its id, or the end of its date."""
+    """The time of an activity: its own stamp, that of its id, or the end of its date in UTC, whose day it is."""
     if activity.created_at:
         return instant(activity.created_at)
     digits = activity.id.partition("::")[0]
@@ -290,5 +290,5 @@ def _when(activity: Activity) -> int:
         day = datetime.strptime(activity.date[:10] or digits[:8], "%Y-%m-%d" if activity.date else "%Y%m%d")
     except ValueError:
         raise Garbled(f"activity {activity.id[:60]!r} has no date") from None
-    end = day.replace(tzinfo=_ZONE) + timedelta(days=1)
+    end = day.replace(tzinfo=UTC) + timedelta(days=1)
     return round(end.timestamp()) * NANO - 1

@@ -77,8 +77,8 @@ class AtAlpaca:
     commission_bp = 0.0
     day = (
         ("DIV", "12.34", "S0"), ("DIVNRA", "-1.85", "S0"), ("DIVCGL", "0.07", "S1"), ("INT", "0.31", ""),
-        ("CSD", "5000.25", ""), ("CSW", "-1200.00", ""), ("JNLC", "10.00", ""), ("FEE", "-0.02", ""),
-        ("CFEE", "-0.01", ""),
+        ("CIL", "4.10", "S1"), ("CSD", "5000.25", ""), ("CSW", "-1200.00", ""), ("JNLC", "10.00", ""),
+        ("FEE", "-0.02", ""), ("CFEE", "-0.01", ""),
     )  # fmt: skip
     """Payments of a day: a dividend, the tax withheld from it, a capital gain, interest, flows and fees."""
 

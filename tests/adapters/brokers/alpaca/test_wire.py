@@ -137,6 +137,7 @@ def moved(kind: str, amount: str, **how: str) -> Activity:
         ("JNLC", "-5", "withdrawal"),
         ("JNLC", "5", "deposit"),
         ("DIV", "1.02", "dividend"),
+        ("CIL", "4.10", "cash_in_lieu"),
         ("DIVNRA", "-0.15", "dividend"),
         ("FEE", "-0.02", "fee"),
         ("INT", "3", "interest"),
@@ -166,6 +167,6 @@ def test_a_flow_is_when_its_id_says_or_at_the_end_of_its_date():
     assert exact.ts == wire.instant("2024-07-03T15:34:06.977Z")
     dated = wire.flow(moved("CSD", "1", id="20240703000000000::x", date="2024-07-03"))
     assert dated is not None
-    assert dated.ts == wire.instant("2024-07-04T04:00:00Z") - 1
+    assert dated.ts == wire.instant("2024-07-04T00:00:00Z") - 1
     with pytest.raises(Garbled):
         wire.flow(moved("CSD", "1", id="x"))

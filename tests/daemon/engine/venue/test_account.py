@@ -178,6 +178,23 @@ def test_a_venue_pays_a_dividend_to_those_who_held_on_the_ex_date() -> None:
     assert state.entitled == []
 
 
+def test_a_venue_pays_cash_in_lieu_itself_and_the_books_agree_with_it_before_and_after() -> None:
+    of = held(venue_pays=True)
+    state = of.shell.state
+    cash, lots = state.ledger.house.cash_micro, state.ledger.house.lots[0]
+    own = [book.cash_micro for book in state.ledger.books]
+    of.shell.run(Action(state.now + 1, START, 0, "split", numerator=1, denominator=lots - 1))
+    lieu = sum(book.cash_micro - was for book, was in zip(state.ledger.books[:-1], own, strict=False))
+    assert lieu > 0
+    assert state.ledger.house.cash_micro == cash, "the venue has not paid"
+    assert of.of(Booked) == []
+    of.shell.run(Flow(state.now, lieu, "venue", "cash_in_lieu", "cil-1", 0))
+    state.ledger.check()
+    assert state.ledger.house.cash_micro == cash + lieu
+    assert state.ledger.books[-1].cash_micro == own[-1]
+    assert [each.kind for each in of.of(Booked)] == ["cash_in_lieu"]
+
+
 def test_a_dividend_that_nobody_expected_is_of_those_who_hold_now() -> None:
     of = held()
     state = of.shell.state

@@ -63,6 +63,17 @@ async def test_a_day_of_payments_and_trades_is_the_venues_to_the_cent(tmp_path: 
         assert of.active() == set()
 
 
+async def test_a_payment_with_a_date_only_does_not_move_the_clock_to_the_end_of_its_day(tmp_path: Path) -> None:
+    async with account(tmp_path, AtAlpaca()) as of:
+        await of.trade()
+        of.at(9.0)
+        of.venue.pay("INT", Decimal("0.31"))
+        await of.book()
+        await of.committed()
+        assert of.record().later[-1].kind == "interest"
+        assert of.kit.shell.state.now <= of.venue.now()
+
+
 @dataclass(frozen=True)
 class Row:
     """A change at the venue, how it is undone, and the kinds of differences that it makes."""
