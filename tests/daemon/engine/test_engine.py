@@ -75,7 +75,8 @@ def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypa
 
 
 def test_stages_run_in_the_order_of_the_table() -> None:
-    assert [each.run.__name__ for each in STAGES] == ["execute_parents", "serve_tick", "note_rebalances", "sync_stops"]
+    names = [each.run.__name__ for each in STAGES]
+    assert names == ["execute_parents", "serve_tick", "note_rebalances", "count_refusals", "sync_stops"]
     assert {kind for each in STAGES for kind in each.after} == set(get_args(Event))
 
 

@@ -28,6 +28,7 @@ from quantd.daemon.recovery.replay import saved_config
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
 from quantd.risk.switch import REDUCE
 from quantd.trading.codec import decode
+from quantd.trading.effects import Publish
 from quantd.trading.events import Carried, Operator, Started
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
@@ -163,8 +164,8 @@ def test_books_switches_and_marks_are_carried_by_name_and_agents_that_are_gone_l
     packed = carry_of(freeze(old), old.universe, ("a0", "a1"), simulated=True)
     new = State(rules(("NEW", "S1", "S0"), {"b": 100_000, "a0": 1}))
     assert unfit(packed, new.rules) == ""
-    (said,) = step(new, Carried(old.now, "old", packed))
-    assert "gone S2" in said.text  # type: ignore[union-attr]
+    texts = [effect.text for effect in step(new, Carried(old.now, "old", packed)) if isinstance(effect, Publish)]
+    assert ["gone S2" in texts[0], "of a0 that were under way lapsed" in texts[1], len(texts)] == [True, True, 2]
     new.ledger.check()
     assert new.ledger.house.lots == [0, old.ledger.house.lots[1], old.ledger.house.lots[0]]
     assert new.ledger.books[1].lots == new.ledger.house.lots
