@@ -22,6 +22,7 @@ from quantd.adapters.listener import Listener, is_loopback
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.operate.gate.gate_tools import DATA, tools_of
 from quantd.daemon.cli.operate.gate.gateway import Gateway
+from quantd.daemon.runtime.version import VERSION
 
 BODY_BYTES: Final = 64 * 2**10
 """Longest body of a request."""
@@ -74,7 +75,12 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
     text, tools = tools_of(gateway, agent)
     auth = None if tokens is None else AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None)
     made: MCPServer[Any] = MCPServer(
-        "quantd", instructions=f"{text} {DATA}", log_level="WARNING", auth=auth, token_verifier=tokens
+        "quantd",
+        version=VERSION,
+        instructions=f"{text} {DATA}",
+        log_level="WARNING",
+        auth=auth,
+        token_verifier=tokens,
     )
     for tool, kind in tools.items():
         said = " ".join((tool.__doc__ or "").split())
