@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from quantd.daemon.api.client_side.client import Client
+    from quantd.daemon.api.client_side.python_client import Client
     from quantd.daemon.config import Config, ConfigError
     from quantd.research.python_api.backtests import Backtest, backtest
     from quantd.research.python_api.bar_frame import example_bars
@@ -32,7 +32,7 @@ __all__ = [
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
-    "Client": "quantd.daemon.api.client_side.client:Client",
+    "Client": "quantd.daemon.api.client_side.python_client:Client",
     "Config": "quantd.daemon.config:Config",
     "ConfigError": "quantd.daemon.config:ConfigError",
     "Error": "quantd.trading.exit_codes:ExplainedError",

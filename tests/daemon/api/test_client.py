@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import quantd
-from quantd.daemon.api.client_side import client as client_module
+from quantd.daemon.api.client_side import python_client as client_module
 from quantd.daemon.api.client_side.api_error import ApiError
-from quantd.daemon.api.client_side.client import Client
+from quantd.daemon.api.client_side.python_client import Client
 from quantd.daemon.api.openapi import FOR_BROWSERS
 from quantd.daemon.api.route_records import Page, Post, Read
 from quantd.daemon.api.routes.portfolio_routes import TargetsAsked

@@ -11,6 +11,8 @@ import msgspec
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver.exceptions import ToolError
 
+from quantd.daemon.api.client_side.transport import Address, opened
+
 ANSWER_S: Final = 30.0
 MOST_BYTES: Final = 8 * 2**20
 MOST_CHARS: Final = 24_000
@@ -28,12 +30,14 @@ class Gateway:
     certificate and address there. Without a `token`, each request has that of the client's HTTP request."""
 
     def __init__(self, url: str, token: str = "", *, verified: bool = True) -> None:
-        self._parts = urlsplit(url)
+        parts = urlsplit(url)
+        self._path = parts.path.rstrip("/")
         self._token = token
-        self._tls = ssl.create_default_context()
-        if not verified:
-            self._tls.check_hostname = False
-            self._tls.verify_mode = ssl.CERT_NONE
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        if tls is not None and not verified:
+            tls.check_hostname = False
+            tls.verify_mode = ssl.CERT_NONE
+        self._address = Address(parts.hostname or "", parts.port or (443 if tls else 80), tls)
 
     async def get(self, path: str, **query: object) -> Document:
         """The document at a path. Raises ToolError."""
@@ -64,27 +68,17 @@ class Gateway:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        host, port = self._parts.hostname or "", self._parts.port
-        secure = self._parts.scheme == "https"
-        connection = (
-            http.client.HTTPSConnection(host, port, timeout=ANSWER_S, context=self._tls)
-            if secure
-            else http.client.HTTPConnection(host, port, timeout=ANSWER_S)
-        )
         try:
-            connection.request(method, f"{self._parts.path.rstrip('/')}{path}", body, headers)
-            response = connection.getresponse()
-            data = response.read(MOST_BYTES + 1)
+            with opened(self._address, method, f"{self._path}{path}", headers, body, ANSWER_S) as response:
+                data = response.read(MOST_BYTES + 1)
         except (OSError, http.client.HTTPException) as why:
-            raise ToolError(f"the daemon at {self._parts.netloc} does not answer: {type(why).__name__}") from None
-        finally:
-            connection.close()
+            raise ToolError(f"the daemon at {self._address} does not answer: {type(why).__name__}") from None
         try:
             found = json.loads(data) if len(data) <= MOST_BYTES else None
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise ToolError(f"what answers at {self._parts.netloc} is not quantd")
+            raise ToolError(f"what answers at {self._address} is not quantd")
         if response.status >= 400:
             wait = response.headers.get("Retry-After")
             again = f" (try again after {wait} s)" if wait else ""
