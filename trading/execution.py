@@ -22,6 +22,10 @@ MOST: Final = 2**62 - 1
 """The largest amount in micro, number of lots and price in nano that the ledger and the fills hold, in either
 direction. In currency: 4.6e12 of money, 4.6e9 for the price of a unit."""
 
+ANY_BUY: Final = MOST
+ANY_SALE: Final = 1
+"""Limit prices in nano of orders without a collar: a purchase and a sale that fill at any price."""
+
 _TOO_MANY: Final = MOST + 1
 _SAFE: Final = 4.6e18
 """A product whose estimate in float64 is below this fits 63 bits."""
@@ -334,14 +338,21 @@ def truncate(value: int, numerator: int, denominator: int) -> int:
     return whole if value >= 0 else -whole
 
 
+def unlimited(worst_nano: int) -> bool:
+    """Return whether a limit price is that of an order without a collar."""
+    return worst_nano in (ANY_BUY, ANY_SALE)
+
+
 def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominator: int) -> tuple[int, int, int]:
     """Adjust an open order for a split into `numerator` new shares for `denominator` old ones.
 
     Returns signed lots, unsigned filled lots and the limit price. Lots are truncated towards zero. The limit is rounded
-    to the owner's favour (a buy's down, a sell's up). Nothing remains open when filled == abs(lots).
+    to the owner's favour (a buy's down, a sell's up); that of an order without a collar stays. Nothing remains open
+    when filled == abs(lots).
     """
     scaled = worst_nano * denominator
     worst = scaled // numerator if lots > 0 else -(-scaled // numerator)
+    worst = worst_nano if unlimited(worst_nano) else worst
     return truncate(lots, numerator, denominator), filled * numerator // denominator, worst
 
 

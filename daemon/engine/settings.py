@@ -9,6 +9,7 @@ from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.risk.limits.catalogue import Limits, tighter_of
+from quantd.risk.limits.settings import reserved
 from quantd.risk.protective import Guards, guards
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
@@ -122,7 +123,7 @@ def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
     A purchase of x of equity at c above the mark costs x (1 + c)(1 + f). Gross is then x (1 + c) over an equity reduced
     by x (c + f (1 + c)).
     """
-    c = max(agent.collar, house.collar)
+    c = max(reserved(agent.collar), reserved(house.collar))
     f = max(agent.fee_bp, house.fee_bp) / 1e4
     gross = long = inf
     for limits in (agent, house):

@@ -28,6 +28,7 @@ from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
+from quantd.trading.execution import unlimited
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
 from quantd.trading.kernel import Account
@@ -423,20 +424,26 @@ class State:
         return {**self.working, **self.stops} if self.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
-        """(column, signed lots, worst value of a lot in currency) of orders that may still fill for a book."""
+        """(column, signed lots, worst value of a lot in currency) of orders that may still fill for a book. An order
+        without a collar counts at the last price."""
         rows: list[tuple[int, int, float]] = []
         size = self.universe.lot_size
+
+        def value(symbol: int, worst_nano: int) -> float:
+            price = int(self.marks_nano[symbol]) if unlimited(worst_nano) else worst_nano
+            return price / 1e9 * float(size[symbol])
+
         for work in self.working.values():
             for row, agent, lots in work.open_shares():
                 if book in (HOUSE, agent):
                     symbol = work.basket.sym[row]
-                    rows.append((symbol, lots, work.worst_nano[row] / 1e9 * float(size[symbol])))
+                    rows.append((symbol, lots, value(symbol, work.worst_nano[row])))
         if book == HOUSE:
-            rows.extend((s, lots, limit / 1e9 * float(size[s])) for s, lots, limit in self.foreign)
+            rows.extend((s, lots, value(s, limit)) for s, lots, limit in self.foreign)
         else:
             for cross in self.crosses:
                 for agent, lots in cross.shares:
                     if agent == book:
                         worst = cross.buy_worst_nano if lots > 0 else cross.sell_worst_nano
-                        rows.append((cross.symbol, lots, worst / 1e9 * float(size[cross.symbol])))
+                        rows.append((cross.symbol, lots, value(cross.symbol, worst)))
         return rows

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.risk.limits.settings import NO_COLLAR
 from quantd.risk.measures.portfolio import FEW, correlation, least, total
 from quantd.risk.measures.tails import filtered
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf, ones
@@ -245,6 +246,8 @@ class Context:
 
         `ticks` float64[N] is in nano-currency, `widest_tick` the largest of them where it is known.
         """
+        if collar >= NO_COLLAR:
+            return None
         if collar not in self._off_grid:
             # a collar as wide as a tick always holds one
             if self._lowest_nano * collar >= widest_tick:

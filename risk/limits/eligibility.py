@@ -9,7 +9,7 @@ from quantd.risk.limits.case import Account
 from quantd.risk.limits.context import Bools, Context, Floats
 from quantd.risk.limits.kinds import Refused, refused
 from quantd.risk.limits.record import Barred, Capped, Limit, Refusal
-from quantd.risk.limits.settings import Protective
+from quantd.risk.limits.settings import NO_COLLAR, Protective
 
 if TYPE_CHECKING:
     from quantd.risk.limits.ruleset import Rules
@@ -124,6 +124,7 @@ LIMITS: Final = (
         refusals=(Refusal(7, "WORST_PRICE", "no price on the tick grid lies between the last price and the collar"),),
         kinds=(Capped(40, worst_price),),
         always=True,
+        profiles={"research": NO_COLLAR},
         bounds=COLLAR,
         about="distance of an order's worst price from the last price (0.05); always on",
         enforced="price",
@@ -133,6 +134,7 @@ LIMITS: Final = (
         370,
         "worst price of a reducing order",
         always=True,
+        profiles={"research": NO_COLLAR},
         bounds=COLLAR,
         about="the same for orders that reduce (0.15)",
         enforced="price",
@@ -142,6 +144,7 @@ LIMITS: Final = (
         380,
         "worst price of a reducing order on an old price",
         always=True,
+        profiles={"research": NO_COLLAR},
         bounds=COLLAR,
         about="the same while the price is older than `max_price_age` (0.10)",
         enforced="price",

@@ -10,7 +10,7 @@ from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.context import Bools, Context, Floats
 from quantd.risk.limits.kinds import Refused, Room, refused
 from quantd.risk.limits.record import Barred, Capped, Counts, Limit, Refusal
-from quantd.risk.limits.settings import Limits
+from quantd.risk.limits.settings import Limits, reserved
 
 if TYPE_CHECKING:
     from quantd.risk.limits.ruleset import Rules
@@ -23,7 +23,7 @@ def order_notional(ctx: Context, rules: "Rules") -> Room | None:
         return None
     # an order without a price is refused before
     sold = most * (1.0 + SLACK) / (ctx.px if ctx.all_priced else np.where(ctx.priced, ctx.px, 1.0))
-    return Room(sold / (1.0 + rules.limits.collar), sold)
+    return Room(sold / (1.0 + reserved(rules.limits.collar)), sold)
 
 
 def duplicate(rules: "Rules", account: Account, asked: Floats) -> Bools | None:

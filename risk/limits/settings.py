@@ -10,6 +10,9 @@ from quantd.risk.measures.stress import SHIPPED, Shock
 
 DAY_NS: Final = 86_400_000_000_000
 
+NO_COLLAR: Final = 1.0
+"""The collar of orders that fill at any price: nothing is 100 % below the last price."""
+
 Method = Literal["historical", "filtered", "parametric", "ewma"]
 """Estimators of VaR and CVaR with a bound over partial fills."""
 
@@ -135,8 +138,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """One set of limits. None is off; fractions are of the equity of the book.
 
     Always on: finite inputs, price age, worst price (`collar`; for reducing orders `reduce_collar`, with a stale price
-    at most `flatten_collar`), duplicates and cash. `fee_bp` is the largest commission of a fill; cash for it is
-    reserved. Raises ValueError with the key of an implausible value.
+    at most `flatten_collar`; NO_COLLAR is none), duplicates and cash. `fee_bp` is the largest commission of a fill;
+    cash for it is reserved. Raises ValueError with the key of an implausible value.
     """
 
     collar: float = 0.05
@@ -202,7 +205,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _RANGES: Final[dict[str, tuple[float, float]]] = {
-    **dict.fromkeys(("collar", "reduce_collar", "flatten_collar"), (0.0, 0.99)),
+    **dict.fromkeys(("collar", "reduce_collar", "flatten_collar"), (0.0, NO_COLLAR)),
     **dict.fromkeys(("min_history", "volatility_lookback"), (2, 100_000)),
     "fee_bp": (0.0, 10_000.0),
     **dict.fromkeys(
@@ -227,6 +230,15 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 FIELDS: Final = frozenset(Limits.__struct_fields__) - {"extra"}
 """Keys that are fields of `Limits`."""
+
+
+def reserved(collar: float) -> float:
+    """The share of the last price that an order may pay beyond it, as the gate reserves it.
+
+    Without a collar nothing bounds it. The order then counts at the last price, and cash may fall below its floor by
+    what the fill costs more.
+    """
+    return 0.0 if collar >= NO_COLLAR else collar
 
 
 def value_of(limits: Limits, key: str) -> Any:

@@ -13,6 +13,7 @@ from quantd.risk.limits.correlation import joint_bound, joint_weight
 from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.limits.settings import reserved
 from quantd.risk.measures.diversification import diversification
 from quantd.risk.measures.portfolio import FEW, herfindahl, most, tail_count, total
 from quantd.trading.covariance import ones
@@ -215,11 +216,11 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
         bought = np.maximum(value, 0.0)
         nets, buys = _sums(value), _sums(bought)
         for k, p in enumerate(moving):
-            worst = buys[k] * (1.0 + p.limits.collar)
+            worst = buys[k] * (1.0 + reserved(p.limits.collar))
             if most(-p.account.lots) > 0.0:
                 # a purchase that covers a short position has the wider collar
-                paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
-                worst = float(bought[k].dot(paid))
+                paid = np.where(p.account.lots < 0.0, reserved(p.limits.reduce_collar), reserved(p.limits.collar))
+                worst = float(bought[k].dot(1.0 + paid))
             p.cash(2.0 * buys[k] - nets[k], worst * (1.0 + p.rules.fee) + p.account.up_cash)
     for p in portfolios:
         if p.limits.buying_power is not None:
@@ -236,7 +237,7 @@ def _paid(ctx: Context, p: Portfolio) -> float:
     if p.lots is None:
         return 0.0
     adding = np.where(p.lots * p.account.lots < 0.0, 0.0, np.abs(p.lots))
-    return float(adding.dot(ctx.px)) * (1.0 + p.limits.collar) * (1.0 + p.rules.fee)
+    return float(adding.dot(ctx.px)) * (1.0 + reserved(p.limits.collar)) * (1.0 + p.rules.fee)
 
 
 def _sums(rows: Floats) -> list[float]:

@@ -11,7 +11,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context, Floats, Ints
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Verdict
-from quantd.trading.execution import ratio
+from quantd.trading.execution import ANY_BUY, ANY_SALE, ratio
 from quantd.trading.instruments import NANO
 from quantd.trading.jit import inner
 from quantd.trading.orders import Kind, OrderBasket
@@ -20,7 +20,9 @@ from quantd.trading.orders import Kind, OrderBasket
 @inner
 def collar_price(buys: bool, mark: int, up: int, down: int, one: int, tick: int) -> int:
     """The limit price of a marketable order, nano-currency: `mark` x `up` / `one` ticks rounded down for a purchase,
-    x `down` / `one` rounded up for a sale."""
+    x `down` / `one` rounded up for a sale. `down` is 0 without a collar: then any price does."""
+    if down == 0:
+        return ANY_BUY if buys else ANY_SALE
     ticks, rest = ratio(mark, up if buys else down, 1, one)
     if rest > 0 and not buys:
         ticks += 1
@@ -137,12 +139,12 @@ def stop_basket(
     `reduce_collar` beyond. Rows that do not reduce a position, or did not pass whole, are left out.
     """
     granted_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
-    up, down, one = NANO + round(limits.reduce_collar * NANO), NANO - round(limits.reduce_collar * NANO), NANO
+    ratios = rules_of(limits, ctx.universe).collar_ratios(round(limits.reduce_collar * NANO))
     sym, trigger, worst = [], [], []
     for k in granted_whole.nonzero()[0].tolist():
         tick, buys = ctx.universe.instruments[k].tick_nano, lots[k] > 0.0
         at = stops[k] // tick * tick if buys else -(-stops[k] // tick) * tick
-        limit = at * up // one // tick * tick if buys else -(-at * down // one // tick) * tick
+        limit = collar_price(bool(buys), at, *ratios[k], tick)
         if at > 0 and limit > 0:
             sym.append(k)
             trigger.append(at)

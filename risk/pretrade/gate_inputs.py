@@ -15,6 +15,7 @@ from quantd.risk.limits.context import Bools, Context, Floats, Scenarios, Spread
 from quantd.risk.limits.correlation import joint_bound, links_of
 from quantd.risk.limits.kinds import Refused, Room, Row, Weighed
 from quantd.risk.limits.ruleset import Rules
+from quantd.risk.limits.settings import reserved
 from quantd.risk.pretrade import kernel
 from quantd.risk.pretrade.kernel import BASE, HEAD, MASK, ROOM, ROOMS, WEIGHT
 
@@ -40,12 +41,13 @@ class Tables:
 
     def __init__(self, rules: Rules) -> None:
         limits, n = rules.limits, rules.size
-        paid = (1.0 + limits.collar) * (1.0 + rules.fee) - 1.0
-        covered = (1.0 + limits.reduce_collar) * (1.0 + rules.fee) - 1.0
+        adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
+        paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
+        covered = (1.0 + reducing) * (1.0 + rules.fee) - 1.0
         spec = limits.correlation
         weights = [*rules.weights, -1.0, -1.0][:2]
         numbers: list[Floats] = [np.array([
-            paid, covered, rules.fee, max(limits.collar, limits.reduce_collar), limits.in_flight, limits.cash_reserve,
+            paid, covered, rules.fee, max(adding, reducing), limits.in_flight, limits.cash_reserve,
             limits.max_cash_debit, 0.0 if rules.weight is None else rules.weight, *weights,
             *((0.0, 0.0, 0.0) if spec is None else (spec.threshold, spec.min_weight, joint_bound(spec))),
         ])]  # fmt: skip

@@ -14,11 +14,13 @@ from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, Correlation, Limits, Reason, override, value_of
 from quantd.risk.limits.context import Context, Floats
 from quantd.risk.limits.correlation import joint_bound, joint_weight
+from quantd.risk.limits.settings import reserved
 from quantd.risk.limits.values import Portfolio, scenarios_of, standings
 from quantd.risk.measures.stress import shock_returns, stress_losses
 from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import gate
 from quantd.risk.switch import RUN
+from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import NANO
 
 VAST: Final = 10_000.0
@@ -93,7 +95,8 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
     """The account with `lots` (float64[N] signed, passed) as open orders at their worst prices."""
     if not lots.any():
         return account
-    per_lot = np.array(worst_nano(ctx, lots, limits, account.lots)) / NANO * ctx.universe.lot_size
+    worst = np.array(worst_nano(ctx, lots, limits, account.lots))
+    per_lot = np.where((worst == ANY_SALE) | (worst == ANY_BUY), ctx.px, worst / NANO * ctx.universe.lot_size)
     fee = limits.fee_bp * 1e-4
     buys, sells = np.maximum(lots, 0.0), np.maximum(-lots, 0.0)
     loss = buys * np.maximum(per_lot * (1.0 + fee) - ctx.px, 0.0)
@@ -209,7 +212,7 @@ def _order_figures(
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:
         # a purchase may cost more than the mark
-        notional = max(size * (1.0 + limits.collar), -size) * float(ctx.px[column])
+        notional = max(size * (1.0 + reserved(limits.collar)), -size) * float(ctx.px[column])
         found["max_order_notional"] = Figure(notional, limits.max_order_notional)
     up, down = (0.0 if side is None else float(side[column]) for side in (account.up, account.down))
     volume = float(ctx.volume_lots[column])

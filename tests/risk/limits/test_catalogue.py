@@ -30,6 +30,7 @@ from quantd.risk.limits.catalogue import (
     value_of,
 )
 from quantd.risk.limits.record import Bounds, Limit, Refusal
+from quantd.risk.limits.settings import NO_COLLAR
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import Account, gate
 from tests.support.checkout import ROOT
@@ -97,9 +98,9 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: float
         lambda: Protective(stop_loss=1.01),
         lambda: Protective(cooldown=-1),
         lambda: Protective(cooldown=10_001),
-        lambda: Limits(collar=1.0),
-        lambda: Limits(reduce_collar=1.0),
-        lambda: Limits(flatten_collar=1.0),
+        lambda: Limits(collar=1.01),
+        lambda: Limits(reduce_collar=1.01),
+        lambda: Limits(flatten_collar=1.01),
         lambda: Limits(fee_bp=10_001.0),
         lambda: Limits(cash_reserve=1.01),
         lambda: Limits(min_history=1),
@@ -152,7 +153,8 @@ def test_explicit_keys_go_over_a_profile_and_none_turns_a_limit_off() -> None:
 
 
 def test_research_has_no_portfolio_and_no_state_limits() -> None:
-    assert override(Limits(), in_flight=1.0, max_cash_debit=1.25) == PROFILES["research"]
+    off = dict.fromkeys(("collar", "reduce_collar", "flatten_collar"), NO_COLLAR)
+    assert override(Limits(), in_flight=1.0, max_cash_debit=1.25, **off) == PROFILES["research"]
 
 
 def test_profiles_are_ordered_from_strict_to_loose() -> None:

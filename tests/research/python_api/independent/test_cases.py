@@ -1,0 +1,76 @@
+"""The inputs of the comparison with an independent engine: what the bars contain, and that the product trades them."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import quantd
+from tests.research.python_api.independent.bars import SESSIONS, SYMBOLS, bundled, generated
+from tests.research.python_api.independent.cases import CASES, Floats, answers
+
+FRAMES = {"bundled": bundled, "generated": generated}
+
+
+@cache
+def closes_of(name: str) -> tuple[list[date], Floats]:
+    """The sessions of a frame, and float64[T, N] last closes with the columns in order of the symbols."""
+    wide = FRAMES[name]().pivot(on="symbol", index="ts", values="close").sort("ts")
+    columns = wide.select(sorted(set(wide.columns) - {"ts"})).select(pl.all().forward_fill())
+    return wide["ts"].cast(pl.Date).to_list(), columns.fill_null(float("nan")).to_numpy()
+
+
+def act_of(name: str, case: str) -> Callable[[Any], Any]:
+    """A policy of the product that gives the answers of a case over a frame."""
+    known = answers(CASES[case], *closes_of(name))
+
+    def act(view: Any) -> Any:
+        weights = known[datetime.fromtimestamp(view.time / 1e9, UTC).date()]
+        return "hold" if weights is None else weights
+
+    return act
+
+
+@pytest.mark.parametrize(("name", "case"), [("bundled", "pair"), ("generated", "random_weights")])
+def test_the_checks_accept_every_bar(name: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = quantd.backtest(act_of(name, case), bars=FRAMES[name](), compare=False)
+    assert found.rejected == 0
+    assert len(found.equity) == len(closes_of(name)[0])
+    assert len(found.fills) > 500
+    assert found.equity["equity"].min() > 0
+    if name == "generated":
+        assert found.equity["cash"].min() < 0  # gaps after a cut
+        day = pl.col("ts").dt.date()
+        bars = generated().with_columns(day=pl.col("ts").cast(pl.Date), most=(pl.col("volume") / 10).floor())
+        fills = found.fills.with_columns(day=day).join(bars.select("day", "symbol", "most"), on=["day", "symbol"])
+        assert fills.height == found.fills.height
+        assert fills.filter(pl.col("quantity") == pl.col("most")).height > 100  # filled in part
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_each_case_changes_its_answer(case: str) -> None:
+    dates, closes = closes_of("bundled")
+    given = [each for each in answers(CASES[case], dates[:400], closes[:400]).values() if each is not None]
+    assert given
+    assert all(np.isfinite(each).all() for each in given)
+    assert case in ("equal_monthly", "fixed_daily") or len({each.tobytes() for each in given}) > 1
+
+
+def test_the_generated_bars_have_gaps_holes_and_thin_volumes() -> None:
+    bars = generated()
+    assert bars.equals(generated())
+    assert bars["ts"].n_unique() == SESSIONS
+    assert bars["symbol"].n_unique() == len(SYMBOLS)
+    gap = (pl.col("open") / pl.col("close").shift(1).over("symbol") - 1.0).abs()
+    assert bars.filter(gap > 0.15).height > 50
+    assert bars.filter(pl.col("volume") == 0.0).height > 100
+    holes = len(SYMBOLS) * SESSIONS - bars.height
+    assert holes > 600
+    first = bars.group_by("symbol").agg(pl.col("ts").min())
+    assert first["ts"].n_unique() >= 3
