@@ -11,7 +11,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline
-from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.execution import Costs
@@ -19,6 +19,9 @@ from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Memory, View
+
+COLLARED = override(PROFILES["research"], collar=0.05, reduce_collar=0.15, flatten_collar=0.10)
+"""The profile `research` with the usual collars."""
 
 Act = Callable[[View], object]
 

@@ -11,12 +11,12 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import sample_ticks, with_due
-from quantd.risk.limits.catalogue import PROFILES, Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
 from quantd.trading.market import Block
 from quantd.trading.sessions import DAY_NS
-from tests.support.engine import START, Act, World
+from tests.support.engine import COLLARED, START, Act, World
 
 MINUTE = 60 * 10**9
 OPEN, CLOSE = 10 * 60 * MINUTE, 16 * 60 * MINUTE
@@ -63,7 +63,7 @@ class Minutes(World):
     ) -> None:
         self.asked = list(asked)
         super().__init__(
-            bars, acts, house=house or PROFILES["research"], execution=execution, daily=False,
+            bars, acts, house=house or COLLARED, execution=execution, daily=False,
             **keys,  # type: ignore[arg-type]
         )  # fmt: skip
         agents = tuple(structs.replace(agent, scheduled=True) for agent in self.rules.agents)

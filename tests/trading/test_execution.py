@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.trading.execution import (
+    ANY_BUY,
+    ANY_SALE,
     MOST,
     RATE_ONE,
     Costs,
@@ -200,3 +202,8 @@ def test_an_order_beyond_the_open_fills_at_its_limit_where_the_bar_trades_throug
     assert filled(limit=45_000, until=200) == [7, 45_000, 32, 0, 1]
     assert filled(limit=55_000, lots=-7, until=200) == [7, 55_000, 38, 0, 1]
     assert filled(limit=60_000, lots=-7, until=200) is None
+
+
+@pytest.mark.parametrize(("lots", "worst"), [(10, ANY_BUY), (-10, ANY_SALE)])
+def test_a_split_keeps_the_limit_of_an_order_without_a_collar(lots: int, worst: int) -> None:
+    assert split_row(lots, 0, worst, 1, 4)[2] == split_row(lots, 0, worst, 4, 1)[2] == worst

@@ -25,6 +25,7 @@ from quantd.trading.events import Action, Halted, Operator, Reports, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket
+from tests.support.engine import COLLARED
 from tests.support.examples import examples
 from tests.support.minutes import MINUTE, SESSION, Minutes, at, drift, minutes
 
@@ -321,7 +322,7 @@ def test_a_split_rescales_what_is_worked():
 
 def test_each_child_passes_the_limits_of_its_own_time():
     acts = [lambda view: np.array([0.9])]
-    house = override(PROFILES["research"], max_order_notional=50_000.0)
+    house = override(COLLARED, max_order_notional=50_000.0)
     run = world("twap", over_ns=60 * MINUTE, slices=6, acts=acts, house=house).run()
     # the whole was cut to one order's worth, and so is each child
     assert allowed(whole(run))[0] < 500

@@ -11,7 +11,7 @@ from msgspec import structs
 from quantd.daemon.engine.settings import AgentRules
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.stops.exits import order_exits
-from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Reason, override
+from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish
@@ -20,7 +20,7 @@ from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket, OrderState
 from quantd.trading.sessions import DAY_NS
-from tests.support.engine import START, World, block, walk
+from tests.support.engine import COLLARED, START, World, block, walk
 from tests.support.examples import examples
 
 HOUR = DAY_NS // 24
@@ -29,7 +29,7 @@ EIGHT_TWENTY = Protective(stop_loss=0.08, take_profit=0.20, cooldown=1_000)
 
 
 def protected(spec: Protective, **keys: object) -> Limits:
-    return override(PROFILES["research"], protective=spec, **keys)
+    return override(COLLARED, protective=spec, **keys)
 
 
 def half(view: object) -> np.ndarray:
@@ -116,7 +116,7 @@ def test_the_alert_says_symbol_loss_and_limit_and_the_plan_keeps_the_weights_of_
 
 
 def test_without_a_level_or_with_nothing_held_nothing_is_watched() -> None:
-    free = days([100, 100, 50, 40, 300], house=PROFILES["research"]).run()
+    free = days([100, 100, 50, 40, 300], house=COLLARED).run()
     assert free.shell.state.guards is None
     assert free.of(Protected) == []
     idle = days([100, 100, 50, 40, 300], acts=[lambda v: np.zeros(1)], house=protected(EIGHT_TWENTY)).run()
@@ -128,8 +128,7 @@ def test_the_house_s_set_and_the_agent_s_both_close_a_book() -> None:
     closes = [100.0, 100.0, 97.0, 94.0, 91.0, 95.0]
     for house, agent, day in [(0.05, 0.2, 3), (0.2, 0.05, 3), (None, 0.08, 4), (0.08, None, 4)]:
         sets = [
-            PROFILES["research"] if stop is None else protected(Protective(stop_loss=stop, cooldown=99))
-            for stop in (house, agent)
+            COLLARED if stop is None else protected(Protective(stop_loss=stop, cooldown=99)) for stop in (house, agent)
         ]
         world = days(closes, house=sets[0], agent=sets[1]).run()
         assert [at(b.ts)[0] for b in world.of(OrderBasket)] == [0, day]
@@ -507,7 +506,7 @@ def test_an_exit_on_its_way_goes_on_when_its_limits_are_taken_away(restart: bool
     cut = next(k for k, item in enumerate(items) if getattr(item, "ts", 0) == START + 13 * DAY_NS + CLOSE)
     world.run(iter(items[:cut]))
     assert world.shell.state.agents[0].exits
-    free = PROFILES["research"]
+    free = COLLARED
     rules = structs.replace(world.rules, house=free, agents=agents_under(world, free))
     world.shell.run(Reloaded(world.shell.state.now, "d", ("risk.protective",), in_force(rules)))
     if restart:

@@ -45,7 +45,7 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
-from tests.support.engine import START, World, block, walk
+from tests.support.engine import COLLARED, START, World, block, walk
 from tests.support.examples import examples
 
 HOUR = DAY_NS // 24
@@ -54,7 +54,7 @@ MINUTE = HOUR // 60
 
 def resting(stop: float = 0.08, **keys: object) -> Limits:
     spec = {"take_profit": None, "cooldown": 1, **keys}
-    return override(PROFILES["research"], protective=Protective(stop_loss=stop, at_venue=True, **spec))
+    return override(COLLARED, protective=Protective(stop_loss=stop, at_venue=True, **spec))
 
 
 def in_order(state: State) -> None:
@@ -413,9 +413,9 @@ def test_each_agent_has_a_stop_of_its_own_and_the_nearest_are_covered_where_the_
         block(closes), [keep(0.6), keep(0.6), keep(-0.6)], house=resting(0.2),  # type: ignore[list-item]
         shares=[0.4, 0.4, 0.2],
     )  # fmt: skip
-    limits = [resting(0.2), resting(0.05), PROFILES["research"]]
+    limits = [resting(0.2), resting(0.05), COLLARED]
     agents = tuple(structs.replace(a, limits=k) for a, k in zip(world.rules.agents, limits, strict=True))
-    world.rules = structs.replace(world.rules, agents=agents, house=PROFILES["research"])
+    world.rules = structs.replace(world.rules, agents=agents, house=COLLARED)
     world.shell = world.fresh(world)
     world.run()
     state = world.shell.state
@@ -503,7 +503,7 @@ def test_an_order_by_hand_that_sells_waits_too() -> None:
 
 
 def test_without_at_venue_nothing_rests_and_turning_it_off_takes_them_back() -> None:
-    plain = override(PROFILES["research"], protective=Protective(stop_loss=0.08, cooldown=1))
+    plain = override(COLLARED, protective=Protective(stop_loss=0.08, cooldown=1))
     assert all(row[1] == "limit" for row in sent(story([100.0] * 4, [0.5], plain).run()))
     world = story([100.0] * 4, [0.5]).run()
     rules = structs.replace(
@@ -524,7 +524,7 @@ def test_stops_of_an_old_snapshot_are_none_and_a_thawed_state_has_them() -> None
 # levels that people give a position
 
 
-PLAIN = override(PROFILES["research"], protective=Protective(stop_loss=0.2, cooldown=1))
+PLAIN = override(COLLARED, protective=Protective(stop_loss=0.2, cooldown=1))
 
 
 def bought(limits: Limits, closes: list[float], **levels: int) -> World:
@@ -554,7 +554,7 @@ def test_levels_of_an_order_by_hand_are_its_positions_and_are_watched_where_stop
 
 
 def test_levels_of_an_order_by_hand_rest_at_the_venue_where_stops_do_also_without_a_stop_of_the_book() -> None:
-    only = override(PROFILES["research"], protective=Protective(at_venue=True))
+    only = override(COLLARED, protective=Protective(at_venue=True))
     world = bought(only, [100.0, 100.0, 97.5, 97.5, 96.0, 96.0], stop_nano=95)
     assert sent(world) == [(0, "limit", [1000]), (1, "stop", [-1000])]
     assert world.of(Filled)[1].price_nano == [95 * 10**9]
@@ -590,3 +590,10 @@ def test_a_split_rescales_levels_that_people_gave() -> None:
     (own,) = state.own.values()
     assert (own.stop_nano, own.target_nano) == (47_500_000_000, 65 * 10**9)
     assert rests(state) == [(0, 2000, 47.5)]
+
+
+@pytest.mark.parametrize(("weight", "worst"), [(0.5, 1), (-0.5, 2**62 - 1)])
+def test_a_stop_without_a_collar_has_a_limit_that_any_price_keeps(weight: float, worst: int) -> None:
+    free = override(PROFILES["research"], protective=Protective(stop_loss=0.08, at_venue=True, cooldown=99))
+    world = story([100.0] * 4, [weight], free).run()
+    assert world.of(OrderBasket)[1].worst_nano == [worst]
