@@ -22,9 +22,8 @@ MOST: Final = 2**62 - 1
 """The largest amount in micro, number of lots and price in nano that the ledger and the fills hold, in either
 direction. In currency: 4.6e12 of money, 4.6e9 for the price of a unit."""
 
-ANY_BUY: Final = MOST
-ANY_SALE: Final = 1
-"""Limit prices in nano of orders without a collar: a purchase and a sale that fill at any price."""
+ANY_SALE, ANY_BUY = UNLIMITED = 1, MOST
+"""Limit prices in nano of orders without a collar: a sale and a purchase that fill at any price."""
 
 _TOO_MANY: Final = MOST + 1
 _SAFE: Final = 4.6e18
@@ -338,11 +337,6 @@ def truncate(value: int, numerator: int, denominator: int) -> int:
     return whole if value >= 0 else -whole
 
 
-def unlimited(worst_nano: int) -> bool:
-    """Return whether a limit price is that of an order without a collar."""
-    return worst_nano in (ANY_BUY, ANY_SALE)
-
-
 def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominator: int) -> tuple[int, int, int]:
     """Adjust an open order for a split into `numerator` new shares for `denominator` old ones.
 
@@ -352,7 +346,7 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
     """
     scaled = worst_nano * denominator
     worst = scaled // numerator if lots > 0 else -(-scaled // numerator)
-    worst = worst_nano if unlimited(worst_nano) else worst
+    worst = worst_nano if worst_nano == UNLIMITED[lots > 0] else worst
     return truncate(lots, numerator, denominator), filled * numerator // denominator, worst
 
 

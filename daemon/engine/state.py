@@ -28,7 +28,7 @@ from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
-from quantd.trading.execution import unlimited
+from quantd.trading.execution import UNLIMITED
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
 from quantd.trading.kernel import Account
@@ -430,7 +430,7 @@ class State:
         size = self.universe.lot_size
 
         def value(symbol: int, worst_nano: int) -> float:
-            price = int(self.marks_nano[symbol]) if unlimited(worst_nano) else worst_nano
+            price = int(self.marks_nano[symbol]) if worst_nano in UNLIMITED else worst_nano
             return price / 1e9 * float(size[symbol])
 
         for work in self.working.values():
