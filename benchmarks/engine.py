@@ -47,7 +47,7 @@ class Rotating:
 
     def act(self, view: View, memory: Memory) -> tuple[np.ndarray, Memory]:
         n = view.universe.size
-        phase = view.sample // DAY_NS
+        phase = view.sample_time // DAY_NS
         weights = 1.0 + 0.5 * np.sin(np.arange(n) * 1.7 + phase * 2.1)
         return weights / weights.sum() * 0.98, memory
 

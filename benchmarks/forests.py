@@ -46,7 +46,14 @@ def view_of(returns: Floats) -> View:
         ring.append(row)
     universe = Universe(tuple(Instrument(f"S{k}") for k in range(size)))
     return View(
-        universe=universe, ring=ring, prices=prices[-1], weights=np.zeros(size), cash=1.0, equity=1e5, time=0, sample=0
+        universe=universe,
+        ring=ring,
+        prices=prices[-1],
+        weights=np.zeros(size),
+        cash=1.0,
+        equity=1e5,
+        time=0,
+        sample_time=0,
     )
 
 

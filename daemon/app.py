@@ -38,7 +38,7 @@ from quantd.daemon.assembly.sinks import lacking_secrets, open_sinks
 from quantd.daemon.commands.api_token import Insecure, tighten
 from quantd.daemon.commands.mqtt import MqttCommands, command_key
 from quantd.daemon.commands.signals import KillSignal, handle_signals
-from quantd.daemon.config import Config, ConfigError, load, secret, store_url
+from quantd.daemon.config import Config, ConfigError, Mistake, load, secret, store_url
 from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery, GroupTopic
 from quantd.daemon.jobs.dead_man import DeadMansSwitch
 from quantd.daemon.jobs.job_lanes import JobLanes, works_of
@@ -105,6 +105,11 @@ def read_config(options: Options) -> Config:
     return config
 
 
+def secrets_mistakes(config: Config) -> list[Mistake]:
+    """The mistakes of a configuration beside the secrets of this process."""
+    return [*command_key(config)[1], *unguarded(config), *lacking_secrets(config)]
+
+
 async def serve(
     config: Config, options: Options, *, find: Reach = reach, now: Callable[[], int] = time.time_ns
 ) -> Summary:
@@ -115,10 +120,9 @@ async def serve(
     folder = config.state_folder(options.state)
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
-    key, mistakes = command_key(config)
-    mistakes += [*unguarded(config), *lacking_secrets(config)]
-    if mistakes:
+    if mistakes := secrets_mistakes(config):
         raise ConfigError(mistakes)
+    key, _ = command_key(config)
     if (found := descriptors()) < FEWEST_DESCRIPTORS:
         text = f"this process may open {found} files; store, venue and API need {FEWEST_DESCRIPTORS}"
         raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")

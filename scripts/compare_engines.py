@@ -132,7 +132,7 @@ class Record:
             row = plain(effect)
             if name == "Ask":
                 view = effect.view
-                row += [plain(view.weights.tobytes()), view.cash, view.equity, view.time, view.sample, view.samples]
+                row += [plain(view.weights.tobytes()), view.cash, view.equity, view.time, view.sample_time, view.sample]
             if name in ROWS or not self.rows_only:
                 self.rows.append(row)
                 self.events.append(type(event).__name__)

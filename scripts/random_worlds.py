@@ -171,7 +171,7 @@ class RandomWeights:
             self.world.hits.add(f"policy: {name}")
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
-        rng = np.random.default_rng((self.seed, view.samples))
+        rng = np.random.default_rng((self.seed, view.sample))
         n = view.universe.size
         if self.faults and rng.random() < self.faults:
             return self._fault(int(rng.integers(6)), n, memory)
@@ -212,14 +212,14 @@ class RandomWeights:
             weights = weights * rng.choice((1.0, 1.0, -1.0), n)
         if self.style == "nudge":
             return 0.8 * view.weights + 0.2 * weights
-        if self.style == "trend" and view.samples > 6:
+        if self.style == "trend" and view.sample > 6:
             past = np.nan_to_num(view.returns(5).sum(axis=0))
             weights = np.where(past > 0, weights, 0.0)
-        if self.style == "synchronous" and view.samples > 6:
+        if self.style == "synchronous" and view.sample > 6:
             past = np.nan_to_num(view.synchronous(5).sum(axis=0))
             weights = np.where(past < 0, weights, 0.2 * weights)
             self._hit("synchronous returns")
-        if self.style == "bars" and view.samples > 6:
+        if self.style == "bars" and view.sample > 6:
             bars = view.bars(5)
             weights = np.where(np.nan_to_num(bars.high[-1] - bars.low[-1]) > 0.01 * view.prices, weights, 0.0)
             self._hit("bars")

@@ -41,11 +41,12 @@ class View:
 
     `prices` float64[N] are the last known prices (NaN before an instrument's first bar). `weights` float64[N] and
     `cash` (a fraction) are the agent's own book, and `equity` is its value in account currency. `time` is the
-    decision's instant in ns UTC, `sample` the time of the newest sample.
+    decision's instant in ns UTC, `sample` the number of samples in the history so far, and `sample_time` the instant of
+    the newest one.
     """
 
     __slots__ = (
-        "_bars", "_end", "_macro", "_ring", "_rows", "cash", "equity", "prices", "sample", "time", "universe",
+        "_bars", "_end", "_macro", "_ring", "_rows", "cash", "equity", "prices", "sample_time", "time", "universe",
         "weights",
     )  # fmt: skip
 
@@ -62,7 +63,7 @@ class View:
         cash: float,
         equity: float,
         time: int,
-        sample: int,
+        sample_time: int,
         bars: BarRing | None = None,
         macro: MacroHistory | None = None,
     ) -> None:
@@ -77,11 +78,11 @@ class View:
         self.cash = cash
         self.equity = equity
         self.time = time
-        self.sample = sample
+        self.sample_time = sample_time
 
     @property
-    def samples(self) -> int:
-        """Number of samples in the history so far; a clock that counts samples."""
+    def sample(self) -> int:
+        """The number of samples in the history so far: a clock that counts samples."""
         return self._end
 
     def _copied(self) -> Self:
@@ -241,7 +242,7 @@ class _OfPart(Generic[A]):
 def dated_later(view: View, by_ns: int) -> View:
     """Return the same market and book with every date `by_ns` later; to test whether a policy knows dates."""
     other = view._copied()
-    other.time, other.sample = view.time + by_ns, view.sample + by_ns
+    other.time, other.sample_time = view.time + by_ns, view.sample_time + by_ns
     if view._bars is not None:
         other._bars = view._bars.dated_later(by_ns)
     return other

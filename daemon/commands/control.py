@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from quantd.daemon.engine.state import State
 from quantd.daemon.monitoring.watchdog import halt_file
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import READY
@@ -78,11 +79,15 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
     return Operator(max(state.now, service.shell.ts), command, said or "no reason given", who, agent)
 
 
+def names_in_use(state: State) -> list[str]:
+    """The names of the agents of a state, without vacant places for portfolios."""
+    names = state.rules.names()
+    return [names[number] for number in state.in_use()]
+
+
 def check_agent(service: Service, agent: str, more: str = "") -> None:
     """Raises NotDone for the name of an agent that does not exist; "" is the house. `more` ends the text."""
-    state = service.shell.state
-    vacant = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
-    names = [name for name in state.rules.names() if name not in vacant]
+    names = names_in_use(service.shell.state)
     if agent and agent not in names:
         raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}{more}")
 

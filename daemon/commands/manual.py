@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from quantd.daemon.commands.control import AgentName, Because, NotDone, check_agent, check_ready, one_line
+from quantd.daemon.commands.control import AgentName, Because, NotDone, check_agent, check_ready, names_in_use, one_line
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
@@ -142,7 +142,7 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     names = state.rules.names()
     agent, symbol = order.agent or MANUAL, order.symbol
     if agent == MANUAL and agent not in names:
-        raise NotDone("agent", WRITE_MANUAL + ", ".join(names))
+        raise NotDone("agent", WRITE_MANUAL + ", ".join(names_in_use(state)))
     check_agent(service, agent)
     if (number := agent_of(state, agent)) in state.portfolios:
         name = state.portfolios[number].name

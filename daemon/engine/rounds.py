@@ -42,7 +42,7 @@ def view_of(state: State, number: int, ts: int) -> View:
         cash=state.ledger.books[number].cash_micro / equity if equity > 0 else 0.0,
         equity=equity / MICRO,
         time=ts,
-        sample=state.sample,
+        sample_time=state.sample,
         bars=state.history.bars,
         macro=state.history.macro,
     )

@@ -32,6 +32,10 @@ class Announced(Exception):
     """A job failed and has raised its own alert."""
 
 
+class Permanent(Exception):
+    """A failure that another attempt cannot change."""
+
+
 class Stopped(Exception):
     """The service stopped during a job: its run stays open, and the next start finds it interrupted."""
 
@@ -191,10 +195,11 @@ class Jobs:
         """Note a failed attempt: the next one is after a pause, or the run has failed, which is an alert."""
         record = BY_NAME[run.job]
         pause_s = record.pause_s * 2.0 ** (run.attempts - 1)
-        last = run.attempts >= record.attempts
-        then = f"given up after {run.attempts} attempts" if last else f"tried again in {pause_s:g} s"
+        last = run.attempts >= record.attempts or isinstance(why, Permanent)
+        given_up = f"given up after {run.attempts} attempt{'s' * (run.attempts > 1)}"
+        then = given_up if last else f"tried again in {pause_s:g} s"
         log.error("job.failed", job=run.job, attempt=run.attempts, then=then, error=reason_of(why), run=run.id)
-        text = str(why) if isinstance(why, Announced | TimeLimit) else reason_of(why)
+        text = str(why) if isinstance(why, Announced | Permanent | TimeLimit) else reason_of(why)
         if not last:
             waits = self._log.put(replace(run, state="retrying", result=f"{text}; {then}"))
             self._again[run.job] = Again(waits, self._clock() + pause_s)

@@ -90,7 +90,7 @@ def allocated(
         ring.append(row)
     view = View(
         universe=universe, ring=ring, prices=closes[-1], weights=held, cash=1.0 - float(held.sum()), equity=1.0,
-        time=time, sample=time,
+        time=time, sample_time=time,
     )  # fmt: skip
     deadline = Deadline((policy,), LIMIT_S)
     try:

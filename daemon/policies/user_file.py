@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Final, TypeVar
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from quantd.strategies.policies import ParamsError, nearest
@@ -41,7 +42,7 @@ class UserView:
 
     __slots__ = (
         "bars", "cash", "covariance", "deviation", "equity", "macro", "mean", "momentum", "prices", "returns", "sample",
-        "series", "shared", "shared_by_date", "synchronous", "time", "universe", "weights",
+        "sample_time", "series", "shared", "shared_by_date", "synchronous", "time", "universe", "weights",
     )  # fmt: skip
 
     def __init__(self, view: View, universe: Universe) -> None:
@@ -102,7 +103,8 @@ class UserView:
         self.bars = bars
         self.prices = _copy(view.prices)
         self.weights = _copy(view.weights)
-        self.cash, self.equity, self.time, self.sample = view.cash, view.equity, view.time, view.sample
+        self.cash, self.equity = view.cash, view.equity
+        self.time, self.sample, self.sample_time = view.time, view.sample, view.sample_time
 
 
 def _copy(array: Floats) -> Floats:
@@ -147,11 +149,52 @@ class UserPolicy:
             # its caches (index, columns) are mutable, so the file gets a universe of its own
             self._ours, self._theirs = view.universe, msgspec.structs.replace(view.universe)
         own = UserView(view, self._theirs)
-        remembered = ({name: value.copy() for name, value in memory.items()},) if self._with_memory else ()
-        given = self._act(own, *remembered)
-        if isinstance(given, tuple) and len(given) == 2 and (given[1] is None or isinstance(given[1], Mapping)):
-            given, memory = given[0], (memory if given[1] is None else given[1])
+        given = self._act(own, *((_remembered(memory),) if self._with_memory else ()))
+        if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], int | float):
+            given, kept = given
+            memory = memory if kept is None else _stored(kept)
         return (HOLD if isinstance(given, str) and given == "hold" else given), memory
+
+
+INTEGERS: Final = "int/"
+"""Prefix of the stored names of integers: the journal has float64 only, and integers return as integers."""
+
+MOST_INTEGER: Final = 2**53
+"""Largest integer that float64 represents exactly, like all below it."""
+
+
+def _stored(memory: object) -> Memory:
+    """Convert the memory that a file returned. Raises TypeError or ValueError with the name of what cannot be kept."""
+    if not isinstance(memory, Mapping):
+        raise TypeError(f"act returned a memory of type {type(memory).__name__}; return a dict of names to numbers")
+    stored: dict[str, Floats] = {}
+    for name, value in memory.items():
+        if not isinstance(name, str) or name.startswith(INTEGERS):
+            raise ValueError(f"memory has the name {name!r}; write another text")
+        if isinstance(value, int) and abs(value) > MOST_INTEGER:
+            raise ValueError(f"memory {name!r} is an integer beyond 2**53; keep it as two numbers")
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            array = np.empty(0, dtype=object)
+        if array.dtype.kind not in "fiub":
+            kind = type(value).__name__
+            raise TypeError(f"memory {name!r} is {kind}; a memory has integers, floats and arrays of numbers")
+        whole = array.dtype.kind != "f"
+        if whole and array.size and not -MOST_INTEGER <= int(array.min()) <= int(array.max()) <= MOST_INTEGER:
+            raise ValueError(f"memory {name!r} has an integer beyond 2**53; keep it as two numbers")
+        stored[INTEGERS + name if whole else name] = array.astype(np.float64)
+    return stored
+
+
+def _remembered(memory: Memory) -> dict[str, Any]:
+    """Return a memory as the file returned it: integers as int, floats as np.float64, arrays as copies."""
+    found: dict[str, Any] = {}
+    for stored, value in memory.items():
+        name = stored.removeprefix(INTEGERS)
+        own = value.copy() if name == stored else value.astype(np.int64)
+        found[name] = own if own.ndim else int(own) if name != stored else np.float64(own)
+    return found
 
 
 def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], source: str | None = None) -> UserPolicy:

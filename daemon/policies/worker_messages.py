@@ -14,7 +14,7 @@ MESSAGE_BYTES: Final = 4 << 20
 PRINTED_CHARS: Final = 2_000
 """Maximum of printed characters that are logged with an answer."""
 
-VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "samples")
+VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "sample_time")
 """Fields of a view that are sent with each call; the universe is sent only after a change."""
 
 CALLS: Final = ("returns", "synchronous", "deviation", "mean", "momentum", "covariance", "bars", "macro", "series")

@@ -47,7 +47,7 @@ class Measured:
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
         number = ask.agent - self._first(state.rules.seats)
-        if ask.view.sample != self.plan.sample or all(part.agent != number for part in self.plan.agents):
+        if ask.view.sample_time != self.plan.sample or all(part.agent != number for part in self.plan.agents):
             return
         if state.artifacts.get(state.rules.seats[ask.policy], "") == artifacts_in(policy):
             self.parts[number] = learned_parts(policy, ask.view, ask.memory)

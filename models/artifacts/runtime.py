@@ -1,11 +1,16 @@
 """Common parts of trained policies: ONNX Runtime session, order of symbols, and check of probes. Imports no torch."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
+
+# its import writes an identifier of the machine into the user's cache folder, for telemetry
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime  # type: ignore[import-untyped]
 from msgspec import Struct
 

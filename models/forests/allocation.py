@@ -132,7 +132,7 @@ class LearnedAllocation:
             return relative(true) if kind == "allocation" else true
 
         return scorekeeper.follow(
-            track, view.samples, horizon, outcome, prediction.model[places], prediction.plain[places]
+            track, view.sample, horizon, outcome, prediction.model[places], prediction.plain[places]
         )
 
     def _tracked(self, universe: Universe) -> dict[ForestKind, Ints]:

@@ -107,7 +107,7 @@ def walk(
             cash=free / value,
             equity=value,
             time=time,
-            sample=time,
+            sample_time=time,
             bars=more.bars,
             macro=more.macro,
         )

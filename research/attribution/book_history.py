@@ -201,8 +201,10 @@ class BookHistory:
         return found
 
     def row_of(self, weights: Mapping[str, float]) -> Floats:
-        """Return float64[N], weights by symbol in the order of the columns. Raises KeyError for an unknown symbol."""
+        """Return float64[N], weights by symbol in the order of the columns. Raises ValueError for an unknown symbol."""
         index = {symbol: k for k, symbol in enumerate(self.symbols)}
+        if unknown := [symbol for symbol in weights if symbol not in index]:
+            raise ValueError(f"{', '.join(unknown)}: not in the universe of this run ({', '.join(self.symbols)})")
         found = np.zeros(len(self.symbols))
         found[[index[symbol] for symbol in weights]] = list(weights.values())
         return found

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from quantd.research.attribution.attribution_text import NO_SECTORS, aligned, percent
 from quantd.research.attribution.book_history import CASH, BookHistory, Trades
 from quantd.research.attribution.linking import period_return, profit_factors
 from quantd.research.attribution.profit import COSTS, EXECUTION, KINDS, Profit, profit
@@ -50,6 +51,27 @@ class Breakdown(Struct, frozen=True):
     execution: float
     by_agent_and_asset: dict[str, Table]
     activity: dict[str, Activity]
+
+    def __str__(self) -> str:
+        lines = [f"time-weighted return {percent(self.total)}: {', '.join(_parts(self))}"]
+        for title in ("asset", "sector", "agent", "kind"):
+            found: Table = getattr(self, f"by_{title}")
+            rows = [(name, percent(value)) for name, value in found.items()]
+            known = title != "sector" or not found.keys() <= {UNKNOWN_SECTOR, CASH}
+            lines += ["", *(aligned((title, "contribution"), rows) if known else [NO_SECTORS])]
+        trading = [
+            (name, f"{own.turnover:.2f}", f"{own.crossed:.2f}", f"{own.cost:,.2f}", f"{own.trades:,}")
+            for name, own in self.activity.items()
+        ]
+        lines += ["", *aligned(("agent", "turnover", "crossed", "cost", "fills"), trading)]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _parts(found: Breakdown) -> tuple[str, str]:
+    return f"decisions {percent(found.decision)}", f"execution {percent(found.execution)}"
 
 
 def breakdown(history: BookHistory) -> Breakdown:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
+from quantd.research.attribution.attribution_text import NO_SECTORS, aligned, percent
 from quantd.research.attribution.book_history import CASH, BookHistory
 from quantd.research.attribution.breakdown import UNKNOWN_SECTOR
 from quantd.research.attribution.linking import active_link_factors, period_return
@@ -82,6 +83,23 @@ class ActiveReturn(Struct, frozen=True):
     selection: float
     interaction: float
     costs: float
+
+    def __str__(self) -> str:
+        head = ("sector", "allocation", "selection", "interaction")
+        rows = [
+            (name, percent(own.allocation), percent(own.selection), percent(own.interaction))
+            for name, own in self.by_sector.items()
+        ]
+        rows.append(("all", percent(self.allocation), percent(self.selection), percent(self.interaction)))
+        summary = (
+            f"active return {percent(self.active)}: portfolio {percent(self.portfolio)}, "
+            f"benchmark {percent(self.benchmark)}; costs {percent(self.costs)}"
+        )
+        missing = [NO_SECTORS] if self.by_sector.keys() <= {UNKNOWN_SECTOR, CASH} else []
+        return "\n".join([summary, *aligned(head, rows), *missing])
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def brinson(portfolio: SectorReturns, benchmark: SectorReturns, form: Form = "fachler") -> ActiveReturn:

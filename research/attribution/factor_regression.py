@@ -10,7 +10,9 @@ from math import erfc, sqrt
 import numpy as np
 from msgspec import Struct
 
+from quantd.research.attribution.attribution_text import aligned, percent
 from quantd.research.attribution.linking import link_factors, period_return
+from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats, Ints
 
 ALPHA = "alpha"
@@ -41,6 +43,27 @@ class FactorRegression(Struct, frozen=True):
     total: float
     contributions: dict[str, float]
 
+    def __str__(self) -> str:
+        head = ("factor", "beta", "error", "t", "p", "contribution")
+        rows = [
+            (
+                name, f"{own.value:.3f}", f"{own.error:.3f}", f"{own.t:.2f}", f"{own.p:.3f}",
+                percent(self.contributions[name]),
+            )
+            for name, own in self.betas.items()
+        ]  # fmt: skip
+        alpha = self.alpha
+        summary = (
+            f"return {percent(self.total)} over {self.samples:,} samples; R2 {self.r2:.3f}, adjusted "
+            f"{self.adjusted_r2:.3f}; alpha {alpha.value:.2e} a sample (t {alpha.t:.2f}, p {alpha.p:.3f}); "
+            f"Newey-West, {self.lags} lags"
+        )
+        rest = [(name, "", "", "", "", percent(self.contributions[name])) for name in ("risk_free", ALPHA, "residual")]
+        return "\n".join([summary, *aligned(head, [*rows, *rest])])
+
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def default_lags(samples: int) -> int:
     """Return floor(4 (T / 100)^(2/9)), the usual number of lags (W. Newey and K. West 1994)."""
@@ -65,9 +88,10 @@ def factor_regression(
     if taken:
         raise ValueError(f"a factor cannot be named {', '.join(sorted(taken))}")
     days = days_ns.tolist()
-    missing = [name for name, series in factors.items() if not series.keys() >= set(days)]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} has no return on some dates of the period")
+    for name, series in factors.items():
+        if missing := [day for day in days if day not in series]:
+            text = f"{name} has no return on {len(missing)} of {len(days)} dates of the period"
+            raise ValueError(f"{text}, first {session_date(missing[0])}; give one for each, or backtest its dates only")
     columns = [np.fromiter((series[day] for day in days), dtype=np.float64) for series in factors.values()]
     design = np.column_stack([np.ones(len(days)), *columns])
     free = np.broadcast_to(risk_free, returns.shape)

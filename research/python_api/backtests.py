@@ -184,13 +184,14 @@ class Backtest:
         """Rolling figures over 252 samples: ts, sharpe, volatility, drawdown; NaN before the window is full."""
         found = rolling(self._track)
         columns = {"sharpe": found.sharpe, "volatility": found.volatility, "drawdown": found.drawdown}
-        return self.equity.select("ts")[1:].with_columns(pl.Series(name, own) for name, own in columns.items())
+        dates = self.equity.select("ts")[1:]
+        return frames.Frame.of(dates.with_columns(pl.Series(name, own) for name, own in columns.items()))
 
     @cached_property
     def monthly(self) -> pl.DataFrame:
         """The compound returns of calendar months: year, month, return, and that of equal weight if it was compared."""
         rows = [(each.year, each.month, each.total_return, each.benchmark) for each in monthly_returns(self._track)]
-        return pl.DataFrame(rows, schema=MONTHLY, orient="row")
+        return frames.Frame(rows, schema=MONTHLY, orient="row")
 
     @cached_property
     def attribution(self) -> Breakdown:
@@ -204,7 +205,7 @@ class Backtest:
         """Attribute the return beyond a benchmark by sector: allocation, selection and interaction.
 
         `weights` are the benchmark's, by symbol, held at the beginning of each sample; the rest is cash. Sectors are
-        those of `[universe] instruments`. Raises KeyError for a symbol that is not in the universe, and as
+        those of `[universe] instruments`. Raises ValueError for a symbol that is not in the universe, and as
         `attribution`.
         """
         history = self._books

@@ -6,7 +6,7 @@ Times are UTC with nanoseconds, quantities and money float64 in units and accoun
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
@@ -54,41 +54,66 @@ HOUSE: Final = "house"
 UNALLOCATED: Final = "unallocated"
 
 
-def _frame(schema: Mapping[str, Any], rows: Iterable[Sequence[object]]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=dict(schema), orient="row")
+class Frame(pl.DataFrame):
+    """A polars frame whose `to_pandas` needs no pyarrow. A frame computed from it is a plain polars frame."""
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Self:
+        """Return the same columns as a frame of this class."""
+        return cls(frame.get_columns())
+
+    def to_pandas(self, **_: Any) -> Any:
+        """Return a pandas frame: instants in UTC, missing numbers NaN, text as text."""
+        import pandas
+
+        return pandas.DataFrame({column.name: _pandas_values(column) for column in self.get_columns()})
 
 
-def equity_frame(record: Record) -> pl.DataFrame:
+def _pandas_values(column: pl.Series) -> Any:
+    """Return the values of a column for pandas."""
+    import pandas
+
+    if isinstance(column.dtype, pl.Datetime):
+        instants = pandas.Series(column.dt.replace_time_zone(None).to_numpy())
+        return instants.dt.tz_localize("UTC") if column.dtype.time_zone else instants
+    return column.to_numpy() if column.dtype.is_numeric() else column.to_list()
+
+
+def _frame(schema: Mapping[str, Any], rows: Iterable[Sequence[object]]) -> Frame:
+    return Frame(list(rows), schema=dict(schema), orient="row")
+
+
+def equity_frame(record: Record) -> Frame:
     """Return the account at its samples, at last known prices; `gross` is exposure over equity."""
     columns = record.ts, _money(record.known_micro), _money(record.cash_micro), record.gross, record.drawdown
-    return pl.DataFrame(dict(zip(EQUITY, map(np.asarray, columns), strict=True)), schema=EQUITY)
+    return Frame(dict(zip(EQUITY, map(np.asarray, columns), strict=True)), schema=EQUITY)
 
 
-def books_frame(record: Record, agents: Sequence[str]) -> pl.DataFrame:
+def books_frame(record: Record, agents: Sequence[str]) -> Frame:
     """Return the equity of each agent's book, and of the unallocated one, at its samples."""
     names = (*agents, UNALLOCATED)
     money = _money(record.books_micro)
     ts = np.repeat(np.asarray(record.ts, dtype=np.int64), len(names))
-    return pl.DataFrame({"ts": ts, "book": list(names) * len(record.ts), "equity": money.ravel()}, schema=BOOKS)
+    return Frame({"ts": ts, "book": list(names) * len(record.ts), "equity": money.ravel()}, schema=BOOKS)
 
 
 def _money(micro: Sequence[object]) -> Floats:
     return np.asarray(micro, dtype=np.float64) / MICRO
 
 
-def stored_equity_frame(points: Sequence[Valued]) -> pl.DataFrame:
+def stored_equity_frame(points: Sequence[Valued]) -> Frame:
     """Return the samples of a store, with the columns of `equity_frame`."""
     rows = ((p.ts, p.equity_micro / MICRO, p.cash_micro / MICRO, p.gross, p.drawdown) for p in points)
     return _frame(EQUITY, rows)
 
 
-def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> pl.DataFrame:
+def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> Frame:
     """Return the books of a store, with the columns of `books_frame`."""
     names = (*agents, UNALLOCATED)
     return _frame(BOOKS, ((p.ts, name, own / MICRO) for p in points for name, own in zip(names, p.books, strict=False)))
 
 
-def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[str], run: str) -> pl.DataFrame:
+def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[str], run: str) -> Frame:
     """Return recorded fills, one row each; `agents` are joined by +."""
     lot = universe.lot_nano
 
@@ -104,13 +129,13 @@ def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[st
     return _frame(FILLS, chain.from_iterable(map(rows, fills)))
 
 
-def stored_fills_frame(fills: Iterable[Fill]) -> pl.DataFrame:
+def stored_fills_frame(fills: Iterable[Fill]) -> Frame:
     """Return the fills of a store, with the columns of `fills_frame`."""
     rows = ((f.ts, f.order, f.symbol, f.side, float(f.qty), float(f.price), float(f.fee), f.agent) for f in fills)
     return _frame(FILLS, rows)
 
 
-def orders_frame(orders: Iterable[Order]) -> pl.DataFrame:
+def orders_frame(orders: Iterable[Order]) -> Frame:
     """Return orders, one row each; `reason` is the limit that cut the order, empty without one. An order without a
     collar has no limit price (null)."""
     rows = (
@@ -123,7 +148,7 @@ def orders_frame(orders: Iterable[Order]) -> pl.DataFrame:
     return _frame(ORDERS, rows)
 
 
-def decisions_frame(decisions: Iterable[DecisionLine]) -> pl.DataFrame:
+def decisions_frame(decisions: Iterable[DecisionLine]) -> Frame:
     """Return decisions, one row per agent and symbol with a weight or an order, and one per net order of the house.
 
     `requested` and `allowed` are signed quantities before and after the limits; `reason` is the limit that cut them.
@@ -144,6 +169,6 @@ def decisions_frame(decisions: Iterable[DecisionLine]) -> pl.DataFrame:
     return _frame(DECISIONS, chain.from_iterable(map(rows, decisions)))
 
 
-def alerts_frame(alerts: Iterable[Alert]) -> pl.DataFrame:
+def alerts_frame(alerts: Iterable[Alert]) -> Frame:
     """Return alerts, one row each."""
     return _frame(ALERTS, ((a.ts, a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound) for a in alerts))

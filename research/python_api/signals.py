@@ -18,6 +18,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.policies.user_file import UserPolicy
 from quantd.research.python_api.backtests import Misused
 from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.frames import Frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
 from quantd.research.python_api.run_config import Settings, around, load
 from quantd.research.runs.comparison import unlimited
@@ -163,7 +164,7 @@ class Signals:
     @cached_property
     def table(self) -> pl.DataFrame:
         """One row per factor and horizon; returns and spreads are fractions a year, missing numbers null."""
-        return pl.DataFrame(signal_study.flat(self._found), infer_schema_length=None)
+        return Frame(signal_study.flat(self._found), infer_schema_length=None)
 
     @cached_property
     def quantiles(self) -> pl.DataFrame:
@@ -175,7 +176,7 @@ class Signals:
             for k, value in enumerate(h.quantiles, 1)
         ]
         kinds = {"factor": pl.String, "horizon": pl.Int64, "quantile": pl.Int64, "annual_return": pl.Float64}
-        return pl.DataFrame(rows, schema=kinds, orient="row")
+        return Frame(rows, schema=kinds, orient="row")
 
     def __str__(self) -> str:
         lines = [line for study in self.studies for line in signal_study.title(study)]

@@ -84,7 +84,7 @@ class SynchronousRows:
         ts = int(self.ts[row])
         return View(
             universe=self.universe, ring=ring, prices=prices, weights=weights, cash=1.0, equity=self.equity, time=ts,
-            sample=ts, bars=bars, macro=macro,
+            sample_time=ts, bars=bars, macro=macro,
         )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ class Ensemble:
         new: dict[str, Floats] = {}
         for space, each in zip(self.spaces, answers, strict=True):
             new |= under(space, each.memory)
-        new |= {"books": targets, "at": np.array([float(view.samples)])}
+        new |= {"books": targets, "at": np.array([float(view.sample)])}
         if self.params.combine == "performance":
             new |= {"earned": earned, "owed": np.abs(targets - books).sum(axis=1) * (self.params.cost_bp / 1e4)}
         words = [words_of(member, each) for member, each in zip(self.members, answers, strict=True)]
@@ -121,7 +121,7 @@ class Ensemble:
             return np.tile(view.weights, (count, 1)), np.full((window, count), np.nan)
         if record is None or record.shape != (window, count):
             record = np.full((window, count), np.nan)
-        elapsed = min(view.samples - int(memory["at"][0]), self.lookback)
+        elapsed = min(view.sample - int(memory["at"][0]), self.lookback)
         if elapsed <= 0:
             return books, record
         earned, books = drifted(books, view.returns(elapsed))

@@ -25,7 +25,7 @@ KEPT: Final = 64
 
 def members_of(membership: Membership, view: View) -> tuple[int, ...]:
     """Return the columns of the members at the date of the view's newest sample."""
-    day = view.sample - 1  # a session that ends at midnight belongs to the day before
+    day = view.sample_time - 1  # a session that ends at midnight belongs to the day before
     return membership.at(day - day % DAY_NS)
 
 

@@ -132,7 +132,7 @@ class Rebalanced(Ruled):
             if drift_of(held, near) > rules.drift:
                 return True
             return risk_drift_of(held, near, view.shared_by_date(covariance_of, rules.lookback)) > rules.risk_drift
-        return "pending" in own and view.samples - int(last[1]) >= rules.wait
+        return "pending" in own and view.sample - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
         """Return the weights after the rebalance, or a hold if nothing is worth trading."""
@@ -157,11 +157,11 @@ class Rebalanced(Ruled):
 
     def _rebalanced(self, answer: Floats | Hold, view: View, own: Memory) -> dict[str, Floats]:
         new = {name: value for name, value in own.items() if name not in ("asked", "left", "short", "pending")}
-        new["last"] = np.array([float(day_of(view)), float(view.samples)])
+        new["last"] = np.array([float(day_of(view)), float(view.sample)])
         if "pending" in own:
             new["event"] = np.array([own["pending"][0], float(day_of(view))])
         if not isinstance(answer, Hold):
-            new |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.samples)])}
+            new |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.sample)])}
         return new
 
     def _follow_up(self, view: View, own: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
@@ -171,14 +171,14 @@ class Rebalanced(Ruled):
         goal = own["asked"]
         if goal.shape != view.weights.shape:
             return HOLD, rest
-        elapsed = min(view.samples - at, self.lookback)
+        elapsed = min(view.sample - at, self.lookback)
         if elapsed <= 0:
             return HOLD, dict(own)
         goal = drifted(goal[None], view.returns(elapsed))[1][0]
         if drift_of(goal, view.weights) <= REACHED:
             return HOLD, rest
         if left > 1:
-            rest |= {"asked": goal, "left": np.array([left - 1.0, float(view.samples)])}
+            rest |= {"asked": goal, "left": np.array([left - 1.0, float(view.sample)])}
         else:
             rest["short"] = goal - view.weights
         return goal, rest

@@ -81,7 +81,7 @@ class Weights:
         self._turns = turns
 
     def act(self, view: View, memory: Memory) -> tuple[np.ndarray, Memory]:
-        day = int(view.sample // 86_400_000_000_000)
+        day = int(view.sample_time // 86_400_000_000_000)
         return np.roll(self._weights, day // self._turns) if self._turns else self._weights, memory
 
 

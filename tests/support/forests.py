@@ -67,7 +67,7 @@ def views(returns: Floats, symbols: tuple[str, ...] | None = None) -> Iterator[V
             cash=1.0,
             equity=1.0,
             time=t,
-            sample=t,
+            sample_time=t,
         )
 
 

@@ -48,7 +48,7 @@ def view_of(prices: Array, lookback: int, weights: Array | None = None, order: l
     ts = close_of(len(prices) - 1)
     return View(
         universe=universe_of(prices.shape[1], order), ring=ring, prices=prices[-1], weights=held,
-        cash=1.0 - float(held.sum()), equity=1e5, time=ts, sample=ts,
+        cash=1.0 - float(held.sum()), equity=1e5, time=ts, sample_time=ts,
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def walk(
         seen.flags.writeable = False
         view = View(
             universe=universe, ring=ring, prices=price, weights=seen, cash=1.0 - float(seen.sum()), equity=1e5, time=ts,
-            sample=ts,
+            sample_time=ts,
         )  # fmt: skip
         said = answer(policy, Ask(0, 0, view, kept))
         if not said.failed:

@@ -22,7 +22,9 @@ class Remembering:
             "what a policy prints is not an answer"
         )
         returns = np.nan_to_num(view.returns(self.lookback))
-        seen = returns.sum() + view.cash + view.weights.sum() + view.equity / 1e9 + view.time % 97 + view.sample % 89
+        seen = (
+            returns.sum() + view.cash + view.weights.sum() + view.equity / 1e9 + view.time % 97 + view.sample_time % 89
+        )
         raw = np.abs(returns.sum(axis=0)) + 0.01 + (seen % 1.0) / 10.0
         weights = 0.9 * raw / raw.sum()
         if count % 7 == 0:

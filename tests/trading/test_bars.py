@@ -246,7 +246,7 @@ def test_a_users_file_reads_bars_when_it_says_so(tmp_path: Path) -> None:
     made = world(Seen(3), keep_bars=True)
     view = View(
         universe=made.universe, ring=History(3, 5).known, prices=np.ones(3), weights=np.zeros(3), cash=1.0, equity=1.0,
-        time=0, sample=0, bars=ring,
+        time=0, sample_time=0, bars=ring,
     )  # fmt: skip
     assert "weights have shape (2,)" in answer(policy, Ask(0, 0, view, {})).failed  # it got as far as answering
     np.testing.assert_array_equal(ring.bars(3).close[-1], [1.0, 2.0])

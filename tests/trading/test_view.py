@@ -26,7 +26,7 @@ def seen(gap: bool = False) -> tuple[View, Ring, Ring]:
 def view_of(known: Ring, by_date: Ring, prices: Floats) -> View:
     return View(
         universe=Universe(tuple(Instrument(s) for s in ("A", "B", "C"))), ring=known, by_date=by_date, prices=prices,
-        weights=np.zeros(SIZE), cash=1.0, equity=1e5, time=1, sample=1,
+        weights=np.zeros(SIZE), cash=1.0, equity=1e5, time=1, sample_time=1,
     )  # fmt: skip
 
 

@@ -196,7 +196,7 @@ class SystemReads:
             answers=dict(self._answers),
             memory_bytes=_memory_bytes(),
             streams=self._streams(),
-            agents=len(service.shell.state.rules.agents),
+            agents=len(service.shell.state.in_use()),
             models=len(evaluations(service.shell.seats.all(), service.shell.state)),
             portfolios=len(service.shell.state.portfolios),
             steps=service.journal.seq,

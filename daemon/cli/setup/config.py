@@ -1,45 +1,67 @@
 """Check or show the configuration."""
 
+import time
+from collections.abc import Iterator
 from typing import Final
 
 from quantd.daemon.assembly.config_rows import settings_of
-from quantd.daemon.assembly.parts import policies_of
+from quantd.daemon.assembly.parts import parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import answer, print_json, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.config import ConfigError, Mistake, digest
+from quantd.daemon.config import Config, ConfigError, Mistake, digest
 from quantd.daemon.config.mistakes import shown
 from quantd.daemon.policies.composed import left_out
-from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
-from quantd.trading.exit_codes import CONFIG, DONE
+from quantd.trading.exit_codes import CONFIG, DONE, ExplainedError
 
 
 def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
-    """List every mistake in the configuration; exit code 78 when there is one."""
+    """List every mistake for which `quantd run` would refuse the configuration; exit code 78 when there is one.
+
+    It reads the bars, loads the policies and looks for the secrets, and starts nothing.
+    """
+    from quantd.daemon.app import secrets_mistakes  # takes a second to import
+
     try:
         found = read(config, sets)
+        if mistakes := secrets_mistakes(found):
+            raise ConfigError(mistakes)
         if found.study.goals:
             from quantd.research.reports.report_goals import check_goals  # takes a second to import
 
             check_goals(found)
-        apart = Apart(place(config, None, sets).folder)
-        policies = policies_of(found, found.instruments(), found.feed.interval_ns, apart)
-    except (ConfigError, PolicyError) as why:
+        folder = place(config, None, sets).folder
+        policies = parts_of(found, time.time_ns(), cache=folder / "cache", apart=Apart(folder)).policies
+    except ExplainedError as why:
         if not as_json:
             raise
-        wrong = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "agents", str(why), "")]
+        wrong = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "", str(why), "")]
         keys = ("file", "line", "path", "text", "remedy")
         print_json({"ok": False, "mistakes": [{key: getattr(each, key) for key in keys} for each in wrong]})
         return CONFIG
-    counts = f"{len(found.agents)} agents, {len(found.universe.symbols)} symbols, {len(found.schedules)} schedules"
+    counts = ", ".join(counts_of(found))
     trading = f"  digest of the keys that affect trading: {digest(found)}"
     off = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
            for agent, names in left_out(found.seats, policies)]  # fmt: skip
     document = {"ok": True, "mistakes": [], "digest": digest(found), "left_out": off}
     answer(as_json, document, f"{config}: {counts}", trading, *off)
     return DONE
+
+
+def counts_of(config: Config) -> Iterator[str]:
+    """Yield what a configuration has, with numbers."""
+    places = len(config.places)
+    found = (
+        (len(config.document.agents), "agent"),
+        (places, "place for a portfolio", "places for portfolios"),
+        (len(config.universe.symbols), "symbol"),
+        (len(config.schedules), "schedule"),
+    )
+    for count, one, *several in found:
+        if count or one != "place for a portfolio":
+            yield f"{count} {one if count == 1 else several[0] if several else f'{one}s'}"
 
 
 def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:

@@ -266,7 +266,7 @@ class Batch:
                 cash=state.ledger.books[number].cash_micro / equity,
                 equity=equity / MICRO,
                 time=tick.ts,
-                sample=tick.ts,
+                sample_time=tick.ts,
             )
             asks.append(Ask(state.round_no, number, view, state.agents[number].memory, state.seats[number]))
         return asks

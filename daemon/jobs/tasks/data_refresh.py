@@ -17,6 +17,7 @@ from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.store.job_runs import JobRun
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.config import Config
+from quantd.daemon.jobs.runner import Permanent
 from quantd.daemon.jobs.tasks.command_process import output_of
 from quantd.daemon.runtime.service import Service
 
@@ -36,6 +37,10 @@ class NotRefreshed(Exception):
     """The bars were not downloaded; nothing was written."""
 
 
+class NoSource(NotRefreshed, Permanent):
+    """There is no file, or it has no known source of newer bars; another attempt would find the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class DataRefresh:
     """The downloads of one service."""
@@ -47,7 +52,7 @@ class DataRefresh:
         config = self.service.config
         named = config.document.retrain.bars or (config.feed.path if config.feed.kind == "replay" else "")
         if not named:
-            raise NotRefreshed("neither [retrain] bars nor a recorded [feed] path names a file of bars")
+            raise NoSource("neither [retrain] bars nor a recorded [feed] path names a file of bars")
         file = config.at(named)
         origin, symbols, first = described(file)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -77,13 +82,13 @@ def options_of(source: str, config: Config) -> list[str]:
 
 
 def described(file: Path) -> tuple[Origin, list[str], str]:
-    """(origin, symbols, first date) of a file of bars. Raises NotRefreshed for one that was not downloaded."""
+    """(origin, symbols, first date) of a file of bars. Raises NoSource for one that was not downloaded."""
     try:
         origin = msgspec.json.decode(pl.read_parquet_metadata(file).get("quantd", ""), type=Origin)
         frame = pl.read_parquet(file, columns=["ts", "symbol", PRICES[0]])
     except (msgspec.DecodeError, pl.exceptions.PolarsError, OSError):
-        raise NotRefreshed(f"{file}: `quantd data fetch` did not write it, so its source is not known") from None
+        raise NoSource(f"{file}: `quantd data fetch` did not write it, so its source is not known") from None
     if origin.source.startswith("synthetic") or not frame.height:
-        raise NotRefreshed(f"{file}: its source {origin.source!r} has no newer bars")
+        raise NoSource(f"{file}: its source {origin.source!r} has no newer bars")
     first: datetime = frame["ts"].min()  # type: ignore[assignment]
     return origin, frame["symbol"].unique(maintain_order=True).to_list(), first.astimezone(UTC).date().isoformat()

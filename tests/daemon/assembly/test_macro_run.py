@@ -52,7 +52,7 @@ def test_no_decision_knows_more_than_could_be_read_then(tmp_path: Path, availabl
         view = question.view
         dates = view.macro("day", 60)
         # a sample is a close: of its own date nothing is known that is published before the next open
-        assert dates[-1] == view.sample // DAY_NS - behind
+        assert dates[-1] == view.sample_time // DAY_NS - behind
         assert (np.diff(dates) >= 1.0).all()
         asked.append(view.time)
         return answer_of(assembly.policies[question.policy], question)

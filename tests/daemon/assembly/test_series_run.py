@@ -95,7 +95,7 @@ def test_no_decision_knows_more_of_a_symbol_than_could_be_read_then(
     def ask(question: Ask) -> Decided:
         view = question.view
         dates = view.series("day", 60) - 1e5 * np.arange(3)
-        assert (dates[-1] == view.sample // DAY_NS - behind).all()
+        assert (dates[-1] == view.sample_time // DAY_NS - behind).all()
         assert (np.diff(dates, axis=0) >= 1.0).all()
         asked.append(dates)
         return answer_of(assembly.policies[question.policy], question)

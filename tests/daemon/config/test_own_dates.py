@@ -103,7 +103,7 @@ def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahe
     def look(view: View) -> None:
         rows, known = view.synchronous(252), view.returns(252)
         # the newest row is that of the session before: the coin's bar of this date ends hours after the decision
-        at = int(np.searchsorted(days, view.sample // DAY_NS * DAY_NS))
+        at = int(np.searchsorted(days, view.sample_time // DAY_NS * DAY_NS))
         assert rows[-1, 3] == pytest.approx(closes[at - 1, 3] / closes[at - 2, 3] - 1.0)
         assert known[-1, 0] != rows[-1, 0]
         seen.append((np.corrcoef(known[:, [0, 3]].T)[0, 1], np.corrcoef(rows[:, [0, 3]].T)[0, 1]))
@@ -173,7 +173,7 @@ def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
 
     def look(view: View) -> None:
         nonlocal count
-        row = int(np.searchsorted(panel.day_ns, view.sample // DAY_NS * DAY_NS))
+        row = int(np.searchsorted(panel.day_ns, view.sample_time // DAY_NS * DAY_NS))
         features, mask = measure(view.synchronous(LOOKBACK))
         np.testing.assert_allclose(shown.features[row], features, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(shown.mask[row], mask)
@@ -194,11 +194,11 @@ def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> N
         lookback = 60
 
         def act(self, view: View, memory: Memory):
-            walked[view.sample // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
+            walked[view.sample_time // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
             return HOLD, memory
 
     def look(view: View) -> None:
-        run[view.sample // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
+        run[view.sample_time // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
 
     walk(Looking(), panel, range(700, len(panel.day_ns)), costs=Costs(), lot=None)
     watched(mixed, look)

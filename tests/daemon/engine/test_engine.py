@@ -165,7 +165,7 @@ def test_a_delisting_turns_the_position_into_cash_and_nothing_more_is_bought(cas
     gone = START + 4 * DAY_NS
     action = Action(gone + 10 * HOUR, gone, 0, "delisting", cash_nano=cash_nano)
     # the first agent is away from its aim on every day, so that orders rest over the delisting
-    turning = lambda v: np.array([0.3 + 0.1 * (v.sample // DAY_NS % 2), 0.3])  # noqa: E731
+    turning = lambda v: np.array([0.3 + 0.1 * (v.sample_time // DAY_NS % 2), 0.3])  # noqa: E731
     world = World(block(closes), [turning, equal], house=RESEARCH, actions=[action], shares=[0.5, 0.5]).run()
     state = world.shell.state
     assert [account.lots[0] for account in (state.ledger.house, *state.ledger.books)] == [0, 0, 0, 0]
@@ -240,7 +240,7 @@ def test_a_stale_symbol_keeps_its_lots_and_the_others_are_not_scaled_up() -> Non
 
 def rotating(view: object) -> np.ndarray:
     n = view.universe.size  # type: ignore[attr-defined]
-    day = (view.sample - START) // DAY_NS  # type: ignore[attr-defined]
+    day = (view.sample_time - START) // DAY_NS  # type: ignore[attr-defined]
     weights = np.zeros(n)
     weights[(day // 21 * 2) % n :][:2] = 0.5
     return weights
@@ -691,7 +691,7 @@ def test_what_a_policy_says_is_said_to_people_once_until_it_says_something_else(
     said = ["", "", "bull", "bull", "bear", "", "bear", "bear"]
 
     def speaks(view: View) -> object:
-        k = view.sample // DAY_NS - START // DAY_NS
+        k = view.sample_time // DAY_NS - START // DAY_NS
         return Noted(np.array([0.1, 0.1]), said[k % len(said)], warns=said[k % len(said)] == "bear")
 
     world = World(block(walk(8, 2, 3)), [speaks], house=Limits()).run()
@@ -718,7 +718,7 @@ def test_step_gives_the_same_effects_for_the_same_snapshot_and_event() -> None:
 def turning(view: object) -> np.ndarray:
     """Other weights each day, some of them short, so that all symbols trade and limits cut."""
     n = view.universe.size  # type: ignore[attr-defined]
-    day = view.sample // DAY_NS  # type: ignore[attr-defined]
+    day = view.sample_time // DAY_NS  # type: ignore[attr-defined]
     return 0.6 * np.sin(np.arange(n) * 1.7 + day * 2.1)
 
 

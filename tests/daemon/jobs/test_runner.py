@@ -13,15 +13,19 @@ from msgspec.structs import replace
 from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.job_runs import KEPT, JobRun
 from quantd.adapters.store.upkeep.verify import verify
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.config import load
 from quantd.daemon.jobs.job_log import JobLog
 from quantd.daemon.jobs.job_table import BY_NAME
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs, Work
 from quantd.daemon.jobs.supervision import kept_up
+from quantd.daemon.jobs.tasks.data_refresh import DataRefresh
 from quantd.daemon.runtime.timeline import instants
 from quantd.risk.switch import RUN
 from quantd.trading.events import Stopping
 from tests.daemon.runtime.test_service import Kit, until, world
+from tests.support.command_line import write
 
 RAISED = [
     TypeError("a text where a number is"),
@@ -134,6 +138,22 @@ async def test_the_pauses_grow_then_one_alert_until_the_next_due_instant_succeed
     assert "compact failed: TypeError: 8; given up after 5 attempts" in second
     assert "compact succeeded again" in better
     assert [each.state for each in kit.store.job_runs("run00001")] == ["failed", "failed", "succeeded"]
+    kit.store.close()
+
+
+async def test_a_failure_that_another_attempt_cannot_change_has_one_attempt_and_one_alert(tmp_path: Path) -> None:
+    kit, clock = Kit(tmp_path, world()), Clock()
+    work = DataRefresh(kit.service).work  # the bundled bars do not name their source
+    runner = Jobs(kit.service, {"data_refresh": work}, JobLog(kit.service), clock=clock)
+    kit.service.config = load(write(tmp_path), known_names())
+    runner.due = {"data_refresh": 7}
+    for _ in range(1_000):
+        await runner.once()
+        clock.now += 10.0
+    kit.service.inbox.command(Stopping(0, False, "test"))
+    await kit.service.step_forever()
+    (failure,) = told(kit)
+    assert "its source is not known; given up after 1 attempt" in failure
     kit.store.close()
 
 

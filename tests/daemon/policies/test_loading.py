@@ -29,7 +29,7 @@ def view() -> View:
         ring.append(row)
     return View(
         universe=Universe(tuple(Instrument(s) for s in SYMBOLS)), ring=ring, prices=prices[-1].copy(),
-        weights=np.array([0.2, 0.3, 0.1]), cash=0.4, equity=1e5, time=7, sample=7,
+        weights=np.array([0.2, 0.3, 0.1]), cash=0.4, equity=1e5, time=7, sample_time=7,
     )  # fmt: skip
 
 
@@ -104,8 +104,12 @@ HOSTILE = [
     ("return act(view)", "RecursionError: maximum recursion depth exceeded"),
     ("return [0, 0, 0], {'m': [0.0] * 9000}", "ValueError: memory is larger than 64 KiB at 'm'"),
     ("return [0, 0, 0], {'m%05d' % k: 1.0 for k in range(9000)}", "ValueError: memory is larger than 64 KiB at 'm"),
-    ("return [0, 0, 0], {'m': 'text'}", "ValueError: memory 'm' is <U4, not numbers"),
-    ("return [0, 0, 0], {1: 1.0}", "ValueError: memory has the name 1; names are text"),
+    ("return [0, 0, 0], {'m': 'text'}", "TypeError: memory 'm' is str; a memory has integers, floats and arrays"),
+    ("return [0, 0, 0], {'m': None}", "TypeError: memory 'm' is NoneType; a memory has integers, floats and arrays"),
+    ("return [0, 0, 0], {'m': [1, [2, 3]]}", "TypeError: memory 'm' is list; a memory has integers, floats and arrays"),
+    ("return [0, 0, 0], {'m': 2**53 + 1}", "ValueError: memory 'm' is an integer beyond 2**53"),
+    ("return [0, 0, 0], {1: 1.0}", "ValueError: memory has the name 1; write another text"),
+    ("return [0, 0, 0], 7", "TypeError: act returned a memory of type int; return a dict of names to numbers"),
     ("raise type('E', (Exception,), {'__str__': lambda s: 1 / 0})()", "E: (its text cannot be read) at value.py:2"),
 ]
 
@@ -205,6 +209,30 @@ def test_memory_of_exactly_the_limit_passes_and_one_number_more_does_not(tmp_pat
     room = (MEMORY_BYTES - len("m") - 8) // 8
     assert user(tmp_path, f"def act(view):\n    return [0, 0, 0], {{'m': [0.0] * {room}}}\n").failed == ""
     assert user(tmp_path, f"def act(view):\n    return [0, 0, 0], {{'m': [0.0] * {room + 1}}}\n").failed
+
+
+def test_a_memory_keeps_integers_floats_and_arrays_apart(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text(
+        "def act(view, memory):\n"
+        "    kinds = [type(v).__name__ for v in memory.values()] + [str(memory['days'].dtype)] if memory else []\n"
+        "    seen = (list(memory), kinds, memory and memory['days'][memory['n']])\n"
+        "    kept = (['n', 'x', 'days', 'row'], ['int', 'float64', 'ndarray', 'ndarray', 'int64'], 30)\n"
+        "    if memory and seen != kept:\n"
+        "        raise ValueError(str(seen))\n"
+        "    return [0, 0, 0], {'n': 1, 'x': 2.5, 'days': [20, 30], 'row': [0.5, 1.0]}\n"
+    )
+    policy = load("value.py:act", {}, tmp_path)
+    first = answer(policy, ask())
+    second = answer(policy, ask(memory_of(first)))
+    assert (first.failed, second.failed) == ("", "")
+    assert first.memory == second.memory
+
+
+def test_the_sample_of_a_view_is_a_number_and_its_time_an_instant(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text("def act(view):\n    return [view.sample / 1e3, view.time / 1e3, 0]\n")
+    seen = view()
+    decided = answer(load("value.py:act", {}, tmp_path), ask(seen=seen))
+    assert np.frombuffer(decided.weights or b"").tolist() == [25 / 1e3, 7 / 1e3, 0.0]
 
 
 def test_a_user_counts_in_memory(tmp_path: Path) -> None:

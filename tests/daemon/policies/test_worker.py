@@ -80,7 +80,7 @@ def rich_view(samples: int = 300) -> View:
     return View(
         universe=Universe(tuple(Instrument(s) for s in SYMBOLS)), ring=ring, by_date=by_date, prices=prices[-1],
         weights=weights, cash=0.2,
-        equity=123456.78, time=1_700_000_000_000_000_000, sample=1_700_000_000_000_000_000, bars=bars, macro=macro,
+        equity=123456.78, time=1_700_000_000_000_000_000, sample_time=1_700_000_000_000_000_000, bars=bars, macro=macro,
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ import numpy as np
 LOOKBACK = 5
 def act(view, memory):
     seen = view.bars(9)
-    parts = [view.prices, view.weights, [view.cash, view.equity, view.time, view.sample], view.returns(5).ravel(),
+    parts = [view.prices, view.weights, [view.cash, view.equity, view.time, view.sample_time], view.returns(5).ravel(),
              view.returns(260).ravel(), view.synchronous(5).ravel(), view.synchronous(260).ravel(), seen.session,
              *(getattr(seen, n).ravel() for n in %r), view.macro("vix", 260),
              view.macro("rate", 3), view.series("esg", 4).ravel(),

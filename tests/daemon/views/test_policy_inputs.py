@@ -173,7 +173,7 @@ class Direct:
     def answer(self, ask: Ask) -> Decided | None:
         if ask.agent == self.number:
             given = {"observation": self.agent.seen(ask.view)[None]}
-            self.scores[ask.view.sample] = self.agent._run(["scores"], given)[0][0]
+            self.scores[ask.view.sample_time] = self.agent._run(["scores"], given)[0][0]
         return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:

@@ -43,7 +43,7 @@ def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, 
         ring.append(row)
     return View(
         universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
-        weights=weights, cash=1.0 - float(weights.sum()), equity=1.0, time=0, sample=0,
+        weights=weights, cash=1.0 - float(weights.sum()), equity=1.0, time=0, sample_time=0,
     )  # fmt: skip
 
 

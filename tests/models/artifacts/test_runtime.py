@@ -1,5 +1,6 @@
 """A trained policy trades by name, proves itself at load and needs no torch."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def view_of(returns: np.ndarray, symbols: tuple[str, ...]) -> View:
         ring.append(row)
     return View(
         universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
-        weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample=0,
+        weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample_time=0,
     )  # fmt: skip
 
 
@@ -135,3 +136,11 @@ def test_trading_with_it_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+def test_the_runtime_of_trained_policies_writes_no_identifier_of_the_machine(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import quantd.models.artifacts.runtime"], capture_output=True, cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert (done.returncode, list(tmp_path.iterdir())) == (0, [])

@@ -63,7 +63,7 @@ def test_an_order_of_columns_changes_no_figure_by_name() -> None:
     np.testing.assert_array_equal(back.trades.symbol, history.trades.symbol)
     np.testing.assert_array_equal(back.bookings.symbol, history.bookings.symbol)
     assert found.row_of({"QQQ": 0.3, "SPY": 0.1}).tolist() == [0.1, 0.0, 0.3, 0.0, 0.0]
-    with pytest.raises(KeyError, match="GLD"):
+    with pytest.raises(ValueError, match="GLD: not in the universe"):
         found.row_of({"GLD": 1.0})
     with pytest.raises(ValueError, match="the same symbols"):
         found.reordered(("SPY",))

@@ -268,7 +268,7 @@ def test_a_cross_is_decided_at_the_mark_and_traded_at_the_open() -> None:
     opened = np.round(close * 1.002, 2)
 
     def side(sign: float):
-        return lambda view: np.array([sign * (0.3 if view.sample // DAY_NS % 2 else 0.1)])
+        return lambda view: np.array([sign * (0.3 if view.sample_time // DAY_NS % 2 else 0.1)])
 
     log, world = logged(World(block(close, opened), [side(1.0), side(-1.0)], house=RESEARCH))
     check(log, world)

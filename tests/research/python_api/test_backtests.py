@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+import re
+import sys
 
 import numpy as np
 import polars as pl
@@ -106,13 +108,43 @@ def test_the_parts_of_the_return_add_up(bars):
     assert found.by_kind["commission"] < 0
 
 
+def test_attribution_prints_tables_and_names_what_is_missing(bars):
+    result = quantd.backtest(rising, bars=bars, compare=False)
+    spy = result.attribution.by_asset["SPY"]
+    assert re.search(rf"^SPY +{re.escape(f'{spy:+.2%}')}$", repr(result.attribution), re.MULTILINE)
+    assert "sectors are unknown" in str(result.attribution)
+    assert "sectors are unknown" in str(result.brinson({"SPY": 1.0}))
+    days = result.equity.select(pl.col("ts").dt.date().alias("date"))
+    factors = days.with_columns(market=pl.Series(np.random.default_rng(3).normal(size=len(days))))[1:]
+    assert re.search(r"^market +-?0\.\d{3} +0\.\d{3} ", str(result.factors(factors)), re.MULTILINE)
+    lost = factors["date"][7]
+    with pytest.raises(
+        ValueError, match=f"market has no return on 1 of {len(factors)} dates of the period, first {lost}"
+    ):
+        result.factors(factors.filter(pl.col("date") != lost))
+
+
+def test_frames_become_pandas_frames_without_pyarrow(bars, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = quantd.backtest(rising, bars=bars, compare=False)
+    for name in ("equity", "books", "fills", "orders", "decisions", "alerts", "rolling", "monthly"):
+        frame = getattr(result, name)
+        found = frame.to_pandas()
+        assert (list(found.columns), len(found)) == (frame.columns, len(frame))
+    found = result.fills.to_pandas()
+    assert str(found["ts"].dtype) == "datetime64[ns, UTC]"
+    assert found["ts"].iloc[0] == result.fills["ts"][0]
+    assert found["price"].tolist() == result.fills["price"].to_list()
+    assert found["symbol"].tolist() == result.fills["symbol"].to_list()
+
+
 def test_the_return_beyond_a_benchmark_and_on_factors_adds_up(bars):
     result = quantd.backtest(rising, bars=bars, compare=False)
     active = result.brinson({"SPY": 0.5, "IWM": 0.5})
     parts = sum(each.allocation + each.selection + each.interaction for each in active.by_sector.values())
     assert parts + active.costs == pytest.approx(active.active, abs=1e-9)
     assert active.portfolio == pytest.approx(result.metrics["total_return"], rel=1e-9)
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="not in the universe of this run"):
         result.brinson({"NONE": 1.0})
     close = bars.pivot(on="symbol", index="ts", values="close").sort("ts")
     factors = close.select(pl.col("ts").dt.date().alias("date"), *(pl.col(s).pct_change() for s in ("SPY", "IWM")))
@@ -120,7 +152,7 @@ def test_the_return_beyond_a_benchmark_and_on_factors_adds_up(bars):
         found = result.factors(frame[1:])
         assert set(found.betas) == {"SPY", "IWM"}
         assert sum(found.contributions.values()) == pytest.approx(result.metrics["total_return"], abs=1e-9)
-    with pytest.raises(ValueError, match="no return on some dates"):
+    with pytest.raises(ValueError, match=r"no return on \d+ of"):
         result.factors(factors[5:])
     with pytest.raises(quantd.Error, match="no column of dates"):
         result.factors(factors.drop("date"))

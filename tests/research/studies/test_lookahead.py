@@ -207,7 +207,7 @@ QQQ,2019-03-01,
 SEES_MEMBERS = """
 import numpy as np
 def act(view, memory):
-    day = np.datetime64(view.sample - 1, "ns").astype("datetime64[M]").astype(int) % 12 + 1
+    day = np.datetime64(view.sample_time - 1, "ns").astype("datetime64[M]").astype(int) % 12 + 1
     expected = {1: ("SPY", "IWM"), 2: ("SPY",), 3: ("SPY", "QQQ")}[day]
     assert view.universe.symbols == expected, (day, view.universe.symbols)
     assert view.returns(3).shape == (3, len(expected)) == (3, len(view.prices))

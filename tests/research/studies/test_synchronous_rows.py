@@ -77,7 +77,7 @@ def test_the_view_of_a_row_is_the_view_of_the_daemon_at_that_sample(tmp_path: Pa
         ours = (policy.signals.features(view), *fields)
         for one, other in zip(ours, policy.seen[int(rows.ts[row])], strict=True):
             np.testing.assert_array_equal(one, other)
-        assert view.samples == row + 1
+        assert view.sample == row + 1
 
 
 def test_a_decision_is_filled_at_the_open_that_the_rows_say(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Book:
             ring.append(row)
         view = View(
             universe=Universe(tuple(Instrument(s) for s in "ABCDEFGH"[:size])), ring=ring, prices=np.ones(size),
-            weights=self.weights, cash=0.0, equity=1e5, time=7, sample=7,
+            weights=self.weights, cash=0.0, equity=1e5, time=7, sample_time=7,
         )  # fmt: skip
         return allocation(view, target, strategy="s", method="m", lookback=len(self.returns), threshold=threshold)
 

@@ -46,7 +46,7 @@ def view_of(close: Floats, symbols: tuple[str, ...], lookback: int = 400) -> Vie
         kept.sample(t * 86_400_000_000_000, row, [])
     return View(
         universe=Universe(tuple(Instrument(s) for s in symbols), benchmark=symbols[0]), ring=ring, prices=close[-1],
-        weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample=0, bars=kept,
+        weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample_time=0, bars=kept,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def asked(name: str, constraints: dict[str, object], held: float = 1.0 / 6.0, **
         ring.append(row)
     view = View(
         universe=UNIVERSE, ring=ring, prices=prices[-1], weights=np.full(6, held), cash=1.0 - 6.0 * held,
-        equity=1e5, time=1, sample=1,
+        equity=1e5, time=1, sample_time=1,
     )  # fmt: skip
     policy = POLICIES[name]({"lookback": LOOKBACK, "constraints": constraints, **params})
     assert policy.worker  # type: ignore[attr-defined]

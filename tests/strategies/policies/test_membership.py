@@ -27,7 +27,7 @@ def view_of(columns, universe, seed=1):
     weights = np.linspace(0.05, 0.15, SIZE)[list(columns)]
     return View(
         universe=universe, ring=ring, prices=prices[-1][list(columns)], weights=weights, cash=0.1, equity=1e6,
-        time=END, sample=END,
+        time=END, sample_time=END,
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_memory_is_kept_while_the_members_are_the_same():
     _, memory = membered.act(WHOLE, memory)
     assert [each.get("calls", [0.0])[0] for each in policy.memories] == [0.0, 1.0]
     later = view_of(range(SIZE), UNIVERSE)
-    later.sample = later.time = END + 5 * DAY_NS
+    later.sample_time = later.time = END + 5 * DAY_NS
     membered.act(later, memory)
     assert policy.memories[-1] == {}
     assert policy.views[-1].universe.symbols == ("S1", "S2", "S4", "S5")

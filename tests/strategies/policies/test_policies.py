@@ -54,7 +54,7 @@ def view_of(prices: NDArray[np.float64], symbols: str, weights: NDArray[np.float
         cash=1.0,
         equity=1e5,
         time=len(prices),
-        sample=len(prices),
+        sample_time=len(prices),
         bars=bars,
     )
 
@@ -226,7 +226,7 @@ def test_fixed_mix_addresses_by_name_and_names_what_is_not_traded() -> None:
     def view(*symbols: str) -> View:
         return View(
             universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=np.array([1.1, 2.1]),
-            weights=np.zeros(2), cash=1.0, equity=1.0, time=1, sample=1,
+            weights=np.zeros(2), cash=1.0, equity=1.0, time=1, sample_time=1,
         )  # fmt: skip
 
     np.testing.assert_array_equal(policy.act(view("TLT", "SPY"), {})[0], [0.4, 0.6])

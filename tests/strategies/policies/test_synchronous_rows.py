@@ -31,7 +31,7 @@ def view_of(known: int, by_date: int, weights: Floats | None = None) -> View:
     held = np.zeros(SIZE) if weights is None else weights
     return View(
         universe=universe_of(SIZE), ring=ring_of(prices), by_date=ring_of(market(by_date, SIZE, ROWS)),
-        prices=prices[-1], weights=held, cash=1.0 - float(held.sum()), equity=1e5, time=1, sample=1,
+        prices=prices[-1], weights=held, cash=1.0 - float(held.sum()), equity=1e5, time=1, sample_time=1,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, environment, quantd, write
 
 
@@ -102,3 +103,32 @@ def test_a_policy_that_needs_other_symbols_than_are_traded_starts_nothing(tmp_pa
         assert says in done.stderr
     (mistake,) = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)["mistakes"]
     assert says in mistake["text"]
+
+
+def test_config_check_refuses_what_run_refuses(tmp_path):
+    sink = '\n[alerts.sinks.webhook]\nurl = "https://127.0.0.1/alerts"\n'
+    write(tmp_path, CONFIG + sink)
+    checked, started = quantd(tmp_path, "config", "check"), quantd(tmp_path, "run", "--quiet")
+    assert (checked.returncode, started.returncode) == (78, 78)
+    assert checked.stderr == started.stderr
+    assert "needs the secret webhook_key, which is missing" in checked.stderr
+    (mistake,) = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)["mistakes"]
+    assert mistake["line"] == len((CONFIG + sink).splitlines()) - 1
+    assert quantd(tmp_path, "config", "check", env={"QUANTD_WEBHOOK_KEY": "k" * 40}).returncode == 0
+
+
+def test_config_check_reads_the_bars(tmp_path):
+    bars = tmp_path / "bars.csv"
+    bars.write_text("no bars\n")
+    write(tmp_path, CONFIG.replace(f"{ROOT}/data/us_daily.parquet", bars.name))
+    checked, started = quantd(tmp_path, "config", "check"), quantd(tmp_path, "run", "--quiet")
+    assert (checked.returncode, started.returncode) == (78, 78)
+    assert checked.stderr == started.stderr
+    assert bars.name in checked.stderr
+
+
+def test_places_for_portfolios_are_not_counted_as_agents(tmp_path):
+    write(tmp_path, CONFIG + "\n[portfolios]\nplaces = 4\n")
+    assert quantd(tmp_path, "config", "check").stdout.splitlines()[0] == (
+        "config.toml: 2 agents, 4 places for portfolios, 3 symbols, 1 schedule"
+    )

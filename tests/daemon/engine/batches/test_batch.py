@@ -127,8 +127,7 @@ def world(
     if seed % 3 == 0:
         close[rng.integers(0, days, 5), rng.integers(0, symbols, 5)] = np.nan
     acts = [
-        lambda view, k=k: np.full(symbols, 0.8 / symbols) if k else _tilted(view.samples, symbols)
-        for k in range(agents)
+        lambda view, k=k: np.full(symbols, 0.8 / symbols) if k else _tilted(view.sample, symbols) for k in range(agents)
     ]
     actions = [
         Action(START + 100 * DAY_NS + DAY_NS // 3, START + 100 * DAY_NS, 0, "dividend", cash_nano=500_000_000),
@@ -212,8 +211,8 @@ def test_the_engine_plans_after_crosses_of_a_batch():
 
     def act(view: View, first: bool) -> np.ndarray | Noted:
         weights = np.array([0.4, 0.1, 0.3, 0.05])
-        answer = weights if first == bool(view.samples % 2) else weights[::-1].copy()
-        return Noted(answer, f"{view.samples}") if first and not view.samples % 3 else answer
+        answer = weights if first == bool(view.sample % 2) else weights[::-1].copy()
+        return Noted(answer, f"{view.sample}") if first and not view.sample % 3 else answer
 
     steps = Steps(rows_only=True), Steps(rows_only=True)
     made = world(2, agents=2, limits=PLAIN)

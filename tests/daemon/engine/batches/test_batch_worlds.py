@@ -66,9 +66,9 @@ def answers(kind: Kind, agent: int, seen: list[object]) -> Act:
     none. `seen` gets what the agent sees."""
 
     def act(view: View) -> np.ndarray | Hold:
-        number = view.samples
+        number = view.sample
         arrays = view.prices, view.weights, view.returns(3), view.synchronous(3)
-        seen.append([agent, view.sample, view.equity, view.cash, *(each.tobytes() for each in arrays)])
+        seen.append([agent, view.sample_time, view.equity, view.cash, *(each.tobytes() for each in arrays)])
         if np.random.default_rng([kind.seed, agent, number, 8]).random() < kind.holds:
             return HOLD
         while number and np.random.default_rng([kind.seed, agent, number, 7]).random() < kind.idle:

@@ -42,7 +42,7 @@ def once(*weights: float):
 def monthly(view):
     """Equal weight every 21 samples, else what is held."""
     n = view.universe.size
-    turn = (view.sample // 86_400_000_000_000) % 21 == 0
+    turn = (view.sample_time // 86_400_000_000_000) % 21 == 0
     if not np.isfinite(view.returns(60)).all():
         return view.weights
     return np.full(n, 0.8 / n) if turn or not view.weights.any() else view.weights
@@ -50,7 +50,7 @@ def monthly(view):
 
 def spread(view):
     n = view.universe.size
-    day = view.sample // 86_400_000_000_000
+    day = view.sample_time // 86_400_000_000_000
     return np.full(n, 0.3 / n) * (1.0 if day % 70 < 35 else -1.0) if day % 35 == 0 else view.weights
 
 
@@ -239,7 +239,7 @@ def test_a_reload_of_limits_is_measured_against_at_the_next_sample():
 def test_a_sale_lowers_a_level_once_it_has_filled_and_not_when_it_is_planned():
     def halving(view):
         n = view.universe.size
-        day = view.sample // 86_400_000_000_000
+        day = view.sample_time // 86_400_000_000_000
         return np.full(n, 0.8 / n) if day % 20 < 10 else np.full(n, 0.3 / n)
 
     world = World(block(np.full((100, 2), 100.0)), [halving], house=Limits(max_gross_exposure=1.0, min_history=2))
