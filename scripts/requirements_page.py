@@ -7,9 +7,9 @@ A test that shows a requirement has the decorator `@pytest.mark.requirement("R-0
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DATA: Final = Path("tests/requirements.toml")
@@ -19,14 +19,14 @@ STATES: Final = {"partly": "Partly", "missing": "Missing", "left_out": "Left out
 
 HEAD: Final = """# Requirements and the tests that show them
 
-Each row is a requirement: what quantd does, and the tests that show it. Use this page to see what is proven, what is
-lacking and what is left out on purpose. `pytest PATH::NAME` runs a test; with `-m "long or not long"` before the path
-also one that `make test` leaves out.
+Each row has one requirement of quantd and the tests that show it. Use this page to see what is proven, what is lacking
+and what is left out on purpose. `pytest PATH::NAME` runs a test. Add `-m "long or not long"` for a test that
+`make test` leaves out.
 
-- *Shown*: at least one test shows it, and nothing is noted in the last column.
-- *Partly*: some of it is shown. The last column names what is lacking.
+- *Shown*: tests show the requirement, but for a part that the last column calls left out.
+- *Partly*: some of it is there. The last column names what is lacking.
 - *Missing*: it is not built, or nothing shows it.
-- *Left out*: it is not built on purpose. The last column has the reason.
+- *Left out*: this is not built on purpose. The last column has the reason.
 
 `python scripts/requirements_page.py` writes this page from `tests/requirements.toml` and the marks of the tests.
 """
@@ -38,6 +38,11 @@ class Requirement(NamedTuple):
     id: str
     sentence: str
     states: dict[str, str]
+
+    @property
+    def shown(self) -> bool:
+        """Whether nothing is lacking but what is left out on purpose."""
+        return "partly" not in self.states and "missing" not in self.states
 
 
 class Mark(NamedTuple):
@@ -143,7 +148,7 @@ def faults(requirements: list[Requirement], marks: list[Mark]) -> list[str]:
     found += [
         f'{each.id} is shown by no test; mark one with @{MARK}("{each.id}"), or write in {DATA} what is lacking'
         for each in requirements
-        if not each.states and each.id not in marked
+        if each.shown and each.id not in marked
     ]
     found += [
         f"{m.id} is called missing in {DATA}, and {m.path}:{m.line} shows it"
@@ -157,7 +162,7 @@ def page_of(sections: dict[str, list[Requirement]], marks: list[Mark]) -> str:
     """The text of the page."""
     parts = [HEAD, _counts(in_order(sections)), _lacking(sections)]
     for title, requirements in sections.items():
-        parts.append(f"## {title}\n\n| id | what it is | shown by | lacking or left out |\n|---|---|---|---|\n")
+        parts.append(f"## {title}\n\n| id | requirement | shown by | lacking or left out |\n|---|---|---|---|\n")
         parts += [_row(each, [m for m in marks if m.id == each.id]) for each in requirements]
         parts.append("\n")
     return "".join(parts).rstrip("\n") + "\n"
@@ -165,12 +170,16 @@ def page_of(sections: dict[str, list[Requirement]], marks: list[Mark]) -> str:
 
 def _counts(requirements: list[Requirement]) -> str:
     rows = ["\n| | requirements (R) | figures (F) |\n|---|---:|---:|\n"]
-    counted: list[tuple[str, Any]] = [("shown", lambda each: not each.states)]
-    counted += [(title.lower(), lambda each, state=state: state in each.states) for state, title in STATES.items()]
-    for title, holds in counted:
-        both = [sum(bool(holds(each)) for each in requirements if each.id[0] == kind) for kind in "RF"]
+    counted: dict[str, Callable[[Requirement], bool]] = {
+        "shown": lambda each: each.shown,
+        "partly": lambda each: "partly" in each.states,
+        "missing": lambda each: "missing" in each.states,
+        "with a part left out": lambda each: "left_out" in each.states,
+    }
+    for title, holds in counted.items():
+        both = [sum(holds(each) for each in requirements if each.id[0] == kind) for kind in "RF"]
         rows.append(f"| {title} | {both[0]} | {both[1]} |\n")
-    return "".join(rows) + "\nA row may be partly shown and have a part that is left out.\n\n"
+    return "".join(rows) + "\n"
 
 
 def _lacking(sections: dict[str, list[Requirement]]) -> str:

@@ -22,7 +22,7 @@ R-002 = "A half."
 [first.missing]
 R-003 = "All of it."
 [first.left_out]
-F-01 = "It is not worth it."
+F-01 = "Its colour."
 """
 
 
@@ -53,7 +53,7 @@ def test_the_page_is_what_the_script_writes(sections, marks):
 
 def test_a_shown_requirement_that_loses_its_tests_is_a_fault(sections, marks):
     requirements = in_order(sections)
-    shown = [each.id for each in requirements if not each.states]
+    shown = [each.id for each in requirements if each.shown]
     assert len(shown) > 200
     for name in shown:
         (fault,) = faults(requirements, [each for each in marks if each.id != name])
@@ -70,11 +70,14 @@ def test_a_mark_more_or_less_changes_the_page(sections, marks):
 @pytest.mark.parametrize(
     ("marked", "words"),
     [
-        (("R-001",), []),
+        (("R-001", "F-01"), []),
         (("R-001", "R-002", "F-01"), []),
-        ((), ["R-001 is shown by no test"]),
-        (("R-001", "R-274"), ["tests/test_x.py:7: R-274 is in no section"]),
-        (("R-001", "R-003"), ["R-003 is called missing in tests/requirements.toml, and tests/test_x.py:7 shows it"]),
+        ((), ["R-001 is shown by no test", "F-01 is shown by no test"]),
+        (("R-001", "F-01", "R-274"), ["tests/test_x.py:7: R-274 is in no section"]),
+        (
+            ("R-001", "F-01", "R-003"),
+            ["R-003 is called missing in tests/requirements.toml, and tests/test_x.py:7 shows it"],
+        ),
     ],
 )
 def test_marks_that_do_not_fit_are_named(marked, words):
@@ -131,10 +134,10 @@ def test_the_row_of_a_requirement_links_its_tests_and_says_what_is_lacking():
         f"| R-001 | One. | [tests/test_x.py::test_it]({here})<br>[tests/test_x.py::test_more]({here}) |  |\n"
         f"| R-002 | Two. | [tests/test_x.py]({here}) | *Partly.* A half. |\n"
         "| R-003 | Three. |  | *Missing.* All of it. |\n"
-        "| F-01 | Four. |  | *Left out.* It is not worth it. |\n"
+        "| F-01 | Four. |  | *Left out.* Its colour. |\n"
     ) in page
-    assert "| shown | 1 | 0 |\n| partly | 1 | 0 |\n| missing | 1 | 0 |\n| left out | 0 | 1 |\n" in page
-    assert "- F-01: It is not worth it.\n" in page
+    assert "| shown | 1 | 1 |\n| partly | 1 | 0 |\n| missing | 1 | 0 |\n| with a part left out | 0 | 1 |\n" in page
+    assert "- F-01: Its colour.\n" in page
 
 
 def test_pytest_knows_the_mark(pytestconfig):

@@ -164,7 +164,7 @@ def play(env: Agents, steps: int, action=lambda name, k: 0.5):
     return told
 
 
-@pytest.mark.requirement("R-053")
+@pytest.mark.requirement("R-052", "R-053")
 def test_agents_have_books_of_their_own_in_one_market(real):
     env = Agents(real, length=40)
     play(env, 20)

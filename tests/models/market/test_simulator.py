@@ -202,7 +202,7 @@ def test_momentum_is_the_total_return_of_twenty_sessions() -> None:
     np.testing.assert_allclose(market(panel, dtype=F64).momentum[50].numpy(), expected, rtol=1e-9)
 
 
-@pytest.mark.requirement("R-048")
+@pytest.mark.requirement("R-048", "R-052")
 def test_costs_are_ten_basis_points_and_five_of_slippage_unless_said() -> None:
     flat = np.full((4, 1), 10.0)
     panel = Panel(("A",), np.arange(4) * DAY, flat, flat, np.ones((4, 1)), np.zeros((4, 1)))
