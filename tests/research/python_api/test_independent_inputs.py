@@ -1,5 +1,6 @@
-"""The inputs of the comparison with an independent engine: what the bars contain, and that the product trades them."""
+"""The product beside an engine that was written from the documented rules alone: equal equity to the micro."""
 
+import ast
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import cache
@@ -11,8 +12,10 @@ import polars as pl
 import pytest
 
 import quantd
+from tests.research.python_api.independent import engine
 from tests.research.python_api.independent.bars import SESSIONS, SYMBOLS, bundled, generated
 from tests.research.python_api.independent.cases import CASES, Floats, answers
+from tests.research.python_api.independent.engine import equity_of
 
 FRAMES = {"bundled": bundled, "generated": generated}
 
@@ -51,6 +54,40 @@ def test_the_checks_accept_every_bar(name: str, case: str, tmp_path: Path, monke
         fills = found.fills.with_columns(day=day).join(bars.select("day", "symbol", "most"), on=["day", "symbol"])
         assert fills.height == found.fills.height
         assert fills.filter(pl.col("quantity") == pl.col("most")).height > 100  # filled in part
+
+
+@pytest.mark.quick_cases(2)
+@pytest.mark.parametrize("name", sorted(FRAMES, reverse=True))
+@pytest.mark.parametrize("case", ["random_weights", "pair", "momentum", "fixed_daily", "equal_monthly"])
+def test_an_engine_written_from_the_page_gives_the_equity_of_each_close(
+    name: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = quantd.backtest(act_of(name, case), bars=FRAMES[name](), compare=False).equity
+    dates, equity = equity_of(FRAMES[name](), answers(CASES[case], *closes_of(name)))
+    assert found["ts"].dt.date().to_list() == dates
+    assert (found["equity"] * 1e6).round().cast(int).to_list() == equity
+
+
+def test_the_independent_engine_is_short_and_imports_no_quantd() -> None:
+    source = Path(engine.__file__).read_text()
+    imports = {
+        (each.module if isinstance(each, ast.ImportFrom) else each.names[0].name)
+        for each in ast.walk(ast.parse(source))
+        if isinstance(each, ast.Import | ast.ImportFrom)
+    }
+    assert imports == {
+        "collections.abc",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "math",
+        "numpy",
+        "numpy.typing",
+        "polars",
+        "typing",
+    }
+    assert len(source.splitlines()) < 300
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
