@@ -117,11 +117,11 @@ def evaluate(
         artifact=policy.digest,
         market="|".join(file_digest(path) for path in files if path is not None),
         candidates=policy.candidates,
-        series=_fingerprints(panel, rows),
+        series=panel_fingerprints(panel, rows),
     )
 
 
-def _fingerprints(panel: Panel, rows: range) -> dict[str, Fingerprint]:
+def panel_fingerprints(panel: Panel, rows: range) -> dict[str, Fingerprint]:
     """Return the fingerprint of each symbol in the window."""
     days = slice(rows.start, rows.stop)
     wealth = panel.close * np.cumprod(np.nan_to_num(panel.split + panel.dividend / panel.close, nan=1.0), axis=0)

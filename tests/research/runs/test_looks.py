@@ -154,6 +154,21 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     assert "An empty folder begins a new ledger" in quantd(tmp_path, "backtest", "--no-compare").stdout
 
 
+def test_a_family_is_named_on_the_command_line_and_listed(tmp_path):
+    write(tmp_path)
+    found = answer(quantd(tmp_path, "backtest", "--json", "--no-compare", "--family", "mine"))
+    assert (found["trials"], found["trials_of"]) == (1, "SPY, QQQ, IWM 2019, daily, and of family mine")
+    last_year = ("--from", "2018-03-01", "--to", "2018-05-31", "--no-compare", "--json")
+    assert answer(quantd(tmp_path, "backtest", *last_year))["trials"] == 1
+    assert answer(quantd(tmp_path, "backtest", *last_year, "--family", "mine"))["trials"] == 2
+    head, *rows = quantd(tmp_path, "study", "looks").stdout.splitlines()
+    assert head.split()[-1] == "family"
+    assert [row.split()[-1] for row in rows[:2]] == ["mine", "mine"]
+    refused = quantd(tmp_path, "backtest", "--family", "a\nb")
+    assert refused.returncode == 2
+    assert "printable characters" in refused.stderr
+
+
 def test_the_remedy_for_a_lost_ledger_holds(tmp_path):
     """A whole copy elsewhere is believed, the same folder never again; an empty folder counts its own looks only."""
     noted(tmp_path / "old", "a", "b", "c")
