@@ -324,9 +324,12 @@ class Edges:
                     return tasks.create_task(kept_up(service, name, loop), name=name)
 
                 delivering = [beside(f"alerts to {each.kind}", each.run) for each in self.deliveries]
-                ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in lanes.runners.items())]
-                around = [
+                ending = [
+                    beside("bus", bus.run),
+                    *(beside(name, each.run) for name, each in lanes.runners.items()),
                     beside("runs of jobs", lanes.log.run),
+                ]
+                around = [
                     # before the feed: an existing file applies to the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
                     tasks.create_task(watch_conditions(service, parts), name="watch"),

@@ -1,6 +1,7 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from pathlib import Path
@@ -22,7 +23,7 @@ from quantd.research.runs.comparison import (
     require_same,
     settings_of,
 )
-from quantd.research.runs.looks import Kind, Known, look_of, try_note_looks
+from quantd.research.runs.looks import Kind, Known, counted, look_of, try_note_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
 from quantd.research.significance.sharpe_intervals import (
@@ -110,6 +111,8 @@ class Verdict(Struct, frozen=True):
     bootstrap: Bootstrap | None = None
     deflated_sharpe: float | None = None
     trials: int | None = None
+    trials_of: str = ""
+    """The market of the trials: "SPY, QQQ 2004 to 2021, daily"."""
     min_trade: float | None = None
     """Of equal weight: the smallest change of a weight that is traded."""
     notes: tuple[str, ...] = ()
@@ -172,9 +175,12 @@ def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> s
     return f"{formula}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
 
 
-def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
-    """Assess a finished run and record it as a trial in the folder `state`. `drive` runs the equal-weight benchmark;
-    None omits the comparison. Raises Incomparable when the settings of the two runs differ."""
+def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, family: str = "") -> Verdict:
+    """Assess a finished run and record it as a trial in the folder `state`, in a `family` of trials if it is named.
+
+    `drive` runs the equal-weight benchmark; None omits the comparison. Raises Incomparable when the settings of the two
+    runs differ.
+    """
     try:
         own = Measured.of(assembly, record)
     except ValueError as why:
@@ -188,7 +194,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    known, notes = noted(assembly, own, state)
+    known, notes = noted(assembly, own, state, family=family)
     deflated = deflated_of(own, known)
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
@@ -200,6 +206,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
         bootstrap=Bootstrap(found.block) if found else None,
         deflated_sharpe=deflated,
         trials=known.trials,
+        trials_of=known.market,
         min_trade=None if other is None else min_trade(assembly),
         notes=(
             *filter(None, [synthetic_note(assembly.universe.symbols)]),
@@ -218,24 +225,25 @@ def difference_of(own: float, other: float, found: Intervals | None) -> Differen
     return Difference(own - other, interval.low if interval else None, interval.high if interval else None)
 
 
-def noted(assembly: Assembly, own: Measured, state: Path, kind: Kind = "backtest") -> tuple[Known, list[str]]:
-    """Record the run as a look in the ledger of the folder `state`. Returns (all known looks, notes)."""
+def noted(
+    assembly: Assembly, own: Measured, state: Path, kind: Kind = "backtest", family: str = "",
+    values: Mapping[str, str] | None = None,
+) -> tuple[Known, list[str]]:  # fmt: skip
+    """Record the run as a look in the ledger of the folder `state`. Returns (the known trials of its market, notes)."""
     if not isfinite(own.sharpe):
         return Known(fault="the equity is constant"), []
-    look = look_of(assembly, own.record.ts, own.sharpe, own.settings.periods, kind)
-    known = try_note_looks(state, [look])
-    return known, [known.text] if known.fault else []
+    look = look_of(assembly, own.record.ts, own.sharpe, own.settings.periods, kind, family, values)
+    known = try_note_looks(state, [look]).like(look)
+    return known, [known.text] if known.fault or known.unplaced else []
 
 
 def deflated_of(own: Measured, known: Known) -> float | None:
-    """Return the deflated Sharpe ratio by the known trials, this run's included; None where it is undefined."""
+    """Return the deflated Sharpe ratio by the known trials of its market, this run's included; None where undefined."""
     if known.trials is None or not isfinite(own.sharpe):
         return None
     periods = own.settings.periods
     excess = own.returns - own.risk_free_annual / periods
-    # sorted, so that the result does not depend on their order
-    ratios = sorted(look.sharpe_sample for look in known.looks)
-    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios, count=known.trials)
+    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), known.ratios(periods), count=known.trials)
     return value if isfinite(value) else None
 
 
@@ -291,13 +299,14 @@ def sentence(
         return f"{after} this is not distinguishable from equal weight."
     text = f"{after} this beats equal weight."
     if deflated is not None and deflated < BELIEVED:
-        known = f"{trials} trial{'' if trials == 1 else 's'} known"
-        text += f" With {known} its deflated Sharpe ratio is below {BELIEVED:g}: it may still be luck."
+        text += (
+            f" With {counted(trials or 0, '')} its deflated Sharpe ratio is below {BELIEVED:g}: it may still be luck."
+        )
     return text
 
 
 def headline(verdict: Verdict) -> str:
-    """Format one line: Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known). …"""
+    """Format one line: Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known of SPY ...). …"""
     own, other = verdict.performance, verdict.equal_weight
     if own is None:
         return verdict.verdict
@@ -305,8 +314,7 @@ def headline(verdict: Verdict) -> str:
     if other is not None:
         text += f", equal weight {ratio(other.sharpe)}{span(other.sharpe_low, other.sharpe_high)}"
     if verdict.deflated_sharpe is not None:
-        plural = "" if verdict.trials == 1 else "s"
-        text += f"; deflated {verdict.deflated_sharpe:.2f} ({verdict.trials} trial{plural} known)"
+        text += f"; deflated {verdict.deflated_sharpe:.2f} ({counted(verdict.trials or 0, verdict.trials_of)})"
     elif verdict.trials is None and own.sharpe is not None:
         text += "; trials unknown"
     return f"{text}. {verdict.verdict}"

@@ -121,7 +121,7 @@ class Parts:
             agent = self.config.seats[seat]
             return loaded_policy(self.config, self.rules, self.interval_ns, agent, path, self.members)
 
-        return Seats(self.policies, self.rules.names(), made, loaded)
+        return Seats(self.policies, self.rules.names(), made, loaded, [agent.policy for agent in self.config.seats])
 
     def paper(self) -> Paper:
         """A simulated venue of the house or of a shadow, at the configured costs."""

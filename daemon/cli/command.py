@@ -44,6 +44,16 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
     return parsed
 
 
+def family(text: str) -> str:
+    """Parse the name of a family of trials: at most 64 printable characters, none for no family."""
+    name = text.strip()
+    if len(name) > FAMILY_LENGTH or not name.isprintable():
+        raise typer.BadParameter(f"{text!r} is not a name; write at most {FAMILY_LENGTH} printable characters")
+    return name
+
+
+FAMILY_LENGTH: Final = 64
+
 CONFIG_FILE: Final = Path("config.toml")
 
 ConfigFile = Annotated[
@@ -55,6 +65,13 @@ State = Annotated[
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]
+Family = Annotated[
+    str,
+    typer.Option(
+        "--family", parser=family, metavar="NAME",
+        help="Count the trials of this family too, whatever their market.", show_default=False,
+    ),
+]  # fmt: skip
 Last = Annotated[int, typer.Option("--last", "-n", min=1, max=1_000_000, help="Number of the newest entries.")]
 Run = Annotated[str | None, typer.Option("--run", help="Name of a run; the newest without it.")]
 OfShadow = Annotated[str, typer.Option("--shadow", metavar="NAME", help="The simulated book of this shadow.")]

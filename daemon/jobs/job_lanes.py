@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.jobs.job_log import JobLog, schedules_behind
+from quantd.daemon.jobs.job_log import JobLog, newest_due
 from quantd.daemon.jobs.job_table import JOBS, LANES
 from quantd.daemon.jobs.maintenance import Upkeep
 from quantd.daemon.jobs.parity_check import ParityCheck
@@ -50,7 +50,7 @@ class JobLanes:
 
     def __init__(self, service: Service, parts: Parts, works: Mapping[str, Work]) -> None:
         self.parts = parts
-        self.log = JobLog(service, schedules_behind(parts.schedules, parts.sessions))
+        self.log = JobLog(service, newest_due(parts.schedules, parts.sessions))
         self.runners = {
             lane: Jobs(service, {each.name: works[each.name] for each in JOBS if each.lane == lane}, self.log)
             for lane in LANES

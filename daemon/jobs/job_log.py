@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -27,8 +27,11 @@ SEARCHED: Final = 20_000
 RESULT_CHARS: Final = 1_000
 """Length of a stored result."""
 
-Behind = Callable[[str, int], tuple[str, ...]]
-"""Job and instant -> names of its schedules that are due then."""
+UNNOTED: Final = 1_000
+"""Instants of one job that wait to be noted; more are noted at once."""
+
+Newest = Callable[[str, Collection[int]], list[tuple[int, tuple[str, ...]]]]
+"""Job and instants -> (the newest of these at which its schedules were due, their names), by time."""
 
 
 class AlreadyRunning(Exception):
@@ -38,19 +41,24 @@ class AlreadyRunning(Exception):
 class JobLog:
     """The runs of jobs, the newest KEPT of each job and its schedules."""
 
-    def __init__(self, service: Service, behind: Behind = lambda job, ts: ()) -> None:
-        """`behind` has the names of the schedules of a job that are due at an instant."""
+    def __init__(self, service: Service, newest: Newest = lambda job, instants: []) -> None:
+        """`newest` gives the newest instants at which each schedule of a job was due."""
         self._service = service
-        self.behind = behind
+        self._newest = newest
         self._runs: dict[int, JobRun] = {each.id: each for each in service.store.job_runs(service.run)}
         self._unwritten: dict[int, JobRun] = {}
         self._failed = ""
         self._asked: dict[int, tuple[set[tuple[int, int]], int]] = {}
         """Runs in the loop: the (round, agent) without an answer, and the number of orders so far."""
-        self._ticked: dict[str, int] = {}
+        self._ticked: dict[str, list[int]] = {}
+        """The instants of each job in the loop that are not noted yet."""
         self.interrupted = self._interrupt()
         """Runs that the end of the process interrupted and that are to be repeated."""
         service.subscribers.append(self._take)
+
+    def behind(self, job: str, ts: int) -> tuple[str, ...]:
+        """The names of the schedules of a job that are due at an instant."""
+        return next((names for _, names in self._newest(job, [ts])), ())
 
     def runs(self) -> list[JobRun]:
         """The runs, newest first."""
@@ -94,6 +102,8 @@ class JobLog:
             await self._service.changed(0.5)
             self._note_ticks()
             await self.flush()
+        self._note_ticks()
+        await self.flush()
 
     async def flush(self) -> None:
         """Write the changed runs. While the store fails they wait in memory."""
@@ -134,9 +144,12 @@ class JobLog:
         """Record what committed steps did for jobs in the loop."""
         for event, effects in steps:
             if type(event) is Tick:
-                if event.due:
-                    self._ticked["rebalance"] = event.ts
-                self._ticked.update((job, event.ts) for job in event.jobs if BY_NAME[job].where == "loop")
+                jobs = [job for job in event.jobs if BY_NAME[job].where == "loop"]
+                for job in ["rebalance", *jobs] if event.due else jobs:
+                    waiting = self._ticked.setdefault(job, [])
+                    waiting.append(event.ts)
+                    if len(waiting) >= UNNOTED:
+                        self._note_ticks()
             elif type(event) is ScheduleRun:
                 if event.job == "reconcile":
                     self._service.reconcile()
@@ -174,21 +187,24 @@ class JobLog:
             self.end(run, "no agent was asked: trading is halted, or nothing was sampled yet", failed=True)
 
     def _note_ticks(self) -> None:
-        """One run for the newest due instant of each job in the loop."""
+        """One run for the newest instant of each schedule of a job in the loop; those of one instant share a run."""
         ticked, self._ticked = self._ticked, {}
-        for job, ts in ticked.items():
-            names = self.behind(job, ts)
-            if names or job != "rebalance":  # samples ask agents without a schedule
+        for job, instants in ticked.items():
+            found = self._newest(job, instants)
+            if not found and job != "rebalance":  # samples ask agents without a schedule
+                found = [(instants[-1], ())]
+            for ts, names in found:
                 now = time.time_ns()
                 run = self.begin(job, names, due_ts=ts)
                 self.end(replace(run, started_ns=now, attempts=1), "done")
 
 
-def schedules_behind(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions]) -> Behind:
-    """The names of the schedules of a job that are due at an instant."""
+def newest_due(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions]) -> Newest:
+    """Return what finds the newest of some instants at which each schedule of a job was due."""
 
-    def behind(job: str, ts: int) -> tuple[str, ...]:
-        own = [each for each in schedules if each.do == job]
-        return tuple(own[k].name for _, k in due(own, sessions, ts - 1, ts))
+    def newest(job: str, instants: Collection[int]) -> list[tuple[int, tuple[str, ...]]]:
+        own, known = [each for each in schedules if each.do == job], set(instants)
+        last = {k: ts for ts, k in due(own, sessions, min(known) - 1, max(known)) if ts in known}
+        return [(at, tuple(own[k].name for k, ts in last.items() if ts == at)) for at in sorted(set(last.values()))]
 
-    return behind
+    return newest

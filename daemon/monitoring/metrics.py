@@ -175,7 +175,7 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "orders": ("Orders that reached a state", "state"),
     "alerts": ("Alerts raised", "level"),
     "predictions": ("Answers of policies, by who asked and by outcome", "agent", "source", "outcome"),
-    "allocations": ("Predictions with weights, by agent and by its policy", "agent", "method"),
+    "allocations": ("Predictions with weights, by agent and by the policy that gave them", "agent", "method"),
     "job_failures": ("Failed attempts of jobs", "task"),
     "bus_drops": ("Messages lost: no broker accepted them, or the queue was full",),
     "bus_commands": ("Commands over MQTT, by result", "result"),

@@ -29,12 +29,15 @@ class Deadline:
         limit_s: float = LIMIT_S,
         *,
         seated: Callable[[int], Policy] | None = None,
+        method: Callable[[int], str] = str,
     ) -> None:
-        """`seated` gives the policy that decides for a seat now, an artifact in place of that of `policies`."""
+        """`seated` gives the policy that decides for a seat now, an artifact in place of that of `policies`, and
+        `method` its name for the metrics."""
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
             raise TypeError("a policy file is asked in a process of its own; load it with `apart`")
         self._policies = policies
         self._seated = policies.__getitem__ if seated is None else seated
+        self._method = method
         workers = {k: [leaf for leaf in leaves(p) if isinstance(leaf, Worker)] for k, p in enumerate(policies)}
         self._workers = {k: found for k, found in workers.items() if found}
         self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "quantd-policy")
@@ -97,9 +100,10 @@ class Deadline:
 
     def _answer(self, question: Ask) -> Decided:
         began = time.perf_counter()
+        method = self._method(question.policy)
         decided = answer(self._seated(question.policy), question)
         fault = next((each.fault for each in self._workers.get(question.policy, ()) if each.fault), "")
         if fault:  # overrides the answer of other members: a policy that hangs at every call must be suspended
             decided = Decided(question.round, question.agent, failed=fault)
-        self.predictions.add(question, decided, time.perf_counter() - began, "decision")
+        self.predictions.add(question, decided, time.perf_counter() - began, "decision", method)
         return decided

@@ -25,23 +25,23 @@ class Predictions:
         self._lock = Lock()
         self.counts: Counter[tuple[int, Source, Outcome]] = Counter()
         """By (agent, source, outcome)."""
-        self.allocations: Counter[tuple[int, int]] = Counter()
-        """Answers with weights, by (agent, policy)."""
+        self.allocations: Counter[tuple[int, str]] = Counter()
+        """Answers with weights, by (agent, method): the policy that gave the answer, under its name at that time."""
         self.durations: deque[tuple[int, Source, float]] = deque(maxlen=LATEST)
         """(agent, source, seconds)."""
-        self.confidences: deque[tuple[int, int, float]] = deque(maxlen=LATEST)
-        """(agent, policy, confidence)."""
+        self.confidences: deque[tuple[int, str, float]] = deque(maxlen=LATEST)
+        """(agent, method, confidence)."""
 
-    def add(self, question: Ask, decided: Decided, seconds: float, source: Source) -> None:
-        """Record the answer to a question that took `seconds`."""
-        agent, policy = question.agent, question.policy
+    def add(self, question: Ask, decided: Decided, seconds: float, source: Source, method: str) -> None:
+        """Record the answer of the policy `method` to a question that took `seconds`."""
+        agent = question.agent
         outcome: Outcome = "failed" if decided.failed else "hold" if decided.weights is None else "weights"
         with self._lock:
             self.counts[agent, source, outcome] += 1
             self.durations.append((agent, source, seconds))
             if decided.weights is not None:
-                self.allocations[agent, policy] += 1
-                self.confidences.append((agent, policy, confidence(decided.weights)))
+                self.allocations[agent, method] += 1
+                self.confidences.append((agent, method, confidence(decided.weights)))
 
 
 def confidence(weights: bytes) -> float:

@@ -27,9 +27,12 @@ class Seats:
         names: Sequence[str],
         make: Make,
         loaded: Callable[[], Mapping[str, ModelLoaded]],
+        methods: Sequence[str] = (),
     ) -> None:
+        """`methods` are the policies of the seats as config.toml names them."""
         self._configured = configured
         self._names = names
+        self._methods = methods
         self._make = make
         self._loaded = loaded
         self._made: dict[tuple[int, str, str], Policy] = {}
@@ -40,6 +43,11 @@ class Seats:
         loaded = self._loaded()
         found = loaded.get(self._names[seat]) if loaded else None
         return self._configured[seat] if found is None else self._of(seat, found)
+
+    def method(self, seat: int) -> str:
+        """The name of the policy that decides for a seat now: the loaded artifact, else what config.toml names."""
+        found = self._loaded().get(self._names[seat])
+        return self._methods[seat] if found is None else found.path
 
     def all(self) -> tuple[Policy, ...]:
         """The policies of all seats."""

@@ -13,17 +13,19 @@ from msgspec import Struct
 from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
-from quantd.daemon.config import Config, ConfigError, digest, read
+from quantd.daemon.config import Agent, Config, ConfigError, digest, read
 from quantd.daemon.engine.agents.carry_over import loaded_of
 from quantd.daemon.engine.agents.shadows import houses_of
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import State
+from quantd.daemon.policies.seats import configured_as
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, fold, fold_live
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.codec import decode
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask, Effect, Planned
 from quantd.trading.events import Carried, Decided, Event, Started
 from quantd.trading.market import MarketSlice
@@ -108,6 +110,22 @@ def loaded_in(records: "Records", run: str) -> Iterator[ModelLoaded]:
         elif isinstance(event, Carried):
             loaded = loaded_of(event.account)
             yield from (loaded[name] for name in event.loaded)
+
+
+def policies_between(
+    records: "Records | None", run: str, agents: Iterable[Agent], since: int, until: int
+) -> dict[str, str]:
+    """The policies that decided in (since, until], in ns UTC, as text by agent: the configured one, then each artifact
+    from its load on. A load that another policy in config.toml ended is left out."""
+    known = {agent.name: agent for agent in agents}
+    found = {name: agent.policy for name, agent in known.items()}
+    for each in loaded_in(records, run) if records is not None else ():
+        agent = known.get(each.agent)
+        if agent is None or each.ts > until or each.configured != configured_as(agent):
+            continue
+        before = "" if each.ts <= since else f"{found[each.agent]}, then "
+        found[each.agent] = f"{before}{each.path} from {instant_text(each.ts)}"
+    return found
 
 
 class Records(Protocol):

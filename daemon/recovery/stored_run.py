@@ -69,7 +69,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         ) from error
     except ConfigLost as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = shell.meanwhile = Deadline(parts.policies, seated=shell.seats)
+    shell.answer = shell.meanwhile = Deadline(parts.policies, seated=shell.seats, method=shell.seats.method)
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # committed orders were sent, or their state is unknown
     if journal.seq:

@@ -72,6 +72,7 @@ def backtest(
     params: Mapping[str, object] | None = None,
     compare: bool = True,
     progress: Progress = _no_progress,
+    family: str = "",
 ) -> "Backtest":
     """Backtest a policy over `bars`, or a configuration over its recorded market.
 
@@ -84,7 +85,7 @@ def backtest(
     `bars` is a polars or pandas frame with one row per bar (see `quantd.research.python_api.bar_frame`); a policy needs
     it. `params` are the policy's parameters. `settings` replace keys of the configuration. `compare` also runs equal
     weight for the verdict. `progress` receives the completed share of the run. The result counts as a trial in the
-    state folder. Raises ConfigError or another Error.
+    state folder, for its own market and for the `family` that is named. Raises ConfigError or another Error.
     """
     frame = None if bars is None else bar_frame(bars)
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
@@ -101,12 +102,13 @@ def backtest(
         caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
         policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
         config = around(frame, policy, params or {}, settings)
-    return _run(config, frame, caller, compare=compare, progress=progress)
+    return _run(config, frame, caller, compare=compare, progress=progress, family=family)
 
 
 def _run(
-    config: Config, frame: BarFrame | None, caller: CallerPolicy | None, *, compare: bool, progress: Progress
-) -> "Backtest":
+    config: Config, frame: BarFrame | None, caller: CallerPolicy | None, *, compare: bool, progress: Progress,
+    family: str,
+) -> "Backtest":  # fmt: skip
     folder = config.state_folder(None)
     assembly = assemble(config, cache=folder / "cache", apart=caller, bars=frame)
     compile_for_runs(assembly, 1 + compare)
@@ -122,7 +124,7 @@ def _run(
             finished[EQUAL_WEIGHT] = log
         return _driven(other, log)
 
-    verdict = judge(assembly, record, folder, beside if compare else None)
+    verdict = judge(assembly, record, folder, beside if compare else None, family)
     return Backtest(assembly, record, result, verdict, finished)
 
 

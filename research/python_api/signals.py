@@ -44,13 +44,15 @@ def study_signal(
     horizons: Sequence[int] = signal_study.HORIZONS,
     quantiles: int = signal_study.QUANTILES,
     cuts: int = signal_study.CUTS,
+    family: str = "",
 ) -> "Signals":
     """Measure factors: information coefficient, decay, quantile spread, turnover and cost.
 
     `factor` is a feature ("momentum_126"), a file ("mine.py:signal"), a function `signal(view)` with one number per
     symbol, or a list of these. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a
     TOML file. `settings` replace keys of the configuration. `horizons` are in samples. Each factor counts as a trial in
-    the state folder. Raises LooksAhead for a factor that fails the look-ahead guard, and ConfigError or another Error.
+    the state folder, for its own market and for the `family` that is named. Raises LooksAhead for a factor that fails
+    the look-ahead guard, and ConfigError or another Error.
     """
     frame: BarFrame | None = None
     if isinstance(bars, Config):
@@ -69,7 +71,7 @@ def study_signal(
     alone = unlimited(config, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(alone, cache=folder / "cache", bars=frame)
     result = signal_study.study_signals(
-        assembly, sources, horizons=horizons, quantiles=quantiles, cuts=cuts, state=folder
+        assembly, sources, horizons=horizons, quantiles=quantiles, cuts=cuts, state=folder, family=family
     )
     refused = [line for each in result.studies if each.refused for line in signal_study.title(each)]
     if refused:

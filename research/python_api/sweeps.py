@@ -62,6 +62,7 @@ def sweep(
     on: str = "local",
     address: str = "",
     progress: Progress = lambda share: None,
+    family: str = "",
 ) -> SweepResult:
     """Backtest a policy or a configuration at every point of a grid.
 
@@ -69,7 +70,8 @@ def sweep(
     policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `params` are the policy's other
     parameters, `settings` replace keys. `workers` points run at once, in processes or with `on="ray"` in a Ray cluster
     at `address`; a function of the caller runs in this process only. An interrupted sweep continues when it is called
-    again. Each point counts as a trial. Raises ConfigError or another Error.
+    again. Each point counts as a trial, for its own market and for the `family` that is named. Raises ConfigError or
+    another Error.
     """
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
@@ -104,7 +106,7 @@ def sweep(
         frame.frame.write_parquet(place / "bars.parquet")
         base = base_of(config, text, sets, state / "cache", bars=place / "bars.parquet", compiled=compiled)
     where = Here() if caller is not None else executor(on, workers, address)
-    found = run_sweep(base, grid, identity, place, state, where, progress, run)
+    found = run_sweep(base, grid, identity, place, state, where, progress, run, family)
     return SweepResult(found.keys, found.points, found.known)
 
 

@@ -61,16 +61,18 @@ class Row(Struct, frozen=True):
 
 
 class Rebalancing(Struct, frozen=True):
-    """The result of a study: its rows, grouped by cost, and the looks known after it."""
+    """The result of a study: its rows, grouped by cost, and the trials of the market known after it."""
 
     rows: tuple[Row, ...]
     known: Known
 
 
-def study(config: Config, agent: str, drive: Drive, state: Path, *, costs: tuple[float, ...] = COSTS_BP) -> Rebalancing:
+def study(
+    config: Config, agent: str, drive: Drive, state: Path, *, costs: tuple[float, ...] = COSTS_BP, family: str = ""
+) -> Rebalancing:
     """Run each rule at each cost, mark the best Sharpe ratio of a cost, and note every run as a look in `state`.
 
-    Raises the errors of `assemble`, and ValueError for an unknown agent.
+    The looks belong to `family`, if it is named. Raises the errors of `assemble`, and ValueError for an unknown agent.
     """
     found = [each for each in config.agents if each.name == agent]
     if not found:
@@ -83,8 +85,9 @@ def study(config: Config, agent: str, drive: Drive, state: Path, *, costs: tuple
         pairs = [_row(market, _with(config, found[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
         best = max((row for row, _ in pairs), key=lambda row: row.sharpe)
         rows += (msgspec.structs.replace(row, best=row is best) for row, _ in pairs)
-        looks += (look for _, look in pairs if isfinite(look.sharpe))
-    return Rebalancing(tuple(rows), try_note_looks(state, looks))
+        looks += (msgspec.structs.replace(look, family=family) for _, look in pairs if isfinite(look.sharpe))
+    known = try_note_looks(state, looks)
+    return Rebalancing(tuple(rows), known.like(looks[0]) if looks else known)
 
 
 def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
@@ -119,4 +122,5 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
         rebalances=baskets.count,
         cost_drag_annual=record.commission_micro / MICRO / money / years,
     )
-    return row, look_of(assembly, record.ts, found.sharpe, periods, "study")
+    values = {"rule": name, "cost_bp": f"{cost_bp:g}"}
+    return row, look_of(assembly, record.ts, found.sharpe, periods, "study", values=values)

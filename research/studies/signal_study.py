@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import samples_a_year
-from quantd.research.runs.looks import Known, Look, try_note_looks
+from quantd.research.runs.looks import Known, Look, identity_of, try_note_looks
 from quantd.research.significance.multiple_tests import benjamini_hochberg
 from quantd.research.studies.factor_figures import FEWEST, Charges, Horizon, horizon_of
 from quantd.research.studies.factors import FactorError, FactorValues, Source, guards, values_of
@@ -75,7 +75,10 @@ class SignalStudy(Struct, frozen=True):
 
 
 class SignalStudies(Struct, frozen=True):
-    """The results of a study, the smallest adjusted p-value first and refused factors last. `known` are all looks."""
+    """The results of a study, the smallest adjusted p-value first and refused factors last.
+
+    `known` are the trials of the market.
+    """
 
     studies: tuple[SignalStudy, ...]
     known: Known
@@ -97,10 +100,12 @@ def study_signals(
     cuts: int = CUTS,
     state: Path | None = None,
     progress: Progress = lambda share: None,
+    family: str = "",
 ) -> SignalStudies:
     """Study factors over the recorded market of `assembly`, and note each as a look in the ledger of `state`.
 
-    Raises FactorError for horizons or quantiles that the market does not have.
+    The looks belong to `family`, if it is named. Raises FactorError for horizons or quantiles that the market does not
+    have.
     """
     rows = synchronous_rows(assembly)
     asked = tuple(dict.fromkeys(horizons))
@@ -123,11 +128,12 @@ def study_signals(
         look
         for source in sources
         for each in ordered
-        if each.factor == source.name and (look := _look(assembly, rows, source, each)) is not None
+        if each.factor == source.name and (look := _look(assembly, source, each, family)) is not None
     ]
     if state is None:
         return SignalStudies(ordered, Known())
-    return SignalStudies(ordered, try_note_looks(state, looks))
+    known = try_note_looks(state, looks)
+    return SignalStudies(ordered, known.like(looks[0]) if looks else known)
 
 
 def _advance(progress: Progress, number: int, steps: int, share: float) -> None:
@@ -194,7 +200,7 @@ def _order(study: SignalStudy) -> tuple[float, float]:
     return min(study.p_adjusted, default=2.0), -max(t, default=0.0)
 
 
-def _look(assembly: Assembly, rows: SynchronousRows, source: Source, study: SignalStudy) -> Look | None:
+def _look(assembly: Assembly, source: Source, study: SignalStudy, family: str) -> Look | None:
     """Return the look of one factor at its horizons, with the best ratio after costs; None where it was refused."""
     best = study.best
     if best is None:
@@ -204,8 +210,10 @@ def _look(assembly: Assembly, rows: SynchronousRows, source: Source, study: Sign
         repr(study.quantiles), repr((study.cost_bp, study.borrow_bp_annual)),
     )  # fmt: skip
     identity = blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
-    sharpe = best.spread.net_sharpe
-    return Look("study", source.name, identity, assembly.market, study.first, study.last, sharpe, study.periods)
+    return Look(
+        "study", source.name, identity, assembly.market, study.first, study.last, best.spread.net_sharpe, study.periods,
+        family=family, values={"horizon": str(best.horizon)}, identity=identity_of(assembly),
+    )  # fmt: skip
 
 
 HEAD: Final = ("horizon", "IC", "Pearson", "sd", "IR", "t", "p adj", "IC > 0", "decay", "rank autocorrelation")

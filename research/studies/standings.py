@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import NAME, Drive, alone, min_trade, recorded, require_same
-from quantd.research.runs.looks import Known
+from quantd.research.runs.looks import Known, counted
 from quantd.research.runs.run_record import Counter
 from quantd.research.significance.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.verdict import (
@@ -66,6 +66,8 @@ class Standings(Struct, frozen=True):
     symbols: tuple[str, ...]
     rows: tuple[Standing, ...]
     trials: int | None
+    trials_of: str = ""
+    """The market of the trials."""
     min_trade: float = 0.0
     """The smallest change of a weight that is traded, in every row."""
     own_closes: str = ""
@@ -73,16 +75,17 @@ class Standings(Struct, frozen=True):
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
     unknown: str = ""
-    """Why the number of trials is unknown, with the remedy."""
+    """Why the number of trials is unknown, with the remedy; or the number of trials without a recorded market."""
 
 
 def standings(
-    assembly: Assembly, policies: Mapping[str, Policy], state: Path, drive: Callable[[str], Drive], every: str = "month"
-) -> Standings:
+    assembly: Assembly, policies: Mapping[str, Policy], state: Path, drive: Callable[[str], Drive],
+    every: str = "month", family: str = "",
+) -> Standings:  # fmt: skip
     """Run each of `policies` alone over the market of `assembly`, from the first sample on, equal weight included.
 
-    `drive(name)` runs one policy. Each run is recorded as a trial in the folder `state`, and all trials are counted
-    before any ratio is deflated. Raises Incomparable when settings differ.
+    `drive(name)` runs one policy. Each run is recorded as a trial in the folder `state`, in a `family` if one is named,
+    and all trials are counted before any ratio is deflated. Raises Incomparable when settings differ.
     """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
@@ -92,9 +95,9 @@ def standings(
         measured[name] = (Measured.of(one, record), one, warnings.count)
     yardstick = measured[NAME][0]
     known = Known(fault="no run has a ratio")
-    for own, one, _ in measured.values():
+    for name, (own, one, _) in measured.items():
         if isfinite(own.sharpe):
-            known = noted(one, own, state, "study")[0]
+            known = noted(one, own, state, "study", family, {"policy": name, "every": every})[0]
     rows = []
     for name, (own, _, count) in measured.items():
         require_same(own.settings, yardstick.settings)
@@ -115,10 +118,11 @@ def standings(
         assembly.universe.symbols,
         tuple(rows),
         known.trials,
+        known.market,
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
-        unknown=known.text if known.fault else "",
+        unknown=known.text if known.fault else known.unplaced,
     )
 
 
@@ -153,7 +157,7 @@ def footnotes(found: Standings) -> list[str]:
     others = [row for row in found.rows if row.difference is not None]
     better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
     count = f"{len(better) or 'none'} of {len(others)} significantly better than equal weight"
-    known = f"{found.trials} trials known" if found.trials is not None else "trials, whose number is unknown"
+    known = counted(found.trials, found.trials_of) if found.trials is not None else "trials, whose number is unknown"
     lines = [
         f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),
         f"{', '.join(found.symbols)}, {found.first} to {found.last}, decisions at the first sample and then every "

@@ -1,20 +1,21 @@
 """A sweep: the same configuration at every point of a grid, each after costs and through the gate.
 
 The result names the best point with the number of trials that it was chosen from: its deflated Sharpe ratio counts
-every look at the market, and the probability of overfitting is that of choosing by this sweep.
+every trial of the market, and the probability of overfitting is that of choosing by this sweep.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from math import ceil, isfinite
+from math import ceil, isfinite, sqrt
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from quantd.daemon.runtime.version import code_version
 from quantd.models.training.runs.workers import Executor, Failed
@@ -84,7 +85,7 @@ class PointsFile:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of a sweep: its points in the order of the grid, and the looks known after it."""
+    """The result of a sweep: its points in the order of the grid, and the known trials of the best point's market."""
 
     keys: tuple[str, ...]
     points: tuple[Point, ...]
@@ -135,8 +136,9 @@ class Sweep:
         best = self.best
         if best is None or best.look is None or self.known.trials is None:
             return None
-        ratios = sorted(look.sharpe_sample for look in self.known.looks)
-        value = deflated_sharpe(best.series(), best.look.sharpe_sample, ratios, count=self.known.trials)
+        periods = best.look.periods
+        own, ratios = best.look.sharpe / sqrt(periods), self.known.ratios(periods)
+        value = deflated_sharpe(best.series(), own, ratios, count=self.known.trials)
         return value if isfinite(value) else None
 
     def verdict(self) -> str:
@@ -149,7 +151,7 @@ class Sweep:
         if self.deflated is None:
             text += f". {self.known.text}"
         else:
-            text += f", deflated {self.deflated:.2f} ({self.known.trials:,} trials known)."
+            text += f", deflated {self.deflated:.2f} ({self.known.counted})."
             if self.deflated < BELIEVED:
                 text += " It may be luck."
         if (found := self.overfitting) is not None:
@@ -210,11 +212,12 @@ def sweep(
     where: Executor,
     progress: Progress = lambda share: None,
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points,
+    family: str = "",
 ) -> Sweep:
     """Run every point of `grid` that `folder` does not have yet, and note all as looks in the ledger of `state`.
 
-    `identity` is that of `identity_of`. `run` is what a worker calls. An interrupted sweep continues when it is called
-    again. Raises SweepFailed, WorkerLost or OSError.
+    The looks belong to `family`, if it is named. `identity` is that of `identity_of`. `run` is what a worker calls. An
+    interrupted sweep continues when it is called again. Raises SweepFailed, WorkerLost or OSError.
     """
     file = PointsFile(folder / POINTS, identity)
     open_points = [(number, values) for number, values in enumerate(grid) if number not in file.points]
@@ -225,12 +228,26 @@ def sweep(
             yield Work(base, grid.keys, tuple(open_points[first : first + size]))
 
     where.run(run, arguments(), _Collector(file, len(grid), progress))
-    points = tuple(point for _, point in sorted(file.points.items()))
+    points = _identified([point for _, point in sorted(file.points.items())], family)
     looks: list[Look] = [point.look for point in points if point.look is not None]
     known = try_note_looks(state, looks)
+    if looks:
+        known = known.like(max(looks, key=lambda look: look.sharpe))
     found = Sweep(grid.keys, points, known)
     found.table.write_parquet(folder / TABLE)
     names = [str(point.number) for point in points if point.look is not None]
     if found.returns.shape[1] == len(names):
         pl.DataFrame(found.returns, schema=names).write_parquet(folder / RETURNS)
     return found
+
+
+def _identified(points: Sequence[Point], family: str) -> tuple[Point, ...]:
+    """Return the points with family and market identity in each look. Stored points of one market have it once."""
+    looks = [point.look for point in points if point.look is not None]
+    identities = {look.market: look.identity for look in looks if look.identity is not None}
+    return tuple(
+        point
+        if point.look is None
+        else replace(point, look=replace(point.look, family=family, identity=identities.get(point.look.market)))
+        for point in points
+    )

@@ -107,6 +107,7 @@ class Market:
     def __init__(self, assembly: Assembly, bars: BarFrame | None, cache: Path) -> None:
         self.assembly, self.bars, self.cache = assembly, bars, cache
         self._items: dict[object, tuple[list[Item], dict[int, PlainRows]]] = {}
+        self._identified: set[str] = set()
 
     @classmethod
     def open(cls, base: Base, apart: Apart | None = None) -> "Market":
@@ -119,6 +120,13 @@ class Market:
         """Return the parts of a run under another configuration; another market is read for it alone."""
         same = reassemble(self.assembly, config)
         return same or assemble(config, cache=self.cache, apart=self.assembly.apart, bars=self.bars)
+
+    def identified(self, look: Look) -> Look:
+        """Return a look without the identity of its market, if an earlier point had it."""
+        if look.market in self._identified:
+            return msgspec.structs.replace(look, identity=None)
+        self._identified.add(look.market)
+        return look
 
     def items(self, assembly: Assembly) -> tuple[list[Item], dict[int, PlainRows]]:
         """Return the items of the market with the ticks of the configuration's schedules, and their known rows."""
@@ -142,11 +150,15 @@ def run_point(market: Market, base: Base, keys: Sequence[str], number: int, valu
     """Run one point. A point whose configuration is wrong, or whose account is lost, has a fault."""
     try:
         config = config_of(base, [f"{key}={value}" for key, value in zip(keys, values, strict=True)])
-        return measured(market, config, number, values)
+        point = measured(market, config, number, values)
     except ConfigError as error:
         return Point(number, values, fault=str(error.mistakes[0]))
     except ExplainedError as error:
         return Point(number, values, fault=str(error))
+    if point.look is None:
+        return point
+    look = msgspec.structs.replace(point.look, values=dict(zip(keys, values, strict=True)))
+    return msgspec.structs.replace(point, look=market.identified(look))
 
 
 def measured(market: Market, config: Config, number: int, values: tuple[str, ...]) -> Point:

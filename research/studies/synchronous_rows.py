@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.trading.bars import BarRing, CorporateAction, per_share
+from quantd.research.runs.total_returns import grown
+from quantd.trading.bars import BarRing, CorporateAction
 from quantd.trading.events import Action, Tick
 from quantd.trading.history import Ring
 from quantd.trading.instruments import NANO, Universe
@@ -163,7 +164,7 @@ def _fills(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
         rows = np.flatnonzero(columns.fresh[:, symbol] & (columns.open[:, symbol] > 0.0))
         at, price = columns.ts_open[rows], columns.open[rows, symbol]
         own = [action for action in assembly.feed.actions if action.symbol == symbol]
-        index = price * np.cumprod(_grown(own, at, price)) if len(rows) else price
+        index = price * np.cumprod(grown(own, at, price)) if len(rows) else price
         # fills before a delisting only; its payment is the last value
         ended = next((action for action in own if action.kind == "delisting"), None)
         last = int(np.searchsorted(at, ended.ts)) if ended is not None else len(rows)
@@ -180,18 +181,3 @@ def _fills(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
             carried = np.where(gone & ~there & (known >= 0), paid, carried)
         worth[:, symbol] = carried
     return opens, wealth, worth
-
-
-def _grown(actions: list[Action], at: Ints, price: Floats) -> Floats:
-    """Return the shares after each open for one share before it: splits, and dividends reinvested at that open."""
-    found = np.ones(len(at))
-    opened: dict[int, list[CorporateAction]] = {}
-    for action in actions:
-        ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
-        paid = action.cash_nano / NANO if action.kind == "dividend" else 0.0
-        opened.setdefault(int(np.searchsorted(at, action.ts)), []).append((0, ratio, paid))
-    for place, each in opened.items():
-        if place < len(at):
-            shares, cash = per_share(each)[0]
-            found[place] = shares + cash / price[place]
-    return found

@@ -221,7 +221,7 @@ def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = next(line for line in done.stdout.splitlines() if line.startswith("Sharpe"))
     assert said.endswith("equal weight.")
-    assert "(1 trial known)" in said
+    assert "(1 trial known of SPY, QQQ, IWM 2019, daily)" in said
     assert said in (tmp_path / "page.html").read_text()
     assert "circular block bootstrap" in done.stdout
 

@@ -13,7 +13,6 @@ from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.engine.operator_events import NOTED
 from quantd.daemon.monitoring.metrics import Metrics
 from quantd.daemon.policies.predictions import Outcome
-from quantd.daemon.policies.seats import as_loaded
 from quantd.daemon.views.agent_rows import helper_models
 from quantd.daemon.views.overview import READY, SWITCH, Overview
 from quantd.daemon.views.risk_measures import METRICS, metrics_of
@@ -105,17 +104,16 @@ class Scrape:
         """Answers of policies, and the decisions made of them."""
         metrics, service = self._metrics, self._run.service
         found, names = service.measured.predictions, service.shell.state.rules.names()
-        methods = [seat.policy for seat in as_loaded(self._run.config.seats, service.shell.state.loaded)]
         for (agent, source, outcome), total in list(found.counts.items()):
             metrics.total("predictions", total, names[agent], source, outcome)
-        for (agent, policy), total in list(found.allocations.items()):
-            metrics.total("allocations", total, names[agent], methods[policy])
+        for (agent, method), total in list(found.allocations.items()):
+            metrics.total("allocations", total, names[agent], method)
         while found.durations:
             agent, source, seconds = found.durations.popleft()
             metrics.observe("prediction_duration_seconds", seconds, names[agent], source)
         while found.confidences:
-            agent, policy, value = found.confidences.popleft()
-            metrics.observe("allocation_confidence_ratio", value, names[agent], methods[policy])
+            agent, method, value = found.confidences.popleft()
+            metrics.observe("allocation_confidence_ratio", value, names[agent], method)
         while service.measured.decisions:
             metrics.observe("decision_seconds", service.measured.decisions.popleft())
         if service.deadline is not None:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from msgspec import to_builtins
+from msgspec.structs import replace
 
 from quantd.bundled import find
-from quantd.daemon.cli.command import Command, Json, day
+from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.artifacts.card import lots_text
-from quantd.research.runs.looks import Look, note_looks
+from quantd.research.runs.looks import Look, MarketIdentity, note_looks
 from quantd.trading.exit_codes import CONFIG
 from quantd.trading.statistics import PERIODS_PER_YEAR
 
@@ -37,6 +38,7 @@ def evaluate(
     ] = None,
     symbols: Annotated[str | None, typer.Option(help="Symbols, with commas.", show_default="as trained")] = None,
     state: Annotated[Path, typer.Option("--state", help="The state folder with the ledger of looks.")] = Path("state"),
+    family: Family = "",
     as_json: Json = False,
 ) -> int:
     needs("evaluation", "torch")
@@ -49,9 +51,12 @@ def evaluate(
         found = evaluation.evaluate(artifact, first, until, bars, actions, names)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
-    known = note_looks(state, [look_at(artifact.name, found)] if isfinite(found.policy.sharpe) else [])
+    look = look_at(artifact.name, found, family)
+    known = note_looks(state, [look] if isfinite(found.policy.sharpe) else []).like(look)
     if as_json:
-        print_json({**to_builtins(found), "trials": known.trials})
+        document = to_builtins(replace(found, series={}))
+        del document["series"]
+        print_json({**document, "trials": known.trials, "trials_of": known.market})
         return 0
     account, costs = found.account, found.account.costs
     say(
@@ -87,14 +92,19 @@ def evaluate(
     return 0
 
 
-def look_at(name: str, found: "Evaluated") -> Look:
+def look_at(name: str, found: "Evaluated", family: str = "") -> Look:
     """Return the look of an evaluation, for the ledger."""
     window = (found.first.isoformat(), found.last.isoformat())
-    text = "|".join((found.artifact, found.market, *window, *found.lots))
-    market = blake2b(found.market.encode(), digest_size=16).hexdigest()
-    digest = blake2b(text.encode(), digest_size=16).hexdigest()
-    ratio, periods = found.policy.sharpe, float(PERIODS_PER_YEAR)
-    return Look("evaluate", name, digest, market, *window, ratio, periods, found.candidates)
+    symbols = tuple(found.lots)
+
+    def digest(*parts: str) -> str:
+        return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
+
+    return Look(
+        "evaluate", name, digest(found.artifact, found.market, *window, *symbols),
+        digest(found.market, *window, *symbols), *window, found.policy.sharpe, float(PERIODS_PER_YEAR),
+        found.candidates, family, identity=MarketIdentity(symbols, "1d", found.series),
+    )  # fmt: skip
 
 
 COMMAND: Final = Command("Learn", 20, evaluate)

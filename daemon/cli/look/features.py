@@ -58,16 +58,16 @@ def features_list(
     as_json: Json = False,
 ) -> int:
     """List the features: samples, availability, source and meaning."""
-    series = _series(config)
+    series, inputs = _inputs(config)
     off = {f"series_{each}": OFF for each, used in series.items() if not used}
     if name is not None:
         try:
-            rows = [_row(feature(name), series)]
+            rows = [_row(feature(name), series, inputs)]
         except FeatureError as error:
             raise Failure(str(error), USAGE) from None
     else:
         used = [f"series_{each}{kind}" for each, used in series.items() if used for kind in KINDS]
-        rows = [_row(feature(each), series) for each in (*_names(of), *(() if of else used))]
+        rows = [_row(feature(each), series, inputs) for each in (*_names(of), *(() if of else used))]
     lacking = {} if of or name else {**UNAVAILABLE, **off}
     if count:
         if as_json:
@@ -105,18 +105,22 @@ def features_list(
     return DONE
 
 
-def _series(config: Path | None) -> dict[str, bool]:
-    """Each series per symbol of a configuration, and whether it is in use; none where no configuration is named and
-    config.toml is missing or has mistakes."""
+def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
+    """Return each series per symbol of a configuration and whether it is in use, and the words that the configuration
+    provides: its macro series, and "benchmark". Both are empty where no configuration is named and config.toml is
+    missing or has mistakes."""
     if config is None and not CONFIG_FILE.is_file():
-        return {}
+        return {}, frozenset()
     try:
         found = read(config or CONFIG_FILE)
     except ConfigError:
         if config is None:
-            return {}
+            return {}, frozenset()
         raise
-    return {each.name: each.use for each in found.feed.series}
+    given = {each.name for each in found.feed.macro}
+    if found.universe.benchmark in found.universe.symbols:
+        given.add("benchmark")
+    return {each.name: each.use for each in found.feed.series}, frozenset(given)
 
 
 def _names(of: str | None) -> list[str]:
@@ -130,8 +134,9 @@ def _names(of: str | None) -> list[str]:
     return [*named, *(family for family in FAMILIES if family not in met)]
 
 
-def _row(each: Feature, series: Mapping[str, bool]) -> dict[str, Any]:
+def _row(each: Feature, series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
     about, node = each.about, each.node()
+    words = [NEEDED.get(need, need) for need in about.needs if each.series not in series]
     indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
     if each.family == "momentum":
         indicator = None  # growth over a window; the indicator is a difference of prices
@@ -144,7 +149,7 @@ def _row(each: Feature, series: Mapping[str, bool]) -> dict[str, Any]:
         "source": source if found else "quantd.strategies.features.families",
         "talib": found.talib if found else "", "formula": node.key, "needs": list(about.needs),
         "available": series.get(each.series, True),
-        "with": list(dict.fromkeys(NEEDED.get(need, need) for need in about.needs if each.series not in series)),
+        "with": list(dict.fromkeys(word for word in words if word not in inputs)),
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Sets, State, To
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, check_folder, closing, progress
@@ -39,6 +39,7 @@ def backtest(
     no_compare: Annotated[
         bool, typer.Option("--no-compare", help="Skip equal weight, which takes half the time.")
     ] = False,
+    family: Family = "",
     as_json: Json = False,
 ) -> None:
     given = tuple(sets or ())
@@ -83,7 +84,7 @@ def backtest(
 
         return driven
 
-    verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None)
+    verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None, family)
     if report is not None and books is not None:
         runs = [] if no_compare else benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
         write_backtest_report(report, report_of(assembly, record, books.history(), runs, result, verdict))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from quantd.daemon.assembly.parts import assemble
-from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import cell, check_folder, print_json, progress, say, table
@@ -30,6 +30,7 @@ def study_signal(
     quantiles: Annotated[int, typer.Option("--quantiles", min=2, max=100, help="Number of quantiles.")] = 5,
     cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 20,
     out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
+    family: Family = "",
     as_json: Json = False,
 ) -> int:
     """Measure factors: information coefficient, decay, spread, turnover and cost; exit code 1 on look-ahead."""
@@ -43,12 +44,26 @@ def study_signal(
     assembly = assemble(alone, cache=folder / "cache")
     with progress("factors", shown=not as_json) as bar:
         result = signal_study.study_signals(
-            assembly, sources, horizons=asked, quantiles=quantiles, cuts=cuts, state=folder, progress=bar
+            assembly,
+            sources,
+            horizons=asked,
+            quantiles=quantiles,
+            cuts=cuts,
+            state=folder,
+            progress=bar,
+            family=family,
         )
     if out is not None:
         _write(out, result)
     if as_json:
-        print_json({"studies": result.studies, "trials": result.known.trials, "definition": signal_study.DEFINITION})
+        print_json(
+            {
+                "studies": result.studies,
+                "trials": result.known.trials,
+                "trials_of": result.known.market,
+                "definition": signal_study.DEFINITION,
+            }
+        )
     else:
         _show(result)
     return CHECK_FAILED if result.refused else DONE

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from quantd.adapters.calendars import sessions
 from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, Json, Sets, State, day
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, cell, check_folder, print_json, progress, say, table, write_whole
@@ -22,7 +24,7 @@ from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
 from quantd.research.runs.backtest import compile_for_runs, drive
 from quantd.research.runs.comparison import NAME, Drive
-from quantd.research.runs.looks import read_looks
+from quantd.research.runs.looks import Look, read_looks
 from quantd.research.studies import cost_fit, parity, rebalancing_study, standings
 from quantd.research.studies.lookahead import lines, lookahead
 from quantd.strategies.policies import POLICIES
@@ -64,6 +66,7 @@ def study_compare(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
+    family: Family = "",
     as_json: Json = False,
 ) -> int:
     """Compare policies: each alone over the recorded market, after costs, beside equal weight."""
@@ -90,7 +93,7 @@ def study_compare(
         return run
 
     try:
-        result = standings.standings(assembly, loaded, folder, alone, every)
+        result = standings.standings(assembly, loaded, folder, alone, every, family)
     except ValueError as why:
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
     if as_json:
@@ -145,6 +148,7 @@ def study_rebalance(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
+    family: Family = "",
     as_json: Json = False,
 ) -> int:
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
@@ -169,7 +173,7 @@ def study_rebalance(
             return shell
 
         try:
-            result = rebalancing_study.study(found, name, beside, folder, costs=charged)
+            result = rebalancing_study.study(found, name, beside, folder, costs=charged, family=family)
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
     rows, known = result.rows, result.known
@@ -181,7 +185,7 @@ def study_rebalance(
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
-            "trials": known.trials, "fault": known.fault,
+            "trials": known.trials, "trials_of": known.market, "fault": known.fault,
         })  # fmt: skip
         return DONE
     say(f"{name}, {found.feed.path}: every rule on the same bars and dates; costs are charged as commission")
@@ -243,21 +247,51 @@ def study_costs(
     return DONE
 
 
+SOMETIMES: Final = ("values", "trials of models", "family")
+"""Columns that are left out where they are empty."""
+
+
+def _look(look: Look) -> dict[str, object]:
+    """Return a look as JSON, with symbols and interval but no fingerprints."""
+    known = look.identity
+    return {
+        **to_builtins(replace(look, identity=None)),
+        "symbols": None if known is None else known.symbols,
+        "interval": None if known is None else known.interval,
+    }
+
+
 def study_looks(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
     """List the looks at markets that the ledger has, and check that none was changed; exit code 1 when one was."""
     known = read_looks(place(config, state, sets).folder)
-    rows = [
-        (look.kind, look.name, look.first, look.last, f"{look.sharpe:.2f}", str(sum(look.models.values()) or ""))
-        for look in known.looks
-    ]
     if as_json:
         print_json({
-            "trials": known.trials, "fault": known.fault, "remedy": known.remedy, "looks": known.looks,
+            "trials": known.trials, "fault": known.fault, "remedy": known.remedy,
+            "looks": [_look(each) for each in known.looks],
         })  # fmt: skip
-    else:
-        heads = ("kind", "name", "first", "last", "Sharpe", "trials of models")
-        table(heads, rows, heads[4:])
-        say(f"{len(known.looks):,} configurations. {known.text}")
+        return CHECK_FAILED if known.fault else DONE
+    rows = [
+        (
+            look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
+            look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
+            str(sum(look.models.values()) or ""), ", ".join(sorted(known.families.get(look.digest, ()))),
+        )
+        for look in known.looks
+    ]  # fmt: skip
+    heads = ("kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family")
+    shown = [k for k, name in enumerate(heads) if name not in SOMETIMES or any(row[k] for row in rows)]
+    table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
+    models = len({name for look in known.looks for name in look.models})
+    text = f"{len(known.looks):,} configurations."
+    if models:
+        trained = "1 trained policy" if models == 1 else f"{models:,} trained policies"
+        text += (
+            f" Behind {trained} there are {known.behind_models:,} further trials (seeds, checkpoints, test looks, "
+            "tuning), each policy's counted once."
+        )
+    say(f"{text} {known.text}")
+    if not known.fault:
+        say("A result is deflated by the trials of its own market: a common symbol, year and bar interval.")
     return CHECK_FAILED if known.fault else DONE
 
 

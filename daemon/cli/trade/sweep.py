@@ -7,7 +7,7 @@ import typer
 
 from quantd.daemon.assembly.compiler import PAYS_COMPILING
 from quantd.daemon.assembly.parts import assemble
-from quantd.daemon.cli.command import Command, From, Json, Sets, State, To
+from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
 from quantd.models.training.runs.workers import executor
@@ -45,6 +45,7 @@ def sweep(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page with heat maps.")
     ] = None,
+    family: Family = "",
     as_json: Json = False,
 ) -> int:
     if report is not None:
@@ -61,7 +62,7 @@ def sweep(
     place = out or folder_of(folder, identity)
     where = executor(on, workers, address)
     with progress(f"sweep of {len(grid):,} points", shown=not as_json) as bar:
-        result = run_sweep(base, grid, identity, place, folder, where, bar)
+        result = run_sweep(base, grid, identity, place, folder, where, bar, family=family)
     if report is not None:
         write_whole(report, sweep_page(result, found.quantd.name).encode())
     if as_json:
@@ -79,6 +80,7 @@ def document(result: Sweep, folder: Path) -> dict[str, object]:
         "best": None if result.best is None else dict(zip(result.keys, result.best.values, strict=True)),
         "deflated_sharpe": result.deflated,
         "trials": result.known.trials,
+        "trials_of": result.known.market,
         "overfitting": None if found is None else found.probability,
         "verdict": result.verdict(),
         "folder": str(folder),

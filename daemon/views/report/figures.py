@@ -21,6 +21,7 @@ from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import Gain, gains
+from quantd.daemon.recovery.replay import policies_between
 from quantd.daemon.recovery.state_at import PlanValues, Unavailable
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.limit_rows import reason_name
@@ -128,6 +129,7 @@ class _Figures:
         self.alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
         self.moves = [m for m in reader.switches() if since < m.ts <= until]
         self.names = [agent.name for agent in config.agents]
+        self.policies = policies_between(reader.records, reader.run.run, config.seats, since, until)
         self.own_closes = standing.own_closes if standing is not None else {}
         calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
         if standing is None and len(calendars) > 1:
@@ -285,7 +287,7 @@ class _Figures:
         begin = span_start(ts, self.since)
         return AgentPart(
             name=table.name,
-            policy=table.policy,
+            policy=self.policies[table.name],
             profile=table.profile or "",
             equity=money_text(equity_micro),
             span=span_of("this report", ts, returns, [(a.ts, a.level) for a in own], self.since, int(ts[-1]), free),
@@ -324,7 +326,7 @@ class _Figures:
             benchmark=config.universe.benchmark,
             costs=costs,
             seed=config.broker.seed,
-            agents={a.name: f"{a.policy} (shadow)" if a.shadow else a.policy for a in config.seats},
+            agents={a.name: self.policies[a.name] + (" (shadow)" if a.shadow else "") for a in config.seats},
             config=digest(config),
             feed=feed,
             version=code_version(),

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from quantd.bundled import absent, find
@@ -13,6 +14,8 @@ from quantd.models.artifacts.ensemble import LearnedEnsemble
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.scorer_policy import LearnedPolicy
+from quantd.models.history.fingerprints import Fingerprint, fingerprints
+from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import DAY_NS, Split, day_of
 from quantd.models.market.simulator import USUAL_COSTS
@@ -49,6 +52,8 @@ class Evaluated(Struct, frozen=True):
     """Digest of the bars and actions."""
     candidates: dict[str, int] = {}
     """Number of trials behind each trained policy, by its digest."""
+    series: dict[str, Fingerprint] = {}
+    """The fingerprint of each symbol's returns in the window."""
 
 
 def beside(bars: Path) -> str:
@@ -112,4 +117,12 @@ def evaluate(
         artifact=policy.digest,
         market="|".join(file_digest(path) for path in files if path is not None),
         candidates=policy.candidates,
+        series=panel_fingerprints(panel, rows),
     )
+
+
+def panel_fingerprints(panel: Panel, rows: range) -> dict[str, Fingerprint]:
+    """Return the fingerprint of each symbol in the window."""
+    days = slice(rows.start, rows.stop)
+    wealth = panel.close * np.cumprod(np.nan_to_num(panel.split + panel.dividend / panel.close, nan=1.0), axis=0)
+    return fingerprints(panel.symbols, panel.day_ns[days], wealth[days])

@@ -31,7 +31,8 @@ class Daemon(World):
     def __init__(self, folder, text):
         super().__init__(folder, text)
         service = self.service
-        service.deadline = service.shell.answer = service.shell.meanwhile = Deadline(self.assembly.policies)
+        deadline = Deadline(self.assembly.policies, method=service.shell.seats.method)
+        service.deadline = service.shell.answer = service.shell.meanwhile = deadline
         service.measured.predictions = service.deadline.predictions
 
 
@@ -70,7 +71,7 @@ async def test_each_answer_of_a_policy_is_a_prediction_with_its_duration(world):
 
 async def test_an_answer_to_a_request_is_a_prediction_of_its_own_source(world):
     weights = np.array([0.2, 0.2, 0.2], dtype="<f8").tobytes()
-    world.service.measured.predictions.add(Ask(0, 1, None, {}), Decided(0, 1, weights=weights), 0.05, "request")
+    world.service.measured.predictions.add(Ask(0, 1, None, {}), Decided(0, 1, weights=weights), 0.05, "request", "x")
     found = await scrape(world)
     assert found["quantd_predictions_total", "trend", "weights", "request"] == 1
     assert found["quantd_prediction_duration_seconds_sum", "trend", "request"] == 0.05

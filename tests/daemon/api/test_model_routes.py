@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from quantd.adapters.store.handle import Store
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
@@ -26,6 +28,7 @@ from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.views.report.figures import report
 from quantd.models.artifacts.folder import read_manifest, render, sealed
 from quantd.models.artifacts.manifest import AgentManifest
 from quantd.models.artifacts.versions import point
@@ -192,6 +195,57 @@ async def test_a_loaded_artifact_decides_from_the_next_sample_on_without_memory(
     assert "training window" not in alerts
     status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "again"})
     assert (status, found["code"]) == (409, "conflict")
+
+
+async def allocations(world: Any) -> dict[tuple[str, str], tuple[float, float]]:
+    """(agent, method) -> (allocations counted, confidences observed) of a scrape."""
+    async with world.session.get("/metrics") as response:
+        families = text_string_to_metric_families(await response.text())
+    found = {
+        (each.name, each.labels["agent"], each.labels["method"]): each.value
+        for family in families
+        for each in family.samples
+        if "method" in each.labels and "le" not in each.labels
+    }
+    return {
+        key: (value, found["quantd_allocation_confidence_ratio_count", *key])
+        for (name, *key_), value in found.items()
+        if name == "quantd_allocations_total" and (key := tuple(key_))
+    }
+
+
+async def test_a_model_has_the_allocations_that_it_decided_and_an_earlier_one_keeps_its_own(
+    world: Any, tmp_path: Path
+) -> None:
+    # as in the daemon: every decision passes the deadline, and no scrape comes before the load
+    deadline = Deadline(
+        world.assembly.policies, seated=world.service.shell.seats, method=world.service.shell.seats.method
+    )
+    world.service.shell.answer = world.service.shell.meanwhile = world.service.deadline = deadline
+    world.service.measured.predictions = deadline.predictions
+    await world.feed(10)
+    await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
+    found = await allocations(world)
+    before = found["learned", "models/first"]
+    assert before[0] == before[1] > 0
+    assert ("learned", "models/second") not in found
+    await world.feed(5)
+    found = await allocations(world)
+    assert found["learned", "models/first"] == before
+    assert found["learned", "models/second"][0] == found["learned", "models/second"][1] > 0
+    made = report(Reader.open(world.folder), world.config, kind="hand", feed="x", standing=None)
+    assert made.header.agents["learned"].startswith("models/first, then models/second from 2019-")
+    assert made.header.agents["even"] == "equal_weight"
+    # a start after a crash has no decision of its own, and names the loaded artifact
+    assembly, config, shell, _, store = crashed(world, tmp_path)
+    begin(shell, assembly, config, RUN, fresh=False)
+    predictions = shell.answer.predictions
+    assert not predictions.allocations
+    for instant in islice(instants(assembly.items(), shell.ts), 6):
+        for item in instant:
+            shell.take(item)
+    assert {method for (agent, method) in predictions.allocations if agent == 0} == {"models/second"}
+    store.close()
 
 
 @pytest.mark.parametrize("snapshot", [False, True])

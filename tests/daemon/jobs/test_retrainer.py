@@ -212,7 +212,7 @@ def beside(folder: Path, begun: Path, *sets: str) -> tuple[Kit, Jobs, Path]:
     of, _ = world([worse], better)
     kit = Kit(folder / "store", of)
     work = retrainer.Retraining(kit.service, assemble(config), config).work
-    log = JobLog(kit.service, lambda job, ts: ("again",))
+    log = JobLog(kit.service, lambda job, instants: [(max(instants), ("again",))])
     return kit, Jobs(kit.service, {"retrain": work}, log), folder / "versions" / "mine"
 
 

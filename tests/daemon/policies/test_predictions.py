@@ -41,10 +41,10 @@ def test_confidence_is_1_for_one_asset_or_cash_and_0_for_equal_shares() -> None:
 
 def test_each_answer_is_counted_by_who_asked_and_by_its_outcome() -> None:
     found = Predictions()
-    found.add(ask(0, 2), Decided(1, 0, weights=packed(0.5, 0.5)), 0.25, "decision")
-    found.add(ask(0, 2), Decided(2, 0), 0.5, "decision")
-    found.add(ask(1, 1), Decided(2, 1, failed="no answer"), 5.0, "decision")
-    found.add(ask(1, 1), Decided(0, 1, weights=packed(1.0, 0.0)), 0.125, "request")
+    found.add(ask(0, 2), Decided(1, 0, weights=packed(0.5, 0.5)), 0.25, "decision", "first")
+    found.add(ask(0, 2), Decided(2, 0), 0.5, "decision", "first")
+    found.add(ask(1, 1), Decided(2, 1, failed="no answer"), 5.0, "decision", "own")
+    found.add(ask(1, 1), Decided(0, 1, weights=packed(1.0, 0.0)), 0.125, "request", "own")
     assert found.counts == {
         (0, "decision", "weights"): 1,
         (0, "decision", "hold"): 1,
@@ -57,13 +57,14 @@ def test_each_answer_is_counted_by_who_asked_and_by_its_outcome() -> None:
         (1, "decision", 5.0),
         (1, "request", 0.125),
     ]
-    assert found.allocations == {(0, 2): 1, (1, 1): 1}
-    assert [pair[:2] for pair in found.confidences] == [(0, 2), (1, 1)]
+    found.add(ask(0, 2), Decided(3, 0, weights=packed(0.0, 1.0)), 0.5, "decision", "second")
+    assert found.allocations == {(0, "first"): 1, (1, "own"): 1, (0, "second"): 1}
+    assert [pair[:2] for pair in found.confidences] == [(0, "first"), (1, "own"), (0, "second")]
 
 
 def test_without_a_scrape_the_counts_go_on_and_the_queues_stay_bounded() -> None:
     found = Predictions()
     for _ in range(LATEST + 10):
-        found.add(ask(0, 0), Decided(1, 0, weights=packed(1.0)), 0.1, "decision")
+        found.add(ask(0, 0), Decided(1, 0, weights=packed(1.0)), 0.1, "decision", "own")
     assert found.counts[0, "decision", "weights"] == LATEST + 10
     assert len(found.durations) == len(found.confidences) == LATEST

@@ -173,6 +173,47 @@ def test_each_backtest_counts_as_a_trial(bars):
     assert counts == [1, 2, 2]
 
 
+def test_a_trial_on_another_market_does_not_lower_a_deflated_ratio(bars):
+    toys = (
+        pl.DataFrame(
+            {
+                "ts": bars["ts"].unique().sort()[:6],
+                "symbol": ["TOY"] * 6,
+                "close": [100.0, 101.0, 102.2, 103.1, 104.4, 105.3],
+            }
+        )
+        .with_columns(pl.col("close").alias(name) for name in ("open", "high", "low"))
+        .with_columns(volume=pl.lit(1e6))
+    )
+    before = quantd.backtest("equal_weight", bars=bars, compare=False).verdict
+    toy = quantd.backtest("equal_weight", bars=toys, compare=False).verdict
+    again = quantd.backtest("equal_weight", bars=bars, compare=False)
+    assert before.deflated_sharpe > 0.9
+    assert again.verdict.deflated_sharpe == before.deflated_sharpe
+    assert "(1 trial known of IWM, SPY 2012 to 2013, daily)" in str(again)
+    assert (toy.trials, toy.trials_of) == (1, "TOY 2012, daily")
+
+
+def test_a_longer_a_reordered_and_a_renamed_file_are_trials_of_one_market(bars):
+    def trials(frame, **more):
+        verdict = quantd.backtest("equal_weight", bars=frame, compare=False, **more).verdict
+        return verdict.trials
+
+    assert trials(bars) == 1
+    assert trials(bars.filter(pl.col("ts").dt.year() == 2012)) == 2
+    assert trials(bars.reverse().with_columns(pl.col("volume") + 1)) == 3
+    prices = [pl.col(name) * 3.7 for name in ("open", "high", "low", "close")]
+    renamed = bars.filter(pl.col("symbol") == "SPY").with_columns(*prices, symbol=pl.lit("MINE"))
+    assert trials(renamed) == 4
+    other = bars.filter(pl.col("symbol") == "IWM").with_columns(symbol=pl.lit("ELSE"))
+    assert trials(other) == 4, "it shares a series with the first three, and none with the renamed SPY"
+    generated = other.sort("ts").with_columns(pl.col(name).reverse() for name in ("open", "high", "low", "close"))
+    alone = generated.with_columns(symbol=pl.lit("BACK"))
+    assert trials(alone) == 1
+    assert trials(alone, family="all") == 1
+    assert trials(bars, family="all") == 6, "the three files, MINE, ELSE, and BACK of the family"
+
+
 def test_functions_that_captured_other_values_are_other_trials(bars):
     def made(share):
         return lambda view: [share, share]

@@ -1,20 +1,26 @@
 """The number of trials is true: each configuration once, and a ledger that was changed is not believed."""
 
+import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.models.artifacts.loader import load_artifact
+from quantd.models.history.fingerprints import Fingerprint, fingerprints
 from quantd.research.runs.looks import (
     HEAD,
     NAME,
     Known,
     Look,
+    MarketIdentity,
+    alike,
     look_of,
     note_looks,
     read_looks,
@@ -26,7 +32,25 @@ from tests.support.command_line import answer, quantd, write
 
 
 def look(digest: str, sharpe: float = 1.0, periods: float = 252, **more) -> Look:
-    return Look("backtest", "paper", digest, "market", "2020-01-02", "2020-12-31", sharpe, periods, **more)
+    identity = MarketIdentity(("SPY",), "1d", {})
+    given = {"market": "market", "first": "2020-01-02", "last": "2020-12-31", "identity": identity, **more}
+    return Look(kind="backtest", name="paper", digest=digest, sharpe=sharpe, periods=periods, **given)
+
+
+def traded(digest: str, *symbols: str, years: tuple[int, int] = (2020, 2020), interval: str = "1d", **more) -> Look:
+    """A look at a market of its own."""
+    series = more.pop("series", {})
+    market = f"{symbols} {years} {interval} {sorted(series)}"
+    first, last = f"{years[0]}-01-02", f"{years[1]}-12-31"
+    identity = MarketIdentity(symbols, interval, series)
+    return look(digest, market=market, first=first, last=last, identity=identity, **more)
+
+
+def walk_of(symbol: str, seed: int, days: int = 600) -> dict[str, Fingerprint]:
+    """The fingerprint of a random walk from 2019 on."""
+    day_ns = np.arange("2019-01-01", days, dtype="datetime64[D]").astype("datetime64[ns]").astype(np.int64)
+    steps = np.random.default_rng(seed).normal(0.0, 0.01, days)
+    return fingerprints([symbol], day_ns, np.exp(np.cumsum(steps))[:, None])
 
 
 def noted(folder: Path, *names: str) -> Known:
@@ -115,7 +139,10 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     found = answer(quantd(tmp_path, "study", "looks", "--json"))
     assert [each["kind"] for each in found["looks"]] == ["backtest", "study", "study"]
     assert found["trials"] == 3
-    assert "3 configurations. Trials known: 3." in quantd(tmp_path, "study", "looks").stdout
+    text = quantd(tmp_path, "study", "looks").stdout
+    assert "3 configurations. 3 trials known." in text
+    assert text.count("SPY, QQQ, IWM 2019, daily") == 3
+    assert "policy inverse_volatility, every day" in text
     path = tmp_path / "state" / NAME
     path.write_bytes(path.read_bytes().replace(b'"study"', b'"sweep"', 1))
     done = quantd(tmp_path, "study", "looks")
@@ -125,6 +152,21 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     compared = quantd(tmp_path, "study", "compare", "inverse_volatility", "--every", "day")
     assert "An empty folder begins a new ledger" in compared.stdout
     assert "An empty folder begins a new ledger" in quantd(tmp_path, "backtest", "--no-compare").stdout
+
+
+def test_a_family_is_named_on_the_command_line_and_listed(tmp_path):
+    write(tmp_path)
+    found = answer(quantd(tmp_path, "backtest", "--json", "--no-compare", "--family", "mine"))
+    assert (found["trials"], found["trials_of"]) == (1, "SPY, QQQ, IWM 2019, daily, and of family mine")
+    last_year = ("--from", "2018-03-01", "--to", "2018-05-31", "--no-compare", "--json")
+    assert answer(quantd(tmp_path, "backtest", *last_year))["trials"] == 1
+    assert answer(quantd(tmp_path, "backtest", *last_year, "--family", "mine"))["trials"] == 2
+    head, *rows = quantd(tmp_path, "study", "looks").stdout.splitlines()
+    assert head.split()[-1] == "family"
+    assert [row.split()[-1] for row in rows[:2]] == ["mine", "mine"]
+    refused = quantd(tmp_path, "backtest", "--family", "a\nb")
+    assert refused.returncode == 2
+    assert "printable characters" in refused.stderr
 
 
 def test_the_remedy_for_a_lost_ledger_holds(tmp_path):
@@ -139,7 +181,7 @@ def test_the_remedy_for_a_lost_ledger_holds(tmp_path):
     assert read_looks(tmp_path / "old").trials is None
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / NAME).write_bytes(whole)
-    assert noted(tmp_path / "copy", "d").text == "Trials known: 4."
+    assert noted(tmp_path / "copy", "d").text == "4 trials known."
     assert noted(tmp_path / "empty", "d").trials == 1
 
 
@@ -176,8 +218,87 @@ def test_the_trials_of_a_search_for_settings_count_as_those_of_the_policy():
         assert agent.candidates == {manifest.digest: alone + counted}
 
 
-def test_ratios_of_other_years_are_compared_by_sample():
-    assert look("a", 2.0, 400).sharpe_sample == pytest.approx(0.1)
+def test_ratios_are_annual_before_they_are_compared_per_sample_of_the_result():
+    known = Known((look("a", 2.0, 400), look("b", 1.0, 252)))
+    assert known.ratios(100.0) == pytest.approx([0.1, 0.2])
+
+
+def test_the_trials_of_a_result_share_a_symbol_and_a_year_with_it_at_the_same_interval():
+    own = traded("a", "SPY", "QQQ", years=(2004, 2021))
+    assert alike(own, own)
+    assert alike(own, traded("b", "QQQ", "TLT", years=(2021, 2023)))
+    assert alike(own, traded("reordered", "QQQ", "SPY", years=(2004, 2021)))
+    assert alike(own, traded("longer", "SPY", "QQQ", years=(1999, 2024)))
+    assert alike(own, traded("shorter", "SPY", "QQQ", years=(2010, 2010)))
+    assert not alike(own, traded("c", "TLT", years=(2004, 2021)))
+    assert not alike(own, traded("d", "SPY", years=(2022, 2023)))
+    assert not alike(own, traded("e", "SPY", "QQQ", years=(2004, 2021), interval="1h"))
+
+
+def test_a_look_without_a_recorded_market_counts_for_every_market_and_is_stated():
+    own, old = traded("a", "SPY"), look("old", identity=None)
+    assert alike(own, old)
+    assert alike(old, own)
+    known = Known((own, old)).like(own)
+    assert known.trials == 2
+    assert known.text.startswith("2 trials known of SPY 2020, daily. 1 of them has no recorded market")
+
+
+def test_there_is_no_chain_over_third_trials(tmp_path):
+    one, between, other = traded("a", "SPY"), traded("b", "SPY", "TLT"), traded("c", "TLT")
+    known = note_looks(tmp_path, [one, between, other])
+    assert [each.digest for each in known.like(one).looks] == ["a", "b"]
+    assert [each.digest for each in known.like(between).looks] == ["a", "b", "c"]
+    assert [each.digest for each in known.like(other).looks] == ["b", "c"]
+    assert known.like(one).text == "2 trials known of SPY 2020, daily."
+
+
+def test_the_first_trial_of_a_new_market_is_one_trial(tmp_path):
+    note_looks(tmp_path, [traded(f"{k}", "SPY") for k in range(5)])
+    new = traded("new", "GLD", "TLT", years=(2004, 2021))
+    assert note_looks(tmp_path, [new]).like(new).text == "1 trial known of GLD, TLT 2004 to 2021, daily."
+
+
+def test_a_family_counts_together_whatever_its_markets(tmp_path):
+    one, two = traded("a", "SPY", family="mine"), traded("b", "TLT", interval="1h", family="mine")
+    third, own = traded("c", "GLD", family="yours"), traded("d", "SPY")
+    known = note_looks(tmp_path, [one, two, third, own])
+    assert {each.digest for each in known.like(one).looks} == {"a", "b", "d"}
+    assert known.like(one).market == "SPY 2020, daily, and of family mine"
+    assert {each.digest for each in known.like(own).looks} == {"a", "d"}
+    again = note_looks(tmp_path, [msgspec.structs.replace(two, family="")])
+    assert {each.digest for each in again.like(one).looks} == {"a", "b", "d"}, "a family is left by no later look"
+
+
+def test_a_renamed_symbol_with_equal_returns_counts_and_another_one_does_not(tmp_path):
+    own = traded("a", "SPY", series=walk_of("SPY", 1))
+    renamed, other = traded("b", "MINE", series=walk_of("MINE", 1)), traded("c", "ELSE", series=walk_of("ELSE", 2))
+    known = note_looks(tmp_path, [own, renamed, other])
+    assert {each.digest for each in known.like(own).looks} == {"a", "b"}
+    assert read_looks(tmp_path) == known, "the ledger has the fingerprints"
+
+
+def test_the_ledger_has_the_identity_of_a_market_once(tmp_path):
+    looks = [traded(f"{k}", "SPY", series=walk_of("SPY", 1)) for k in range(4)]
+    note_looks(tmp_path, looks[:2])
+    known = note_looks(tmp_path, [msgspec.structs.replace(looks[2], identity=None), looks[3]])
+    assert [b"identity" in line for line in lines(tmp_path)] == [True, False, False, False]
+    assert all(each.identity == looks[0].identity for each in known.looks)
+    assert len(lines(tmp_path)[0]) < 800
+
+
+def test_a_line_of_an_earlier_version_keeps_its_place_in_the_chain(tmp_path):
+    written = (
+        '{"kind":"backtest","name":"paper","digest":"a","market":"m","first":"2019-01-02","last":"2019-03-29",'
+        '"sharpe":1.0,"periods":252.0}'
+    )
+    link = hashlib.blake2b(f"|1|{written}".encode(), digest_size=16).hexdigest()
+    (tmp_path / NAME).write_text(f'{{"n":1,"ts":1,"look":{written},"link":"{link}"}}\n')
+    old = Look("backtest", "paper", "a", "m", "2019-01-02", "2019-03-29", 1.0, 252.0)
+    known = read_looks(tmp_path)
+    assert (known.looks, known.fault) == ((old,), "")
+    placed = msgspec.structs.replace(old, identity=MarketIdentity(("SPY",), "1d", {}))
+    assert note_looks(tmp_path, [placed]).looks == (placed,), "a repeated run names the market"
 
 
 def test_a_look_names_the_market_its_dates_and_the_models(tmp_path):

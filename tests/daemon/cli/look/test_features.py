@@ -22,7 +22,8 @@ def test_the_command_counts_and_is_one_json_document(tmp_path) -> None:
     assert found == {"features": int(counted.stdout), "indicators": 86, "unavailable": 1}
 
 
-def test_every_feature_of_every_set_is_listed_once_with_what_it_needs(capsys) -> None:
+def test_every_feature_of_every_set_is_listed_once_with_what_it_needs(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # no configuration
     found = listed(capsys)
     rows = {row["name"]: row for row in found["features"]}
     assert len(rows) == len(found["features"])
@@ -36,7 +37,8 @@ def test_every_feature_of_every_set_is_listed_once_with_what_it_needs(capsys) ->
 
 
 @pytest.mark.requirement("R-043")
-def test_what_is_not_available_says_why(capsys) -> None:
+def test_what_is_not_available_says_why(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert "FinBERT" in listed(capsys)["unavailable"]["sentiment"]
     features_list()
     text = capsys.readouterr().out
@@ -64,6 +66,25 @@ def test_series_of_a_configuration_are_listed_and_those_without_use_are_switched
     (row,) = json.loads(quantd(tmp_path, "features", "list", "series_mood_z_9.rank", "--json").stdout)["features"]
     assert (row["available"], row["samples"], row["source"]) == (False, 9, "quantd.strategies.features.families")
     assert "series_mood: switched off" in quantd(tmp_path, "features", "list", "series_mood").stdout
+
+
+def test_macro_series_and_the_benchmark_of_a_configuration_are_available(tmp_path) -> None:
+    def with_(text: str) -> dict[str, list[str]]:
+        write(tmp_path, text)
+        found = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
+        return {row["name"]: row["with"] for row in found["features"]}
+
+    plain = with_(CONFIG)
+    assert (plain["vix"], plain["yield_10y"], plain["beta_60"]) == (["vix"], ["yield_10y"], ["benchmark"])
+    macro = '{ name = "vix", path = "vix.csv" }, { name = "yield_10y", path = "yields.csv" }'
+    for name in ("vix", "yields"):
+        (tmp_path / f"{name}.csv").write_text("ts,value\n2018-01-02,20\n")
+    text = CONFIG.replace("[feed]\n", f"[feed]\nmacro = [{macro}]\n").replace("[feed]", 'benchmark = "SPY"\n[feed]', 1)
+    given = with_(text)
+    assert (given["vix"], given["vix_z_252"], given["yield_10y"], given["beta_60"]) == ([], [], [], [])
+    shown = quantd(tmp_path, "features", "list", "vix").stdout
+    assert "yes" in shown
+    assert "with vix" not in shown
 
 
 def test_without_a_readable_configuration_the_features_are_listed_and_a_named_one_is_refused(tmp_path) -> None:

@@ -70,3 +70,15 @@ def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_afte
     refused = quantd(tmp_path, "schedule", "run", "day", "--reason", "x")
     assert refused.returncode == 75
     assert "no daemon runs" in refused.stderr
+
+
+def test_the_last_run_of_each_schedule_is_its_newest_instant_after_a_fast_replay(tmp_path):
+    """A schedule that is due at the last instants does not hide an earlier one of the same job."""
+    weekly = '[[schedules]]\nname = "fridays"\ndo = "rebalance"\ncron = "0 15 * * fri"\nagents = ["even"]\n'
+    monthly = '[[schedules]]\nname = "mid"\ndo = "snapshot"\ncron = "0 12 15-21 * wed"\n'
+    write(tmp_path, CONFIG.replace("end = 2019-03-29", "end = 2019-03-28") + weekly + monthly)
+    assert quantd(tmp_path, "run", "--quiet").returncode == 0
+    found = {r["schedule"]: r["last"] for r in answer(quantd(tmp_path, "schedule", "list", "--json"))["schedules"]}
+    assert found["close"]["due"] == "2019-03-28T19:45:00Z"
+    assert found["fridays"]["due"] == "2019-03-22T19:00:00Z"
+    assert found["mid"]["due"] == "2019-03-20T16:00:00Z"

@@ -1,0 +1,134 @@
+"""Fingerprints of return series, which recognise an instrument under another name.
+
+A fingerprint has one daily total return of each week. Which date of a week it is depends on the week alone, so that
+series that begin on other dates have the same returns in common weeks. A return does not change with the scale of
+prices, and is compared to 1 bp, so that rounded prices still agree.
+
+Independent series agree in about 2 % of the weeks. That half of 50 weeks agree by chance has a probability below
+1e-28.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.trading.market import Floats, Ints
+from quantd.trading.sessions import DAY_NS
+
+EQUAL_DATES: Final = 250
+"""Number of common dates with equal returns from which two series are the same."""
+
+EDGE_WEEKS: Final = 2
+"""The first and the last week of a series may be incomplete, and have another date."""
+
+UNIT: Final = 0.5e-4
+"""Resolution of a return: half a basis point."""
+
+TOLERANCE: Final = 2
+"""Largest difference of equal returns, in UNIT."""
+
+CYCLE: Final = 255
+"""Returns are stored modulo this many units, as one byte."""
+
+NONE: Final = 255
+"""The byte of a week without a return."""
+
+MOST_WEEKS: Final = 2_600
+"""Weeks that a fingerprint has at most, the newest: 50 years."""
+
+MONDAY: Final = 4 * DAY_NS
+"""The first Monday after the epoch, in ns."""
+
+
+class Fingerprint(Struct, frozen=True):
+    """One return of each week as a byte (returns in UNIT modulo CYCLE, NONE without one), from week number `week` on.
+
+    Weeks count from Monday, 1970-01-05. `days` is the usual number of dates of a week, 1 to 7.
+    """
+
+    week: int
+    days: int
+    returns: bytes
+
+
+def fingerprints(symbols: Sequence[str], day_ns: Ints, wealth: Floats) -> dict[str, Fingerprint]:
+    """Return the fingerprint of each symbol with a return.
+
+    `wealth` float64[T, N] is an index with splits and dividends reinvested, NaN without a bar. `day_ns` int64[T] are
+    the dates; of several rows of a date the last bar counts.
+    """
+    found = {symbol: _fingerprint(day_ns, wealth[:, k]) for k, symbol in enumerate(symbols)}
+    return {symbol: each for symbol, each in found.items() if each is not None}
+
+
+def _fingerprint(day_ns: Ints, wealth: Floats) -> Fingerprint | None:
+    there = np.isfinite(wealth) & (wealth > 0.0)
+    day, value = day_ns[there] // DAY_NS, wealth[there]
+    last = np.r_[day[1:] != day[:-1], True] if len(day) else np.zeros(0, dtype=np.bool_)
+    day, value = day[last], value[last]
+    if len(day) < 2:
+        return None
+    day, returns = day[1:], value[1:] / value[:-1] - 1.0
+    week, weekday = np.divmod(day - MONDAY // DAY_NS, 7)
+    # the first date on or after a weekday that the week's number chooses; after Sunday comes Monday of the same week
+    rank = (weekday - _scattered(week)) % 7
+    order = np.lexsort((rank, week))
+    weeks, first = np.unique(week[order], return_index=True)
+    units = np.rint(returns[order[first]] / UNIT).astype(np.int64) % CYCLE
+    begin = max(int(weeks[0]), int(weeks[-1]) - MOST_WEEKS + 1)
+    out = np.full(int(weeks[-1]) - begin + 1, NONE, dtype=np.uint8)
+    kept = weeks >= begin
+    out[weeks[kept] - begin] = units[kept]
+    return Fingerprint(begin, max(1, round(len(day) / len(weeks))), out.tobytes())
+
+
+def _scattered(week: Ints) -> Ints:
+    """Return a weekday, 0 to 6, for each number of a week: the high bits of a multiplicative hash (Knuth)."""
+    return (
+        (week.astype(np.uint64) * np.uint64(2_654_435_761) % np.uint64(1 << 32)) * np.uint64(7) >> np.uint64(32)
+    ).astype(np.int64)
+
+
+def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -> bool:
+    """Return whether a series of `one` and a series of `other` have equal returns on EQUAL_DATES common dates.
+
+    They need as many equal weeks as stand for so many dates, half of the common ones at least. Half of the equal weeks
+    must have a return beyond 1 bp: prices that do not move are no evidence.
+    """
+    if not one or not other:
+        return False
+    begin = max(min(each.week for each in group) for group in (one, other))
+    end = min(max(each.week + len(each.returns) for each in group) for group in (one, other))
+    if end <= begin:
+        return False
+    theirs, days = _table(other, begin, end), np.array([each.days for each in other])
+    for each, mine in zip(one, _table(one, begin, end), strict=True):
+        least = np.ceil(EQUAL_DATES / np.minimum(days, each.days)) - EDGE_WEEKS
+        common = (mine != NONE) & (theirs != NONE)
+        equal = common & (_distance(theirs - mine) <= TOLERANCE)
+        moved = equal & (_distance(mine) > TOLERANCE)
+        count = equal.sum(axis=1)
+        if ((count >= least) & (2 * count >= common.sum(axis=1)) & (2 * moved.sum(axis=1) >= count)).any():
+            return True
+    return False
+
+
+def _table(group: Collection[Fingerprint], begin: int, end: int) -> NDArray[np.int16]:
+    """Return int16[N, W]: the bytes of each series in the weeks from `begin` to before `end`."""
+    out = np.full((len(group), end - begin), NONE, dtype=np.int16)
+    for row, each in zip(out, group, strict=True):
+        first, last = max(begin, each.week), min(end, each.week + len(each.returns))
+        if first < last:
+            row[first - begin : last - begin] = np.frombuffer(each.returns, np.uint8)[
+                first - each.week : last - each.week
+            ]
+    return out
+
+
+def _distance(units: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the distance from zero of returns modulo CYCLE."""
+    rest = units % CYCLE
+    return np.minimum(rest, CYCLE - rest)

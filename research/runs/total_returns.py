@@ -1,0 +1,45 @@
+"""Total returns of a recorded market: splits and dividends reinvested."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.models.history.fingerprints import Fingerprint, fingerprints
+from quantd.trading.bars import CorporateAction, per_share
+from quantd.trading.events import Action
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats, Ints
+
+
+def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
+    """Return the fingerprint of each symbol from the first trading date on."""
+    columns = feed.columns
+    rows = columns.key >= feed.start_key
+    close = np.where(columns.fresh[rows], columns.close[rows], np.nan)
+    at = columns.ts_open[rows]
+    wealth = np.full(close.shape, np.nan)
+    for symbol in range(feed.universe.size):
+        there = np.flatnonzero(np.isfinite(close[:, symbol]))
+        own = [action for action in feed.actions if action.symbol == symbol]
+        price = close[there, symbol]
+        wealth[there, symbol] = price * np.cumprod(grown(own, at[there], price))
+    return fingerprints(feed.universe.symbols, columns.key[rows], wealth)
+
+
+def grown(actions: Sequence[Action], at: Ints, price: Floats) -> Floats:
+    """Return the shares after each instant for one share before it: splits, and dividends reinvested at `price`.
+
+    `actions` are those of one symbol; each belongs to the first of the instants `at` (ns UTC) that is not before it.
+    """
+    found = np.ones(len(at))
+    opened: dict[int, list[CorporateAction]] = {}
+    for action in actions:
+        ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
+        paid = action.cash_nano / NANO if action.kind == "dividend" else 0.0
+        opened.setdefault(int(np.searchsorted(at, action.ts)), []).append((0, ratio, paid))
+    for place, each in opened.items():
+        if place < len(at):
+            shares, cash = per_share(each)[0]
+            found[place] = shares + cash / price[place]
+    return found
