@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.trading.market import Floats, Ints
+from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 EQUAL_DATES: Final = 250
@@ -95,8 +95,8 @@ def _scattered(week: Ints) -> Ints:
 def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -> bool:
     """Return whether a series of `one` and a series of `other` have equal returns on EQUAL_DATES common dates.
 
-    They need as many equal weeks as stand for so many dates, half of the common ones at least. Half of the equal weeks
-    must have a return beyond 1 bp: prices that do not move are no evidence.
+    In some stretch of common weeks twice as long as EQUAL_DATES, half of the weeks must be equal. Half of the equal
+    weeks must have a return beyond 1 bp: prices that do not move are no evidence.
     """
     if not one or not other:
         return False
@@ -106,14 +106,23 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
         return False
     theirs, days = _table(other, begin, end), np.array([each.days for each in other])
     for each, mine in zip(one, _table(one, begin, end), strict=True):
-        least = np.ceil(EQUAL_DATES / np.minimum(days, each.days)) - EDGE_WEEKS
+        least = np.ceil(EQUAL_DATES / np.minimum(days, each.days)).astype(np.int64) - EDGE_WEEKS
         common = (mine != NONE) & (theirs != NONE)
         equal = common & (_distance(theirs - mine) <= TOLERANCE)
-        moved = equal & (_distance(mine) > TOLERANCE)
-        count = equal.sum(axis=1)
-        if ((count >= least) & (2 * count >= common.sum(axis=1)) & (2 * moved.sum(axis=1) >= count)).any():
-            return True
+        for k in np.flatnonzero(equal.sum(axis=1) >= least).tolist():
+            shared = common[k]
+            alike, moved = equal[k, shared], (equal[k] & (_distance(mine) > TOLERANCE))[shared]
+            if _dense(alike, moved, int(least[k])):
+                return True
     return False
+
+
+def _dense(equal: Bools, moved: Bools, least: int) -> bool:
+    """Return whether 2 x `least` weeks in a row, or all of fewer, have `least` equal ones, half of them `moved`."""
+    span = min(2 * least, len(equal))
+    sums = (np.cumsum(np.r_[0, each], dtype=np.int64) for each in (equal, moved))
+    count, moves = (total[span:] - total[:-span] for total in sums)
+    return bool(((count >= least) & (2 * moves >= count)).any())
 
 
 def _table(group: Collection[Fingerprint], begin: int, end: int) -> NDArray[np.int16]:

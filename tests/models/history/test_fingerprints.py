@@ -38,6 +38,14 @@ def test_series_with_equal_returns_on_250_common_dates_are_the_same(seed: int, *
     assert not same(days[:351], price[:351], days[200:], price[200:]), "150 common returns"
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_series_that_is_equal_in_one_year_only_is_the_same(seed: int) -> None:
+    days, price, other = weekdays(2_000), prices(2_000, seed), prices(2_000, 100 + seed)
+    begin = 300 * seed + 200
+    other[begin : begin + 251] = 2.0 * price[begin : begin + 251]
+    assert same(days, price, days, other)
+
+
 def test_rounded_prices_are_the_same_series() -> None:
     days, price = weekdays(500), prices(500, 1)
     assert same(days, price, days, np.round(price, 2))
