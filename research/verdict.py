@@ -22,6 +22,7 @@ from quantd.research.runs.comparison import (
     require_same,
     settings_of,
 )
+from quantd.research.runs.failures import NO_RESULT, AgentFailures
 from quantd.research.runs.looks import Kind, Known, look_of, try_note_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
@@ -113,6 +114,8 @@ class Verdict(Struct, frozen=True):
     min_trade: float | None = None
     """Of equal weight: the smallest change of a weight that is traded."""
     notes: tuple[str, ...] = ()
+    failures: tuple[AgentFailures, ...] = ()
+    """The agents whose policy failed to decide; with any of them the figures are no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +178,17 @@ def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> s
 def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
     """Assess a finished run and record it as a trial in the folder `state`. `drive` runs the equal-weight benchmark;
     None omits the comparison. Raises Incomparable when the settings of the two runs differ."""
+    failures = record.failures.of(assembly.rules.names())
     try:
         own = Measured.of(assembly, record)
     except ValueError as why:
-        return Verdict(f"No verdict: {why}.")
+        return Verdict(f"No verdict: {why}.", failures=failures)
     other = None
     if drive is not None:
         beside = equal_weight_of(assembly)
         other = Measured.of(beside, recorded(beside, drive))
         require_same(own.settings, other.settings)
+        failures += other.record.failures.of(("equal weight",))
     periods, free = own.settings.periods, own.risk_free_annual
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
@@ -192,7 +197,9 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     deflated = deflated_of(own, known)
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
-        verdict=sentence(own, difference, deflated, known.trials, compared=other is not None),
+        verdict=(
+            NO_RESULT if failures else sentence(own, difference, deflated, known.trials, compared=other is not None)
+        ),
         sharpe_definition=own.sharpe_definition,
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
@@ -208,6 +215,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
             *([OWN_CLOSES] if record.own_closes else []),
             *_trained_on(assembly, record),
         ),
+        failures=failures,
     )
 
 
@@ -344,8 +352,8 @@ def _column(f: Figures) -> dict[str, str]:
 
 
 def lines(verdict: Verdict) -> list[str]:
-    """Format the verdict for a terminal: headline, figures side by side, and their definitions."""
-    out = [headline(verdict)]
+    """Format the verdict for a terminal: failed decisions, headline, figures side by side, and their definitions."""
+    out = [*(each.text for each in verdict.failures), headline(verdict)]
     rows = table_of(verdict)
     if rows:
         compared = verdict.equal_weight is not None

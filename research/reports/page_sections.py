@@ -46,6 +46,7 @@ def top(report: BacktestReport) -> str:
     costs = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in h.costs.items() if value) or "none"
     return (
         f"<h1>Backtest of {escape(h.name)}, {h.first} to {h.last}</h1>"
+        f"{''.join(paragraph(each.text, 'verdict no') for each in report.verdict.failures)}"
         f"{paragraph(headline(report.verdict), 'verdict')}"
         f"{paragraph(f'{counted(h.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
     )

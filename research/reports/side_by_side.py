@@ -84,6 +84,8 @@ class SideBySide(Struct, frozen=True):
     sharpe_definition: str
     ts: tuple[int, ...]
     wealth: tuple[tuple[Figure, ...], tuple[Figure, ...]]
+    failures: tuple[str, ...] = ()
+    """The agents of both runs whose policy failed to decide, one line each."""
 
 
 def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
@@ -108,7 +110,13 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
         versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing), market=_beyond(one, other),
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
         wealth=(_wealth(own, kept), _wealth(beside, kept)),
+        failures=(*_failed(names[0], one), *_failed(names[1], other)),
     )  # fmt: skip
+
+
+def _failed(name: str, of: Comparable) -> list[str]:
+    found = of.verdict.failures if isinstance(of, BacktestReport) else of.failures
+    return [f"{name}: {each.text}" for each in found]
 
 
 def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
@@ -201,7 +209,8 @@ def _html(found: SideBySide) -> str:
                       Series(found.other, found.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
     title = f"{found.one} and {found.other}, {found.first} to {found.last}"
     body = (
-        f"<h1>{escape(title)}</h1>", paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
+        f"<h1>{escape(title)}</h1>", *(paragraph(text, "verdict no") for text in found.failures),
+        paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
         section("equity", "Equity, growth of 1", placed("equity")),
         section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
         section("tests", "p-values", table((), tests), paragraph(found.sharpe_definition)),
@@ -222,7 +231,8 @@ def settings_text(found: SideBySide) -> str:
 def _markdown(found: SideBySide) -> str:
     head = ("", found.one, found.other, "difference")
     lines = [
-        f"# {found.one} and {found.other}, {found.first} to {found.last}", "", sentence(found), "",
+        f"# {found.one} and {found.other}, {found.first} to {found.last}", "",
+        *(part for text in found.failures for part in (text, "")), sentence(found), "",
         settings_text(found), "", *table_lines(head, rows_of(found)), "",
         *table_lines(("test", "p"), p_rows(found)), "", found.sharpe_definition,
     ]  # fmt: skip
@@ -233,6 +243,7 @@ def _csv(found: SideBySide) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("figure", "one", "other", "difference"))
+    writer.writerows(("failed decisions", text, "", "") for text in found.failures)
     writer.writerows((each.name, each.one, each.other, each.difference) for each in found.metrics)
     v = found.versus
     writer.writerow(("sharpe_difference", "", "", v.sharpe_difference))

@@ -11,6 +11,7 @@ from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
 from quantd.daemon.runtime.loop import Log
+from quantd.research.runs.failures import FailureCount
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe
@@ -59,6 +60,8 @@ class Record:
         self.cash_micro: array[int] = array("q")
         self.books_micro: list[Sequence[int]] = []
         self.fill_columns: list[FillColumns] = []
+        self.failures = FailureCount()
+        """The decisions of each agent, and those that failed."""
         self.commission_micro = 0
         self.borrow_micro = 0
         self.interest_micro = 0
@@ -77,9 +80,12 @@ class Record:
         self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.known_micro, strict=True)]
 
     def answer(self, ask: Ask) -> Decided | None:
+        self.failures.asked(ask)
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        if isinstance(event, Decided):
+            self.failures.decided(event, effects)
         for effect in effects:
             kind = type(effect)
             if kind is Valued:

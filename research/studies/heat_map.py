@@ -70,12 +70,13 @@ def _cell(value: float, low: float, top: float) -> str:
 def sweep_page(sweep: Sweep, name: str) -> str:
     """Return the page as HTML, which opens without a network."""
     maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
-    ranked = sorted((p for p in sweep.points if p.look is not None), key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    ranked = sorted(sweep.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
     metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
     rows = "".join(
         _row([*point.values, *("" if (v := point.metrics[key]) is None else f"{v:,.4f}" for key in metrics)])
         for point in ranked[:LISTED]
     )
+    failed = "".join(f'<p class="verdict">{escape(line)}</p>' for line in sweep.failure_lines)
     found = sweep.overfitting
     overfit = (
         f"<p>Probability of overfitting {found.probability:.2f}, by combinatorially symmetric cross-validation of "
@@ -85,7 +86,8 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     )
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sweep of {escape(name)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}{MORE}</style></head><body>
-<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1><p class="verdict">{escape(sweep.verdict())}</p>{overfit}
+<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
+{failed}<p class="verdict">{escape(sweep.verdict())}</p>{overfit}
 {maps}<h2>Best points</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>
 </body></html>
 """

@@ -58,6 +58,8 @@ class Row(Struct, frozen=True):
     rebalances: int
     cost_drag_annual: float
     best: bool = False
+    failed: str = ""
+    """The decisions that the policy failed to take; such a row is no result, and not the best."""
 
 
 class Rebalancing(Struct, frozen=True):
@@ -65,6 +67,11 @@ class Rebalancing(Struct, frozen=True):
 
     rows: tuple[Row, ...]
     known: Known
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each row whose policy failed."""
+        return [f"{row.rule} at {row.cost_bp:g} bp: {row.failed}" for row in self.rows if row.failed]
 
 
 def study(config: Config, agent: str, drive: Drive, state: Path, *, costs: tuple[float, ...] = COSTS_BP) -> Rebalancing:
@@ -81,7 +88,7 @@ def study(config: Config, agent: str, drive: Drive, state: Path, *, costs: tuple
     looks: list[Look] = []
     for cost in costs:
         pairs = [_row(market, _with(config, found[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
-        best = max((row for row, _ in pairs), key=lambda row: row.sharpe)
+        best = max((row for row, _ in pairs if not row.failed), key=lambda row: row.sharpe, default=None)
         rows += (msgspec.structs.replace(row, best=row is best) for row, _ in pairs)
         looks += (look for _, look in pairs if isfinite(look.sharpe))
     return Rebalancing(tuple(rows), try_note_looks(state, looks))
@@ -118,5 +125,6 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
         turnover_annual=record.traded / money / years,
         rebalances=baskets.count,
         cost_drag_annual=record.commission_micro / MICRO / money / years,
+        failed="; ".join(each.text for each in record.failures.of(rules.names())),
     )
     return row, look_of(assembly, record.ts, found.sharpe, periods, "study")

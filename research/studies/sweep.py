@@ -4,7 +4,7 @@ The result names the best point with the number of trials that it was chosen fro
 every look at the market, and the probability of overfitting is that of choosing by this sweep.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -18,6 +18,7 @@ import polars as pl
 
 from quantd.daemon.runtime.version import code_version
 from quantd.models.training.runs.workers import Executor, Failed
+from quantd.research.runs.failures import REMEDY, DecisionFailed
 from quantd.research.runs.looks import Known, Look, try_note_looks
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
 from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfitting
@@ -93,7 +94,21 @@ class Sweep:
     @cached_property
     def best(self) -> Point | None:
         """The point with the highest Sharpe ratio; None where no point has one."""
-        return max((p for p in self.points if p.look is not None), key=lambda p: p.look.sharpe, default=None)  # type: ignore[union-attr]
+        return max(self.ran, key=lambda p: p.look.sharpe, default=None)  # type: ignore[union-attr]
+
+    @cached_property
+    def ran(self) -> tuple[Point, ...]:
+        """The points with a result: they ran to the end without a failed decision, and have a ratio."""
+        return tuple(p for p in self.points if p.look is not None and not p.fault)
+
+    @property
+    def failure_lines(self) -> list[str]:
+        """One line for each agent of each point whose policy failed."""
+        return [
+            f"{', '.join(f'{key}={value}' for key, value in zip(self.keys, point.values, strict=True))}: {each.text}"
+            for point in self.points
+            for each in point.failures
+        ]
 
     @property
     def faults(self) -> tuple[Point, ...]:
@@ -114,7 +129,7 @@ class Sweep:
     @cached_property
     def returns(self) -> Floats:
         """The returns of the points with a ratio, float64[T, K]; fewer columns where samples differ in number."""
-        series = [point.series() for point in self.points if point.look is not None]
+        series = [point.series() for point in self.ran]
         usual = max((len(each) for each in series), default=0)
         kept = [each for each in series if len(each) == usual]
         return np.column_stack(kept) if kept else np.zeros((0, 0))
@@ -145,7 +160,8 @@ class Sweep:
         if best is None or best.look is None:
             return "No point has a Sharpe ratio."
         values = ", ".join(f"{key} {value}" for key, value in zip(self.keys, best.values, strict=True))
-        text = f"The best of {len(self.points):,} points is {values}: Sharpe {best.look.sharpe:.2f}"
+        count = f"{len(self.ran):,} point{'' if len(self.ran) == 1 else 's'}"
+        text = f"The best of {count} is {values}: Sharpe {best.look.sharpe:.2f}"
         if self.deflated is None:
             text += f". {self.known.text}"
         else:
@@ -188,17 +204,26 @@ Progress = Callable[[float], object]
 class _Collector:
     """Receives the points of the workers, and writes each down."""
 
-    def __init__(self, file: PointsFile, total: int, progress: Progress) -> None:
-        self._file, self._total, self._progress = file, total, progress
+    def __init__(self, file: PointsFile, total: int, progress: Progress, *, stop: bool) -> None:
+        self._file, self._total, self._progress, self._stop = file, total, progress, stop
 
     def told(self, number: int, point: Point) -> bool:
         self._file.add(point)
         self._progress(len(self._file.points) / self._total)
-        return False
+        return self._stop and bool(point.failures)
 
     def ended(self, number: int, outcome: int | Failed) -> None:
+        if self._stop:
+            _stop_at(self._file.points.values())
         if isinstance(outcome, Failed):
             raise SweepFailed(f"a worker stopped: {outcome.reason}; the same command continues with the rest")
+
+
+def _stop_at(points: Iterable[Point]) -> None:
+    """Raise DecisionFailed for the first point whose policy failed."""
+    for point in points:
+        if point.failures:
+            raise DecisionFailed(f"the point {', '.join(point.values)}: {point.fault}; {REMEDY}")
 
 
 def sweep(
@@ -210,13 +235,18 @@ def sweep(
     where: Executor,
     progress: Progress = lambda share: None,
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points,
+    *,
+    stop: bool = False,
 ) -> Sweep:
     """Run every point of `grid` that `folder` does not have yet, and note all as looks in the ledger of `state`.
 
     `identity` is that of `identity_of`. `run` is what a worker calls. An interrupted sweep continues when it is called
-    again. Raises SweepFailed, WorkerLost or OSError.
+    again. With `stop` the first point whose policy failed raises DecisionFailed. Raises SweepFailed, WorkerLost or
+    OSError.
     """
     file = PointsFile(folder / POINTS, identity)
+    if stop:
+        _stop_at(file.points.values())
     open_points = [(number, values) for number, values in enumerate(grid) if number not in file.points]
     size = min(MOST_PER_WORK, max(1, ceil(len(open_points) / (4 * where.workers))))
 
@@ -224,13 +254,13 @@ def sweep(
         for first in range(0, len(open_points), size):
             yield Work(base, grid.keys, tuple(open_points[first : first + size]))
 
-    where.run(run, arguments(), _Collector(file, len(grid), progress))
+    where.run(run, arguments(), _Collector(file, len(grid), progress, stop=stop))
     points = tuple(point for _, point in sorted(file.points.items()))
     looks: list[Look] = [point.look for point in points if point.look is not None]
     known = try_note_looks(state, looks)
     found = Sweep(grid.keys, points, known)
     found.table.write_parquet(folder / TABLE)
-    names = [str(point.number) for point in points if point.look is not None]
+    names = [str(point.number) for point in found.ran]
     if found.returns.shape[1] == len(names):
         pl.DataFrame(found.returns, schema=names).write_parquet(folder / RETURNS)
     return found

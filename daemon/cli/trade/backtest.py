@@ -23,6 +23,7 @@ from quantd.research.runs.backtest import BacktestJournal, compile_for_runs, dri
 from quantd.research.runs.comparison import NAME, Drive, settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import judge, lines
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
 from quantd.trading.orders import base36
 
 
@@ -40,7 +41,7 @@ def backtest(
         bool, typer.Option("--no-compare", help="Skip equal weight, which takes half the time.")
     ] = False,
     as_json: Json = False,
-) -> None:
+) -> int:
     given = tuple(sets or ())
     if start is not None:
         given = (*given, f"feed.start={start.isoformat()}")
@@ -86,13 +87,17 @@ def backtest(
     verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None)
     if report is not None and books is not None:
         runs = [] if no_compare else benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
-        write_backtest_report(report, report_of(assembly, record, books.history(), runs, result, verdict))
-    text = [closing(result), *lines(verdict)]
+        made = report_of(assembly, record, books.history(), runs, result, verdict)
+        write_backtest_report(report, made)
+        verdict = made.verdict  # with the benchmarks that failed
+    failed = [each.text for each in verdict.failures]
+    text = [*failed, closing(result), *lines(verdict)[len(failed) :]]
     if journal:
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
     if report is not None:
         text.append(f"  report {report}")
     answer(as_json, {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}, *text)
+    return CHECK_FAILED if failed else DONE
 
 
 COMMAND: Final = Command("Trade", 20, backtest)
