@@ -59,8 +59,9 @@ class Figures(Struct, frozen=True):
     """Figures of one account over its samples.
 
     Values are fractions, not percent; money is in account currency; an undefined ratio is None. `costs` is commission,
-    borrow fees and `slippage`, the cost of fills relative to the open of their bar. `invested` is the average exposure
-    over equity, `interest` the interest on cash. For `turnover_annual` see TURNOVER_DEFINITION.
+    borrow fees and `slippage_paid`, the cost of fills beyond the open of their bar, where a better price counts 0.
+    `invested` is the average exposure over equity, `interest` the interest on cash. For `turnover_annual` see
+    TURNOVER_DEFINITION.
     """
 
     total_return: float
@@ -74,7 +75,7 @@ class Figures(Struct, frozen=True):
     turnover_annual: float
     costs: float
     commission: float
-    slippage: float
+    slippage_paid: float
     borrow: float
     invested: float
     interest: float = 0.0
@@ -89,9 +90,11 @@ class Difference(Struct, frozen=True):
 
 
 class Bootstrap(Struct, frozen=True):
-    """Method and parameters of the intervals."""
+    """Method and parameters of the intervals. Each interval has its block length in samples."""
 
     block: int
+    equal_weight_block: int | None = None
+    difference_block: int | None = None
     method: str = "circular block bootstrap (Politis & Romano 1992, 1994), percentiles"
     block_rule: str = BLOCK_RULE
     confidence: float = CONFIDENCE
@@ -159,7 +162,7 @@ class Measured:
             turnover_annual=record.traded / money / years,
             costs=round(record.costs, 2),
             commission=record.commission_micro / MICRO,
-            slippage=round(record.slippage, 2),
+            slippage_paid=round(record.slippage_paid, 2),
             borrow=record.borrow_micro / MICRO,
             invested=sum(record.gross) / len(record.gross),
             interest=record.interest_micro / MICRO,
@@ -204,7 +207,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
         difference=difference,
-        bootstrap=Bootstrap(found.block) if found else None,
+        bootstrap=Bootstrap(found.block, found.other_block, found.difference_block) if found else None,
         deflated_sharpe=deflated,
         trials=known.trials,
         min_trade=None if other is None else min_trade(assembly),
@@ -351,6 +354,14 @@ def _column(f: Figures) -> dict[str, str]:
     }
 
 
+def blocks_text(found: Bootstrap) -> str:
+    """Format the block lengths: 23 samples (equal weight 24, difference 25)."""
+    text = f"{found.block} sample{'' if found.block == 1 else 's'}"
+    if found.equal_weight_block is None:
+        return text
+    return f"{text} (equal weight {found.equal_weight_block}, difference {found.difference_block})"
+
+
 def lines(verdict: Verdict) -> list[str]:
     """Format the verdict for a terminal: failed decisions, headline, figures side by side, and their definitions."""
     out = [*(each.text for each in verdict.failures), headline(verdict)]
@@ -367,7 +378,7 @@ def lines(verdict: Verdict) -> list[str]:
         if verdict.bootstrap is not None:
             b = verdict.bootstrap
             out.append(
-                f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples"
+                f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {blocks_text(b)}"
             )
         if compared:
             out.append(

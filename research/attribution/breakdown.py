@@ -23,12 +23,13 @@ Table = dict[str, float]
 class Activity(Struct, frozen=True):
     """Trading of one book.
 
-    `turnover` is the value bought and sold in fills, `crossed` that traded with other agents, both over the account's
-    mean equity. `cost` is the sum of slippage, commission, borrow fees and other charges in account currency. A gain
-    counts against it. `trades` is the number of fills.
+    `turnover_total` is the value bought and sold in fills of the whole period, not a year as the metric `turnover`.
+    `crossed` is that traded with other agents. Both are over the account's mean equity. `cost` is the sum of slippage,
+    commission, borrow fees and other charges in account currency. A gain counts against it. `trades` is the number of
+    fills.
     """
 
-    turnover: float
+    turnover_total: float
     crossed: float
     cost: float
     trades: int

@@ -6,7 +6,7 @@ import numpy as np
 
 from quantd.daemon.views.report.drawing import chart
 from quantd.research.runs.run_record import Record
-from quantd.research.verdict import Verdict, headline, table_of
+from quantd.research.verdict import Verdict, blocks_text, headline, table_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.statistics import drawdowns
 
@@ -39,7 +39,7 @@ def _figures(verdict: Verdict) -> str:
     if verdict.bootstrap is not None:
         b = verdict.bootstrap
         notes.append(
-            f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples "
+            f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {blocks_text(b)} "
             f"({b.block_rule}), seed {b.seed}."
         )
     if compared:

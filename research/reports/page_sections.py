@@ -270,7 +270,7 @@ def risk(report: BacktestReport) -> str:
 
 
 def costs(report: BacktestReport) -> str:
-    columns = ("traded", "commission", "slippage", "borrow", "total", "interest")
+    columns = ("traded", "commission", "slippage_paid", "borrow", "total", "interest")
     rows = [
         row(
             each.account, *(figure(f"costs.{k}.{name}", getattr(each, name), "money") for name in columns),
@@ -278,7 +278,7 @@ def costs(report: BacktestReport) -> str:
         )
         for k, each in enumerate(report.costs)
     ]  # fmt: skip
-    head = ("", "value traded", "commission", "slippage", "borrow fees", "costs", "interest", "drag a year")
+    head = ("", "value traded", "commission", "slippage paid", "borrow fees", "costs", "interest", "drag a year")
     text = f"Amounts in {report.header.currency}. The drag is the costs of a year over average equity."
     return section("costs", CONTENTS["costs"], table(head, rows), paragraph(text))
 
@@ -360,7 +360,7 @@ def metrics(report: BacktestReport) -> str:
 
 
 UNKNOWN: Final = (
-    "A dash is a figure without a value. Slippage and borrow fees of a single agent's book are not recorded."
+    "A dash is a figure without a value. Slippage paid and borrow fees of a single agent's book are not recorded."
 )
 
 

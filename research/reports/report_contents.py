@@ -176,7 +176,7 @@ class CostRow(Struct, frozen=True):
     account: str
     traded: float
     commission: float
-    slippage: float
+    slippage_paid: float
     borrow: float
     interest: float
     total: float

@@ -308,7 +308,7 @@ def _costs(tracks: Sequence[Track], own: Record, benchmarks: Sequence[tuple[Benc
             account=track.account.name,
             traded=record.traded,
             commission=record.commission_micro / MICRO,
-            slippage=record.slippage,
+            slippage_paid=record.slippage_paid,
             borrow=record.borrow_micro / MICRO,
             interest=record.interest_micro / MICRO,
             total=record.costs,

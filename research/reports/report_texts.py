@@ -131,7 +131,7 @@ def _tables(report: BacktestReport) -> Iterator[tuple[str, tuple[str, ...], Rows
                 r.weights, r.volatility_by_asset, r.var_by_asset, r.cvar_by_asset)))
             for symbol in sorted(r.weights)
         ]  # fmt: skip
-    columns = ("traded", "commission", "slippage", "borrow", "total")
+    columns = ("traded", "commission", "slippage_paid", "borrow", "total")
     yield f"Costs, {report.header.currency}", ("", *columns, "drag a year"), [
         (each.account, *(formatted(getattr(each, name), "money") for name in columns),
          formatted(each.drag_annual, "fraction"))

@@ -172,8 +172,40 @@ TESTS: Final = (
 )  # fmt: skip
 
 
+SUBJECTS: Final[Mapping[str, str]] = {
+    "paired_t": "the mean returns", "wilcoxon": "the typical (median) returns",
+    "kolmogorov_smirnov": "the distributions of returns", "ledoit_wolf": "the Sharpe ratios",
+}  # fmt: skip
+"""What each test compares."""
+
+LEVEL: Final = 0.05
+"""A p-value below this is called a difference. Each test is read alone."""
+
+
+def sentences_of_tests(found: SideBySide) -> list[str]:
+    """Return a sentence for each test with a p-value: what it compares, and whether it finds a difference."""
+    out, verdicts = [], set()
+    for title, name in TESTS:
+        p = getattr(found.versus, name).p
+        if p is None:
+            out.append(f"{title}: there are too few samples.")
+            continue
+        verdict = "differ" if p < LEVEL else "are not distinguishable"
+        verdicts.add(verdict)
+        pair = f"{found.one} and {found.other}"
+        out.append(f"{title.partition(',')[0]}: {SUBJECTS[name]} of {pair} {verdict} (p {_p(p)}).")
+    if len(verdicts) > 1:
+        out.append("The tests ask different questions: returns may differ where Sharpe ratios do not.")
+    return out
+
+
+def _p(value: float) -> str:
+    text = formatted(value, "p")
+    return text if text.startswith("<") else f"= {text}"
+
+
 def sentence(found: SideBySide) -> str:
-    """Format the result in one sentence."""
+    """Format the difference of the Sharpe ratios in one sentence."""
     v = found.versus
     if v.sharpe_difference is None or v.low is None or v.high is None:
         return "There are too few samples for an interval of the Sharpe difference."
@@ -213,7 +245,8 @@ def _html(found: SideBySide) -> str:
         paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
         section("equity", "Equity, growth of 1", placed("equity")),
         section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
-        section("tests", "p-values", table((), tests), paragraph(found.sharpe_definition)),
+        section("tests", "p-values", table((), tests), *map(paragraph, sentences_of_tests(found)),
+                paragraph(found.sharpe_definition)),
     )  # fmt: skip
     return document(title, "\n".join(body), {"equity": chart})
 
@@ -234,7 +267,8 @@ def _markdown(found: SideBySide) -> str:
         f"# {found.one} and {found.other}, {found.first} to {found.last}", "",
         *(part for text in found.failures for part in (text, "")), sentence(found), "",
         settings_text(found), "", *table_lines(head, rows_of(found)), "",
-        *table_lines(("test", "p"), p_rows(found)), "", found.sharpe_definition,
+        *table_lines(("test", "p"), p_rows(found)), "", *(f"- {text}" for text in sentences_of_tests(found)), "",
+        found.sharpe_definition,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

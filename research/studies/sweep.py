@@ -30,9 +30,20 @@ from quantd.trading.market import Floats
 MOST_PER_WORK: Final = 25
 """Maximum number of points that a worker takes at a time."""
 
+COSTS: Final = frozenset(
+    f"broker.{name}" for name in (
+        "commission_bp", "commission_min", "spread_bp", "slippage_bp", "slippage_noise", "impact", "participation",
+        "costs", "borrow_bp_annual", "latency",
+    )
+)  # fmt: skip
+"""Keys that a market sets. The lowest cost is always the best, so a sweep over one chooses nothing."""
+
 POINTS: Final = "points.bin"
 TABLE: Final = "sweep.parquet"
 RETURNS: Final = "returns.parquet"
+MOST_COSTS: Final = 10
+"""Costs that the verdict names."""
+
 LIKELY: Final = 0.5
 """A probability of overfitting above this is more likely than not."""
 
@@ -93,8 +104,15 @@ class Sweep:
 
     @cached_property
     def best(self) -> Point | None:
-        """The point with the highest Sharpe ratio; None where no point has one."""
+        """The point with the highest Sharpe ratio; None where no point has one, or where a key is a cost."""
+        if self.costs:
+            return None
         return max(self.ran, key=lambda p: p.look.sharpe, default=None)  # type: ignore[union-attr]
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The keys that are costs."""
+        return tuple(key for key in self.keys if key in COSTS)
 
     @cached_property
     def ran(self) -> tuple[Point, ...]:
@@ -136,8 +154,10 @@ class Sweep:
 
     @cached_property
     def overfitting(self) -> Overfitting | None:
-        """The probability that choosing by this sweep overfits; None for too few points or samples."""
+        """The probability that choosing by this sweep overfits; None for too few points or samples, or a cost."""
         returns = self.returns
+        if self.costs:
+            return None
         blocks = min(BLOCKS, len(returns) // 4 // 2 * 2)
         varies = returns[:, returns.std(axis=0) > 0.0] if returns.size else returns
         if blocks < 2 or varies.shape[1] < 2:
@@ -154,12 +174,33 @@ class Sweep:
         value = deflated_sharpe(best.series(), best.look.sharpe_sample, ratios, count=self.known.trials)
         return value if isfinite(value) else None
 
+    def _by_cost(self) -> str:
+        """Return the best point at each cost, without a choice among costs."""
+        places = [self.keys.index(key) for key in self.costs]
+        others = [k for k in range(len(self.keys)) if k not in places]
+        groups: dict[tuple[str, ...], list[Point]] = {}
+        for point in self.ran:
+            groups.setdefault(tuple(point.values[k] for k in places), []).append(point)
+        plural = "is a cost" if len(self.costs) == 1 else "are costs"
+        text = f"{', '.join(self.costs)} {plural}, which nobody chooses: no point is the best."
+        for costs, points in list(groups.items())[:MOST_COSTS]:
+            top = max(points, key=lambda point: point.look.sharpe)  # type: ignore[union-attr]
+            assert top.look is not None
+            chosen = _named([self.keys[k] for k in others], [top.values[k] for k in others])
+            what = f" the best of {len(points)} is {chosen}:" if others else ""
+            text += f" At {_named(self.costs, costs)}{what} Sharpe {top.look.sharpe:.2f}."
+        if len(groups) > MOST_COSTS:
+            text += f" The table has {len(groups) - MOST_COSTS} more."
+        return f"{text} {self.known.text}"
+
     def verdict(self) -> str:
         """Return what the sweep shows, in sentences."""
+        if self.costs and self.ran:
+            return self._by_cost()
         best = self.best
         if best is None or best.look is None:
             return "No point has a Sharpe ratio."
-        values = ", ".join(f"{key} {value}" for key, value in zip(self.keys, best.values, strict=True))
+        values = _named(self.keys, best.values)
         count = f"{len(self.ran):,} point{'' if len(self.ran) == 1 else 's'}"
         text = f"The best of {count} is {values}: Sharpe {best.look.sharpe:.2f}"
         if self.deflated is None:
@@ -173,6 +214,10 @@ class Sweep:
             worse = "more likely than not, the best point of this sweep is in the lower half out of sample"
             text += f": {worse}." if found.probability > LIKELY else "."
         return text
+
+
+def _named(keys: Sequence[str], values: Sequence[str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True))
 
 
 def _typed(values: Sequence[str]) -> pl.Series:

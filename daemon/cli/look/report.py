@@ -35,6 +35,7 @@ from quantd.research.reports.side_by_side import (
     p_rows,
     rows_of,
     sentence,
+    sentences_of_tests,
     settings_text,
     side_by_side,
     write_comparison,
@@ -120,6 +121,8 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     head = ("", *names, "difference")
     table(head, rows_of(found, SUMMARY), head[1:])
     say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(found))}")
+    for text in sentences_of_tests(found):
+        say(f"  {text}")
     say(sentence(found))
     say(settings_text(found))
     say(found.sharpe_definition)

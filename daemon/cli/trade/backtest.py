@@ -38,7 +38,8 @@ def backtest(
         Path | None, typer.Option("--report", metavar="OUT.html", help="Write a report: .html, .json, .md or .csv.")
     ] = None,
     no_compare: Annotated[
-        bool, typer.Option("--no-compare", help="Skip equal weight, which takes half the time.")
+        bool,
+        typer.Option("--no-compare", help="Skip equal weight, half the time; a report has the other benchmarks."),
     ] = False,
     as_json: Json = False,
 ) -> int:
@@ -62,6 +63,8 @@ def backtest(
     if saved is not None:
         save_config(folder / "backtests", found, config, given, os.environ)
     benchmarks = planned(found, assembly) if report is not None else ()
+    if no_compare:
+        benchmarks = tuple(each for each in benchmarks if each.name != NAME)
     journalled = saved.journal if saved else None
     books = BookHistoryLog(assembly.rules, journalled) if report is not None else None
     record = Record(assembly.universe, books or journalled)
@@ -86,7 +89,7 @@ def backtest(
 
     verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None)
     if report is not None and books is not None:
-        runs = [] if no_compare else benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
+        runs = benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
         made = report_of(assembly, record, books.history(), runs, result, verdict)
         write_backtest_report(report, made)
         verdict = made.verdict  # with the benchmarks that failed

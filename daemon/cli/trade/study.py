@@ -25,7 +25,7 @@ from quantd.research.runs.comparison import NAME, Drive
 from quantd.research.runs.looks import read_looks
 from quantd.research.studies import cost_fit, parity, rebalancing_study, standings
 from quantd.research.studies.lookahead import lines, lookahead
-from quantd.strategies.policies import POLICIES
+from quantd.strategies.policies import PASSIVE, POLICIES
 from quantd.trading.codec import decode
 from quantd.trading.display_text import toml_value
 from quantd.trading.execution import FittedCost
@@ -64,7 +64,7 @@ def study_lookahead(
 def study_compare(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(help="Registered names, artifact folders or files; every registered policy without it."),
+        typer.Argument(help="Registered names, artifact folders or files; without it each that computes weights."),
     ] = None,
     every: Annotated[Literal["day", "week", "month"], typer.Option(help="Interval of the decisions.")] = "month",
     config: ConfigFile = CONFIG_FILE,
@@ -77,7 +77,7 @@ def study_compare(
     found = read(config, sets)
     folder = found.state_folder(state)
     loaded: dict[str, Policy] = {}
-    for name in (*given, NAME) if given else POLICIES:
+    for name in (*given, NAME) if given else (name for name in POLICIES if name not in PASSIVE):
         try:
             loaded[name] = load(name, {}, found.source.folder)
             fit(loaded[name], found.instruments())
@@ -197,14 +197,17 @@ def study_rebalance(
     for line in result.failures:
         say(line)
     say(f"{name}, {found.feed.path}: every rule on the same bars and dates; costs are charged as commission")
-    columns = ("cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "costs a year")
+    columns = (
+        "cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "rebalances",
+        "costs a year",
+    )  # fmt: skip
     table(
         columns,
         [
             (
                 f"{row.cost_bp:g}", f"{row.rule}{_mark(row)}", f"{row.sharpe:.3f}",
                 f"{row.annual_return:.2%}", f"{row.max_drawdown:.2%}", f"{row.turnover_annual:.2f}",
-                f"{row.rebalances}", f"{row.cost_drag_annual:.3%}",
+                f"{row.orders}", f"{row.rebalances}", f"{row.cost_drag_annual:.3%}",
             )
             for row in rows
         ],

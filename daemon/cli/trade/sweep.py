@@ -69,7 +69,7 @@ def sweep(
         print_json(document(result, place))
     else:
         _say(result, place, report)
-    return CHECK_FAILED if result.best is None or result.failure_lines else DONE
+    return DONE if result.ran and not result.failure_lines else CHECK_FAILED
 
 
 def document(result: Sweep, folder: Path) -> dict[str, object]:
@@ -93,7 +93,7 @@ def _say(result: Sweep, folder: Path, report: Path | None) -> None:
         say(line)
     if len(failed) > LISTED:
         say(f"and {len(failed) - LISTED:,} more failed")
-    ranked = sorted(result.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    ranked = result.ran if result.costs else sorted(result.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
     heads = (*result.keys, *SHOWN)
     rows = [[*point.values, *(_cell(point.metrics[name]) for name in SHOWN)] for point in ranked[:LISTED]]
     table(heads, rows, heads)
