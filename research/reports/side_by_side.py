@@ -211,8 +211,9 @@ def sentence(found: SideBySide) -> str:
         return "There are too few samples for an interval of the Sharpe difference."
     span = f"{v.sharpe_difference:+.2f} [{v.low:.2f}, {v.high:.2f}]"
     if v.low <= 0.0 <= v.high:
-        return f"Sharpe difference {span}: {found.one} is not distinguishable from {found.other}."
-    return f"Sharpe difference {span}: {found.one} is {'better' if v.low > 0.0 else 'worse'} than {found.other}."
+        return f"Sharpe difference {span}: by its ratio {found.one} is not distinguishable from {found.other}."
+    better = "better" if v.low > 0.0 else "worse"
+    return f"Sharpe difference {span}: by its ratio {found.one} is {better} than {found.other}."
 
 
 def rows_of(found: SideBySide, names: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
