@@ -23,6 +23,7 @@ from quantd.research.runs.comparison import (
     require_same,
     settings_of,
 )
+from quantd.research.runs.failures import NO_RESULT, AgentFailures
 from quantd.research.runs.looks import Kind, Known, counted, look_of, try_note_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
@@ -59,8 +60,9 @@ class Figures(Struct, frozen=True):
     """Figures of one account over its samples.
 
     Values are fractions, not percent; money is in account currency; an undefined ratio is None. `costs` is commission,
-    borrow fees and `slippage`, the cost of fills relative to the open of their bar. `invested` is the average exposure
-    over equity, `interest` the interest on cash. For `turnover_annual` see TURNOVER_DEFINITION.
+    borrow fees and `slippage_paid`, the cost of fills beyond the open of their bar, where a better price counts 0.
+    `invested` is the average exposure over equity, `interest` the interest on cash. For `turnover_annual` see
+    TURNOVER_DEFINITION.
     """
 
     total_return: float
@@ -74,7 +76,7 @@ class Figures(Struct, frozen=True):
     turnover_annual: float
     costs: float
     commission: float
-    slippage: float
+    slippage_paid: float
     borrow: float
     invested: float
     interest: float = 0.0
@@ -89,9 +91,11 @@ class Difference(Struct, frozen=True):
 
 
 class Bootstrap(Struct, frozen=True):
-    """Method and parameters of the intervals."""
+    """Method and parameters of the intervals. Each interval has its block length in samples."""
 
     block: int
+    equal_weight_block: int | None = None
+    difference_block: int | None = None
     method: str = "circular block bootstrap (Politis & Romano 1992, 1994), percentiles"
     block_rule: str = BLOCK_RULE
     confidence: float = CONFIDENCE
@@ -116,6 +120,8 @@ class Verdict(Struct, frozen=True):
     min_trade: float | None = None
     """Of equal weight: the smallest change of a weight that is traded."""
     notes: tuple[str, ...] = ()
+    failures: tuple[AgentFailures, ...] = ()
+    """The agents whose policy failed to decide; with any of them the figures are no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,7 @@ class Measured:
             turnover_annual=record.traded / money / years,
             costs=round(record.costs, 2),
             commission=record.commission_micro / MICRO,
-            slippage=round(record.slippage, 2),
+            slippage_paid=round(record.slippage_paid, 2),
             borrow=record.borrow_micro / MICRO,
             invested=sum(record.gross) / len(record.gross),
             interest=record.interest_micro / MICRO,
@@ -181,15 +187,17 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, 
     `drive` runs the equal-weight benchmark; None omits the comparison. Raises Incomparable when the settings of the two
     runs differ.
     """
+    failures = record.failures.of(assembly.rules.names())
     try:
         own = Measured.of(assembly, record)
     except ValueError as why:
-        return Verdict(f"No verdict: {why}.")
+        return Verdict(f"No verdict: {why}.", failures=failures)
     other = None
     if drive is not None:
         beside = equal_weight_of(assembly)
         other = Measured.of(beside, recorded(beside, drive))
         require_same(own.settings, other.settings)
+        failures += other.record.failures.of(("equal weight",))
     periods, free = own.settings.periods, own.risk_free_annual
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
@@ -198,12 +206,14 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, 
     deflated = deflated_of(own, known)
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
-        verdict=sentence(own, difference, deflated, known.trials, compared=other is not None),
+        verdict=(
+            NO_RESULT if failures else sentence(own, difference, deflated, known.trials, compared=other is not None)
+        ),
         sharpe_definition=own.sharpe_definition,
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
         difference=difference,
-        bootstrap=Bootstrap(found.block) if found else None,
+        bootstrap=Bootstrap(found.block, found.other_block, found.difference_block) if found else None,
         deflated_sharpe=deflated,
         trials=known.trials,
         trials_of=known.market,
@@ -215,6 +225,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, 
             *([OWN_CLOSES] if record.own_closes else []),
             *_trained_on(assembly, record),
         ),
+        failures=failures,
     )
 
 
@@ -351,9 +362,17 @@ def _column(f: Figures) -> dict[str, str]:
     }
 
 
+def blocks_text(found: Bootstrap) -> str:
+    """Format the block lengths: 23 samples (equal weight 24, difference 25)."""
+    text = f"{found.block} sample{'' if found.block == 1 else 's'}"
+    if found.equal_weight_block is None:
+        return text
+    return f"{text} (equal weight {found.equal_weight_block}, difference {found.difference_block})"
+
+
 def lines(verdict: Verdict) -> list[str]:
-    """Format the verdict for a terminal: headline, figures side by side, and their definitions."""
-    out = [headline(verdict)]
+    """Format the verdict for a terminal: failed decisions, headline, figures side by side, and their definitions."""
+    out = [*(each.text for each in verdict.failures), headline(verdict)]
     rows = table_of(verdict)
     if rows:
         compared = verdict.equal_weight is not None
@@ -367,7 +386,7 @@ def lines(verdict: Verdict) -> list[str]:
         if verdict.bootstrap is not None:
             b = verdict.bootstrap
             out.append(
-                f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples"
+                f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {blocks_text(b)}"
             )
         if compared:
             out.append(

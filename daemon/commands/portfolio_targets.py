@@ -14,15 +14,12 @@ from msgspec import Struct
 from quantd.daemon.engine.rounds import view_of
 from quantd.daemon.engine.state import State
 from quantd.strategies.allocators.allocation import allocation
-from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.strategies.policies import PASSIVE, POLICIES, ParamsError
 from quantd.strategies.policies.members import unpacked
 from quantd.strategies.policies.membership import part_of
 from quantd.trading.market import Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 from quantd.trading.view import EMPTY_MEMORY, Hold, PartView
-
-PASSIVE: Final = frozenset({"hold", "targets", "external"})
-"""Policies that never name a weight."""
 
 ROUNDING: Final = 1e-9
 """Largest excess over 1 of a sum of weights, from the rounding of floats."""
@@ -43,16 +40,16 @@ class Expectation(Struct, frozen=True):
     """Expected annual figures of weights held through the last `samples` samples of the run; null where too few are
     known.
 
-    `volatility` is the standard deviation. `sharpe` is the return less `risk_free` over it. `confidence` is the
-    probability of a mean above 0. `risk_score` is the class 1 to 7 of the volatility in the synthetic risk and reward
-    indicator (CESR/10-673).
+    `volatility` is the standard deviation. `sharpe` is the return less `risk_free` over it. `probability_positive`
+    is the probability that the mean return is above 0. `risk_score` is the class 1 to 7 of the volatility in the
+    synthetic risk and reward indicator (CESR/10-673).
     """
 
     expected_return: float | None
     volatility: float | None
     sharpe: float | None
     risk_score: int | None
-    confidence: float | None
+    probability_positive: float | None
     samples: int
     risk_free: float = RISK_FREE_ANNUAL
 
@@ -68,7 +65,7 @@ def expectation(state: State, number: int, weights: Floats, basis: str) -> Expec
         volatility=risk,
         sharpe=(mean - RISK_FREE_ANNUAL) / risk if known and mean is not None and risk is not None else None,
         risk_score=None if risk is None else bisect_left(RISK_CLASSES, risk) + 1,
-        confidence=found.confidence,
+        probability_positive=found.probability_positive,
         samples=found.samples,
     )
 

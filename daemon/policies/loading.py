@@ -3,7 +3,7 @@
 An exception, an invalid answer or a write into the view has no effect outside the policy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -27,6 +27,9 @@ NOTE: Final = 300
 """Maximum length of a note."""
 
 PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
+
+OnFailure = Callable[[Ask, str, BaseException], None]
+"""Receives a failed question with its text and its exception."""
 
 
 class PolicyError(ExplainedError, ValueError):
@@ -173,8 +176,8 @@ def artifact_folder(name: str, folder: Path) -> Path:
     return found if (found / "manifest.json").is_file() else folder / name
 
 
-def answer(policy: Policy, ask: Ask) -> Decided:
-    """The checked answer of `policy` to `ask`; raises only KeyboardInterrupt.
+def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Decided:
+    """The checked answer of `policy` to `ask`; raises only KeyboardInterrupt, and what `on_failure` raises.
 
     An exception, a wrong shape, a NaN or infinity, leverage above MAX_LEVERAGE and memory above 64 KiB are failures. A
     failure and a hold keep the memory of the call.
@@ -191,7 +194,10 @@ def answer(policy: Policy, ask: Ask) -> Decided:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a SystemExit in a user's file must not end the daemon
-        return Decided(ask.round, ask.agent, None, place_of(error, policy), _pack(ask.memory))
+        text = place_of(error, policy)
+        if on_failure is not None:
+            on_failure(ask, text, error)
+        return Decided(ask.round, ask.agent, None, text, _pack(ask.memory))
 
 
 def _checked(weights: object, view: View) -> Floats:

@@ -61,7 +61,7 @@ class Log(Protocol):
     """Whether it reads valuations, fills and bookings only; then it may get the fills of a bar with its slice."""
 
     def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer to this Ask; None when the policy must answer."""
+        """The recorded answer to this Ask; None when the policy must answer. Each Ask is passed once."""
         ...
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
@@ -279,7 +279,7 @@ class Shell:
             if follows:
                 answers = None
             elif due:
-                answers = [self.answer(ask) for ask in batch.asks(due)]
+                answers = [self.log.answer(ask) or self.answer(ask) for ask in batch.asks(due)]
                 if not batch.answer(answers):
                     return answers
 

@@ -24,12 +24,13 @@ Table = dict[str, float]
 class Activity(Struct, frozen=True):
     """Trading of one book.
 
-    `turnover` is the value bought and sold in fills, `crossed` that traded with other agents, both over the account's
-    mean equity. `cost` is the sum of slippage, commission, borrow fees and other charges in account currency. A gain
-    counts against it. `trades` is the number of fills.
+    `turnover_total` is the value bought and sold in fills of the whole period, not a year as the metric `turnover`.
+    `crossed` is that traded with other agents. Both are over the account's mean equity. `cost` is the sum of slippage,
+    commission, borrow fees and other charges in account currency. A gain counts against it. `trades` is the number of
+    fills.
     """
 
-    turnover: float
+    turnover_total: float
     crossed: float
     cost: float
     trades: int
@@ -60,10 +61,10 @@ class Breakdown(Struct, frozen=True):
             known = title != "sector" or not found.keys() <= {UNKNOWN_SECTOR, CASH}
             lines += ["", *(aligned((title, "contribution"), rows) if known else [NO_SECTORS])]
         trading = [
-            (name, f"{own.turnover:.2f}", f"{own.crossed:.2f}", f"{own.cost:,.2f}", f"{own.trades:,}")
+            (name, f"{own.turnover_total:.2f}", f"{own.crossed:.2f}", f"{own.cost:,.2f}", f"{own.trades:,}")
             for name, own in self.activity.items()
         ]
-        lines += ["", *aligned(("agent", "turnover", "crossed", "cost", "fills"), trading)]
+        lines += ["", *aligned(("agent", "turnover in all", "crossed", "cost", "fills"), trading)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

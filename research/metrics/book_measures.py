@@ -19,10 +19,10 @@ def turnover(record: TrackRecord) -> float:
     return annual_share(record, record.traded)
 
 
-@metric("Cost drag, annual", "fraction", "p / T x (commission + slippage + borrow fees) / mean(equity)",
+@metric("Cost drag, annual", "fraction", "p / T x (commission + slippage paid + borrow fees) / mean(equity)",
         "Grinold & Kahn 2000", "low", "book")  # fmt: skip
 def cost_drag(record: TrackRecord) -> float:
-    return annual_share(record, record.commission, record.slippage, record.borrow)
+    return annual_share(record, record.commission, record.slippage_paid, record.borrow)
 
 
 @metric(
@@ -32,9 +32,16 @@ def commission_drag(record: TrackRecord) -> float:
     return annual_share(record, record.commission)
 
 
-@metric("Slippage drag, annual", "fraction", "p / T x slippage / mean(equity)", "Grinold & Kahn 2000", "low", "book")
-def slippage_drag(record: TrackRecord) -> float:
-    return annual_share(record, record.slippage)
+@metric(
+    "Slippage paid drag, annual",
+    "fraction",
+    "p / T x slippage paid / mean(equity)",
+    "Grinold & Kahn 2000",
+    "low",
+    "book",
+)
+def slippage_paid_drag(record: TrackRecord) -> float:
+    return annual_share(record, record.slippage_paid)
 
 
 @metric("Borrow drag, annual", "fraction", "p / T x borrow fees / mean(equity)", "Grinold & Kahn 2000", "low", "book")
@@ -42,11 +49,11 @@ def borrow_drag(record: TrackRecord) -> float:
     return annual_share(record, record.borrow)
 
 
-@metric("Cost of trading", "bp", "10,000 (commission + slippage) / value traded", "Perold 1988", "low", "book")
+@metric("Cost of trading", "bp", "10,000 (commission + slippage paid) / value traded", "Perold 1988", "low", "book")
 def trading_cost(record: TrackRecord) -> float:
-    if record.commission is None or record.slippage is None or record.traded is None:
+    if record.commission is None or record.slippage_paid is None or record.traded is None:
         return NONE
-    return 10_000.0 * over(record.commission + record.slippage, record.traded)
+    return 10_000.0 * over(record.commission + record.slippage_paid, record.traded)
 
 
 @metric("Average gross exposure", "ratio", "mean of sum(|position|) / equity", "EU regulation 231/2013", "", "book")
@@ -68,7 +75,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     turnover,
     cost_drag,
     commission_drag,
-    slippage_drag,
+    slippage_paid_drag,
     borrow_drag,
     trading_cost,
     average_gross,

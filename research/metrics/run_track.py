@@ -31,7 +31,7 @@ def track_record_of(
         gross=np.asarray(record.gross),
         traded=record.traded,
         commission=record.commission_micro / MICRO,
-        slippage=record.slippage,
+        slippage_paid=record.slippage_paid,
         borrow=record.borrow_micro / MICRO,
         trips=trips_of(assembly, record) if trips else None,
     )

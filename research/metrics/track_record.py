@@ -17,7 +17,7 @@ class TrackRecord:
     `days_ns` int64[T+1] are the samples' dates at 00:00 UTC, ascending. `periods` is the number of samples a year.
     `flows` float64[T+1] are cumulative deposits less withdrawals; with them, returns are time-weighted.
     `benchmark` float64[T+1] is the benchmark's equity. `gross` and `net` float64[T+1] are exposure over equity.
-    `traded`, `commission`, `slippage` and `borrow` are totals in account currency; None means not recorded.
+    `traded`, `commission`, `slippage_paid` and `borrow` are totals in account currency; None means not recorded.
 
     The other fields follow from these. `returns` float64[T] are simple returns. `excess` float64[T] are returns less
     the risk-free rate of the sample. `wealth` float64[T+1] is the equity, or the compounded time-weighted returns.
@@ -37,7 +37,7 @@ class TrackRecord:
     net: Floats | None = None
     traded: float | None = None
     commission: float | None = None
-    slippage: float | None = None
+    slippage_paid: float | None = None
     borrow: float | None = None
     trips: tuple[RoundTrip, ...] | None = None
     returns: Floats = field(init=False, repr=False)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import polars as pl
 
@@ -54,10 +54,21 @@ NAME: Final = "backtest"
 """Name of the run in the ids of its orders."""
 
 
+OnError = Literal["raise", "hold"]
+"""What a failed decision of a policy does to a run: it ends with the error, or the agent holds as in the daemon."""
+
+
 class Misused(ExplainedError, TypeError):
     """Arguments that do not describe a backtest. The text names the remedy."""
 
     exit_code = USAGE
+
+
+def stops(on_error: str) -> bool:
+    """Return whether the first failed decision ends a run. Raises Misused for a word that is not known."""
+    if on_error not in get_args(OnError):
+        raise Misused(f'on_error={on_error!r} is not known; write "raise" or "hold"')
+    return on_error == "raise"
 
 
 def _no_progress(share: float) -> None:
@@ -71,6 +82,7 @@ def backtest(
     *,
     params: Mapping[str, object] | None = None,
     compare: bool = True,
+    on_error: OnError = "raise",
     progress: Progress = _no_progress,
     family: str = "",
 ) -> "Backtest":
@@ -85,8 +97,13 @@ def backtest(
     `bars` is a polars or pandas frame with one row per bar (see `quantd.research.python_api.bar_frame`); a policy needs
     it. `params` are the policy's parameters. `settings` replace keys of the configuration. `compare` also runs equal
     weight for the verdict. `progress` receives the completed share of the run. The result counts as a trial in the
-    state folder, for its own market and for the `family` that is named. Raises ConfigError or another Error.
+    state folder, for its own market and for the `family` that is named.
+
+    The first decision that a policy fails to take raises an Error, whose cause is the policy's exception. With
+    `on_error="hold"` the run goes on as the daemon does: the agent holds, and is suspended after
+    `[risk] max_failures` failures in a row; the result names both first. Raises ConfigError or another Error.
     """
+    stop = stops(on_error)
     frame = None if bars is None else bar_frame(bars)
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None
@@ -102,18 +119,24 @@ def backtest(
         caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
         policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
         config = around(frame, policy, params or {}, settings)
-    return _run(config, frame, caller, compare=compare, progress=progress, family=family)
+    return _run(config, frame, caller, compare=compare, stop=stop, progress=progress, family=family)
 
 
 def _run(
-    config: Config, frame: BarFrame | None, caller: CallerPolicy | None, *, compare: bool, progress: Progress,
+    config: Config,
+    frame: BarFrame | None,
+    caller: CallerPolicy | None,
+    *,
+    compare: bool,
+    stop: bool,
+    progress: Progress,
     family: str,
-) -> "Backtest":  # fmt: skip
+) -> "Backtest":
     folder = config.state_folder(None)
     assembly = assemble(config, cache=folder / "cache", apart=caller, bars=frame)
     compile_for_runs(assembly, 1 + compare)
     record = Record(assembly.universe)
-    shell, wall_s = drive(assembly, config, NAME, record, None, progress)
+    shell, wall_s = drive(assembly, config, NAME, record, None, progress, stop=stop)
     record.revalue(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
 

@@ -9,14 +9,16 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
 from quantd.models.training.runs.workers import Here, executor
-from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.backtests import Misused, OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
 from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, setting_text, text_around
 from quantd.research.runs.backtest import symbol_bars
+from quantd.research.runs.failures import DecisionFailed
+from quantd.research.runs.looks import trial_digest
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
-from quantd.research.studies.sweep import Progress, Sweep, folder_of, identity_of
+from quantd.research.studies.sweep import Progress, Sweep, SweepFailed, folder_of, identity_of
 from quantd.research.studies.sweep import sweep as run_sweep
 from quantd.research.studies.sweep_points import Market, Point, Work, base_of, run_point, run_points
 
@@ -35,7 +37,7 @@ class SweepResult(Sweep):
         return out
 
     def __str__(self) -> str:
-        return self.verdict()
+        return "\n".join([*self.failure_lines, self.verdict()])
 
     def __repr__(self) -> str:
         return str(self)
@@ -61,6 +63,7 @@ def sweep(
     workers: int = 1,
     on: str = "local",
     address: str = "",
+    on_error: OnError = "raise",
     progress: Progress = lambda share: None,
     family: str = "",
 ) -> SweepResult:
@@ -70,9 +73,12 @@ def sweep(
     policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `params` are the policy's other
     parameters, `settings` replace keys. `workers` points run at once, in processes or with `on="ray"` in a Ray cluster
     at `address`; a function of the caller runs in this process only. An interrupted sweep continues when it is called
-    again. Each point counts as a trial, for its own market and for the `family` that is named. Raises ConfigError or
-    another Error.
+    again. Each point counts as a trial, for its own market and for the `family` that is named.
+
+    The first decision that a policy fails to take raises an Error; with `on_error="hold"` the agent holds as in the
+    daemon, and the point is marked as failed. Raises ConfigError or another Error.
     """
+    stop = stops(on_error)
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
     frame = None if bars is None else bar_frame(bars)
@@ -94,19 +100,25 @@ def sweep(
         raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
     compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
     base = base_of(config, text, sets, state / "cache", compiled=compiled)
-    market = assembly.market if caller is None else f"{assembly.market} {source_digest(what)}"
+    market = trial_digest(assembly) if caller is None else f"{assembly.market} {source_digest(what)}"
     place = folder_of(state, identity := identity_of(base, grid, market))
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points
+    inline: _InProcess | None = None
     if caller is not None:
         if compiled:
             compile_kernels(wait=True)
-        run = _in_process(Market(assembly, frame, state / "cache"))
+        run = inline = _InProcess(Market(assembly, frame, state / "cache"), stop=stop)
     elif frame is not None:
         place.mkdir(parents=True, exist_ok=True)
         frame.frame.write_parquet(place / "bars.parquet")
         base = base_of(config, text, sets, state / "cache", bars=place / "bars.parquet", compiled=compiled)
     where = Here() if caller is not None else executor(on, workers, address)
-    found = run_sweep(base, grid, identity, place, state, where, progress, run, family)
+    try:
+        found = run_sweep(base, grid, identity, place, state, where, progress, run, stop=stop, family=family)
+    except SweepFailed:
+        if inline is not None and inline.failed is not None:
+            raise inline.failed from inline.failed.__cause__
+        raise
     return SweepResult(found.keys, found.points, found.known)
 
 
@@ -119,12 +131,19 @@ def _key(key: str, *, is_file: bool) -> str:
     return f"agents.{AGENT}.params.{key}"
 
 
-def _in_process(market: Market) -> Callable[[Work, Callable[[Point], bool]], int]:
-    """Return what runs points over a market that is open in this process."""
+class _InProcess:
+    """Runs points over a market that is open in this process."""
 
-    def run(work: Work, tell: Callable[[Point], bool]) -> int:
+    def __init__(self, market: Market, *, stop: bool) -> None:
+        self._market, self._stop = market, stop
+        self.failed: DecisionFailed | None = None
+        """The failed decision that ended the sweep."""
+
+    def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
         for number, values in work.points:
-            tell(run_point(market, work.base, work.keys, number, values))
+            try:
+                tell(run_point(self._market, work.base, work.keys, number, values, stop=self._stop))
+            except DecisionFailed as error:
+                self.failed = error
+                raise
         return len(work.points)
-
-    return run

@@ -6,20 +6,21 @@ import numpy as np
 
 from quantd.daemon.views.report.drawing import chart
 from quantd.research.runs.run_record import Record
-from quantd.research.verdict import Verdict, headline, table_of
+from quantd.research.verdict import Verdict, blocks_text, headline, table_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.statistics import drawdowns
 
 
 def picture(record: Record, verdict: Verdict) -> str:
     """Return equity, drawdown and figures as an HTML fragment for a notebook."""
+    head = "".join(f"<p>{escape(text)}</p>" for text in (*(each.text for each in verdict.failures), headline(verdict)))
     if len(record.ts) < 2:
-        return f"<p>{escape(headline(verdict))}</p>"
+        return head
     equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
     days = [instant_text(ts)[:10] for ts in record.ts]
     colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
     return (
-        f'<div style="max-width:60rem;{colors}"><p>{escape(headline(verdict))}</p>{chart(equity, days, "var(--line)")}'
+        f'<div style="max-width:60rem;{colors}">{head}{chart(equity, days, "var(--line)")}'
         f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{_figures(verdict)}</div>"
     )
 
@@ -38,7 +39,7 @@ def _figures(verdict: Verdict) -> str:
     if verdict.bootstrap is not None:
         b = verdict.bootstrap
         notes.append(
-            f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples "
+            f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {blocks_text(b)} "
             f"({b.block_rule}), seed {b.seed}."
         )
     if compared:

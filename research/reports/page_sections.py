@@ -46,6 +46,7 @@ def top(report: BacktestReport) -> str:
     costs = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in h.costs.items() if value) or "none"
     return (
         f"<h1>Backtest of {escape(h.name)}, {h.first} to {h.last}</h1>"
+        f"{''.join(paragraph(each.text, 'verdict no') for each in report.verdict.failures)}"
         f"{paragraph(headline(report.verdict), 'verdict')}"
         f"{paragraph(f'{counted(h.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
     )
@@ -269,7 +270,7 @@ def risk(report: BacktestReport) -> str:
 
 
 def costs(report: BacktestReport) -> str:
-    columns = ("traded", "commission", "slippage", "borrow", "total", "interest")
+    columns = ("traded", "commission", "slippage_paid", "borrow", "total", "interest")
     rows = [
         row(
             each.account, *(figure(f"costs.{k}.{name}", getattr(each, name), "money") for name in columns),
@@ -277,7 +278,7 @@ def costs(report: BacktestReport) -> str:
         )
         for k, each in enumerate(report.costs)
     ]  # fmt: skip
-    head = ("", "value traded", "commission", "slippage", "borrow fees", "costs", "interest", "drag a year")
+    head = ("", "value traded", "commission", "slippage paid", "borrow fees", "costs", "interest", "drag a year")
     text = f"Amounts in {report.header.currency}. The drag is the costs of a year over average equity."
     return section("costs", CONTENTS["costs"], table(head, rows), paragraph(text))
 
@@ -359,7 +360,7 @@ def metrics(report: BacktestReport) -> str:
 
 
 UNKNOWN: Final = (
-    "A dash is a figure without a value. Slippage and borrow fees of a single agent's book are not recorded."
+    "A dash is a figure without a value. Slippage paid and borrow fees of a single agent's book are not recorded."
 )
 
 

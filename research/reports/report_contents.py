@@ -14,6 +14,7 @@ from quantd.research.metrics.calendar_tables import PeriodReturn
 from quantd.research.metrics.metric import Better, Unit
 from quantd.research.metrics.round_trips import HitRate, RoundTrip
 from quantd.research.runs.comparison import Settings
+from quantd.research.runs.failures import AgentFailures
 from quantd.research.verdict import Verdict
 
 FORMAT = 1
@@ -175,7 +176,7 @@ class CostRow(Struct, frozen=True):
     account: str
     traded: float
     commission: float
-    slippage: float
+    slippage_paid: float
     borrow: float
     interest: float
     total: float
@@ -237,6 +238,7 @@ class RunFigures(Struct, frozen=True):
     header: ReportHeader
     metrics: tuple[MetricRow, ...]
     samples: Samples
+    failures: tuple[AgentFailures, ...] = ()
 
 
 class BacktestReport(Struct, frozen=True):

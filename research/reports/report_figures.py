@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from msgspec import structs
 
 from quantd.adapters.feeds.recorded.bar_files import digest as file_digest
 from quantd.daemon.assembly.parts import Assembly
@@ -100,7 +101,7 @@ def report_of(
     parts, notes = _attribution(books)
     return BacktestReport(
         header=_header(assembly, record, house, result, verdict.sharpe_definition),
-        verdict=verdict,
+        verdict=_with_failures(verdict, benchmarks),
         accounts=accounts,
         metrics=metrics,
         goals=goals_of(assembly.config.study.goals, accounts, metrics),
@@ -124,6 +125,13 @@ def report_of(
     )
 
 
+def _with_failures(verdict: Verdict, benchmarks: Sequence[tuple[Benchmark, Record]]) -> Verdict:
+    """Return the verdict with the failed decisions of the benchmarks, those of equal weight once."""
+    named = {each.text for each in verdict.failures}
+    found = [own for each, record in benchmarks for own in record.failures.of((each.name.replace("_", " "),))]
+    return structs.replace(verdict, failures=(*verdict.failures, *(own for own in found if own.text not in named)))
+
+
 def run_figures(assembly: Assembly, record: Record, history: BookHistory, result: Summary) -> RunFigures:
     """Return the figures of a finished run without benchmarks. Raises TooShort as `report_of`."""
     _check_length(record)
@@ -131,7 +139,8 @@ def run_figures(assembly: Assembly, record: Record, history: BookHistory, result
     house = tracks[0].record
     assert house is not None
     header = _header(assembly, record, house, result, assembly.sharpe_definition)
-    return RunFigures(header, metrics_of(tracks), _samples(record, house))
+    failures = record.failures.of(assembly.rules.names())
+    return RunFigures(header, metrics_of(tracks), _samples(record, house), failures)
 
 
 def _check_length(record: Record) -> None:
@@ -299,7 +308,7 @@ def _costs(tracks: Sequence[Track], own: Record, benchmarks: Sequence[tuple[Benc
             account=track.account.name,
             traded=record.traded,
             commission=record.commission_micro / MICRO,
-            slippage=record.slippage,
+            slippage_paid=record.slippage_paid,
             borrow=record.borrow_micro / MICRO,
             interest=record.interest_micro / MICRO,
             total=record.costs,

@@ -24,8 +24,9 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def markdown(report: BacktestReport) -> str:
     """Return the report as Markdown: the tables of the page without its curves."""
     h = report.header
+    failed = [part for each in report.verdict.failures for part in (each.text, "")]
     lines = [
-        f"# Backtest of {h.name}, {h.first} to {h.last}", "", headline(report.verdict), "",
+        f"# Backtest of {h.name}, {h.first} to {h.last}", "", *failed, headline(report.verdict), "",
         f"{counted(h.symbols)}.",
     ]  # fmt: skip
     for title, head, rows in _tables(report):
@@ -130,7 +131,7 @@ def _tables(report: BacktestReport) -> Iterator[tuple[str, tuple[str, ...], Rows
                 r.weights, r.volatility_by_asset, r.var_by_asset, r.cvar_by_asset)))
             for symbol in sorted(r.weights)
         ]  # fmt: skip
-    columns = ("traded", "commission", "slippage", "borrow", "total")
+    columns = ("traded", "commission", "slippage_paid", "borrow", "total")
     yield f"Costs, {report.header.currency}", ("", *columns, "drag a year"), [
         (each.account, *(formatted(getattr(each, name), "money") for name in columns),
          formatted(each.drag_annual, "fraction"))
@@ -157,11 +158,12 @@ def _tables(report: BacktestReport) -> Iterator[tuple[str, tuple[str, ...], Rows
 def csv_text(report: BacktestReport) -> str:
     """Return the figures as CSV with the columns of CSV_HEAD: the path in the JSON, the account, and the value.
 
-    A metric has one line for each account. Series are left out.
+    An agent whose policy failed has the first lines, and a metric one line for each account. Series are left out.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEAD)
+    writer.writerows(("failed decisions", _cell(own.agent), _cell(own.text)) for own in report.verdict.failures)
     for each in report.metrics:
         for account, value in zip(report.accounts, each.values, strict=True):
             writer.writerow((f"metrics.{each.name}", _cell(account.name), _cell(value)))

@@ -84,6 +84,8 @@ class SideBySide(Struct, frozen=True):
     sharpe_definition: str
     ts: tuple[int, ...]
     wealth: tuple[tuple[Figure, ...], tuple[Figure, ...]]
+    failures: tuple[str, ...] = ()
+    """The agents of both runs whose policy failed to decide, one line each."""
 
 
 def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
@@ -108,7 +110,13 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
         versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing), market=_beyond(one, other),
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
         wealth=(_wealth(own, kept), _wealth(beside, kept)),
+        failures=(*_failed(names[0], one), *_failed(names[1], other)),
     )  # fmt: skip
+
+
+def _failed(name: str, of: Comparable) -> list[str]:
+    found = of.verdict.failures if isinstance(of, BacktestReport) else of.failures
+    return [f"{name}: {each.text}" for each in found]
 
 
 def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
@@ -164,15 +172,48 @@ TESTS: Final = (
 )  # fmt: skip
 
 
+SUBJECTS: Final[Mapping[str, str]] = {
+    "paired_t": "the mean returns", "wilcoxon": "the typical (median) returns",
+    "kolmogorov_smirnov": "the distributions of returns", "ledoit_wolf": "the Sharpe ratios",
+}  # fmt: skip
+"""What each test compares."""
+
+LEVEL: Final = 0.05
+"""A p-value below this is called a difference. Each test is read alone."""
+
+
+def sentences_of_tests(found: SideBySide) -> list[str]:
+    """Return a sentence for each test with a p-value: what it compares, and whether it finds a difference."""
+    out, verdicts = [], set()
+    for title, name in TESTS:
+        p = getattr(found.versus, name).p
+        if p is None:
+            out.append(f"{title}: there are too few samples.")
+            continue
+        verdict = "differ" if p < LEVEL else "are not distinguishable"
+        verdicts.add(verdict)
+        pair = f"{found.one} and {found.other}"
+        out.append(f"{title.partition(',')[0]}: {SUBJECTS[name]} of {pair} {verdict} (p {_p(p)}).")
+    if len(verdicts) > 1:
+        out.append("The tests ask different questions: returns may differ where Sharpe ratios do not.")
+    return out
+
+
+def _p(value: float) -> str:
+    text = formatted(value, "p")
+    return text if text.startswith("<") else f"= {text}"
+
+
 def sentence(found: SideBySide) -> str:
-    """Format the result in one sentence."""
+    """Format the difference of the Sharpe ratios in one sentence."""
     v = found.versus
     if v.sharpe_difference is None or v.low is None or v.high is None:
         return "There are too few samples for an interval of the Sharpe difference."
     span = f"{v.sharpe_difference:+.2f} [{v.low:.2f}, {v.high:.2f}]"
     if v.low <= 0.0 <= v.high:
-        return f"Sharpe difference {span}: {found.one} is not distinguishable from {found.other}."
-    return f"Sharpe difference {span}: {found.one} is {'better' if v.low > 0.0 else 'worse'} than {found.other}."
+        return f"Sharpe difference {span}: by its ratio {found.one} is not distinguishable from {found.other}."
+    better = "better" if v.low > 0.0 else "worse"
+    return f"Sharpe difference {span}: by its ratio {found.one} is {better} than {found.other}."
 
 
 def rows_of(found: SideBySide, names: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
@@ -201,10 +242,12 @@ def _html(found: SideBySide) -> str:
                       Series(found.other, found.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
     title = f"{found.one} and {found.other}, {found.first} to {found.last}"
     body = (
-        f"<h1>{escape(title)}</h1>", paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
+        f"<h1>{escape(title)}</h1>", *(paragraph(text, "verdict no") for text in found.failures),
+        paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
         section("equity", "Equity, growth of 1", placed("equity")),
         section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
-        section("tests", "p-values", table((), tests), paragraph(found.sharpe_definition)),
+        section("tests", "p-values", table((), tests), *map(paragraph, sentences_of_tests(found)),
+                paragraph(found.sharpe_definition)),
     )  # fmt: skip
     return document(title, "\n".join(body), {"equity": chart})
 
@@ -222,9 +265,11 @@ def settings_text(found: SideBySide) -> str:
 def _markdown(found: SideBySide) -> str:
     head = ("", found.one, found.other, "difference")
     lines = [
-        f"# {found.one} and {found.other}, {found.first} to {found.last}", "", sentence(found), "",
+        f"# {found.one} and {found.other}, {found.first} to {found.last}", "",
+        *(part for text in found.failures for part in (text, "")), sentence(found), "",
         settings_text(found), "", *table_lines(head, rows_of(found)), "",
-        *table_lines(("test", "p"), p_rows(found)), "", found.sharpe_definition,
+        *table_lines(("test", "p"), p_rows(found)), "", *(f"- {text}" for text in sentences_of_tests(found)), "",
+        found.sharpe_definition,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -233,6 +278,7 @@ def _csv(found: SideBySide) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("figure", "one", "other", "difference"))
+    writer.writerows(("failed decisions", text, "", "") for text in found.failures)
     writer.writerows((each.name, each.one, each.other, each.difference) for each in found.metrics)
     v = found.versus
     writer.writerow(("sharpe_difference", "", "", v.sharpe_difference))

@@ -16,6 +16,7 @@ from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, PlainRows
+from quantd.research.runs.failures import stop_at_failure
 
 Progress = Callable[[float], object]
 """Receives the completed share of a run, from 0 to 1."""
@@ -72,19 +73,38 @@ def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> N
     compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
 
 
-def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], known: dict[int, PlainRows]) -> Shell:
-    """Run the items of a market, all at once, through a new shell without a digest; `known` as for `take_all`."""
+def drive_items(
+    assembly: Assembly, log: Log, items: Sequence[Item], known: dict[int, PlainRows], *, stop: bool = False
+) -> Shell:
+    """Run the items of a market, all at once, through a new shell without a digest; `known` as for `take_all`.
+
+    With `stop` the first failed decision raises DecisionFailed.
+    """
     shell = assembly.shell(log, hashed=False)
+    if stop:
+        stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, assembly.config, POINT, fresh=True)
     shell.take_all(items, known)
     return shell
 
 
 def drive(
-    assembly: Assembly, config: Config, run: str, log: Log | None, saved: BacktestJournal | None, bar: Progress
+    assembly: Assembly,
+    config: Config,
+    run: str,
+    log: Log | None,
+    saved: BacktestJournal | None,
+    bar: Progress,
+    *,
+    stop: bool = False,
 ) -> tuple[Shell, float]:
-    """Run the whole market through a new shell; (shell, seconds)."""
+    """Run the whole market through a new shell; (shell, seconds).
+
+    With `stop` the first failed decision raises DecisionFailed.
+    """
     shell = assembly.shell(log)
+    if stop:
+        stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, config, run, fresh=True)
     items = assembly.items()
     first, last = assembly.feed.first_ts, assembly.feed.last_ts

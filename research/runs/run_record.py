@@ -11,6 +11,7 @@ from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
 from quantd.daemon.runtime.loop import Log
+from quantd.research.runs.failures import FailureCount
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe
@@ -42,7 +43,7 @@ class Record:
 
     `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`,
     `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the house's fills. `traded` is
-    the value traded, in account currency. `slippage` is the cost of fills relative to the open of their bar (spread,
+    the value traded, in account currency. `slippage_paid` is the cost of fills beyond the open of their bar (spread,
     slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
     interest are exact micro.
     """
@@ -59,10 +60,12 @@ class Record:
         self.cash_micro: array[int] = array("q")
         self.books_micro: list[Sequence[int]] = []
         self.fill_columns: list[FillColumns] = []
+        self.failures = FailureCount()
+        """The decisions of each agent, and those that failed."""
         self.commission_micro = 0
         self.borrow_micro = 0
         self.interest_micro = 0
-        self._traded = self._slippage = 0.0
+        self._traded = self._slippage_paid = 0.0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
         self._waiting: list[FillColumns] = []  # fills whose bar has not arrived yet
         self._placed: list[tuple[Ints, int]] = []  # columns of fills with the row of their bar
@@ -77,9 +80,12 @@ class Record:
         self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.known_micro, strict=True)]
 
     def answer(self, ask: Ask) -> Decided | None:
+        self.failures.asked(ask)
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        if isinstance(event, Decided):
+            self.failures.decided(event, effects)
         for effect in effects:
             kind = type(effect)
             if kind is Valued:
@@ -146,7 +152,7 @@ class Record:
         row = np.repeat([row for _, row in self._placed], [columns.shape[1] for columns, _ in self._placed])
         self._traded += float((np.abs(lots) * size * price).sum()) / NANO
         beyond = np.sign(lots) * (price - self._block.open_nano[row, column])
-        self._slippage += float((np.abs(lots) * size * np.maximum(beyond, 0.0)).sum()) / NANO
+        self._slippage_paid += float((np.abs(lots) * size * np.maximum(beyond, 0.0)).sum()) / NANO
         self._placed = []
 
     @property
@@ -155,11 +161,11 @@ class Record:
         return self._traded
 
     @property
-    def slippage(self) -> float:
+    def slippage_paid(self) -> float:
         self._fold()
-        return self._slippage
+        return self._slippage_paid
 
     @property
     def costs(self) -> float:
         """Total trading costs in account currency."""
-        return self.slippage + (self.commission_micro + self.borrow_micro) / MICRO
+        return self.slippage_paid + (self.commission_micro + self.borrow_micro) / MICRO

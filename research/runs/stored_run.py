@@ -8,8 +8,8 @@ from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.replay import ConfigLost, Records, Watched, first_start, refold, saved_config
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.trading.effects import Effect
-from quantd.trading.events import Event, Flow, Reloaded, Started
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Decided, Event, Flow, Reloaded, Started
 from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError
 
 
@@ -41,6 +41,10 @@ class _Witness(Journal):
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, faults: "_Faults") -> None:
         super().__init__(entries, seq, live)
         self._log, self._faults = log, faults
+
+    def answer(self, ask: Ask) -> Decided | None:
+        self._log.answer(ask)  # counts the questions; the record has the answers
+        return super().answer(ask)
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)

@@ -1,7 +1,8 @@
 """Confidence intervals of Sharpe ratios and of a paired difference, by the circular block bootstrap.
 
 Blocks of neighbouring samples, wrapped around the end, are drawn with replacement (Politis & Romano 1992, 1994). A
-resample thus preserves the dependence of returns within a block. Two series use the same blocks.
+resample thus preserves the dependence of returns within a block. The interval of a ratio depends on its series alone.
+That of a difference draws the same blocks of both series.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ CHUNK: Final = 1 << 20
 
 BLOCK_RULE: Final = (
     "block length of Politis & White (2004) as corrected by Patton, Politis & White (2009), on what each sample "
-    "contributes to the Sharpe ratio, the longest of the series"
+    "contributes to the Sharpe ratio; for a difference the longest of both series and of their difference"
 )
 
 
@@ -46,11 +47,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Intervals of annual Sharpe ratios: of one series and, with a second one, of that series and of the difference."""
+    """Intervals of annual Sharpe ratios: of one series and, with a second one, of that series and of the difference.
+
+    Each has its block length in samples. An interval is None where a resample is constant.
+    """
 
     block: int
-    own: Interval
+    own: Interval | None
+    other_block: int | None = None
     other: Interval | None = None
+    difference_block: int | None = None
     difference: Interval | None = None
 
 
@@ -63,8 +69,11 @@ def sharpe_intervals(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Intervals | None:
-    """Compute percentile intervals of the annual Sharpe ratio of simple returns float64[T]. Returns None for fewer than
-    MIN_SAMPLES returns, or where a resample is constant. Raises ValueError for different lengths."""
+    """Compute percentile intervals of the annual Sharpe ratio of simple returns float64[T].
+
+    Returns None for fewer than MIN_SAMPLES returns, or where no interval exists. Raises ValueError for different
+    lengths.
+    """
     series = [own] if other is None else [own, other]
     if other is not None and len(own) != len(other):
         raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
@@ -73,18 +82,25 @@ def sharpe_intervals(
         return None
     excess = [each - risk_free_annual / periods for each in series]
     parts = [influence(each) for each in excess]
-    if other is not None:
-        parts.append(parts[0] - parts[1])
-    block = max(ceil(n / MAX_BLOCKS), *(block_length(each) for each in parts))
-    ratios = _resampled(excess, block, resamples, np.random.default_rng(seed)) * sqrt(periods)
-    if not bool(np.isfinite(ratios).all()):
-        return None
+    shortest = ceil(n / MAX_BLOCKS)
+    blocks = [max(shortest, block_length(each)) for each in parts]
+    joint = max(*blocks, block_length(parts[0] - parts[1])) if other is not None else blocks[0]
+    ratios = {
+        block: _resampled(excess, block, resamples, np.random.default_rng(seed)) * sqrt(periods)
+        for block in {*blocks, joint}
+    }
+    each = [_interval(ratios[block][k]) for k, block in enumerate(blocks)]
     if other is None:
-        return Intervals(block, _interval(ratios[0]))
-    return Intervals(block, _interval(ratios[0]), _interval(ratios[1]), _interval(ratios[0] - ratios[1]))
+        return None if each[0] is None else Intervals(blocks[0], each[0])
+    if each == [None, None]:
+        return None
+    difference = _interval(ratios[joint][0] - ratios[joint][1])
+    return Intervals(blocks[0], each[0], blocks[1], each[1], joint, difference)
 
 
-def _interval(values: Floats) -> Interval:
+def _interval(values: Floats) -> Interval | None:
+    if not bool(np.isfinite(values).all()):
+        return None
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.quantile(values, (tail, 1.0 - tail))
     return Interval(float(low), float(high))

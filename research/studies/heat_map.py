@@ -14,6 +14,9 @@ from quantd.trading.market import Floats
 LISTED: Final = 50
 """Best points on the page."""
 
+SPAN: Final = 0.5
+"""Smallest range of the colours: half of the largest value, and at least 0.5, as Sharpe ratios are known no better."""
+
 MORE: Final = (
     ".wide{overflow-x:auto}.map td{padding:.2rem .5rem;text-align:right;border:0}.map th{padding:.2rem .5rem}"
     "td.n,th.n{text-align:right}"
@@ -42,7 +45,10 @@ def heat_map(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> tu
 
 
 def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> str:
-    """Return a heat map as an HTML table; a green cell is high, a red one low."""
+    """Return a heat map as an HTML table; a green cell is high, a red one low.
+
+    Red to green is at least SPAN, so that small differences have similar colours.
+    """
     wide, high, cells = heat_map(sweep, across, down, metric)
     known = cells[np.isfinite(cells)]
     low, top = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
@@ -62,7 +68,8 @@ def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe")
 def _cell(value: float, low: float, top: float) -> str:
     if not np.isfinite(value):
         return "<td></td>"
-    share = (value - low) / (top - low) if top > low else 0.5
+    middle, span = (low + top) / 2.0, max(top - low, SPAN * max(1.0, abs(low), abs(top)))
+    share = 0.5 + (value - middle) / span
     hue = 10.0 + 130.0 * share
     return f'<td style="background:hsl({hue:.0f} 55% 50% / .45)" data-value="{value:.6g}">{value:.2f}</td>'
 
@@ -70,12 +77,14 @@ def _cell(value: float, low: float, top: float) -> str:
 def sweep_page(sweep: Sweep, name: str) -> str:
     """Return the page as HTML, which opens without a network."""
     maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
-    ranked = sorted((p for p in sweep.points if p.look is not None), key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    ranked = sweep.ran if sweep.costs else sorted(sweep.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
     metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
     rows = "".join(
         _row([*point.values, *("" if (v := point.metrics[key]) is None else f"{v:,.4f}" for key in metrics)])
         for point in ranked[:LISTED]
     )
+    failed = "".join(f'<p class="verdict">{escape(line)}</p>' for line in sweep.failure_lines)
+    title = "Points" if sweep.costs else "Best points"
     found = sweep.overfitting
     overfit = (
         f"<p>Probability of overfitting {found.probability:.2f}, by combinatorially symmetric cross-validation of "
@@ -85,8 +94,9 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     )
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sweep of {escape(name)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}{MORE}</style></head><body>
-<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1><p class="verdict">{escape(sweep.verdict())}</p>{overfit}
-{maps}<h2>Best points</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>
+<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
+{failed}<p class="verdict">{escape(sweep.verdict())}</p>{overfit}
+{maps}<h2>{title}</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>
 </body></html>
 """
 

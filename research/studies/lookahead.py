@@ -2,7 +2,8 @@
 
 The policy runs over the whole recorded market, and a freshly loaded copy runs over the market truncated at a day.
 Answers up to that day must be equal, because later days cannot influence them. The truncation does not cover files that
-a policy reads itself. The files that it opens are reported, and a policy that opens the market's own files is refused.
+a policy reads itself: such a policy is not decided, and the columns of its files are compared with the bars. A policy
+that opens the market's own files is refused.
 If a parameter names the market file, each truncated run gets a truncated copy.
 
 A table of dates in the policy's source is known at every cut. A run over the same bars with later dates finds it: after
@@ -29,8 +30,10 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import Inner, answer, load
 from quantd.daemon.runtime.loop import Shell
+from quantd.models.artifacts.manifest import MANIFEST
 from quantd.research.file_audit import watching
 from quantd.research.runs.comparison import unlimited
+from quantd.research.studies.file_columns import matches
 from quantd.strategies.policies.membership import MembersOfDay
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
@@ -79,11 +82,19 @@ class Lookahead(Struct, frozen=True):
     opened: tuple[str, ...]
     market_files: tuple[str, ...]
     dated: int = 0
+    matches: tuple[str, ...] = ()
+    """Columns of the opened files that equal prices or returns of the bars, a sentence each."""
 
     @property
     def clean(self) -> bool:
+        """Whether no guard found anything. Of files that a policy opens the study decides nothing (`decided`)."""
         found = self.differences or self.unsteady or self.market_files or self.dated
         return not found and self.failed < self.answers
+
+    @property
+    def decided(self) -> bool:
+        """Whether the cuts cover all that the policy knows: it opens no files, starts no programs, calls no hosts."""
+        return not self.opened
 
 
 Answers = dict[int, Decided]
@@ -130,7 +141,8 @@ def lookahead(
         # a failure is no evidence: a calendar may end before those dates
         moved = {ts: whole[ts] if each.failed else each for ts, each in moved.items()}
         dated = differences(assembly, whole, moved, max(whole, default=0))
-    failures = [f"{session_date(ts)}: {each.failed}" for ts, each in whole.items() if each.failed]
+    beyond = tuple(sorted(name for name in opened.keys() - own if not _of_artifact(name)))
+    failures = [f"{session_date(ts - 1)}: {each.failed}" for ts, each in whole.items() if each.failed]
     return Lookahead(
         policy=policy,
         cuts=len(ends),
@@ -140,10 +152,16 @@ def lookahead(
         unsteady=len(again),
         failed=len(failures),
         failure=failures[0] if failures else "",
-        opened=tuple(sorted(opened.keys() - own)),
+        opened=beyond,
         market_files=reached,
         dated=len(dated),
+        matches=matches(beyond, assembly.feed),
     )
+
+
+def _of_artifact(name: str) -> bool:
+    """Whether a file belongs to a trained artifact, whose training window is known."""
+    return any((folder / MANIFEST).is_file() for folder in list(Path(name).parents)[:2])
 
 
 def _alone(config: Config, policy: str) -> Config:
@@ -313,6 +331,8 @@ def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
 def lines(found: Lookahead, who: str = "policy") -> list[str]:
     """Format the result for people; `who` is what was checked."""
     out: list[str] = []
+    if found.failed:
+        out.append(f"failed on {found.failed:,} of {found.answers:,} decisions, first {found.failure}")
     if found.unsteady:
         out.append(
             f"no result: two runs over the same market differ in {found.unsteady:,} answers. The {who} draws random "
@@ -338,12 +358,13 @@ def lines(found: Lookahead, who: str = "policy") -> list[str]:
         remedy = ", or set the file's path in params, so that it is truncated" if who == "policy" else " instead"
         out.append(f"  read view.returns and view.prices{remedy}")
     elif found.answers and found.failed == found.answers:
-        out.append(f"no result: every decision failed; {found.failure}")
-    else:
+        out.append("no result: every decision failed")
+    elif found.decided:
         out.append(f"looks only backwards: {found.cuts} cuts, 0 differences")
-    if 0 < found.failed < found.answers:
-        out.append(f"  {found.failed:,} of {found.answers:,} decisions failed, the first on {found.failure}")
+    else:
+        out.append(f"not decided: {found.cuts} cuts, 0 differences, but the cuts do not truncate what the {who} reads")
     if found.opened:
         out.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
         out += [f"    {name}" for name in found.opened]
+    out += [f"  {text}" for text in found.matches]
     return out

@@ -4,7 +4,7 @@ A cost is a commission on each trade; spread and slippage are zero. The profile 
 that only the rule determines the trades.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -20,7 +20,8 @@ from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
 from quantd.research.runs.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
 from quantd.research.runs.looks import Known, Look, look_of, try_note_looks
-from quantd.research.runs.run_record import Counter
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Decided, Event
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import OrderBasket
 
@@ -45,7 +46,7 @@ class Row(Struct, frozen=True):
     """One rule at one cost. Values are fractions, not percent.
 
     `turnover_annual` is the annual value traded over average equity, and `cost_drag_annual` the annual costs over
-    average equity. `rebalances` counts the samples with orders.
+    average equity. `orders` counts the orders, `rebalances` the samples with orders.
     """
 
     rule: str
@@ -55,9 +56,12 @@ class Row(Struct, frozen=True):
     sharpe: float
     max_drawdown: float
     turnover_annual: float
+    orders: int
     rebalances: int
     cost_drag_annual: float
     best: bool = False
+    failed: str = ""
+    """The decisions that the policy failed to take; such a row is no result, and not the best."""
 
 
 class Rebalancing(Struct, frozen=True):
@@ -65,6 +69,11 @@ class Rebalancing(Struct, frozen=True):
 
     rows: tuple[Row, ...]
     known: Known
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each row whose policy failed."""
+        return [f"{row.rule} at {row.cost_bp:g} bp: {row.failed}" for row in self.rows if row.failed]
 
 
 def study(
@@ -83,7 +92,7 @@ def study(
     looks: list[Look] = []
     for cost in costs:
         pairs = [_row(market, _with(config, found[0], rule, cost), name, cost, drive) for name, rule in RULES.items()]
-        best = max((row for row, _ in pairs), key=lambda row: row.sharpe)
+        best = max((row for row, _ in pairs if not row.failed), key=lambda row: row.sharpe, default=None)
         rows += (msgspec.structs.replace(row, best=row is best) for row, _ in pairs)
         looks += (msgspec.structs.replace(look, family=family) for _, look in pairs if isfinite(look.sharpe))
     known = try_note_looks(state, looks)
@@ -101,12 +110,31 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
     )  # fmt: skip
 
 
+class _Orders:
+    """A log that counts orders, and the samples with orders."""
+
+    rows_only: bool = False
+
+    def __init__(self) -> None:
+        self.orders = 0
+        self.samples: set[int] = set()
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, OrderBasket):
+                self.orders += len(effect.sym)
+                self.samples.add(effect.sample)
+
+
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> tuple[Row, Look]:
     policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=costs_of(config))
-    baskets = Counter(lambda effect: type(effect) is OrderBasket)
-    record = recorded(assembly, drive, baskets)
+    sent = _Orders()
+    record = recorded(assembly, drive, sent)
     periods = samples_a_year(assembly)
     found = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods))
     years = (found.samples - 1) / periods
@@ -119,8 +147,10 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
         sharpe=found.sharpe,
         max_drawdown=found.max_drawdown,
         turnover_annual=record.traded / money / years,
-        rebalances=baskets.count,
+        orders=sent.orders,
+        rebalances=len(sent.samples),
         cost_drag_annual=record.commission_micro / MICRO / money / years,
+        failed="; ".join(each.text for each in record.failures.of(rules.names())),
     )
     values = {"rule": name, "cost_bp": f"{cost_bp:g}"}
     return row, look_of(assembly, record.ts, found.sharpe, periods, "study", values=values)

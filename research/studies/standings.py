@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.runs.failures import AgentFailures
 from quantd.research.runs.looks import Known, counted
 from quantd.research.runs.run_record import Counter
 from quantd.research.significance.sharpe_intervals import CONFIDENCE, sharpe_intervals
@@ -55,10 +56,12 @@ class Standing(Struct, frozen=True):
     trained: int = 0
     """Samples inside the policy's training window, whose returns are in-sample."""
     trained_until: str = ""
+    failures: tuple[AgentFailures, ...] = ()
+    """The decisions that the policy failed to take; with any of them the figures are no result of it."""
 
 
 class Standings(Struct, frozen=True):
-    """The table, ordered by Sharpe ratio; `every` as in EVERY."""
+    """The table, ordered by Sharpe ratio, the policies that failed last; `every` as in EVERY."""
 
     every: str
     first: str
@@ -108,8 +111,9 @@ def standings(
         difference = None if name == NAME else difference_of(own.sharpe, yardstick.sharpe, found)
         figures = own.figures(found.own if found else None)
         inside = trained(policies[name], own.record)
-        rows.append(Standing(name, figures, difference, deflated_of(own, known), count, *inside))
-    rows.sort(key=lambda row: -(row.figures.sharpe if row.figures.sharpe is not None else -9e9))
+        failures = own.record.failures.of((name,))
+        rows.append(Standing(name, figures, difference, deflated_of(own, known), count, *inside, failures))
+    rows.sort(key=lambda row: (bool(row.failures), -(row.figures.sharpe if row.figures.sharpe is not None else -9e9)))
     stamps = yardstick.record.ts
     return Standings(
         every,
@@ -138,7 +142,7 @@ def table(found: Standings) -> list[tuple[str, ...]]:
         f, d = row.figures, row.difference
         rows.append(
             (
-                row.policy + (" *" if row.trained else ""),
+                row.policy + (" *" if row.trained else "") + (" (failed)" if row.failures else ""),
                 ratio(f.sharpe) + span(f.sharpe_low, f.sharpe_high),
                 "" if d is None else f"{d.sharpe:+.2f}{span(d.low, d.high)}",
                 f"{f.annual_return:+.1%}",
@@ -152,9 +156,14 @@ def table(found: Standings) -> list[tuple[str, ...]]:
     return rows
 
 
+def failure_lines(found: Standings) -> list[str]:
+    """Return a line for each policy that failed, for the beginning of the output."""
+    return [each.text for row in found.rows for each in row.failures]
+
+
 def footnotes(found: Standings) -> list[str]:
     """Return the notes below the table."""
-    others = [row for row in found.rows if row.difference is not None]
+    others = [row for row in found.rows if row.difference is not None and not row.failures]
     better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
     count = f"{len(better) or 'none'} of {len(others)} significantly better than equal weight"
     known = counted(found.trials, found.trials_of) if found.trials is not None else "trials, whose number is unknown"

@@ -4,7 +4,7 @@ The result names the best point with the number of trials that it was chosen fro
 every trial of the market, and the probability of overfitting is that of choosing by this sweep.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.runtime.version import code_version
 from quantd.models.training.runs.workers import Executor, Failed
+from quantd.research.runs.failures import REMEDY, DecisionFailed
 from quantd.research.runs.looks import Known, Look, try_note_looks
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
 from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfitting
@@ -30,9 +31,20 @@ from quantd.trading.market import Floats
 MOST_PER_WORK: Final = 25
 """Maximum number of points that a worker takes at a time."""
 
+COSTS: Final = frozenset(
+    f"broker.{name}" for name in (
+        "commission_bp", "commission_min", "spread_bp", "slippage_bp", "slippage_noise", "impact", "participation",
+        "costs", "borrow_bp_annual", "latency",
+    )
+)  # fmt: skip
+"""Keys that a market sets. The lowest cost is always the best, so a sweep over one chooses nothing."""
+
 POINTS: Final = "points.bin"
 TABLE: Final = "sweep.parquet"
 RETURNS: Final = "returns.parquet"
+MOST_COSTS: Final = 10
+"""Costs that the verdict names."""
+
 LIKELY: Final = 0.5
 """A probability of overfitting above this is more likely than not."""
 
@@ -93,8 +105,29 @@ class Sweep:
 
     @cached_property
     def best(self) -> Point | None:
-        """The point with the highest Sharpe ratio; None where no point has one."""
-        return max((p for p in self.points if p.look is not None), key=lambda p: p.look.sharpe, default=None)  # type: ignore[union-attr]
+        """The point with the highest Sharpe ratio; None where no point has one, or where a key is a cost."""
+        if self.costs:
+            return None
+        return max(self.ran, key=lambda p: p.look.sharpe, default=None)  # type: ignore[union-attr]
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The keys that are costs."""
+        return tuple(key for key in self.keys if key in COSTS)
+
+    @cached_property
+    def ran(self) -> tuple[Point, ...]:
+        """The points with a result: they ran to the end without a failed decision, and have a ratio."""
+        return tuple(p for p in self.points if p.look is not None and not p.fault)
+
+    @property
+    def failure_lines(self) -> list[str]:
+        """One line for each agent of each point whose policy failed."""
+        return [
+            f"{', '.join(f'{key}={value}' for key, value in zip(self.keys, point.values, strict=True))}: {each.text}"
+            for point in self.points
+            for each in point.failures
+        ]
 
     @property
     def faults(self) -> tuple[Point, ...]:
@@ -115,15 +148,17 @@ class Sweep:
     @cached_property
     def returns(self) -> Floats:
         """The returns of the points with a ratio, float64[T, K]; fewer columns where samples differ in number."""
-        series = [point.series() for point in self.points if point.look is not None]
+        series = [point.series() for point in self.ran]
         usual = max((len(each) for each in series), default=0)
         kept = [each for each in series if len(each) == usual]
         return np.column_stack(kept) if kept else np.zeros((0, 0))
 
     @cached_property
     def overfitting(self) -> Overfitting | None:
-        """The probability that choosing by this sweep overfits; None for too few points or samples."""
+        """The probability that choosing by this sweep overfits; None for too few points or samples, or a cost."""
         returns = self.returns
+        if self.costs:
+            return None
         blocks = min(BLOCKS, len(returns) // 4 // 2 * 2)
         varies = returns[:, returns.std(axis=0) > 0.0] if returns.size else returns
         if blocks < 2 or varies.shape[1] < 2:
@@ -141,13 +176,35 @@ class Sweep:
         value = deflated_sharpe(best.series(), own, ratios, count=self.known.trials)
         return value if isfinite(value) else None
 
+    def _by_cost(self) -> str:
+        """Return the best point at each cost, without a choice among costs."""
+        places = [self.keys.index(key) for key in self.costs]
+        others = [k for k in range(len(self.keys)) if k not in places]
+        groups: dict[tuple[str, ...], list[Point]] = {}
+        for point in self.ran:
+            groups.setdefault(tuple(point.values[k] for k in places), []).append(point)
+        plural = "is a cost" if len(self.costs) == 1 else "are costs"
+        text = f"{', '.join(self.costs)} {plural}, which nobody chooses: no point is the best."
+        for costs, points in list(groups.items())[:MOST_COSTS]:
+            top = max(points, key=lambda point: point.look.sharpe)  # type: ignore[union-attr]
+            assert top.look is not None
+            chosen = _named([self.keys[k] for k in others], [top.values[k] for k in others])
+            what = f" the best of {len(points)} is {chosen}:" if others else ""
+            text += f" At {_named(self.costs, costs)}{what} Sharpe {top.look.sharpe:.2f}."
+        if len(groups) > MOST_COSTS:
+            text += f" The table has {len(groups) - MOST_COSTS} more."
+        return f"{text} {self.known.text}"
+
     def verdict(self) -> str:
         """Return what the sweep shows, in sentences."""
+        if self.costs and self.ran:
+            return self._by_cost()
         best = self.best
         if best is None or best.look is None:
             return "No point has a Sharpe ratio."
-        values = ", ".join(f"{key} {value}" for key, value in zip(self.keys, best.values, strict=True))
-        text = f"The best of {len(self.points):,} points is {values}: Sharpe {best.look.sharpe:.2f}"
+        values = _named(self.keys, best.values)
+        count = f"{len(self.ran):,} point{'' if len(self.ran) == 1 else 's'}"
+        text = f"The best of {count} is {values}: Sharpe {best.look.sharpe:.2f}"
         if self.deflated is None:
             text += f". {self.known.text}"
         else:
@@ -159,6 +216,10 @@ class Sweep:
             worse = "more likely than not, the best point of this sweep is in the lower half out of sample"
             text += f": {worse}." if found.probability > LIKELY else "."
         return text
+
+
+def _named(keys: Sequence[str], values: Sequence[str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True))
 
 
 def _typed(values: Sequence[str]) -> pl.Series:
@@ -190,17 +251,26 @@ Progress = Callable[[float], object]
 class _Collector:
     """Receives the points of the workers, and writes each down."""
 
-    def __init__(self, file: PointsFile, total: int, progress: Progress) -> None:
-        self._file, self._total, self._progress = file, total, progress
+    def __init__(self, file: PointsFile, total: int, progress: Progress, *, stop: bool) -> None:
+        self._file, self._total, self._progress, self._stop = file, total, progress, stop
 
     def told(self, number: int, point: Point) -> bool:
         self._file.add(point)
         self._progress(len(self._file.points) / self._total)
-        return False
+        return self._stop and bool(point.failures)
 
     def ended(self, number: int, outcome: int | Failed) -> None:
+        if self._stop:
+            _stop_at(self._file.points.values())
         if isinstance(outcome, Failed):
             raise SweepFailed(f"a worker stopped: {outcome.reason}; the same command continues with the rest")
+
+
+def _stop_at(points: Iterable[Point]) -> None:
+    """Raise DecisionFailed for the first point whose policy failed."""
+    for point in points:
+        if point.failures:
+            raise DecisionFailed(f"the point {', '.join(point.values)}: {point.fault}; {REMEDY}")
 
 
 def sweep(
@@ -212,14 +282,19 @@ def sweep(
     where: Executor,
     progress: Progress = lambda share: None,
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points,
+    *,
+    stop: bool = False,
     family: str = "",
 ) -> Sweep:
     """Run every point of `grid` that `folder` does not have yet, and note all as looks in the ledger of `state`.
 
     The looks belong to `family`, if it is named. `identity` is that of `identity_of`. `run` is what a worker calls. An
-    interrupted sweep continues when it is called again. Raises SweepFailed, WorkerLost or OSError.
+    interrupted sweep continues when it is called again. With `stop` the first point whose policy failed raises
+    DecisionFailed. Raises SweepFailed, WorkerLost or OSError.
     """
     file = PointsFile(folder / POINTS, identity)
+    if stop:
+        _stop_at(file.points.values())
     open_points = [(number, values) for number, values in enumerate(grid) if number not in file.points]
     size = min(MOST_PER_WORK, max(1, ceil(len(open_points) / (4 * where.workers))))
 
@@ -227,7 +302,7 @@ def sweep(
         for first in range(0, len(open_points), size):
             yield Work(base, grid.keys, tuple(open_points[first : first + size]))
 
-    where.run(run, arguments(), _Collector(file, len(grid), progress))
+    where.run(run, arguments(), _Collector(file, len(grid), progress, stop=stop))
     points = _identified([point for _, point in sorted(file.points.items())], family)
     looks: list[Look] = [point.look for point in points if point.look is not None]
     known = try_note_looks(state, looks)
@@ -235,7 +310,7 @@ def sweep(
         known = known.like(max(looks, key=lambda look: look.sharpe))
     found = Sweep(grid.keys, points, known)
     found.table.write_parquet(folder / TABLE)
-    names = [str(point.number) for point in points if point.look is not None]
+    names = [str(point.number) for point in found.ran]
     if found.returns.shape[1] == len(names):
         pl.DataFrame(found.returns, schema=names).write_parquet(folder / RETURNS)
     return found

@@ -20,6 +20,7 @@ from quantd.daemon.runtime.timeline import Item, PlainRows
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
+from quantd.research.runs.failures import AgentFailures, DecisionFailed
 from quantd.research.runs.looks import Look, look_of
 from quantd.research.runs.run_record import Record
 from quantd.trading.exit_codes import ExplainedError
@@ -50,7 +51,8 @@ class Base(Struct, frozen=True):
 class Point(Struct, frozen=True, omit_defaults=True):
     """One finished point: its number, values and metrics by name.
 
-    `returns` are float64[T] bytes, `first_ns` and `last_ns` its first and last sample. `fault` is why it has no result.
+    `returns` are float64[T] bytes. `fault` is why it has no result. `failures` are the agents whose policy failed: such
+    a point has a look, as it was tried, but no metrics and no returns.
     """
 
     number: int
@@ -59,6 +61,7 @@ class Point(Struct, frozen=True, omit_defaults=True):
     look: Look | None = None
     returns: bytes = b""
     fault: str = ""
+    failures: tuple[AgentFailures, ...] = ()
 
     def series(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Return the simple returns float64[T]."""
@@ -146,11 +149,18 @@ def _market(encoded: bytes) -> Market:
     return Market.open(base)
 
 
-def run_point(market: Market, base: Base, keys: Sequence[str], number: int, values: tuple[str, ...]) -> Point:
-    """Run one point. A point whose configuration is wrong, or whose account is lost, has a fault."""
+def run_point(
+    market: Market, base: Base, keys: Sequence[str], number: int, values: tuple[str, ...], *, stop: bool = False
+) -> Point:
+    """Run one point. A point whose configuration is wrong, whose policy fails or whose account is lost has a fault.
+
+    With `stop` the first failed decision raises DecisionFailed.
+    """
     try:
         config = config_of(base, [f"{key}={value}" for key, value in zip(keys, values, strict=True)])
-        point = measured(market, config, number, values)
+        point = measured(market, config, number, values, stop=stop)
+    except DecisionFailed:
+        raise
     except ConfigError as error:
         return Point(number, values, fault=str(error.mistakes[0]))
     except ExplainedError as error:
@@ -161,16 +171,20 @@ def run_point(market: Market, base: Base, keys: Sequence[str], number: int, valu
     return msgspec.structs.replace(point, look=market.identified(look))
 
 
-def measured(market: Market, config: Config, number: int, values: tuple[str, ...]) -> Point:
-    """Run the configuration of a point and measure it."""
+def measured(market: Market, config: Config, number: int, values: tuple[str, ...], *, stop: bool = False) -> Point:
+    """Run the configuration of a point and measure it. Raises DecisionFailed with `stop`."""
     assembly = market.under(config)
     record = Record(assembly.universe)
-    record.revalue(drive_items(assembly, record, *market.items(assembly)).state)
+    record.revalue(drive_items(assembly, record, *market.items(assembly), stop=stop).state)
+    failures = record.failures.of(assembly.rules.names())
+    fault = "; ".join(each.text for each in failures)
     try:
         track = track_record_of(assembly, record, trips=False)
     except ValueError as error:
-        return Point(number, values, fault=str(error))
+        return Point(number, values, fault=fault or str(error), failures=failures)
     found: Mapping[str, float | None] = measure(track, METRICS)
     sharpe = found["sharpe"]
     look = None if sharpe is None else look_of(assembly, record.ts, sharpe, track.periods, "sweep")
+    if failures:
+        return Point(number, values, look=look, fault=fault, failures=failures)
     return Point(number, values, dict(found), look, track.returns.tobytes())

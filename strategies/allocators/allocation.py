@@ -20,9 +20,9 @@ class Allocation(Struct, frozen=True):
 
     Weights are fractions of the book by symbol, nonzero ones only; `trades` are target less current. `rebalance` is
     true if a trade exceeds the threshold. `expected_return` and `expected_risk` (standard deviation) are annual, of the
-    target weights held through the last `samples` samples. `confidence` is the probability that their mean is above 0,
-    for a normal with the sample's standard error. They are None where a position's history is shorter than `LEAST`
-    samples. The figures describe the past and are no forecast.
+    target weights held through the last `samples` samples. `probability_positive` is the probability that their mean is
+    above 0, for a normal with the sample's standard error. They are None where a position's history is shorter than
+    `LEAST` samples. The figures describe the past and are no forecast.
     """
 
     strategy: str
@@ -33,7 +33,7 @@ class Allocation(Struct, frozen=True):
     trades: dict[str, float]
     expected_return: float | None
     expected_risk: float | None
-    confidence: float | None
+    probability_positive: float | None
     samples: int
     time: int
 
@@ -49,12 +49,12 @@ def allocation(
     first = len(known) if not known.any() else int(known.argmax())
     path = returns[first:].dot(weights[weights != 0.0])
     count = len(path)
-    mean = risk = confidence = None
+    mean = risk = probability_positive = None
     if count >= LEAST and np.isfinite(path).all() and weights.any():
         average, deviation = float(path.mean()), float(path.std(ddof=1))
         mean, risk = average * PERIODS_PER_YEAR, deviation * sqrt(PERIODS_PER_YEAR)
         if deviation > 1e-15:
-            confidence = NormalDist().cdf(average / deviation * sqrt(count))
+            probability_positive = NormalDist().cdf(average / deviation * sqrt(count))
     return Allocation(
         strategy=strategy,
         method=method,
@@ -64,7 +64,7 @@ def allocation(
         trades=_named(view, change),
         expected_return=mean,
         expected_risk=risk,
-        confidence=confidence,
+        probability_positive=probability_positive,
         samples=count,
         time=view.time,
     )

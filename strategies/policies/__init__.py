@@ -29,4 +29,17 @@ COMPOSITES: Final[Registry[Composite]] = Registry(
 )
 """Policies made of other policies."""
 
-__all__ = ["COMPOSITES", "MAX_DEPTH", "POLICIES", "RECORDS", "Load", "MemberFailed", "ParamsError", "nearest"]
+PASSIVE: Final = frozenset({"hold", "targets", "external"})
+"""Policies that never name a weight: a comparison of them compares cash."""
+
+__all__ = [
+    "COMPOSITES",
+    "MAX_DEPTH",
+    "PASSIVE",
+    "POLICIES",
+    "RECORDS",
+    "Load",
+    "MemberFailed",
+    "ParamsError",
+    "nearest",
+]

@@ -58,7 +58,7 @@ def test_the_document_has_what_a_verdict_rests_on(plain: dict) -> None:
     assert own["samples"] == other["samples"]
     assert own != other
     assert plain["difference"]["sharpe"] == pytest.approx(own["sharpe"] - other["sharpe"])
-    assert own["costs"] == pytest.approx(own["commission"] + own["slippage"] + own["borrow"], abs=0.01)
+    assert own["costs"] == pytest.approx(own["commission"] + own["slippage_paid"] + own["borrow"], abs=0.01)
     assert own["commission"] > 0
     assert plain["trials"] == 1
     assert 0.0 <= plain["deflated_sharpe"] <= 1.0
@@ -128,7 +128,7 @@ def test_a_market_without_costs_is_not_called_after_costs(tmp_path: Path) -> Non
 def test_a_broker_with_only_cash_is_charged(tmp_path: Path) -> None:
     found = told(tmp_path, None, text=CONFIG.replace(COSTS, ""))
     assert found["performance"]["commission"] > 0.0
-    assert found["performance"]["slippage"] > 0.0
+    assert found["performance"]["slippage_paid"] > 0.0
     assert found["verdict"].startswith("After costs")
 
 
@@ -231,3 +231,10 @@ def test_a_market_of_one_sample_has_nothing_to_judge(tmp_path: Path) -> None:
     assert found["performance"] is None
     assert found["verdict"].startswith("No verdict")
     assert json.dumps(found)
+
+
+def test_the_interval_is_the_same_with_and_without_the_comparison(tmp_path: Path) -> None:
+    found = [told(tmp_path, None, *more) for more in ((), ("--no-compare",))]
+    keys = ("sharpe", "sharpe_low", "sharpe_high")
+    assert [found[0]["performance"][key] for key in keys] == [found[1]["performance"][key] for key in keys]
+    assert found[0]["bootstrap"]["block"] == found[1]["bootstrap"]["block"]

@@ -132,7 +132,8 @@ class Allocate(Struct, frozen=True, forbid_unknown_fields=True):
 class Allocated(Struct, frozen=True):
     """Weights by symbol, before the rules and limits of any agent. `hold` means that the method keeps what is held.
 
-    `confidence` is the probability that the mean of these returns is above 0, for a normal with their standard error.
+    `probability_positive` is the probability that the mean of these returns is above 0, for a normal with their
+    standard error.
     """
 
     method: str
@@ -144,7 +145,7 @@ class Allocated(Struct, frozen=True):
     expected_return: float | None
     expected_risk: float | None
     sharpe: float | None
-    confidence: float | None
+    probability_positive: float | None
     samples: int
     estimate: str
     input_hash: str
@@ -237,7 +238,7 @@ class PredictionRoutes:
                     expected_return=figures.expected_return,
                     expected_risk=figures.expected_risk,
                     sharpe=_sharpe(figures),
-                    confidence=figures.confidence,
+                    probability_positive=figures.probability_positive,
                     samples=figures.samples,
                     estimate=ESTIMATE,
                     input_hash=given,

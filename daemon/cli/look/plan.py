@@ -47,7 +47,8 @@ def _plan_lines(now: PlanNow) -> None:
         say(f"  {one.agent:12} {wants}{f' ({one.note})' if one.note else ''}")
         a = one.allocation
         if a is not None and a.expected_return is not None and a.expected_risk is not None:
-            sure = "" if a.confidence is None else f"; above 0 with probability {a.confidence:.2f}"
+            likely = a.probability_positive
+            sure = "" if likely is None else f"; mean above 0 with probability {likely:.2f}"
             past = f"returned {a.expected_return:+.1%} a year at {a.expected_risk:.1%} volatility"
             say(f"  {'':12} over the last {a.samples} samples these weights {past}{sure}")
     if now.crossed:

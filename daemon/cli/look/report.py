@@ -35,13 +35,14 @@ from quantd.research.reports.side_by_side import (
     p_rows,
     rows_of,
     sentence,
+    sentences_of_tests,
     settings_text,
     side_by_side,
     write_comparison,
 )
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.stored_run import replay_into, stored_market
-from quantd.trading.exit_codes import CHECK_FAILED, USAGE
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 
 def write_report(
@@ -62,10 +63,9 @@ def write_report(
             "--compare", metavar="A B", help="Compare two backtests: reports (A.json), or stored runs by their names."
         ),
     ] = None,
-) -> None:
+) -> int:
     if compare is not None:
-        _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
-        return
+        return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
     where = place(config, state, sets)
     reader = where.reader(run)
     records = where.records()
@@ -88,7 +88,7 @@ def write_report(
     if as_json:
         print_json(made)
         if out is None:
-            return
+            return DONE
     if out is None:
         (where.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
         out = where.folder / FOLDER / f"report-{made.header.first[:10]}-{made.header.last[:10]}.html"
@@ -98,10 +98,11 @@ def write_report(
         raise Failure(f"{out} cannot be written: {why.strerror}", CHECK_FAILED) from None
     if not as_json:
         say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
+    return DONE
 
 
-def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> None:
-    """Print two backtests side by side, and write the comparison to `out`."""
+def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> int:
+    """Print two backtests side by side, and write the comparison to `out`. A policy that failed is exit code 1."""
     if out is not None:
         check_suffix(out)
         check_folder(out)
@@ -111,17 +112,23 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     found = side_by_side(one, other, names)
     if out is not None:
         write_comparison(out, found)
+    code = CHECK_FAILED if found.failures else DONE
     if as_json:
         print_json(found)
-        return
+        return code
+    for text in found.failures:
+        say(text)
     head = ("", *names, "difference")
     table(head, rows_of(found, SUMMARY), head[1:])
     say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(found))}")
+    for text in sentences_of_tests(found):
+        say(f"  {text}")
     say(sentence(found))
     say(settings_text(found))
     say(found.sharpe_definition)
     if out is not None:
         say(f"comparison {out}, with every metric")
+    return code
 
 
 def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> Comparable:

@@ -23,6 +23,7 @@ from quantd.research.runs.backtest import BacktestJournal, compile_for_runs, dri
 from quantd.research.runs.comparison import NAME, Drive, settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import judge, lines
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
 from quantd.trading.orders import base36
 
 
@@ -37,11 +38,12 @@ def backtest(
         Path | None, typer.Option("--report", metavar="OUT.html", help="Write a report: .html, .json, .md or .csv.")
     ] = None,
     no_compare: Annotated[
-        bool, typer.Option("--no-compare", help="Skip equal weight, which takes half the time.")
+        bool,
+        typer.Option("--no-compare", help="Skip equal weight, half the time; a report has the other benchmarks."),
     ] = False,
     family: Family = "",
     as_json: Json = False,
-) -> None:
+) -> int:
     given = tuple(sets or ())
     if start is not None:
         given = (*given, f"feed.start={start.isoformat()}")
@@ -62,6 +64,8 @@ def backtest(
     if saved is not None:
         save_config(folder / "backtests", found, config, given, os.environ)
     benchmarks = planned(found, assembly) if report is not None else ()
+    if no_compare:
+        benchmarks = tuple(each for each in benchmarks if each.name != NAME)
     journalled = saved.journal if saved else None
     books = BookHistoryLog(assembly.rules, journalled) if report is not None else None
     record = Record(assembly.universe, books or journalled)
@@ -86,14 +90,18 @@ def backtest(
 
     verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None, family)
     if report is not None and books is not None:
-        runs = [] if no_compare else benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
-        write_backtest_report(report, report_of(assembly, record, books.history(), runs, result, verdict))
-    text = [closing(result), *lines(verdict)]
+        runs = benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
+        made = report_of(assembly, record, books.history(), runs, result, verdict)
+        write_backtest_report(report, made)
+        verdict = made.verdict  # with the benchmarks that failed
+    failed = [each.text for each in verdict.failures]
+    text = [*failed, closing(result), *lines(verdict)[len(failed) :]]
     if journal:
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
     if report is not None:
         text.append(f"  report {report}")
     answer(as_json, {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}, *text)
+    return CHECK_FAILED if failed else DONE
 
 
 COMMAND: Final = Command("Trade", 20, backtest)

@@ -27,7 +27,7 @@ from quantd.research.runs.comparison import NAME, Drive
 from quantd.research.runs.looks import Look, read_looks
 from quantd.research.studies import cost_fit, parity, rebalancing_study, standings
 from quantd.research.studies.lookahead import lines, lookahead
-from quantd.strategies.policies import POLICIES
+from quantd.strategies.policies import PASSIVE, POLICIES
 from quantd.trading.codec import decode
 from quantd.trading.display_text import toml_value
 from quantd.trading.execution import FittedCost
@@ -45,7 +45,10 @@ def study_lookahead(
     cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 40,
     as_json: Json = False,
 ) -> int:
-    """Detect look-ahead: call a policy on markets that end earlier; exit code 1 when a decision differs."""
+    """Detect look-ahead: call a policy on markets that end earlier.
+
+    Exit code 1 when a decision differs or fails, 2 when nothing is decided because the policy reads files of its own.
+    """
     found = read(config, sets)
     folder = found.state_folder(state)
     name, colon, attribute = policy.partition(":")
@@ -53,14 +56,17 @@ def study_lookahead(
         policy = f"{Path(name).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
     with progress("look-ahead", shown=not as_json) as bar:
         result = lookahead(found, policy, cuts=cuts, cache=folder / "cache", progress=bar)
-    answer(as_json, {"clean": result.clean, "result": result}, *lines(result))
-    return DONE if result.clean else CHECK_FAILED
+    document = {"clean": result.clean, "decided": result.decided, "result": result}
+    answer(as_json, document, *lines(result))
+    if not result.clean or result.failed:
+        return CHECK_FAILED
+    return DONE if result.decided else USAGE
 
 
 def study_compare(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(help="Registered names, artifact folders or files; every registered policy without it."),
+        typer.Argument(help="Registered names, artifact folders or files; without it each that computes weights."),
     ] = None,
     every: Annotated[Literal["day", "week", "month"], typer.Option(help="Interval of the decisions.")] = "month",
     config: ConfigFile = CONFIG_FILE,
@@ -74,7 +80,7 @@ def study_compare(
     found = read(config, sets)
     folder = found.state_folder(state)
     loaded: dict[str, Policy] = {}
-    for name in (*given, NAME) if given else POLICIES:
+    for name in (*given, NAME) if given else (name for name in POLICIES if name not in PASSIVE):
         try:
             loaded[name] = load(name, {}, found.source.folder)
             fit(loaded[name], found.instruments())
@@ -96,12 +102,16 @@ def study_compare(
         result = standings.standings(assembly, loaded, folder, alone, every, family)
     except ValueError as why:
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
+    failed = standings.failure_lines(result)
+    code = CHECK_FAILED if failed else DONE
     if as_json:
         print_json(result)
-        return DONE
+        return code
+    for line in failed:
+        say(line)
     table(standings.HEAD, standings.table(result), standings.HEAD[1:])
     say("\n".join(f"  {line}" for line in standings.footnotes(result)))
-    return DONE
+    return code
 
 
 def study_parity(
@@ -176,7 +186,7 @@ def study_rebalance(
             result = rebalancing_study.study(found, name, beside, folder, costs=charged, family=family)
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
-    rows, known = result.rows, result.known
+    rows, known, code = result.rows, result.known, CHECK_FAILED if result.failures else DONE
     if out is not None:
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -185,18 +195,23 @@ def study_rebalance(
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
-            "trials": known.trials, "trials_of": known.market, "fault": known.fault,
+            "trials": known.trials, "trials_of": known.market, "fault": known.fault, "failures": result.failures,
         })  # fmt: skip
-        return DONE
+        return code
+    for line in result.failures:
+        say(line)
     say(f"{name}, {found.feed.path}: every rule on the same bars and dates; costs are charged as commission")
-    columns = ("cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "costs a year")
+    columns = (
+        "cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "rebalances",
+        "costs a year",
+    )  # fmt: skip
     table(
         columns,
         [
             (
-                f"{row.cost_bp:g}", f"{row.rule}{'  *' if row.best else ''}", f"{row.sharpe:.3f}",
+                f"{row.cost_bp:g}", f"{row.rule}{_mark(row)}", f"{row.sharpe:.3f}",
                 f"{row.annual_return:.2%}", f"{row.max_drawdown:.2%}", f"{row.turnover_annual:.2f}",
-                f"{row.rebalances}", f"{row.cost_drag_annual:.3%}",
+                f"{row.orders}", f"{row.rebalances}", f"{row.cost_drag_annual:.3%}",
             )
             for row in rows
         ],
@@ -208,7 +223,11 @@ def study_rebalance(
     say(definition)
     if own_closes:
         say(own_closes)
-    return DONE
+    return code
+
+
+def _mark(row: rebalancing_study.Row) -> str:
+    return "  (failed)" if row.failed else "  *" if row.best else ""
 
 
 def study_costs(

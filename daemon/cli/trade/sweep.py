@@ -12,6 +12,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
 from quantd.models.training.runs.workers import executor
 from quantd.research.runs.backtest import symbol_bars
+from quantd.research.runs.looks import trial_digest
 from quantd.research.studies.grid import Grid, axis_of
 from quantd.research.studies.heat_map import sweep_page
 from quantd.research.studies.sweep import Sweep, folder_of, identity_of
@@ -58,7 +59,7 @@ def sweep(
     assembly = assemble(found, cache=folder / "cache")
     compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
     base = base_of(found, config.read_text(encoding="utf-8"), given, folder / "cache", compiled=compiled)
-    identity = identity_of(base, grid, assembly.market)
+    identity = identity_of(base, grid, trial_digest(assembly))
     place = out or folder_of(folder, identity)
     where = executor(on, workers, address)
     with progress(f"sweep of {len(grid):,} points", shown=not as_json) as bar:
@@ -69,13 +70,14 @@ def sweep(
         print_json(document(result, place))
     else:
         _say(result, place, report)
-    return DONE if result.best is not None else CHECK_FAILED
+    return DONE if result.ran and not result.failure_lines else CHECK_FAILED
 
 
 def document(result: Sweep, folder: Path) -> dict[str, object]:
     """Return a sweep as a JSON document."""
     found = result.overfitting
     return {
+        "failures": result.failure_lines,
         "points": result.table.to_dicts(),
         "best": None if result.best is None else dict(zip(result.keys, result.best.values, strict=True)),
         "deflated_sharpe": result.deflated,
@@ -88,17 +90,23 @@ def document(result: Sweep, folder: Path) -> dict[str, object]:
 
 
 def _say(result: Sweep, folder: Path, report: Path | None) -> None:
-    ranked = sorted((p for p in result.points if p.look is not None), key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    failed = result.failure_lines
+    for line in failed[:LISTED]:
+        say(line)
+    if len(failed) > LISTED:
+        say(f"and {len(failed) - LISTED:,} more failed")
+    ranked = result.ran if result.costs else sorted(result.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
     heads = (*result.keys, *SHOWN)
     rows = [[*point.values, *(_cell(point.metrics[name]) for name in SHOWN)] for point in ranked[:LISTED]]
     table(heads, rows, heads)
     if len(ranked) > LISTED:
         say(f"  and {len(ranked) - LISTED:,} more points")
-    for point in result.faults[:LISTED]:
+    faults = [point for point in result.faults if not point.failures]
+    for point in faults[:LISTED]:
         values = ", ".join(f"{key}={value}" for key, value in zip(result.keys, point.values, strict=True))
         say(f"  without a result: {values}: {point.fault}")
-    if len(result.faults) > LISTED:
-        say(f"  and {len(result.faults) - LISTED:,} more without a result")
+    if len(faults) > LISTED:
+        say(f"  and {len(faults) - LISTED:,} more without a result")
     say(result.verdict())
     say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")
     if report is not None:

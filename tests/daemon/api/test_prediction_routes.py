@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,9 @@ async def test_weights_are_those_of_the_method_for_the_given_prices(world: Any) 
     assert [found["weights"][s] for s in symbols] == pytest.approx(expected.tolist(), abs=1e-9)
     path = returns @ np.array([found["weights"][s] for s in symbols])
     assert found["expected_return"] == pytest.approx(path.mean() * 252)
+    t = path.mean() / path.std(ddof=1) * len(path) ** 0.5
+    assert found["probability_positive"] == pytest.approx(NormalDist().cdf(t))
+    assert "confidence" not in found, "that name has one meaning, with its kind, in the answer of predict"
     assert found["expected_risk"] == pytest.approx(path.std(ddof=1) * 252**0.5)
     assert found["samples"] == 139
     backwards = {symbol: prices[symbol] for symbol in reversed(symbols)}

@@ -8,6 +8,9 @@ import pytest
 from quantd.research.attribution.breakdown import breakdown
 from quantd.research.attribution.linking import period_return
 from quantd.research.attribution.profit import KINDS, profit
+from quantd.research.metrics.catalogue import METRICS
+from quantd.research.reports.report_contents import CostRow
+from quantd.research.verdict import Figures
 from tests.support.book_histories import CONFIG, Weights, assembly_of, history_of, idle, real_history, three_trades
 from tests.support.checkout import ROOT
 
@@ -56,7 +59,7 @@ def test_three_trades_by_hand() -> None:
     assert found.execution == pytest.approx(-32 * each[0] - 45 * each[1] + 38 * each[2], abs=1e-12)
     trend, value = found.activity["trend"], found.activity["value"]
     mean_equity = (10_000 + 10_048 + 11_063 + 11_143.5) / 4
-    assert trend.turnover == pytest.approx((20 * 101.5 + 40 * 52.0) / mean_equity)
+    assert trend.turnover_total == pytest.approx((20 * 101.5 + 40 * 52.0) / mean_equity)
     assert (trend.trades, value.trades) == (2, 1)
     assert trend.cost == pytest.approx(10 + 2 + 2)  # slippage and two fees
     assert value.cost == pytest.approx(4 + 1 + 0.5)  # slippage, a fee and the borrow fee
@@ -124,8 +127,27 @@ def test_an_agent_that_trades_more_has_more_turnover_and_cost() -> None:
     history, record = real_history()
     found = breakdown(history).activity
     assert sum(each.trades for each in found.values()) == (~history.trades.crossed).sum()
-    assert sum(each.turnover for each in found.values()) == pytest.approx(record.traded / history.equity.mean())
+    assert sum(each.turnover_total for each in found.values()) == pytest.approx(record.traded / history.equity.mean())
     assert min(found[name].crossed for name in ("long", "short", "turning")) > 0.0
-    assert found["turning"].turnover > found["short"].turnover > found["long"].turnover > 0.0
+    assert found["turning"].turnover_total > found["short"].turnover_total > found["long"].turnover_total > 0.0
     assert found["turning"].cost > found["long"].cost
     assert found["unallocated"].trades == 0
+
+
+def test_slippage_counts_gains_and_slippage_paid_does_not() -> None:
+    """Two figures with two names: attribution's is signed, that of verdict, metrics and costs counts what was paid."""
+    history, record = real_history()
+    trades = history.trades.rows(~history.trades.crossed)
+    beyond = trades.quantity * (trades.price - trades.arrival)
+    assert record.slippage_paid == pytest.approx(np.maximum(beyond, 0.0).sum(), abs=0.01)
+    parts = profit(history).summed("kind")
+    assert parts[KINDS.index("slippage")] == pytest.approx(-beyond.sum(), abs=0.01)
+    names = set(Figures.__struct_fields__) | set(CostRow.__struct_fields__) | {each.name for each in METRICS}
+    assert not {"slippage", "slippage_drag"} & names
+    assert {"slippage_paid", "slippage_paid_drag"} <= names
+
+
+def test_the_turnover_of_a_period_and_that_of_a_year_have_two_names() -> None:
+    history, _ = real_history()
+    assert "turnover" in {each.name for each in METRICS}
+    assert all(not hasattr(each, "turnover") for each in breakdown(history).activity.values())

@@ -22,7 +22,7 @@ def test_the_book_by_hand() -> None:
         [100.0, 110.0, 90.0],
         traded=400.0,
         commission=0.5,
-        slippage=0.3,
+        slippage_paid=0.3,
         borrow=0.2,
         gross=np.array([0.0, 1.0, 0.5]),
         net=np.array([0.0, -1.0, 0.4]),
@@ -31,7 +31,7 @@ def test_the_book_by_hand() -> None:
     assert found["turnover"] == pytest.approx(4.0 * 126.0, rel=1e-12)
     assert found["cost_drag"] == pytest.approx(0.01 * 126.0, rel=1e-12)
     assert found["commission_drag"] == pytest.approx(0.005 * 126.0, rel=1e-12)
-    assert found["slippage_drag"] == pytest.approx(0.003 * 126.0, rel=1e-12)
+    assert found["slippage_paid_drag"] == pytest.approx(0.003 * 126.0, rel=1e-12)
     assert found["borrow_drag"] == pytest.approx(0.002 * 126.0, rel=1e-12)
     assert found["trading_cost"] == pytest.approx(20.0, rel=1e-12)
     assert (found["average_gross"], found["largest_gross"]) == (0.5, 1.0)
@@ -39,10 +39,10 @@ def test_the_book_by_hand() -> None:
 
 
 def test_costs_that_are_not_recorded_are_not_taken_as_zero() -> None:
-    found = measure(record_of([100.0, 110.0], commission=1.0, slippage=1.0), NAMES)
-    assert {name for name, value in found.items() if value is not None} == {"commission_drag", "slippage_drag"}
+    found = measure(record_of([100.0, 110.0], commission=1.0, slippage_paid=1.0), NAMES)
+    assert {name for name, value in found.items() if value is not None} == {"commission_drag", "slippage_paid_drag"}
 
 
 def test_an_account_that_traded_nothing_has_no_cost_of_trading() -> None:
-    found = measure(record_of([100.0, 110.0], commission=0.0, slippage=0.0, traded=0.0), NAMES)
+    found = measure(record_of([100.0, 110.0], commission=0.0, slippage_paid=0.0, traded=0.0), NAMES)
     assert (found["turnover"], found["trading_cost"]) == (0.0, None)

@@ -118,7 +118,7 @@ def test_a_value_is_finite_or_none_and_never_an_error(
         gross=np.ones(count) if count % 2 else None,
         traded=costs[0],
         commission=costs[1],
-        slippage=costs[2],
+        slippage_paid=costs[2],
         borrow=costs[3],
         trips=None if profits is None else tuple(trip(profit) for profit in profits),
     )
@@ -157,7 +157,7 @@ def test_every_metric_varies_with_its_input() -> None:
             "book",
             {
                 name: getattr(random_record(43, 300), name)
-                for name in ("gross", "net", "traded", "commission", "slippage", "borrow")
+                for name in ("gross", "net", "traded", "commission", "slippage_paid", "borrow")
             },
         ),
     ],

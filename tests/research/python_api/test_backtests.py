@@ -298,7 +298,7 @@ def test_a_policy_that_fails_holds_and_says_where(bars):
     def broken(view):
         raise ValueError("no data today")
 
-    result = quantd.backtest(broken, bars=bars, compare=False)
+    result = quantd.backtest(broken, bars=bars, compare=False, on_error="hold")
     assert len(result.fills) == 0
     alert = result.alerts.filter(pl.col("kind").str.contains("policy"))["text"][0]
     assert "no data today" in alert

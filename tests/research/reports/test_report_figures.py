@@ -111,7 +111,7 @@ def test_the_parts_of_attribution_add_up_to_the_total_return(small: Made) -> Non
 def test_costs_of_the_house_are_those_of_its_fills(small: Made) -> None:
     house = small.report.costs[0]
     assert house.commission == sum(sum(fill.fee_micro) for fill in small.record.fills) / MICRO > 0.0
-    assert house.total == pytest.approx(house.commission + house.slippage + house.borrow)
+    assert house.total == pytest.approx(house.commission + house.slippage_paid + house.borrow)
 
 
 def test_weights_are_named_and_their_order_is_no_part_of_them(small: Made) -> None:

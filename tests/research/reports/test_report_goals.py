@@ -4,10 +4,12 @@ import msgspec
 import pytest
 
 from quantd.daemon.config import ConfigError
+from quantd.research.reports.report_files import read_backtest_report
 from quantd.research.reports.report_goals import check_goals
 from quantd.research.reports.report_page import page
 from quantd.research.reports.report_texts import csv_text
-from tests.support.backtest_reports import Made, made
+from tests.support.backtest_reports import CONFIG, Made, made
+from tests.support.command_line import quantd, write
 
 
 @pytest.mark.requirement("R-248", "F-23", "F-24", "F-25", "F-26")
@@ -55,3 +57,14 @@ def test_a_goal_without_a_metric_is_refused_before_anything_runs(tmp_path) -> No
 
 def test_goals_of_metrics_pass(small: Made) -> None:
     check_goals(small.assembly.config)
+
+
+def test_no_compare_leaves_out_equal_weight_only(tmp_path) -> None:
+    write(tmp_path, CONFIG)
+    done = quantd(tmp_path, "backtest", "--no-compare", "--report", "r.json")
+    assert done.returncode == 0, done.stderr
+    report = read_backtest_report(tmp_path / "r.json")
+    assert [each.name for each in report.accounts if each.kind == "benchmark"] == ["SPY", "60/40"]
+    measured = {goal.name: goal.measured for goal in report.goals}
+    assert measured["cagr/SPY"] is not None
+    assert report.verdict.equal_weight is None

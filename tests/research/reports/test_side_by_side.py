@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.reports.report_contents import BacktestReport, PValue
 from quantd.research.reports.report_files import write_backtest_report
 from quantd.research.reports.side_by_side import (
     COMPARISON_WRITERS,
     SAME,
     NotComparable,
     sentence,
+    sentences_of_tests,
     settings_text,
     side_by_side,
     write_comparison,
@@ -189,3 +190,21 @@ def test_the_command_compares_and_refuses(tmp_path: Path, small: Made, rival: Ma
     assert refused.returncode == 1
     assert "differ in dates, cash_micro" in refused.stderr
     assert refused.stdout == ""
+
+
+def test_each_test_that_is_printed_has_a_sentence(tmp_path: Path, small: Made, rival: Made) -> None:
+    found = side_by_side(small.report, rival.report, ("one", "two"))
+    decided = {"paired_t": 0.013, "wilcoxon": 0.001, "kolmogorov_smirnov": 0.4, "ledoit_wolf": 0.6}
+    versus = msgspec.structs.replace(found.versus, **{name: PValue(p, p) for name, p in decided.items()})
+    texts = sentences_of_tests(msgspec.structs.replace(found, versus=versus))
+    assert texts == [
+        "paired t: the mean returns of one and two differ (p = 0.013).",
+        "Wilcoxon: the typical (median) returns of one and two differ (p = 0.001).",
+        "Kolmogorov-Smirnov: the distributions of returns of one and two are not distinguishable (p = 0.400).",
+        "Ledoit-Wolf: the Sharpe ratios of one and two are not distinguishable (p = 0.600).",
+        "The tests ask different questions: returns may differ where Sharpe ratios do not.",
+    ]
+    for suffix in (".html", ".md"):
+        write_comparison(tmp_path / f"c{suffix}", found)
+        text = (tmp_path / f"c{suffix}").read_text()
+        assert all(each.partition(" (")[0] in text for each in sentences_of_tests(found))

@@ -29,14 +29,14 @@ def test_commission_is_the_ledgers_and_value_traded_that_of_the_fills() -> None:
     assert len(fills) > 256  # more than are summed at once
     value = sum(abs(k) * p for f in fills for k, p in zip(f.lots, f.price_nano, strict=True)) / 1e9
     assert record.traded == pytest.approx(value, rel=1e-12)
-    assert record.slippage == 0.0
+    assert record.slippage_paid == 0.0
     assert record.costs == pytest.approx(value * 10e-4, rel=1e-6)
 
 
 def test_spread_and_slippage_are_what_fills_paid_beyond_the_open() -> None:
     record, _ = recorded(Costs(spread_bp=4.0, slippage_bp=3.0), days=80)
     # half the spread and the slippage, of the value at the open; a fill beyond its limit pays less
-    assert record.slippage == pytest.approx(record.traded * 5e-4, rel=2e-3)
+    assert record.slippage_paid == pytest.approx(record.traded * 5e-4, rel=2e-3)
     assert record.commission_micro == 0
 
 

@@ -42,8 +42,8 @@ def test_the_replay_gives_the_record_of_the_run(tmp_path: Path) -> None:
     again = Record(assembly.universe)
     again.revalue(replay_into(again, assembly, records, "one", folder).state)
     assert (again.ts, again.equity_micro, again.gross) == (record.ts, record.equity_micro, record.gross)
-    assert (again.traded, again.slippage, again.commission_micro) == (
-        record.traded, record.slippage, record.commission_micro,
+    assert (again.traded, again.slippage_paid, again.commission_micro) == (
+        record.traded, record.slippage_paid, record.commission_micro,
     )  # fmt: skip
     assert again.fills == record.fills
 

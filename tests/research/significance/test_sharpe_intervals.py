@@ -129,3 +129,18 @@ def test_ten_years_of_a_pair_take_less_than_a_second_of_the_processor() -> None:
     began = time.process_time()
     made(one, other)
     assert time.process_time() - began < 1.0  # 0.3 s on a quiet machine
+
+
+def test_the_interval_of_a_ratio_does_not_change_with_the_series_beside_it() -> None:
+    """A persistent series needs long blocks. It does not lend them to the interval of the series beside it."""
+    own, slow = autoregressive(600, 0.0, 5, mean=0.05), autoregressive(600, 0.9, 6)
+    alone, beside, reverse = made(own), made(own, slow), made(slow, own)
+    assert (alone.block, alone.own) == (beside.block, beside.own)
+    assert (alone.block, alone.own) == (reverse.other_block, reverse.other)
+    assert beside.other == made(slow).own
+    assert beside.other_block is not None
+    assert beside.other_block > beside.block
+    assert beside.difference_block is not None
+    assert beside.difference_block >= beside.other_block
+    flat = made(own, np.full(600, 0.001))
+    assert (flat.own, flat.other, flat.difference) == (alone.own, None, None)

@@ -137,3 +137,12 @@ def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("rule,cost_bp,total_return")
     assert len(lines) == 1 + len(RULES)
+
+
+def test_orders_are_counted_beside_the_samples_with_orders(rows):
+    """With three symbols a sample has one to three orders; a monthly rule trades at the first of each month at most."""
+    for row in rows:
+        assert row.rebalances <= row.orders <= 3 * row.rebalances
+    daily, monthly = by(rows, 0.0)["daily"], by(rows, 0.0)["monthly"]
+    assert daily.orders > daily.rebalances > monthly.rebalances
+    assert monthly.rebalances <= 9

@@ -123,3 +123,10 @@ def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
     wrong = quantd(tmp_path, "study", "compare", "min_varianz")
     assert wrong.returncode == 2
     assert "did you mean 'min_variance'" in wrong.stderr
+
+
+@pytest.mark.long
+def test_without_names_policies_that_hold_cash_are_left_out(tmp_path: Path) -> None:
+    found = {row["policy"] for row in compared(tmp_path)["rows"]}
+    assert not found & {"external", "hold", "targets"}
+    assert {"equal_weight", "momentum", "risk_parity"} <= found

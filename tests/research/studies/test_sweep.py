@@ -1,6 +1,7 @@
 """A sweep gives each point what a backtest of it gives, continues where it stopped, and counts every trial."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from quantd.research.runs.backtest import drive
 from quantd.research.runs.looks import Known, Look, read_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.studies.grid import Grid
+from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import POINTS, Sweep, identity_of, sweep
 from quantd.research.studies.sweep_points import METRICS, Point, base_of, run_points
 from tests.support.checkout import ROOT
@@ -216,3 +218,48 @@ def test_a_killed_sweep_loses_no_point(tmp_path):
     assert "The best of 40 points" in done.stdout
     assert files[0].stat().st_size > kept
     assert read_looks(tmp_path / "state").trials == 40
+
+
+def point_of(number, values, sharpe, fault=""):
+    look = Look("sweep", "x", f"{number}", "m", "2019-01-02", "2019-03-29", sharpe, 252.0)
+    metrics = {} if fault else dict.fromkeys(METRICS, 1.0) | {"sharpe": sharpe}
+    return Point(number, values, metrics, look, np.random.default_rng(number).normal(size=60).tobytes(), fault)
+
+
+def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
+    points = tuple(point_of(k, (cost, look), 2.0 - k / 10) for k, (cost, look) in enumerate(
+        (c, n) for c in ("0", "5", "20") for n in ("20", "60")
+    ))  # fmt: skip
+    found = Sweep(("broker.commission_bp", "agents.trend.params.lookback"), points, Known())
+    assert found.best is found.deflated is found.overfitting is None
+    text = found.verdict()
+    assert text.startswith("broker.commission_bp is a cost, which nobody chooses: no point is the best.")
+    assert "At broker.commission_bp 5 the best of 2 is agents.trend.params.lookback 20: Sharpe 1.80." in text
+    assert "The best of 6" not in text
+    assert "Best points" not in sweep_page(found, "x")
+    alone = Sweep(("broker.spread_bp",), tuple(point_of(k, (f"{k}",), 1.0 - k) for k in range(3)), Known())
+    assert "At broker.spread_bp 2 Sharpe -1.00." in alone.verdict()
+    write(tmp_path)
+    done = quantd(tmp_path, "sweep", "config.toml", "--over", "broker.commission_bp=0,20")
+    assert done.returncode == 0
+    assert "The best" not in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["0", "20"], "the order of the grid"
+
+
+def test_only_points_that_ran_are_counted():
+    points = tuple(point_of(k, (f"{k}",), 1.0 + k, "a mistake" if k > 1 else "") for k in range(12))
+    found = Sweep(("a.b",), points, Known())
+    assert found.verdict().startswith("The best of 2 points is a.b 1: Sharpe 2.00")
+    assert found.returns.shape == (60, 2)
+
+
+def test_a_heat_map_does_not_colour_small_differences_from_red_to_green():
+    def hues(*ratios):
+        points = tuple(point_of(k, (f"{k}", "1"), ratio) for k, ratio in enumerate(ratios))
+        html = heat_map_table(Sweep(("a.b", "c.d"), points, Known()), "a.b", "c.d")
+        return [int(each) for each in re.findall(r"hsl\((\d+)", html)]
+
+    near, far = hues(1.70, 1.72, 1.75), hues(-1.0, 0.0, 2.0)
+    assert max(near) - min(near) < 15
+    assert (min(far), max(far)) == (10, 140)
+    assert near == sorted(near)

@@ -39,7 +39,7 @@ def test_the_same_data_give_the_same_figures_and_other_data_others() -> None:
     one, again = (Book(market(1, 3), np.zeros(3)).of(target) for _ in range(2))
     other = Book(market(2, 3), np.zeros(3)).of(target)
     assert one == again
-    for name in ("expected_return", "expected_risk", "confidence"):
+    for name in ("expected_return", "expected_risk", "probability_positive"):
         assert getattr(one, name) != getattr(other, name)
 
 
@@ -54,8 +54,8 @@ def test_the_figures_are_those_of_the_weights_held(seed: int, size: int) -> None
     assert found.expected_return == pytest.approx(252 * returns.mean(axis=0) @ target)
     cov = np.atleast_2d(np.cov(returns.T))
     assert found.expected_risk == pytest.approx(np.sqrt(252 * target @ cov @ target))
-    assert found.confidence is not None
-    assert (found.confidence > 0.5) == (found.expected_return > 0.0)
+    assert found.probability_positive is not None
+    assert (found.probability_positive > 0.5) == (found.expected_return > 0.0)
     assert found.samples == 100
     assert found.rebalance == bool(np.abs(target - current).max() > 0.05)
     assert sum(found.trades.values()) == pytest.approx(0.0, abs=1e-9)
@@ -66,7 +66,7 @@ def test_a_longer_history_of_the_same_returns_is_more_certain() -> None:
     returns = market(3, 2, 60)
     sign = np.sign(returns.mean(axis=0) @ np.array([0.5, 0.5]))
     short, long = (Book(np.tile(returns * sign, (k, 1)), np.zeros(2)).of(np.array([0.5, 0.5])) for k in (1, 6))
-    assert 0.5 < short.confidence < long.confidence < 1.0  # type: ignore[operator]
+    assert 0.5 < short.probability_positive < long.probability_positive < 1.0  # type: ignore[operator]
 
 
 def test_of_what_is_too_young_nothing_is_expected() -> None:
@@ -74,7 +74,7 @@ def test_of_what_is_too_young_nothing_is_expected() -> None:
     returns[:50, 1] = np.nan
     book = Book(np.nan_to_num(returns), np.zeros(2))
     found = book.of(np.zeros(2))
-    assert found.expected_return is found.expected_risk is found.confidence is None
+    assert found.expected_return is found.expected_risk is found.probability_positive is None
     young = Book(market(3, 2, 19), np.zeros(2)).of(np.array([0.5, 0.5]))
     assert young.expected_return is None
     assert Book(market(3, 2, 20), np.zeros(2)).of(np.array([0.5, 0.5])).expected_return is not None

@@ -57,6 +57,8 @@ async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world
     expected = made["expected"]
     assert expected["sharpe"] == pytest.approx((expected["expected_return"] - 0.02) / expected["volatility"])
     assert 1 <= expected["risk_score"] <= 7
+    assert 0.0 <= expected["probability_positive"] <= 1.0
+    assert "confidence" not in expected
     assert expected["samples"] > 100
     (opened,), (proposal,) = journalled(world, PortfolioOpened), journalled(world, Proposed)
     assert (opened.name, opened.who, opened.reason) == ("core", "api:owner", "a mandate")

@@ -189,7 +189,7 @@ def test_a_record_takes_the_samples_of_a_batch_as_columns(seed, agents, every, c
     for name in ("ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills"):
         assert list(getattr(records[0], name)) == list(getattr(records[1], name)), name
     assert len(records[0].ts) == 260
-    for name in ("traded", "slippage", "commission_micro", "borrow_micro", "interest_micro"):
+    for name in ("traded", "slippage_paid", "commission_micro", "borrow_micro", "interest_micro"):
         assert getattr(records[0], name) == pytest.approx(getattr(records[1], name), rel=1e-12), name
 
 

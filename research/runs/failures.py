@@ -1,0 +1,109 @@
+"""Decisions that policies failed to take: counted by agent in a run that goes on, or raised at the first one.
+
+A policy fails when it raises, is late, or answers with weights that are not finite, too large or of a wrong number.
+The agent then holds, and after `[risk] max_failures` failures in a row it is suspended. A run in which a policy failed
+is no result of that policy.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from msgspec import Struct
+
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Shell
+from quantd.trading.display_text import session_date
+from quantd.trading.effects import Ask, Effect, Shadowed, Switched
+from quantd.trading.events import Decided
+from quantd.trading.exit_codes import ExplainedError
+
+SUSPENDED: Final = "suspended"
+"""Reason of the switch of an agent that was suspended."""
+
+NO_RESULT: Final = "No verdict: a policy failed, so the figures are no result of it."
+
+
+REMEDY: Final = 'on_error="hold" goes on as the daemon does: the agent holds, and after some failures it is suspended'
+
+
+class DecisionFailed(ExplainedError):
+    """A policy failed to decide. The text names the date, the agent and the cause; its exception is the cause."""
+
+
+class AgentFailures(Struct, frozen=True):
+    """Failed decisions of one agent: their number, and the date and text of the first one.
+
+    `suspended` is the date from which the agent was not asked any more, empty without one. `text` has all of it in one
+    line.
+    """
+
+    agent: str
+    failed: int
+    decisions: int
+    first: str
+    reason: str
+    suspended: str
+    text: str
+
+
+def failures_of(agent: str, failed: int, decisions: int, first: str, reason: str, suspended: str) -> AgentFailures:
+    """Return the failures of an agent with their line: trend failed on 111 of 333 decisions, first 2024-03-05: ..."""
+    count = f"{failed:,} of {decisions:,} decision{'' if decisions == 1 else 's'}"
+    end = f"; suspended {suspended}, not asked after that date" if suspended else ""
+    text = f"{agent} failed on {count}, first {first}: {reason}{end}"
+    return AgentFailures(agent, failed, decisions, first, reason, suspended, text)
+
+
+class FailureCount:
+    """Counts the decisions of each agent and those that failed, from the questions and events of a run."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, int] = {}
+        self._failed: dict[int, int] = {}
+        self._first: dict[int, tuple[str, str]] = {}
+        self._suspended: dict[int, str] = {}
+        self._date: dict[int, str] = {}
+
+    def asked(self, ask: Ask) -> None:
+        self._asked[ask.agent] = self._asked.get(ask.agent, 0) + 1
+        self._date[ask.agent] = date_of(ask)
+
+    def decided(self, answer: Decided, effects: Sequence[Effect]) -> None:
+        """Count an answer with the effects of its step."""
+        if not answer.failed:
+            return
+        agent, date = answer.agent, self._date.get(answer.agent, "")
+        self._failed[agent] = self._failed.get(agent, 0) + 1
+        self._first.setdefault(agent, (date, answer.failed))
+        if any(map(_suspends, effects)):
+            self._suspended[agent] = date
+
+    def of(self, names: Sequence[str]) -> tuple[AgentFailures, ...]:
+        """Return the agents that failed; `names` are those of agents and shadows by number."""
+        return tuple(
+            failures_of(names[k], count, self._asked.get(k, count), *self._first[k], self._suspended.get(k, ""))
+            for k, count in sorted(self._failed.items())
+        )
+
+
+def _suspends(effect: Effect) -> bool:
+    if isinstance(effect, Shadowed):
+        return any(map(_suspends, effect.effects))
+    return isinstance(effect, Switched) and effect.reason == SUSPENDED
+
+
+def date_of(ask: Ask) -> str:
+    """Return the date of a question: that of the session, also for one that ends at midnight."""
+    return session_date(ask.view.time - 1).isoformat()
+
+
+def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
+    """Make a run raise DecisionFailed at the first failed decision, with the exception of the policy as its cause."""
+
+    def stop(ask: Ask, text: str, error: BaseException) -> NoReturn:
+        raise DecisionFailed(f"{date_of(ask)}: agent {names[ask.agent]} failed: {text}; {REMEDY}") from error
+
+    def decide(ask: Ask) -> Decided:
+        return answer(shell.seats(ask.policy), ask, stop)
+
+    shell.answer = decide

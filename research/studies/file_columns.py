@@ -1,0 +1,182 @@
+"""Compares the columns of files that a policy opens with the bars: prices and returns of the same or other sessions.
+
+A column that equals the return of a later session is the answer that a policy should predict.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
+
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.trading.market import Floats, Ints
+from quantd.trading.sessions import DAY_NS
+
+SHIFTS: Final = 5
+"""Most sessions between a row of a file and the bar that is compared with it."""
+
+LEAST: Final = 20
+"""Fewest rows with a bar that show equality."""
+
+SHARE: Final = 0.95
+"""Share of the rows that must be equal: some dates may be missing or corrected."""
+
+DISTINCT: Final = 10
+"""Fewest different values of a column that is compared; a flag equals a flag by chance."""
+
+MOST_BYTES: Final = 64 << 20
+MOST_COLUMNS: Final = 100
+MOST_LABELS: Final = 500
+MOST_MATCHES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The bars of one symbol: stamps int64[T] in ns, and by field float64[T]. A return is that since the bar before."""
+
+    symbol: str
+    stamps: Ints
+    fields: dict[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a file: values float64[R], and stamps int64[R] of its rows in ns; None for a file without dates."""
+
+    name: str
+    label: str
+    stamps: Ints | None
+    values: Floats
+
+
+def matches(paths: Sequence[str], feed: Replay) -> tuple[str, ...]:
+    """Return a sentence for each column of the files that equals prices or returns of the bars."""
+    columns = [(path, column) for path in paths for column in columns_of(Path(path))]
+    if not columns:
+        return ()
+    bars = sessions_of(feed)
+    found = [text for path, column in columns for text in _compared(Path(path).name, column, bars)]
+    return tuple(found[:MOST_MATCHES])
+
+
+def sessions_of(feed: Replay) -> list[Sessions]:
+    """Return the bars of each symbol, by session date where they are daily, else by the end of the bar."""
+    days = feed.interval_ns >= DAY_NS
+    rows: dict[str, list[list[float]]] = {name: [] for name in ("open", "high", "low", "close")}
+    stamps: list[int] = []
+    for number in range(feed.count):
+        market = feed.slice_at(number)
+        stamps.append(market.key - market.key % DAY_NS if days else market.ts_event)
+        for name, kept in rows.items():
+            kept.append(getattr(market.block, name)[market.row])
+    at, table = np.array(stamps, dtype=np.int64), {name: np.array(kept) for name, kept in rows.items()}
+    found = []
+    for place, symbol in enumerate(feed.universe.symbols):
+        known = np.isfinite(table["close"][:, place])
+        fields = {name: values[known, place] for name, values in table.items()}
+        close = fields["close"]
+        fields["return"] = np.append(np.nan, close[1:] / close[:-1] - 1.0) if len(close) else close
+        found.append(Sessions(symbol, at[known], fields))
+    return found
+
+
+def columns_of(path: Path) -> Iterator[Column]:
+    """Yield the columns of numbers of a table; a column of text with few values, such as symbols, divides its rows."""
+    frame = _read(path)
+    if frame is None or not len(frame):
+        return
+    dates = next((name for name in frame.columns if frame[name].dtype in (pl.Date, pl.Datetime)), None)
+    labels = next((name for name in frame.columns if frame[name].dtype == pl.String), None)
+    numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()][:MOST_COLUMNS]
+    parts = [("", frame)]
+    if labels is not None and 1 < frame[labels].n_unique() <= MOST_LABELS:
+        parts = [(str(label), part) for (label,), part in frame.group_by(labels, maintain_order=True)]
+    for label, part in parts:
+        stamps = None
+        if dates is not None:
+            part = part.drop_nulls(dates).unique(dates, keep="first").sort(dates)
+            stamps = part[dates].cast(pl.Datetime("ns")).dt.epoch("ns").to_numpy()
+        for name in numbers:
+            values = part[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            if len(np.unique(values[np.isfinite(values)])) >= DISTINCT:
+                yield Column(name, label, stamps, values)
+
+
+def _read(path: Path) -> pl.DataFrame | None:
+    """Return the table of a file; None for one that is no table, or too large."""
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return None
+        match path.suffix.lower():
+            case ".csv" | ".txt" | ".tsv":
+                separator = "\t" if path.suffix.lower() == ".tsv" else ","
+                frame = pl.read_csv(path, separator=separator, try_parse_dates=True, ignore_errors=True)
+            case ".parquet":
+                frame = pl.read_parquet(path)
+            case ".feather" | ".arrow" | ".ipc":
+                frame = pl.read_ipc(path)
+            case ".json":
+                frame = pl.read_json(path)
+            case ".ndjson" | ".jsonl":
+                frame = pl.read_ndjson(path)
+            case ".npy":
+                frame = pl.DataFrame(np.load(path, allow_pickle=False))
+            case _:
+                return None
+    except (PolarsError, OSError, ValueError, TypeError):
+        return None
+    texts = [name for name in frame.columns if frame[name].dtype == pl.String]
+    for name in texts:
+        parsed = frame[name].str.to_date("%Y-%m-%d", strict=False)
+        if len(parsed) and not parsed.null_count():
+            return frame.with_columns(parsed)
+    return frame
+
+
+def _compared(file: str, column: Column, bars: Sequence[Sessions]) -> Iterator[str]:
+    own = [each for each in bars if each.symbol == column.label] or bars
+    what = f"column {column.name} of {file}" + (f" ({column.label})" if column.label else "")
+    for each in own:
+        rows = _by_session(column, each)
+        for field, values in each.fields.items():
+            for shift in sorted(range(-SHIFTS, SHIFTS + 1), key=abs):
+                same, count = _equal(rows, values, shift, returns=field == "return")
+                if count >= LEAST and same >= SHARE * count:
+                    yield f"{what} equals the {field} of {each.symbol} {_when(shift)} ({same:,} of {count:,} rows)"
+
+
+def _by_session(column: Column, bars: Sessions) -> Floats:
+    """Return the column's values at the sessions of a symbol; by row from the first one where the file has no dates."""
+    out = np.full(len(bars.stamps), np.nan)
+    if column.stamps is None:
+        count = min(len(out), len(column.values))
+        out[:count] = column.values[:count]
+    elif len(out):
+        place = np.minimum(np.searchsorted(bars.stamps, column.stamps), len(out) - 1)
+        known = bars.stamps[place] == column.stamps
+        out[place[known]] = column.values[known]
+    return out
+
+
+def _equal(rows: Floats, values: Floats, shift: int, *, returns: bool) -> tuple[int, int]:
+    """Return (equal rows, rows with both values), with the values `shift` sessions after the rows."""
+    size = len(rows) - abs(shift)
+    if size < LEAST:
+        return 0, 0
+    one = rows[max(0, -shift) : max(0, -shift) + size]
+    other = values[max(0, shift) : max(0, shift) + size]
+    both = np.isfinite(one) & np.isfinite(other)
+    # files round: returns to four digits after the point, prices to a cent or to five digits
+    near = np.isclose(one[both], other[both], rtol=1e-5 if not returns else 1e-4, atol=5.1e-5 if returns else 0.0051)
+    return int(near.sum()), int(both.sum())
+
+
+def _when(shift: int) -> str:
+    if shift == 0:
+        return "on the same session"
+    number = "one session" if abs(shift) == 1 else f"{abs(shift)} sessions"
+    return f"{number} {'later' if shift > 0 else 'earlier'}"
