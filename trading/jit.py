@@ -119,3 +119,13 @@ def _count_above_loop(row: Floats, bound: float) -> int:
 def count_above(row: Floats, bound: float) -> int:
     """The number of elements that are not at most `bound`; NaN counts."""
     return int(np.count_nonzero(~(row <= bound)))
+
+
+def _elements_loop(row: Floats) -> Floats:
+    return row
+
+
+@vector(_elements_loop)
+def elements(row: Floats) -> Floats:
+    """A row whose elements are read one by one."""
+    return row.data  # type: ignore[return-value]

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.trading.jit import add_scaled, fill, inner
+from quantd.trading.jit import add_scaled, elements, fill, inner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -120,13 +120,14 @@ def family_sum(weights: Floats, labels: Ints, at: int, size: int, sums: Floats) 
 @inner
 def above(one: int, other: int, alike: bool, threshold: float, returns: Floats, end: int, rows: int) -> float:
     """By how much the correlation of two instruments, held alike or on opposite sides, exceeds a threshold."""
+    ones, others = elements(returns[one]), elements(returns[other])
     a = b = 0.0
     for row in range(end - rows, end):
-        a += returns[one, row]
-        b += returns[other, row]
+        a += ones[row]
+        b += others[row]
     a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
     for row in range(end - rows, end):
-        x, y = returns[one, row] - a, returns[other, row] - b
+        x, y = ones[row] - a, others[row] - b
         ab += x * y
         aa += x * x
         bb += y * y
@@ -261,14 +262,14 @@ def levels_hold(
                         add_scaled(losses[0][:rows], returns[k][end - rows : end], -weights[k])
                 deepest = rows
             if kind == DIVERSIFICATION:
-                alone, together = 0.0, deviation(losses[0], deepest - rows, rows)
+                alone, together = 0.0, deviation(elements(losses[0]), deepest - rows, rows)
                 for k in range(size):
                     alone += abs(weights[k]) * spread[k]
                 if not alone > 0.0:
                     continue
                 value = max(1.0 - together / alone, 0.0) if together > 1e-7 * alone else 1.0
             elif kind == VOLATILITY:
-                value = measures[at + 5] * deviation(losses[0], deepest - rows, rows)
+                value = measures[at + 5] * deviation(elements(losses[0]), deepest - rows, rows)
             else:
                 count, scale = counts[int(measures[at + 5]) + rows], measures[at + 6]
                 if kind == VAR:
@@ -281,7 +282,7 @@ def levels_hold(
                     if reach >= count or not (rising or beyond >= count):
                         return False
                     continue
-                worst(losses[0], deepest - rows, rows, count, scratch)
+                worst(elements(losses[0]), deepest - rows, rows, count, scratch)
                 value = 0.0
                 for k in range(count):
                     value += scratch[k]

@@ -36,7 +36,6 @@ from quantd.daemon.views.overview import limits_now
 from quantd.daemon.views.preview import PlanNow
 from quantd.trading.events import Condition, Tick
 from tests.daemon.runtime.test_service import FullFor, Slow
-from tests.support.artifacts import written
 from tests.support.command_line import CONFIG, ROOT, write
 from tests.support.mqtt import certificate, until
 
@@ -165,22 +164,6 @@ async def test_room_and_plan_are_told_and_change_nothing(world):
     assert [a["agent"] for a in plan["answers"]] == ["even", "trend"]
     assert freeze(state) == before
     assert world.service.shell.state is state
-
-
-async def test_why_has_the_inputs_of_a_learned_policy_and_changes_nothing(tmp_path):
-    written(tmp_path / "learned", universe=("QQQ", "IWM", "SPY"))
-    async with standing_at_the_end(tmp_path, CONFIG.replace('"equal_weight"', '"./learned"')) as world:
-        _, listed = await get(world, "/api/v1/orders?limit=30")
-        before, parts = freeze(world.service.shell.state), []
-        for order in listed["orders"][-10:]:
-            _, told = await get(world, f"/api/v1/why/{order['id']}")
-            parts += [part for part in told["agents"] if part["agent"] == "even"]
-        for part in parts:
-            (learned,) = part["learned"]
-            assert learned["weight"] == pytest.approx(part["wanted"], abs=1e-9)
-            assert any(row["change_pp"] for row in learned["features"])
-        assert parts
-        assert freeze(world.service.shell.state) == before
 
 
 async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(world):
