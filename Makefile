@@ -7,14 +7,14 @@ V := .venv
 BIN := $(V)/bin
 CORE := $(V)/.core
 FULL := $(V)/.full
-# in processes of their own, so that a worker holds few libraries: PyTorch, PyTorch with the daemon, statistics, the rest
-TORCH_TESTS := $(filter-out %/forests %/history %/test_models.py %/__pycache__,$(wildcard tests/models/*))
+# parts in processes of their own, so that a worker holds few libraries: PyTorch, PyTorch with the daemon, statistics
+TORCH_TESTS := $(filter-out %/forests %/history %/__pycache__,$(wildcard tests/models/*))
 LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
 	$(addprefix tests/daemon/api/test_,model_routes.py prediction_routes.py performance_routes.py) \
 	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/daemon/jobs/test_retrainer.py \
 	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py
-STATISTICS_TESTS := tests/research tests/risk tests/strategies tests/trading \
-	$(filter %/forests %/history %/test_models.py,$(wildcard tests/models/*))
+PURE_TESTS := tests/risk tests/strategies tests/trading tests/models/forests tests/models/history
+APART := $(TORCH_TESTS) $(LEARN_TESTS) $(PURE_TESTS) tests/research
 QUICK := $(BIN)/python -m pytest -q -rs -n auto --dist loadfile
 ALL_TESTS := -q -rs -n auto --dist loadfile -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
@@ -28,7 +28,7 @@ export PY
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
-	@echo 'make test     run the quick tests in four parts (adds PyTorch and the test tools to .venv)'
+	@echo 'make test     run the quick tests in five parts (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
@@ -48,8 +48,9 @@ test: $(FULL)
 ifeq ($(ARGS),)
 	@$(QUICK) $(TORCH_TESTS)
 	@$(QUICK) $(LEARN_TESTS)
-	@$(QUICK) $(STATISTICS_TESTS)
-	@$(QUICK) tests $(patsubst %,--ignore=%,$(TORCH_TESTS) $(LEARN_TESTS) $(STATISTICS_TESTS))
+	@$(QUICK) tests/research
+	@$(QUICK) $(PURE_TESTS)
+	@$(QUICK) tests $(APART:%=--ignore=%)
 else
 	@$(QUICK) $(ARGS)
 endif

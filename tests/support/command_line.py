@@ -81,7 +81,7 @@ def write(folder: Path, text: str = CONFIG) -> Path:
 
 def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("QUANTD_")}
-    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return kept | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "COLUMNS": "200"}
 
 
 @dataclass(frozen=True)

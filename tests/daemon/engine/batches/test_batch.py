@@ -261,9 +261,18 @@ def test_a_trip_of_the_switch_is_found_at_its_sample():
     assert any(b"Switched" in step for step in steps[0].steps)
 
 
-@pytest.mark.parametrize("name", ["conservative", "balanced", "aggressive"])
-@pytest.mark.parametrize("seed", range(1, 4))
-@pytest.mark.parametrize(("agents", "every"), [(1, 1), (3, 2)])
+AGENTS = ((1, 1), (3, 2))
+PROFILED = [
+    (name, seed, *AGENTS[(k + seed + later) % 2])
+    for later in range(2)
+    for k, name in enumerate(("conservative", "balanced", "aggressive"))
+    for seed in range(1, 4)
+]
+"""Each profile with each seed, first with one number of agents and then with the other."""
+
+
+@pytest.mark.quick_cases(9)
+@pytest.mark.parametrize(("name", "seed", "agents", "every"), PROFILED)
 def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every):
     """Volatilities, correlations, volumes, realised measures, diversification and protective exits."""
     steps = Steps(rows_only=True), Steps(rows_only=True)
