@@ -52,6 +52,7 @@ def bars_file(symbols: int, count: int, seed: int) -> Path:
 
 
 def market(folder: Path, symbols: int = 12, count: int = 118, seed: int = 1) -> pl.DataFrame:
+    (folder / "bars.parquet").unlink(missing_ok=True)
     (folder / "bars.parquet").symlink_to(bars_file(symbols, count, seed))
     frame = random_frame(seed, symbols, count)
     names = ", ".join(f'"S{k:02}"' for k in range(symbols))
