@@ -7,10 +7,15 @@ V := .venv
 BIN := $(V)/bin
 CORE := $(V)/.core
 FULL := $(V)/.full
-# PyTorch in a process of its own: a worker of the others needs less memory
-TORCH_TESTS := $(filter-out %/forests %/history %/test_models.py %/__pycache__,$(wildcard tests/models/* tests/daemon/cli/learn/*)) \
-	tests/daemon/jobs/test_retrainer.py tests/daemon/config/test_own_dates.py \
-	tests/daemon/cli/setup/test_sentiment.py
+# parts in processes of their own, so that a worker holds few libraries: PyTorch, PyTorch with the daemon, statistics
+TORCH_TESTS := $(filter-out %/forests %/history %/__pycache__,$(wildcard tests/models/*))
+LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
+	$(addprefix tests/daemon/api/test_,model_routes.py prediction_routes.py performance_routes.py) \
+	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/daemon/jobs/test_retrainer.py \
+	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py
+PURE_TESTS := tests/risk tests/strategies tests/trading tests/models/forests tests/models/history
+APART := $(TORCH_TESTS) $(LEARN_TESTS) $(PURE_TESTS) tests/research
+QUICK := $(BIN)/python -m pytest -q -rs -n auto --dist loadfile
 ALL_TESTS := -q -rs -n auto --dist loadfile -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1
@@ -23,7 +28,7 @@ export PY
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
-	@echo 'make test     run the quick tests, those of PyTorch first (adds PyTorch and the test tools to .venv)'
+	@echo 'make test     run the quick tests in five parts (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
@@ -41,10 +46,13 @@ run: $(CORE)
 
 test: $(FULL)
 ifeq ($(ARGS),)
-	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(TORCH_TESTS)
-	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile tests $(TORCH_TESTS:%=--ignore=%)
+	@$(QUICK) $(TORCH_TESTS)
+	@$(QUICK) $(LEARN_TESTS)
+	@$(QUICK) tests/research
+	@$(QUICK) $(PURE_TESTS)
+	@$(QUICK) tests $(APART:%=--ignore=%)
 else
-	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(ARGS)
+	@$(QUICK) $(ARGS)
 endif
 
 test-all: $(FULL)

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from importlib.metadata import version
 from itertools import compress, takewhile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -137,21 +137,34 @@ def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessio
     return built
 
 
+@lru_cache(maxsize=64)
 def _build(name: str, start: date, end: date) -> Sessions:
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]
 
     try:
-        calendar = exchange_calendars.get_calendar(name)
+        calendar = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
     except InvalidCalendarName:
         raise UnknownCalendar(name, (*names(), ALWAYS_OPEN)) from None
-    # Some exchanges' holidays are recorded for certain years only; outside them there is no answer.
+    except ValueError:  # some exchanges' holidays are recorded for certain years only
+        return _recorded(name, start, end)
+    return _sessions_of(name, calendar)
+
+
+def _recorded(name: str, start: date, end: date) -> Sessions:
+    """The sessions of the recorded years; there are no others."""
+    import exchange_calendars
+
+    calendar = exchange_calendars.get_calendar(name)
     lowest, highest = calendar.bound_min(), calendar.bound_max()
     first = start if lowest is None else max(start, lowest.date())
     last = end if highest is None else min(end, highest.date())
     if last <= first:
         return Sessions(name, str(calendar.tz), (), (), ())
-    calendar = exchange_calendars.get_calendar(name, start=first.isoformat(), end=last.isoformat())
+    return _sessions_of(name, exchange_calendars.get_calendar(name, start=first.isoformat(), end=last.isoformat()))
+
+
+def _sessions_of(name: str, calendar: Any) -> Sessions:
     return Sessions(
         name=name,
         zone=str(calendar.tz),

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # heads of ledgers of looks, outside the folders of the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
@@ -19,6 +20,9 @@ settings.load_profile("quick")  # --hypothesis-profile chooses another
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`."""
+    if settings.get_current_profile_name() == "quick":
+        # else the first property of a worker parses each imported module for numbers to try
+        providers._get_local_constants = providers.Constants
     seen: Counter[str] = Counter()
     for item in items:
         mark = item.get_closest_marker("quick_cases")

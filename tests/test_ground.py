@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def imported(tree):
             yield from (alias.name.removeprefix("quantd.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield (node.module or "").removeprefix("quantd.")
+
+
+@cache
+def imports_of(path):
+    """What a source file imports; a file is parsed once for all tests."""
+    return frozenset(imported(ast.parse(path.read_text())))
 
 
 def dotted(node):
@@ -125,6 +132,8 @@ def test_the_purity_test_sees_each_kind_of_impurity(source):
 
 def basket_makers(source):
     """Lines that construct an OrderBasket, under whatever name it was imported."""
+    if "basket" not in source.lower():
+        return []
     tree = ast.parse(source)
     names = {"OrderBasket"}
     for node in ast.walk(tree):
@@ -168,14 +177,36 @@ def test_the_packages_are_ours_and_not_shadowed():
         assert Path(module.__file__).resolve().is_relative_to(ROOT), f"{name} comes from {module.__file__}"
 
 
+BARE = re.compile(r"\b(?:import|from)\b.*(?<![\w.])(?:" + "|".join(PACKAGES) + r")\b")
+"""A line that may import one of our packages without `quantd.`"""
+
+
+def bare_imports(source):
+    """Lines that import one of our packages without `quantd.`, with its name."""
+    if not BARE.search(source.replace("\\\n", " ")):
+        return []
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        found += [(node.lineno, name) for name in names if name.split(".")[0] in PACKAGES]
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import risk", "def f():\n    import os, trading.orders as t", "from daemon import engine", "x = 1; import risk",
+     "from research.metrics import (\n    sharpe,\n)", "import os, \\\n  risk"],
+)  # fmt: skip
+def test_the_test_of_two_names_sees_each_way_to_import(source):
+    assert bare_imports(source)
+
+
 def test_no_module_is_imported_under_two_names():
     """The folders lie at the top of the repository, so that a bare `risk` could be imported from there too."""
     for path in sources(*PACKAGES, "src", "tests", "benchmarks", "scripts"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            bare = [name for name in names if name.split(".")[0] in PACKAGES]
-            assert not bare, f"{path}:{node.lineno} imports {bare[0]}; write quantd.{bare[0]}"
+        for line, name in bare_imports(path.read_text()):
+            pytest.fail(f"{path}:{line} imports {name}; write quantd.{name}")
     by_file = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
@@ -202,7 +233,7 @@ def test_a_whole_backtest_imports_no_module_under_two_names():
 
 def test_the_edges_of_the_daemon_see_trading_only():
     for path in sources("daemon/config", "daemon/monitoring/metrics.py", "daemon/monitoring/systemd.py"):
-        ours = {n for n in imported(ast.parse(path.read_text())) if n.split(".")[0] in PACKAGES}
+        ours = {n for n in imports_of(path) if n.split(".")[0] in PACKAGES}
         home = f"daemon.{path.relative_to(ROOT / 'daemon').parts[0].removesuffix('.py')}"
         assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in ours), (path, ours)
 
@@ -217,7 +248,7 @@ def project():
 
 @pytest.mark.requirement("R-003")
 def test_every_declared_package_is_imported_somewhere():
-    used = {name.split(".")[0] for path in sources(*PACKAGES) for name in imported(ast.parse(path.read_text()))}
+    used = {name.split(".")[0] for path in sources(*PACKAGES) for name in imports_of(path)}
     declared = {requirement(text) for text in project()["dependencies"]}
     assert {name for name in declared if MODULES.get(name, name.replace("-", "_")) not in used} == set()
 
@@ -237,7 +268,7 @@ def test_every_imported_package_is_declared():
         "llvmlite",
     }  # parts of pydantic and of numba
     for path in sources(*PACKAGES):
-        for name in imported(ast.parse(path.read_text())):
+        for name in imports_of(path):
             top = name.split(".")[0]
             assert top in sys.stdlib_module_names or top in {*PACKAGES, "quantd", "bundled"} or top in modules, (
                 f"{path}: {name}"
@@ -259,7 +290,7 @@ def test_every_declared_package_is_locked_and_explained():
 
 def test_only_models_import_torch_and_not_when_they_are_imported():
     for path in sources(*PACKAGES):
-        if "torch" in {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}:
+        if "torch" in {name.split(".")[0] for name in imports_of(path)}:
             assert path.is_relative_to(ROOT / "models"), path
     code = "import sys, quantd.models.artifacts.manifest, quantd.models.artifacts.runtime, quantd.daemon.config; "
     code += "sys.exit('torch' in sys.modules)"

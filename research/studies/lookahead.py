@@ -10,6 +10,7 @@ A table of dates in the policy's source is known at every cut. A run over the sa
 28 years each date has its weekday and its place in the year again, so that rules of the season decide the same.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
@@ -194,9 +195,15 @@ _KEPT: Final = frozenset(sys.modules)
 
 def forget_modules(folder: Path) -> None:
     """Forget the modules beside a user's file, so that they are imported anew. `folder` is resolved."""
+    beside: dict[str, bool] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and name not in _KEPT and Path(file).resolve().parent == folder:
+        if not file or name in _KEPT:
+            continue
+        home = os.path.dirname(file)
+        if home not in beside:
+            beside[home] = os.path.realpath(home) == str(folder)
+        if beside[home]:
             del sys.modules[name]
 
 

@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import main
 from quantd.daemon.monitoring.metrics import QUIET
 from tests.support.checkout import ROOT
@@ -79,7 +81,7 @@ def write(folder: Path, text: str = CONFIG) -> Path:
 
 def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("QUANTD_")}
-    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return kept | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "COLUMNS": "200"}
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def program(folder: Path, *arguments: str) -> Done:
 @contextmanager
 def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
     """A daemon on the configuration of `folder`, as a process of its own, at the end of its market."""
+    # built here once for all folders: a start without its calendar takes as long again
+    sessions("XNYS", date(2017, 1, 1), date(2022, 12, 31), cache=folder / "state" / "cache")
     daemon = subprocess.Popen(
         [sys.executable, "-m", "quantd.daemon.cli", "run"],
         cwd=folder,

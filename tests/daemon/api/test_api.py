@@ -10,6 +10,7 @@ import time
 import aiohttp
 import msgspec
 import pytest
+import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
@@ -36,11 +37,12 @@ from quantd.daemon.views.overview import limits_now
 from quantd.daemon.views.preview import PlanNow
 from quantd.trading.events import Condition, Tick
 from tests.daemon.runtime.test_service import FullFor, Slow
-from tests.support.artifacts import written
 from tests.support.command_line import CONFIG, ROOT, write
 from tests.support.mqtt import certificate, until
 
 RUN = "7f3k2m1a"
+RATES = "rate = { reads = 10000, reads_burst = 100000, posts = 10000, posts_burst = 100000 }\n"
+"""More than the tests of one world ask for."""
 
 
 class World:
@@ -107,6 +109,17 @@ async def world(tmp_path):
         yield world
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory):
+    """One world of a module for the tests that change nothing in it."""
+    async with standing_at_the_end(tmp_path_factory.mktemp("shared"), CONFIG + RATES) as world:
+        yield world
+
+
+in_shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""Of a test with `shared`."""
+
+
 async def get(world, path, **kwargs):
     async with world.session.get(path, **kwargs) as response:
         return response.status, await response.json()
@@ -117,9 +130,10 @@ async def command(world, body, headers=None):
         return response.status, await response.json()
 
 
-async def test_what_it_tells_agrees_with_the_account(world):
-    status, now = await get(world, "/api/v1/status")
-    state = world.service.shell.state
+@in_shared_loop
+async def test_what_it_tells_agrees_with_the_account(shared):
+    status, now = await get(shared, "/api/v1/status")
+    state = shared.service.shell.state
     assert status == 200
     assert now["ready"]
     assert now["run"] == RUN
@@ -129,12 +143,12 @@ async def test_what_it_tells_agrees_with_the_account(world):
     }
     for agent in now["agents"]:
         assert sum(agent["weights"].values()) + agent["cash"] == pytest.approx(1.0)
-    _, orders = await get(world, "/api/v1/orders?limit=3")
+    _, orders = await get(shared, "/api/v1/orders?limit=3")
     assert len(orders["orders"]) == 3
-    _, told = await get(world, f"/api/v1/why/{orders['orders'][-1]['id']}")
+    _, told = await get(shared, f"/api/v1/why/{orders['orders'][-1]['id']}")
     assert told["order"] == orders["orders"][-1]["id"]
     assert told["agents"]
-    _, equity = await get(world, "/api/v1/equity?points=10")
+    _, equity = await get(shared, "/api/v1/equity?points=10")
     assert len(equity["equity"]) == 10
     assert equity["equity"][-1]["equity"] == now["equity"]
     for path in (
@@ -145,58 +159,44 @@ async def test_what_it_tells_agrees_with_the_account(world):
         "/api/v1/risk",
         "/api/v1/positions",
     ):
-        assert (await get(world, path))[0] == 200
+        assert (await get(shared, path))[0] == 200
 
 
-async def test_room_and_plan_are_told_and_change_nothing(world):
-    state = world.service.shell.state
+@in_shared_loop
+async def test_room_and_plan_are_told_and_change_nothing(shared):
+    state = shared.service.shell.state
     before = freeze(state)
-    status, now = await get(world, "/api/v1/risk")
+    status, now = await get(shared, "/api/v1/risk")
     assert status == 200
     assert msgspec.to_builtins(msgspec.convert(now, RiskNow, strict=True)) == now
     assert [r["symbol"] for r in now["room"]] == ["SPY", "QQQ", "IWM"]
     direct = Book(state)
     assert msgspec.to_builtins(list(direct.rooms([0, 1, 2]))) == now["room"]
-    status, own = await get(world, "/api/v1/risk?agent=trend&symbol=QQQ")
+    status, own = await get(shared, "/api/v1/risk?agent=trend&symbol=QQQ")
     assert (status, own["book"], [r["symbol"] for r in own["room"]]) == (200, "trend", ["QQQ"])
-    status, plan = await get(world, "/api/v1/plan")
+    status, plan = await get(shared, "/api/v1/plan")
     assert status == 200
     assert msgspec.to_builtins(msgspec.convert(plan, PlanNow, strict=True)) == plan
     assert [a["agent"] for a in plan["answers"]] == ["even", "trend"]
     assert freeze(state) == before
-    assert world.service.shell.state is state
+    assert shared.service.shell.state is state
 
 
-async def test_why_has_the_inputs_of_a_learned_policy_and_changes_nothing(tmp_path):
-    written(tmp_path / "learned", universe=("QQQ", "IWM", "SPY"))
-    async with standing_at_the_end(tmp_path, CONFIG.replace('"equal_weight"', '"./learned"')) as world:
-        _, listed = await get(world, "/api/v1/orders?limit=30")
-        before, parts = freeze(world.service.shell.state), []
-        for order in listed["orders"][-10:]:
-            _, told = await get(world, f"/api/v1/why/{order['id']}")
-            parts += [part for part in told["agents"] if part["agent"] == "even"]
-        for part in parts:
-            (learned,) = part["learned"]
-            assert learned["weight"] == pytest.approx(part["wanted"], abs=1e-9)
-            assert any(row["change_pp"] for row in learned["features"])
-        assert parts
-        assert freeze(world.service.shell.state) == before
-
-
-async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(world):
-    _, listed = await get(world, "/api/v1/decisions?limit=200")
+@in_shared_loop
+async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(shared):
+    _, listed = await get(shared, "/api/v1/decisions?limit=200")
     cut = next(d for d in reversed(listed["decisions"]) if d["reasons"])
     symbol = next(iter(cut["reasons"]))
-    status, told = await get(world, f"/api/v1/why/{cut['address']}:{symbol}")
+    status, told = await get(shared, f"/api/v1/why/{cut['address']}:{symbol}")
     assert status == 200
     assert msgspec.to_builtins(msgspec.convert(told, Explanation, strict=True)) == told
     assert (told["address"], told["symbol"]) == (f"{cut['address']}:{symbol}", symbol)
     assert told["recomputed"]
     assert sum(row["cut"] for row in told["limits"]) == 1
-    assert (await get(world, f"/api/v1/why/{symbol}"))[1]["symbol"] == symbol
-    earlier = (await get(world, f"/api/v1/why/{symbol}?at=2019-02-15"))[1]
+    assert (await get(shared, f"/api/v1/why/{symbol}"))[1]["symbol"] == symbol
+    earlier = (await get(shared, f"/api/v1/why/{symbol}?at=2019-02-15"))[1]
     assert earlier["time"] < "2019-02-16"
-    recorded = (await get(world, f"/api/v1/why/{cut['address']}:{symbol}?recorded=1"))[1]
+    recorded = (await get(shared, f"/api/v1/why/{cut['address']}:{symbol}?recorded=1"))[1]
     assert not recorded["recomputed"]
     assert recorded["allowed"] == told["allowed"]
 
@@ -405,6 +405,7 @@ async def test_resuming_while_something_is_down_names_it(world):
 
 
 @pytest.mark.requirement("R-231")
+@in_shared_loop
 @pytest.mark.parametrize(
     "headers",
     [
@@ -415,11 +416,11 @@ async def test_resuming_while_something_is_down_names_it(world):
         {"Cookie": "token=x"},
     ],
 )
-async def test_nobody_without_the_token_changes_anything(world, headers):
-    status, body = await command(world, {"command": "halt"}, headers)
+async def test_nobody_without_the_token_changes_anything(shared, headers):
+    status, body = await command(shared, {"command": "halt"}, headers)
     assert status == 401
     assert body["code"] == "token"
-    assert world.service.shell.state.switch.state == 0
+    assert shared.service.shell.state.switch.state == 0
 
 
 async def raw(world, request: bytes) -> tuple[int, bytes]:
@@ -472,7 +473,7 @@ async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
     assert (await command(world, {"command": "reduce"}, world.bearer))[0] == 200
 
 
-@pytest.mark.quick_cases(3)
+@in_shared_loop
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -484,23 +485,24 @@ async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
         ({"command": "halt", "reason": "x" * 20_000}, 413),
     ],
 )
-async def test_a_command_that_cannot_be_meant_is_refused(world, body, status):
-    found, answer = await command(world, body, world.bearer)
+async def test_a_command_that_cannot_be_meant_is_refused(shared, body, status):
+    found, answer = await command(shared, body, shared.bearer)
     assert found == status
     assert set(answer) == {"type", "title", "status", "code", "detail", "errors"}
-    assert world.service.shell.state.switch.state == 0
+    assert shared.service.shell.state.switch.state == 0
 
 
-async def test_a_form_of_another_page_cannot_command(world):
+@in_shared_loop
+async def test_a_form_of_another_page_cannot_command(shared):
     data = json.dumps({"command": "halt"})
-    async with world.session.post("/api/v1/commands", data=data, headers=world.bearer) as response:
+    async with shared.session.post("/api/v1/commands", data=data, headers=shared.bearer) as response:
         assert response.status == 415
-    async with world.session.options("/api/v1/commands", headers={"Origin": "http://evil.example"}) as response:
+    async with shared.session.options("/api/v1/commands", headers={"Origin": "http://evil.example"}) as response:
         assert "Access-Control-Allow-Origin" not in response.headers
         assert response.status == 405
 
 
-@pytest.mark.quick_cases(3)
+@in_shared_loop
 @pytest.mark.parametrize(
     "host",
     [
@@ -516,18 +518,18 @@ async def test_a_form_of_another_page_cannot_command(world):
         "localhost@evil",
     ],
 )
-async def test_another_name_for_this_machine_is_refused(world, host):
-    assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 421
+async def test_another_name_for_this_machine_is_refused(shared, host):
+    assert (await get(shared, "/api/v1/status", headers={"Host": host}))[0] == 421
 
 
-@pytest.mark.quick_cases(2)
+@in_shared_loop
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:1", "[::1]:80"])
-async def test_its_own_names_are_accepted(world, host):
-    assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 200
+async def test_its_own_names_are_accepted(shared, host):
+    assert (await get(shared, "/api/v1/status", headers={"Host": host}))[0] == 200
 
 
 @pytest.mark.requirement("R-207")
-@pytest.mark.quick_cases(5)
+@in_shared_loop
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -545,8 +547,8 @@ async def test_its_own_names_are_accepted(world, host):
         ("/api/v1/why/%27%3B%20DROP%20TABLE%20orders", 404),
     ],
 )
-async def test_errors_are_json_without_a_stack(world, path, status):
-    found, body = await get(world, path)
+async def test_errors_are_json_without_a_stack(shared, path, status):
+    found, body = await get(shared, path)
     assert found == status
     assert set(body) == {"type", "title", "status", "code", "detail", "errors"}
     assert "Traceback" not in json.dumps(body)
@@ -567,20 +569,22 @@ async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
     assert "overview.py:" in line["at"]
 
 
-async def test_every_answer_has_the_security_headers(world):
+@in_shared_loop
+async def test_every_answer_has_the_security_headers(shared):
     for path in ("/", "/dashboard.js", "/nothing", "/api/v1/status"):
-        async with world.session.get(path) as response:
+        async with shared.session.get(path) as response:
             assert {name: response.headers.get(name) for name in guard.HEADERS} == guard.HEADERS
 
 
 @pytest.mark.requirement("R-210")
-async def test_the_dashboard_asks_for_nothing_from_elsewhere(world):
-    async with world.session.get("/") as response:
+@in_shared_loop
+async def test_the_dashboard_asks_for_nothing_from_elsewhere(shared):
+    async with shared.session.get("/") as response:
         page = await response.text()
     assert RUN in page
     assert '<script src="/dashboard.js"' in page
     for name in ("/dashboard.js", "/dashboard.css"):
-        async with world.session.get(name) as response:
+        async with shared.session.get(name) as response:
             page += await response.text()
     assert "https://" not in page
     assert page.replace("http://www.w3.org/2000/svg", "").count("http://") == 0

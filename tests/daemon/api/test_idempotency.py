@@ -12,11 +12,11 @@ import pytest
 from quantd.daemon.api import idempotency
 from quantd.daemon.api.server import Api
 from quantd.trading.events import Flow, Operator
-from tests.daemon.api.test_api import world
+from tests.daemon.api.test_api import in_shared_loop, shared, world
 from tests.daemon.commands.test_manual import journalled
 from tests.support.checkout import ROOT
 
-__all__ = ["world"]
+__all__ = ["shared", "world"]
 
 CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
 KEY = "6f1c2d3e-once"
@@ -58,11 +58,12 @@ async def test_a_key_of_another_body_or_path_is_refused(world: Any) -> None:
     assert len(journalled(world, Flow)) == 1
 
 
+@in_shared_loop
 @pytest.mark.parametrize("key", ["", "x" * 65, "a b", "ä"])
-async def test_a_key_that_is_not_1_to_64_visible_characters_is_refused(world: Any, key: str) -> None:
-    status, text, _ = await post(world, "cash", CASH, key)
+async def test_a_key_that_is_not_1_to_64_visible_characters_is_refused(shared: Any, key: str) -> None:
+    status, text, _ = await post(shared, "cash", CASH, key)
     assert (status, b"1 to 64 visible ASCII" in text) == (422, True)
-    assert journalled(world, Flow) == []
+    assert journalled(shared, Flow) == []
 
 
 async def test_of_requests_at_the_same_time_one_is_carried_out(world: Any) -> None:

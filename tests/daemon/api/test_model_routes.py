@@ -18,6 +18,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
+from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.loading import load as load_policy
@@ -35,7 +36,7 @@ from quantd.models.artifacts.versions import point
 from quantd.trading.codec import decode
 from quantd.trading.events import Decided, Operator, Started
 from quantd.trading.model_events import Exchanged, ModelLoaded
-from tests.daemon.api.test_api import RUN, World, get
+from tests.daemon.api.test_api import RUN, World, get, standing_at_the_end
 from tests.support.artifacts import TRAINING, UNIVERSE, written
 from tests.support.command_line import CONFIG, answer, quantd
 
@@ -508,3 +509,19 @@ async def test_a_model_that_was_trained_on_the_bars_of_the_run_raises_an_alert(w
     assert status == 200, found
     alerts = str((await get(world, "/api/v1/alerts"))[1])
     assert "agent learned trades bars of its policy's training window, which ends 2033-05-18" in alerts
+
+
+async def test_why_has_the_inputs_of_a_learned_policy_and_changes_nothing(tmp_path: Path) -> None:
+    written(tmp_path / "learned", universe=("QQQ", "IWM", "SPY"))
+    async with standing_at_the_end(tmp_path, CONFIG.replace('"equal_weight"', '"./learned"')) as world:
+        _, listed = await get(world, "/api/v1/orders?limit=30")
+        before, parts = freeze(world.service.shell.state), list[Any]()
+        for order in listed["orders"][-10:]:
+            _, told = await get(world, f"/api/v1/why/{order['id']}")
+            parts += [part for part in told["agents"] if part["agent"] == "even"]
+        for part in parts:
+            (learned,) = part["learned"]
+            assert learned["weight"] == pytest.approx(part["wanted"], abs=1e-9)
+            assert any(row["change_pp"] for row in learned["features"])
+        assert parts
+        assert freeze(world.service.shell.state) == before

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from quantd.daemon.api.route_records import Post
-from tests.daemon.api.test_api import get, world
+from tests.daemon.api.test_api import get, in_shared_loop, shared
 from tests.support.command_line import CONFIG, ROOT, environment, running, write
 
-__all__ = ["world"]
+__all__ = ["shared"]
 
 EVERYTHING = (
     CONFIG.replace('at_end = "stop"', 'at_end = "wait"')
@@ -46,9 +46,10 @@ def references(value: object) -> set[str]:
     return set(re.findall(r"#/components/schemas/([\\w.]+)", json.dumps(value)))
 
 
-async def test_every_route_for_programs_is_in_the_document_and_every_reference_resolves(world: Any) -> None:
-    found = await described(world)
-    app = world.api._routes
+@in_shared_loop
+async def test_every_route_for_programs_is_in_the_document_and_every_reference_resolves(shared: Any) -> None:
+    found = await described(shared)
+    app = shared.api._routes
     listed = {(path, method) for path, each in found["paths"].items() for method in each}
     expected = {
         (route.path, "post" if isinstance(route, Post) else "get")
@@ -60,14 +61,16 @@ async def test_every_route_for_programs_is_in_the_document_and_every_reference_r
     assert len(set(operations)) == len(operations)
 
 
-async def test_the_examples_of_bodies_are_accepted_by_their_types(world: Any) -> None:
-    await described(world)
-    for route in (each for each in world.api._routes if isinstance(each, Post)):
+@in_shared_loop
+async def test_the_examples_of_bodies_are_accepted_by_their_types(shared: Any) -> None:
+    await described(shared)
+    for route in (each for each in shared.api._routes if isinstance(each, Post)):
         msgspec.json.decode(route.example, type=route.body)
 
 
-async def test_parameters_have_their_bounds_and_defaults(world: Any) -> None:
-    found = await described(world)
+@in_shared_loop
+async def test_parameters_have_their_bounds_and_defaults(shared: Any) -> None:
+    found = await described(shared)
     given = {each["name"]: each for each in found["paths"]["/api/v1/orders"]["get"]["parameters"]}
     assert given["limit"]["schema"]["maximum"] == 10_000
     assert given["limit"]["schema"]["default"] == 100
@@ -76,6 +79,7 @@ async def test_parameters_have_their_bounds_and_defaults(world: Any) -> None:
     assert order["required"]
 
 
+@in_shared_loop
 @pytest.mark.parametrize(
     ("path", "field", "words"),
     [
@@ -90,14 +94,15 @@ async def test_parameters_have_their_bounds_and_defaults(world: Any) -> None:
         ("/api/v1/alerts?cursor=%2B", "cursor", "matching regex"),
     ],
 )
-async def test_a_parameter_at_fault_is_named(world: Any, path: str, field: str, words: str) -> None:
-    status, found = await get(world, path)
+async def test_a_parameter_at_fault_is_named(shared: Any, path: str, field: str, words: str) -> None:
+    status, found = await get(shared, path)
     assert status == 422
     assert found["code"] == "query"
     assert [each["field"] for each in found["errors"]] == [field]
     assert words in found["detail"]
 
 
+@in_shared_loop
 @pytest.mark.parametrize(
     ("path", "body", "code", "fields"),
     [
@@ -110,34 +115,36 @@ async def test_a_parameter_at_fault_is_named(world: Any, path: str, field: str, 
     ],
 )
 async def test_a_field_at_fault_is_named(
-    world: Any, path: str, body: dict[str, str], code: str, fields: list[str]
+    shared: Any, path: str, body: dict[str, str], code: str, fields: list[str]
 ) -> None:
-    async with world.session.post(path, json=body, headers=world.bearer) as response:
+    async with shared.session.post(path, json=body, headers=shared.bearer) as response:
         found = await response.json(content_type="application/problem+json")
     assert (response.status, found["status"], found["code"]) == (422, 422, code)
     assert [each["field"] for each in found["errors"]] == fields
     assert found["type"] == f"urn:quantd:problem:{code}"
 
 
-async def test_an_answer_that_the_client_has_is_not_sent_again(world: Any) -> None:
-    async with world.session.get("/api/v1/positions") as first:
+@in_shared_loop
+async def test_an_answer_that_the_client_has_is_not_sent_again(shared: Any) -> None:
+    async with shared.session.get("/api/v1/positions") as first:
         tag, body = first.headers["ETag"], await first.read()
-    async with world.session.get("/api/v1/positions", headers={"If-None-Match": tag}) as second:
+    async with shared.session.get("/api/v1/positions", headers={"If-None-Match": tag}) as second:
         assert (second.status, await second.read()) == (304, b"")
         assert second.headers["ETag"] == tag
-    async with world.session.get("/api/v1/positions", headers={"If-None-Match": '"other"'}) as third:
+    async with shared.session.get("/api/v1/positions", headers={"If-None-Match": '"other"'}) as third:
         assert (third.status, await third.read()) == (200, body)
 
 
 @pytest.mark.requirement("R-204")
-async def test_the_page_of_the_document_is_served_without_another_host(world: Any) -> None:
-    async with world.session.get("/docs") as response:
+@in_shared_loop
+async def test_the_page_of_the_document_is_served_without_another_host(shared: Any) -> None:
+    async with shared.session.get("/docs") as response:
         text = await response.text()
         assert response.status == 200
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert "http" not in text
     for file in re.findall(r'(?:src|href)="([^"]+)"', text):
-        async with world.session.get(f"/{file}") as response:
+        async with shared.session.get(f"/{file}") as response:
             assert response.status == 200
             assert len(await response.read()) > 50
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from quantd.daemon.api.paging import KEYS, cursor_of
-from tests.daemon.api.test_api import RUN, command, get, world
+from tests.daemon.api.test_api import RUN, command, get, in_shared_loop, shared, world
 
-__all__ = ["world"]
+__all__ = ["shared", "world"]
 
 LISTS = {
     "orders": ("/api/v1/orders", "orders"),
@@ -39,14 +39,15 @@ def test_each_paged_list_is_tested() -> None:
     assert LISTS.keys() == KEYS.keys()
 
 
+@in_shared_loop
 @pytest.mark.parametrize("name", LISTS)
-async def test_pages_have_each_row_once_and_the_newest_first(world: Any, name: str) -> None:
+async def test_pages_have_each_row_once_and_the_newest_first(shared: Any, name: str) -> None:
     path, field = LISTS[name]
-    _, whole = await get(world, f"{path}?limit=10000")
+    _, whole = await get(shared, f"{path}?limit=10000")
     rows = whole[field]
     assert whole["next"] == ""
     for limit in (1, 7) if name == "alerts" else (7, len(rows)):
-        assert await walked(world, path, field, limit) == rows
+        assert await walked(shared, path, field, limit) == rows
     assert [each["ts"] for each in rows] == sorted((each["ts"] for each in rows), reverse=True)
     assert len(rows) > (0 if name == "alerts" else 8)
 
@@ -74,6 +75,7 @@ async def test_rows_that_arrive_between_two_pages_move_no_row(world: Any) -> Non
     assert (await get(world, "/api/v1/alerts?limit=1"))[1]["alerts"] != before[:1]
 
 
+@in_shared_loop
 @pytest.mark.parametrize(
     "cursor",
     [
@@ -86,6 +88,6 @@ async def test_rows_that_arrive_between_two_pages_move_no_row(world: Any) -> Non
         cursor_of("orders", RUN, (-2, 1, 1, 1)),
     ],
 )
-async def test_a_cursor_of_something_else_is_refused(world: Any, cursor: str) -> None:
-    status, found = await get(world, f"/api/v1/orders?cursor={cursor}")
+async def test_a_cursor_of_something_else_is_refused(shared: Any, cursor: str) -> None:
+    status, found = await get(shared, f"/api/v1/orders?cursor={cursor}")
     assert (status, found["code"], [each["field"] for each in found["errors"]]) == (422, "query", ["cursor"])

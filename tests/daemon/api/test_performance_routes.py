@@ -14,23 +14,24 @@ from quantd.research.runs.backtest import drive_items
 from quantd.research.runs.run_record import Record
 from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
 from tests.daemon.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
-from tests.daemon.api.test_api import get, standing_at_the_end, world
+from tests.daemon.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world
 from tests.daemon.api.test_model_routes import Halfway
 from tests.daemon.commands.test_manual import post
 from tests.support.command_line import CONFIG
 
-__all__ = ["world"]
+__all__ = ["shared", "world"]
 
 PATH = "/api/v1/performance"
 OF_TRIPS = {"win_rate", "trips", "expectancy"}
 
 
 @pytest.mark.requirement("R-198")
-async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration(world: Any) -> None:
-    record = Record(world.assembly.universe)
-    drive_items(world.assembly, record, list(world.assembly.items()), {})
-    expected = {k: v for k, v in measure(track_record_of(world.assembly, record)).items() if v is not None}
-    status, found = await get(world, PATH)
+@in_shared_loop
+async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration(shared: Any) -> None:
+    record = Record(shared.assembly.universe)
+    drive_items(shared.assembly, record, list(shared.assembly.items()), {})
+    expected = {k: v for k, v in measure(track_record_of(shared.assembly, record)).items() if v is not None}
+    status, found = await get(shared, PATH)
     assert status == 200, found
     assert found["samples"] == len(record.ts) - 1
     of_equity = {name for name in expected if found["metrics"][name] is not None}
@@ -40,12 +41,13 @@ async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration
 
 
 @pytest.mark.requirement("R-198")
-async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_samples(world: Any) -> None:
-    points = Reader.open(world.folder).equity()
+@in_shared_loop
+async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_samples(shared: Any) -> None:
+    points = Reader.open(shared.folder).equity()
     own = np.array([p.books[1] / 1e6 for p in points])
-    _, whole = await get(world, f"{PATH}?book=trend")
+    _, whole = await get(shared, f"{PATH}?book=trend")
     assert whole["metrics"]["total_return"] == pytest.approx(own[-1] / own[0] - 1.0)
-    _, part = await get(world, f"{PATH}?book=trend&start=2019-02-01&end=2019-02-28")
+    _, part = await get(shared, f"{PATH}?book=trend&start=2019-02-01&end=2019-02-28")
     days = [p.ts for p in points]
     inside = [k for k, ts in enumerate(days) if 1548979200000000000 <= ts < 1551398400000000000]
     window = own[inside[0] - 1 : inside[-1] + 1]
@@ -57,7 +59,7 @@ async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_sam
     assert metrics["sharpe"] == pytest.approx(sharpe(returns, part["samples_a_year"]))
     assert metrics["sortino"] == pytest.approx(sortino(returns, part["samples_a_year"]))
     assert metrics["total_return"] != whole["metrics"]["total_return"]
-    status, none = await get(world, f"{PATH}?start=2031-01-01")
+    status, none = await get(shared, f"{PATH}?start=2031-01-01")
     assert (status, none["samples"], none["first"], set(none["metrics"].values())) == (200, 0, "", {None})
 
 
@@ -131,6 +133,7 @@ async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -
         assert all(answer == (200, parts) for answer in both)
 
 
+@in_shared_loop
 @pytest.mark.parametrize(
     ("query", "status", "field"),
     [
@@ -144,8 +147,8 @@ async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -
         ("/attribution?book=benchmark", 404, "book"),
     ],
 )
-async def test_a_book_or_period_at_fault_is_named(world: Any, query: str, status: int, field: str) -> None:
-    found, body = await get(world, PATH + query)
+async def test_a_book_or_period_at_fault_is_named(shared: Any, query: str, status: int, field: str) -> None:
+    found, body = await get(shared, PATH + query)
     assert (found, [each["field"] for each in body["errors"]]) == (status, [field]), body
 
 

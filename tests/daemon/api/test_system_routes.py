@@ -11,24 +11,26 @@ import pytest
 
 from quantd.daemon.config import flat
 from quantd.daemon.runtime.version import lock_hash
-from tests.daemon.api.test_api import RUN, get, standing_at_the_end, world
+from tests.daemon.api.test_api import RUN, get, in_shared_loop, shared, standing_at_the_end, world
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd
 
-__all__ = ["world"]
+__all__ = ["shared", "world"]
 
 LEARNED = CONFIG.replace('"equal_weight"', f'"{ROOT}/models/shipped/scorer"')
 
 
-async def test_runs_are_those_of_the_store(world: Any) -> None:
-    status, found = await get(world, "/api/v1/runs")
+@in_shared_loop
+async def test_runs_are_those_of_the_store(shared: Any) -> None:
+    status, found = await get(shared, "/api/v1/runs")
     assert (status, found["run"], [each["run"] for each in found["runs"]]) == (200, RUN, [RUN])
     assert found["runs"][0]["agents"] == ["even", "trend"]
     assert found["runs"][0]["symbols"] == ["SPY", "QQQ", "IWM"]
 
 
-async def test_schedules_have_the_instants_around_the_present_of_the_run(world: Any) -> None:
-    _, found = await get(world, "/api/v1/schedules")
+@in_shared_loop
+async def test_schedules_have_the_instants_around_the_present_of_the_run(shared: Any) -> None:
+    _, found = await get(shared, "/api/v1/schedules")
     (close,) = found["schedules"]
     assert (close["name"], close["do"], close["agents"], close["when"]) == (
         "close",
@@ -56,8 +58,9 @@ async def test_the_configuration_has_each_key_with_its_source_and_no_secret(tmp_
         assert world.token not in json.dumps(found)
 
 
-async def test_the_version_names_code_libraries_and_commit(world: Any) -> None:
-    _, found = await get(world, "/api/v1/version")
+@in_shared_loop
+async def test_the_version_names_code_libraries_and_commit(shared: Any) -> None:
+    _, found = await get(shared, "/api/v1/version")
     git = partial(subprocess.run, ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     assert found["commit"] == (await asyncio.to_thread(git)).stdout.strip()
     assert found["lock"] == lock_hash()
@@ -106,6 +109,7 @@ async def test_health_is_503_while_the_model_of_an_agent_is_suspended(world: Any
     assert (await get(world, "/api/v1/status"))[0] == 200
 
 
+@in_shared_loop
 @pytest.mark.parametrize("path", ["runs", "schedules", "config", "version", "stats", "policies"])
-async def test_a_parameter_is_refused(world: Any, path: str) -> None:
-    assert (await get(world, f"/api/v1/{path}?x=1"))[0] == 422
+async def test_a_parameter_is_refused(shared: Any, path: str) -> None:
+    assert (await get(shared, f"/api/v1/{path}?x=1"))[0] == 422

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.control import NotDone
@@ -22,7 +23,7 @@ from quantd.trading.effects import Booked, Publish
 from quantd.trading.events import Flow, Halted, Wished
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
-from tests.daemon.api.test_api import RUN, World
+from tests.daemon.api.test_api import RATES, RUN, World, in_shared_loop, standing_at_the_end
 from tests.daemon.live.test_session import NOW, parts, slices, stretch, venue_of
 from tests.support.command_line import CONFIG, quantd
 from tests.support.engine import World as Engine
@@ -51,6 +52,14 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     await stepping
     await made.api.stop()
     made.store.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """One world for the requests that change nothing."""
+    text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
+    async with standing_at_the_end(tmp_path_factory.mktemp("shared"), text) as world:
+        yield world
 
 
 async def post(world: Any, path: str, body: object, bearer: bool = True) -> tuple[int, Any]:
@@ -117,7 +126,7 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
     assert "this order closes SPY" in str(answer)
 
 
-@pytest.mark.quick_cases(6)
+@in_shared_loop
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
@@ -143,12 +152,12 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
     ],
 )
 async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
-    world: Any, path: str, body: dict[str, str], status: int, code: str
+    shared: Any, path: str, body: dict[str, str], status: int, code: str
 ) -> None:
-    before = world.store.last_seq(RUN)
-    found, answer = await post(world, path, (ORDER | body) if path == "orders" else body)
+    before = shared.store.last_seq(RUN)
+    found, answer = await post(shared, path, (ORDER | body) if path == "orders" else body)
     assert (found, answer["code"]) == (status, code)
-    assert world.store.last_seq(RUN) == before
+    assert shared.store.last_seq(RUN) == before
 
 
 async def test_nobody_without_the_token_orders_or_moves_money(world: Any) -> None:

@@ -1,5 +1,8 @@
 """Adjusted p-values against statsmodels and scipy, and against numbers worked by hand."""
 
+import gc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +19,14 @@ PAPER = np.array(
     [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1]
 )
 """The 15 p-values of the example of Benjamini & Hochberg 1995 (thrombolysis, Neuhaus et al.)."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> Iterator[None]:
+    """The objects of the worker are no garbage: statsmodels collects all of it in each call."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def test_the_example_of_benjamini_and_hochberg() -> None:

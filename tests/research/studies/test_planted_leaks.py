@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable
 from datetime import date
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -32,8 +34,8 @@ state = "state"
 symbols = [{symbols}]
 {instruments}
 [feed]
-path = "bars.parquet"
-{actions}
+path = "{market}/bars.parquet"
+actions = "{market}/actions.csv"
 stamps = "session"
 start = {start}
 warmup = {warmup}
@@ -65,9 +67,11 @@ def closes_with_a_gap_and_an_end() -> pl.DataFrame:
     return frame.filter(pl.col("symbol").is_in(SYMBOLS) & ~gap & ~ended)
 
 
-def market(folder: Path, leak: Leak, body: str) -> Path:
-    """Write the market, the policy or factor, and a configuration over both."""
-    coins = "another calendar" in leak.name
+@cache
+def files(coins: bool) -> TemporaryDirectory[str]:
+    """The files of the market, for all policies: a file that is new to quantd is read by a process of its own first."""
+    held = TemporaryDirectory()
+    folder = Path(held.name)
     if coins:
         frame = pl.read_parquet(DATA / "us_daily.parquet").select(pl.exclude("adj_close"))
         coin = pl.read_parquet(DATA / "crypto_daily.parquet").select(frame.columns)
@@ -78,17 +82,24 @@ def market(folder: Path, leak: Leak, body: str) -> Path:
         closes_with_a_gap_and_an_end().write_parquet(folder / "bars.parquet")
     (folder / "actions.csv").write_text((DATA / "us_actions.csv").read_text())
     (folder / "vix.parquet").write_bytes((DATA / "vix_daily.parquet").read_bytes())
-    named = {"BARS": "bars.parquet", "ACTIONS": "actions.csv", "MACRO": "vix.parquet", "HERE": "."}
-    paths = "".join(f"{key} = {str((folder / name).resolve())!r}\n" for key, name in named.items())
+    return held
+
+
+def market(folder: Path, leak: Leak, body: str) -> Path:
+    """Write the policy or factor, and a configuration over it and the market."""
+    coins = "another calendar" in leak.name
+    there = Path(files(coins).name).resolve()
+    named = {"BARS": there / "bars.parquet", "ACTIONS": there / "actions.csv", "MACRO": there / "vix.parquet"}
+    paths = "".join(f"{key} = {str(path)!r}\n" for key, path in named.items()) + f"HERE = {str(folder.resolve())!r}\n"
     (folder / "mine.py").write_text(paths + f"MEMO = {str(folder)!r}\n" + ABOVE + body)
     text = CONFIG.format(
         symbols=", ".join(f'"{s}"' for s in (("SPY", "BTC-USD") if coins else SYMBOLS)),
         instruments='[[universe.instruments]]\nsymbol = "BTC-USD"\ncalendar = "24/7"' if coins else "",
-        actions='actions = "actions.csv"',
+        market=there,
         start="2019-02-01",
         warmup=15 if coins else 50,
-        macro='{ name = "vix", path = "vix.parquet" }',
-        params=f'{{ path = "{folder / "bars.parquet"}" }}' if "*, path" in body else "{}",
+        macro=f'{{ name = "vix", path = "{there}/vix.parquet" }}',
+        params=f'{{ path = "{there / "bars.parquet"}" }}' if "*, path" in body else "{}",
     )
     (folder / "config.toml").write_text(text)
     return folder / "config.toml"
@@ -105,9 +116,9 @@ def guarded(folder: Path, cache: Path, leak: Leak, body: str) -> Lookahead:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def calendars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built calendars of every study."""
-    return tmp_path_factory.mktemp("cache")
+    return tmp_path_factory.mktemp("calendars")
 
 
 def found_by(found: Lookahead) -> set[str]:
@@ -122,8 +133,8 @@ def found_by(found: Lookahead) -> set[str]:
 
 
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
-def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, cache: Path) -> None:
-    found = guarded(tmp_path, cache, leak, leak.leak)
+def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, calendars: Path) -> None:
+    found = guarded(tmp_path, calendars, leak, leak.leak)
     assert not found.clean
     assert found.failed == 0, found.failure
     assert leak.guard in found_by(found), found
@@ -131,8 +142,8 @@ def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, 
 
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
-def test_the_twin_without_the_leak_is_not_accused(leak: Leak, tmp_path: Path, cache: Path) -> None:
-    found = guarded(tmp_path, cache, leak, leak.twin)
+def test_the_twin_without_the_leak_is_not_accused(leak: Leak, tmp_path: Path, calendars: Path) -> None:
+    found = guarded(tmp_path, calendars, leak, leak.twin)
     assert found.failed == 0, found.failure
     assert found.clean, found
     assert found_by(found) == set()

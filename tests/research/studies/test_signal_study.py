@@ -2,7 +2,9 @@
 
 import csv
 import json
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -38,9 +40,21 @@ port = 0
 """
 
 
+FILES = TemporaryDirectory()
+
+
+@cache
+def bars_file(symbols: int, count: int, seed: int) -> Path:
+    """A file of bars for all tests: one that is new to quantd is read by a process of its own first."""
+    path = Path(FILES.name).resolve() / f"{symbols}-{count}-{seed}.parquet"
+    random_frame(seed, symbols, count).write_parquet(path)
+    return path
+
+
 def market(folder: Path, symbols: int = 12, count: int = 118, seed: int = 1) -> pl.DataFrame:
+    (folder / "bars.parquet").unlink(missing_ok=True)
+    (folder / "bars.parquet").symlink_to(bars_file(symbols, count, seed))
     frame = random_frame(seed, symbols, count)
-    frame.write_parquet(folder / "bars.parquet")
     names = ", ".join(f'"S{k:02}"' for k in range(symbols))
     (folder / "config.toml").write_text(CONFIG.format(symbols=names))
     return frame

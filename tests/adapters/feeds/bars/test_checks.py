@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
 from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
@@ -44,15 +44,13 @@ def market(symbol: str = "SPY", first: int = 2003, last: int = 2006) -> pl.DataF
 
 
 def load(folder: Path, frame: pl.DataFrame, actions: str = "", **settings: object) -> Replay:
-    path = folder / "bars.parquet"
-    frame.write_parquet(path)
     if actions:
         listed = folder / "actions.csv"
         listed.write_text("ts,symbol,kind,ratio,cash\n" + actions)
         settings["actions"] = listed
     found = tuple(frame["symbol"].unique(maintain_order=True).to_list())
     arguments: dict[str, object] = {"universe": universe(*found), "sessions": calendars(), **settings}
-    return Replay.load(path, **arguments)  # type: ignore[arg-type]
+    return Replay.load(BarFrame(frame), **arguments)  # type: ignore[arg-type]
 
 
 def set_row(frame: pl.DataFrame, row: int, **values: float | datetime) -> pl.DataFrame:
@@ -235,9 +233,7 @@ def test_even_in_a_wild_market_no_price_goes_up_tenfold_in_a_bar() -> None:
     frame = pl.DataFrame(
         {"ts": pl.from_epoch(stamps, "ns"), "symbol": "BTC", **prices, "volume": np.arange(400.0) + 500}
     )
-    with TemporaryDirectory() as folder:
-        frame.write_parquet(Path(folder) / "b.parquet")
-        feed = Replay.load(Path(folder) / "b.parquet", universe=universe("BTC", calendar="24/7"), sessions=calendars())
+    feed = Replay.load(BarFrame(frame), universe=universe("BTC", calendar="24/7"), sessions=calendars())
     assert [(b.reason, b.close) for b in feed.quarantined] == [("spike", wild[300])]
 
 

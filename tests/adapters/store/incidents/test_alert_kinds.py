@@ -1,6 +1,7 @@
 """The table of kinds is complete: every kind that the code publishes is in it, and so is the documentation."""
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -17,11 +18,15 @@ PUBLISHERS = ("alert", "Publish")
 """Functions whose call makes an alert; the kind is the third argument of each, after state or ts and level."""
 
 
+@cache
 def calls() -> list[tuple[str, ast.Call]]:
     found = []
     for folder in ("daemon", "trading", "risk", "adapters"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
+            source = path.read_text()
+            if not any(name in source for name in PUBLISHERS):
+                continue
+            for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PUBLISHERS:
                     found.append((str(path.relative_to(ROOT)), node))
     return [(path, call) for path, call in found if len(call.args) >= 3]

@@ -115,15 +115,13 @@ async def test_in_a_pipe_without_yes_nothing_is_done(tmp_path: Path, venue: Alpa
 
 @pytest.mark.parametrize(("typed", "code"), [("PA0TEST", 0), ("close", 0), ("yes", 1), ("", 1)])
 async def test_on_a_terminal_it_shows_the_account_and_asks(
-    tmp_path: Path, venue: AlpacaServer, typed: str, code: int
+    tmp_path: Path, venue: AlpacaServer, monkeypatch: pytest.MonkeyPatch, typed: str, code: int
 ) -> None:
     controller, terminal = pty.openpty()
     os.write(controller, f"{typed}\n".encode())
-    try:
-        done = await outside(tmp_path, *ALL, "--close", "--url", venue.url, env=keys(venue), stdin=terminal)
-    finally:
-        os.close(controller)
-        os.close(terminal)
+    with os.fdopen(controller, "w"), os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        done = await inside(tmp_path, venue, "--close")
     assert done.returncode == code, done.stderr
     assert "Alpaca, account PA0TEST" in done.stderr
     assert "buy 10 SPY" in done.stderr
@@ -250,8 +248,8 @@ async def test_an_exchange_is_named_as_in_the_configuration(tmp_path: Path) -> N
     env = {"QUANTD_CCXT_KEY": server.key, "QUANTD_CCXT_SECRET": server.secret}
     arguments = ("emergency", "--venue", "kraken", "--cancel-all", "--close", "--yes", "--url", server.url)
     try:
-        done = await outside(tmp_path, *arguments, env=env)
-        wrong = await outside(tmp_path, *arguments, env=env | {"QUANTD_CCXT_KEY": "another-key"})
+        done = await asyncio.to_thread(quantd, tmp_path, *arguments, env=env)
+        wrong = await asyncio.to_thread(quantd, tmp_path, *arguments, env=env | {"QUANTD_CCXT_KEY": "another-key"})
     finally:
         await server.stop()
     assert (done.returncode, done.stderr) == (0, "")

@@ -147,8 +147,8 @@ def _tilted(count: int, symbols: int) -> np.ndarray:
     return weights / weights.sum() * 0.9
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("agents", [1, 3])
+@pytest.mark.quick_cases(6)
+@pytest.mark.parametrize(("seed", "agents"), [(seed, (1, 3)[(seed + k) % 2]) for k in range(2) for seed in range(6)])
 def test_samples_taken_together_are_those_taken_one_by_one(seed, agents):
     steps = Steps(), Steps()
     taken, rows = both(world(seed, agents=agents), 21, steps)
@@ -157,9 +157,10 @@ def test_samples_taken_together_are_those_taken_one_by_one(seed, agents):
     assert taken.plans == taken.other_plans == 0  # a journal has the values of all plans
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(
     ("seed", "agents", "every", "chunk"),
-    [(1, 1, 1, 9999), (1, 3, 1, 9999), (2, 1, 5, 9999), (2, 3, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), (7, 2, 2, 9999)],
+    [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), (1, 1, 1, 9999), (2, 3, 5, 9999), (7, 2, 2, 9999)],
 )
 def test_plans_and_fills_in_batches_are_those_of_the_engine(seed, agents, every, chunk):
     steps = Steps(rows_only=True), Steps(rows_only=True)
@@ -260,9 +261,18 @@ def test_a_trip_of_the_switch_is_found_at_its_sample():
     assert any(b"Switched" in step for step in steps[0].steps)
 
 
-@pytest.mark.parametrize("name", ["conservative", "balanced", "aggressive"])
-@pytest.mark.parametrize("seed", range(1, 4))
-@pytest.mark.parametrize(("agents", "every"), [(1, 1), (3, 2)])
+AGENTS = ((1, 1), (3, 2))
+PROFILED = [
+    (name, seed, *AGENTS[(k + seed + later) % 2])
+    for later in range(2)
+    for k, name in enumerate(("conservative", "balanced", "aggressive"))
+    for seed in range(1, 4)
+]
+"""Each profile with each seed, first with one number of agents and then with the other."""
+
+
+@pytest.mark.quick_cases(9)
+@pytest.mark.parametrize(("name", "seed", "agents", "every"), PROFILED)
 def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every):
     """Volatilities, correlations, volumes, realised measures, diversification and protective exits."""
     steps = Steps(rows_only=True), Steps(rows_only=True)
