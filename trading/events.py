@@ -95,6 +95,19 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
     cash_nano: int = 0
 
 
+class Opening(Struct, frozen=True, array_like=True):
+    """The open of a bar that has not ended: when it began and ends, its column, its open in nano-currency.
+
+    `volume` is that of the whole bar. Only the simulated venue reads it, to cap fills.
+    """
+
+    ts_open: int
+    ts_event: int
+    symbol: int
+    open_nano: int
+    volume: float
+
+
 class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     """All timer ticks of one instant, after every slice of it.
 
@@ -104,7 +117,8 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     `macro` are the known values of the [feed] macro series at a sample, in their order, then those of the [feed] series
     per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %); None where cash
     earns nothing. `coming` are the next runs of schedules with their times on the exchange's clock, soonest first, at a
-    tick with a message about the session.
+    tick with a message about the session. `opened` are the bars in progress of a recorded market, such as a coin's day
+    at the close of New York: orders that their opens fill are filled before the tick.
     """
 
     ts: int
@@ -117,6 +131,7 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     macro: tuple[float, ...] = ()
     cash_rate: int | None = None
     coming: tuple[str, ...] = ()
+    opened: tuple[Opening, ...] = ()
 
 
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):

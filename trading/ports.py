@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.trading.events import Action, Condition, VenueNews
+from quantd.trading.events import Action, Condition, Opening, VenueNews
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
@@ -211,6 +211,8 @@ class SimulatedBroker(Protocol):
     def on_action(self, action: Action) -> Sequence[BrokerNews]: ...
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]: ...
+
+    def on_opens(self, opened: Sequence[Opening]) -> Sequence[BrokerNews]: ...
 
     def on_time(self, ts: int) -> Sequence[BrokerNews]: ...
 

@@ -208,7 +208,19 @@ class Assembly(Parts):
 
     def ticks(self) -> Iterator[Tick]:
         """The ticks from the first bar to the last."""
-        return map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
+        ticks = map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
+        return map(self._with_opens, ticks)
+
+    def _with_opens(self, tick: Tick) -> Tick:
+        """A tick with the bars in progress, if agents may decide at it.
+
+        On one calendar every bar has ended at a sample.
+        """
+        several = len({each.calendar for each in self.universe.instruments} | {self.universe.calendar}) > 1
+        if tick.warmup or not (tick.due or (tick.sample and several)):
+            return tick
+        opened = self.feed.opened_at(tick.ts)
+        return replace(tick, opened=opened) if opened else tick
 
 
 def assemble(

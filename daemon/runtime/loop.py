@@ -155,6 +155,8 @@ class Shell:
         elif type(item) is Tick:
             self.ts = max(self.ts, item.ts)
             self.ticked = item.ts
+            if item.opened:
+                self._at_venues(lambda venue: venue.on_opens(item.opened))
             self._at_venues(lambda venue: venue.on_time(item.ts))
         elif type(item) is Action:
             self.ts = item.ts

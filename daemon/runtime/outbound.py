@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from quantd.trading.effects import Again, Cancel, Query
-from quantd.trading.events import Action
+from quantd.trading.events import Action, Opening
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews
@@ -75,6 +75,9 @@ class Wire:
         return ()
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
+        return ()
+
+    def on_opens(self, opened: Sequence[Opening]) -> Sequence[BrokerNews]:
         return ()
 
     def on_time(self, ts: int) -> Sequence[BrokerNews]:

@@ -135,8 +135,11 @@ class Record:
         if market.block is not self._block or len(self._placed) >= FOLD:
             self._fold()
             self._block = market.block
-        self._placed.extend((fill.columns, market.row) for fill in self._waiting)
-        self._waiting = []
+        fresh = market.fresh
+        # a fill at the open of a bar in progress waits for that bar
+        there = [fill for fill in self._waiting if fresh[fill.columns[0]].all()]
+        self._placed.extend((fill.columns, market.row) for fill in there)
+        self._waiting = [fill for fill in self._waiting if not fresh[fill.columns[0]].all()]
 
     def _fold(self) -> None:
         if not self._placed or self._block is None:
