@@ -40,8 +40,8 @@ class Counter:
 class Record:
     """One run's record.
 
-    `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`,
-    `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the house's fills. `traded` is
+    `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`
+    (valued as `equity_micro`), `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the house's fills. `traded` is
     the value traded, in account currency. `slippage` is the cost of fills relative to the open of their bar (spread,
     slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
     interest are exact micro.
@@ -71,10 +71,18 @@ class Record:
         self.rows_only = after is None
 
     def revalue(self, state: State) -> None:
-        """Revalue the equity at each instrument's own close of the date, after the run has ended."""
-        more = {each.ts: each.micro[0] for each in gains(state)}
+        """Revalue house and books at each instrument's own close of the date, after the run has ended."""
+        more = {each.ts: each.micro for each in gains(state)}
         self.own_closes = bool(more)
-        self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.known_micro, strict=True)]
+        if not more:
+            return
+        none = [0] * (1 + len(state.ledger.books))
+        gained = [more.get(ts, none) for ts in self.ts]
+        self.equity_micro = [e + each[0] for e, each in zip(self.known_micro, gained, strict=True)]
+        self.books_micro = [
+            [e + own for e, own in zip(books, each[1:], strict=True)]
+            for books, each in zip(self.books_micro, gained, strict=True)
+        ]
 
     def answer(self, ask: Ask) -> Decided | None:
         return self._after.answer(ask) if self._after is not None else None
