@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import MarketSlice, Opening
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, Reports, ScheduleRun
 
@@ -93,19 +93,6 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
     numerator: int = 1
     denominator: int = 1
     cash_nano: int = 0
-
-
-class Opening(Struct, frozen=True, array_like=True):
-    """The open of a bar that has not ended: when it began and ends, its column, its open in nano-currency.
-
-    `volume` is that of the whole bar. Only the simulated venue reads it, to cap fills.
-    """
-
-    ts_open: int
-    ts_event: int
-    symbol: int
-    open_nano: int
-    volume: float
 
 
 class Tick(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
 from quantd.daemon.runtime.loop import Log
+from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe
@@ -41,10 +42,10 @@ class Record:
     """One run's record.
 
     `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`
-    (valued as `equity_micro`), `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the house's fills. `traded` is
-    the value traded, in account currency. `slippage` is the cost of fills relative to the open of their bar (spread,
-    slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
-    interest are exact micro.
+    (valued as `equity_micro`), `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the
+    house's fills. `traded` is the value traded, in account currency. `slippage` is the cost of fills relative to the
+    open of their bar (spread, slippage, impact), in account currency. A price better than the open counts 0.
+    Commission, borrow fees and cash interest are exact micro.
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
@@ -133,6 +134,11 @@ class Record:
     def fills(self) -> list[Filled]:
         """The house's fills, in order."""
         return [each.effect() for each in self.fill_columns]
+
+    @property
+    def first_fill(self) -> str:
+        """The date of the first fill; empty without one."""
+        return session_date(self.fill_columns[0].ts).isoformat() if self.fill_columns else ""
 
     def _fill(self, fills: FillColumns) -> None:
         self._waiting.append(fills)

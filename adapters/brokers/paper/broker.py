@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.paper.fills import Bar, Fills, slices_of_opens
 from quantd.adapters.brokers.paper.orders import NEVER, Resting, accept
-from quantd.trading.events import Action, CancelReported, NotFound, Opening, Unknown
+from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import MarketSlice, Opening
 from quantd.trading.orders import Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews, FilledBasket, FillTerms
 from quantd.trading.sessions import Sessions
@@ -53,7 +53,7 @@ class Paper:
     window, the row waits for the symbol's next bar, its end, or a day (the longest bar), and may fill from that bar.
     Then it is CANCELLED, with the time of effect. It is CANCELLED at once if no such bar is possible.
 
-    Bars in progress. `on_opens` fills at the opens of bars that have not ended, so that a fill is known before the next
+    Bars in progress. `on_time` fills at the opens of bars that have not ended, so that a fill is known before the next
     decision. A coin's day spans the close of New York.
 
     Randomness: only `slippage_noise`, a hash of (seed, decision, n, lots filled before).
@@ -134,10 +134,21 @@ class Paper:
         self._retire()
         return news
 
-    def on_opens(self, opened: Sequence[Opening]) -> Sequence[BrokerNews]:
-        """Fill the orders that the opens of bars in progress fill. Other orders wait for the bar's close."""
-        if not self._resting or not opened:
+    def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
+        """Fill the orders that the opens of bars in progress fill, then apply the ends up to `ts`.
+
+        Call it after every slice of that instant.
+        """
+        if not self._resting:
             return ()
+        news = self._filled_at_opens(opened)
+        self._ts = ts
+        news += sorted(self._settle(ts), key=attrgetter("ts"))
+        self._retire()
+        return news
+
+    def _filled_at_opens(self, opened: Sequence[Opening]) -> list[Reports]:
+        """Fill at opens; an order that its open does not fill waits for the bar's close."""
         news: list[Reports] = []
         for market in slices_of_opens(opened, self._fills.size):
             bar = Bar(market, self._costs.needs_volume)
@@ -151,17 +162,7 @@ class Paper:
                 resting.after = [resting.after[k] if k in filled else ts for k, ts in enumerate(before)]
                 if report is not None:
                     news.append(report)
-        self._retire()
         return news
-
-    def on_time(self, ts: int) -> Sequence[BrokerNews]:
-        """Apply the ends up to `ts`. Call it after every slice of that instant."""
-        if not self._resting:
-            return ()
-        self._ts = ts
-        news = self._settle(ts)
-        self._retire()
-        return sorted(news, key=attrgetter("ts"))
 
     def _settle(self, ts: int) -> list[Reports]:
         return [report for resting in self._resting if resting.due <= ts for report in resting.settle(ts)]

@@ -28,9 +28,8 @@ from quantd.trading.execution import (
     reaches,
     trades_through,
 )
-from quantd.trading.events import Opening
 from quantd.trading.instruments import NANO, Universe
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, MarketSlice, Opening
 from quantd.trading.orders import Cause, Kind, Reports, decision_id
 from quantd.trading.ports import FillTerms
 from quantd.trading.sessions import Sessions

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from msgspec import structs
 
 from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
@@ -16,9 +17,9 @@ from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
-from quantd.trading.events import Action, Opening
+from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Block, Bools, MarketSlice
+from quantd.trading.market import Block, Bools, MarketSlice, Opening
 from quantd.trading.sessions import DAY_NS, Sessions
 
 LONGEST_NS: Final = DAY_NS
@@ -182,6 +183,14 @@ class Replay:
             quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
             ahead=self.opened_at(ts),
         )
+
+    def with_opens(self, tick: Tick) -> Tick:
+        """Return a tick with the bars in progress, if agents decide at it; on one calendar a sample has none."""
+        several = len({self.universe.calendar, *(each.calendar for each in self.universe.instruments)}) > 1
+        if tick.warmup or not (tick.due or (tick.sample and several)):
+            return tick
+        opened = self.opened_at(tick.ts)
+        return structs.replace(tick, opened=opened) if opened else tick
 
     def opened_at(self, ts: int) -> tuple[Opening, ...]:
         """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it."""

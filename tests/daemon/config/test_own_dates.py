@@ -12,7 +12,6 @@ import pytest
 from msgspec import structs
 
 import quantd as api
-
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
@@ -301,7 +300,9 @@ def test_a_coin_bought_at_midnight_is_held_at_the_next_decision(tmp_path: Path) 
     assembly = assembled(tmp_path, text)
     seen: list[tuple[int, float]] = []
     watched(assembly, lambda view: seen.append((view.sample, float(view.weights[3]))))
-    midweek = [k for k, (ts, _) in enumerate(seen) if 1 <= (ts // DAY_NS + 3) % 7 <= 3 and seen[k - 1][0] > ts - 2 * DAY_NS]
+    midweek = [
+        k for k, (ts, _) in enumerate(seen) if 1 <= (ts // DAY_NS + 3) % 7 <= 3 and seen[k - 1][0] > ts - 2 * DAY_NS
+    ]
     held = [seen[k][1] > 0.4 for k in midweek if k]
     assert len(held) > 100
     # a decision at a close is in the book at the next one
