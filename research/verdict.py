@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
+from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import (
     Drive,
@@ -119,6 +120,10 @@ class Verdict(Struct, frozen=True):
     """The market of the trials: "SPY, QQQ 2004 to 2021, daily"."""
     min_trade: float | None = None
     """Of equal weight: the smallest change of a weight that is traded."""
+    begins: str = ""
+    """The date of the first decision of every row, after the longest lookback; empty where the bars end before."""
+    first_fills: dict[str, str] = {}
+    """The date of the first fill, "this run" and "equal weight"; a row without fills is absent."""
     notes: tuple[str, ...] = ()
     failures: tuple[AgentFailures, ...] = ()
     """The agents whose policy failed to decide; with any of them the figures are no result."""
@@ -193,7 +198,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, 
     except ValueError as why:
         return Verdict(f"No verdict: {why}.", failures=failures)
     other = None
-    if drive is not None:
+    if drive is not None and own.settings.begins:
         beside = equal_weight_of(assembly)
         other = Measured.of(beside, recorded(beside, drive))
         require_same(own.settings, other.settings)
@@ -218,7 +223,14 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, 
         trials=known.trials,
         trials_of=known.market,
         min_trade=None if other is None else min_trade(assembly),
+        begins=own.settings.begins,
+        first_fills={
+            name: each.record.first_fill
+            for name, each in (("this run", own), ("equal weight", other))
+            if each is not None and each.record.first_fill
+        },
         notes=(
+            *_begun(assembly, own),
             *filter(None, [synthetic_note(assembly.universe.symbols)]),
             *notes,
             *_rejected(assembly),
@@ -263,6 +275,29 @@ def trained(policy: Policy, record: Record) -> tuple[int, str]:
     until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
     seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
     return (seen, session_date(until).isoformat()) if seen else (0, "")
+
+
+def _begun(assembly: Assembly, own: Measured) -> list[str]:
+    """Return a note where trading begins after [feed] start, or where the bars are shorter than the lookback."""
+    needed = longest_history(assembly.policies, assembly.universe)
+    if not own.settings.begins:
+        return [
+            f"The longest lookback is {needed:,} samples, and the bars end before: the policy never decided with a "
+            "complete history, and is not compared. Give earlier bars, or a shorter lookback."
+        ]
+    start = assembly.feed.start_key
+    if session_date(start).isoformat() >= own.settings.begins or own.settings.begins == _first_session_of(assembly):
+        return []
+    return [
+        f"Trading begins on {own.settings.begins}, after the longest lookback of {needed:,} samples: the bars begin on "
+        f"{session_date(assembly.feed.first_ts)}."
+    ]
+
+
+def _first_session_of(assembly: Assembly) -> str:
+    """Return the date of the first session from [feed] start on."""
+    house = assembly.sessions[assembly.universe.calendar]
+    return next((session_date(day).isoformat() for day in house.day_ns if day >= assembly.feed.start_key), "")
 
 
 def _rejected(assembly: Assembly) -> list[str]:
@@ -393,5 +428,7 @@ def lines(verdict: Verdict) -> list[str]:
                 "  equal weight: decides at each sample, on the same bars, dates, costs, capital and house limits; "
                 f"weight changes below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
             )
+    if verdict.first_fills:
+        out.append(f"  first fills: {', '.join(f'{name} {day}' for name, day in verdict.first_fills.items())}")
     out += [f"  {note}" for note in verdict.notes]
     return out

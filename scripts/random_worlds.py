@@ -133,8 +133,8 @@ class UnreliablePaper(Paper):
     def on_slice(self, market: MarketSlice) -> Any:
         return self._disturbed(super().on_slice(market), market.ts_event)
 
-    def on_time(self, ts: int) -> Any:
-        return self._disturbed(super().on_time(ts), ts + 1)
+    def on_time(self, ts: int, opened: Any = ()) -> Any:
+        return self._disturbed(super().on_time(ts, opened), ts + 1)
 
     def _disturbed(self, news: Any, ts: int) -> Any:
         """The reports, some in reverse order, repeated, or lost until the next query."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import MarketSlice, Opening
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, Reports, ScheduleRun
 
@@ -104,7 +104,8 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     `macro` are the known values of the [feed] macro series at a sample, in their order, then those of the [feed] series
     per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %); None where cash
     earns nothing. `coming` are the next runs of schedules with their times on the exchange's clock, soonest first, at a
-    tick with a message about the session.
+    tick with a message about the session. `opened` are the bars in progress of a recorded market, such as a coin's day
+    at the close of New York: orders that their opens fill are filled before the tick.
     """
 
     ts: int
@@ -117,6 +118,7 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     macro: tuple[float, ...] = ()
     cash_rate: int | None = None
     coming: tuple[str, ...] = ()
+    opened: tuple[Opening, ...] = ()
 
 
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.trading.instruments import NANO
@@ -132,3 +133,16 @@ class MarketSlice:
     @property
     def close_nano(self) -> Ints:
         return self.block.close_nano[self.row]
+
+
+class Opening(Struct, frozen=True, array_like=True):
+    """The open of a bar that has not ended: when it began and ends, its column, its open in nano-currency.
+
+    `volume` is that of the whole bar. Only the simulated venue reads it, to cap fills.
+    """
+
+    ts_open: int
+    ts_event: int
+    symbol: int
+    open_nano: int
+    volume: float

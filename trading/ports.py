@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quantd.trading.events import Action, Condition, VenueNews
 from quantd.trading.instruments import Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import MarketSlice, Opening
 from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
 from quantd.trading.view import Hold, Memory, Noted, View
 
@@ -212,7 +212,7 @@ class SimulatedBroker(Protocol):
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]: ...
 
-    def on_time(self, ts: int) -> Sequence[BrokerNews]: ...
+    def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]: ...
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]: ...
 

@@ -30,8 +30,8 @@ SHARPE_DEFINITION: Final = (
 """Printed beside every Sharpe ratio."""
 
 OWN_CLOSES: Final = (
-    "Returns value each instrument at its own close of the date, the later ones too; equity, orders and limits are at "
-    "last known prices."
+    "House, agents and benchmarks are valued at the own close of each instrument on the date, the later ones too; "
+    "orders, limits and the equity of the ledger are at last known prices."
 )
 """Printed where some instrument's day ends after the sample, as a coin's day ends after New York's close."""
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct, json
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
@@ -22,7 +21,9 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, SymbolSeries, series_digest
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
+from quantd.daemon.assembly.first_session import first_session, longest_history
 from quantd.daemon.assembly.loaded_artifacts import factor_of, loaded_policy, require_inputs
 from quantd.daemon.config import Config
 from quantd.daemon.config.agent_tables import MANUAL
@@ -37,8 +38,7 @@ from quantd.daemon.runtime.schedule import SESSION_MESSAGES, Schedule, Verdict, 
 from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due
 from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Tick
-from quantd.trading.execution import Costs, CostTable
-from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.execution import Costs
 from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import ModelLoaded
@@ -208,7 +208,8 @@ class Assembly(Parts):
 
     def ticks(self) -> Iterator[Tick]:
         """The ticks from the first bar to the last."""
-        return map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
+        ticks = map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
+        return map(self.feed.with_opens, ticks)
 
 
 def assemble(
@@ -218,12 +219,16 @@ def assemble(
     apart: Apart | None = None,
     bars: BarFrame | None = None,
     places: bool = False,
+    history: int = 0,
 ) -> Assembly:
     """The parts of a run over a recorded market, which it reads.
 
     `places` keeps the places for portfolios, which a backtest has none of. `cache` is a folder for built calendars;
-    `apart` makes the policies in separate processes. `bars` replace the file
-    of [feed] path. Raises FeedError, UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
+    `apart` makes the policies in separate processes. `bars` replace the file of [feed] path.
+
+    Trading begins at the first session of [feed] start after the longest lookback of the policies, or after `history`
+    samples if that is longer. They are taken from the bars before the start. Raises FeedError, UnknownCalendar or
+    PolicyError, whose text names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
@@ -232,7 +237,10 @@ def assemble(
     config = config if places else config.for_backtest()
     universe = config.instruments()
     source = config.at(config.feed.path) if bars is None else bars
-    sessions = market_sessions(config, source, cache)
+    policies, members = _policies(config, universe, config.feed.interval_ns, apart)
+    history = max(history, longest_history(policies, universe))
+    warmup = max(config.feed.warmup, history)
+    sessions = market_sessions(config, source, cache, warmup)
     feed = Replay.load(
         source,
         universe=universe,
@@ -242,7 +250,7 @@ def assemble(
         actions=config.at(config.feed.actions) if config.feed.actions else None,
         start=config.feed.start,
         end=config.feed.end,
-        warmup=config.feed.warmup,
+        warmup=warmup,
         build_from=config.feed.build_from,
     )
     house = sessions[universe.calendar]
@@ -253,8 +261,8 @@ def assemble(
     if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
         market = digest(tuple(map(config.at, files)), market)
     return Assembly(
-        **_parts(config, universe, sessions, feed.interval_ns, apart),
-        start_ns=start,
+        **_parts(config, universe, sessions, feed.interval_ns, apart, policies, members),
+        start_ns=first_session(feed, house, start, history),
         market=market,
         live=False,
         macro=macro,
@@ -274,7 +282,10 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
     if not same or not calendars <= set(base.sessions):
         return None
     config = config if base.config.attended else config.for_backtest()
-    made = _parts(config, base.universe, base.sessions, base.interval_ns, base.apart)
+    policies, members = _policies(config, base.universe, base.interval_ns, base.apart)
+    made = _parts(config, base.universe, base.sessions, base.interval_ns, base.apart, policies, members)
+    history = longest_history(policies, base.universe)
+    made["start_ns"] = first_session(base.feed, base.sessions[base.universe.calendar], base.start_ns, history)
     return Assembly(**{each.name: made.get(each.name, getattr(base, each.name)) for each in fields(base)})
 
 
@@ -290,8 +301,9 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart:
     begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
     end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
     sessions = sessions_of(config, begin, end, cache)
+    policies, members = _policies(config, universe, config.feed.interval_ns, apart)
     return Parts(
-        **_parts(config, universe, sessions, config.feed.interval_ns, apart),
+        **_parts(config, universe, sessions, config.feed.interval_ns, apart, policies, members),
         start_ns=now,
         market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
@@ -300,13 +312,25 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart:
     )
 
 
-def _parts(
-    config: Config, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int, apart: Apart | None
-) -> dict[str, Any]:
-    """The fields of Parts that do not depend on the kind of market."""
+def _policies(
+    config: Config, universe: Universe, interval_ns: int, apart: Apart | None
+) -> tuple[tuple[Policy, ...], Membership | None]:
+    """The policies of the agents and shadows, and the members by date."""
     named = config.universe.members
     members = read_membership(config.at(named), universe) if named else None
-    policies = policies_of(config, universe, interval_ns, apart, members)
+    return policies_of(config, universe, interval_ns, apart, members), members
+
+
+def _parts(
+    config: Config,
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    interval_ns: int,
+    apart: Apart | None,
+    policies: tuple[Policy, ...],
+    members: Membership | None,
+) -> dict[str, Any]:
+    """The fields of Parts that do not depend on the kind of market."""
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     return {
         "config": config,
@@ -320,34 +344,6 @@ def _parts(
         "interval_ns": interval_ns,
         "apart": apart,
     }
-
-
-class CostsWrong(ExplainedError, ValueError):
-    """A file of [broker] costs that cannot be read; the text has the remedy."""
-
-    exit_code = CONFIG
-
-
-class CostsFile(Struct, frozen=True):
-    """The part of a file of [broker] costs that the simulated venue reads."""
-
-    costs: CostTable
-
-
-def costs_of(config: Config) -> Costs:
-    """The costs of the simulated venue, with the table of [broker] costs. Raises CostsWrong."""
-    costs, name = config.broker.costs(), config.broker.costs_file
-    if not name:
-        return costs
-    try:
-        table = json.decode(config.at(name).read_bytes(), type=CostsFile).costs
-        if any(not (0.0 <= row.fixed_bp <= 1e4 and 0.0 <= row.impact <= 1e4) for row in table.rows):
-            raise ValueError("a cost is outside 0 to 10,000 bp")
-    except (OSError, ValueError) as why:
-        raise CostsWrong(
-            f"{name}: it is no file of costs ({why}); `quantd study costs --out {name}` writes one"
-        ) from None
-    return replace(costs, table=table)
 
 
 def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Series, ...]:
@@ -383,12 +379,12 @@ def parts_of(config: Config, now: int, *, cache: Path | None = None, apart: Apar
     return assemble_live(config, now, cache=cache, apart=apart)
 
 
-def market_sessions(config: Config, source: BarSource, cache: Path | None) -> dict[str, Sessions]:
+def market_sessions(config: Config, source: BarSource, cache: Path | None, warmup: int) -> dict[str, Sessions]:
     """Sessions of every calendar in use, from the warm-up to beyond the last bar."""
     first, last = span((source,))
     if config.feed.start is not None:
         # a warm-up of n samples reaches back n sessions: seven days for five of them, and holidays
-        back = timedelta(days=int(config.feed.warmup * 1.6) + 30)
+        back = timedelta(days=int(warmup * 1.6) + 30)
         if config.feed.start > last:
             what = f"ends on {last}, before [feed] start = {config.feed.start}"
             raise FeedError(source.name, what, "Give an earlier start")

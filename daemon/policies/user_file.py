@@ -45,29 +45,37 @@ class UserView:
         "sample_time", "series", "shared", "shared_by_date", "synchronous", "time", "universe", "weights",
     )  # fmt: skip
 
-    def __init__(self, view: View, universe: Universe) -> None:
+    def __init__(self, view: View, universe: Universe, asks: Callable[[int], object]) -> None:
+        """`asks` receives the number of samples before the newest that a call reads."""
+
         def returns(k: int) -> Floats:
             """float64[k, N] total returns between samples, oldest first."""
+            asks(k)
             return _copy(view.returns(k))
 
         def synchronous(k: int) -> Floats:
             """float64[k, N] total returns by session date, oldest first, for correlations between instruments."""
+            asks(k)
             return _copy(view.synchronous(k))
 
         def deviation(k: int) -> Floats:
             """float64[N] standard deviation of returns(k), per sample."""
+            asks(k)
             return _copy(view.deviation(k))
 
         def mean(k: int) -> Floats:
             """float64[N] mean of returns(k), per sample."""
+            asks(k)
             return _copy(view.mean(k))
 
         def momentum(k: int, skip: int = 0) -> Floats:
             """float64[N] total return over the k samples that ended `skip` samples ago."""
+            asks(k + skip)
             return _copy(view.momentum(k, skip))
 
         def covariance(k: int) -> Floats:
             """float64[N, N] sample covariance of synchronous(k), per sample."""
+            asks(k)
             return _copy(view.covariance(k))
 
         def shared(statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
@@ -80,6 +88,7 @@ class UserView:
 
         def bars(k: int) -> Bars:
             """The newest k samples as bars, oldest first; needs USES_BARS = True in the file."""
+            asks(k - 1)
             given = view.bars(k)
             session = given.session.copy()
             session.flags.writeable = False
@@ -87,10 +96,12 @@ class UserView:
 
         def macro(name: str, k: int) -> Floats:
             """float64[k]: values of a series of [feed] macro known at the newest k samples, oldest first."""
+            asks(k - 1)
             return _copy(view.macro(name, k))
 
         def series(name: str, k: int) -> Floats:
             """float64[k, N]: values of a series per symbol of [feed] series known at the newest k samples."""
+            asks(k - 1)
             return _copy(view.series(name, k))
 
         self.universe = universe
@@ -116,10 +127,13 @@ def _copy(array: Floats) -> Floats:
 class UserPolicy:
     """Implements quantd.trading.ports.Policy around a user's function or object.
 
-    `digest` identifies the source of a policy that has no file.
+    `digest` identifies the source of a policy that has no file. An `undeclared` one names no lookback, and `asked` is
+    the number of samples before the newest that it has read so far, -1 before its first decision.
     """
 
-    __slots__ = ("_act", "_ours", "_theirs", "_with_memory", "digest", "lookback", "path", "uses_bars")
+    __slots__ = (
+        "_act", "_ours", "_theirs", "_with_memory", "asked", "digest", "lookback", "path", "undeclared", "uses_bars",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -129,8 +143,11 @@ class UserPolicy:
         lookback: int,
         uses_bars: bool = False,
         digest: str = "",
+        undeclared: bool = False,
     ) -> None:
         self.path = path
+        self.undeclared = undeclared
+        self.asked = -1
         self.digest = digest
         self.lookback = lookback
         self.uses_bars = uses_bars
@@ -148,12 +165,16 @@ class UserPolicy:
         if view.universe is not self._ours or self._theirs is None:
             # its caches (index, columns) are mutable, so the file gets a universe of its own
             self._ours, self._theirs = view.universe, msgspec.structs.replace(view.universe)
-        own = UserView(view, self._theirs)
+        own = UserView(view, self._theirs, self._asks)
+        self._asks(0)
         given = self._act(own, *((_remembered(memory),) if self._with_memory else ()))
         if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], int | float):
             given, kept = given
             memory = memory if kept is None else _stored(kept)
         return (HOLD if isinstance(given, str) and given == "hold" else given), memory
+
+    def _asks(self, samples: int) -> None:
+        self.asked = max(self.asked, samples)
 
 
 INTEGERS: Final = "int/"
@@ -225,7 +246,8 @@ def policy_around(
         owner, found, attribute = found, found.act, f"{attribute}.act"
     if not callable(found):
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
-    lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", DEFAULT_LOOKBACK)))
+    named = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", None)))
+    lookback = DEFAULT_LOOKBACK if named is None else named
     if type(lookback) is not int or not 1 <= lookback <= MOST_LOOKBACK:
         remedy = f"write a whole number of samples, 1 to {MOST_LOOKBACK}"
         raise ParamsError(f"{path}: lookback = {lookback!r} is not valid; {remedy}")
@@ -235,7 +257,7 @@ def policy_around(
         keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter
     _fits(path, attribute, found, keywords, given=1 + with_memory)
     act = partial(found, **keywords) if keywords else found
-    return UserPolicy(path, act, with_memory, lookback, uses_bars, digest)
+    return UserPolicy(path, act, with_memory, lookback, uses_bars, digest, named is None)
 
 
 def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> bool:

@@ -133,7 +133,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.lookback = lookback
-        self.uses_bars = False
+        self.uses_bars = self.undeclared = False
         self.limit_s = LIMIT_S
         self.missing: list[str] = []
         """Rights that the process could not give up; empty when it is isolated."""
@@ -227,8 +227,9 @@ class Worker:
                     self.missing = [_cleaned(each, 200) for each in missing[:8]]
                 case Unfit(text):
                     raise ParamsError(_cleaned(text, 2 * PRINTED_CHARS))
-                case Loaded(lookback, uses_bars) if self._fits(lookback):
+                case Loaded(lookback, uses_bars, undeclared) if self._fits(lookback):
                     self.lookback, self.uses_bars, self._ready = lookback, uses_bars, True
+                    self.undeclared = undeclared
                 case _:
                     raise Broken("its process said something else than that it is ready")
         self._pause(True)

@@ -35,6 +35,7 @@ class Loaded(Struct, frozen=True, tag=True):
 
     lookback: int
     uses_bars: bool
+    undeclared: bool = False
 
 
 class Unfit(Struct, frozen=True, tag=True):

@@ -142,7 +142,12 @@ def main(missing: list[str]) -> None:
         except Exception as error:
             _write(target, Unfit(str(error) if isinstance(error, ParamsError) else f"{type(error).__name__}: {error}"))
             return
-        _write(target, Loaded(policy.lookback, bool(getattr(policy, "uses_bars", False))))
+        _write(
+            target,
+            Loaded(
+                policy.lookback, bool(getattr(policy, "uses_bars", False)), bool(getattr(policy, "undeclared", False))
+            ),
+        )
         universe: object = None
         while True:
             n, other, values, memory = _load(source)

@@ -155,7 +155,7 @@ class Shell:
         elif type(item) is Tick:
             self.ts = max(self.ts, item.ts)
             self.ticked = item.ts
-            self._at_venues(lambda venue: venue.on_time(item.ts))
+            self._at_venues(lambda venue: venue.on_time(item.ts, item.opened))
         elif type(item) is Action:
             self.ts = item.ts
             self._at_venues(lambda venue: venue.on_action(item))

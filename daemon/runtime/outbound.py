@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from quantd.trading.effects import Again, Cancel, Query
 from quantd.trading.events import Action
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import MarketSlice, Opening
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews
 
@@ -77,7 +77,7 @@ class Wire:
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
         return ()
 
-    def on_time(self, ts: int) -> Sequence[BrokerNews]:
+    def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
         return ()
 
     def freeze(self) -> bytes:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quantd.models.history.splits import day_of
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.macro import Available
-from quantd.trading.market import Floats
+from quantd.trading.market import Bools, Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
 
 
@@ -45,6 +45,9 @@ class Panel:
     int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the others' (coins beside
     shares): their bar of a date is unknown when the decision at that close is taken. `cash_rate` is the interest rate
     on cash, None for no interest.
+
+    A row has an asset's moves since the row before: a coin's row after a weekend has the open of Saturday and the close
+    of Monday.
     """
 
     symbols: tuple[str, ...]
@@ -54,6 +57,11 @@ class Panel:
     split: Floats
     dividend: Floats
     late: frozenset[str] = frozenset()
+    known_close: Floats | None = None
+    """Last closes known at the decisions of a panel with late assets; None for those of the rows before."""
+    idle: Bools | None = None
+    """bool[T, N]: orders of the close before the row do not trade. A coin has no bar on the day before that close, so
+    that its price is too old to order by, or none on the day after it, so that the order ends. None for nowhere."""
     cash_rate: CashRate | None = None
     bars: Mapping[str, Floats] = field(default_factory=dict)
     """Raw `high`, `low` and `volume`, float64[T, N], where the file has them."""
@@ -76,6 +84,15 @@ class Panel:
     def behind(self) -> int:
         """Sessions by which the newest complete row lags the decision's close: 1 with late assets, else 0."""
         return int(bool(self.late))
+
+    def known(self) -> Floats:
+        """Return float64[T, N], the last close known at the decision of each row."""
+        if not self.late:
+            return self.close
+        if self.known_close is not None:
+            return self.known_close
+        before = np.concatenate((np.full_like(self.close[:1], np.nan), self.close[:-1]))
+        return np.where(np.isin(self.symbols, list(self.late)), before, self.close)
 
     def synchronous(self) -> Floats:
         """Return float64[T, N], whose row t is the newest complete row of returns at close t, as `View.synchronous`."""

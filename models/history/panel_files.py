@@ -13,7 +13,7 @@ from quantd.models.history.panel import MacroSource, Panel, SeriesSource
 from quantd.models.history.series_files import macro_at, series_at
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
 from quantd.trading.instruments import calendar_of
-from quantd.trading.market import Floats
+from quantd.trading.market import Bools, Floats
 
 _STAMP: Final = pl.Datetime("us", "UTC")
 
@@ -40,6 +40,10 @@ def read_panel(
     missing = set(symbols) - set(table["symbol"].unique())
     if missing:
         raise ValueError(f"{bars}: no bars of {', '.join(sorted(missing))} between {first} and {last}")
+    coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
+    late = coins if len(coins) < len(symbols) else frozenset[str]()
+    every_day = table.filter(pl.col("symbol").is_in(list(late)))
+    table = _by_session(table, late) if late else table
     days = table["ts"].unique().sort()
     row_of = {ts: k for k, ts in enumerate(days)}
     column_of = {symbol: k for k, symbol in enumerate(symbols)}
@@ -78,12 +82,49 @@ def read_panel(
             else:
                 dividend[at, column] += row["cash"]
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
-    coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
-    late = coins if len(coins) < len(symbols) else frozenset[str]()
+    known_close, idle = _coins(every_day, days, symbols, closes) if late else (None, None)
     series = [each for each in sources if isinstance(each, SeriesSource)]
     known = {each.name: macro_at(day_ns, each, symbols) for each in sources if each not in series}
     own = {each.name: series_at(day_ns, each, symbols) for each in series}
-    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate), more, known, own)
+    return Panel(
+        tuple(symbols), day_ns, opens, closes, split, dividend, late, known_close, idle, rate_of(cash_rate), more,
+        known, own,
+    )  # fmt: skip
+
+
+def _by_session(table: pl.DataFrame, late: frozenset[str]) -> pl.DataFrame:
+    """Return the bars with one bar of each coin for each session of the others, from the day after the session before.
+
+    A coin without a bar on the date of a session has none for it.
+    """
+    mine = pl.col("symbol").is_in(list(late))
+    days = table.filter(~mine).select("ts").unique().sort("ts").with_columns(pl.col("ts").alias("session"))
+    rows = table.filter(mine).sort("ts").join_asof(days, on="ts", strategy="forward").drop_nulls("session")
+    parts = {"open": pl.col("open").first(), "high": pl.col("high").max(), "low": pl.col("low").min(),
+             "close": pl.col("close").last(), "volume": pl.col("volume").sum()}  # fmt: skip
+    whole = (
+        rows.group_by("session", "symbol", maintain_order=True)
+        .agg(*(each for name, each in parts.items() if name in rows.columns), pl.col("ts").last())
+        .filter(pl.col("ts") == pl.col("session"))
+    )
+    names = ["ts", "symbol", *(name for name in parts if name in whole.columns)]
+    return pl.concat([table.filter(~mine).select(names), whole.select(names)])
+
+
+def _coins(every_day: pl.DataFrame, days: pl.Series, symbols: Sequence[str], closes: Floats) -> tuple[Floats, Bools]:
+    """Return `known_close` and `idle` of a panel: at the close of New York the newest bar of a coin is that of the day
+    before."""
+    known, idle = closes.copy(), np.zeros(closes.shape, dtype=np.bool_)
+    at = days.dt.date().to_numpy().astype("datetime64[D]")
+    day = np.timedelta64(1, "D")
+    for (symbol,), bars in every_day.sort("ts").group_by("symbol"):
+        column = symbols.index(str(symbol))
+        own = bars["ts"].dt.date().to_numpy().astype("datetime64[D]")
+        newest = np.searchsorted(own, at) - 1
+        known[:, column] = np.where(newest >= 0, bars["close"].to_numpy()[np.maximum(newest, 0)], np.nan)
+        trades = np.isin(at - day, own) & np.isin(at + day, own)
+        idle[1:, column] = ~trades[:-1]
+    return known, idle
 
 
 def rate_of(given: float | str | None) -> CashRate | None:

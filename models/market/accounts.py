@@ -29,6 +29,8 @@ class Session(NamedTuple):
     """float[B] calendar days; used for borrow fees."""
     earned: Array | None = None
     """float[B] interest on cash from close to close, as a fraction; None without interest."""
+    idle: Array | None = None
+    """1 for an asset that does not trade in this session; None for none."""
 
 
 class Shares(NamedTuple):
@@ -96,6 +98,8 @@ def trade(
     wanted, owned, idle = weights * equity[:, None], value, cash
     if shares is not None:
         value, cash, wanted = _whole(value, cash, wanted, shares, lot)
+    if session.idle is not None:
+        wanted = wanted + (value - wanted) * session.idle
     order = (wanted - value) * session.gap
     traded = abs(order)
     bought, moved = added(order, parts), added(traded, parts)

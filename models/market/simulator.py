@@ -170,8 +170,22 @@ class Simulator:
 
     @property
     def weights(self) -> Tensor:
-        """float[B, N] held, fractions of equity."""
-        return tensor(self._value / self._divisor()[:, None])
+        """float[B, N] held, fractions of equity, by the prices known at the decision."""
+        value, equity = self._shown(self._value, self._cash, self._divisor(), self._row)
+        return tensor(value / equity[:, None])
+
+    @property
+    def known_equity(self) -> Tensor:
+        """float[B] by the prices known at the decision."""
+        return tensor(self._shown(self._value, self._cash, self._equity, self._row)[1])
+
+    def _shown(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:
+        """Return (value [B, N], equity [B]) by the prices known at close `row`, of those by its closes."""
+        marks = self._tables.marks
+        if marks is None:
+            return value, equity
+        value = value * take(marks, row)
+        return value, maximum(cash + value.sum(-1), equity * 1e-3)
 
     @property
     def traded(self) -> Traded:
@@ -231,9 +245,11 @@ class Simulator:
             session = self._shocked(session, self.episodes.stress)
         shares = None if self._lot is None else tables.shares(row)
         lot = 1.0 if self._lot is None else self._lot
-        after = trade(
-            self._value, self._cash, before, view(weights), session, self._rates, shares, lot, len(self._randoms)
-        )
+        sized = view(weights)
+        if tables.marks is not None:
+            _, known = self._shown(self._value, self._cash, before, decided)
+            sized = sized * (known / before)[:, None] / take(tables.marks, decided)
+        after = trade(self._value, self._cash, before, sized, session, self._rates, shares, lot, len(self._randoms))
         self._after = after
         self._value, self._cash, self._equity = after.value, after.cash, after.equity
         self._peak = maximum(self._peak, after.equity)
@@ -243,7 +259,8 @@ class Simulator:
         if self.reward.plan.kind == "composite":
             momentum = tensor(take(tables.momentum, decided))
             trades = tensor(after.traded / before[:, None])
-            detail = Detail(tensor(after.cost / before), self.weights, trades, momentum)
+            held = tensor(self._value / self._divisor()[:, None])
+            detail = Detail(tensor(after.cost / before), held, trades, momentum)
         self.outcome = Outcome(
             tensor(after.equity / before),
             tensor(after.turnover),
@@ -342,16 +359,17 @@ class Simulator:
             at, row = view(accounts), row[accounts]
             value, cash, equity = value[at], cash[at], equity[at]
             drawdown, steps, capital = drawdown[at], steps[at], capital[at]
+        value, known = self._shown(value, cash, equity, view(row))
         shown = self.market.seen.index_select(0, row)  # torch copies long rows faster than numpy
         seen = view(shown)
         column = len(observed.names)
         for part in observed.account:
             match part:
                 case "weights":
-                    seen[:, column : column + value.shape[1]] = value / equity[:, None]
+                    seen[:, column : column + value.shape[1]] = value / known[:, None]
                     column += value.shape[1] - 1
                 case "cash":
-                    seen[:, column] = cash / equity
+                    seen[:, column] = cash / known
                 case "drawdown":
                     seen[:, column] = drawdown
                 case "progress":

@@ -47,6 +47,11 @@ class Market:
     """Row of the last close that can be an outcome."""
     earned: Tensor | None = None
     """float[T] interest on cash since the previous session, as a fraction; None without interest."""
+    marks: Tensor | None = None
+    """float[T, N] the last price known at close t over close t; None where all closes are known. Orders are sized, and
+    the account is shown, by these prices; returns are by closes."""
+    idle: Tensor | None = None
+    """float[T, N] 1 where orders of close t - 1 do not trade; None for nowhere."""
 
     def viewed(self) -> "Market":
         """Return the market with its tensors as the arrays that accounts read at each step."""
@@ -59,7 +64,8 @@ class Market:
         dividend = None if self.dividend is None else take(self.dividend, rows)
         days = take(self.days, rows) if with_days else None
         earned = None if self.earned is None else take(self.earned, rows)
-        return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned)
+        idle = None if self.idle is None else take(self.idle, rows)
+        return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned, idle)
 
     def shares(self, rows: Array) -> Shares:
         """Return the input for whole lots in sessions of rows int64[B] of a viewed market."""
@@ -124,6 +130,8 @@ def market_of(
         first=rows.start,
         last=rows.stop - 1,
         earned=None if rate is None else tensor(rate.earned(panel.day_ns)),
+        marks=tensor(np.nan_to_num(panel.known() / panel.close, nan=1.0)) if panel.late else None,
+        idle=tensor(panel.idle.astype(np.float64)) if panel.idle is not None and panel.idle.any() else None,
     )
 
 

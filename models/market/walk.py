@@ -97,7 +97,7 @@ def walk(
         held.flags.writeable = False
         prices = known.close[row].copy()
         prices.flags.writeable = False
-        value, free = float(env.equity), float(env.cash)
+        value, free = float(env.known_equity), float(env.cash)
         view = View(
             universe=universe,
             ring=ring,
@@ -135,7 +135,7 @@ def _known(panel: Panel) -> Panel:
         before = np.concatenate((np.full_like(values[:1], first), values[:-1]))
         return np.where(late, before, values)
 
-    close, opens = moved(panel.close, np.nan), moved(panel.open, np.nan)
+    close, opens = panel.known(), moved(panel.open, np.nan)
     split, dividend = moved(panel.split, 1.0), moved(panel.dividend, 0.0)
     bars = {name: moved(values, np.nan) for name, values in panel.bars.items()}
     return replace(panel, close=close, open=opens, split=split, dividend=dividend, bars=bars)

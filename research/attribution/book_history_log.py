@@ -88,6 +88,8 @@ class BookHistoryLog:
         """New shares per share held at the last sample."""
         self._days: list[int] = []
         self._samples: list[tuple[Ints, Ints, list[int], Ints]] = []
+        self._own_marks: list[Ints] = []
+        """The marks of the samples, with the closes of their dates that came after them."""
         self._trades: list[_Trade] = []
         self._arrivals: list[float] = []
         self._waiting: list[int] = []
@@ -134,16 +136,18 @@ class BookHistoryLog:
         """Return the history up to the last sample. Raises ValueError before the first one."""
         if not self._days:
             raise ValueError("the run has no sample")
-        lots, marks, equity, flows = (np.array(part) for part in zip(*self._samples, strict=True))
-        last = len(self._days) - 1
+        lots, known, equity, flows = (np.array(part) for part in zip(*self._samples, strict=True))
+        marks, last = np.array(self._own_marks), len(self._days) - 1
+        quantity = lots * self.universe.lot_size
+        later = np.einsum("tan,tn->ta", quantity, np.where(known > 0, marks - known, 0) / NANO)
         return BookHistory(
             days_ns=np.array(self._days, dtype=np.int64),
             agents=tuple(self._ledger.names),
             symbols=self.universe.symbols,
             sectors=self.universe.sectors,
-            quantity=lots * self.universe.lot_size,
+            quantity=quantity,
             mark=np.where(marks > 0, marks / NANO, np.nan),
-            book_equity=equity / MICRO,
+            book_equity=equity / MICRO + later,
             book_flows=flows / MICRO,
             trades=self._columns(last),
             bookings=Bookings.of([row for row in self._bookings if 1 <= row[0] <= last]),
@@ -232,6 +236,8 @@ class BookHistoryLog:
             self._arrivals[number] = self._arrival(trade, market)
         self._waiting = left
         closes = market.close_nano
+        if self._days and self._rules.daily and market.key == self._days[-1]:
+            self._own_marks[-1] = np.where(market.fresh, closes, self._own_marks[-1])
         self._marks_nano = closes if market.full else np.where(market.fresh, closes, self._marks_nano)
 
     def _arrival(self, trade: _Trade, market: MarketSlice) -> float:
@@ -362,6 +368,7 @@ class BookHistoryLog:
         key = cast(Tick, event).key
         self._days.append(key - key % DAY_NS)
         self._samples.append((self._lots.copy(), self._marks_nano, books, self._flows.copy()))
+        self._own_marks.append(self._marks_nano)
         self._split = np.ones_like(self._split)
 
 

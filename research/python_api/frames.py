@@ -84,8 +84,11 @@ def _frame(schema: Mapping[str, Any], rows: Iterable[Sequence[object]]) -> Frame
 
 
 def equity_frame(record: Record) -> Frame:
-    """Return the account at its samples, at last known prices; `gross` is exposure over equity."""
-    columns = record.ts, _money(record.known_micro), _money(record.cash_micro), record.gross, record.drawdown
+    """Return the account at its samples, valued as its figures are; `gross` is exposure over equity.
+
+    `gross` and `drawdown` are those of the limits, at last known prices.
+    """
+    columns = record.ts, _money(record.equity_micro), _money(record.cash_micro), record.gross, record.drawdown
     return Frame(dict(zip(EQUITY, map(np.asarray, columns), strict=True)), schema=EQUITY)
 
 

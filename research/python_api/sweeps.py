@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from quantd.daemon.assembly.compiler import PAYS_COMPILING, compile_kernels
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
@@ -20,7 +22,7 @@ from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import Progress, Sweep, SweepFailed, folder_of, identity_of
 from quantd.research.studies.sweep import sweep as run_sweep
-from quantd.research.studies.sweep_points import Market, Point, Work, base_of, run_point, run_points
+from quantd.research.studies.sweep_points import Market, Point, Work, base_of, grid_history, run_point, run_points
 
 
 class SweepResult(Sweep):
@@ -100,6 +102,7 @@ def sweep(
         raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
     compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
     base = base_of(config, text, sets, state / "cache", compiled=compiled)
+    base = replace(base, history=grid_history(base, grid.axes, caller))
     market = trial_digest(assembly) if caller is None else f"{assembly.market} {source_digest(what)}"
     place = folder_of(state, identity := identity_of(base, grid, market))
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points
@@ -107,11 +110,12 @@ def sweep(
     if caller is not None:
         if compiled:
             compile_kernels(wait=True)
-        run = inline = _InProcess(Market(assembly, frame, state / "cache"), stop=stop)
+        apart_market = assemble(config, cache=state / "cache", apart=caller, bars=frame, history=base.history)
+        run = inline = _InProcess(Market(apart_market, frame, state / "cache", base.history), stop=stop)
     elif frame is not None:
         place.mkdir(parents=True, exist_ok=True)
         frame.frame.write_parquet(place / "bars.parquet")
-        base = base_of(config, text, sets, state / "cache", bars=place / "bars.parquet", compiled=compiled)
+        base = replace(base, bars=str((place / "bars.parquet").resolve()))
     where = Here() if caller is not None else executor(on, workers, address)
     try:
         found = run_sweep(base, grid, identity, place, state, where, progress, run, stop=stop, family=family)

@@ -38,7 +38,10 @@ def tracks_of(
     policies = ", ".join(agent.policy for agent in assembly.config.agents)
     house = track_record_of(assembly, own, base)
     if history is not None:
-        house = replace(house, net=history.weights().sum(axis=1))
+        weights = history.weights()
+        house = replace(
+            house, net=weights.sum(axis=1), gross=np.abs(weights).sum(axis=1) if own.own_closes else house.gross
+        )
     found = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]
     for benchmark, record in benchmarks:
         account = Account(benchmark.name, "benchmark", benchmark.policy, benchmark.limits)

@@ -67,7 +67,12 @@ def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
 def benchmark_records(
     benchmarks: Sequence[Benchmark], own: Settings, drive: Callable[[str], Drive], finished: Mapping[str, Record]
 ) -> list[tuple[Benchmark, Record]]:
-    """Run the benchmarks that are not `finished`. `drive(name)` runs one of them. Raises Incomparable."""
+    """Run the benchmarks that are not `finished`. `drive(name)` runs one of them. Raises Incomparable.
+
+    A run that never had its lookback has none.
+    """
+    if not own.begins:
+        return []
     return [
         (each, finished[each.name] if each.name in finished else benchmark_record(each, own, drive(each.name)))
         for each in benchmarks
@@ -117,6 +122,7 @@ def report_of(
         statistics=statistics_of(house, beside, verdict),
         attribution=parts,
         notes=(
+            _first_fills(record, benchmarks),
             *verdict.notes,
             *([NO_HISTORY.format(history)] if isinstance(history, str) else notes),
             *(f"{each.name}: {each.missing}." for each in accounts if each.missing),
@@ -130,6 +136,12 @@ def _with_failures(verdict: Verdict, benchmarks: Sequence[tuple[Benchmark, Recor
     named = {each.text for each in verdict.failures}
     found = [own for each, record in benchmarks for own in record.failures.of((each.name.replace("_", " "),))]
     return structs.replace(verdict, failures=(*verdict.failures, *(own for own in found if own.text not in named)))
+
+
+def _first_fills(record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]) -> str:
+    """Return the date of the first fill of the house and of each benchmark, as text."""
+    runs = [("house", record), *((benchmark.name, each) for benchmark, each in benchmarks)]
+    return f"First fills: {', '.join(f'{name} {each.first_fill}' for name, each in runs if each.first_fill)}."
 
 
 def run_figures(assembly: Assembly, record: Record, history: BookHistory, result: Summary) -> RunFigures:

@@ -39,6 +39,7 @@ from quantd.trading.sessions import DAY_NS
 
 SAME: Final = (
     "bars", "symbols", "dates", "costs", "borrow_bp_annual", "cash_micro", "capital_micro", "periods", "formula",
+    "begins",
 )  # fmt: skip
 """Settings that two compared reports must share. Limits and schedules may differ: they are part of a strategy."""
 

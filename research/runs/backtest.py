@@ -10,6 +10,7 @@ from typing import Final
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
 from quantd.daemon.assembly.compiler import Say, compile_for
+from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config
 from quantd.daemon.recovery.start import begin
@@ -17,6 +18,7 @@ from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, PlainRows
 from quantd.research.runs.failures import stop_at_failure
+from quantd.trading.ports import leaves
 
 Progress = Callable[[float], object]
 """Receives the completed share of a run, from 0 to 1."""
@@ -29,6 +31,9 @@ KEEP_STEPS: Final = 4_000
 
 POINT: Final = "point"
 """Name of a run that is not kept."""
+
+FIRST_DECISIONS: Final = 64
+"""Samples after which a function that no schedule asked is not waited for."""
 
 FEWEST: Final = 10
 """A sample of fewer symbols takes as long as one of so many."""
@@ -71,6 +76,26 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
 def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
     """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages."""
     compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
+
+
+def after_history(assembled: Callable[[int], Assembly], history: int = 0) -> Assembly:
+    """Return `assembled(history)`, with a longer history where a user's function without LOOKBACK reads more.
+
+    What such a function reads is known from its first decision, for which the market runs up to it.
+    """
+    assembly = assembled(history)
+    loose = [leaf for policy in assembly.policies for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
+    if not loose:
+        return assembly
+    shell = assembly.shell(hashed=False)
+    begin(shell, assembly, assembly.config, POINT, fresh=True)
+    for item in assembly.items():
+        shell.take(item)
+        if shell.tally.samples >= FIRST_DECISIONS or all(getattr(leaf, "asked", 0) >= 0 for leaf in loose):
+            break
+    needed = longest_history(assembly.policies, assembly.universe)
+    house = assembly.sessions[assembly.universe.calendar]
+    return assembled(needed) if needed > samples_before(assembly.feed, house, assembly.start_ns) else assembly
 
 
 def drive_items(

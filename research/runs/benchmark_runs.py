@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config
 from quantd.daemon.config.risk_tables import Limits, Risk
@@ -53,6 +54,12 @@ def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
     own = assembly.rules
     same = {"follow_ups": own.follow_ups, "rearm_samples": own.rearm_samples, "flatten_on": own.flatten_on}
     return Benchmark(name, replace(free, rules=msgspec.structs.replace(free.rules, **same)), weights)
+
+
+def benchmark_history(config: Config) -> int:
+    """Return the longest need of history of the benchmarks of `[study]`. Raises PolicyError."""
+    names = [name for name in config.study.benchmarks if weights_of(config, name) is None]
+    return longest_history((load(name, {}, config.source.folder) for name in names), config.instruments())
 
 
 def weights_of(config: Config, name: str) -> dict[str, float] | None:

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
+from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly, Parts, schedule_of
 from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Schedule
@@ -21,6 +22,7 @@ from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
 from quantd.strategies.policies.membership import MembersOfDay
+from quantd.trading.display_text import session_date
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
 from quantd.trading.exit_codes import ExplainedError
@@ -53,6 +55,8 @@ class Settings(Struct, frozen=True):
     jobs: tuple[str, ...]
     periods: float
     formula: str = SHARPE_DEFINITION
+    begins: str = ""
+    """The date of the first decision with a complete lookback; empty for none."""
 
 
 class Incomparable(ExplainedError, ValueError):
@@ -78,14 +82,29 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
         jobs=tuple(s.do for s in assembly.schedules if s.do != "rebalance"),
         periods=samples_a_year(assembly),
         formula=assembly.sharpe_definition,
+        begins=first_decision(assembly, record),
     )
+
+
+def first_decision(assembly: Assembly, record: Record) -> str:
+    """Return the date of the first sample at which every policy of a run has its lookback; empty for none."""
+    house = assembly.sessions[assembly.universe.calendar]
+    needed = longest_history(assembly.policies, assembly.universe)
+    before = samples_before(assembly.feed, house, assembly.start_ns) if needed else 0
+    at = max(0, needed - before)
+    return session_date(record.ts[at]).isoformat() if at < len(record.ts) else ""
 
 
 def require_same(one: Settings, other: Settings) -> None:
     """Raise Incomparable with the name of every setting that differs."""
     differing = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
     if differing:
-        raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures are not comparable")
+        text = f"the runs differ in {', '.join(differing)}; their figures are not comparable"
+        if "begins" in differing:
+            begun = (each.begins or "never" for each in (one, other))
+            text += f": they begin to decide at {' and '.join(begun)}. "
+            text += "Write LOOKBACK into the file of the policy, or give earlier bars"
+        raise Incomparable(text)
 
 
 def samples_a_year(parts: Parts) -> float:

@@ -12,6 +12,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
 from quantd.daemon.runtime.loop import Log
 from quantd.research.runs.failures import FailureCount
+from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe
@@ -41,11 +42,11 @@ class Counter:
 class Record:
     """One run's record.
 
-    `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`,
-    `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the house's fills. `traded` is
-    the value traded, in account currency. `slippage_paid` is the cost of fills beyond the open of their bar (spread,
-    slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
-    interest are exact micro.
+    `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`
+    (valued as `equity_micro`), `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the
+    house's fills. `traded` is the value traded, in account currency. `slippage_paid` is the cost of fills beyond the
+    open of their bar (spread, slippage, impact), in account currency. A price better than the open counts 0.
+    Commission, borrow fees and cash interest are exact micro.
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
@@ -74,10 +75,18 @@ class Record:
         self.rows_only = after is None
 
     def revalue(self, state: State) -> None:
-        """Revalue the equity at each instrument's own close of the date, after the run has ended."""
-        more = {each.ts: each.micro[0] for each in gains(state)}
+        """Revalue house and books at each instrument's own close of the date, after the run has ended."""
+        more = {each.ts: each.micro for each in gains(state)}
         self.own_closes = bool(more)
-        self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.known_micro, strict=True)]
+        if not more:
+            return
+        none = [0] * (1 + len(state.ledger.books))
+        gained = [more.get(ts, none) for ts in self.ts]
+        self.equity_micro = [e + each[0] for e, each in zip(self.known_micro, gained, strict=True)]
+        self.books_micro = [
+            [e + own for e, own in zip(books, each[1:], strict=True)]
+            for books, each in zip(self.books_micro, gained, strict=True)
+        ]
 
     def answer(self, ask: Ask) -> Decided | None:
         self.failures.asked(ask)
@@ -132,6 +141,11 @@ class Record:
         """The house's fills, in order."""
         return [each.effect() for each in self.fill_columns]
 
+    @property
+    def first_fill(self) -> str:
+        """The date of the first fill; empty without one."""
+        return session_date(self.fill_columns[0].ts).isoformat() if self.fill_columns else ""
+
     def _fill(self, fills: FillColumns) -> None:
         self._waiting.append(fills)
         self.fill_columns.append(fills)
@@ -141,8 +155,11 @@ class Record:
         if market.block is not self._block or len(self._placed) >= FOLD:
             self._fold()
             self._block = market.block
-        self._placed.extend((fill.columns, market.row) for fill in self._waiting)
-        self._waiting = []
+        fresh = market.fresh
+        # a fill at the open of a bar in progress waits for that bar
+        there = [fill for fill in self._waiting if fresh[fill.columns[0]].all()]
+        self._placed.extend((fill.columns, market.row) for fill in there)
+        self._waiting = [fill for fill in self._waiting if not fresh[fill.columns[0]].all()]
 
     def _fold(self) -> None:
         if not self._placed or self._block is None:

@@ -13,8 +13,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import rules_of
-from quantd.daemon.assembly.parts import Assembly, assemble, costs_of
+from quantd.daemon.assembly.first_session import longest_history
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
@@ -24,6 +26,7 @@ from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import Policy
 
 RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "daily": {},
@@ -87,7 +90,10 @@ def study(
     if not found:
         names = ", ".join(each.name for each in config.agents)
         raise ValueError(f"there is no agent {agent!r}; there are: {names}")
-    market = assemble(_with(config, found[0], {}, costs[0]), cache=state / "cache")
+    # every rule begins after the longest lookback of any
+    ruled = [_policy(_with(config, found[0], rule, costs[0])) for rule in RULES.values()]
+    history = longest_history(ruled, config.instruments())
+    market = assemble(_with(config, found[0], {}, costs[0]), cache=state / "cache", history=history)
     rows: list[Row] = []
     looks: list[Look] = []
     for cost in costs:
@@ -129,8 +135,12 @@ class _Orders:
                 self.samples.add(effect.sample)
 
 
+def _policy(config: Config) -> Policy:
+    return policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0)
+
+
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> tuple[Row, Look]:
-    policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
+    policies = (_policy(config),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=costs_of(config))
     sent = _Orders()

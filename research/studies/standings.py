@@ -117,7 +117,7 @@ def standings(
     stamps = yardstick.record.ts
     return Standings(
         every,
-        session_date(stamps[0]).isoformat(),
+        yardstick.settings.begins,
         session_date(stamps[-1]).isoformat(),
         assembly.universe.symbols,
         tuple(rows),

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -12,17 +13,20 @@ from msgspec import Struct
 
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.compiler import compile_kernels
+from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.names import known_names
-from quantd.daemon.assembly.parts import Assembly, assemble, reassemble
+from quantd.daemon.assembly.parts import Assembly, assemble, policies_of, reassemble
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.policies.loading import Apart
 from quantd.daemon.runtime.timeline import Item, PlainRows
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
+from quantd.research.runs.comparison import first_decision
 from quantd.research.runs.failures import AgentFailures, DecisionFailed
 from quantd.research.runs.looks import Look, look_of
 from quantd.research.runs.run_record import Record
+from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import ExplainedError
 
 METRICS = (
@@ -36,6 +40,7 @@ class Base(Struct, frozen=True):
     """What all points share: the text of a configuration with its overrides, and the file of bars in memory, if any.
 
     `environ` has the overrides from the environment. `compiled` lets the kernels be compiled before the first point.
+    All points begin to decide at one session, after `history` samples.
     """
 
     text: str
@@ -46,6 +51,8 @@ class Base(Struct, frozen=True):
     cache: str
     bars: str = ""
     compiled: bool = False
+    history: int = 0
+    """Samples that precede trading: the longest lookback of any point."""
 
 
 class Point(Struct, frozen=True, omit_defaults=True):
@@ -95,6 +102,25 @@ def config_of(base: Base, more: Sequence[str] = ()) -> Config:
     )  # fmt: skip
 
 
+def grid_history(base: Base, axes: Mapping[str, Sequence[str]], apart: Apart | None = None) -> int:
+    """Return the longest need of history of the policies of a grid's points. Points that are wrong need none.
+
+    Only the axes of agents change it; the others keep their first value.
+    """
+    varied = [values if key.startswith("agents.") else values[:1] for key, values in axes.items()]
+    longest = 0
+    for values in product(*varied):
+        try:
+            config = config_of(base, [f"{key}={value}" for key, value in zip(axes, values, strict=True)])
+            universe = config.instruments()
+            longest = max(
+                longest, longest_history(policies_of(config, universe, config.feed.interval_ns, apart), universe)
+            )
+        except (ConfigError, ExplainedError, ValueError):
+            continue  # the point itself reports its fault
+    return longest
+
+
 def run_points(work: Work, tell: Callable[[Point], bool]) -> int:
     """Run points one after another, and report each; returns their number. A report that answers True ends the work."""
     market = _market(msgspec.msgpack.encode(work.base))
@@ -107,8 +133,8 @@ def run_points(work: Work, tell: Callable[[Point], bool]) -> int:
 class Market:
     """The market of a sweep, read once, and its items for each set of schedules."""
 
-    def __init__(self, assembly: Assembly, bars: BarFrame | None, cache: Path) -> None:
-        self.assembly, self.bars, self.cache = assembly, bars, cache
+    def __init__(self, assembly: Assembly, bars: BarFrame | None, cache: Path, history: int) -> None:
+        self.assembly, self.bars, self.cache, self.history = assembly, bars, cache, history
         self._items: dict[object, tuple[list[Item], dict[int, PlainRows]]] = {}
         self._identified: set[str] = set()
 
@@ -117,12 +143,15 @@ class Market:
         """Read the market of a sweep. Raises what `assemble` raises."""
         bars = BarFrame(pl.read_parquet(base.bars)) if base.bars else None
         cache = Path(base.cache)
-        return cls(assemble(config_of(base), cache=cache, apart=apart, bars=bars), bars, cache)
+        found = assemble(config_of(base), cache=cache, apart=apart, bars=bars, history=base.history)
+        return cls(found, bars, cache, base.history)
 
     def under(self, config: Config) -> Assembly:
         """Return the parts of a run under another configuration; another market is read for it alone."""
         same = reassemble(self.assembly, config)
-        return same or assemble(config, cache=self.cache, apart=self.assembly.apart, bars=self.bars)
+        return same or assemble(
+            config, cache=self.cache, apart=self.assembly.apart, bars=self.bars, history=self.history
+        )
 
     def identified(self, look: Look) -> Look:
         """Return a look without the identity of its market, if an earlier point had it."""
@@ -176,6 +205,10 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     assembly = market.under(config)
     record = Record(assembly.universe)
     record.revalue(drive_items(assembly, record, *market.items(assembly), stop=stop).state)
+    if first_decision(assembly, record) != session_date(record.ts[0]).isoformat():
+        needed = longest_history(assembly.policies, assembly.universe)
+        text = f"it reads {needed:,} samples, which the first sample of the sweep does not have"
+        return Point(number, values, fault=f"{text}; write LOOKBACK = {needed} into its file, or give earlier bars")
     failures = record.failures.of(assembly.rules.names())
     fault = "; ".join(each.text for each in failures)
     try:

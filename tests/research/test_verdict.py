@@ -206,6 +206,7 @@ def test_a_baseline_that_was_driven_over_other_days_is_refused(
 def test_bars_that_a_policy_was_trained_on_are_counted(assembly: Assembly, record: Record, tmp_path: Path) -> None:
     class Trained:
         trained_until_ns = record.ts[9]
+        lookback = 1
 
     seen = replace(assembly, policies=(assembly.policies[0], Trained()))
     assert judge(assembly, record, tmp_path, None).notes == ()

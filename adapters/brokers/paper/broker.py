@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.brokers.paper.fills import Bar, Fills
+from quantd.adapters.brokers.paper.fills import Bar, Fills, slices_of_opens
 from quantd.adapters.brokers.paper.orders import NEVER, Resting, accept
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import MarketSlice, Opening
 from quantd.trading.orders import Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews, FilledBasket, FillTerms
 from quantd.trading.sessions import Sessions
@@ -52,6 +52,9 @@ class Paper:
     Cancels take effect at ts + latency. Bars arrive at their close. While an unseen bar may have opened in the row's
     window, the row waits for the symbol's next bar, its end, or a day (the longest bar), and may fill from that bar.
     Then it is CANCELLED, with the time of effect. It is CANCELLED at once if no such bar is possible.
+
+    Bars in progress. `on_time` fills at the opens of bars that have not ended, so that a fill is known before the next
+    decision. A coin's day spans the close of New York.
 
     Randomness: only `slippage_noise`, a hash of (seed, decision, n, lots filled before).
     """
@@ -131,14 +134,35 @@ class Paper:
         self._retire()
         return news
 
-    def on_time(self, ts: int) -> Sequence[BrokerNews]:
-        """Apply the ends up to `ts`. Call it after every slice of that instant."""
+    def on_time(self, ts: int, opened: Sequence[Opening] = ()) -> Sequence[BrokerNews]:
+        """Fill the orders that the opens of bars in progress fill, then apply the ends up to `ts`.
+
+        Call it after every slice of that instant.
+        """
         if not self._resting:
             return ()
+        news = self._filled_at_opens(opened)
         self._ts = ts
-        news = self._settle(ts)
+        news += sorted(self._settle(ts), key=attrgetter("ts"))
         self._retire()
-        return sorted(news, key=attrgetter("ts"))
+        return news
+
+    def _filled_at_opens(self, opened: Sequence[Opening]) -> list[Reports]:
+        """Fill at opens; an order that its open does not fill waits for the bar's close."""
+        news: list[Reports] = []
+        for market in slices_of_opens(opened, self._fills.size):
+            bar = Bar(market, self._costs.needs_volume)
+            for resting in self._resting:
+                if resting.kind and resting.kind[0] == Kind.CLOSE:
+                    continue
+                before = list(resting.after)
+                report = self._fills.filled(resting, bar)
+                # the rest of the bar may still fill a row that its open did not
+                filled = () if report is None else report.row
+                resting.after = [resting.after[k] if k in filled else ts for k, ts in enumerate(before)]
+                if report is not None:
+                    news.append(report)
+        return news
 
     def _settle(self, ts: int) -> list[Reports]:
         return [report for resting in self._resting if resting.due <= ts for report in resting.settle(ts)]

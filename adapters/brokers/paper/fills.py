@@ -28,8 +28,8 @@ from quantd.trading.execution import (
     reaches,
     trades_through,
 )
-from quantd.trading.instruments import Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import Block, MarketSlice, Opening
 from quantd.trading.orders import Cause, Kind, Reports, decision_id
 from quantd.trading.ports import FillTerms
 from quantd.trading.sessions import Sessions
@@ -68,6 +68,23 @@ class Bar:
             self.volume = block.volume[t].tolist() if len(self.left) else []
 
 
+def slices_of_opens(opened: Sequence[Opening], size: int) -> Iterator[MarketSlice]:
+    """Yield a slice for each bar in progress, with its open as its only price."""
+    for each in opened:
+        price, lots = np.full((1, size), np.nan), np.full((1, size), np.nan)
+        fresh, exact = np.zeros((1, size), dtype=np.bool_), np.zeros((1, size), dtype=np.int64)
+        price[0, each.symbol], lots[0, each.symbol] = each.open_nano / NANO, each.volume
+        fresh[0, each.symbol], exact[0, each.symbol] = True, each.open_nano
+        begins, ends = np.array([each.ts_open], dtype=np.int64), np.array([each.ts_event], dtype=np.int64)
+        yield MarketSlice(
+            Block(
+                ts_open=begins, ts_event=ends, key=ends, open=price, high=price, low=price, close=price, volume=lots,
+                fresh=fresh, open_nano=exact, close_nano=exact,
+            ),
+            0,
+        )  # fmt: skip
+
+
 class Fills:
     """Fills of one venue at its costs. `sessions` are those of each column; without them there are no auctions."""
 
@@ -76,6 +93,7 @@ class Fills:
         self._closes = [each.close_instants for each in sessions]
         self.auctions = bool(sessions)
         self._symbols = universe.symbols
+        self.size = universe.size
         self._lot_nano = universe.lot_nano
         self._costs = costs
         self._commission = [commission_ratio(size, costs.commission_rate) for size in universe.lot_nano]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from msgspec import structs
 
 from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
@@ -16,10 +17,13 @@ from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
-from quantd.trading.events import Action
+from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Block, Bools, MarketSlice
+from quantd.trading.market import Block, Bools, MarketSlice, Opening
 from quantd.trading.sessions import DAY_NS, Sessions
+
+LONGEST_NS: Final = DAY_NS
+"""The longest bar."""
 
 BLOCK_ROWS: Final = 4096
 """Slices per block. The integers of a block are Python lists, so that blocks are built on demand."""
@@ -42,6 +46,8 @@ class Replay:
     quarantined: tuple[BadBar, ...]
     start_key: int
     extended: int
+    ahead: tuple[Opening, ...] = ()
+    """Of a truncated market: the bars that were in progress at its end."""
 
     def __post_init__(self) -> None:
         self._block: Block | None = None
@@ -162,7 +168,8 @@ class Replay:
     def until(self, ts: int) -> "Replay":
         """Return the same market truncated after the last slice known at `ts` (ns UTC).
 
-        The data are copies, so that nothing later is reachable. Raises ValueError when nothing is known at `ts`.
+        The data are copies, so that nothing later is reachable; of bars in progress the opens are kept. Raises
+        ValueError when nothing is known at `ts`.
         """
         count = int(np.searchsorted(self.columns.ts_event, ts, side="right"))
         if not count:
@@ -174,7 +181,30 @@ class Replay:
             columns=columns,
             actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
             quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
+            ahead=self.opened_at(ts),
         )
+
+    def with_opens(self, tick: Tick) -> Tick:
+        """Return a tick with the bars in progress, if agents decide at it; on one calendar a sample has none."""
+        several = len({self.universe.calendar, *(each.calendar for each in self.universe.instruments)}) > 1
+        if tick.warmup or not (tick.due or (tick.sample and several)):
+            return tick
+        opened = self.opened_at(tick.ts)
+        return structs.replace(tick, opened=opened) if opened else tick
+
+    def opened_at(self, ts: int) -> tuple[Opening, ...]:
+        """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it."""
+        columns, found = self.columns, []
+        row = int(np.searchsorted(columns.ts_event, ts, side="right"))
+        while row < self.count and columns.ts_event[row] <= ts + LONGEST_NS:
+            if columns.ts_open[row] < ts:
+                begins, ends = int(columns.ts_open[row]), int(columns.ts_event[row])
+                found += [
+                    Opening(begins, ends, k, int(columns.open_nano[row, k]), float(columns.volume[row, k]))
+                    for k in np.flatnonzero(columns.fresh[row]).tolist()
+                ]
+            row += 1
+        return (*found, *(each for each in self.ahead if each.ts_open < ts < each.ts_event))
 
     def slice_at(self, index: int) -> MarketSlice:
         """Return the slice of this number; IndexError when there is none."""

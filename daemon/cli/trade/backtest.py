@@ -19,7 +19,8 @@ from quantd.daemon.views.run_summary import summary
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.reports.report_figures import benchmark_records, planned, report_of
 from quantd.research.reports.report_files import check_suffix, write_backtest_report
-from quantd.research.runs.backtest import BacktestJournal, compile_for_runs, drive
+from quantd.research.runs.backtest import BacktestJournal, after_history, compile_for_runs, drive
+from quantd.research.runs.benchmark_runs import benchmark_history
 from quantd.research.runs.comparison import NAME, Drive, settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import judge, lines
@@ -54,7 +55,9 @@ def backtest(
         check_folder(report)
     found = read(config, given)
     folder = found.state_folder(state)
-    assembly = assemble(found, cache=folder / "cache")
+    assembly = after_history(
+        lambda history: assemble(found, cache=folder / "cache", history=history), benchmark_history(found)
+    )
     for schedule in assembly.schedules:
         if schedule.do == "retrain":
             # a retrained policy is used from the next start, and a backtest has one start

@@ -11,6 +11,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from quantd.adapters.calendars import sessions
+from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, Json, Sets, State, day
 from quantd.daemon.cli.configuration import read
@@ -88,7 +89,8 @@ def study_compare(
             if given:
                 raise Failure(str(why), USAGE) from None
             # a registered policy without defaults is left out, such as a fixed mix without weights
-    assembly = assemble(found, cache=folder / "cache")
+    history = longest_history(loaded.values(), found.instruments())
+    assembly = assemble(found, cache=folder / "cache", history=history)
     compile_for_runs(assembly, len(loaded), None if as_json else note)
 
     def alone(name: str) -> Drive:

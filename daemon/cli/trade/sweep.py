@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import typer
+from msgspec.structs import replace
 
 from quantd.daemon.assembly.compiler import PAYS_COMPILING
 from quantd.daemon.assembly.parts import assemble
@@ -17,7 +18,7 @@ from quantd.research.studies.grid import Grid, axis_of
 from quantd.research.studies.heat_map import sweep_page
 from quantd.research.studies.sweep import Sweep, folder_of, identity_of
 from quantd.research.studies.sweep import sweep as run_sweep
-from quantd.research.studies.sweep_points import base_of
+from quantd.research.studies.sweep_points import base_of, grid_history
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 LISTED: Final = 10
@@ -59,6 +60,7 @@ def sweep(
     assembly = assemble(found, cache=folder / "cache")
     compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
     base = base_of(found, config.read_text(encoding="utf-8"), given, folder / "cache", compiled=compiled)
+    base = replace(base, history=grid_history(base, grid.axes))
     identity = identity_of(base, grid, trial_digest(assembly))
     place = out or folder_of(folder, identity)
     where = executor(on, workers, address)

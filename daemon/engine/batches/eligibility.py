@@ -22,7 +22,7 @@ def plain(tick: Tick) -> bool:
     """Whether a tick is a sample whose row is complete, without a job or a series."""
     return (
         tick.sample
-        and not (tick.jobs or tick.warmup or tick.macro)
+        and not (tick.jobs or tick.warmup or tick.macro or tick.opened)
         and tick.final <= tick.ts
         and tick.cash_rate is None
     )

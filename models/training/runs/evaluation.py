@@ -95,6 +95,14 @@ def evaluate(
     sources = getattr(policy, "sources", ())
     panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, sources)
     rows = Split("window", first, last).rows(panel.day_ns)
+    history = policy.lookback + panel.behind
+    if len(panel.day_ns) < history + 2:
+        raise ValueError(
+            f"{files[0]}: {len(panel.day_ns)} sessions of {', '.join(panel.symbols)} from {begins} to {last}; the "
+            f"policy reads {history} before its first decision. Give earlier bars, or a later --to"
+        )
+    # both rows begin to decide after the policy's lookback
+    rows = range(max(rows.start, history), rows.stop)
 
     def walked(of: Policy) -> Walk:
         return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from msgspec import structs
 
+import quantd as api
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
@@ -272,6 +273,42 @@ def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_pa
     known = np.diff(equity) / equity[:-1]
     at_known_prices = (known.mean() - RISK_FREE_ANNUAL / 252) / known.std(ddof=1) * 252**0.5
     assert abs(at_known_prices - whole["sharpe"]) > 0.02
+
+
+def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> None:
+    text = CONFIG.replace("start = 2022-12-14", "start = 2024-01-02").replace('"min_variance"', '"equal_weight"')
+    (tmp_path / "config.toml").write_text(text + f'[quantd]\nname = "one"\nstate = "{tmp_path}/state"\n')
+    run = api.backtest(tmp_path / "config.toml", compare=False)
+    found = json.loads(run.report(tmp_path / "report.json").read_text())
+    house, alone = ([each["name"] for each in found["accounts"]].index(name) for name in ("house", "alone"))
+    of = {each["name"]: each["values"] for each in found["metrics"]}
+    assert OWN_CLOSES in found["notes"]
+    for name in ("sharpe", "volatility", "max_drawdown", "total_return"):
+        assert of[name][alone] == pytest.approx(of[name][house], rel=1e-9), name
+    assert of["sharpe"][house] == pytest.approx(run.verdict.performance.sharpe)
+    assert run.attribution.total == pytest.approx(of["total_return"][house])
+    books = run.books.group_by("ts", maintain_order=True).agg(pl.col("equity").sum())
+    np.testing.assert_allclose(books["equity"].to_numpy(), run.equity["equity"].to_numpy(), rtol=1e-9)
+
+
+def test_a_coin_bought_at_midnight_is_held_at_the_next_decision(tmp_path: Path) -> None:
+    """Each day the policy buys the coin or sells it: one decision later the book holds it or nothing."""
+    (tmp_path / "daily.py").write_text(
+        "LOOKBACK = 1\ndef act(view, memory):\n    held = bool(memory.get('held', [0])[0])\n"
+        "    return ([0.0] * 4 if held else [0.0, 0.0, 0.0, 0.5]), {'held': [not held]}\n"
+    )
+    text = CONFIG.replace('"min_variance"', '"daily.py:act"').replace("start = 2022-12-14", "start = 2024-01-02")
+    assembly = assembled(tmp_path, text)
+    seen: list[tuple[int, float]] = []
+    watched(assembly, lambda view: seen.append((view.sample, float(view.weights[3]))))
+    midweek = [
+        k for k, (ts, _) in enumerate(seen) if 1 <= (ts // DAY_NS + 3) % 7 <= 3 and seen[k - 1][0] > ts - 2 * DAY_NS
+    ]
+    held = [seen[k][1] > 0.4 for k in midweek if k]
+    assert len(held) > 100
+    # a decision at a close is in the book at the next one
+    bought = [k % 2 == 1 for k in midweek if k]
+    assert np.mean(np.array(held) == np.array(bought)) > 0.95
 
 
 def test_what_is_not_known_yet_is_in_no_figure(mixed: Assembly) -> None:

@@ -10,7 +10,7 @@ from quantd.research.python_api.functions import name_of, source_digest
 
 def test_a_class_an_object_a_partial_and_a_lambda_are_policies(bars):
     class Half:
-        lookback = 30
+        lookback = 1
 
         def __init__(self, share=0.5):
             self.share = share

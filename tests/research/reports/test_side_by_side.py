@@ -37,6 +37,7 @@ def rival(tmp_path_factory: pytest.TempPathFactory) -> Made:
 OTHERS = {
     "bars": "other", "symbols": ("SPY",), "dates": "other", "costs": Costs(commission_bp=9.0),
     "borrow_bp_annual": 1.0, "cash_micro": 1, "capital_micro": 1, "periods": 365.0, "formula": "other",
+    "begins": "2000-01-03",
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ OTHERS = {
     "capital_micro": 1,
     "house": None,
     "min_trade": 0.25,
+    "begins": "2000-01-03",
     "follow_ups": 9,
     "rearm_samples": 9,
     "flatten_on": ("drawdown",),

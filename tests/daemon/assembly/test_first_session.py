@@ -1,0 +1,147 @@
+"""All rows of a result begin to decide at the same session, after the longest lookback."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+
+import quantd
+from quantd.adapters.calendars import sessions
+from quantd.research.runs.comparison import Incomparable, require_same, settings_of
+from tests.support.command_line import quantd as command
+from tests.support.market_frames import random_frame
+
+LOOKBACK = 252
+
+
+def after_252(view):
+    """Equal weight once 252 returns are known, cash before."""
+    known = np.isfinite(view.returns(252)).all()
+    return np.full(len(view.prices), (1.0 / len(view.prices)) if known else 0.0)
+
+
+SOURCE = """import numpy as np
+{head}
+def act(view):
+    known = np.isfinite(view.returns(252)).all()
+    return np.full(len(view.prices), 1.0 / len(view.prices) if known else 0.0)
+"""
+
+
+@pytest.fixture(scope="module")
+def bars() -> pl.DataFrame:
+    """Three symbols on 700 sessions of New York."""
+    frame = random_frame(7, 3, 700)
+    days = np.array(sessions("XNYS", date(2020, 1, 2), date(2023, 12, 29)).days[:700]).astype("datetime64[ns]")
+    return frame.with_columns(pl.Series("ts", np.tile(days, 3)).cast(pl.Datetime("us")))
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_equal_weight_after_a_lookback_does_not_differ_from_equal_weight(bars: pl.DataFrame) -> None:
+    result = quantd.backtest(after_252, bars=bars)
+    verdict = result.verdict
+    assert verdict.difference is not None
+    assert verdict.difference.sharpe == pytest.approx(0.0, abs=1e-9)
+    assert verdict.performance.samples == 700 - LOOKBACK
+    assert verdict.first_fills["this run"] == verdict.first_fills["equal weight"] > verdict.begins
+    assert f"first fills: this run {verdict.first_fills['this run']}, equal weight" in str(result)
+    assert any("after the longest lookback of 252 samples" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize("head", ["", "LOOKBACK = 252"], ids=["undeclared", "declared"])
+def test_a_file_begins_after_what_it_reads(head: str, bars: pl.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "act.py").write_text(SOURCE.format(head=head))
+    verdict = quantd.backtest(f"{tmp_path}/act.py:act", bars=bars).verdict
+    assert verdict.difference is not None
+    assert verdict.difference.sharpe == pytest.approx(0.0, abs=1e-9)
+
+
+def config_of(folder: Path, bars: pl.DataFrame, start: str, more: str = "") -> Path:
+    bars.write_parquet(folder / "bars.parquet")
+    (folder / "act.py").write_text(SOURCE.format(head="LOOKBACK = 252"))
+    symbols = bars["symbol"].unique().sort().to_list()
+    (folder / "config.toml").write_text(
+        f"""
+[universe]
+symbols = {symbols}
+[feed]
+kind = "replay"
+path = "bars.parquet"
+stamps = "session"
+{start}
+[broker]
+kind = "paper"
+cash = "100000"
+[risk]
+profile = "research"
+[[agents]]
+name = "own"
+policy = "act.py:act"
+capital = 1.0
+profile = "research"
+{more}
+"""
+    )
+    return folder / "config.toml"
+
+
+def test_the_lookback_is_taken_from_the_bars_before_the_start(bars: pl.DataFrame, tmp_path: Path) -> None:
+    """[feed] warmup is shorter than the lookback: more bars are read, and the start stays."""
+    days = bars["ts"].unique().sort()
+    start = days[400].date()
+    config = config_of(tmp_path, bars, f"start = {start}\nwarmup = 10")
+    found = json.loads(command(tmp_path, "backtest", "-c", str(config), "--json").stdout)
+    assert found["begins"] == start.isoformat()
+    assert found["difference"]["sharpe"] == pytest.approx(0.0, abs=1e-9)
+    assert found["performance"]["samples"] == 300
+
+
+def test_a_start_without_bars_before_it_moves_and_says_so(bars: pl.DataFrame, tmp_path: Path) -> None:
+    config = config_of(tmp_path, bars, "")
+    out = command(tmp_path, "backtest", "-c", str(config)).stdout
+    assert "after the longest lookback of 252 samples" in out
+    assert "Sharpe difference     +0.00" in out
+
+
+def test_benchmarks_of_a_report_begin_with_the_longest_lookback_of_any(bars: pl.DataFrame, tmp_path: Path) -> None:
+    more = '[study]\nbenchmarks = ["equal_weight", "S00", "momentum"]\n'
+    config = config_of(tmp_path, bars, "", more).read_text().replace("LOOKBACK = 252", "")
+    (tmp_path / "config.toml").write_text(config.replace('policy = "act.py:act"', 'policy = "equal_weight"'))
+    command(tmp_path, "backtest", "--report", "report.json")
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["header"]["samples"] == 700 - 126, "momentum reads 126 samples"
+    (fills,) = [note for note in found["notes"] if note.startswith("First fills: ")]
+    assert all(f"{name} " in fills for name in ("house", "equal_weight", "S00"))
+    dates = {part.strip(" .").rsplit(" ", 1)[1] for part in fills.removeprefix("First fills: ").split(",")[:3]}
+    assert len(dates) == 1
+
+
+def test_points_of_a_sweep_share_the_start_of_the_longest_lookback(bars: pl.DataFrame) -> None:
+    found = quantd.sweep("momentum", bars=bars, over={"lookback": [21, 252]})
+    assert not found.faults
+    lengths = {len(point.series()) for point in found.points}
+    assert lengths == {700 - 252 - 1}
+
+
+def test_a_policy_that_never_has_its_lookback_is_not_compared(bars: pl.DataFrame) -> None:
+    verdict = quantd.backtest(
+        "momentum", params={"lookback": 252}, bars=bars.filter(pl.col("ts") < bars["ts"][200])
+    ).verdict
+    assert verdict.equal_weight is None
+    assert verdict.begins == ""
+    assert any("is not compared" in note for note in verdict.notes)
+
+
+def test_runs_that_begin_at_different_sessions_are_refused(bars: pl.DataFrame) -> None:
+    result = quantd.backtest("equal_weight", bars=bars)
+    own = settings_of(result._assembly, result._record)
+    with pytest.raises(Incomparable, match=r"begins.*they begin to decide at 2020-01-02 and 2025-01-02"):
+        require_same(own, replace(own, begins="2025-01-02"))
