@@ -243,6 +243,7 @@ def assemble(
         start=config.feed.start,
         end=config.feed.end,
         warmup=config.feed.warmup,
+        adjusted=config.feed.adjusted,
         build_from=config.feed.build_from,
     )
     house = sessions[universe.calendar]
