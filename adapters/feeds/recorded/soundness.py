@@ -117,10 +117,10 @@ def jump_text(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) 
     )
 
 
-def action_line(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
-    """Return the line of an actions file that announces the split."""
-    symbol = universe.symbols[jump.symbol]
-    return f"{_day(jump, universe, sessions)},{symbol},split,{jump.numerator}:{jump.denominator},"
+def action_line(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions], ratio: str = "") -> str:
+    """Return the line of an actions file that announces the split, at `ratio` if given."""
+    symbol, found = universe.symbols[jump.symbol], f"{jump.numerator}:{jump.denominator}"
+    return f"{_day(jump, universe, sessions)},{symbol},split,{ratio or found},"
 
 
 def gap_text(gap: Gap, universe: Universe) -> str:
@@ -181,6 +181,24 @@ def require_sound(
             ]  # fmt: skip
     if texts:
         raise UnsoundPrices("\n".join((*texts, "Nothing was run.")))
+
+
+def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
+    """Raise UnsoundPrices for jumps of bars that are read without a configuration: actions are the only remedy."""
+    if not feed.jumps:
+        return
+    split, real = (
+        "; ".join(action_line(each, feed.universe, sessions, ratio) for each in feed.jumps[:_MOST_LINES])
+        for ratio in ("", "1:1")
+    )
+    texts = (
+        *_listed([jump_text(each, feed.universe, sessions) for each in feed.jumps]),
+        "  one of two remedies, in the file of actions:",
+        f"  - it was a split: add {split}",
+        f"  - the move was real: add {real}",
+        "Nothing was run.",
+    )
+    raise UnsoundPrices("\n".join(texts))
 
 
 def _listed(texts: Sequence[str]) -> list[str]:
