@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct, json
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
@@ -25,6 +24,7 @@ from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import require_sound
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.loaded_artifacts import factor_of, loaded_policy, require_inputs
+from quantd.daemon.assembly.simulated_costs import costs_of
 from quantd.daemon.config import Config
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.settings import Rules
@@ -38,8 +38,7 @@ from quantd.daemon.runtime.schedule import SESSION_MESSAGES, Schedule, Verdict, 
 from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due
 from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Tick
-from quantd.trading.execution import Costs, CostTable
-from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.execution import Costs
 from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import ModelLoaded
@@ -327,34 +326,6 @@ def _parts(
         "interval_ns": interval_ns,
         "apart": apart,
     }
-
-
-class CostsWrong(ExplainedError, ValueError):
-    """A file of [broker] costs that cannot be read; the text has the remedy."""
-
-    exit_code = CONFIG
-
-
-class CostsFile(Struct, frozen=True):
-    """The part of a file of [broker] costs that the simulated venue reads."""
-
-    costs: CostTable
-
-
-def costs_of(config: Config) -> Costs:
-    """The costs of the simulated venue, with the table of [broker] costs. Raises CostsWrong."""
-    costs, name = config.broker.costs(), config.broker.costs_file
-    if not name:
-        return costs
-    try:
-        table = json.decode(config.at(name).read_bytes(), type=CostsFile).costs
-        if any(not (0.0 <= row.fixed_bp <= 1e4 and 0.0 <= row.impact <= 1e4) for row in table.rows):
-            raise ValueError("a cost is outside 0 to 10,000 bp")
-    except (OSError, ValueError) as why:
-        raise CostsWrong(
-            f"{name}: it is no file of costs ({why}); `quantd study costs --out {name}` writes one"
-        ) from None
-    return replace(costs, table=table)
 
 
 def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Series, ...]:

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
-from quantd.daemon.assembly.parts import Assembly, assemble, costs_of
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.assembly.simulated_costs import costs_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of

@@ -1,0 +1,36 @@
+"""The costs of the simulated venue from the configuration and its file of costs."""
+
+from msgspec import Struct, json
+from msgspec.structs import replace
+
+from quantd.daemon.config import Config
+from quantd.trading.execution import Costs, CostTable
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+
+class CostsWrong(ExplainedError, ValueError):
+    """A file of [broker] costs that cannot be read; the text has the remedy."""
+
+    exit_code = CONFIG
+
+
+class CostsFile(Struct, frozen=True):
+    """The part of a file of [broker] costs that the simulated venue reads."""
+
+    costs: CostTable
+
+
+def costs_of(config: Config) -> Costs:
+    """The costs of the simulated venue, with the table of [broker] costs. Raises CostsWrong."""
+    costs, name = config.broker.costs(), config.broker.costs_file
+    if not name:
+        return costs
+    try:
+        table = json.decode(config.at(name).read_bytes(), type=CostsFile).costs
+        if any(not (0.0 <= row.fixed_bp <= 1e4 and 0.0 <= row.impact <= 1e4) for row in table.rows):
+            raise ValueError("a cost is outside 0 to 10,000 bp")
+    except (OSError, ValueError) as why:
+        raise CostsWrong(
+            f"{name}: it is no file of costs ({why}); `quantd study costs --out {name}` writes one"
+        ) from None
+    return replace(costs, table=table)
