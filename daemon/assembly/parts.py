@@ -21,6 +21,7 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, SymbolSeries, series_digest
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.recorded.soundness import require_sound
 from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.first_session import first_session, longest_history
@@ -223,12 +224,13 @@ def assemble(
 ) -> Assembly:
     """The parts of a run over a recorded market, which it reads.
 
-    `places` keeps the places for portfolios, which a backtest has none of. `cache` is a folder for built calendars;
-    `apart` makes the policies in separate processes. `bars` replace the file of [feed] path.
+    `places` keeps the places for portfolios, which a backtest has none of, and passes on faults of the prices, about
+    which a person decides while trading. `cache` is a folder for built calendars; `apart` makes the policies in
+    separate processes. `bars` replace the file of [feed] path.
 
     Trading begins at the first session of [feed] start after the longest lookback of the policies, or after `history`
-    samples if that is longer. They are taken from the bars before the start. Raises FeedError, UnknownCalendar or
-    PolicyError, whose text names the file or value and the remedy.
+    samples if that is longer. They are taken from the bars before the start. Raises FeedError, UnsoundPrices,
+    UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
@@ -251,8 +253,12 @@ def assemble(
         start=config.feed.start,
         end=config.feed.end,
         warmup=warmup,
+        adjusted=config.feed.adjusted,
         build_from=config.feed.build_from,
     )
+    if not places:
+        jumps_real, holes_known = config.feed.jumps == "real", config.feed.holes == "known"
+        require_sound(feed, sessions, members, jumps_real=jumps_real, holes_known=holes_known)
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.batches.eligibility import plain
 from quantd.trading.events import Action, Tick
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.ports import LiveFeed, Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -108,6 +108,8 @@ async def live_timeline(
     tick."""
     next_tick = next(ticks, None)
     async for item in feed.items(after):
+        if isinstance(item, Jump):
+            continue
         ts = item.ts if isinstance(item, Until) else time_of(item)
         found: list[Item] = []
         while next_tick is not None and (next_tick.ts < ts or (isinstance(item, Until) and next_tick.ts == ts)):

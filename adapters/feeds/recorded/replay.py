@@ -19,7 +19,7 @@ from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_p
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
 from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Block, Bools, MarketSlice, Opening
+from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice, Opening
 from quantd.trading.sessions import DAY_NS, Sessions
 
 LONGEST_NS: Final = DAY_NS
@@ -33,9 +33,11 @@ BLOCK_ROWS: Final = 4096
 class Replay:
     """A recorded market over files. Its items are in time order: an action precedes the slice that it opens.
 
-    `quarantined` are the rejected bars, by time. `count` is the number of slices, `first_ts` and `last_ts` their first
-    and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin; earlier slices are
-    warm-up. `extended` is the number of bars omitted because they lie before the open or after the close.
+    `quarantined` are the rejected bars, by time. `jumps` are the apparent splits that no action announces, by time;
+    their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `count` is the number of
+    slices, `first_ts` and `last_ts` their first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from
+    which trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie
+    before the open or after the close. `read` int64[N] counts the checked bars of each symbol.
     """
 
     universe: Universe
@@ -44,8 +46,10 @@ class Replay:
     columns: Columns
     actions: tuple[Action, ...]
     quarantined: tuple[BadBar, ...]
+    jumps: tuple[Jump, ...]
     start_key: int
     extended: int
+    read: Ints
     ahead: tuple[Opening, ...] = ()
     """Of a truncated market: the bars that were in progress at its end."""
 
@@ -76,9 +80,9 @@ class Replay:
 
         `sessions` has the calendar of each instrument and of the house. It must cover `start` less `warmup` samples;
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
-        an actions file is refused, because a split would count twice. Bars stamped later than `now` (ns UTC, if given)
-        are quarantined. With `build_from` the files contain bars of that shorter interval, or "trades", and bars are
-        built from the good parts. Raises FeedError.
+        an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
+        stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
+        shorter interval, or "trades", and bars are built from the good parts. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -112,6 +116,7 @@ class Replay:
         extended = int(np.sum(chosen & placed.extended))
         chosen &= ~placed.extended
         rows, placed = rows.take(chosen), placed.take(chosen)
+        read = np.bincount(rows.column, minlength=universe.size)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
             raise FeedError(
@@ -119,15 +124,15 @@ class Replay:
             )
 
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
-        reason = judge(rows, placed, part, listed, now)
-        bad = bad_bars(rows, placed, reason, universe)
-        good = _good(reason, where, stamps)
+        checked = judge(rows, placed, part, listed, now)
+        bad = bad_bars(rows, placed, checked.reason, universe)
+        good = _good(checked.reason, where, stamps)
         if build_from:
             rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
             placed = place_all(rows, universe, sessions, "open", length)
-            reason = judge(rows, placed, length, listed, now)
-            bad += bad_bars(rows, placed, reason, universe)
-            good = _good(reason, where, stamps)
+            checked = judge(rows, placed, length, listed, now)
+            bad += bad_bars(rows, placed, checked.reason, universe)
+            good = _good(checked.reason, where, stamps)
         columns = merge(rows.take(good), placed.take(good), universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += f"|{build_from}" if build_from else ""
@@ -138,8 +143,10 @@ class Replay:
             columns=columns,
             actions=tuple(a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]),
             quarantined=tuple(bad),
+            jumps=() if adjusted else checked.jumps,
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             extended=extended,
+            read=read,
         )
 
     @property
@@ -182,6 +189,7 @@ class Replay:
             actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
             quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
             ahead=self.opened_at(ts),
+            jumps=tuple(jump for jump in self.jumps if jump.ts <= ts),
         )
 
     def with_opens(self, tick: Tick) -> Tick:

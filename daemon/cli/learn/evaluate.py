@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.artifacts.card import lots_text
@@ -48,7 +49,7 @@ def evaluate(
         probed(find(bars))
     names = [name for name in (symbols or "").split(",") if name]
     try:
-        found = evaluation.evaluate(artifact, first, until, bars, actions, names)
+        found = evaluation.evaluate(artifact, first, until, bars, actions, names, require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
     look = look_at(artifact.name, found, family)
