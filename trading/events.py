@@ -95,6 +95,21 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
     cash_nano: int = 0
 
 
+class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The price of a column jumped near a split ratio without a corporate action; it precedes the slice of that bar.
+
+    `ts` is the open of the bar, `before_nano` the last price before it, and `after_nano` the first one. A split of
+    `numerator` new shares for `denominator` old ones would explain the jump.
+    """
+
+    ts: int
+    symbol: int
+    before_nano: int
+    after_nano: int
+    numerator: int
+    denominator: int
+
+
 class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     """All timer ticks of one instant, after every slice of it.
 
@@ -302,6 +317,26 @@ class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
     announced: bool = False
 
 
+class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An operator explains the jump for which a column is held (see PriceJumped), which ends the hold.
+
+    It was a split of `numerator` new shares for `denominator` old ones, or a real move of the price with 1 for 1.
+    """
+
+    ts: int
+    symbol: int
+    reason: str
+    who: str
+    numerator: int = 1
+    denominator: int = 1
+
+    def action(self) -> "Action | None":
+        """The split as a corporate action at that instant; None for a real move."""
+        if self.numerator == self.denominator:
+            return None
+        return Action(self.ts, 0, self.symbol, "split", self.numerator, self.denominator)
+
+
 class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
     """The limit-up and limit-down prices of a column at the venue, in nano-currency; 0 for none."""
 
@@ -418,6 +453,7 @@ External = (
     | PortfolioClosed
     | Proposed
     | Halted
+    | JumpExplained
     | Limited
     | Carried
     | Retrained
@@ -432,7 +468,7 @@ External = (
 VenueNews = Reports | CancelReported | Unknown | NotFound | Busted
 """Events that a venue reports. In a replay, a simulated venue recomputes them."""
 
-Journalled = External | VenueNews | Action | Tick | Decided | Shade
+Journalled = External | VenueNews | Action | PriceJumped | Tick | Decided | Shade
 """Events that the journal stores unchanged."""
 
 Event = Journalled | MarketSlice
@@ -440,3 +476,10 @@ Event = Journalled | MarketSlice
 
 JournalEvent = Journalled | SliceRef | Bars
 """Events in journal form. A MarketSlice is a SliceRef (replay) or Bars (live)."""
+
+
+def split_of(event: object) -> Action | None:
+    """The split that an event applies: of a corporate action, or of a jump that an operator explained; else None."""
+    if isinstance(event, JumpExplained):
+        return event.action()
+    return event if isinstance(event, Action) and event.kind == "split" else None

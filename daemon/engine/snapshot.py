@@ -13,7 +13,7 @@ from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.safety.monitor_state import FrozenWatch, Noted
 from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Portfolio, State
+from quantd.daemon.engine.state import Exit, FollowUp, PriceHold, Loosening, Portfolio, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
@@ -134,6 +134,8 @@ class Frozen(Struct, frozen=True):
     parents: list[Parent] = []
     halted: dict[int, tuple[int, str]] = {}
     limited: dict[int, tuple[int, int]] = {}
+    jumped: dict[int, PriceHold] = {}
+    flattens_jumped: bool = False
     live_sessions: int = 0
     notes: list[str] = []
     """By agent: last note of its policy."""
@@ -165,7 +167,8 @@ class Frozen(Struct, frozen=True):
 
 
 _SAME: Final = (
-    "crosses", "foreign", "activity", "parents", "halted", "limited", "live_sessions", "artifacts", "loaded",
+    "crosses", "foreign", "activity", "parents", "halted", "limited", "jumped", "flattens_jumped", "live_sessions",
+    "artifacts", "loaded",
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip

@@ -94,6 +94,21 @@ class Exit(Struct):
     since: int = 0
 
 
+class PriceHold(Struct):
+    """A symbol that is held since the instant `since`, because its price jumped near a split ratio.
+
+    `before_nano` is the last price before the jump, `after_nano` the first one after it, `newest_nano` the newest one.
+    A split of `numerator` new shares for `denominator` old ones would explain the jump.
+    """
+
+    since: int
+    before_nano: int
+    after_nano: int
+    newest_nano: int
+    numerator: int
+    denominator: int
+
+
 class Loosening(Struct, frozen=True):
     """Looser limits that wait since the event time `since`: as in a Reloaded event, with their names."""
 
@@ -201,6 +216,8 @@ class State:
         """Column -> (since, reason) of trading halts."""
         self.limited: dict[int, tuple[int, int]] = {}
         """Column -> (limit down, limit up) in nano of prices at a limit; 0 for none."""
+        self.jumped: dict[int, PriceHold] = {}
+        """Column -> the unexplained jump of its price for which it is held."""
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
@@ -238,6 +255,8 @@ class State:
         self.earned: float | None = None
         """Return on cash from the sample before to this one; None without a rate."""
         self.flattening = False
+        self.flattens_jumped = False
+        """Whether `flattening` includes the symbols in `jumped`: on an operator's command, not on a loss limit."""
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
         self.arrays: tuple[Any, ...] | None = None

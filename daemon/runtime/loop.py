@@ -35,7 +35,18 @@ from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
-from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
+from quantd.trading.events import (
+    Action,
+    Condition,
+    Decided,
+    Event,
+    JumpExplained,
+    PriceJumped,
+    Shade,
+    Started,
+    Tick,
+    Unknown,
+)
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews, KernelVenue, SimulatedBroker
@@ -159,6 +170,8 @@ class Shell:
         elif type(item) is Action:
             self.ts = item.ts
             self._at_venues(lambda venue: venue.on_action(item))
+        elif type(item) is PriceJumped:
+            self.ts = max(self.ts, item.ts)
         self.run(item)
 
     def _open(self, market: MarketSlice) -> None:
@@ -315,6 +328,8 @@ class Shell:
         """
         if type(event) is Started:
             self.config = event.config
+        elif type(event) is JumpExplained and event.symbol in self.state.jumped and (split := event.action()):
+            self._at_venues(lambda venue: venue.on_action(split))
         first = self._step(event)
         if first:
             queue = deque() if queue is None else queue

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from quantd.daemon.engine.batches.eligibility import plain
-from quantd.trading.events import Action, Tick
+from quantd.trading.events import Action, PriceJumped, Tick
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import LiveFeed, Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
-Item = Action | MarketSlice | Tick
+Item = Action | PriceJumped | MarketSlice | Tick
 
 
 def sample_ticks(
@@ -67,7 +67,7 @@ def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
         yield tick
 
 
-def timeline(items: Iterator[Action | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
+def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
     """Feed items and ticks in order of time; ends with the ticks at the instant of the last slice."""
     next_tick = next(ticks, None)
     ts = 0

@@ -17,8 +17,7 @@ from msgspec import Struct
 from quantd.adapters.store.queries import END, Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.adapters.store.shadow_reader import Paced, check_shadow, reader_of_shadow
-from quantd.daemon.views.limit_rows import reason_name
-from quantd.risk.limits.catalogue import REASON_TEXT
+from quantd.daemon.views.limit_rows import reason_name, reason_text
 from quantd.trading.display_text import instant_text
 from quantd.trading.orders import Order, quantity_text
 
@@ -175,11 +174,10 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
     plan, universe = decision.plan, reader.run.universe
     found = []
     parts = [
-        (decision.agents[p.agent] if p.agent < len(decision.agents) else str(p.agent), p.asked, p.allowed, p.reason)
-        for p in plan.agents
+        (decision.agents[p.agent] if p.agent < len(decision.agents) else str(p.agent), p.asked, p) for p in plan.agents
     ]
-    for who, asked_bytes, allowed_bytes, codes in (*parts, ("house", plan.net, plan.allowed, plan.reason)):
-        asked, allowed, reasons = ints(asked_bytes), ints(allowed_bytes), np.frombuffer(codes, dtype=np.int8)
+    for who, asked_bytes, part in (*parts, ("house", plan.net, plan)):
+        asked, allowed, reasons = ints(asked_bytes), ints(part.allowed), np.frombuffer(part.reason, dtype=np.int8)
         for k in np.flatnonzero(asked).tolist():
             lot, code = universe.lot_nano[k], int(reasons[k])
             found.append(
@@ -193,7 +191,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
                     asked=quantity_text(abs(int(asked[k])), lot),
                     allowed=quantity_text(abs(int(allowed[k])), lot),
                     reason=reason_name(code),
-                    text=REASON_TEXT[code],
+                    text=reason_text(code, part.values, universe.symbols[k]),
                 )
             )
     return found

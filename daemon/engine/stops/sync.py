@@ -97,7 +97,8 @@ def _resume_plans(state: State, done: Sequence[Effect]) -> list[Effect]:
         lots = None if waiting.lots is None else {a: np.frombuffer(change) for a, change in waiting.lots.items()}
         effects.extend(
             plan(
-                state, waiting.answers, sample=waiting.sample, used=waiting.used, flatten=waiting.flatten, lots=lots
+                state, waiting.answers, sample=waiting.sample, used=waiting.used, flatten=waiting.flatten, lots=lots,
+                by_hand=waiting.by_hand,
             )
         )  # fmt: skip
     if any(type(each) is Ended for each in done):
@@ -140,13 +141,14 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
     Where the house holds less than its agents on that side, because another agent is on the other side, the nearest
     stops come first; the daemon watches the levels of the rest.
     """
-    if state.switch.state == HALT or state.flattening:
+    if state.switch.state == HALT:
         return {}
     waiting = {symbol for each in state.postponed for symbol in each.symbols}
     taken = _reserved(state)
     found: dict[tuple[int, int], Wanted] = {}
     for symbol, held in enumerate(state.ledger.house.lots):
-        if not held or symbol in waiting:
+        being_sold = state.flattening and (state.flattens_jumped or symbol not in state.jumped)
+        if not held or symbol in waiting or being_sold:
             continue
         side, left = (1, held) if held > 0 else (-1, -held)
         left -= taken[HOUSE][symbol]
@@ -242,6 +244,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
             or free < want.lots
             or not beyond
             or symbol in state.halted
+            or symbol in state.jumped
             or (retry is not None and state.now < retry.at)
         ):
             continue
