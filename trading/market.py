@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.trading.instruments import NANO
@@ -132,3 +133,22 @@ class MarketSlice:
     @property
     def close_nano(self) -> Ints:
         return self.block.close_nano[self.row]
+
+
+class Jump(Struct, frozen=True, tag=True):
+    """An open that differs from the last accepted close by a usual split ratio, although no action announces a split.
+
+    It is either a split that is missing from the actions, or a real move. Its bar is good and reaches the slice of
+    `ts`, the bar's `ts_event`; a feed gives the jump immediately before that slice. `ts_open` is the bar's open, both
+    ns UTC; `symbol` is the column. `before_nano` is the last accepted close after announced actions, `after_nano` the
+    open, both nano-currency. The nearest usual ratio is `numerator` new shares for `denominator` old ones, as in
+    Action.
+    """
+
+    ts: int
+    ts_open: int
+    symbol: int
+    before_nano: int
+    after_nano: int
+    numerator: int
+    denominator: int

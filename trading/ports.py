@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quantd.trading.events import Action, Condition, VenueNews
 from quantd.trading.instruments import Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
 from quantd.trading.view import Hold, Memory, Noted, View
 
@@ -158,8 +158,11 @@ class LiveFeed(Protocol):
         """Symbols whose bars are overdue at the vendor; other symbols continue."""
         ...
 
-    def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
-        """Iterate over everything with `ts_event` later than `after` (ns UTC)."""
+    def items(self, after: int) -> AsyncIterator[Action | Jump | MarketSlice | Until]:
+        """Iterate over everything with `ts_event` later than `after` (ns UTC).
+
+        A jump immediately precedes the slice of its bar.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -34,7 +34,7 @@ from quantd.daemon.policies.seats import Seats
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import SESSION_MESSAGES, Schedule, Verdict, catch_up, due, next_runs, stream
-from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due
+from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due, with_jumps
 from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs, CostTable
@@ -204,7 +204,8 @@ class Assembly(Parts):
 
     def items(self) -> Iterator[Item]:
         """The whole recorded market with its ticks, in order of time."""
-        return timeline(self.feed.items(), self.ticks())
+        jumps = self.feed.jumps if self.config.feed.jumps == "stop" else ()
+        return timeline(with_jumps(self.feed.items(), jumps), self.ticks())
 
     def ticks(self) -> Iterator[Tick]:
         """The ticks from the first bar to the last."""
@@ -243,6 +244,7 @@ def assemble(
         start=config.feed.start,
         end=config.feed.end,
         warmup=config.feed.warmup,
+        adjusted=config.feed.adjusted,
         build_from=config.feed.build_from,
     )
     house = sessions[universe.calendar]

@@ -128,7 +128,7 @@ def _empty_lists(document: Table, known: Known, source: Source) -> Iterator[Mist
 def _feed(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
     feed, fallback = table_of(document, "feed"), [kind for _, kind in values_at(document, "feed.fallback.*")]
     replay = feed.get("kind", "replay") == "replay"
-    venue = table_of(document, "broker").get("kind", "paper") != "paper"
+    venue, adjusted = table_of(document, "broker").get("kind", "paper") != "paper", feed.get("adjusted") is True
     path, other = ("feed", "path"), ("feed", "fallback")
     yield from mistakes_of(
         source,
@@ -141,6 +141,15 @@ def _feed(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
         (
             replay and venue, ("broker", "kind"),
             "is a venue, but [feed] replays recorded prices", 'write kind = "paper"',
+        ),
+        (
+            adjusted and not replay, ("feed", "adjusted"),
+            "= true is for recorded bars only", "remove it: a live feed has raw prices, and announces its splits",
+        ),
+        (
+            adjusted and replay and feed.get("actions"), ("feed", "adjusted"),
+            "= true with actions, but adjusted prices hold their splits and dividends already",
+            "remove [feed] actions, or adjusted",
         ),
     )  # fmt: skip
     macro = {name for _, name in values_at(document, "feed.macro.*.name")}

@@ -201,6 +201,7 @@ NOT_TRADING: dict[str, str] = {
     "feed.actions": "is a place; the feed has a digest of the content",
     "feed.macro.*.path": "is a place; the market of a recorded run has a digest of the content",
     "feed.series.*.path": "is a place; the market of a recorded run has a digest of the content",
+    "feed.holes": "decides whether a backtest starts; it changes no trade",
     "feed.pace": "changes when bars are processed, not which",
     "feed.at_end": "takes effect only after the last bar",
     "bus": "publishes only",

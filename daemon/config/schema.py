@@ -134,6 +134,11 @@ class Feed(Section):
     `venue` is the exchange of kind ccxt. `url` replaces the vendor's own address. `mapping` is the file that describes
     the responses of a vendor of kind http. `build_from` is the source of bars: "" uses the vendor's bars, an interval
     builds from shorter bars, "trades" builds from a file of trades.
+
+    `adjusted` states that recorded prices are adjusted for splits, so that every jump is real. `jumps` decides about an
+    open near a split ratio that no action announces: "stop" refuses a backtest or study, and holds the symbol while
+    trading; "real" trades it as any other move. `holes` decides about symbols with many rejected bars or long gaps:
+    "stop" refuses a backtest or study, "known" permits it.
     """
 
     kind: str = "replay"
@@ -145,6 +150,9 @@ class Feed(Section):
     stream: bool = True
     path: str = ""
     actions: str = ""
+    adjusted: bool = False
+    jumps: Literal["stop", "real"] = "stop"
+    holes: Literal["stop", "known"] = "stop"
     stamps: Literal["close", "open", "session"] = "close"
     interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=86_400 * NANO, alias="interval")
     start: dt.date | None = None

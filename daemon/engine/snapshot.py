@@ -13,7 +13,7 @@ from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.safety.monitor_state import FrozenWatch, Noted
 from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.state import Exit, FollowUp, PriceHold, Loosening, Portfolio, State
+from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Portfolio, PriceHold, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working

@@ -95,7 +95,7 @@ class Exit(Struct):
 
 
 class PriceHold(Struct):
-    """A symbol that is held since the instant `since`, because its price jumped near a split ratio.
+    """A symbol that is held since the instant `since`, the open of a bar, because its price jumped near a split ratio.
 
     `before_nano` is the last price before the jump, `after_nano` the first one after it, `newest_nano` the newest one.
     A split of `numerator` new shares for `denominator` old ones would explain the jump.

@@ -3,7 +3,7 @@
 All ticks of one instant are one event, after every slice of that instant.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.batches.eligibility import plain
 from quantd.trading.events import Action, PriceJumped, Tick
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.ports import LiveFeed, Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -82,6 +82,19 @@ def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterato
         next_tick = next(ticks, None)
 
 
+def price_jumped(jump: Jump) -> PriceJumped:
+    """The event of a jump, at the open of its bar."""
+    prices = jump.before_nano, jump.after_nano
+    return PriceJumped(jump.ts_open, jump.symbol, *prices, jump.numerator, jump.denominator)
+
+
+def with_jumps(
+    items: Iterator[Action | MarketSlice], jumps: Iterable[Jump]
+) -> Iterator[Action | PriceJumped | MarketSlice]:
+    """Feed items with the event of each jump at the open of its bar, before the slice of that bar."""
+    return merge(items, sorted(map(price_jumped, jumps), key=time_of), key=time_of)
+
+
 def due_ticks(
     instants: Iterator[tuple[int, int]], asks: Mapping[int, tuple[int, ...]], jobs: Mapping[int, str]
 ) -> Iterator[Tick]:
@@ -102,12 +115,22 @@ def instants(items: Iterator[Item], after: int = 0) -> Iterator[list[Item]]:
 
 
 async def live_timeline(
-    feed: LiveFeed, after: int, ticks: Iterator[Tick], dated: Callable[[Tick], Tick] = lambda tick: tick
+    feed: LiveFeed,
+    after: int,
+    ticks: Iterator[Tick],
+    dated: Callable[[Tick], Tick] = lambda tick: tick,
+    *,
+    holds: bool = True,
 ) -> AsyncIterator[list[Item]]:
     """Items of the feed later than `after`, each with the ticks before it. `dated` adds data beside the market to a
-    tick."""
+    tick. A jump of the price `holds` its symbol, or passes as a real move.
+    """
     next_tick = next(ticks, None)
     async for item in feed.items(after):
+        if isinstance(item, Jump):
+            if holds:
+                yield [price_jumped(item)]
+            continue
         ts = item.ts if isinstance(item, Until) else time_of(item)
         found: list[Item] = []
         while next_tick is not None and (next_tick.ts < ts or (isinstance(item, Until) and next_tick.ts == ts)):

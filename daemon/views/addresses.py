@@ -19,6 +19,7 @@ from quantd.adapters.store.read_models import Decision
 from quantd.adapters.store.shadow_reader import Paced, check_shadow, reader_of_shadow
 from quantd.daemon.views.limit_rows import reason_name, reason_text
 from quantd.trading.display_text import instant_text
+from quantd.trading.effects import AgentPlan, Planned
 from quantd.trading.orders import Order, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
@@ -173,7 +174,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
     """Every requested trade of a decision: the agents', then the house's net."""
     plan, universe = decision.plan, reader.run.universe
     found = []
-    parts = [
+    parts: list[tuple[str, bytes, AgentPlan | Planned]] = [
         (decision.agents[p.agent] if p.agent < len(decision.agents) else str(p.agent), p.asked, p) for p in plan.agents
     ]
     for who, asked_bytes, part in (*parts, ("house", plan.net, plan)):

@@ -59,7 +59,8 @@ class PositionNow(Struct, frozen=True):
     """The house's position in one symbol, split by agents' books.
 
     `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now, and `jumped` the jump
-    of its price for which it is held and valued at the worse price; else empty. `dust` is the fraction of a lot that fees in the instrument itself left at the venue and in no book; empty for none.
+    of its price for which it is held and valued at the worse price; else empty. `dust` is the fraction of a lot that
+    fees in the instrument itself left at the venue and in no book; empty for none.
     """
 
     symbol: str

@@ -86,7 +86,7 @@ class StoredBooks:
         )
 
     def _splits(self) -> tuple[Split, ...]:
-        """The splits of the market: of its files, or on a live market of the journal; and those that explained a jump."""
+        """The splits of the market: of its files, or of a live market's journal; and those that explained jumps."""
         listed = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
         kinds = (b"JumpExplained",) if listed is not None else (b"Action", b"JumpExplained")
         records, run = self._reader.records, self._reader.run.run

@@ -57,8 +57,8 @@ Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "pri
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
 GIVEN: Final = (
-    Reloaded, Flow, Operator, Wished, Halted, JumpExplained, Limited, PortfolioOpened, PortfolioClosed, Proposed, ModelLoaded,
-    Exchanged, ScheduleRun,
+    Reloaded, Flow, Operator, Wished, Halted, JumpExplained, Limited, PortfolioOpened, PortfolioClosed, Proposed,
+    ModelLoaded, Exchanged, ScheduleRun,
 )  # fmt: skip
 """Events of a run that its backtest receives too: operators' actions and trading halts."""
 
@@ -172,7 +172,10 @@ def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
 
 
 def market_of(entries: Iterable[Entry]) -> list[Item]:
-    """Return the journal's bars, actions, jumps of prices and ticks; bars of one close are merged and stamped as known at that close."""
+    """Return the journal's bars, actions, jumps of prices and ticks.
+
+    Bars of one close are merged and stamped as known at that close.
+    """
     together: dict[int, Bars] = {}
     others: list[tuple[int, int, Item]] = []
     for entry in entries:

@@ -25,7 +25,7 @@ from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
 from quantd.trading.events import Action
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -446,7 +446,7 @@ class RemoteStream:
 class Got:
     """What a feed gave: items in order, what it put aside, and how late each slice was, in seconds of the market."""
 
-    items: list[Action | MarketSlice | Until] = field(default_factory=list)
+    items: list[Action | Jump | MarketSlice | Until] = field(default_factory=list)
     aside: list[tuple[BadBar, BadBar | None]] = field(default_factory=list)
     troubles: list[tuple[int, str]] = field(default_factory=list)
     waited_s: list[float] = field(default_factory=list)

@@ -1,10 +1,12 @@
 """Checks on every bar before it is used. A bad bar is quarantined with its reason, never repaired or replaced.
 
-Every check uses earlier bars only. A filter that uses tomorrow's bar to reject today's is look-ahead.
+A jump that looks like a split is reported, and its bar is good. Every check uses earlier bars only. A filter that uses
+tomorrow's bar to reject today's is look-ahead.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -12,12 +14,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.adapters.feeds.bars.jumps import Series, huge_volume, jumps
+from quantd.adapters.feeds.bars.jumps import Series, examine, huge_volume
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import Placed
 from quantd.trading.events import Action
 from quantd.trading.execution import MOST
-from quantd.trading.market import Bools, Floats
+from quantd.trading.market import Bools, Floats, Jump
 from quantd.trading.sessions import DAY_NS
 
 
@@ -37,7 +39,6 @@ class Reason(IntEnum):
     DUPLICATE = 10
     STALE = 11
     SPIKE = 12
-    SPLIT = 13
 
 
 REASON_TEXT: Final = {
@@ -54,10 +55,6 @@ REASON_TEXT: Final = {
     Reason.DUPLICATE: "there is already a bar of this symbol and time",
     Reason.STALE: "it repeats the bars before it unchanged",
     Reason.SPIKE: "its price is out of all proportion to the bars before it",
-    Reason.SPLIT: (
-        "its price has jumped as in a split that no action announces; add the split to the actions file, "
-        "or a split of 1:1 on that date if the move is real"
-    ),
 }
 
 
@@ -88,8 +85,16 @@ STALE_AFTER: Final = 3
 Reasons = NDArray[np.int8]
 
 
-def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = (), now: int | None = None) -> Reasons:
-    """Return int8[R], the Reason of each bar.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, by time."""
+
+    reason: Reasons
+    jumps: tuple[Jump, ...] = ()
+
+
+def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = (), now: int | None = None) -> Checked:
+    """Check bars; each verdict depends on that bar and earlier ones only.
 
     `rows` are in file order, `actions` in time order, `interval` is in ns; 1 means trades, which may share an instant,
     repeat a price and come in any order. Bars known after `now` (ns) are in the future; None omits this check.
@@ -112,17 +117,20 @@ def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] =
     if now is not None:
         mark(placed.ts_event > now, Reason.FUTURE)
     if interval == 1:
-        return reason
+        return Checked(reason)
     mark(_out_of_order(rows, reason == Reason.GOOD), Reason.OUT_OF_ORDER)
 
     order, bars = _series(rows, placed, reason)
     again = np.zeros(len(order), dtype=np.bool_)
     again[1:] = (bars.ts_event[1:] == bars.ts_event[:-1]) & (bars.column[1:] == bars.column[:-1])
     reason[order[again]] = Reason.DUPLICATE
-    for check in (_stale, _volume, _jumps):
+    for check in (_stale, _volume):
         order, bars = _series(rows, placed, reason)
-        reason[order] = check(bars, interval, actions)
-    return reason
+        reason[order] = check(bars, interval)
+    order, bars = _series(rows, placed, reason)
+    spike, jumps = examine(bars, actions, interval)
+    reason[order[spike]] = Reason.SPIKE
+    return Checked(reason, tuple(jumps))
 
 
 def _series(rows: Rows, placed: Placed, reason: Reasons) -> tuple[NDArray[np.intp], Series]:
@@ -132,7 +140,7 @@ def _series(rows: Rows, placed: Placed, reason: Reasons) -> tuple[NDArray[np.int
     if np.any((np.diff(column) < 0) | ((np.diff(column) == 0) & (np.diff(event) < 0))):
         good = good[np.lexsort((event, column))]
     prices = (rows.open[good], rows.high[good], rows.low[good], rows.close[good])
-    return good, Series(rows.column[good], placed.ts_event[good], *prices, rows.volume[good])
+    return good, Series(rows.column[good], placed.ts_open[good], placed.ts_event[good], *prices, rows.volume[good])
 
 
 def _crossed(rows: Rows) -> Bools:
@@ -177,7 +185,7 @@ def _longest_rise(values: list[int]) -> Bools:
     return keep
 
 
-def _stale(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
+def _stale(bars: Series, interval: int) -> Reasons:
     columns = (bars.column, bars.open, bars.high, bars.low, bars.close, bars.volume)
     same = np.zeros(len(bars.close), dtype=np.bool_)
     same[1:] = np.logical_and.reduce([c[1:] == c[:-1] for c in columns])
@@ -187,10 +195,5 @@ def _stale(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
     return np.where(run >= STALE_AFTER, Reason.STALE, Reason.GOOD).astype(np.int8)
 
 
-def _volume(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
+def _volume(bars: Series, interval: int) -> Reasons:
     return np.where(huge_volume(bars.column, bars.volume, interval), Reason.VOLUME, Reason.GOOD).astype(np.int8)
-
-
-def _jumps(bars: Series, interval: int, actions: Sequence[Action]) -> Reasons:
-    spike, split = jumps(bars, actions, interval)
-    return np.where(spike, Reason.SPIKE, np.where(split, Reason.SPLIT, Reason.GOOD)).astype(np.int8)

@@ -1,22 +1,27 @@
-"""Detection of implausible prices: bad prints and unannounced splits, distinguished from real crashes.
+"""Detection of bad prints, which are rejected, and of jumps that look like a split, which are reported.
 
 The thresholds were set on recorded markets: 26 years of stocks and funds, VIX and bitcoin. They must accept these real
 moves: bitcoin -20 % in an hour (2020-03-12) and -8 % in three minutes (2023-08-17), AAPL -52 % and HIG +102 % in a day,
 VIX +116 % (2018-02-05) and its spike of 2024-08-05. They must reject these recorded errors: AAPL at 184 with a low of
 10.59 (2009-09-21), IWM at 75 with a high of 156.51 (2008-09-19).
+
+Prices alone cannot tell a split from a real move of the same size: NFLX opened at 0.63 of its close on 2011-10-25. A
+jump therefore rejects no bar. A person decides what it is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from quantd.adapters.feeds.bars.rows import exact_nano
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.trading.events import Action
 from quantd.trading.instruments import NANO
-from quantd.trading.market import Bools, Floats, Ints
+from quantd.trading.market import Bools, Floats, Ints, Jump
 from quantd.trading.sessions import DAY_NS
 
 WINDOW: Final = 63
@@ -41,7 +46,10 @@ RETURN_AFTER: Final = 3
 GAP_NS: Final = 10 * DAY_NS
 """After a longer gap, the usual price is unknown."""
 
-SPLITS: Final = np.log(np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100]))
+RATIOS: Final = (Fraction(3, 2), *map(Fraction, (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100)))
+SPLITS: Final = np.log(np.array([float(ratio) for ratio in RATIOS]))
+"""The usual ratios of splits, and their logs."""
+
 SPLIT_MARGIN: Final = (0.02, 0.08)
 """Tolerance between an open and a split ratio, in logs: 1.5 standard deviations within these bounds."""
 
@@ -57,9 +65,10 @@ AAPL's fall of 2000-09-29, to 0.526 of the close, came with ten times the usual 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """R bars, symbol after symbol, each in time order; [R] columns, `ts_event` in ns UTC."""
+    """R bars, symbol after symbol, each in time order; [R] columns, `ts_open` and `ts_event` in ns UTC."""
 
     column: Ints
+    ts_open: Ints
     ts_event: Ints
     open: Floats
     high: Floats
@@ -95,8 +104,9 @@ def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bo
 class _Found:
     """The comparison of one suspicious bar with the bars before it.
 
-    Its close moved by `move`, of which `limit` is plausible. `reaches` marks an implausible open, high or low, and
-    `split` an open like that of a split.
+    Its close moved by `move`, of which `limit` is plausible. `reaches` marks an implausible open, high or low. `sigma`
+    is the usual move, `usual` the usual volume; `opens` marks the first bar of a session after a short gap, where a
+    split takes effect.
     """
 
     row: int
@@ -104,17 +114,18 @@ class _Found:
     limit: float
     moved: bool
     reaches: bool
-    split: bool
+    opens: bool
+    sigma: float
+    usual: float
 
 
-def jumps(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, Bools]:
-    """Return bool[R] spikes and bool[R] unannounced splits. `interval` is in ns.
+def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, list[Jump]]:
+    """Return bool[R] spikes, and the jumps that look like a split no action announces. `interval` is in ns.
 
-    Bars after a spike are rejected until the price returns, or the new level has lasted RETURN_AFTER bars. After an
-    apparent split, every bar is rejected until the price jumps back or an action is announced, because lots and stops
-    would be wrong.
+    Bars after a spike are rejected until the price returns, or the new level has lasted RETURN_AFTER bars. A jump
+    rejects no bar. Each verdict depends on that bar and earlier ones only.
     """
-    spike, split = np.zeros(len(bars.close), dtype=np.bool_), np.zeros(len(bars.close), dtype=np.bool_)
+    spike = np.zeros(len(bars.close), dtype=np.bool_)
     previous, announced = previous_closes(bars, actions)
     with np.errstate(divide="ignore", invalid="ignore"):
         move = np.log(bars.close / previous)
@@ -130,16 +141,17 @@ def jumps(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools
     symbol = bars.column[candidates]
     starts, stops = np.searchsorted(bars.column, symbol), np.searchsorted(bars.column, symbol, side="right")
     found = [
-        _examine(bars, k, start, move, reach, gap, interval)
+        _compared(bars, k, start, move, reach, interval)
         for k, start in zip(candidates.tolist(), starts.tolist(), strict=True)
     ]
+    jumps: list[Jump] = []
     for first in np.unique(starts).tolist():
         mine = np.flatnonzero(starts == first)
-        _follow(bars, previous, announced, [found[m] for m in mine], int(stops[mine[0]]), spike, split)
-    return spike, split
+        jumps += _follow(bars, previous, announced, [found[m] for m in mine], int(stops[mine[0]]), spike)
+    return spike, sorted(jumps, key=lambda jump: (jump.ts, jump.symbol))
 
 
-def _examine(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap: Floats, interval: int) -> _Found:
+def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, interval: int) -> _Found:
     """Compare one bar with the WINDOW bars before it."""
     silence = int(bars.ts_event[k] - bars.ts_event[k - 1]) if k > start else 0
     before = np.abs(move[max(start + 1, k - WINDOW) : k])
@@ -162,47 +174,62 @@ def _examine(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap:
         limit=most,
         moved=known and bool(abs(move[k]) > most),
         reaches=bool(reach[k] > limit(REACH_SIGMAS, REACH_FLOOR, REACH_CAP)),
-        split=known and new_session and _like_a_split(bars, k, start, float(gap[k]), float(move[k]), sigma),
+        opens=known and new_session,
+        sigma=sigma,
+        usual=float(np.median(bars.volume[max(start, k - WINDOW) : k])) if k > start else np.nan,
     )
 
 
-def _like_a_split(bars: Series, k: int, start: int, gap: float, move: float, sigma: float) -> bool:
-    if np.isnan(gap) or not abs(gap) > SPLIT_SIGMAS * sigma:  # also false while the usual move is unknown
-        return False
-    nearest = float(SPLITS[np.argmin(np.abs(SPLITS - abs(gap)))])
-    margin = float(np.clip(1.5 * sigma, *SPLIT_MARGIN))
+def _jump(bars: Series, it: _Found, reference: float) -> Jump | None:
+    """Return the jump from the last accepted close to this bar if it looks like a split, else None."""
+    k = it.row
+    if not it.opens or not reference > 0:
+        return None
+    gap, move = float(np.log(bars.open[k] / reference)), float(np.log(bars.close[k] / reference))
+    if not abs(gap) > SPLIT_SIGMAS * it.sigma:  # also false while the usual move is unknown
+        return None
+    at = int(np.argmin(np.abs(SPLITS - abs(gap))))
+    nearest, ratio = float(SPLITS[at]), RATIOS[at] if gap < 0 else 1 / RATIOS[at]
+    margin = float(np.clip(1.5 * it.sigma, *SPLIT_MARGIN))
     stays = abs(move - np.sign(gap) * nearest) < 2 * SPLIT_MARGIN[1]
-    if abs(abs(gap) - nearest) > margin or not stays:
-        return False
-    usual = float(np.median(bars.volume[max(start, k - WINDOW) : k]))
-    shares = np.exp(nearest) if gap < 0 else np.exp(-nearest)
-    return bool(0 < bars.volume[k] <= SPLIT_VOLUME * shares * usual)  # an index has no volume, and no splits
+    shares = float(ratio)
+    # an index has no volume, and no splits
+    if abs(abs(gap) - nearest) > margin or not stays or not 0 < bars.volume[k] <= SPLIT_VOLUME * shares * it.usual:
+        return None
+    before, after = exact_nano(np.array([reference, bars.open[k]])).tolist()
+    return Jump(
+        ts=int(bars.ts_event[k]), ts_open=int(bars.ts_open[k]), symbol=int(bars.column[k]), before_nano=before,
+        after_nano=after, numerator=ratio.numerator, denominator=ratio.denominator,
+    )  # fmt: skip
 
 
 def _follow(
-    bars: Series, previous: Floats, announced: Bools, found: list[_Found], stop: int, spike: Bools, split: Bools
-) -> None:
-    """Process one symbol's suspicious bars. Every bar between two of them agrees with its predecessor."""
-    away, like_split, since, reference = False, False, 0, np.nan
+    bars: Series, previous: Floats, announced: Bools, found: list[_Found], stop: int, spike: Bools
+) -> list[Jump]:
+    """Process one symbol's suspicious bars; returns its jumps. Every bar between two of them agrees with its
+    predecessor."""
+    jumps: list[Jump] = []
+    away, since, reference = False, 0, np.nan
     for it, following in zip(found, [*(f.row for f in found[1:]), stop], strict=True):
-        k, jump = it.row, it.moved or it.split
+        k = it.row
         if announced[k]:
             reference *= previous[k] / bars.close[k - 1]
             away = away and not np.isnan(reference)  # a 1:1 split marks a human check
+        reference = reference if away else float(previous[k])
         if away and _is_back(bars, it, reference):
             away = False
-        elif jump:
-            like_split = it.split or (away and like_split)
-            reference = reference if away else float(previous[k])
+        elif jump := _jump(bars, it, reference):
+            jumps.append(jump)
+            away = False
+        elif it.moved:
             away, since = True, k
         elif it.reaches and not away:
             spike[k] = True
-        if away and like_split:
-            split[k:following] = True
-        elif away:
+        if away:
             believed = since + RETURN_AFTER - 1
             spike[k : min(following, believed)] = True
             away = following < believed
+    return jumps
 
 
 def _is_back(bars: Series, it: _Found, reference: float) -> bool:

@@ -134,5 +134,5 @@ def checked_bars(
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     keep = ~placed.extended | (rows.ts == NO_STAMP)
     rows, placed = rows.take(keep), placed.take(keep)
-    reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
+    reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns).reason
     return rows.take(reason == Reason.GOOD), bad_bars(rows, placed, reason, universe)

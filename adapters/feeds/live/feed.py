@@ -18,7 +18,7 @@ from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Str
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Action, Halted, Limited
 from quantd.trading.instruments import NANO, Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -129,7 +129,7 @@ class Live:
             f"{self._source.name}: no good bar of any symbol since {instant_text(silent)}" if silent is not None else ""
         )
 
-    async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
+    async def items(self, after: int) -> AsyncIterator[Action | Jump | MarketSlice | Until]:
         """Raises FeedError when adjusted prices come with splits or dividends, which would count twice."""
         stall_ns = max(NANO, 4 * int(self._beat * NANO))
         builder = self._builder = SliceBuilder(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)

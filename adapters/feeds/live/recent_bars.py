@@ -6,33 +6,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.checks import BadBar, Checked, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import bad_bar
 from quantd.adapters.feeds.bars.rows import Rows, concatenated, rows_of
 from quantd.adapters.feeds.bars.stamps import Placed
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Bools
 
 _NOTHING: Final = np.iinfo(np.int64).min
 
-_BEFORE: Final = 72
-"""Bars retained from before an unannounced split: a full reference window, and some that may be bad."""
-
-
-_LASTING: Final = 1024
-"""Bars retained since an unannounced split.
-
-Beyond this number, those between its first bar and the newest are dropped.
-"""
-
 
 class RecentBars:
-    """The last LENGTH bars of each of `size` symbols, bad ones included, symbol by symbol in time order.
-
-    After an apparent split the earlier bars are retained for its whole duration: only they show that the price level
-    has changed.
-    """
+    """The last LENGTH bars of each of `size` symbols, bad ones included, symbol by symbol in time order."""
 
     LENGTH: Final = 128
     """Twice the check window of quantd.adapters.feeds.bars.jumps, so that enough good bars remain if some are bad."""
@@ -45,13 +30,14 @@ class RecentBars:
         self._reason: Reasons = np.empty(0, dtype=np.int8)
         self._index: dict[tuple[int, int], int] | None = None
 
-    def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Reasons:
-        """Check bars against the earlier ones and `actions` in time order, and store them. Returns int8[R] of Reason.
+    def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Checked:
+        """Check bars against the earlier ones and `actions` in time order, and store them. Returns their verdict.
 
         A bar that is already stored is replaced.
         """
         if not len(rows):
-            return np.empty(0, dtype=np.int8)
+            return Checked(np.empty(0, dtype=np.int8))
+        added = set(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True))
         others = self._others(rows, placed)
         kept, before = len(others), self._reason[others]
         rows = concatenated((self._rows.take(others), rows))
@@ -62,15 +48,15 @@ class RecentBars:
         is_old = order < kept
         verdict = np.zeros(len(order), dtype=np.int8)
         verdict[is_old] = before[order[is_old]]
-        asked = ~self._settled(rows, verdict, is_old)
-        found = judge(rows.take(asked), placed.take(asked), interval, actions)
-        verdict[~is_old] = found[~is_old[asked]]
+        found = judge(rows, placed, interval, actions)
+        verdict[~is_old] = found.reason[~is_old]
         new = np.empty(len(order) - kept, dtype=np.int8)
         new[order[~is_old] - kept] = verdict[~is_old]
-        keep = self._newest(rows, verdict)
+        stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
+        keep = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
         self._rows, self._placed, self._reason = rows.take(keep), placed.take(keep), verdict[keep]
         self._index = None
-        return new
+        return Checked(new, tuple(jump for jump in found.jumps if (jump.symbol, jump.ts) in added))
 
     def find(self, column: int, event: int) -> int | None:
         """Return the number of a stored bar."""
@@ -106,30 +92,3 @@ class RecentBars:
                 if found is not None:
                     again[found] = True
         return np.flatnonzero(~again)
-
-    def _settled(self, rows: Rows, verdict: Reasons, is_old: Bools) -> Bools:
-        """Return bool[R]: bars of a completed apparent split.
-
-        Its beginning may be dropped already, and its end would then look like another split.
-        """
-        split = verdict == Reason.SPLIT
-        lasting = np.zeros(self.size, dtype=np.bool_)
-        last = np.full(self.size, -1)
-        np.maximum.at(last, rows.column[is_old], np.flatnonzero(is_old))
-        known = last >= 0
-        lasting[known] = split[last[known]]
-        return is_old & split & ~lasting[rows.column]
-
-    def _newest(self, rows: Rows, verdict: Reasons) -> Bools:
-        """Return bool[R]: which bars to retain, for bars ordered by symbol, then time."""
-        stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
-        keep = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
-        starts = np.searchsorted(rows.column, np.arange(self.size))
-        with_bars = np.flatnonzero(stops > starts)
-        for column in with_bars[verdict[stops[with_bars] - 1] == Reason.SPLIT].tolist():
-            mine = verdict[starts[column] : stops[column]]
-            agreed = np.flatnonzero(mine != Reason.SPLIT)
-            first = starts[column] + (int(agreed[-1]) + 1 if len(agreed) else 0)
-            since = min(first + 1, stops[column]) if stops[column] - first > _LASTING else stops[column]
-            keep[max(starts[column], first - _BEFORE) : since] = True
-        return keep

@@ -8,6 +8,7 @@ connection.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from quantd.adapters.feeds.live.closes import Closes
 from quantd.adapters.feeds.live.recent_bars import RecentBars
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Block, Bools, Ints, MarketSlice
+from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice
 from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -35,8 +36,7 @@ SKEW_NS: Final = 60_000_000_000
 CONTEXT: Final = 512
 """Number of bars before the start that are requested as reference for checks.
 
-They cover a session of minutes and the usual values before it. A restart must not make a price after an unannounced
-split acceptable.
+They cover a session of minutes and the usual values before it, so that a restart hides no jump.
 """
 
 _MOST_REPORTED: Final = 10_000
@@ -172,14 +172,16 @@ class SliceBuilder:
 
     # -- output
 
-    def give(self, now: int) -> list[Action | MarketSlice | Until]:
-        """Return new items known at `now`, in time order, and the time up to which the market is known."""
+    def give(self, now: int) -> list[Action | Jump | MarketSlice | Until]:
+        """Return new items known at `now`, in time order, and the time up to which the market is known.
+
+        A jump immediately precedes the slice of its bar.
+        """
         self._wake(now)
         limit = self._limit(now)
-        out: list[Action | MarketSlice | Until] = []
-        for market in self._slices(limit):
-            out += self._actions.take(market.ts_event)
-            out.append(market)
+        out: list[Action | Jump | MarketSlice | Until] = []
+        for market, jumps in self._slices(limit):
+            out += (*self._actions.take(market.ts_event), *jumps, market)
         out += self._actions.take(limit + 1)
         self.emitted_until = max(self.emitted_until, limit)
         for ts in [t for t in self._arrived if t <= self.emitted_until and t != self.newest]:
@@ -241,7 +243,7 @@ class SliceBuilder:
         outside = ~placed.inside & ~placed.extended
         if outside.any():
             wrong, where = rows.take(outside), placed.take(outside)
-            self._report(bad_bars(wrong, where, judge(wrong, where, self._market.interval_ns), self._universe))
+            self._report(bad_bars(wrong, where, judge(wrong, where, self._market.interval_ns).reason, self._universe))
         never = placed.inside & (placed.ts_open > now + min(self._market.interval_ns, SKEW_NS))
         if never.any():
             why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
@@ -306,8 +308,9 @@ class SliceBuilder:
             self._reported[name] = None
             self._market.put_aside(bar, given)
 
-    def _slices(self, limit: int) -> Iterator[MarketSlice]:
-        """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant."""
+    def _slices(self, limit: int) -> Iterator[tuple[MarketSlice, Sequence[Jump]]]:
+        """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant, and the jumps
+        of each instant."""
         chunks = [(rows, placed, seen) for rows, placed, seen in self._waiting if np.any(placed.ts_event <= limit)]
         if not chunks:
             return
@@ -325,9 +328,9 @@ class SliceBuilder:
         last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
         order = order[last]
         rows, placed, seen = rows.take(order), placed.take(order), seen[order]
-        reason = self._recent.extend(rows, placed, self._market.interval_ns, self._actions.known)
-        self._report(bad_bars(rows, placed, reason, self._universe))
-        good = reason == Reason.GOOD
+        checked = self._recent.extend(rows, placed, self._market.interval_ns, self._actions.known)
+        self._report(bad_bars(rows, placed, checked.reason, self._universe))
+        good = checked.reason == Reason.GOOD
         if good.any():
             daily = self._market.interval_ns >= DAY_NS
             columns = merge(rows.take(good), placed.take(good), self._universe.size, daily=daily)
@@ -335,7 +338,9 @@ class SliceBuilder:
             came = np.zeros(len(columns.ts_event), dtype=np.int64)
             np.maximum.at(came, at, seen[good])
             self.newest = max(self.newest, int(columns.ts_event[-1]))
-            yield from self._blocks(columns, np.maximum.accumulate(came))
+            jumps = {ts: tuple(group) for ts, group in groupby(checked.jumps, key=lambda jump: jump.ts)}
+            for market in self._blocks(columns, np.maximum.accumulate(came)):
+                yield market, jumps.pop(market.ts_event, ())
 
     def _blocks(self, columns: Columns, seen: Ints) -> Iterator[MarketSlice]:
         for row in range(0, len(seen), BLOCK_ROWS):

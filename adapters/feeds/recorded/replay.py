@@ -18,7 +18,7 @@ from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_p
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Block, Bools, MarketSlice
+from quantd.trading.market import Block, Bools, Jump, MarketSlice
 from quantd.trading.sessions import DAY_NS, Sessions
 
 BLOCK_ROWS: Final = 4096
@@ -29,9 +29,11 @@ BLOCK_ROWS: Final = 4096
 class Replay:
     """A recorded market over files. Its items are in time order: an action precedes the slice that it opens.
 
-    `quarantined` are the rejected bars, by time. `count` is the number of slices, `first_ts` and `last_ts` their first
-    and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin; earlier slices are
-    warm-up. `extended` is the number of bars omitted because they lie before the open or after the close.
+    `quarantined` are the rejected bars, by time. `jumps` are the apparent splits that no action announces, by time;
+    their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `count` is the number of
+    slices, `first_ts` and `last_ts` their first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from
+    which trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie
+    before the open or after the close.
     """
 
     universe: Universe
@@ -40,6 +42,7 @@ class Replay:
     columns: Columns
     actions: tuple[Action, ...]
     quarantined: tuple[BadBar, ...]
+    jumps: tuple[Jump, ...]
     start_key: int
     extended: int
 
@@ -70,9 +73,9 @@ class Replay:
 
         `sessions` has the calendar of each instrument and of the house. It must cover `start` less `warmup` samples;
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
-        an actions file is refused, because a split would count twice. Bars stamped later than `now` (ns UTC, if given)
-        are quarantined. With `build_from` the files contain bars of that shorter interval, or "trades", and bars are
-        built from the good parts. Raises FeedError.
+        an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
+        stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
+        shorter interval, or "trades", and bars are built from the good parts. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -113,15 +116,15 @@ class Replay:
             )
 
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
-        reason = judge(rows, placed, part, listed, now)
-        bad = bad_bars(rows, placed, reason, universe)
-        good = _good(reason, where, stamps)
+        checked = judge(rows, placed, part, listed, now)
+        bad = bad_bars(rows, placed, checked.reason, universe)
+        good = _good(checked.reason, where, stamps)
         if build_from:
             rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
             placed = place_all(rows, universe, sessions, "open", length)
-            reason = judge(rows, placed, length, listed, now)
-            bad += bad_bars(rows, placed, reason, universe)
-            good = _good(reason, where, stamps)
+            checked = judge(rows, placed, length, listed, now)
+            bad += bad_bars(rows, placed, checked.reason, universe)
+            good = _good(checked.reason, where, stamps)
         columns = merge(rows.take(good), placed.take(good), universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += f"|{build_from}" if build_from else ""
@@ -132,6 +135,7 @@ class Replay:
             columns=columns,
             actions=tuple(a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]),
             quarantined=tuple(bad),
+            jumps=() if adjusted else checked.jumps,
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             extended=extended,
         )
@@ -174,6 +178,7 @@ class Replay:
             columns=columns,
             actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
             quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
+            jumps=tuple(jump for jump in self.jumps if jump.ts <= ts),
         )
 
     def slice_at(self, index: int) -> MarketSlice:

@@ -73,7 +73,7 @@ def check(
     number = np.arange(len(rows))[~placed.extended]
     kept, within = rows.take(~placed.extended), placed.take(~placed.extended)
     listed = read_actions(actions, universe) if actions is not None else []
-    reason = judge(kept, within, length, timed(listed, universe, calendars), time.time_ns())
+    reason = judge(kept, within, length, timed(listed, universe, calendars), time.time_ns()).reason
     faults: list[dict[str, Any]] = []
     for why in Reason:
         at = np.flatnonzero(reason == why)

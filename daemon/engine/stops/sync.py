@@ -208,7 +208,8 @@ def _differs(
     """Whether a stop must be replaced.
 
     A stop that is too large is replaced at once, one that is too small once no order adds to the position, and one at
-    another level at a sample.
+    another level at a sample. While its symbol is held after a price jump, no successor would be sent, so a stop that
+    is not too large stays.
     """
     at = stop.agent, stop.symbol
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
@@ -219,6 +220,8 @@ def _differs(
     want = wanted.get(at)
     if want is None or stop.left > want.lots:
         return True
+    if stop.symbol in state.jumped:
+        return False
     if stop.left < want.lots:
         return sampled or at not in adding
     given = at in state.own

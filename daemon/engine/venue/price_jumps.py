@@ -28,7 +28,7 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
         return ()  # the carried account knows it
     if symbol not in state.jumped:
         state.jumped[symbol] = PriceHold(
-            state.now, jump.before_nano, jump.after_nano, jump.after_nano, jump.numerator, jump.denominator
+            jump.ts, jump.before_nano, jump.after_nano, jump.after_nano, jump.numerator, jump.denominator
         )
     effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel(state, symbol)]
     state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]

@@ -86,11 +86,9 @@ ONE_BAD_VALUE: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
     ("session", lambda f: set_row(f, 500, ts=f["ts"][500].replace(hour=5))),
     ("spike", lambda f: scale(f, 500, 10.0)),
     ("spike", lambda f: scale(f, 500, 0.13)),
-    ("split", lambda f: scale(f, 500, 0.1)),
     ("spike", lambda f: scale(f, 500, 1.7)),
     ("spike", lambda f: scale(f, 500, 3.0, ("high",))),
     ("spike", lambda f: scale(f, 500, 0.05, ("low",))),
-    ("split", lambda f: scale(f, 500, 0.5)),
 ]
 
 
@@ -240,22 +238,53 @@ def test_even_in_a_wild_market_no_price_goes_up_tenfold_in_a_bar() -> None:
     assert [(b.reason, b.close) for b in feed.quarantined] == [("spike", wild[300])]
 
 
-def test_after_a_split_that_nobody_announced_no_bar_passes_until_somebody_looks(tmp_path: Path) -> None:
+def test_a_split_that_no_action_announces_is_reported_with_its_ratio_and_rejects_no_bar(tmp_path: Path) -> None:
     frame = market("AAPL", 2014, 2015)  # 7:1 on 2014-06-09
     split_day = int(frame["ts"].search_sorted(datetime(2014, 6, 9, tzinfo=UTC)))
-    assert reasons(load(tmp_path, frame)) == {"split": len(frame) - split_day}
-    assert load(tmp_path, frame, "2014-06-09,AAPL,split,7:1,\n").quarantined == ()
-    looked = load(tmp_path, frame, "2014-06-09,AAPL,split,1:1,\n")
-    assert looked.quarantined == ()
-    later = load(tmp_path, frame, "2014-07-01,AAPL,split,1:1,\n")
-    assert reasons(later) == {"split": 16}
+    feed = load(tmp_path, frame)
+    assert (feed.quarantined, feed.count) == ((), len(frame))
+    (jump,) = feed.jumps
+    assert (jump.ts_open, jump.ts) == (ns("2014-06-09 13:30"), ns("2014-06-09 20:00"))
+    assert jump.before_nano == round(frame["close"][split_day - 1] * 10**9)
+    assert jump.after_nano == round(frame["open"][split_day] * 10**9)
+    assert (jump.symbol, jump.numerator, jump.denominator) == (0, 7, 1)
+    for line in ("2014-06-09,AAPL,split,7:1,\n", "2014-06-09,AAPL,split,1:1,\n"):
+        known = load(tmp_path, frame, line)
+        assert (known.quarantined, known.jumps) == ((), ()), line
+    assert load(tmp_path, frame, "2014-07-01,AAPL,split,1:1,\n").jumps == (jump,), "an action of another day"
+    assert load(tmp_path, frame, adjusted=True).jumps == (), "every move of adjusted prices is real"
+    assert feed.until(jump.ts).jumps == (jump,)
+    assert feed.until(jump.ts - 1).jumps == ()
+
+
+def test_an_announced_ratio_that_does_not_fit_the_price_is_no_explanation(tmp_path: Path) -> None:
+    frame = market("AAPL", 2014, 2015)
     wrong = load(tmp_path, frame, "2014-06-09,AAPL,split,2:1,\n")
-    assert len(wrong.quarantined) >= 2, "an announcement that does not fit the price is no announcement"
+    assert reasons(wrong) == {"spike": 2}
+    assert wrong.jumps == (), "3.5 is no usual ratio"
 
 
-def test_a_price_that_jumps_back_was_no_split(tmp_path: Path) -> None:
-    frame = scale(scale(market(), 500, 0.5), 501, 0.5)
-    assert reasons(load(tmp_path, frame)) == {"split": 2}
+@pytest.mark.parametrize(("factor", "ratio"), [(0.5, (2, 1)), (0.1, (10, 1)), (2 / 3, (3, 2))])
+def test_a_price_that_jumps_by_a_split_ratio_and_back_is_two_jumps(
+    tmp_path: Path, factor: float, ratio: tuple[int, int]
+) -> None:
+    frame = scale(scale(market(), 500, factor), 501, factor)
+    frame = set_row(set_row(frame, 502, volume=frame["volume"][502] * factor), 503, volume=frame["volume"][503] * 1.01)
+    feed = load(tmp_path, frame)
+    assert feed.quarantined == ()
+    up, down = ratio
+    assert [(j.numerator, j.denominator) for j in feed.jumps] == [(up, down), (down, up)]
+
+
+def test_a_split_on_the_day_after_a_bad_print_is_compared_with_the_last_accepted_close(tmp_path: Path) -> None:
+    frame = scale(market(), 499, 9.3)
+    for k in range(500, len(frame)):
+        frame = scale(frame, k, 0.5)
+    feed = load(tmp_path, frame)
+    assert reasons(feed) == {"spike": 1}
+    (jump,) = feed.jumps
+    assert jump.before_nano == round(frame["close"][498] * 10**9)
+    assert (jump.numerator, jump.denominator) == (2, 1)
 
 
 def test_a_bar_from_tomorrow_is_put_aside_when_the_time_is_known(tmp_path: Path) -> None:
@@ -283,6 +312,7 @@ def test_real_crashes_and_rallies_pass_and_real_bad_prints_do_not() -> None:
     assert [(b.symbol, b.ts) for b in us.quarantined] == [
         ("IWM", ns("2008-09-19")), ("AAPL", ns("2009-09-21")), ("AAPL", ns("2010-08-31")), ("AAPL", ns("2011-01-03")),
     ]  # fmt: skip
+    assert us.jumps == ()
     crypto = Replay.load(
         DATA / "crypto_daily.parquet", universe=universe("BTC-USD", "ETH-USD", calendar="24/7"), sessions=calendars()
     )
@@ -297,11 +327,14 @@ def test_every_check_looks_backwards_only(tmp_path: Path) -> None:
     for row, factor in ((300, 10.0), (500, 0.5), (501, 0.5), (700, 1.9)):
         frame = scale(frame, row, factor)
     frame = set_row(frame, 400, volume=1e12)
-    whole = {(b.ts, b.reason) for b in load(tmp_path, frame).quarantined}
+    loaded = load(tmp_path, frame)
+    whole = {(b.ts, b.reason) for b in loaded.quarantined}
+    assert loaded.jumps
     for cut in (299, 301, 401, 501, 502, 503, 600, 701, 702, 900):
-        early = {(b.ts, b.reason) for b in load(tmp_path, frame[:cut]).quarantined}
+        early = load(tmp_path, frame[:cut])
         limit = int(frame["ts"][cut].timestamp()) * 10**9
-        assert early == {b for b in whole if b[0] < limit}
+        assert {(b.ts, b.reason) for b in early.quarantined} == {b for b in whole if b[0] < limit}
+        assert early.jumps == tuple(j for j in loaded.jumps if j.ts_open < limit)
 
 
 def test_twenty_thousand_bars_with_every_kind_of_badness_harm_nobody(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.live.feed import SAFE_NS, Live
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream
 from quantd.trading.events import Action
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.ports import LiveFeed, Until
 from tests.proofs.feed_day import day
 from tests.support.examples import examples
@@ -223,7 +223,7 @@ def test_an_action_listed_before_the_open_of_a_running_day_comes_before_its_bars
     assert all(i.ts < OPEN for i in got.items[:at] if isinstance(i, Until))
 
 
-def test_a_split_announced_too_late_is_given_at_once_and_the_bars_of_after_it_pass() -> None:
+def test_a_split_announced_too_late_is_given_at_once_and_its_jump_came_before_the_new_price() -> None:
     true = with_actions(market(7, SYMBOLS[:3], ns("2024-06-28 13:30"), OPEN + 30 * MINUTE))
     told = OPEN + 10 * MINUTE
 
@@ -253,8 +253,12 @@ def test_a_split_announced_too_late_is_given_at_once_and_the_bars_of_after_it_pa
     assert told - SAFE_NS <= split.ts, "given when it is told, at the moment the feed has come to by then"
     assert split.key == ns("2024-07-02")
     assert any("splits and dividends are not known" in why for _, why in got.troubles)
-    held = [s for s in got.slices if s.ts_event > OPEN and s.fresh[1]]
-    assert held[0].ts_event > split.ts, "no price of after the split before the split"
+    jumps = [item for item in got.items if isinstance(item, Jump)]
+    assert [(j.symbol, j.ts_open, j.numerator, j.denominator) for j in jumps] == [(1, OPEN, 2, 1)]
+    following = got.items[got.items.index(jumps[0]) + 1]
+    assert isinstance(following, MarketSlice)
+    assert (following.ts_event, bool(following.fresh[1])) == (jumps[0].ts, True)
+    assert jumps[0].ts < split.ts
 
 
 def test_a_half_day_ends_early_and_its_last_bar_with_it_in_polls_too() -> None:

@@ -16,6 +16,7 @@ from quantd.adapters.feeds.live.recent_bars import RecentBars
 from quantd.adapters.feeds.recorded.bar_files import read_bars
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Jump
 from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
@@ -75,25 +76,27 @@ def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
     rows = spoilt(faults)
     placed = place(rows.ts, XNYS, "session", DAY_NS)
     whole = judge(rows, placed, DAY_NS)
-    tail, got = RecentBars(UNIVERSE.size), np.empty(0, dtype=np.int8)
+    tail, got, jumps = RecentBars(UNIVERSE.size), np.empty(0, dtype=np.int8), list[Jump]()
     edges = sorted({0, *cuts, *range(len(rows) % step, len(rows), step)[-25:], len(rows)})
     for start, stop in pairwise(edges):
         part = np.arange(start, stop)
-        got = np.concatenate([got, tail.extend(rows.take(part), placed.take(part), DAY_NS)])
-    assert got.tolist() == whole.tolist()
+        found = tail.extend(rows.take(part), placed.take(part), DAY_NS)
+        got = np.concatenate([got, found.reason])
+        jumps += found.jumps
+    assert got.tolist() == whole.reason.tolist()
+    assert jumps == list(whole.jumps)
 
 
-def test_a_split_that_nobody_announces_is_put_aside_for_as_long_as_it_lasts() -> None:
+def test_a_split_that_no_action_announces_is_reported_once_with_its_bar() -> None:
     rows, placed = one_symbol(400, split_at=150)
-    tail, got = RecentBars(1), []
+    tail, found = RecentBars(1), []
     for k in range(400):
-        got += tail.extend(rows.take(np.array([k])), placed.take(np.array([k])), DAY_NS).tolist()
-    assert got == [Reason.GOOD] * 150 + [Reason.SPLIT] * 250
-    assert tail.bar(0, Universe((Instrument("X"),)))[0].close > 90, "what it was before is still known"
-    known = [Action(int(placed.ts_open[150]), 0, 0, "split", 2, 1)]
-    more, where = one_symbol(401, split_at=150)
-    at = np.array([400])
-    assert tail.extend(more.take(at), where.take(at), DAY_NS, known).tolist() == [Reason.GOOD]
+        checked = tail.extend(rows.take(np.array([k])), placed.take(np.array([k])), DAY_NS)
+        assert checked.reason.tolist() == [Reason.GOOD]
+        found += [(k, jump.numerator, jump.denominator) for jump in checked.jumps]
+    assert found == [(150, 2, 1)]
+    known, tail = [Action(int(placed.ts_open[150]), 0, 0, "split", 2, 1)], RecentBars(1)
+    assert tail.extend(rows, placed, DAY_NS, known).jumps == ()
 
 
 def one_symbol(days: int, split_at: int) -> tuple[Rows, Placed]:
@@ -127,9 +130,9 @@ def test_a_bad_bar_that_comes_again_corrected_takes_its_place() -> None:
     rows, placed = one_symbol(100, split_at=999)
     wrong = replace(rows, high=np.where(np.arange(100) == 99, rows.high * 9, rows.high))
     tail = RecentBars(1)
-    assert tail.extend(wrong, placed, DAY_NS)[-1] == Reason.SPIKE
+    assert tail.extend(wrong, placed, DAY_NS).reason[-1] == Reason.SPIKE
     last = np.array([99])
-    assert tail.extend(rows.take(last), placed.take(last), DAY_NS).tolist() == [Reason.GOOD]
+    assert tail.extend(rows.take(last), placed.take(last), DAY_NS).reason.tolist() == [Reason.GOOD]
     found = tail.find(0, int(placed.ts_event[99]))
     assert found is not None
     assert tail.same(found, rows, 99)

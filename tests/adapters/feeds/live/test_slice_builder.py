@@ -11,13 +11,14 @@ from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.bars.rows import ActionRow
 from quantd.adapters.feeds.live.slice_builder import LiveMarket, SliceBuilder
 from quantd.trading.events import Action
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.ports import Until
 from tests.support.examples import examples
 from tests.support.vendor import DAY_NS, MINUTE, NANO, Bar, Got, Market, market, ns, rows_of, truth
 
 OPEN = ns("2024-07-02 13:30")
 GRACE = 20 * NANO
+CENT = NANO // 100
 
 
 def forming(true: Market, after: int, aside: list[BadBar] | None = None, late: int = 0) -> SliceBuilder:
@@ -146,21 +147,42 @@ def test_the_newest_instant_is_asked_for_again_a_record_may_come_late() -> None:
     assert (own.ts_event, own.fresh.tolist()) == (close, [False, True, False])
 
 
-def test_a_price_of_after_an_unannounced_split_is_not_believed_because_of_a_restart() -> None:
-    true = minutes()
-    halved = [
+def halved(true: Market) -> Market:
+    """The same market, but symbol 0 opens at half its price on 2024-07-02."""
+    bars = [
         replace(b, open=b.open // 2, high=b.high // 2 + 1, low=b.low // 2, close=b.close // 2, volume=2 * b.volume)
         if b.column == 0 and b.event > OPEN
         else b
         for b in true.bars
     ]
-    true, aside = replace(true, bars=halved), list[BadBar]()
-    it, close = forming(true, OPEN + 5 * MINUTE, aside), OPEN + 6 * MINUTE
-    assert aside == [], "what was before is told by whoever ran before"
+    return replace(true, bars=bars)
+
+
+def test_a_jump_comes_immediately_before_the_slice_of_its_bar_which_is_whole() -> None:
+    true, aside = halved(minutes()), list[BadBar]()
+    it, close = forming(true, OPEN, aside), OPEN + MINUTE
+    it.take(rows_of(true, of_minute(true, 1)), close + NANO)
+    jump, market, _ = it.give(close + NANO)
+    assert isinstance(jump, Jump)
+    assert isinstance(market, MarketSlice)
+    assert market.fresh.tolist() == [True, True, True]
+    assert (jump.ts, jump.ts_open, jump.symbol) == (close, OPEN, 0)
+    assert (jump.numerator, jump.denominator) == (2, 1)
+    before = [b for b in true.bars if b.column == 0 and b.event <= OPEN][-1]
+    assert (jump.before_nano, jump.after_nano) == (before.close * CENT, of_minute(true, 1)[0].open * CENT)
+    assert aside == []
+
+
+def test_a_jump_before_a_restart_is_not_reported_again_and_one_while_it_was_away_is() -> None:
+    true, close = halved(minutes()), OPEN + 6 * MINUTE
+    it = forming(true, OPEN + 5 * MINUTE)
     it.take(rows_of(true, of_minute(true, 6)), close + NANO)
-    (only,) = slices(it.give(close + NANO))
-    assert only.fresh.tolist() == [False, True, True]
-    assert [b.reason for b in aside] == ["split"]
+    (market, _) = it.give(close + NANO)
+    assert isinstance(market, MarketSlice)
+    away = forming(true, OPEN)
+    away.answer(rows_of(true, [b for b in true.bars if b.event <= close]), close + GRACE, close + GRACE)
+    kinds = [type(item) for item in away.give(close + GRACE)]
+    assert kinds == [Jump, *[MarketSlice] * 6, Until]
 
 
 def test_a_bar_of_long_ago_that_comes_again_is_neither_given_nor_called_late() -> None:
