@@ -28,6 +28,7 @@ from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
+from quantd.trading.events import Action, PriceJumped
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
 from quantd.trading.kernel import Account
@@ -107,6 +108,25 @@ class PriceHold(Struct):
     newest_nano: int
     numerator: int
     denominator: int
+
+    @classmethod
+    def of(cls, jump: PriceJumped) -> "PriceHold":
+        """The hold that a jump begins."""
+        prices = jump.before_nano, jump.after_nano, jump.after_nano
+        return cls(jump.ts, *prices, jump.numerator, jump.denominator)
+
+    def worse_nano(self, lots: int) -> int:
+        """The worse of the last price before the jump and the newest one, for a house with these signed lots."""
+        return (max if lots < 0 else min)(self.before_nano, self.newest_nano)
+
+    def explained_by(self, split: Action) -> bool:
+        """Whether an announced split has the ratio of the jump."""
+        return split.numerator * self.denominator == split.denominator * self.numerator
+
+    def split(self, numerator: int, denominator: int) -> None:
+        """Scale the prices for a split other than the one that would explain the jump."""
+        for name in ("before_nano", "after_nano", "newest_nano"):
+            setattr(self, name, getattr(self, name) * denominator // numerator)
 
 
 class Loosening(Struct, frozen=True):

@@ -27,9 +27,7 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
     if jump.ts <= state.carried[0]:
         return ()  # the carried account knows it
     if symbol not in state.jumped:
-        state.jumped[symbol] = PriceHold(
-            jump.ts, jump.before_nano, jump.after_nano, jump.after_nano, jump.numerator, jump.denominator
-        )
+        state.jumped[symbol] = PriceHold.of(jump)
     effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel(state, symbol)]
     state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
     _mark(state, [symbol])
@@ -52,10 +50,9 @@ def jump_announced(state: State, action: Action) -> Sequence[Effect]:
     symbol, numerator, denominator = action.symbol, action.numerator, action.denominator
     jump = state.jumped[symbol]
     text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"
-    if (numerator, denominator) == (jump.numerator, jump.denominator):
+    if jump.explained_by(action):
         return _end(state, symbol, action, f"the feed has a {text}")
-    for name in ("before_nano", "after_nano", "newest_nano"):
-        setattr(jump, name, getattr(jump, name) * denominator // numerator)
+    jump.split(numerator, denominator)
     state.history.action(action.key, symbol, numerator / denominator, 0.0)
     scale_mark(state, symbol, numerator, denominator)
     booked = split_books(state, action.ts, symbol, numerator, denominator)
@@ -153,8 +150,7 @@ def _mark(state: State, symbols: Sequence[int]) -> None:
     """Set the mark of held symbols to the worse of the two prices."""
     for symbol in symbols:
         jump = state.jumped[symbol]
-        worse = max if state.ledger.house.held(symbol) < 0 else min
-        _set_mark(state, symbol, worse(jump.before_nano, jump.newest_nano))
+        _set_mark(state, symbol, jump.worse_nano(state.ledger.house.held(symbol)))
 
 
 def _set_mark(state: State, symbol: int, nano: int) -> None:
