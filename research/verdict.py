@@ -252,9 +252,8 @@ def _rejected(assembly: Assembly) -> list[str]:
     if not bad:
         return []
     causes = [f"{reason} ({count:,})" for reason, count in Counter(each.reason for each in bad).most_common(3)]
-    more = " Give [feed] actions, or adjusted bars." if any(each.reason == "split" for each in bad) else ""
     symbols = some(sorted({each.symbol for each in bad}))
-    return [f"The checks of the feed rejected {len(bad):,} bars of {symbols}: {', '.join(causes)}.{more}"]
+    return [f"The checks of the feed rejected {len(bad):,} bars of {symbols}: {', '.join(causes)}."]
 
 
 def _trained_on(assembly: Assembly, record: Record) -> list[str]:

@@ -22,6 +22,7 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, SymbolSeries, series_digest
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.recorded.soundness import require_sound
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.loaded_artifacts import factor_of, loaded_policy, require_inputs
 from quantd.daemon.config import Config
@@ -222,9 +223,10 @@ def assemble(
 ) -> Assembly:
     """The parts of a run over a recorded market, which it reads.
 
-    `places` keeps the places for portfolios, which a backtest has none of. `cache` is a folder for built calendars;
-    `apart` makes the policies in separate processes. `bars` replace the file
-    of [feed] path. Raises FeedError, UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
+    `places` keeps the places for portfolios, which a backtest has none of, and passes on faults of the prices, about
+    which a person decides while trading. `cache` is a folder for built calendars; `apart` makes the policies in
+    separate processes. `bars` replace the file of [feed] path. Raises FeedError, UnsoundPrices, UnknownCalendar or
+    PolicyError, whose text names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
@@ -247,6 +249,10 @@ def assemble(
         adjusted=config.feed.adjusted,
         build_from=config.feed.build_from,
     )
+    parts = _parts(config, universe, sessions, feed.interval_ns, apart)
+    if not places:
+        jumps_real, holes_known = config.feed.jumps == "real", config.feed.holes == "known"
+        require_sound(feed, sessions, parts["members"], jumps_real=jumps_real, holes_known=holes_known)
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
@@ -255,7 +261,7 @@ def assemble(
     if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
         market = digest(tuple(map(config.at, files)), market)
     return Assembly(
-        **_parts(config, universe, sessions, feed.interval_ns, apart),
+        **parts,
         start_ns=start,
         market=market,
         live=False,

@@ -34,7 +34,7 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api import frames
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
-from quantd.research.python_api.run_config import Settings, around, load
+from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
 from quantd.research.python_api.run_history import Run, Why
 from quantd.research.reports.notebook_picture import picture
 from quantd.research.reports.report_figures import benchmark_records, planned, report_of
@@ -70,6 +70,7 @@ def backtest(
     settings: Settings | None = None,
     *,
     params: Mapping[str, object] | None = None,
+    adjusted: bool = False,
     compare: bool = True,
     progress: Progress = _no_progress,
 ) -> "Backtest":
@@ -82,16 +83,20 @@ def backtest(
     - a configuration of `quantd.load`, or the path of a TOML file.
 
     `bars` is a polars or pandas frame with one row per bar (see `quantd.research.python_api.bar_frame`); a policy needs
-    it. `params` are the policy's parameters. `settings` replace keys of the configuration. `compare` also runs equal
-    weight for the verdict. `progress` receives the completed share of the run. The result counts as a trial in the
-    state folder. Raises ConfigError or another Error.
+    it. `params` are the policy's parameters. `settings` replace keys of the configuration. `adjusted` states that the
+    prices are adjusted for splits, so that every jump is a real move. `compare` also runs equal weight for the verdict.
+    `progress` receives the completed share of the run. The result counts as a trial in the state folder. Raises
+    UnsoundPrices for a jump near a split ratio without an action, or for a long gap, and ConfigError or another Error.
     """
+    settings = with_adjusted(settings, adjusted=adjusted)
     frame = None if bars is None else bar_frame(bars)
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None
     if isinstance(what, Config) or is_file:
         if settings and isinstance(what, Config):
-            raise Misused("settings belong to quantd.load(file, settings), which made this configuration")
+            raise Misused(
+                "settings belong to quantd.load(file, settings), which made it; adjusted is the key feed.adjusted"
+            )
         if params is not None:
             raise Misused("params belong to a policy; write settings agents.NAME.params.KEY for a configuration")
         config = what if isinstance(what, Config) else load(str(what), settings)

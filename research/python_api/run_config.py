@@ -37,6 +37,11 @@ def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None
     return found
 
 
+def with_adjusted(settings: Settings | None, *, adjusted: bool) -> Settings | None:
+    """Return settings for prices that are adjusted for splits, as [feed] adjusted = true; unchanged without."""
+    return {**(settings or {}), "feed.adjusted": True} if adjusted else settings
+
+
 def sets_of(settings: Settings | None) -> tuple[str, ...]:
     """Return settings in the form of `--set`: KEY=VALUE."""
     return tuple(f"{key}={setting_text(value)}" for key, value in (settings or {}).items())

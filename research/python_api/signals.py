@@ -19,7 +19,7 @@ from quantd.daemon.policies.user_file import UserPolicy
 from quantd.research.python_api.backtests import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
-from quantd.research.python_api.run_config import Settings, around, load
+from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
 from quantd.research.runs.comparison import unlimited
 from quantd.research.studies import signal_study
 from quantd.research.studies.factors import FunctionFactor, Source, require_function, source_of
@@ -43,18 +43,23 @@ def study_signal(
     horizons: Sequence[int] = signal_study.HORIZONS,
     quantiles: int = signal_study.QUANTILES,
     cuts: int = signal_study.CUTS,
+    adjusted: bool = False,
 ) -> "Signals":
     """Measure factors: information coefficient, decay, quantile spread, turnover and cost.
 
     `factor` is a feature ("momentum_126"), a file ("mine.py:signal"), a function `signal(view)` with one number per
     symbol, or a list of these. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a
-    TOML file. `settings` replace keys of the configuration. `horizons` are in samples. Each factor counts as a trial in
+    TOML file. `settings` replace keys of the configuration. `horizons` are in samples.
+    `adjusted` is as for `quantd.backtest`. Each factor counts as a trial in
     the state folder. Raises LooksAhead for a factor that fails the look-ahead guard, and ConfigError or another Error.
     """
+    settings = with_adjusted(settings, adjusted=adjusted)
     frame: BarFrame | None = None
     if isinstance(bars, Config):
         if settings:
-            raise Misused("settings belong to quantd.load(file, settings), which made this configuration")
+            raise Misused(
+                "settings belong to quantd.load(file, settings), which made it; adjusted is the key feed.adjusted"
+            )
         config = bars
     elif isinstance(bars, str | os.PathLike):
         config = load(bars, settings)

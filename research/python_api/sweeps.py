@@ -12,7 +12,15 @@ from quantd.models.training.runs.workers import Here, executor
 from quantd.research.python_api.backtests import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
-from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, setting_text, text_around
+from quantd.research.python_api.run_config import (
+    AGENT,
+    PLACE,
+    Settings,
+    sets_of,
+    setting_text,
+    text_around,
+    with_adjusted,
+)
 from quantd.research.runs.backtest import symbol_bars
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
@@ -58,6 +66,7 @@ def sweep(
     settings: Settings | None = None,
     *,
     params: Mapping[str, object] | None = None,
+    adjusted: bool = False,
     workers: int = 1,
     on: str = "local",
     address: str = "",
@@ -67,8 +76,9 @@ def sweep(
 
     `what` is a policy, with `bars`, or the path of a TOML file. `over` maps keys to their values: parameters of the
     policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `params` are the policy's other
-    parameters, `settings` replace keys. `workers` points run at once, in processes or with `on="ray"` in a Ray cluster
-    at `address`; a function of the caller runs in this process only. An interrupted sweep continues when it is called
+    parameters, `settings` replace keys. `adjusted` is as for `quantd.backtest`. `workers` points run at once, in
+    processes or with `on="ray"` in a Ray cluster at `address`; a function of the caller runs in this process only. An
+    interrupted sweep continues when it is called
     again. Each point counts as a trial. Raises ConfigError or another Error.
     """
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
@@ -83,7 +93,7 @@ def sweep(
         policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
         text, file = text_around(frame, policy, params or {}), PLACE
     folder = Path(file).parent if is_file else Path()
-    sets = sets_of(settings)
+    sets = sets_of(with_adjusted(settings, adjusted=adjusted))
     config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
     state = config.state_folder(None)
     grid = Grid({_key(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()})

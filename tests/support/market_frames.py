@@ -6,6 +6,8 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
+from quantd.adapters.calendars import sessions as calendar_sessions
+
 
 def sessions(count: int, first: date = date(2024, 1, 2)) -> list[date]:
     """Weekdays from `first` on, without the holidays of New York in the first half of 2024."""
@@ -28,6 +30,26 @@ def frame_of(opens: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
     ]
     names = ["ts", "symbol", "open", "high", "low", "close", "volume"]
     return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("us")))
+
+
+def crashed_fund(seed: int, count: int = 4061) -> pl.DataFrame:
+    """Adjusted bars of a generated leveraged fund, which in the middle really opens at 5.79 after 8.38, closing at 5.15.
+
+    The first three bars are flat, so that an order at the first close fills at that price.
+    """
+    days = np.array(calendar_sessions("XNYS", date(2005, 1, 1), date(2022, 12, 31)).day_ns[:count])
+    draw, middle = np.random.default_rng(seed), count // 2
+    move, gap = draw.normal(0.0002, 0.035, count), draw.normal(0, 0.008, count)
+    move[:3] = gap[:3] = 0
+    move[middle] = np.log(5.15 / 8.38)
+    close = np.exp(np.cumsum(move))
+    close = (close * 8.38 / close[middle - 1]).round(6)
+    opened = np.r_[close[:1], close[:-1] * np.exp(gap[1:])].round(6)
+    opened[middle] = 5.79
+    high, low = np.maximum(opened, close) * 1.003, np.minimum(opened, close) * 0.997
+    volume = draw.integers(100_000_000, 200_000_000, count).astype(float)
+    prices = {"open": opened, "high": high.round(6), "low": low.round(6), "close": close}
+    return pl.DataFrame({"ts": pl.from_epoch(pl.Series(days), "ns"), "symbol": "FUND", **prices, "volume": volume})
 
 
 def random_frame(seed: int, symbols: int, count: int) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_p
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Block, Bools, Jump, MarketSlice
+from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice
 from quantd.trading.sessions import DAY_NS, Sessions
 
 BLOCK_ROWS: Final = 4096
@@ -33,7 +33,7 @@ class Replay:
     their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `count` is the number of
     slices, `first_ts` and `last_ts` their first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from
     which trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie
-    before the open or after the close.
+    before the open or after the close. `read` int64[N] counts the checked bars of each symbol.
     """
 
     universe: Universe
@@ -45,6 +45,7 @@ class Replay:
     jumps: tuple[Jump, ...]
     start_key: int
     extended: int
+    read: Ints
 
     def __post_init__(self) -> None:
         self._block: Block | None = None
@@ -109,6 +110,7 @@ class Replay:
         extended = int(np.sum(chosen & placed.extended))
         chosen &= ~placed.extended
         rows, placed = rows.take(chosen), placed.take(chosen)
+        read = np.bincount(rows.column, minlength=universe.size)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
             raise FeedError(
@@ -138,6 +140,7 @@ class Replay:
             jumps=() if adjusted else checked.jumps,
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             extended=extended,
+            read=read,
         )
 
     @property

@@ -11,6 +11,7 @@ import pytest
 import quantd
 from tests.support.command_line import answer, write
 from tests.support.command_line import quantd as command
+from tests.support.market_frames import crashed_fund
 
 
 def rising(view):
@@ -230,3 +231,46 @@ def test_a_policy_that_fails_holds_and_says_where(bars):
     alert = result.alerts.filter(pl.col("kind").str.contains("policy"))["text"][0]
     assert "no data today" in alert
     assert "test_backtests.py" in alert
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_real_crash_of_adjusted_prices_loses_no_bar_and_the_drawdown_is_that_of_numpy(seed):
+    """One asset is bought with all the money at a price that stays flat until then, without costs, in lots of 1e-8."""
+    free = dict.fromkeys(("commission_bp", "spread_bp", "slippage_bp", "participation"), 0)
+    settings = {f"broker.{key}": value for key, value in free.items()}
+    settings["universe.instruments"] = [{"symbol": "FUND", "lot": "0.00000001"}]
+    fund = crashed_fund(seed)
+    result = quantd.backtest(lambda view: [1.0], bars=fund, settings=settings, compare=False, adjusted=True)
+    assert (result.rejected, len(result.equity), len(result.fills)) == (0, 4061, 1)
+    close = fund["close"].to_numpy()
+    drawdown = 1 - np.min(close / np.maximum.accumulate(close))
+    assert result.metrics["max_drawdown"] == pytest.approx(drawdown, rel=1e-9)
+
+
+def test_a_jump_near_a_split_ratio_stops_python_and_names_prices_and_remedies():
+    fund = crashed_fund(3)
+    with pytest.raises(quantd.Error) as refused:
+        quantd.backtest("equal_weight", bars=fund, compare=False)
+    told = str(refused.value)
+    assert "FUND opened at 5.79 on 2013-01-28, after 8.38: near a 3:2 split" in told
+    for remedy in ("adjusted=True", "2013-01-28,FUND,split,3:2,", '[feed] jumps = "real"'):
+        assert remedy in told
+    for ask in (
+        lambda **more: quantd.sweep("momentum", {"lookback": [63]}, bars=fund, **more),
+        lambda **more: quantd.study_signal("momentum_21", fund, horizons=(1,), cuts=2, **more),
+    ):
+        with pytest.raises(quantd.Error, match="near a 3:2 split"):
+            ask()
+        ask(adjusted=True)
+    real = quantd.backtest("equal_weight", bars=fund, settings={"feed.jumps": "real"}, compare=False)
+    assert real.digest == quantd.backtest("equal_weight", bars=fund, adjusted=True, compare=False).digest
+
+
+def test_adjusted_prices_with_actions_are_refused(folder):
+    write(folder)
+    with pytest.raises(quantd.Error, match="adjusted prices hold their splits"):
+        quantd.backtest("config.toml", adjusted=True)
+    with pytest.raises(quantd.Error, match=r"feed\.adjusted"):
+        quantd.backtest(quantd.load("config.toml"), settings={"feed.start": "2020-01-02"}, adjusted=True)
+    with pytest.raises(quantd.Error, match=r"feed\.adjusted"):
+        quantd.backtest(quantd.load("config.toml"), adjusted=True)

@@ -1,0 +1,164 @@
+"""Faults of recorded prices that a person must decide about before a backtest: jumps, long gaps, many rejected bars."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.trading.display_text import session_date
+from quantd.trading.exit_codes import ExplainedError
+from quantd.trading.instruments import NANO, Membership, Universe
+from quantd.trading.market import Bools, Ints, Jump
+from quantd.trading.sessions import Sessions
+
+LONGEST_GAP: Final = 20
+"""Sessions in a row without a bar that are a hole."""
+
+MOST_REJECTED: Final = 0.01
+"""Largest share of a symbol's bars that may be rejected."""
+
+_MOST_LINES: Final = 10
+"""Faults that one message lists."""
+
+
+class UnsoundPrices(ExplainedError):
+    """Recorded prices whose faults would make a backtest wrong. The text names each fault and the remedies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sessions in a row without a good bar, between two bars of a symbol: their number, first and last date (ns)."""
+
+    column: int
+    sessions: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The number of a symbol's rejected bars, and of all that were read."""
+
+    column: int
+    bars: int
+    read: int
+
+
+def gaps(feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None = None) -> list[Gap]:
+    """Return the gaps of LONGEST_GAP sessions or more between a symbol's first and last good bar of `feed`.
+
+    Sessions count on the instrument's own calendar. Those after a delisting, and those on which the symbol is no member
+    of the universe, do not count.
+    """
+    found: list[Gap] = []
+    for column, instrument in enumerate(feed.universe.instruments):
+        calendar = sessions[instrument.calendar]
+        events = feed.columns.ts_event[feed.columns.fresh[:, column]]
+        rows = np.unique(np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1))
+        for start, stop in zip(rows[:-1].tolist(), rows[1:].tolist(), strict=True):
+            if stop - start > LONGEST_GAP:
+                found += _runs(feed, calendar, column, np.arange(start + 1, stop), members)
+    return found
+
+
+def _runs(feed: Replay, calendar: Sessions, column: int, absent: Ints, members: Membership | None) -> Iterator[Gap]:
+    """Yield the parts of one gap, whose session numbers are `absent`, in which a bar was to be expected."""
+    expected: Bools = np.ones(len(absent), dtype=np.bool_)
+    if members is not None:
+        expected &= np.array([column in members.at(calendar.day_ns[row]) for row in absent.tolist()])
+    for action in feed.actions:
+        if action.kind == "delisting" and action.symbol == column:
+            expected &= calendar.opens[absent] < action.ts
+    for part in np.split(absent[expected], np.flatnonzero(np.diff(absent[expected]) > 1) + 1):
+        if len(part) >= LONGEST_GAP:
+            yield Gap(column, len(part), calendar.day_ns[part[0]], calendar.day_ns[part[-1]])
+
+
+def often_rejected(feed: Replay) -> list[Rejected]:
+    """Return the symbols of which more than MOST_REJECTED of the bars are rejected."""
+    columns = [feed.universe.index[bar.symbol] for bar in feed.quarantined]
+    bad = np.bincount(np.array(columns, dtype=np.int64), minlength=feed.universe.size)
+    which = np.flatnonzero(bad > MOST_REJECTED * feed.read)
+    return [Rejected(k, int(bad[k]), int(feed.read[k])) for k in which.tolist()]
+
+
+def jump_text(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
+    """Return a jump in words: symbol, date, both prices and the nearest usual ratio."""
+    return (
+        f"{universe.symbols[jump.symbol]} opened at {jump.after_nano / NANO:.10g} on {_day(jump, universe, sessions)}, "
+        f"after {jump.before_nano / NANO:.10g}: near a {jump.numerator}:{jump.denominator} split, "
+        "and no action announces one"
+    )
+
+
+def action_line(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
+    """Return the line of an actions file that announces the split."""
+    symbol = universe.symbols[jump.symbol]
+    return f"{_day(jump, universe, sessions)},{symbol},split,{jump.numerator}:{jump.denominator},"
+
+
+def gap_text(gap: Gap, universe: Universe) -> str:
+    """Return a gap in words: symbol, number of sessions, first and last date."""
+    return (
+        f"{universe.symbols[gap.column]} has no good bar on {gap.sessions:,} sessions in a row, "
+        f"{session_date(gap.first_ns)} to {session_date(gap.last_ns)}"
+    )
+
+
+def rejected_text(rejected: Rejected, feed: Replay) -> str:
+    """Return a symbol's rejected bars in words: their number and share, first and last date."""
+    symbol = feed.universe.symbols[rejected.column]
+    days = [session_date(bar.ts) for bar in feed.quarantined if bar.symbol == symbol and bar.ts > 0]
+    dates = f", {min(days)} to {max(days)}" if days else ""
+    share = rejected.bars / max(rejected.read, 1)
+    return f"{symbol}: {rejected.bars:,} of {rejected.read:,} bars ({share:.1%}) are rejected{dates}"
+
+
+def require_sound(
+    feed: Replay,
+    sessions: Mapping[str, Sessions],
+    members: Membership | None = None,
+    *,
+    jumps_real: bool = False,
+    holes_known: bool = False,
+) -> None:
+    """Raise UnsoundPrices for prices that need a decision, with every fault and its remedies.
+
+    `jumps_real` accepts jumps as real moves; `holes_known` accepts gaps and rejected bars.
+    """
+    texts = []
+    if feed.jumps and not jumps_real:
+        jumps = [jump_text(each, feed.universe, sessions) for each in feed.jumps]
+        lines = [action_line(each, feed.universe, sessions) for each in feed.jumps]
+        texts += [
+            *_listed(jumps), "  one of three remedies:",
+            "  - the prices are adjusted for splits: [feed] adjusted = true, without actions (Python: adjusted=True)",
+            f"  - it was a split: add to the file of [feed] actions: {'; '.join(lines[:_MOST_LINES])}",
+            '  - the move was real: [feed] jumps = "real"',
+        ]  # fmt: skip
+    if not holes_known:
+        holes = [
+            *(gap_text(each, feed.universe) for each in gaps(feed, sessions, members)),
+            *(rejected_text(each, feed) for each in often_rejected(feed)),
+        ]
+        if holes:
+            texts += [
+                *_listed(holes), "  one of three remedies:",
+                "  - begin later or end earlier: another [feed] start or end (--from, --to)",
+                "  - leave the symbol out of [universe] symbols",
+                '  - the holes do no harm: [feed] holes = "known"',
+            ]  # fmt: skip
+    if texts:
+        raise UnsoundPrices("\n".join((*texts, "Nothing was run.")))
+
+
+def _listed(texts: Sequence[str]) -> list[str]:
+    more = len(texts) - _MOST_LINES
+    return [*texts[:_MOST_LINES], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def _day(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
+    calendar = sessions[universe.instruments[jump.symbol].calendar]
+    return session_date(calendar.day_ns[int(np.searchsorted(calendar.closes, jump.ts))]).isoformat()
