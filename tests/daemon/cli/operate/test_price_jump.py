@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +38,7 @@ def market(folder: Path) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
+def place(tmp_path: Path) -> Path:
     market(tmp_path)
     head, even, *_ = SMALL
     lines = [
@@ -49,7 +48,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     ]
     text = "\n".join([*lines, "[[agents]]", even, "[bus]", "port = 0", "[api]", "port = 0", ""])
     write(tmp_path, text.replace("max_position_weight = 0.25", "max_position_weight = 0.5"))
-    yield tmp_path
+    return tmp_path
 
 
 def position(folder: Path) -> dict[str, str]:
