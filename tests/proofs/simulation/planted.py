@@ -57,7 +57,6 @@ BUGS = (
     Bug("dividends are not booked", market.on_action, "state.ledger.dividend(symbol, action.cash_nano)", "0"),
     Bug("marks are not rescaled by a split", splits.scale_mark,
     "marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator", "pass"),
-    Bug("a jump of the price leaves open orders", price_jumps.on_price_jumped, "*_cancel(state, symbol)", ""),
     Bug("a held symbol has the newest price", state.PriceHold.worse_nano,
         "(max if lots < 0 else min)(self.before_nano, self.newest_nano)", "self.newest_nano"),
     Bug("agents trade a held symbol", gate_account.account_of, "jumped=state.mask(state.jumped)", "jumped=None"),
