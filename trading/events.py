@@ -1,16 +1,16 @@
 """Events: the closed union of all inputs of the engine.
 
 External answers, time and randomness enter only as events. Events are frozen and journalled, and their meaning never
-changes. A new field or kind raises the codec's version. A new event is a struct here or in
-`model_events`, its name in the union of its source at the end of this module, and its handler `on_<event>` in a module
-of `quantd.daemon.engine`.
+changes. A new field or kind raises the codec's version. A new event is a struct here, in `market` or in `model_events`,
+its name in the union of its source at the end of this module, and its handler `on_<event>` in a module of
+`quantd.daemon.engine`.
 """
 
 from typing import Literal
 
 from msgspec import Struct
 
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, Reports, ScheduleRun
 
@@ -93,21 +93,6 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
     numerator: int = 1
     denominator: int = 1
     cash_nano: int = 0
-
-
-class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The price of a column jumped near a split ratio without a corporate action; it precedes the slice of that bar.
-
-    `ts` is the open of the bar, `before_nano` the last price before it, and `after_nano` the first one. A split of
-    `numerator` new shares for `denominator` old ones would explain the jump.
-    """
-
-    ts: int
-    symbol: int
-    before_nano: int
-    after_nano: int
-    numerator: int
-    denominator: int
 
 
 class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -317,26 +302,6 @@ class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
     announced: bool = False
 
 
-class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An operator explains the jump for which a column is held (see PriceJumped), which ends the hold.
-
-    It was a split of `numerator` new shares for `denominator` old ones, or a real move of the price with 1 for 1.
-    """
-
-    ts: int
-    symbol: int
-    reason: str
-    who: str
-    numerator: int = 1
-    denominator: int = 1
-
-    def action(self) -> "Action | None":
-        """The split as a corporate action at that instant; None for a real move."""
-        if self.numerator == self.denominator:
-            return None
-        return Action(self.ts, 0, self.symbol, "split", self.numerator, self.denominator)
-
-
 class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
     """The limit-up and limit-down prices of a column at the venue, in nano-currency; 0 for none."""
 
@@ -479,7 +444,7 @@ JournalEvent = Journalled | SliceRef | Bars
 
 
 def split_of(event: object) -> Action | None:
-    """The split that an event applies: of a corporate action, or of a jump that an operator explained; else None."""
-    if isinstance(event, JumpExplained):
-        return event.action()
+    """The split that an event applies: of a corporate action, or the one by which an operator explained a jump."""
+    if isinstance(event, JumpExplained) and event.numerator != event.denominator:
+        return Action(event.ts, 0, event.symbol, "split", event.numerator, event.denominator)
     return event if isinstance(event, Action) and event.kind == "split" else None

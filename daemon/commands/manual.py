@@ -21,8 +21,9 @@ from quantd.daemon.views.limit_rows import reason_text
 from quantd.risk.limits.catalogue import Reason
 from quantd.risk.switch import RUN
 from quantd.trading.effects import Cancel, Effect, Planned, Publish
-from quantd.trading.events import Correction, Flow, Halted, JumpExplained, Reconciled, Wished
+from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
 from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import JumpExplained
 from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
 from quantd.trading.ports import VenueAccount
 

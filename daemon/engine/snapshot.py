@@ -13,10 +13,11 @@ from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.safety.monitor_state import FrozenWatch, Noted
 from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Portfolio, PriceHold, State
+from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Portfolio, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import Switch
 from quantd.trading.history import Ring

@@ -20,6 +20,7 @@ from quantd.daemon.engine.settings import Rules, protective_sets, room_of
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, EndedBaskets, Key, Working
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor
@@ -28,7 +29,6 @@ from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
-from quantd.trading.events import Action, PriceJumped
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
 from quantd.trading.kernel import Account
@@ -93,40 +93,6 @@ class Exit(Struct):
     tried: int = 0
     held: bool = False
     since: int = 0
-
-
-class PriceHold(Struct):
-    """A symbol that is held since the instant `since`, the open of a bar, because its price jumped near a split ratio.
-
-    `before_nano` is the last price before the jump, `after_nano` the first one after it, `newest_nano` the newest one.
-    A split of `numerator` new shares for `denominator` old ones would explain the jump.
-    """
-
-    since: int
-    before_nano: int
-    after_nano: int
-    newest_nano: int
-    numerator: int
-    denominator: int
-
-    @classmethod
-    def of(cls, jump: PriceJumped) -> "PriceHold":
-        """The hold that a jump begins."""
-        prices = jump.before_nano, jump.after_nano, jump.after_nano
-        return cls(jump.ts, *prices, jump.numerator, jump.denominator)
-
-    def worse_nano(self, lots: int) -> int:
-        """The worse of the last price before the jump and the newest one, for a house with these signed lots."""
-        return (max if lots < 0 else min)(self.before_nano, self.newest_nano)
-
-    def explained_by(self, split: Action) -> bool:
-        """Whether an announced split has the ratio of the jump."""
-        return split.numerator * self.denominator == split.denominator * self.numerator
-
-    def split(self, numerator: int, denominator: int) -> None:
-        """Scale the prices for a split other than the one that would explain the jump."""
-        for name in ("before_nano", "after_nano", "newest_nano"):
-            setattr(self, name, getattr(self, name) * denominator // numerator)
 
 
 class Loosening(Struct, frozen=True):

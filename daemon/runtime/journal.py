@@ -20,7 +20,6 @@ from quantd.trading.events import (
     Event,
     External,
     JournalEvent,
-    PriceJumped,
     Shade,
     SliceRef,
     Tick,
@@ -28,6 +27,7 @@ from quantd.trading.events import (
     VenueNews,
 )
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.market import PriceJumped
 from quantd.trading.orders import OrderState
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from quantd.daemon.engine.batches.eligibility import plain
-from quantd.trading.events import Action, PriceJumped, Tick
-from quantd.trading.market import Jump, MarketSlice
+from quantd.trading.events import Action, Tick
+from quantd.trading.market import Jump, MarketSlice, PriceJumped
 from quantd.trading.ports import LiveFeed, Until
 from quantd.trading.sessions import DAY_NS, Sessions
 

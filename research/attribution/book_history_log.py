@@ -7,15 +7,15 @@ from typing import Final, NamedTuple, TypeVar, cast
 import numpy as np
 
 from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.state import PriceHold
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.runtime.loop import Log
 from quantd.research.attribution.book_history import ACCOUNT, BOOKINGS, Actions, BookHistory, Bookings, Trades
 from quantd.trading.books import Ledger, LedgerBroken
 from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Transferred, Valued
-from quantd.trading.events import Action, Decided, Event, Flow, JumpExplained, PriceJumped, Tick
+from quantd.trading.events import Action, Decided, Event, Flow, Tick, split_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.kernel import CASH, FEES
-from quantd.trading.market import Floats, Ints, MarketSlice
+from quantd.trading.market import Floats, Ints, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import Kind, OrderBasket
 from quantd.trading.sessions import DAY_NS
 
@@ -107,7 +107,7 @@ class BookHistoryLog:
         elif type(event) is PriceJumped:
             self._hold(event)
         elif type(event) is JumpExplained and event.symbol in self._held:
-            self._release(event.symbol, event.action())
+            self._release(event.symbol, split_of(event))
         for effect in effects:
             match effect:
                 case Planned():

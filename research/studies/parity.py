@@ -28,12 +28,10 @@ from quantd.trading.events import (
     Event,
     Flow,
     Halted,
-    JumpExplained,
     Limited,
     Operator,
     PortfolioClosed,
     PortfolioOpened,
-    PriceJumped,
     Proposed,
     Reloaded,
     Started,
@@ -41,6 +39,7 @@ from quantd.trading.events import (
     Wished,
 )
 from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import JumpExplained, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded
 from quantd.trading.orders import (
     Kind,

@@ -13,10 +13,10 @@ from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask, Effect
-from quantd.trading.events import Action, Decided, Event, PriceJumped, Tick
+from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, MarketSlice, PriceJumped
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Memory, View
 

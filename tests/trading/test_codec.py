@@ -50,13 +50,11 @@ from quantd.trading.events import (
     Flow,
     ForeignFound,
     Halted,
-    JumpExplained,
     Limited,
     NotFound,
     Operator,
     PortfolioClosed,
     PortfolioOpened,
-    PriceJumped,
     Proposed,
     Reconciled,
     Reloaded,
@@ -69,7 +67,7 @@ from quantd.trading.events import (
     Unknown,
     Wished,
 )
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, OrderBasket, Reports, ScheduleRun
 from tests.support.checkout import ROOT

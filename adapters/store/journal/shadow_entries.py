@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from quantd.trading.codec import Entry
 from quantd.trading.effects import JournalEffect, Shadowed
-from quantd.trading.events import Action, Bars, JumpExplained, PriceJumped, Shade, SliceRef, Started
+from quantd.trading.events import Action, Bars, Shade, SliceRef, Started
+from quantd.trading.market import JumpExplained, PriceJumped
 
 MARKET = (SliceRef, Bars, Action, PriceJumped, JumpExplained)
 

@@ -15,7 +15,8 @@ from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
-from quantd.daemon.engine.state import Portfolio, PriceHold, State
+from quantd.daemon.engine.state import Portfolio, State
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import Switch
 from quantd.trading.books import FrozenLedger

@@ -31,14 +31,12 @@ from quantd.trading.events import (
     Decided,
     Event,
     Halted,
-    JumpExplained,
     Operator,
-    PriceJumped,
     Proposed,
     Shade,
     Tick,
 )
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import ScheduleRun
 
 Step = Callable[[State, Event], Sequence[Effect]]

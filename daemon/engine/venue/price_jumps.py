@@ -12,12 +12,13 @@ import numpy as np
 
 from quantd.daemon.engine.planning.execution import end_symbol
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.state import PriceHold, State
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.engine.venue.splits import scale_mark, split_books
 from quantd.trading.effects import Effect, Level
-from quantd.trading.events import Action, JumpExplained, PriceJumped
+from quantd.trading.events import Action, split_of
 from quantd.trading.instruments import NANO
-from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.market import Floats, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import ENDED, OrderState, price_text
 
 
@@ -40,7 +41,7 @@ def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
     if symbol not in state.jumped:
         name = state.universe.symbols[symbol]
         return (alert(state, "WARNING", "operator", f"{name} is not held after a jump of its price ({who})"),)
-    split = answer.action()
+    split = split_of(answer)
     what = f"it was a {answer.numerator}:{answer.denominator} split" if split is not None else "it was a real move"
     return _end(state, symbol, split, f"{what} ({who})")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from quantd.daemon.runtime.timeline import live_timeline, price_jumped, sample_ticks, time_of, timeline, with_jumps
-from quantd.trading.events import PriceJumped, Tick
-from quantd.trading.market import Jump, MarketSlice
+from quantd.trading.events import Tick
+from quantd.trading.market import Jump, MarketSlice, PriceJumped
 from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import START, block, sessions, walk

@@ -12,8 +12,8 @@ from msgspec import Struct
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.effects import Cancel, Query
-from quantd.trading.events import Action, CancelReported, JumpExplained, NotFound, Tick, Unknown
-from quantd.trading.market import MarketSlice
+from quantd.trading.events import Action, CancelReported, NotFound, Tick, Unknown, split_of
+from quantd.trading.market import JumpExplained, MarketSlice
 from quantd.trading.orders import OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
 from tests.proofs.simulation.truth import OpenRow, Truth, Violation
@@ -106,7 +106,7 @@ class Link:
 
     def explained(self, answer: JumpExplained) -> None:
         """The venue books the split that a person names at the instant the daemon has taken it."""
-        split = answer.action() if answer.symbol in self.truth.held else None
+        split = split_of(answer) if answer.symbol in self.truth.held else None
         if split is not None:
             self._say(self.venue.on_action(split), first=True)
         self.truth.explained(answer)

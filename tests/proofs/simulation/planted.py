@@ -11,7 +11,7 @@ from quantd.daemon.engine import market, operator_events, samples, snapshot, sta
 from quantd.daemon.engine.planning import gate_account, plan, targets
 from quantd.daemon.engine.safety import switch
 from quantd.daemon.engine.stops import exits, sync, venue_stops
-from quantd.daemon.engine.venue import account, open_orders, price_jumps, reports, splits, unknown
+from quantd.daemon.engine.venue import account, open_orders, price_holds, price_jumps, reports, splits, unknown
 from quantd.daemon.runtime import journal
 from quantd.risk import protective
 from quantd.risk.limits import cash, exposure, ruleset
@@ -57,7 +57,7 @@ BUGS = (
     Bug("dividends are not booked", market.on_action, "state.ledger.dividend(symbol, action.cash_nano)", "0"),
     Bug("marks are not rescaled by a split", splits.scale_mark,
     "marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator", "pass"),
-    Bug("a held symbol has the newest price", state.PriceHold.worse_nano,
+    Bug("a held symbol has the newest price", price_holds.PriceHold.worse_nano,
         "(max if lots < 0 else min)(self.before_nano, self.newest_nano)", "self.newest_nano"),
     Bug("agents trade a held symbol", gate_account.account_of, "jumped=state.mask(state.jumped)", "jumped=None"),
     Bug("a snapshot forgets holds", snapshot.thaw, "for name in _SAME:", 'for name in set(_SAME) - {"jumped"}:'),

@@ -26,14 +26,12 @@ from quantd.trading.events import (
     Decided,
     Event,
     Flow,
-    JumpExplained,
     Operator,
-    PriceJumped,
     Tick,
     Unknown,
 )
 from quantd.trading.instruments import MICRO
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import ENDED, OrderBasket, OrderState
 from tests.proofs.simulation.guarded import guarded
 from tests.proofs.simulation.link import Faults, Link

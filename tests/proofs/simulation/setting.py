@@ -9,10 +9,10 @@ from msgspec import structs
 from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.runtime.timeline import Item, sample_ticks, time_of, timeline, with_due
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Tail, override
-from quantd.trading.events import Action, JumpExplained, PriceJumped, Tick
+from quantd.trading.events import Action, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import HOLD, View
 from tests.support.engine import Plain

@@ -10,9 +10,9 @@ from itertools import product
 import numpy as np
 
 from quantd.risk.limits.catalogue import Limits
-from quantd.trading.events import Action, JumpExplained, PriceJumped
+from quantd.trading.events import Action, split_of
 from quantd.trading.instruments import Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 
 OpenRow = tuple[int, int, int]
@@ -67,7 +67,7 @@ class Truth:
         """A held symbol has its newest price again, whatever lots a split leaves."""
         if answer.symbol not in self.held:
             return
-        self._release(answer.symbol, answer.action())
+        self._release(answer.symbol, split_of(answer))
 
     def _release(self, column: int, split: Action | None) -> None:
         before, newest = self.held.pop(column)

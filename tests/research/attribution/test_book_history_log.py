@@ -15,8 +15,9 @@ from quantd.research.runs.run_record import Counter
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
 from quantd.trading.books import LedgerBroken
 from quantd.trading.effects import Booked, Crossed, Filled, Reallocated, Valued
-from quantd.trading.events import Action, Correction, Flow, JumpExplained, PriceJumped, Tick
+from quantd.trading.events import Action, Correction, Flow, Tick
 from quantd.trading.execution import Costs
+from quantd.trading.market import JumpExplained, PriceJumped
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
 from tests.support.book_histories import real_history

@@ -15,10 +15,10 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.limits.settings import Protective
 from quantd.trading.effects import Cancel, Crossed, Effect, Filled, Planned, Publish
-from quantd.trading.events import Action, Carried, JumpExplained, Operator, PriceJumped, Wished
+from quantd.trading.events import Action, Carried, Operator, Wished
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import OPEN, START, Act, World, block
