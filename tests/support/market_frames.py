@@ -33,7 +33,8 @@ def frame_of(opens: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
 
 
 def crashed_fund(seed: int, count: int = 4061) -> pl.DataFrame:
-    """Adjusted bars of a generated leveraged fund, which in the middle really opens at 5.79 after 8.38, closing at 5.15.
+    """Adjusted bars of a generated leveraged fund that in the middle really falls from 8.38 to 5.79 at the open, and to
+    5.15 at the close.
 
     The first three bars are flat, so that an order at the first close fills at that price.
     """

@@ -14,7 +14,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps, place
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Bools, Floats, Ints
+from quantd.trading.market import Bools, Floats, Ints, Jump
 from quantd.trading.sessions import Sessions
 
 
@@ -129,10 +129,11 @@ def checked_bars(
     stamps: Stamps,
     length_ns: int,
     now_ns: int,
-) -> tuple[Rows, list[BadBar]]:
-    """Return the good bars, and the bad ones by time. Bars outside a session's hours are in neither."""
+) -> tuple[Rows, list[BadBar], tuple[Jump, ...]]:
+    """Return the good bars, and by time the bad ones and the jumps. Bars outside a session's hours are omitted."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     keep = ~placed.extended | (rows.ts == NO_STAMP)
     rows, placed = rows.take(keep), placed.take(keep)
-    reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns).reason
-    return rows.take(reason == Reason.GOOD), bad_bars(rows, placed, reason, universe)
+    checked = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
+    bad = bad_bars(rows, placed, checked.reason, universe)
+    return rows.take(checked.reason == Reason.GOOD), bad, checked.jumps

@@ -6,8 +6,10 @@ from typing import Final
 
 import numpy as np
 
+from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.display_text import session_date
+from quantd.trading.events import Action
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import NANO, Membership, Universe
 from quantd.trading.market import Bools, Ints, Jump
@@ -39,36 +41,52 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The number of a symbol's rejected bars, and of all that were read."""
+    """The number of a symbol's rejected bars and of all that were read, and the first and last stamp (ns) of those."""
 
     column: int
     bars: int
     read: int
+    first_ns: int
+    last_ns: int
 
 
 def gaps(feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None = None) -> list[Gap]:
-    """Return the gaps of LONGEST_GAP sessions or more between a symbol's first and last good bar of `feed`.
+    """Return the gaps of a recorded market, as `gaps_between`."""
+    rows, column = np.nonzero(feed.columns.fresh)
+    return gaps_between(column, feed.columns.ts_event[rows], feed.universe, sessions, feed.actions, members)
 
-    Sessions count on the instrument's own calendar. Those after a delisting, and those on which the symbol is no member
-    of the universe, do not count.
+
+def gaps_between(
+    column: Ints,
+    ts_event: Ints,
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    actions: Sequence[Action] = (),
+    members: Membership | None = None,
+) -> list[Gap]:
+    """Return the gaps of LONGEST_GAP sessions or more between a symbol's first and last good bar.
+
+    `column` and `ts_event` int64[R] are those of the good bars. Sessions count on the instrument's own calendar. Those
+    after a delisting, and those on which the symbol is no member of the universe, do not count.
     """
     found: list[Gap] = []
-    for column, instrument in enumerate(feed.universe.instruments):
-        calendar = sessions[instrument.calendar]
-        events = feed.columns.ts_event[feed.columns.fresh[:, column]]
+    for number, instrument in enumerate(universe.instruments):
+        calendar, events = sessions[instrument.calendar], ts_event[column == number]
         rows = np.unique(np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1))
         for start, stop in zip(rows[:-1].tolist(), rows[1:].tolist(), strict=True):
             if stop - start > LONGEST_GAP:
-                found += _runs(feed, calendar, column, np.arange(start + 1, stop), members)
+                found += _runs(number, calendar, np.arange(start + 1, stop), actions, members)
     return found
 
 
-def _runs(feed: Replay, calendar: Sessions, column: int, absent: Ints, members: Membership | None) -> Iterator[Gap]:
+def _runs(
+    column: int, calendar: Sessions, absent: Ints, actions: Sequence[Action], members: Membership | None
+) -> Iterator[Gap]:
     """Yield the parts of one gap, whose session numbers are `absent`, in which a bar was to be expected."""
     expected: Bools = np.ones(len(absent), dtype=np.bool_)
     if members is not None:
         expected &= np.array([column in members.at(calendar.day_ns[row]) for row in absent.tolist()])
-    for action in feed.actions:
+    for action in actions:
         if action.kind == "delisting" and action.symbol == column:
             expected &= calendar.opens[absent] < action.ts
     for part in np.split(absent[expected], np.flatnonzero(np.diff(absent[expected]) > 1) + 1):
@@ -76,12 +94,18 @@ def _runs(feed: Replay, calendar: Sessions, column: int, absent: Ints, members: 
             yield Gap(column, len(part), calendar.day_ns[part[0]], calendar.day_ns[part[-1]])
 
 
-def often_rejected(feed: Replay) -> list[Rejected]:
-    """Return the symbols of which more than MOST_REJECTED of the bars are rejected."""
-    columns = [feed.universe.index[bar.symbol] for bar in feed.quarantined]
-    bad = np.bincount(np.array(columns, dtype=np.int64), minlength=feed.universe.size)
-    which = np.flatnonzero(bad > MOST_REJECTED * feed.read)
-    return [Rejected(k, int(bad[k]), int(feed.read[k])) for k in which.tolist()]
+def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
+    """Return the symbols of which more than MOST_REJECTED of the bars are rejected.
+
+    `column` and `ts` int64[R] are those of the rejected bars, `read` int64[N] counts all bars of each symbol.
+    """
+    bad = np.bincount(column, minlength=len(read))
+    found = []
+    for number in np.flatnonzero(bad > MOST_REJECTED * read).tolist():
+        stamps = ts[(column == number) & (ts != NO_STAMP)]
+        first, last = (int(stamps.min()), int(stamps.max())) if len(stamps) else (0, 0)
+        found.append(Rejected(number, int(bad[number]), int(read[number]), first, last))
+    return found
 
 
 def jump_text(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
@@ -93,10 +117,10 @@ def jump_text(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) 
     )
 
 
-def action_line(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
-    """Return the line of an actions file that announces the split."""
-    symbol = universe.symbols[jump.symbol]
-    return f"{_day(jump, universe, sessions)},{symbol},split,{jump.numerator}:{jump.denominator},"
+def action_line(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions], ratio: str = "") -> str:
+    """Return the line of an actions file that announces the split, at `ratio` if given."""
+    symbol, found = universe.symbols[jump.symbol], f"{jump.numerator}:{jump.denominator}"
+    return f"{_day(jump, universe, sessions)},{symbol},split,{ratio or found},"
 
 
 def gap_text(gap: Gap, universe: Universe) -> str:
@@ -107,13 +131,18 @@ def gap_text(gap: Gap, universe: Universe) -> str:
     )
 
 
-def rejected_text(rejected: Rejected, feed: Replay) -> str:
+def rejected_text(rejected: Rejected, universe: Universe) -> str:
     """Return a symbol's rejected bars in words: their number and share, first and last date."""
-    symbol = feed.universe.symbols[rejected.column]
-    days = [session_date(bar.ts) for bar in feed.quarantined if bar.symbol == symbol and bar.ts > 0]
-    dates = f", {min(days)} to {max(days)}" if days else ""
-    share = rejected.bars / max(rejected.read, 1)
-    return f"{symbol}: {rejected.bars:,} of {rejected.read:,} bars ({share:.1%}) are rejected{dates}"
+    dates = f", {session_date(rejected.first_ns)} to {session_date(rejected.last_ns)}" if rejected.last_ns else ""
+    return (
+        f"{universe.symbols[rejected.column]}: {rejected.bars:,} of {rejected.read:,} bars "
+        f"({rejected.bars / rejected.read:.1%}) are rejected{dates}"
+    )
+
+
+def hole_texts(found: Sequence[Gap], rejected: Sequence[Rejected], universe: Universe) -> list[str]:
+    """Return holes in words, the gaps first."""
+    return [*(gap_text(each, universe) for each in found), *(rejected_text(each, universe) for each in rejected)]
 
 
 def require_sound(
@@ -139,10 +168,10 @@ def require_sound(
             '  - the move was real: [feed] jumps = "real"',
         ]  # fmt: skip
     if not holes_known:
-        holes = [
-            *(gap_text(each, feed.universe) for each in gaps(feed, sessions, members)),
-            *(rejected_text(each, feed) for each in often_rejected(feed)),
-        ]
+        bad = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined]
+        column, ts = np.array(bad, dtype=np.int64).reshape(-1, 2).T
+        rejected = often_rejected(column, ts, feed.read)
+        holes = hole_texts(gaps(feed, sessions, members), rejected, feed.universe)
         if holes:
             texts += [
                 *_listed(holes), "  one of three remedies:",
@@ -152,6 +181,24 @@ def require_sound(
             ]  # fmt: skip
     if texts:
         raise UnsoundPrices("\n".join((*texts, "Nothing was run.")))
+
+
+def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
+    """Raise UnsoundPrices for jumps of bars that are read without a configuration: actions are the only remedy."""
+    if not feed.jumps:
+        return
+    split, real = (
+        "; ".join(action_line(each, feed.universe, sessions, ratio) for each in feed.jumps[:_MOST_LINES])
+        for ratio in ("", "1:1")
+    )
+    texts = (
+        *_listed([jump_text(each, feed.universe, sessions) for each in feed.jumps]),
+        "  one of two remedies, in the file of actions:",
+        f"  - it was a split: add {split}",
+        f"  - the move was real: add {real}",
+        "Nothing was run.",
+    )
+    raise UnsoundPrices("\n".join(texts))
 
 
 def _listed(texts: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from msgspec import to_builtins
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.artifacts.card import lots_text
@@ -46,7 +47,7 @@ def evaluate(
         probed(find(bars))
     names = [name for name in (symbols or "").split(",") if name]
     try:
-        found = evaluation.evaluate(artifact, first, until, bars, actions, names)
+        found = evaluation.evaluate(artifact, first, until, bars, actions, names, require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
     known = note_looks(state, [look_at(artifact.name, found)] if isfinite(found.policy.sharpe) else [])

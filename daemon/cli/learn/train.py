@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -11,6 +12,7 @@ from quantd.bundled import find
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.learn import plan_options
+from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.learn.plan_options import given, plan_of, signals
 from quantd.daemon.cli.output import Bar, progress, say
 from quantd.daemon.cli.setup.bar_files import probed
@@ -107,6 +109,8 @@ def train(
         say("\n".join(settings))
         return 0
     probed(made.data.files[0])
+    begins = made.splits.train.first - timedelta(days=made.warmup_days)
+    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
     name = made.name
     folder = RUNS / name
     out = out or folder / "artifact"

@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,6 +14,7 @@ import typer
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import needs, note
 from quantd.daemon.cli.learn import plan_options
+from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.learn.plan_options import plan_of, signals
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.cli.setup.bar_files import probed
@@ -84,6 +86,8 @@ def tune_plan(
         _show_space(made.agent, as_json=as_json)
         return DONE
     probed(made.data.files[0])
+    begins = made.splits.train.first - timedelta(days=made.warmup_days)
+    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
     from quantd.models.training.runs.workers import executor
     from quantd.models.training.search import study_files
     from quantd.models.training.search.study import Search, alone, opened, tune

@@ -17,6 +17,13 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
 from quantd.adapters.feeds.recorded.headlines import by_session, read_headlines, session_days
+from quantd.adapters.feeds.recorded.soundness import (
+    action_line,
+    gaps_between,
+    hole_texts,
+    jump_text,
+    often_rejected,
+)
 from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan, synthetic_bars
 from quantd.adapters.feeds.wrappers.cache_files import Shelf
 from quantd.daemon.cli.command import Command, Json, day
@@ -54,7 +61,11 @@ def check(
     calendar: Calendar = None,
     as_json: Json = False,
 ) -> int:
-    """Check every bar of a file as a run does; exit code 1 with faults, listed by kind with count and first bar."""
+    """Check every bar of a file as a run does.
+
+    Exit code 1 with faults, which are listed by kind with count and first bar, and with jumps or holes, which stop a
+    backtest.
+    """
     known = origin_of(file)
     stamps = stamps or (known.stamps if known else "session")
     interval = interval or (known.interval if known else "1d")
@@ -73,7 +84,15 @@ def check(
     number = np.arange(len(rows))[~placed.extended]
     kept, within = rows.take(~placed.extended), placed.take(~placed.extended)
     listed = read_actions(actions, universe) if actions is not None else []
-    reason = judge(kept, within, length, timed(listed, universe, calendars), time.time_ns()).reason
+    announced = timed(listed, universe, calendars)
+    checked = judge(kept, within, length, announced, time.time_ns())
+    reason, good = checked.reason, checked.reason == Reason.GOOD
+    known_jumps = () if known and known.adjusted else checked.jumps
+    holes = hole_texts(
+        gaps_between(kept.column[good], within.ts_event[good], universe, calendars, announced),
+        often_rejected(kept.column[~good], kept.ts[~good], np.bincount(kept.column, minlength=universe.size)),
+        universe,
+    )
     faults: list[dict[str, Any]] = []
     for why in Reason:
         at = np.flatnonzero(reason == why)
@@ -90,13 +109,18 @@ def check(
         "file": str(file), "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
         "from": iso(int(rows.ts[rows.ts != NO_STAMP].min())), "to": iso(int(rows.ts.max())),
         "outside_hours": int(placed.extended.sum()),
-        "missing_sessions": gaps, "bad": int(np.sum(reason != Reason.GOOD)), "faults": faults,
+        "missing_sessions": gaps, "bad": int(np.sum(~good)), "faults": faults,
+        "jumps": [
+            {"text": jump_text(each, universe, calendars), "action": action_line(each, universe, calendars)}
+            for each in known_jumps
+        ],
+        "holes": holes,
     }  # fmt: skip
     if as_json:
         print_json(report)
     else:
         _print(report, actions)
-    return CHECK_FAILED if faults else DONE
+    return CHECK_FAILED if faults or known_jumps or holes else DONE
 
 
 def cached(cache: Cache = None, as_json: Json = False) -> int:
@@ -168,6 +192,12 @@ def _print(report: dict[str, Any], actions: Path | None) -> None:
     for each in report["faults"]:
         where = f"{each['first_symbol']} {each['first_stamp'] or ''}".strip()
         say(f"  {each['fault']}: {each['bars']} bars, first {where} (row {each['first_row']}): {each['means']}")
+    for each in report["jumps"]:
+        say(f"  jump: {each['text']}; if it was a split, the actions lack {each['action']}")
+    for hole in report["holes"]:
+        say(f"  hole: {hole}")
+    if report["jumps"] or report["holes"]:
+        say("a backtest over all of these bars stops; it names the remedies")
     say("no fault" if not report["faults"] else f"{report['bad']} bars would be quarantined in a run")
 
 

@@ -18,6 +18,7 @@ from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
 from quantd.adapters.feeds.bars.merge import checked_bars
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
+from quantd.adapters.feeds.recorded.soundness import jump_text
 from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
 from quantd.adapters.feeds.vendor import Request
 from quantd.daemon.cli.command import Json, day
@@ -123,7 +124,7 @@ def fetch(
         text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
     listed = [] if origin.adjusted else actions
-    good, bad = checked_bars(rows, listed, universe, calendars, origin.stamps, length, time.time_ns())
+    good, bad, jumps = checked_bars(rows, listed, universe, calendars, origin.stamps, length, time.time_ns())
     if not len(good):
         why = Counter(each.reason for each in bad).most_common(1)[0][0] if bad else "outside trading hours"
         raise Failure(f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).\nNothing was written.")
@@ -138,6 +139,7 @@ def fetch(
         "interval": interval, "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": table_.height,
         "actions": len(actions), "symbols": _per_symbol(table_),
         "put_aside": dict(Counter(each.reason for each in bad)),
+        "jumps": [] if origin.adjusted else [jump_text(each, universe, calendars) for each in jumps],
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
     }  # fmt: skip
@@ -195,6 +197,8 @@ def _print(report: dict[str, Any], bad: Sequence[BadBar]) -> None:
         first = next(bar for bar in bad if bar.reason == reason)
         means = REASON_TEXT[Reason[reason.upper()]]
         say(f"quarantined: {count} x {reason} ({means}); first {first.symbol} {iso(first.ts)}")
+    for jump in report["jumps"]:
+        say(f"jump: {jump}; a backtest stops there and names the remedies")
     for path in report["damaged_cache_files"]:
         say(f"a damaged cache file was moved aside and downloaded again: {path}")
     kind = "adjusted" if report["adjusted"] else "raw"
@@ -205,5 +209,7 @@ def _print(report: dict[str, Any], bad: Sequence[BadBar]) -> None:
         lines = [f"path = {json.dumps(report['file'])}"]
         if report["actions_file"]:
             lines.append(f"actions = {json.dumps(report['actions_file'])}")
+        if report["adjusted"]:
+            lines.append("adjusted = true")
         lines += [f'stamps = "{report["stamps"]}"', f'interval = "{report["interval"]}"']
         say("in config.toml, [feed]: " + ", ".join(lines))

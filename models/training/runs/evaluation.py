@@ -1,6 +1,6 @@
 """Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -57,6 +57,10 @@ def beside(bars: Path) -> str:
     return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
 
 
+RequireSound = Callable[[Path, Path | None, Sequence[str], date, date], None]
+"""Checks the bars of a file with its actions: (bars, actions, symbols, first date, last date)."""
+
+
 def evaluate(
     folder: Path,
     first: date,
@@ -64,8 +68,11 @@ def evaluate(
     bars: Path | None = None,
     actions: str | None = None,
     symbols: Sequence[str] = (),
+    require_sound: RequireSound = lambda *_: None,
 ) -> Evaluated:
     """Evaluate the artifact in `folder` on `symbols`, by default its own.
+
+    `require_sound` may refuse the bars by an exception.
 
     By default `actions` are those of the training, or for other `bars` the file `beside` them; "" is none. Raises
     ArtifactError where the artifact is not a policy, ValueError, OSError.
@@ -88,6 +95,7 @@ def evaluate(
             raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
     begins = first - timedelta(days=max(WARMUP, 2 * policy.lookback))
     sources = getattr(policy, "sources", ())
+    require_sound(*files, symbols or manifest.universe, begins, last)
     panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, sources)
     rows = Split("window", first, last).rows(panel.day_ns)
 

@@ -37,7 +37,7 @@ def judged(
     listed: Sequence[ActionRow] = (),
     length: int = MINUTE,
 ) -> tuple[Rows, list[BadBar]]:
-    return checked_bars(rows, list(listed), SPY, XNYS, stamps, length, now)
+    return checked_bars(rows, list(listed), SPY, XNYS, stamps, length, now)[:2]
 
 
 def reasons(bad: list[BadBar]) -> Counter[str]:
@@ -71,7 +71,7 @@ def test_trades_before_the_open_and_after_an_early_close_are_left_out_without_a_
     assert not bad
 
 
-def test_a_split_is_no_fault_whether_it_is_announced_or_not() -> None:
+def test_a_split_is_no_fault_and_one_that_is_not_announced_is_a_jump() -> None:
     days = [day for day in XNYS["XNYS"].day_ns if day < ny("2024-05-01 00:00")]
     rows = market(days, [0] * len(days))
     late = rows.ts >= days[60]
@@ -80,6 +80,7 @@ def test_a_split_is_no_fault_whether_it_is_announced_or_not() -> None:
     for name in ("open_nano", "close_nano"):
         getattr(rows, name)[late] //= 4
     rows.volume[late] *= 4
-    for listed in ([ActionRow(days[60], 0, "split", 4, 1, 0)], []):
-        good, bad = judged(rows, ny("2024-06-01 00:00"), "session", listed, DAY_NS)
+    for listed, found in (([ActionRow(days[60], 0, "split", 4, 1, 0)], []), ([], [(days[60], 4, 1)])):
+        good, bad, jumps = checked_bars(rows, listed, SPY, XNYS, "session", DAY_NS, ny("2024-06-01 00:00"))
         assert (len(good), bad) == (len(rows), [])
+        assert [(jump.ts - jump.ts % DAY_NS, jump.numerator, jump.denominator) for jump in jumps] == found

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -103,6 +104,29 @@ def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made:
     assert manifest.training.test_looks == 1
     assert manifest.training.windows["train"].last < "2016-06-30", "the embargo is not trained on"
     assert "\x1b" not in err, "no bar where nobody looks"
+
+
+def test_a_split_that_no_action_announces_stops_training_and_evaluation_until_it_is_explained(
+    place: Path, made: tuple[str, str]
+) -> None:
+    frame, late = pl.read_parquet(place / "bars.parquet"), pl.col("ts").dt.date() >= date(2017, 3, 1)
+    halved = pl.when(late & (pl.col("symbol") == "AAA")).then(0.5).otherwise(1.0)
+    frame = frame.with_columns((pl.col("open") * halved).round(6), (pl.col("close") * halved).round(6))
+    frame.with_columns(
+        high=pl.max_horizontal("open", "close"), low=pl.min_horizontal("open", "close"),
+        volume=pl.int_range(pl.len()) % 50 + 1000.0 / halved,
+    ).write_parquet(place / "halved.parquet")  # fmt: skip
+    evaluation = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--bars", "halved.parquet")
+    for words in (evaluation, ("train", "small.toml", "--bars", "halved.parquet", "--out", "none")):
+        code, out, err = quantd(place, *words)
+        assert (code, out) == (1, ""), err
+        assert "near a 2:1 split, and no action announces one" in err
+        assert "add 2017-03-01,AAA,split,2:1," in err
+        assert "add 2017-03-01,AAA,split,1:1," in err
+    assert not (place / "none").exists()
+    for ratio in ("2:1", "1:1"):
+        (place / "known.csv").write_text(f"ts,symbol,kind,ratio,cash\n2017-03-01,AAA,split,{ratio},\n")
+        assert quantd(place, *evaluation, "--actions", "known.csv")[0] == 0
 
 
 def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(

@@ -194,6 +194,36 @@ def test_bad_bars_of_a_vendor_are_told_and_not_written(tmp_path: Path) -> None:
     assert len(read_bars((tmp_path / "bars.parquet",), SPY)) == 251
 
 
+def test_a_split_that_a_vendor_does_not_list_is_a_jump_whose_bars_are_written(tmp_path: Path) -> None:
+    with served(AlpacaData({"AAPL": days("AAPL", 2020, 2020)}).app()) as port:
+        url = f"http://127.0.0.1:{port}"
+        done = fetch(tmp_path, "AAPL", "-s", "alpaca", "--url", url, "--from", "2020-01-02", "--to", "2020-12-31")
+    assert "jump: AAPL opened at 127.67 on 2020-08-31, after 499.23: near a 4:1 split" in done.stdout
+    assert "quarantined" not in done.stdout
+    assert len(pl.read_parquet(tmp_path / "bars.parquet")) == 253
+
+
+def test_check_lists_jumps_with_the_missing_action_and_holes(tmp_path: Path) -> None:
+    frame = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol").is_in(["AAPL", "QQQ"]))
+    frame.filter(pl.col("ts").dt.year().is_between(2004, 2011)).write_parquet(tmp_path / "bars.parquet")
+    done = data(tmp_path, "check", "bars.parquet", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert [each["fault"] for each in told["faults"]] == ["spike"]
+    (jump,) = told["jumps"]
+    assert "AAPL opened at 44.67 on 2005-02-28, after 88.97: near a 2:1 split" in jump["text"]
+    assert told["holes"] == ["QQQ has no good bar on 1,588 sessions in a row, 2004-12-01 to 2011-03-22"]
+    (tmp_path / "actions.csv").write_text(f"ts,symbol,kind,ratio,cash\n{jump['action']}\n")
+    frame.filter(pl.col("ts").dt.year().is_between(2005, 2008)).filter(pl.col("symbol") == "AAPL").write_parquet(
+        tmp_path / "aapl.parquet"
+    )
+    assert data(tmp_path, "check", "aapl.parquet", "--actions", "actions.csv").returncode == 0
+    plain = data(tmp_path, "check", "aapl.parquet")
+    assert plain.returncode == 1
+    assert "if it was a split, the actions lack 2005-02-28,AAPL,split,2:1," in plain.stdout
+    assert "no fault" in plain.stdout
+
+
 def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Path) -> None:
     frame = pl.read_parquet(ROOT / "data/us_daily.parquet")
     frame = frame.filter((pl.col("symbol") == "SPY") & (pl.col("ts").dt.year() == 2019))

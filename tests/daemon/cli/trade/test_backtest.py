@@ -36,6 +36,57 @@ def test_a_report_is_one_page_that_asks_for_nothing_else(ran):
     assert "src=" not in page
 
 
+SPLIT = (
+    "--set", 'universe.symbols=["AAPL", "SPY"]', "--set", 'feed.actions=""', "--set", "feed.start=2020-07-01",
+    "--set", "feed.end=2020-09-30",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("backtest",),
+        ("sweep", "--over", "broker.commission_bp=0,1"),
+        ("study", "rebalance"),
+        ("study", "compare", "equal_weight"),
+        ("study", "signal", "momentum_21"),
+    ],
+    ids=" ".join,
+)
+def test_a_jump_near_a_split_ratio_stops_research_with_symbol_date_prices_ratio_and_remedies(tmp_path, command):
+    write(tmp_path)
+    done = quantd(tmp_path, *command, *SPLIT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "AAPL opened at 127.67 on 2020-08-31, after 499.23: near a 4:1 split" in done.stderr
+    for remedy in ("[feed] adjusted = true", "2020-08-31,AAPL,split,4:1,", '[feed] jumps = "real"'):
+        assert remedy in done.stderr
+    assert not list(tmp_path.glob("state/looks*")), "no trial was made"
+
+
+def test_each_remedy_lets_a_backtest_run(tmp_path):
+    write(tmp_path)
+    plain = ("backtest", "--json", "--no-compare")
+    real = answer(quantd(tmp_path, *plain, *SPLIT, "--set", 'feed.jumps="real"'))
+    adjusted = answer(quantd(tmp_path, *plain, *SPLIT, "--set", "feed.adjusted=true"))
+    (tmp_path / "actions.csv").write_text("ts,symbol,kind,ratio,cash\n2020-08-31,AAPL,split,4:1,\n")
+    listed = answer(quantd(tmp_path, *plain, *SPLIT, "--set", 'feed.actions="actions.csv"'))
+    assert real["digest"] == adjusted["digest"] != listed["digest"]
+
+
+def test_a_hole_stops_a_backtest_unless_it_is_known(tmp_path):
+    write(tmp_path)
+    dates = ("--from", "2004-10-01", "--to", "2011-04-29")
+    done = quantd(tmp_path, "backtest", *dates)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "QQQ has no good bar on 1,588 sessions in a row, 2004-12-01 to 2011-03-22" in done.stderr
+    ended = ("--from", "2004-10-01", "--to", "2005-03-31", "--no-compare")
+    assert quantd(tmp_path, "backtest", *ended).returncode == 0, "it had no bar again before the end"
+    warm = ("--from", "2011-03-28", "--to", "2011-04-29", "--set", "feed.warmup=1700", "--no-compare")
+    assert quantd(tmp_path, "backtest", *warm).returncode == 1, "the warm-up is one of the dates"
+    known = ("--set", 'feed.holes="known"')
+    assert quantd(tmp_path, "backtest", *warm, *known).returncode == 0
+
+
 LONG = """
 import sys
 from quantd.daemon.assembly import compiler
