@@ -205,8 +205,7 @@ class Assembly(Parts):
 
     def items(self) -> Iterator[Item]:
         """The whole recorded market with its ticks, in order of time."""
-        jumps = self.feed.jumps if self.config.feed.jumps == "stop" else ()
-        return timeline(with_jumps(self.feed.items(), jumps), self.ticks())
+        return timeline(with_jumps(self.feed.items(), self.feed.jumps, self.config.feed.jumps), self.ticks())
 
     def ticks(self) -> Iterator[Tick]:
         """The ticks from the first bar to the last."""

@@ -6,7 +6,7 @@ All ticks of one instant are one event, after every slice of that instant.
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -89,9 +89,14 @@ def price_jumped(jump: Jump) -> PriceJumped:
 
 
 def with_jumps(
-    items: Iterator[Action | MarketSlice], jumps: Iterable[Jump]
+    items: Iterator[Action | MarketSlice], jumps: Iterable[Jump], how: Literal["stop", "real"] = "stop"
 ) -> Iterator[Action | PriceJumped | MarketSlice]:
-    """Feed items with the event of each jump at the open of its bar, before the slice of that bar."""
+    """Feed items with the event of each jump at the open of its bar, before the slice of that bar.
+
+    `how` is [feed] jumps: "real" passes every jump as any other move.
+    """
+    if how == "real":
+        return items
     return merge(items, sorted(map(price_jumped, jumps), key=time_of), key=time_of)
 
 

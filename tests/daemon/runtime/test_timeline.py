@@ -48,6 +48,10 @@ def test_a_jump_comes_at_the_open_of_its_bar_after_the_tick_before() -> None:
     assert np.all(np.diff([time_of(item) for item in found]) >= 0)
 
 
+def test_a_jump_that_is_taken_as_real_is_no_event() -> None:
+    assert list(with_jumps(iter(SLICES), [JUMP], "real")) == SLICES
+
+
 @pytest.mark.parametrize("holds", [True, False])
 async def test_a_live_jump_precedes_its_slice_unless_jumps_are_real(holds: bool) -> None:
     live = live_timeline(Feed(), 0, iter(ticks()), holds=holds)  # type: ignore[arg-type]
