@@ -5,6 +5,7 @@ that links it to the first row. Returned bars are adjusted for the splits and di
 newest row shows traded prices.
 """
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Final
@@ -59,9 +60,12 @@ class BarRing:
         self.links: Floats = np.ones((2, size))
         """Price and volume link of the newest row: raw value times link continues the series from the first row."""
 
-    def slice(self, market: MarketSlice) -> None:
-        """Merge the bars of one slice into the forming bar."""
+    def slice(self, market: MarketSlice, without: Sequence[int] = ()) -> None:
+        """Merge the bars of one slice into the forming bar, except those of the columns `without`."""
         forming, fresh = self.forming, market.fresh
+        if without:
+            fresh = fresh.copy()
+            fresh[list(without)] = False
         forming[0] = np.where(fresh & np.isnan(forming[0]), market.open, forming[0])
         forming[1] = np.where(fresh, np.fmax(forming[1], market.high), forming[1])
         forming[2] = np.where(fresh, np.fmin(forming[2], market.low), forming[2])

@@ -14,9 +14,10 @@ from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.view import Memory
 
-CODEC_VERSION: Final = 3
+CODEC_VERSION: Final = 4
 """Version 1 has all limits in `values` of plans and baskets, and `values_before` of plans. Version 2 has only limits
-that cut a symbol or stand at 60 % of their bound. Version 3 adds LimitMoved. One decoder reads all."""
+that cut a symbol or stand at 60 % of their bound. Version 3 adds LimitMoved. Version 4 adds PriceJumped and
+JumpExplained. One decoder reads all."""
 
 
 class Entry(Struct, frozen=True, array_like=True):

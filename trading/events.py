@@ -1,16 +1,16 @@
 """Events: the closed union of all inputs of the engine.
 
 External answers, time and randomness enter only as events. Events are frozen and journalled, and their meaning never
-changes. A new field or kind raises the codec's version. A new event is a struct here or in
-`model_events`, its name in the union of its source at the end of this module, and its handler `on_<event>` in a module
-of `quantd.daemon.engine`.
+changes. A new field or kind raises the codec's version. A new event is a struct here, in `market` or in `model_events`,
+its name in the union of its source at the end of this module, and its handler `on_<event>` in a module of
+`quantd.daemon.engine`.
 """
 
 from typing import Literal
 
 from msgspec import Struct
 
-from quantd.trading.market import MarketSlice, Opening
+from quantd.trading.market import JumpExplained, MarketSlice, Opening, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, Reports, ScheduleRun
 
@@ -420,6 +420,7 @@ External = (
     | PortfolioClosed
     | Proposed
     | Halted
+    | JumpExplained
     | Limited
     | Carried
     | Retrained
@@ -434,7 +435,7 @@ External = (
 VenueNews = Reports | CancelReported | Unknown | NotFound | Busted
 """Events that a venue reports. In a replay, a simulated venue recomputes them."""
 
-Journalled = External | VenueNews | Action | Tick | Decided | Shade
+Journalled = External | VenueNews | Action | PriceJumped | Tick | Decided | Shade
 """Events that the journal stores unchanged."""
 
 Event = Journalled | MarketSlice
@@ -442,3 +443,10 @@ Event = Journalled | MarketSlice
 
 JournalEvent = Journalled | SliceRef | Bars
 """Events in journal form. A MarketSlice is a SliceRef (replay) or Bars (live)."""
+
+
+def split_of(event: object) -> Action | None:
+    """The split that an event applies: of a corporate action, or the one by which an operator explained a jump."""
+    if isinstance(event, JumpExplained) and event.numerator != event.denominator:
+        return Action(event.ts, 0, event.symbol, "split", event.numerator, event.denominator)
+    return event if isinstance(event, Action) and event.kind == "split" else None

@@ -165,3 +165,32 @@ class Jump(Struct, frozen=True, tag=True):
     after_nano: int
     numerator: int
     denominator: int
+
+
+class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The price of a column jumped near a split ratio without a corporate action; it precedes the slice of that bar.
+
+    `ts` is the open of the bar, `before_nano` the last price before it, and `after_nano` the first one. A split of
+    `numerator` new shares for `denominator` old ones would explain the jump.
+    """
+
+    ts: int
+    symbol: int
+    before_nano: int
+    after_nano: int
+    numerator: int
+    denominator: int
+
+
+class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An operator explains the jump for which a column is held (see PriceJumped), which ends the hold.
+
+    It was a split of `numerator` new shares for `denominator` old ones, or a real move of the price with 1 for 1.
+    """
+
+    ts: int
+    symbol: int
+    reason: str
+    who: str
+    numerator: int = 1
+    denominator: int = 1

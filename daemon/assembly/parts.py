@@ -36,7 +36,7 @@ from quantd.daemon.policies.seats import Seats
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import SESSION_MESSAGES, Schedule, Verdict, catch_up, due, next_runs, stream
-from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due
+from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due, with_jumps
 from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
@@ -205,7 +205,7 @@ class Assembly(Parts):
 
     def items(self) -> Iterator[Item]:
         """The whole recorded market with its ticks, in order of time."""
-        return timeline(self.feed.items(), self.ticks())
+        return timeline(with_jumps(self.feed.items(), self.feed.jumps, self.config.feed.jumps), self.ticks())
 
     def ticks(self) -> Iterator[Tick]:
         """The ticks from the first bar to the last."""

@@ -92,4 +92,13 @@ Symbol = Annotated[
     str, typer.Option("--symbol", "-s", metavar="SYMBOL", help="One symbol: no new orders for it; its positions stay.")
 ]
 
+Jump = Annotated[
+    str,
+    typer.Option(
+        "--jump",
+        metavar="real|N:M",
+        help="With --symbol: the jump was real, or a split of N new shares for M old ones.",
+    ),
+]
+
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="An artifact, such as models/shipped/scorer.")]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from decimal import Decimal
 from difflib import get_close_matches
+from math import log
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -14,17 +15,23 @@ from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of, difference, differences_text, free_micro
+from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.runtime.service import Service
-from quantd.risk.limits.catalogue import REASON_TEXT, Reason
+from quantd.daemon.views.limit_rows import reason_text
+from quantd.risk.limits.catalogue import Reason
 from quantd.risk.switch import RUN
 from quantd.trading.effects import Cancel, Effect, Planned, Publish
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
 from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import JumpExplained
 from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
 from quantd.trading.ports import VenueAccount
 
 VIA: Final = "api"
 """The origin of these events in the journal, where no token names it."""
+
+SPLIT_MISS: Final = 0.25
+"""Most that the newest price may differ, in logs, from the one that a split implies: a typing error is refused."""
 
 MOST: Final = 2**62
 """Largest amount that fits the journal's integers."""
@@ -48,6 +55,7 @@ def _number(words: str, whole: int, places: int, *, optional: bool = False) -> M
 Positive = Annotated[str, _number("A number of units above 0.", 8, 9)]
 Money = Annotated[str, _number("An amount of money above 0.", 11, 6)]
 Level = Annotated[str, _number("A price; empty for none.", 8, 9, optional=True)]
+JumpName = Annotated[str, Meta(description="What the jump was: real, or a split such as 2:1; empty for a halt.")]
 SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
 
 
@@ -80,11 +88,15 @@ class Settle(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Halt(Struct, frozen=True, forbid_unknown_fields=True):
-    """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume"."""
+    """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume".
+
+    With `jump`, "resume" ends the hold after a jump of the price instead: "real", or the split as "2:1" (new for old).
+    """
 
     do: Literal["halt", "resume"]
     symbol: SymbolName
     reason: Because
+    jump: JumpName = ""
 
 
 class Ordered(Struct, frozen=True):
@@ -207,7 +219,7 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
         row = basket.sym.index(column)
         lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
         name = order_id(service.run, basket.sample, universe.symbols[column], basket.n)
-    text = REASON_TEXT[reason]
+    text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
     switches = {"house": state.switch.state, wish.agent: RUN if who is None else state.agents[who].switch.state}
     stopped = max(switches, key=lambda name: switches[name])
     if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[stopped] != RUN:
@@ -232,19 +244,25 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
 
 
 class Stopped(Struct, frozen=True):
-    """The trading state of a symbol: `halted` and the reason; `why` is empty when it trades."""
+    """The trading state of a symbol: `halted`, or held after a jump of its price, and the reason; `why` is empty when
+    it trades."""
 
     symbol: str
     halted: bool
     why: str
 
 
-def halted(service: Service, asked: Halt, who: str = VIA) -> Halted:
+def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplained:
     """The event that halts or resumes one symbol. Raises NotDone."""
     check_ready(service)
     state = service.shell.state
     column, halts = _column(state, asked.symbol), asked.do == "halt"
+    if asked.jump:
+        return _explained(service, asked, column, who)
     if not halts and column not in state.halted:
+        if column in state.jumped:
+            ends = f"{hold_text(state, column)}; end the hold with --jump real or --jump N:M, and --reason"
+            raise NotDone("conflict", f"{asked.symbol} is held: {ends}")
         raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
     return Halted(
         market_now(service),
@@ -255,10 +273,44 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted:
     )
 
 
-def became_of_halt(service: Service, event: Halted) -> Stopped:
+def _explained(service: Service, asked: Halt, column: int, who: str) -> JumpExplained:
+    """The event that ends the hold of a symbol. Raises NotDone."""
     state = service.shell.state
-    _, why = state.halted.get(event.symbol, (0, ""))
-    return Stopped(state.universe.symbols[event.symbol], event.symbol in state.halted, why)
+    if asked.do == "halt":
+        raise NotDone("command", "a jump of the price is explained by resume --symbol SYMBOL --jump real | N:M")
+    if column not in state.jumped:
+        known = ", ".join(sorted(state.universe.symbols[k] for k in state.jumped)) or "none"
+        raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {known}")
+    numerator, denominator = _ratio(asked.jump)
+    hold = state.jumped[column]
+    implied = hold.before_nano * denominator // numerator
+    if numerator != denominator and abs(log(implied / hold.newest_nano)) > SPLIT_MISS:
+        text = f"a split of {asked.jump} would make {price_text(implied)} of {price_text(hold.before_nano)}"
+        remedy = "Write new shares to old ones, as 2:1, or --jump real"
+        raise NotDone("conflict", f"{text}, but {asked.symbol} is at {price_text(hold.newest_nano)}. {remedy}")
+    said = journal_reason(asked.reason, "the explanation of a jump")
+    return JumpExplained(market_now(service), column, said, who, numerator, denominator)
+
+
+def _ratio(jump: str) -> tuple[int, int]:
+    """New shares for old ones; 1 for 1 is a real move. Raises NotDone."""
+    if jump == "real":
+        return 1, 1
+    parts = jump.split(":")
+    if len(parts) == 2 and all(part.isdecimal() and part.isascii() and len(part) <= 6 for part in parts):
+        numerator, denominator = int(parts[0]), int(parts[1])
+        if numerator and denominator and numerator != denominator:
+            return numerator, denominator
+    raise NotDone("amount", f"jump {jump!r}: write real, or a split as new shares to old ones, for example 2:1")
+
+
+def became_of_halt(service: Service, event: Halted | JumpExplained) -> Stopped:
+    state, column = service.shell.state, event.symbol
+    if column in state.halted:
+        why = state.halted[column][1]
+    else:
+        why = hold_text(state, column) if column in state.jumped else ""
+    return Stopped(state.universe.symbols[column], column in state.halted or column in state.jumped, why)
 
 
 def _column(state: State, symbol: str) -> int:

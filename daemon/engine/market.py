@@ -7,14 +7,15 @@ import numpy as np
 from quantd.daemon.engine.planning.execution import see_volume
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.stops.exits import check_levels, split_exits
-from quantd.daemon.engine.stops.venue_stops import split_stops
+from quantd.daemon.engine.stops.exits import check_levels
 from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
+from quantd.daemon.engine.venue.price_jumps import closes_before, jump_announced, mark_held
+from quantd.daemon.engine.venue.splits import scale_mark, split_books
 from quantd.trading.effects import Booked, Cancel, Crossed, Effect
 from quantd.trading.events import Action
 from quantd.trading.instruments import NANO
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.orders import ENDED
 
 
@@ -33,9 +34,14 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.marks_nano.flags.writeable = False  # like the closes of a slice: another kind is compiled once more
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
-    state.history.bar(market.key, market.fresh, market.full, market.close)
+    closes: Floats = market.close
+    held: Sequence[int] = ()
+    if state.jumped:
+        held = mark_held(state, market)
+        closes = closes_before(state, market.close, ts)
+    state.history.bar(market.key, market.fresh, market.full, closes)
     if state.history.bars is not None:
-        state.history.bars.slice(market)
+        state.history.bars.slice(market, held)
     if state.halted or state.limited:
         effects = [*effects, *trades_again(state, market)]
     if state.protecting and ts >= state.carried[1]:
@@ -84,32 +90,15 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     if action.kind == "delisting":
         return _delisted(state, action)
     numerator, denominator = action.numerator, action.denominator
+    if symbol in state.jumped and not known:
+        return jump_announced(state, action)
     state.history.action(action.key, symbol, numerator / denominator, 0.0)
-    # marks are raw prices: from the ex date on they are scaled
-    marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
-    marks[symbol] *= denominator / numerator
-    marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator
-    state.marks, state.marks_nano = marks, marks_nano
+    scale_mark(state, symbol, numerator, denominator)  # marks are raw prices: from the ex date on they are scaled
     if known:
         return ()
-    lieu = state.ledger.split(symbol, numerator, denominator, int(marks_nano[symbol]))
-    if lieu and state.rules.venue_pays:
-        state.ledger.income(-lieu, ())  # the unallocated book advances it to the agents until the venue pays
-        lieu = 0
-    state.booked()
-    split_exits(state, symbol, numerator, denominator)
-    for parent in state.parents:
-        parent.split(symbol, numerator, denominator)
-    split_stops(state, symbol, numerator, denominator)
-    for work in state.at_venue().values():
-        work.split(symbol, numerator, denominator)
-    state.crosses = [c for c in state.crosses if c.symbol != symbol]  # the next decision makes them again
-    effects: list[Effect] = [
-        alert(state, "INFO", "action", f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}")
-    ]
-    if lieu:
-        effects.append(Booked(action.ts, "cash_in_lieu", symbol, lieu))
-    return effects
+    booked = split_books(state, action.ts, symbol, numerator, denominator)
+    text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"
+    return [alert(state, "INFO", "action", text), *booked]
 
 
 def _delisted(state: State, action: Action) -> Sequence[Effect]:
@@ -125,6 +114,7 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
         if column == symbol and work.state[row] not in ENDED
     ]
     state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
+    state.jumped.pop(symbol, None)
     held = state.ledger.house.held(symbol)
     text = f"{name} was delisted at {action.cash_nano / NANO:g} a share"
     effects.append(alert(state, "WARNING" if held else "INFO", "action", text, symbol=symbol))

@@ -42,7 +42,7 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     text = f"by hand: {side} {abs(order.lots)} lots{given} ({order.who}: {order.reason})"
     return [
         alert(state, "INFO", "manual", text, symbol=order.symbol, agent=number),
-        *plan(state, {number: after.tobytes()}, sample=state.sample, lots={number: change}),
+        *plan(state, {number: after.tobytes()}, sample=state.sample, lots={number: change}, by_hand=True),
     ]
 
 

@@ -16,6 +16,7 @@ from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flat
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_blocked, settle_exits
 from quantd.daemon.engine.valuation import close_dates, note_sample
+from quantd.daemon.engine.venue.price_jumps import closes_before, jump_alerts
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.cash_rate import earned
 from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
@@ -40,7 +41,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         state.later |= AT_SAMPLES.intersection(tick.jobs)
     if tick.sample:
         close_dates(state, tick.ts)
-        state.history.sample(tick.ts, tick.key, tick.final, state.marks)
+        closes = closes_before(state, state.marks, tick.ts) if state.jumped else state.marks
+        state.history.sample(tick.ts, tick.key, tick.final, closes)
         if state.history.macro is not None:
             state.history.macro.sample(tick.macro)
         state.session_volume(tick.ts)
@@ -182,6 +184,8 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
         effects.extend(watch_switch(state, book, tick))
     effects.extend(watch(state))
     effects.extend(notices(state))
+    if state.jumped and state.session_ends(tick.ts):
+        effects.extend(jump_alerts(state))
     high = max(state.switch.high_water, 1)
     effects.append(
         Valued(

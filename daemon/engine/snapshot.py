@@ -17,6 +17,7 @@ from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Portfolio, Sta
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import Switch
 from quantd.trading.history import Ring
@@ -134,6 +135,8 @@ class Frozen(Struct, frozen=True):
     parents: list[Parent] = []
     halted: dict[int, tuple[int, str]] = {}
     limited: dict[int, tuple[int, int]] = {}
+    jumped: dict[int, PriceHold] = {}
+    flattens_jumped: bool = False
     live_sessions: int = 0
     notes: list[str] = []
     """By agent: last note of its policy."""
@@ -165,7 +168,8 @@ class Frozen(Struct, frozen=True):
 
 
 _SAME: Final = (
-    "crosses", "foreign", "activity", "parents", "halted", "limited", "live_sessions", "artifacts", "loaded",
+    "crosses", "foreign", "activity", "parents", "halted", "limited", "jumped", "flattens_jumped", "live_sessions",
+    "artifacts", "loaded",
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip

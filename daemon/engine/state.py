@@ -20,6 +20,7 @@ from quantd.daemon.engine.settings import Rules, protective_sets, room_of
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, EndedBaskets, Key, Working
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor
@@ -202,6 +203,8 @@ class State:
         """Column -> (since, reason) of trading halts."""
         self.limited: dict[int, tuple[int, int]] = {}
         """Column -> (limit down, limit up) in nano of prices at a limit; 0 for none."""
+        self.jumped: dict[int, PriceHold] = {}
+        """Column -> the unexplained jump of its price for which it is held."""
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
@@ -239,6 +242,8 @@ class State:
         self.earned: float | None = None
         """Return on cash from the sample before to this one; None without a rate."""
         self.flattening = False
+        self.flattens_jumped = False
+        """Whether `flattening` includes the symbols in `jumped`: on an operator's command, not on a loss limit."""
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
         self.arrays: tuple[Any, ...] | None = None

@@ -53,9 +53,11 @@ def note_sample(state: "State", tick: "Tick") -> None:
         return
     accounts = (state.ledger.house, *state.ledger.books)
     units = [(np.array(each.lots) * state.universe.lot_size).tobytes() for each in accounts]
-    state.valuations.unclosed.append(
-        Unclosed(tick.ts, state.sample_no, tick.key, tick.final, state.marks.tobytes(), units)
-    )
+    marks = state.marks
+    if state.jumped:  # no close of theirs is known to be right
+        marks = marks.copy()
+        marks[list(state.jumped)] = np.nan
+    state.valuations.unclosed.append(Unclosed(tick.ts, state.sample_no, tick.key, tick.final, marks.tobytes(), units))
 
 
 def close_dates(state: "State", ts: int) -> None:

@@ -143,7 +143,8 @@ class Outside:
             trouble = tasks.create_task(self._trouble(service), name="feed trouble")
             after, ticks = self._from(service.shell)
             try:
-                await feed_live(service, live_timeline(self.feed, after, ticks, self.parts.dated))
+                holds = self.parts.config.feed.jumps == "stop"
+                await feed_live(service, live_timeline(self.feed, after, ticks, self.parts.dated, holds=holds))
             except Exception as error:  # a dead feed must not end the daemon: positions and operators still need it
                 log.exception("feed.failed")
                 trouble.cancel()

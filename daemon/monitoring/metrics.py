@@ -197,6 +197,7 @@ GAUGES: Final[dict[str, tuple[str, ...]]] = {
     "last_bar_timestamp_seconds": ("Close of the newest bar, market time in seconds since 1970",),
     "loop_lag_seconds": ("Largest delay of the event loop since the last scrape",),
     "open_orders": ("Orders that are open",),
+    "held_symbols": ("Symbols that are held after an unexplained jump of their price",),
     "unknown_orders": ("Orders whose state at the venue is not known",),
     "bus_queue_depth": ("Messages queued for the MQTT broker",),
     "sink_queue_depth": ("Alerts queued for a sink", "sink"),

@@ -27,6 +27,7 @@ from quantd.trading.events import (
     VenueNews,
 )
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.market import PriceJumped
 from quantd.trading.orders import OrderState
 
 
@@ -179,7 +180,7 @@ def fold_live(shell: Shell, journal: Journal) -> None:
             raise RecordTooLong("the journal ends with what follows from nothing")
         if isinstance(event, SliceRef):
             raise RecordTooLong("the journal names bars of a file, and this market is not one")
-        if isinstance(event, Bars | Action | Tick):
+        if isinstance(event, Bars | Action | PriceJumped | Tick):
             shell.take(slice_of(event) if isinstance(event, Bars) else event)
         else:
             shell.run(event)

@@ -31,12 +31,12 @@ from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.seats import Seats, no_artifact
 from quantd.daemon.runtime.digest import Digest, NoDigest
-from quantd.daemon.runtime.outbound import rows_of
+from quantd.daemon.runtime.outbound import request_of, rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
-from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
-from quantd.trading.market import MarketSlice
+from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown, split_of
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews, KernelVenue, SimulatedBroker
 
@@ -159,6 +159,8 @@ class Shell:
         elif type(item) is Action:
             self.ts = item.ts
             self._at_venues(lambda venue: venue.on_action(item))
+        elif type(item) is PriceJumped:
+            self.ts = max(self.ts, item.ts)
         self.run(item)
 
     def _open(self, market: MarketSlice) -> None:
@@ -315,6 +317,8 @@ class Shell:
         """
         if type(event) is Started:
             self.config = event.config
+        elif type(event) is JumpExplained and event.symbol in self.state.jumped and (split := split_of(event)):
+            self._at_venues(lambda venue: venue.on_action(split))
         first = self._step(event)
         if first:
             queue = deque() if queue is None else queue
@@ -346,7 +350,7 @@ class Shell:
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
         match effect:
             case OrderBasket() | Again() | Cancel() | Query():
-                queue.extend(self._call_venue(_request(self.broker, self.state, effect), effect))
+                queue.extend(self._call_venue(request_of(self.broker, self.state, effect), effect))
             case Ask():
                 recorded = self.log.answer(effect)
                 waits = recorded is None and self.meanwhile is not None and self.meanwhile.begin(effect)
@@ -356,7 +360,7 @@ class Shell:
                 k = effect.agent - len(self.state.agents)
                 for own in effect.effects:
                     if isinstance(own, OrderBasket | Again | Cancel | Query):
-                        news = _request(self.shadows[k], self.state.shadows[k], own)()
+                        news = request_of(self.shadows[k], self.state.shadows[k], own)()
                         queue.extend(Shade(effect.agent, each) for each in news)  # type: ignore[arg-type]
             case Snapshot():
                 self.snapshot_wanted = True
@@ -433,18 +437,3 @@ class Shell:
         self.ts = snapshot.ts
         self.ticked = snapshot.ticked
         self.config = snapshot.config
-
-
-def _request(
-    venue: SimulatedBroker, house: State, effect: OrderBasket | Again | Cancel | Query
-) -> Callable[[], Sequence[BrokerNews]]:
-    """The call of a venue that carries out an effect of `house`."""
-    match effect:
-        case OrderBasket():
-            return partial(venue.submit, effect)
-        case Again():
-            return partial(venue.submit, house.at_venue()[effect.sample, effect.n].basket, effect.row)
-        case Cancel():
-            return partial(venue.cancel, effect.sample, effect.n, effect.row, effect.ts)
-        case Query():
-            return partial(venue.query, effect.sample, effect.n, effect.row)

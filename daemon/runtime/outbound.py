@@ -3,15 +3,17 @@
 To the shell, `Wire` is a venue that reports nothing at once; the venue's reports arrive through the inbox.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec import Struct
 
+from quantd.daemon.engine.state import State
 from quantd.trading.effects import Again, Cancel, Query
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice, Opening
 from quantd.trading.orders import OrderBasket
-from quantd.trading.ports import BrokerNews
+from quantd.trading.ports import BrokerNews, SimulatedBroker
 
 
 class Rows(Struct, frozen=True):
@@ -85,3 +87,18 @@ class Wire:
 
     def thaw(self, frozen: bytes) -> None:
         return None
+
+
+def request_of(
+    venue: SimulatedBroker, house: State, effect: OrderBasket | Again | Cancel | Query
+) -> Callable[[], Sequence[BrokerNews]]:
+    """The call of a venue that carries out an effect of `house`."""
+    match effect:
+        case OrderBasket():
+            return partial(venue.submit, effect)
+        case Again():
+            return partial(venue.submit, house.at_venue()[effect.sample, effect.n].basket, effect.row)
+        case Cancel():
+            return partial(venue.cancel, effect.sample, effect.n, effect.row, effect.ts)
+        case Query():
+            return partial(venue.query, effect.sample, effect.n, effect.row)

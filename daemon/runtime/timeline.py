@@ -3,20 +3,20 @@
 All ticks of one instant are one event, after every slice of that instant.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
 from quantd.daemon.engine.batches.eligibility import plain
 from quantd.trading.events import Action, Tick
-from quantd.trading.market import Jump, MarketSlice
+from quantd.trading.market import Jump, MarketSlice, PriceJumped
 from quantd.trading.ports import LiveFeed, Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
-Item = Action | MarketSlice | Tick
+Item = Action | PriceJumped | MarketSlice | Tick
 
 
 def sample_ticks(
@@ -67,7 +67,7 @@ def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
         yield tick
 
 
-def timeline(items: Iterator[Action | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
+def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
     """Feed items and ticks in order of time; ends with the ticks at the instant of the last slice."""
     next_tick = next(ticks, None)
     ts = 0
@@ -80,6 +80,24 @@ def timeline(items: Iterator[Action | MarketSlice], ticks: Iterator[Tick]) -> It
     while next_tick is not None and next_tick.ts <= ts:
         yield next_tick
         next_tick = next(ticks, None)
+
+
+def price_jumped(jump: Jump) -> PriceJumped:
+    """The event of a jump, at the open of its bar."""
+    prices = jump.before_nano, jump.after_nano
+    return PriceJumped(jump.ts_open, jump.symbol, *prices, jump.numerator, jump.denominator)
+
+
+def with_jumps(
+    items: Iterator[Action | MarketSlice], jumps: Iterable[Jump], how: Literal["stop", "real"] = "stop"
+) -> Iterator[Action | PriceJumped | MarketSlice]:
+    """Feed items with the event of each jump at the open of its bar, before the slice of that bar.
+
+    `how` is [feed] jumps: "real" passes every jump as any other move.
+    """
+    if how == "real":
+        return items
+    return merge(items, sorted(map(price_jumped, jumps), key=time_of), key=time_of)
 
 
 def due_ticks(
@@ -102,13 +120,21 @@ def instants(items: Iterator[Item], after: int = 0) -> Iterator[list[Item]]:
 
 
 async def live_timeline(
-    feed: LiveFeed, after: int, ticks: Iterator[Tick], dated: Callable[[Tick], Tick] = lambda tick: tick
+    feed: LiveFeed,
+    after: int,
+    ticks: Iterator[Tick],
+    dated: Callable[[Tick], Tick] = lambda tick: tick,
+    *,
+    holds: bool = True,
 ) -> AsyncIterator[list[Item]]:
     """Items of the feed later than `after`, each with the ticks before it. `dated` adds data beside the market to a
-    tick."""
+    tick. A jump of the price `holds` its symbol, or passes as a real move.
+    """
     next_tick = next(ticks, None)
     async for item in feed.items(after):
         if isinstance(item, Jump):
+            if holds:
+                yield [price_jumped(item)]
             continue
         ts = item.ts if isinstance(item, Until) else time_of(item)
         found: list[Item] = []

@@ -17,9 +17,9 @@ from msgspec import Struct
 from quantd.adapters.store.queries import END, Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.adapters.store.shadow_reader import Paced, check_shadow, reader_of_shadow
-from quantd.daemon.views.limit_rows import reason_name
-from quantd.risk.limits.catalogue import REASON_TEXT
+from quantd.daemon.views.limit_rows import reason_name, reason_text
 from quantd.trading.display_text import instant_text
+from quantd.trading.effects import AgentPlan, Planned
 from quantd.trading.orders import Order, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
@@ -174,12 +174,11 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
     """Every requested trade of a decision: the agents', then the house's net."""
     plan, universe = decision.plan, reader.run.universe
     found = []
-    parts = [
-        (decision.agents[p.agent] if p.agent < len(decision.agents) else str(p.agent), p.asked, p.allowed, p.reason)
-        for p in plan.agents
+    parts: list[tuple[str, bytes, AgentPlan | Planned]] = [
+        (decision.agents[p.agent] if p.agent < len(decision.agents) else str(p.agent), p.asked, p) for p in plan.agents
     ]
-    for who, asked_bytes, allowed_bytes, codes in (*parts, ("house", plan.net, plan.allowed, plan.reason)):
-        asked, allowed, reasons = ints(asked_bytes), ints(allowed_bytes), np.frombuffer(codes, dtype=np.int8)
+    for who, asked_bytes, part in (*parts, ("house", plan.net, plan)):
+        asked, allowed, reasons = ints(asked_bytes), ints(part.allowed), np.frombuffer(part.reason, dtype=np.int8)
         for k in np.flatnonzero(asked).tolist():
             lot, code = universe.lot_nano[k], int(reasons[k])
             found.append(
@@ -193,7 +192,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
                     asked=quantity_text(abs(int(asked[k])), lot),
                     allowed=quantity_text(abs(int(allowed[k])), lot),
                     reason=reason_name(code),
-                    text=REASON_TEXT[code],
+                    text=reason_text(code, part.values, universe.symbols[k]),
                 )
             )
     return found

@@ -20,17 +20,18 @@ from quantd.daemon.views.limit_rows import (
     LimitRow,
     largest_of,
     reason_name,
+    reason_text,
     recorded_rows,
     rows_of,
 )
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.policy_inputs import Inputs, inputs_of
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
-from quantd.risk.limits.catalogue import REASON_TEXT, Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.books import Ledger
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
-from quantd.trading.events import Action
+from quantd.trading.events import split_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import Fill, Order, price_text, quantity_text
 
@@ -240,6 +241,7 @@ def explain(found: Found, judge: Judge | None = None, slices: Slices | None = No
                 part,
                 names,
                 column,
+                symbol,
                 lot,
                 value,
                 books,
@@ -253,7 +255,7 @@ def explain(found: Found, judge: Judge | None = None, slices: Slices | None = No
         net=quantity_text(net, lot),
         allowed=quantity_text(allowed, lot),
         reason=reason_name(code),
-        text=REASON_TEXT[code],
+        text=reason_text(code, plan.values, symbol),
         limits=_rows(house, column, plan.values_before, plan.values, code),
         largest=largest_of(house, column) if house is not None and net else None,
         recomputed=bool(judged),
@@ -338,9 +340,8 @@ def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
     names = max((names for _, names in run.epochs), key=len)
     ledger = Ledger(universe, names)
     for _, entry in reader.journal():
-        event = entry.event
-        if isinstance(event, Action) and event.kind == "split":
-            ledger.split(event.symbol, event.numerator, event.denominator, NANO)
+        if split := split_of(entry.event):
+            ledger.split(split.symbol, split.numerator, split.denominator, NANO)
         for effect in entry.effects:
             if isinstance(effect, Filled):
                 ledger.fills(effect.sym, effect.lots, effect.price_nano, effect.fee_micro, effect.shares)
@@ -355,6 +356,7 @@ def _part(
     part: AgentPlan,
     names: Sequence[str],
     column: int,
+    symbol: str,
     lot: int,
     value: float,
     books: dict[int, list[int]],
@@ -374,7 +376,7 @@ def _part(
         asked=quantity_text(asked, lot),
         allowed=quantity_text(int(ints(part.allowed)[column]), lot),
         reason=reason_name(code),
-        text=REASON_TEXT[code],
+        text=reason_text(code, part.values, symbol),
         limits=_rows(judged, column, {}, part.values, code),
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,

@@ -10,8 +10,8 @@ from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.risk.limits.catalogue import FLOORS, LIMIT_OF, LIMITS, REASON_TEXT, Limits, Reason, value_of
 from quantd.risk.limits.record import Unit
 from quantd.risk.pretrade.headroom import Figure, Most, figures_of, most, most_under, sent
-from quantd.trading.instruments import Universe
-from quantd.trading.orders import quantity_text
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import price_text, quantity_text
 
 
 class LimitRow(Struct, frozen=True):
@@ -131,6 +131,16 @@ def largest(found: Most, side: int, universe: Universe, column: int) -> Largest:
         reason=reason_name(found.reason),
         text=REASON_TEXT[found.reason] if found.bounded else "no limit applies",
     )
+
+
+def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbol: str = "") -> str:
+    """A reason code as text; with the recorded `values` of a plan, a price jump has its two prices and its remedy."""
+    pair = values.get(f"price_jump.{symbol}") if code == Reason.PRICE_JUMP else None
+    if pair is None:
+        return REASON_TEXT[code]
+    newest, before = (price_text(round(each * NANO)) for each in pair)
+    remedy = f"`quantd resume --symbol {symbol} --jump real` or a split such as `--jump 2:1` ends the hold"
+    return f"{REASON_TEXT[code]}: {before} before the jump, {newest} now; {remedy}"
 
 
 def reason_name(code: int) -> str:

@@ -19,6 +19,7 @@ from quantd.daemon.engine.safety.pending_limits import waiting_text
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.coin_fees import dust_micro
 from quantd.daemon.engine.venue.halts import limits_text
+from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.policies.seats import as_loaded
 from quantd.daemon.policies.worker import lacking
 from quantd.daemon.runtime.service import Service
@@ -57,8 +58,9 @@ class LimitNow(Struct, frozen=True):
 class PositionNow(Struct, frozen=True):
     """The house's position in one symbol, split by agents' books.
 
-    `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now, else empty. `dust` is
-    the fraction of a lot that fees in the instrument itself left at the venue and in no book; empty for none.
+    `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now, and `jumped` the jump
+    of its price for which it is held and valued at the worse price; else empty. `dust` is the fraction of a lot that
+    fees in the instrument itself left at the venue and in no book; empty for none.
     """
 
     symbol: str
@@ -69,6 +71,7 @@ class PositionNow(Struct, frozen=True):
     cost: str
     agents: dict[str, str]
     halted: str = ""
+    jumped: str = ""
     dust: str = ""
     dust_value: str = ""
     shadows: dict[str, str] = {}
@@ -119,7 +122,8 @@ class SinkNow(Struct, frozen=True):
 class Overview(Struct, frozen=True):
     """One run at one instant of market time: `ts` (UTC) and `session` (its date).
 
-    `halted`: symbol -> reason why the venue does not trade it. `limited`: symbols at a price limit, with the limits.
+    `halted`: symbol -> reason why the venue does not trade it. `jumped`: symbol -> the jump of its price for which it
+    is held. `limited`: symbols at a price limit, with the limits.
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
     `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
     absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
@@ -157,6 +161,7 @@ class Overview(Struct, frozen=True):
     positions: list[PositionNow]
     limits: list[LimitNow]
     halted: dict[str, str] = {}
+    jumped: dict[str, str] = {}
     limited: dict[str, str] = {}
     diversity: float | None = None
     store: str = ""
@@ -204,6 +209,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         positions=positions(state),
         limits=limits_now(state),
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
+        jumped={state.universe.symbols[k]: hold_text(state, k) for k in sorted(state.jumped)},
         limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
         diversity=diversity(state),
         store=service.store_error,
@@ -287,6 +293,7 @@ def positions(state: State) -> list[PositionNow]:
                 cost=money_text(house.cost_micro[column]),
                 agents={name: quantity_text(own, size) for name, own in books.items()},
                 halted=state.halted[column][1] or "halted by the venue" if column in state.halted else "",
+                jumped=hold_text(state, column) if column in state.jumped else "",
                 dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
                 dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
                 shadows={name: quantity_text(own, size) for name, own in beside.items()},

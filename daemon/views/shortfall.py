@@ -16,7 +16,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.risk.measures.execution_shortfall import Piece, Shortfall, added, shortfall
 from quantd.trading.codec import Entry, slice_of
 from quantd.trading.effects import Ended, Filled, Planned, Worked
-from quantd.trading.events import Action, Bars, SliceRef
+from quantd.trading.events import Action, Bars, SliceRef, split_of
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Kind, Order, OrderBasket, money_text, order_id, price_text, quantity_text
@@ -117,8 +117,8 @@ class Shortfalls:
 
     def add(self, entry: Entry) -> None:
         """Processes one step of the journal."""
-        if isinstance(entry.event, Action) and entry.event.kind == "split":
-            self._split(entry.event)
+        if split := split_of(entry.event):
+            self._split(split)
         if self._sent and isinstance(entry.event, SliceRef | Bars):
             self._opens(entry.event)
         plan: Planned | None = None

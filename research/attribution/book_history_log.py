@@ -7,14 +7,15 @@ from typing import Final, NamedTuple, TypeVar, cast
 import numpy as np
 
 from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.runtime.loop import Log
 from quantd.research.attribution.book_history import ACCOUNT, BOOKINGS, Actions, BookHistory, Bookings, Trades
 from quantd.trading.books import Ledger, LedgerBroken
 from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Transferred, Valued
-from quantd.trading.events import Action, Decided, Event, Flow, Tick
+from quantd.trading.events import Action, Decided, Event, Flow, Tick, split_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.kernel import CASH, FEES
-from quantd.trading.market import Floats, Ints, MarketSlice
+from quantd.trading.market import Floats, Ints, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import Kind, OrderBasket
 from quantd.trading.sessions import DAY_NS
 
@@ -78,6 +79,8 @@ class BookHistoryLog:
         self._lots = cells[:, :size]
         self._cash, self._fees, self._flows = (cells[:, 2 * size + place] for place in (CASH, FEES, FLOWS))
         self._marks_nano: Ints = np.zeros(size, dtype=np.int64)
+        self._held: dict[int, PriceHold] = {}
+        """The symbols that the run holds after a jump of their price: marked at the worse of two prices."""
         self._accrued_key = 0
         self._balances: list[int] = []
         self._sent: OrderedDict[tuple[int, int], _Sent] = OrderedDict()
@@ -102,7 +105,11 @@ class BookHistoryLog:
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         if type(event) is Action:
-            self._act(event)
+            self._act_on_held(event) if event.symbol in self._held else self._act(event)
+        elif type(event) is PriceJumped:
+            self._hold(event)
+        elif type(event) is JumpExplained and event.symbol in self._held:
+            self._release(event.symbol, split_of(event))
         for effect in effects:
             match effect:
                 case Planned():
@@ -239,6 +246,41 @@ class BookHistoryLog:
         if self._days and self._rules.daily and market.key == self._days[-1]:
             self._own_marks[-1] = np.where(market.fresh, closes, self._own_marks[-1])
         self._marks_nano = closes if market.full else np.where(market.fresh, closes, self._marks_nano)
+        for symbol, hold in self._held.items():
+            if market.fresh[symbol]:
+                hold.newest_nano = int(closes[symbol])
+            self._set_mark(symbol, hold.worse_nano(self._ledger.house.held(symbol)))
+
+    def _hold(self, jump: PriceJumped) -> None:
+        """Mark a symbol as the engine does while it is held."""
+        if jump.symbol not in self._held:
+            self._held[jump.symbol] = PriceHold.of(jump)
+        hold = self._held[jump.symbol]
+        self._set_mark(jump.symbol, hold.worse_nano(self._ledger.house.held(jump.symbol)))
+
+    def _release(self, symbol: int, split: Action | None) -> None:
+        """End a hold at the newest price, with the split that explains it, if any."""
+        hold = self._held.pop(symbol)
+        self._set_mark(symbol, hold.before_nano)
+        if split is not None:
+            self._act(split)
+        self._set_mark(symbol, hold.newest_nano)
+
+    def _act_on_held(self, action: Action) -> None:
+        """Post a corporate action of a held symbol."""
+        hold = self._held[action.symbol]
+        if action.kind == "split" and hold.explained_by(action):
+            self._release(action.symbol, action)
+            return
+        if action.kind == "split":
+            hold.split(action.numerator, action.denominator)
+        elif action.kind == "delisting":
+            del self._held[action.symbol]
+        self._act(action)
+
+    def _set_mark(self, symbol: int, nano: int) -> None:
+        self._marks_nano = self._marks_nano.copy()
+        self._marks_nano[symbol] = nano
 
     def _arrival(self, trade: _Trade, market: MarketSlice) -> float:
         """The price at which an order met its market: the open; for an auction at the close, the close; for a stop, its

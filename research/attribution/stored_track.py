@@ -15,7 +15,7 @@ from quantd.research.metrics.run_track import splits_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.runs.comparison import samples_a_year
 from quantd.trading.codec import decode
-from quantd.trading.events import Action
+from quantd.trading.events import split_of
 from quantd.trading.market import Floats, Ints
 from quantd.trading.orders import Fill
 from quantd.trading.sessions import DAY_NS
@@ -86,13 +86,11 @@ class StoredBooks:
         )
 
     def _splits(self) -> tuple[Split, ...]:
-        """The splits of the market: of its files, or on a live market of the journal."""
-        if isinstance(self._parts, Assembly):
-            return splits_of(self._parts)
+        """The splits of the market: of its files, or of a live market's journal; and those that explained jumps."""
+        listed = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
+        kinds = (b"JumpExplained",) if listed is not None else (b"Action", b"JumpExplained")
         records, run = self._reader.records, self._reader.run.run
-        found = (decode(data).event for _, data in records.entries(run, 1) if b"Action" in data) if records else ()
-        return tuple(
-            Split(each.ts, each.symbol, each.numerator / each.denominator)
-            for each in found
-            if isinstance(each, Action) and each.kind == "split"
-        )
+        entries = (data for _, data in records.entries(run, 1)) if records else ()
+        found = (split_of(decode(data).event) for data in entries if any(kind in data for kind in kinds))
+        known = [Split(each.ts, each.symbol, each.numerator / each.denominator) for each in found if each]
+        return tuple(sorted([*(listed or ()), *known], key=lambda each: each.ts))

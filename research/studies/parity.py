@@ -39,6 +39,7 @@ from quantd.trading.events import (
     Wished,
 )
 from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import JumpExplained, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded
 from quantd.trading.orders import (
     Kind,
@@ -55,8 +56,8 @@ Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "pri
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
 GIVEN: Final = (
-    Reloaded, Flow, Operator, Wished, Halted, Limited, PortfolioOpened, PortfolioClosed, Proposed, ModelLoaded,
-    Exchanged, ScheduleRun,
+    Reloaded, Flow, Operator, Wished, Halted, JumpExplained, Limited, PortfolioOpened, PortfolioClosed, Proposed,
+    ModelLoaded, Exchanged, ScheduleRun,
 )  # fmt: skip
 """Events of a run that its backtest receives too: operators' actions and trading halts."""
 
@@ -170,7 +171,10 @@ def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
 
 
 def market_of(entries: Iterable[Entry]) -> list[Item]:
-    """Return the journal's bars, actions and ticks; bars of one close are merged and stamped as known at that close."""
+    """Return the journal's bars, actions, jumps of prices and ticks.
+
+    Bars of one close are merged and stamped as known at that close.
+    """
     together: dict[int, Bars] = {}
     others: list[tuple[int, int, Item]] = []
     for entry in entries:
@@ -178,7 +182,7 @@ def market_of(entries: Iterable[Entry]) -> list[Item]:
         if isinstance(event, Bars):
             before = together.get(event.ts_event)
             together[event.ts_event] = event if before is None else _merged(before, event)
-        elif isinstance(event, Action):
+        elif isinstance(event, Action | PriceJumped):
             others.append((event.ts, 0, event))
         elif isinstance(event, Tick):
             others.append((event.ts, 2, event))

@@ -20,7 +20,8 @@ class Account(Struct, kw_only=True, eq=False):
     largest rise, where marks have passed their prices. `traded` is the value traded in this session. `recent_orders`
     counts orders within `order_rate.per`, `session_orders` those of this session. `repeated` float64[N] are the signed
     lots requested within `duplicate_window`; None for none. `blocked` bool[N] marks the cooldown after a protective
-    exit, `halted` bool[N] a trading halt.
+    exit, `halted` bool[N] a trading halt. `jumped` bool[N] marks symbols that are held after a jump of their price:
+    with `by_hand`, orders that reduce pass; else none does.
     """
 
     lots: Floats
@@ -38,6 +39,8 @@ class Account(Struct, kw_only=True, eq=False):
     repeated: Floats | None = None
     blocked: Bools | None = None
     halted: Bools | None = None
+    jumped: Bools | None = None
+    by_hand: bool = False
 
     def carried(self) -> Bools:
         """bool[N]: positions and open orders; NaN counts as one."""

@@ -190,6 +190,13 @@ LIMITS: Final = (
         (Refusal(36, "HALTED", "trading is halted at the venue, or the price is at its limit up or down"),),
     ),
     Limit(
+        "price_jump",
+        475,
+        "no unexplained jump of the price",
+        "money",
+        (Refusal(45, "PRICE_JUMP", "the price jumped near a split ratio without a corporate action; it is held"),),
+    ),
+    Limit(
         "price",
         480,
         "a price",

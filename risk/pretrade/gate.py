@@ -114,6 +114,12 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
         stopped = account.halted & (asked != 0.0)
         reason[stopped] = Reason.HALTED
         asked = np.where(stopped, 0.0, asked)
+    if account.jumped is not None:
+        stopped = account.jumped & (asked != 0.0)
+        if account.by_hand:
+            stopped &= asked * account.lots >= 0.0
+        reason[stopped] = Reason.PRICE_JUMP
+        asked = np.where(stopped, 0.0, asked)
     if not np.count_nonzero(asked):
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     if switch == HALT:

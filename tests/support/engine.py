@@ -16,7 +16,7 @@ from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, MarketSlice, PriceJumped
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Memory, View
 
@@ -89,7 +89,7 @@ class World:
         house: Limits | None = None,
         agent: Limits | None = None,
         costs: Costs | None = None,
-        actions: Sequence[Action] = (),
+        actions: Sequence[Action | PriceJumped] = (),
         shares: Sequence[float] | None = None,
         log: Log | None = None,
         min_trade: float = 0.0,
@@ -156,7 +156,7 @@ class World:
         last = self.bars.ts_event[-1]
         return sample_ticks(self.sessions, [self.sessions], DAY_NS, START, last, START)
 
-    def _market(self) -> Iterator[Action | MarketSlice]:
+    def _market(self) -> Iterator[Action | PriceJumped | MarketSlice]:
         waiting = list(self.actions)
         for row in range(len(self.bars)):
             while waiting and waiting[0].ts <= self.bars.ts_event[row]:

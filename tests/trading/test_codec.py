@@ -67,7 +67,7 @@ from quantd.trading.events import (
     Unknown,
     Wished,
 )
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, OrderBasket, Reports, ScheduleRun
 from tests.support.checkout import ROOT
@@ -102,6 +102,8 @@ LATER_EVENTS: list[Struct] = [
     Wished(14, "manual", 1, -5, "out", "me"),
     ScheduleRun(14, 3, "close", "rebalance", "new cash", "api:owner", (0, 2)),
     Halted(15, 1, True, "LULD pause"),
+    PriceJumped(15, 1, 100 * 10**9, 50 * 10**9, 2, 1),
+    JumpExplained(16, 1, "announced late", "me", 2, 1),
     Limited(16, 1, 90 * 10**9, 110 * 10**9),
     Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
     Carried(15, "r0000001", b"\x80", loaded=("learned",)),

@@ -112,6 +112,14 @@ ALERT_KINDS: Final = (
         by_symbol=True,
         calm_ns=24 * HOUR_NS,
     ),
+    AlertKind(
+        "price_jump",
+        "a price jumps near a split ratio without a corporate action, and the symbol is held; again after each session",
+        "recovery",
+        ("INFO", "CRITICAL"),
+        ("CRITICAL",),
+        by_symbol=True,
+    ),
     AlertKind("policy", "a policy fails or is late, and its agent holds", "decision", ("WARNING",), ("WARNING",)),
     AlertKind(
         "job_",

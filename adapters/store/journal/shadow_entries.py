@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from quantd.trading.codec import Entry
 from quantd.trading.effects import JournalEffect, Shadowed
 from quantd.trading.events import Action, Bars, Shade, SliceRef, Started
+from quantd.trading.market import JumpExplained, PriceJumped
 
-MARKET = (SliceRef, Bars, Action)
+MARKET = (SliceRef, Bars, Action, PriceJumped, JumpExplained)
 
 
 def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[tuple[int, Entry]]:

@@ -290,9 +290,11 @@ class Client:
         """Book a deposit or a withdrawal."""
         return self._post("/api/v1/cash", Cash(do, amount, reason, agent), Paid, key)
 
-    def halt_symbol(self, do: Literal["halt", "resume"], symbol: str, reason: str, *, key: str = "") -> Stopped:
-        """Halt or resume trading of one symbol."""
-        return self._post("/api/v1/halts", Halt(do, symbol, reason), Stopped, key)
+    def halt_symbol(
+        self, do: Literal["halt", "resume"], symbol: str, reason: str, *, jump: str = "", key: str = ""
+    ) -> Stopped:
+        """Halt or resume trading of one symbol. With `jump` ("real" or "2:1"), end its hold after a price jump."""
+        return self._post("/api/v1/halts", Halt(do, symbol, reason, jump), Stopped, key)
 
     def reconcile(self, how: str = "", reason: str = "", *, key: str = "") -> Compared:
         """Compare the books with the venue's account; with `how`, also book the differences."""

@@ -98,6 +98,7 @@ class Scrape:
             metrics.observe("job_seconds", seconds, job)
         works = service.shell.state.at_venue().values()
         metrics.set("open_orders", now.open_orders)
+        metrics.set("held_symbols", len(now.jumped))
         metrics.set("unknown_orders", sum(list(work.state).count(OrderState.UNKNOWN) for work in works))
 
     def _predictions(self) -> None:

@@ -29,6 +29,8 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     for p in found["positions"]:
         if p.get("halted"):
             say(f"  {p['symbol']} is halted: {p['halted']}")
+        if p.get("jumped"):
+            say(f"  {p['symbol']} is held, and valued at the worse price: {p['jumped']}")
 
 
 def _positions_at_rest(config: Path, state: Path | None, sets: Sets) -> dict[str, object]:

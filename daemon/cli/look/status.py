@@ -73,6 +73,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
         say(f"  mean absolute correlation of the agents' returns {now['diversity']:.2f}")
     for symbol, why in now.get("halted", {}).items():
         say(f"  {symbol} is halted{f': {why}' if why else ''}")
+    for symbol, why in now.get("jumped", {}).items():
+        say(f"  {symbol} is held: {why}; `quantd resume --symbol {symbol} --jump real` (or a split, as 2:1) ends it")
     for symbol, limits in now.get("limited", {}).items():
         say(f"  {symbol} is at a limit: {limits}")
     rows = [

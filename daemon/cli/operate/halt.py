@@ -5,4 +5,4 @@ from typing import Final
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.operate.switch import action_of
 
-COMMAND: Final = Command("Operate", 10, action_of("halt"))
+COMMAND: Final = Command("Operate", 10, action_of("halt", "jump"))

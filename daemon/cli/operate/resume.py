@@ -1,4 +1,5 @@
-"""Resume trading. Needs --reason; every high-water mark is reset to the present equity."""
+"""Resume trading. Needs --reason; every high-water mark is reset to the present equity. --symbol with --jump ends the
+hold after a jump of the price."""
 
 from typing import Final
 

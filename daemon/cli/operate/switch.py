@@ -8,7 +8,7 @@ import typer
 
 from quantd.adapters.bus.commands import Name
 from quantd.daemon.cli.client import posted, reach
-from quantd.daemon.cli.command import CONFIG_FILE, Agent, ConfigFile, Json, Mqtt, Reason, Sets, State, Symbol
+from quantd.daemon.cli.command import CONFIG_FILE, Agent, ConfigFile, Json, Jump, Mqtt, Reason, Sets, State, Symbol
 from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import place
 
@@ -22,10 +22,13 @@ def switch(
     reason: str,
     agent: str = "",
     symbol: str = "",
+    jump: str = "",
     mqtt: str = "",
     as_json: bool,
 ) -> None:
     """Send a command to the daemon or over MQTT; with a symbol, of its orders. Returns when it is journalled."""
+    if jump and not symbol:
+        raise typer.BadParameter("--jump explains the jump of one symbol: add --symbol SYMBOL")
     if symbol and (agent or mqtt):
         raise typer.BadParameter("--symbol excludes --agent and --mqtt")
     if mqtt:
@@ -37,7 +40,9 @@ def switch(
     if symbol:
         from quantd.daemon.commands.manual import Stopped
 
-        stopped = posted(where, "/api/v1/halts", {"do": name, "symbol": symbol, "reason": reason}, Stopped)
+        stopped = posted(
+            where, "/api/v1/halts", {"do": name, "symbol": symbol, "reason": reason, "jump": jump}, Stopped
+        )
         halted = f"{stopped.symbol} is halted: {stopped.why}; no new orders for it"
         answer(as_json, stopped, halted if stopped.halted else f"{stopped.symbol} trades again")
         return
@@ -60,10 +65,13 @@ def action_of(name: Name, *omitted: str) -> Callable[..., None]:
         reason: Reason = "",
         agent: Agent = "",
         symbol: Symbol = "",
+        jump: Jump = "",
         mqtt: Mqtt = "",
         as_json: Json = False,
     ) -> None:
-        switch(name, config, state, sets, reason=reason, agent=agent, symbol=symbol, mqtt=mqtt, as_json=as_json)
+        switch(
+            name, config, state, sets, reason=reason, agent=agent, symbol=symbol, jump=jump, mqtt=mqtt, as_json=as_json
+        )
 
     every = signature(action)
     offered = [each for each in every.parameters.values() if each.name not in omitted]

@@ -16,6 +16,7 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
 from quantd.daemon.engine.state import Portfolio, State
+from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import Switch
 from quantd.trading.books import FrozenLedger
@@ -48,6 +49,7 @@ class Carry(Struct, frozen=True):
     live_sessions: int
     dust: dict[int, int] = {}
     halted: dict[int, tuple[int, str]] = {}
+    jumped: dict[int, PriceHold] = {}
     portfolios: dict[str, Portfolio] = {}
     """By place: the portfolio that is open in it."""
     lapsed: list[str] = []
@@ -101,6 +103,7 @@ def carry_of(
             live_sessions=f.live_sessions,
             dust=f.venue.dust,
             halted=f.halted,
+            jumped=f.jumped,
             portfolios={agents[number]: each for number, each in f.portfolios.items()},
             lapsed=[agents[number] for number in sorted(_at_work(f))],
             artifacts=f.artifacts,
@@ -314,3 +317,4 @@ def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: S
     state.live_sessions = carry.live_sessions
     state.dust = {index[column]: left for column, left in carry.dust.items() if index[column] >= 0}
     state.halted = {index[column]: why for column, why in carry.halted.items() if index[column] >= 0}
+    state.jumped = {index[column]: jump for column, jump in carry.jumped.items() if index[column] >= 0}

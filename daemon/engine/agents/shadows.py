@@ -26,13 +26,22 @@ from quantd.trading.effects import (
     Snapshot,
     Stop,
 )
-from quantd.trading.events import Action, Decided, Event, Halted, Operator, Proposed, Shade, Tick
-from quantd.trading.market import MarketSlice
+from quantd.trading.events import (
+    Action,
+    Decided,
+    Event,
+    Halted,
+    Operator,
+    Proposed,
+    Shade,
+    Tick,
+)
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import ScheduleRun
 
 Step = Callable[[State, Event], Sequence[Effect]]
 
-MARKET = (MarketSlice, Action, Halted)
+MARKET = (MarketSlice, Action, PriceJumped, Halted, JumpExplained)
 """Events that every house receives."""
 
 

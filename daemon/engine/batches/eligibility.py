@@ -36,6 +36,7 @@ def steady(state: State) -> bool:
         or state.stops
         or state.halted
         or state.limited
+        or state.jumped
         or state.foreign
         or state.flattening
         or state.later

@@ -55,14 +55,28 @@ def yield_to_switch(state: State) -> list[Effect]:
             mode == HALT or symbol in agent.exits or (mode != RUN and held[symbol] * lots >= 0.0)
             for symbol, lots in zip(parent.sym, parent.lots, strict=True)
         ]
-        if not any(stopped):
-            continue
-        why = "the switch" if mode != RUN else "a protective exit"
-        effects.append(progress(state, parent.part([row for row, stop in enumerate(stopped) if stop]), why))
-        left = parent.part([row for row, stop in enumerate(stopped) if not stop])
-        at = state.parents.index(parent)
-        state.parents[at : at + 1] = [left] if left.sym else []
+        effects.extend(_end_rows(state, parent, stopped, "the switch" if mode != RUN else "a protective exit"))
     return effects
+
+
+def end_symbol(state: State, symbol: int, why: str) -> list[Effect]:
+    """End the parent orders in one symbol."""
+    return [
+        effect
+        for parent in list(state.parents)
+        for effect in _end_rows(state, parent, [column == symbol for column in parent.sym], why)
+    ]
+
+
+def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> list[Effect]:
+    """End the rows of a parent that are `stopped`, with a record of their progress."""
+    if not any(stopped):
+        return []
+    ended = progress(state, parent.part([row for row, stop in enumerate(stopped) if stop]), why)
+    left = parent.part([row for row, stop in enumerate(stopped) if not stop])
+    at = state.parents.index(parent)
+    state.parents[at : at + 1] = [left] if left.sym else []
+    return [ended]
 
 
 def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:

@@ -33,8 +33,11 @@ def limits_in_force(state: State, book: int) -> Limits:
     return known[1]
 
 
-def account_of(state: State, book: int) -> Account:
-    """The gate's account of an agent or of the house, with everything that may still fill."""
+def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
+    """The gate's account of an agent or of the house, with everything that may still fill.
+
+    `by_hand`: for an operator's order, which may reduce a position in a symbol that is held after a price jump.
+    """
     size = state.universe.size
     limits = limits_in_force(state, book)
     if state.counting:
@@ -79,6 +82,8 @@ def account_of(state: State, book: int) -> Account:
         repeated=None if book == HOUSE else state.activity.repeated(book, state.now, limits),
         blocked=None if book == HOUSE else state.mask(_blocked(state, book)),
         halted=state.mask(state.halted),
+        jumped=state.mask(state.jumped),
+        by_hand=by_hand,
     )
 
 

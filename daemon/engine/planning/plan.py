@@ -18,11 +18,13 @@ from quantd.daemon.engine.stops.venue_stops import cancel_conflicts
 from quantd.daemon.engine.venue.halts import within_limits
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.limits.catalogue import SALES_FREE, Reason, override
+from quantd.risk.limits.values import Values
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
 from quantd.risk.switch import REDUCE
 from quantd.trading.books import net, share
 from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
+from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
 from quantd.trading.orders import Kind, OrderBasket
 
@@ -65,19 +67,20 @@ def plan(
     flatten: bool = False,
     lots: dict[int, Floats] | None = None,
     child: Child | None = None,
+    by_hand: bool = False,
 ) -> Sequence[Effect]:
     """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
 
     `used` counts the follow-ups before this one. With `flatten` all positions are closed at every switch. `lots` (agent
     -> float64[N] signed) replace the change that the weights imply, in addition to open orders; of parents they are the
-    children that are due.
+    children that are due. `by_hand` marks an operator's order, which may reduce a symbol held after a price jump.
     """
     parts: list[_Part] = []
     effects: list[Effect] = []
     if state.parents and lots is None:
         effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
     if state.stops or state.postponed:
-        lots, cancels, postponed = _after_stops(state, answers, sample, used, flatten, lots, child)
+        lots, cancels, postponed = _after_stops(state, answers, sample, used, flatten, lots, child, by_hand)
         effects.extend(cancels)
         if postponed:
             return effects
@@ -97,7 +100,7 @@ def plan(
         if not held_back and not change.nonzero()[0].size:
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
-        account = account_of(state, agent)
+        account = account_of(state, agent, by_hand=by_hand)
         limits = state.rules.agents[agent].limits
         if child is not None:
             account.repeated = None  # equal slices of one decision are no duplicates
@@ -112,7 +115,9 @@ def plan(
         return effects
     return [
         *effects,
-        *_house(state, market_context(state), parts, sample, used, house_switch, flatten or lots is not None, child),
+        *_house(
+            state, market_context(state), parts, sample, used, house_switch, flatten or lots is not None, child, by_hand
+        ),
     ]
 
 
@@ -124,6 +129,7 @@ def _after_stops(
     flatten: bool,
     lots: dict[int, Floats] | None,
     child: Child | None,
+    by_hand: bool,
 ) -> tuple[dict[int, Floats] | None, list[Effect], bool]:
     """Cancel conflicting stops at the venue; the whole plan waits for their end, children only omit those symbols.
 
@@ -135,7 +141,7 @@ def _after_stops(
                 each.answers = {agent: one for agent, one in each.answers.items() if agent not in answers}
         state.postponed = [each for each in state.postponed if each.answers]
     changes = lots or {a: target_change(state, a, np.frombuffer(w), flatten)[0] for a, w in answers.items()}
-    columns, effects = cancel_conflicts(state, changes)
+    columns, effects = cancel_conflicts(state, changes, by_hand)
     if not columns:
         return lots, effects, False
     if child is not None and lots is not None:
@@ -147,7 +153,7 @@ def _after_stops(
         reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
         columns = sorted({*columns, *reduced.nonzero()[0].tolist()})
     packed = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
-    state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, packed))
+    state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, packed, by_hand))
     return lots, effects, True
 
 
@@ -160,6 +166,7 @@ def _house(
     switch: int,
     whole: bool,
     child: Child | None,
+    by_hand: bool,
 ) -> list[Effect]:
     """Cross opposite lots, check the net against the house's limits, and make the basket or the parent orders.
 
@@ -167,9 +174,11 @@ def _house(
     """
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
+    if state.jumped and surviving is not wanted:
+        wanted, crossed = _uncrossed(state, parts, crossed, surviving)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
     requested = total.astype(np.float64)
-    house = account_of(state, HOUSE)
+    house = account_of(state, HOUSE, by_hand=by_hand)
     limits = limits_in_force(state, HOUSE)
     verdict = _house_verdict(state, ctx, parts, house, requested, switch)
     if state.judged is not None:
@@ -208,7 +217,7 @@ def _house(
                     asked=p.requested.astype(np.int64).tobytes(),
                     allowed=allowed.tobytes(),
                     reason=p.verdict.reason.tobytes(),
-                    values=p.verdict.recorded,
+                    values=_with_jumps(state, p.verdict),
                     policy=state.policy_of(p.agent),
                     because=_because(state, p.agent),
                 )
@@ -220,7 +229,7 @@ def _house(
             net=total.tobytes(),
             allowed=verdict.lots.astype(np.int64).tobytes(),
             reason=verdict.reason.tobytes(),
-            values=verdict.recorded,
+            values=_with_jumps(state, verdict),
             follow_up=used,
             portion=Portion(style)
             if style in WORKED
@@ -235,6 +244,29 @@ def _house(
     if out is not None:
         effects.append(out)
     return effects
+
+
+def _uncrossed(state: State, parts: list[_Part], crossed: Lots, surviving: Lots) -> tuple[Lots, Lots]:
+    """The lots that pass and cross, without crosses in symbols held after a price jump: no price is right for both."""
+    crossed = crossed.copy()
+    for symbol in state.jumped:
+        for part, lots in zip(parts, crossed[:, symbol].tolist(), strict=True):
+            if lots:
+                part.verdict.reason[symbol] = Reason.PRICE_JUMP
+        crossed[:, symbol] = 0
+    return surviving + crossed, crossed
+
+
+def _with_jumps(state: State, verdict: Verdict) -> Values:
+    """The values that a journal keeps, with (newest price, price before the jump) of each symbol that is held."""
+    if not state.jumped:
+        return verdict.recorded
+    held = {
+        f"price_jump.{state.universe.symbols[symbol]}": (jump.newest_nano / NANO, jump.before_nano / NANO)
+        for symbol, jump in state.jumped.items()
+        if verdict.reason[symbol] == Reason.PRICE_JUMP
+    }
+    return {**verdict.recorded, **held}
 
 
 def _because(state: State, agent: int) -> str:

@@ -52,6 +52,7 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
         effects.extend(cancel_open_orders(state, adding_only=to == REDUCE))
         state.crosses = []
         if reason in state.rules.flatten_on:
+            state.flattens_jumped = state.flattens_jumped and state.flattening
             state.flattening = True
             effects.extend(flatten_all(state))
     return effects
@@ -76,7 +77,7 @@ def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str,
         return [Switched(state.now, who, to, to, reason)]
     flattens = who == HOUSE and reason in state.rules.flatten_on and not state.flattening
     if flattens and any(state.ledger.house.lots):
-        state.flattening = True
+        state.flattening, state.flattens_jumped = True, False
         return [alert(state, "CRITICAL", "switch", f"{text}: everything is sold (flatten_on)"), *flatten_all(state)]
     return []
 
@@ -96,8 +97,8 @@ def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
 
 
 def flatten(state: State, text: str) -> list[Effect]:
-    """Halt trading and close all positions."""
-    state.flattening = True
+    """Halt trading and close all positions, those held after a price jump too."""
+    state.flattening = state.flattens_jumped = True
     return [*move_switch(state, HOUSE, HALT, "operator", text), *flatten_all(state)]
 
 
@@ -108,4 +109,5 @@ def flatten_all(state: State) -> Sequence[Effect]:
         return ()
     nothing = np.zeros(state.universe.size).tobytes()
     state.revalue()
-    return plan(state, dict.fromkeys(range(len(state.agents)), nothing), sample=state.sample, flatten=True)
+    answers = dict.fromkeys(range(len(state.agents)), nothing)
+    return plan(state, answers, sample=state.sample, flatten=True, by_hand=state.flattens_jumped)

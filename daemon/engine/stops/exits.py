@@ -60,7 +60,7 @@ def _halted(state: State, agent: AgentState) -> bool:
 def _begin(state: State, found: Breach) -> list[Effect]:
     """Begin an exit, once, with an alert."""
     agent = state.agents[found.book]
-    if found.symbol in agent.exits or _halted(state, agent):
+    if found.symbol in agent.exits or found.symbol in state.jumped or _halted(state, agent):
         return []
     agent.exits[found.symbol] = Exit(found.kind, found.entry, found.mark, found.level)
     if found.kind == "take_profit":
@@ -114,6 +114,7 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
             for s, each in agent.exits.items()
             if (each.held if freed else each.tried != state.now)
             and s not in state.halted
+            and s not in state.jumped
             and (each.kind == "take_profit" or not stop_may_fill(state, number, s, each.since))
         ]
         if not due or _halted(state, agent):

@@ -28,6 +28,7 @@ class Postponed(Struct):
     used: int
     flatten: bool
     lots: dict[int, bytes] | None = None
+    by_hand: bool = False
 
 
 class Own(Struct):

@@ -97,7 +97,8 @@ def _resume_plans(state: State, done: Sequence[Effect]) -> list[Effect]:
         lots = None if waiting.lots is None else {a: np.frombuffer(change) for a, change in waiting.lots.items()}
         effects.extend(
             plan(
-                state, waiting.answers, sample=waiting.sample, used=waiting.used, flatten=waiting.flatten, lots=lots
+                state, waiting.answers, sample=waiting.sample, used=waiting.used, flatten=waiting.flatten, lots=lots,
+                by_hand=waiting.by_hand,
             )
         )  # fmt: skip
     if any(type(each) is Ended for each in done):
@@ -140,13 +141,14 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
     Where the house holds less than its agents on that side, because another agent is on the other side, the nearest
     stops come first; the daemon watches the levels of the rest.
     """
-    if state.switch.state == HALT or state.flattening:
+    if state.switch.state == HALT:
         return {}
     waiting = {symbol for each in state.postponed for symbol in each.symbols}
     taken = _reserved(state)
     found: dict[tuple[int, int], Wanted] = {}
     for symbol, held in enumerate(state.ledger.house.lots):
-        if not held or symbol in waiting:
+        being_sold = state.flattening and (state.flattens_jumped or symbol not in state.jumped)
+        if not held or symbol in waiting or being_sold:
             continue
         side, left = (1, held) if held > 0 else (-1, -held)
         left -= taken[HOUSE][symbol]
@@ -206,7 +208,8 @@ def _differs(
     """Whether a stop must be replaced.
 
     A stop that is too large is replaced at once, one that is too small once no order adds to the position, and one at
-    another level at a sample.
+    another level at a sample. While its symbol is held after a price jump, no successor would be sent, so a stop that
+    is not too large stays.
     """
     at = stop.agent, stop.symbol
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
@@ -217,6 +220,8 @@ def _differs(
     want = wanted.get(at)
     if want is None or stop.left > want.lots:
         return True
+    if stop.symbol in state.jumped:
+        return False
     if stop.left < want.lots:
         return sampled or at not in adding
     given = at in state.own
@@ -242,6 +247,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
             or free < want.lots
             or not beyond
             or symbol in state.halted
+            or symbol in state.jumped
             or (retry is not None and state.now < retry.at)
         ):
             continue

@@ -75,11 +75,12 @@ def reducing_lots(state: State) -> dict[int, list[int]]:
     return found
 
 
-def cancel_conflicts(state: State, changes: dict[int, Floats]) -> tuple[list[int], list[Effect]]:
+def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = False) -> tuple[list[int], list[Effect]]:
     """(columns in which stops must end before orders for these changes, float64[N] by agent; cancels of the stops).
 
     A stop conflicts where open orders, the changes that reduce and all stops together exceed the position. An agent's
-    own stop is cancelled first; all stops of the symbol where that does not suffice.
+    own stop is cancelled first; all stops of the symbol where that does not suffice. In a symbol that is held after a
+    price jump only changes `by_hand` conflict: the gate refuses the others.
     """
     stops = live_stops(state)
     if not stops:
@@ -89,6 +90,8 @@ def cancel_conflicts(state: State, changes: dict[int, Floats]) -> tuple[list[int
     gone: list[Live] = []
     held = state.ledger.house.lots
     for symbol in sorted({stop.symbol for stop in stops}):
+        if symbol in state.jumped and not by_hand:
+            continue
         here = [stop for stop in stops if stop.symbol == symbol]
         requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
         less = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}

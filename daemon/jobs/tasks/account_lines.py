@@ -13,7 +13,7 @@ from msgspec import Struct
 from quantd.trading.codec import decode
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Booked, Filled, Valued
-from quantd.trading.events import Action, Busted, Correction, Flow, Reconciled, Started
+from quantd.trading.events import Busted, Correction, Flow, Reconciled, Started, split_of
 from quantd.trading.execution import round_micro
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, Reports
@@ -121,9 +121,9 @@ class _Fold:
             self.began = event.ts
         if isinstance(event, Correction) and event.cash_micro:
             self.decisions.append((event.ts, event.cash_micro))
-        if isinstance(event, Action) and event.kind == "split":
-            text = f"{event.numerator} new for {event.denominator}"
-            self._line(seq, "0", event.ts, "split", event.symbol, text=text)
+        if split := split_of(event):
+            text = f"{split.numerator} new for {split.denominator}"
+            self._line(seq, "0", split.ts, "split", split.symbol, text=text)
         if isinstance(event, Reports):
             self._reported(event)
         for k, effect in enumerate(effects):

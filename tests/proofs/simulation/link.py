@@ -12,8 +12,8 @@ from msgspec import Struct
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.effects import Cancel, Query
-from quantd.trading.events import Action, CancelReported, NotFound, Tick, Unknown
-from quantd.trading.market import MarketSlice
+from quantd.trading.events import Action, CancelReported, NotFound, Tick, Unknown, split_of
+from quantd.trading.market import JumpExplained, MarketSlice
 from quantd.trading.orders import OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
 from tests.proofs.simulation.truth import OpenRow, Truth, Violation
@@ -103,6 +103,13 @@ class Link:
         """The venue books a corporate action at the instant the daemon has taken it."""
         self._say(self.venue.on_action(action), first=True)
         self.truth.action(action)
+
+    def explained(self, answer: JumpExplained) -> None:
+        """The venue books the split that a person names at the instant the daemon has taken it."""
+        split = split_of(answer) if answer.symbol in self.truth.held else None
+        if split is not None:
+            self._say(self.venue.on_action(split), first=True)
+        self.truth.explained(answer)
 
     def _arrive(self, basket: OrderBasket, some: Sequence[int] | None = None) -> None:
         key = basket.sample, basket.n

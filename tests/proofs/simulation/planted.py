@@ -11,7 +11,7 @@ from quantd.daemon.engine import market, operator_events, samples, snapshot, sta
 from quantd.daemon.engine.planning import gate_account, plan, targets
 from quantd.daemon.engine.safety import switch
 from quantd.daemon.engine.stops import exits, sync, venue_stops
-from quantd.daemon.engine.venue import account, open_orders, reports, unknown
+from quantd.daemon.engine.venue import account, open_orders, price_holds, price_jumps, reports, splits, unknown
 from quantd.daemon.runtime import journal
 from quantd.risk import protective
 from quantd.risk.limits import cash, exposure, ruleset
@@ -50,13 +50,19 @@ BUGS = (
     Bug("a basket is put away when its first row ends", reports.post, "if work.live == 0 and", "if news.ended and"),
     Bug("a report posts what is filled in all, not what is new", reports.News._fill,
         "self.lots.append(side * new)", "self.lots.append(side * cum)"),
-    Bug("a split leaves resting orders as they were", market.on_action,
+    Bug("a split leaves resting orders as they were", splits.split_books,
         "work.split(symbol, numerator, denominator)", "pass"),
-    Bug("a split of resting orders is turned round", market.on_action,
+    Bug("a split of resting orders is turned round", splits.split_books,
         "work.split(symbol, numerator, denominator)", "work.split(symbol, denominator, numerator)"),
     Bug("dividends are not booked", market.on_action, "state.ledger.dividend(symbol, action.cash_nano)", "0"),
-    Bug("marks are not rescaled by a split", market.on_action,
+    Bug("marks are not rescaled by a split", splits.scale_mark,
     "marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator", "pass"),
+    Bug("a held symbol has the newest price", price_holds.PriceHold.worse_nano,
+        "(max if lots < 0 else min)(self.before_nano, self.newest_nano)", "self.newest_nano"),
+    Bug("agents trade a held symbol", gate_account.account_of, "jumped=state.mask(state.jumped)", "jumped=None"),
+    Bug("a snapshot forgets holds", snapshot.thaw, "for name in _SAME:", 'for name in set(_SAME) - {"jumped"}:'),
+    Bug("an explained split leaves the lots", price_jumps._end,
+        "effects.extend(split_books(state, split.ts, symbol, numerator, denominator))", "pass"),
     Bug("a cancel is asked for once only, whatever became of it", samples.overdue,
         "if now == OrderState.CANCELLING:", "if False:"),
     Bug("re-arming takes an old equity", operator_events._resume, "state.revalue()", "pass"),

@@ -19,9 +19,19 @@ from quantd.daemon.runtime import journal as recovery
 from quantd.risk.switch import HALT, RUN
 from quantd.trading.codec import decode, encode, slice_of
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Ended, Publish, Query
-from quantd.trading.events import Action, Bars, Condition, Decided, Event, Flow, Operator, Tick, Unknown
+from quantd.trading.events import (
+    Action,
+    Bars,
+    Condition,
+    Decided,
+    Event,
+    Flow,
+    Operator,
+    Tick,
+    Unknown,
+)
 from quantd.trading.instruments import MICRO
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import ENDED, OrderBasket, OrderState
 from tests.proofs.simulation.guarded import guarded
 from tests.proofs.simulation.link import Faults, Link
@@ -157,6 +167,11 @@ class Run:
                 self.truth.market(event)
             elif isinstance(event, Action):
                 self.link.action(event)
+            elif isinstance(event, PriceJumped):
+                self.link.counts["unannounced_split"] += 1
+                self.truth.jump(event)
+            elif isinstance(event, JumpExplained):
+                self.link.explained(event)
         if isinstance(event, Flow):
             self.truth.flow(event.amount_micro)
         others, stops = self.link.open_rows(), self.link.open_rows(stops=True)
@@ -166,12 +181,14 @@ class Run:
                 if key in self.baskets:
                     raise Violation(f"two baskets have the number {key}")
                 self.baskets[key] = effect
-                if self.truth.marks != self.state.marks_nano.tolist():
-                    raise Violation("the marks are not the last closes")
-                self.truth.judge(effect, others, stops)
+                self.truth.marked(self.state.marks_nano.tolist(), [0] * len(self.truth.lots))
+                by_hand = self.state.flattening and self.state.flattens_jumped
+                self.truth.judge(effect, others, stops, by_hand=by_hand)
                 (stops if effect.kind else others).extend(zip(effect.sym, effect.lots, effect.worst_nano, strict=True))
             elif isinstance(effect, Ended) and effect.reason == "never sent":
                 self.never_sent.setdefault((effect.sample, effect.n), set()).update(effect.row)
+        if isinstance(event, MarketSlice):
+            self.truth.marked(self.state.marks_nano.tolist(), self.state.ledger.house.lots)
         self.guarded.saw(self.state, event, effects)
 
     def _act(self, effects: Sequence[Effect], queue: deque[Event]) -> None:
@@ -247,11 +264,12 @@ class Run:
         items = self.setting.items
         while self.taken < len(items):
             item = items[self.taken]
-            if not isinstance(item, Action) and self.link.now <= self.taken:
+            unseen = isinstance(item, Action | PriceJumped | JumpExplained)  # by the venue
+            if not unseen and self.link.now <= self.taken:
                 self.link.market(item)
-            elif isinstance(item, Action) and self.link.now <= self.taken:
+            elif unseen and self.link.now <= self.taken:
                 self.link.now += 1
-            if isinstance(item, Action):
+            if isinstance(item, Action | JumpExplained):
                 self._catch_up()
                 self._agree("before an action")
             self._deliver()

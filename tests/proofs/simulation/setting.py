@@ -7,12 +7,12 @@ import numpy as np
 from msgspec import structs
 
 from quantd.daemon.engine.settings import AgentRules, Rules
-from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline, with_due
+from quantd.daemon.runtime.timeline import Item, sample_ticks, time_of, timeline, with_due
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Tail, override
 from quantd.trading.events import Action, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import HOLD, View
 from tests.support.engine import Plain
@@ -31,7 +31,7 @@ class Setting:
     universe: Universe
     rules: Rules
     costs: Costs
-    items: list[Item]
+    items: list[Item | JumpExplained]
     policies: list[Plain]
     long_only: bool
 
@@ -72,7 +72,13 @@ def setting(seed: int) -> Setting:
     every = int(rng.integers(2, 6))
     scheduled = tuple(k for k, a in enumerate(agents) if a.scheduled)
     due = [Tick(tick.ts, due=scheduled) for tick in samples[::every]] if scheduled else []
-    items = list(timeline(_market(block, actions), with_due(iter(samples), iter(due))))
+    news: list[Action | PriceJumped] = list(actions)
+    answers: list[JumpExplained] = []
+    if not any(limits.protective for limits in (house, *(a.limits for a in agents))):
+        news, answers = _unannounced(np.random.default_rng([seed, 5]), block, actions)
+    items: list[Item | JumpExplained] = list(timeline(_market(block, news), with_due(iter(samples), iter(due))))
+    for answer in answers:  # a person answers after the ticks of an instant
+        items.insert(next((k for k, item in enumerate(items) if time_of(item) > answer.ts), len(items)), answer)
     return Setting(seed, days, universe, rules, costs, items, policies, not house.allow_short)
 
 
@@ -92,6 +98,31 @@ def _actions(rng: np.random.Generator, size: int, days: int) -> list[Action]:
         else:
             found.append(Action(ex + 10 * HOUR, ex, symbol, "dividend", cash_nano=int(rng.integers(1, 10**9))))
     return found
+
+
+def _unannounced(
+    rng: np.random.Generator, block: Block, actions: list[Action]
+) -> tuple[list[Action | PriceJumped], list[JumpExplained]]:
+    """In half of the worlds some splits come as jumps of the price, and a person explains each days later, or never."""
+    news: list[Action | PriceJumped] = list(actions)
+    answers: list[JumpExplained] = []
+    if rng.random() < 0.5:
+        return news, answers
+    held: set[int] = set()
+    for action in actions:
+        first = int(np.searchsorted(block.ts_open, action.ts))
+        fresh = np.flatnonzero(block.fresh[:first, action.symbol])
+        if action.kind != "split" or action.symbol in held or not len(fresh) or not block.fresh[first, action.symbol]:
+            continue
+        held.add(action.symbol)
+        before, after = int(block.close_nano[fresh[-1], action.symbol]), int(block.open_nano[first, action.symbol])
+        jump = PriceJumped(action.ts, action.symbol, before, after, action.numerator, action.denominator)
+        news[news.index(action)] = jump
+        if rng.random() < 0.8:
+            ts, real = action.ts + int(rng.integers(1, 6)) * DAY_NS + 7 * HOUR, rng.random() < 0.3
+            ratio = (1, 1) if real else (action.numerator, action.denominator)
+            answers.append(JumpExplained(ts, action.symbol, "found out", "simulation", *ratio))
+    return news, answers
 
 
 def _bars(rng: np.random.Generator, size: int, days: int, bars: int, actions: list[Action]) -> Block:
@@ -124,8 +155,8 @@ def _bars(rng: np.random.Generator, size: int, days: int, bars: int, actions: li
     )  # fmt: skip
 
 
-def _market(block: Block, actions: list[Action]) -> Iterator[Action | MarketSlice]:
-    waiting = list(actions)
+def _market(block: Block, news: list[Action | PriceJumped]) -> Iterator[Action | PriceJumped | MarketSlice]:
+    waiting = list(news)
     for row in range(len(block)):
         while waiting and waiting[0].ts <= block.ts_open[row]:
             yield waiting.pop(0)

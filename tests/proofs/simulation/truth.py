@@ -10,9 +10,9 @@ from itertools import product
 import numpy as np
 
 from quantd.risk.limits.catalogue import Limits
-from quantd.trading.events import Action
+from quantd.trading.events import Action, split_of
 from quantd.trading.instruments import Universe
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 
 OpenRow = tuple[int, int, int]
@@ -34,6 +34,9 @@ class Truth:
         self.fees_micro = 0
         self.fills = 0
         self.marks = [0] * universe.size
+        self.held: dict[int, tuple[int, int]] = {}
+        """Column -> price before an unexplained jump, and newest price."""
+        self._ratios: dict[int, Fraction] = {}
 
     def fill(self, symbol: int, lots: int, price_nano: int, fee_micro: int) -> None:
         """One fill; raises Violation when the account may not stand as it leaves it."""
@@ -52,6 +55,35 @@ class Truth:
         """Marks of a slice the daemon has taken."""
         for column in np.flatnonzero(market.fresh).tolist():
             self.marks[column] = int(market.close_nano[column])
+            if column in self.held:
+                self.held[column] = self.held[column][0], self.marks[column]
+
+    def jump(self, jump: PriceJumped) -> None:
+        self.held[jump.symbol] = jump.before_nano, jump.after_nano
+        self._ratios[jump.symbol] = Fraction(jump.numerator, jump.denominator)
+        self.marks[jump.symbol] = jump.after_nano
+
+    def explained(self, answer: JumpExplained) -> None:
+        """A held symbol has its newest price again, whatever lots a split leaves."""
+        if answer.symbol not in self.held:
+            return
+        self._release(answer.symbol, split_of(answer))
+
+    def _release(self, column: int, split: Action | None) -> None:
+        before, newest = self.held.pop(column)
+        if split is not None:
+            self.marks[column] = before
+            self.action(split)
+        self.marks[column] = newest
+
+    def marked(self, marks: Sequence[int], lots: Sequence[int]) -> None:
+        """Raises Violation unless `marks` are the last closes: of held symbols the worse price, for these lots."""
+        for column, (mark, mine) in enumerate(zip(marks, self.marks, strict=True)):
+            prices = self.held.get(column, (mine, mine))
+            if mark not in prices:
+                raise Violation("the marks are not the last closes")
+            if lots[column] and mark != (min(prices) if lots[column] > 0 else max(prices)):
+                raise Violation(f"a held position of {lots[column]} lots is marked at {mark}, of {prices}")
 
     def action(self, action: Action) -> None:
         """A dividend is exact; a split leaves whole lots, and the fraction in cash to the micro."""
@@ -60,6 +92,12 @@ class Truth:
             self.cash += held * self._unit[column] * Fraction(action.cash_nano, 10**9)
             return
         ratio = Fraction(action.numerator, action.denominator)
+        if column in self.held and ratio == self._ratios[column]:
+            self._release(column, action)
+            return
+        if column in self.held:
+            before, newest = self.held[column]
+            self.held[column] = int(before / ratio), int(newest / ratio)
         mark = self.marks[column] = int(self.marks[column] / ratio)
         exact = held * ratio
         whole = self.lots[column] = int(exact)
@@ -69,7 +107,9 @@ class Truth:
     def flow(self, amount_micro: int) -> None:
         self.cash += Fraction(amount_micro, 10**6)
 
-    def judge(self, basket: OrderBasket, others: Sequence[OpenRow], stops: Sequence[OpenRow] = ()) -> None:
+    def judge(
+        self, basket: OrderBasket, others: Sequence[OpenRow], stops: Sequence[OpenRow] = (), *, by_hand: bool = False
+    ) -> None:
         """Every subset of a new basket and of all that may still fill keeps cash, gross and weights, at the marks
         of the verdict and the orders' worst prices; what only reduces may pass whatever stands. `stops` fill only once
         the marks are others, and count for what is sold in all."""
@@ -77,6 +117,8 @@ class Truth:
         new = [(s, k, w) for s, k, w in zip(basket.sym, basket.lots, basket.worst_nano, strict=True)]
         adding = {s for s, k, _ in new if k * self.lots[s] >= 0}
         for s, k, _ in new:
+            if s in self.held and not (by_hand and k * self.lots[s] < 0):
+                raise Violation(f"an order for {k} lots of column {s}, which is held")
             pending = sum(o for c, o, _ in (*others, *stops) if c == s and o * k > 0)
             if not limits.allow_short and self.lots[s] + min(k, 0) + min(pending, 0) < 0 and k < 0:
                 raise Violation(f"orders to sell {-(k + pending)} of {self.lots[s]} lots of column {s}")
@@ -84,7 +126,8 @@ class Truth:
             return
         rows = [*others, *new]
         unit = np.array([float(u) for u in self._unit])
-        px = np.array(self.marks) / 1e9 * unit
+        worse = [(max if self.lots[s] < 0 else min)(self.held.get(s, (m, m))) for s, m in enumerate(self.marks)]
+        px = np.array(worse) / 1e9 * unit
         held = np.array(self.lots, dtype=np.float64)
         equity = float(self.cash) + float(held @ px)
         sym = np.array([s for s, _, _ in rows])

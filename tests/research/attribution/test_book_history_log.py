@@ -8,6 +8,7 @@ from quantd.daemon.engine.agents.capital_shares import CapitalRules
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.kernel import TAKE_ROWS
 from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.runtime.timeline import time_of
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.profit import KINDS, profit, residual
 from quantd.research.runs.run_record import Counter
@@ -16,6 +17,7 @@ from quantd.trading.books import LedgerBroken
 from quantd.trading.effects import Booked, Crossed, Filled, Reallocated, Valued
 from quantd.trading.events import Action, Correction, Flow, Tick
 from quantd.trading.execution import Costs
+from quantd.trading.market import JumpExplained, PriceJumped
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
 from tests.support.book_histories import real_history
@@ -347,3 +349,31 @@ def test_a_real_run_has_the_names_and_the_sectors_of_its_universe() -> None:
     assert history.days_ns.tolist() == record.days_ns.tolist()
     traded = float((np.abs(history.trades.quantity) * history.trades.price)[~history.trades.crossed].sum())
     assert traded == pytest.approx(record.traded, rel=1e-9)
+
+
+@pytest.mark.parametrize("answer", [None, (1, 1), (2, 1), "announced", "another"])
+def test_a_run_that_holds_a_symbol_adds_up_at_the_marks_of_the_engine(answer: object) -> None:
+    """`answer` is the split that explains the jump, or what the feed announces instead."""
+    days, day = 40, 20
+    close = walk(days, 3, 5)
+    close[day:, 0] = np.round(close[day:, 0] / 2, 2)
+    opens = np.vstack([close[:1], close[:-1]])
+    opens[day, 0] = close[day, 0]
+    bars = block(close, opens)
+    before = int(bars.close_nano[day - 1][0])
+    jump = PriceJumped(int(bars.ts_open[day]), 0, before, round(close[day, 0] * 1e9), 2, 1)
+    key, ratio = START + (day + 4) * DAY_NS, (3, 1) if answer == "another" else (2, 1)
+    announced = [Action(int(bars.ts_open[day + 4]), key, 0, "split", *ratio)] if isinstance(answer, str) else []
+    world = World(bars, [turning(1, 3), turning(2, 3)], house=RESEARCH, costs=COSTS, actions=[jump, *announced])
+    log = BookHistoryLog(world.rules, world)
+    world.shell = world.fresh(log)
+    last = int(bars.ts_event[day + 4])
+    items = list(world.items())
+    world.run(item for item in items if time_of(item) <= last)
+    if isinstance(answer, tuple):
+        world.shell.run(JumpExplained(last, 0, "found out", "ann", *answer))
+    assert bool(world.shell.state.jumped) == (answer in (None, "another"))
+    world.run(item for item in items if time_of(item) > last)
+    history = log.history()
+    assert len(history.days_ns) == days
+    assert np.abs(residual(history, profit(history))).max() < 1e-6

@@ -1,0 +1,167 @@
+"""The hold of a symbol whose price jumped near a split ratio without a corporate action, until an operator explains it.
+
+While a symbol is held, agents' orders in it are refused, its open orders are cancelled except protective ones, and no
+cross or protective exit of it begins. A position is valued at the worse of the last price before the jump and the
+newest one: the lower one where the house is long or flat, the higher one where it is short. The history keeps the price
+before the jump, so that a split is no return.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantd.daemon.engine.planning.execution import end_symbol
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.price_holds import PriceHold
+from quantd.daemon.engine.venue.splits import scale_mark, split_books
+from quantd.trading.effects import Effect, Level
+from quantd.trading.events import Action, split_of
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats, JumpExplained, MarketSlice, PriceJumped
+from quantd.trading.orders import ENDED, OrderState, price_text
+
+
+def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
+    """Hold a symbol. A further jump of a held symbol is reported, and changes nothing else."""
+    symbol = jump.symbol
+    if jump.ts <= state.carried[0]:
+        return ()  # the carried account knows it
+    if symbol not in state.jumped:
+        state.jumped[symbol] = PriceHold.of(jump)
+    effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel(state, symbol)]
+    state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
+    _mark(state, [symbol])
+    return [*_alerts(state, [symbol]), *effects]
+
+
+def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
+    """End a hold: the move was real, or a split, which is applied now as on its ex date."""
+    symbol, who = answer.symbol, f"{answer.who}: {answer.reason}"
+    if symbol not in state.jumped:
+        name = state.universe.symbols[symbol]
+        return (alert(state, "WARNING", "operator", f"{name} is not held after a jump of its price ({who})"),)
+    split = split_of(answer)
+    what = f"it was a {answer.numerator}:{answer.denominator} split" if split is not None else "it was a real move"
+    return _end(state, symbol, split, f"{what} ({who})")
+
+
+def jump_announced(state: State, action: Action) -> Sequence[Effect]:
+    """A split of a held symbol by the feed: the one that explains its jump ends the hold, another one rescales it."""
+    symbol, numerator, denominator = action.symbol, action.numerator, action.denominator
+    jump = state.jumped[symbol]
+    text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"
+    if jump.explained_by(action):
+        return _end(state, symbol, action, f"the feed has a {text}")
+    jump.split(numerator, denominator)
+    state.history.action(action.key, symbol, numerator / denominator, 0.0)
+    scale_mark(state, symbol, numerator, denominator)
+    booked = split_books(state, action.ts, symbol, numerator, denominator)
+    return [alert(state, "INFO", "action", text), *booked]
+
+
+def _end(state: State, symbol: int, split: Action | None, why: str) -> list[Effect]:
+    """End a hold at the newest price; `split` is applied at the price before the jump."""
+    jump = state.jumped.pop(symbol)
+    effects: list[Effect] = []
+    if split is not None:
+        numerator, denominator = split.numerator, split.denominator
+        _set_mark(state, symbol, jump.before_nano)
+        scale_mark(state, symbol, numerator, denominator)
+        # it applies to the rows that are not sampled yet, and to no earlier one that still waits
+        state.history.action(state.sample_key + 1, symbol, numerator / denominator, 0.0)
+        effects.extend(split_books(state, split.ts, symbol, numerator, denominator))
+    _set_mark(state, symbol, jump.newest_nano)
+    for key, row in state.history.pending.items():
+        if key > state.sample_key and np.isfinite(row[symbol]):
+            state.history.pending[key] = _replaced(row, symbol, jump.newest_nano / NANO)
+    state.booked()
+    state.revalue()
+    text = f"{state.universe.symbols[symbol]} is no longer held: {why}"
+    return [*_alert(state, "INFO", symbol, text), *effects]
+
+
+def mark_held(state: State, market: MarketSlice) -> list[int]:
+    """Value held symbols at the worse price after a slice; returns their columns."""
+    held = [symbol for symbol, jump in state.jumped.items() if market.ts_event > jump.since]
+    for symbol in held:
+        if market.fresh[symbol]:
+            state.jumped[symbol].newest_nano = int(market.close_nano[symbol])
+    _mark(state, held)
+    return held
+
+
+def closes_before(state: State, closes: Floats, ts: int) -> Floats:
+    """`closes` with the price before the jump for each symbol held at `ts`."""
+    found = closes.copy()
+    for symbol, jump in state.jumped.items():
+        if ts > jump.since:
+            found[symbol] = jump.before_nano / NANO
+    return found
+
+
+def jump_alerts(state: State) -> list[Effect]:
+    """The alert of each held symbol again."""
+    return _alerts(state, sorted(state.jumped))
+
+
+def hold_text(state: State, symbol: int) -> str:
+    """A hold as text: its prices and the ratio."""
+    jump = state.jumped[symbol]
+    return (
+        f"the price jumped from {price_text(jump.before_nano)} to {price_text(jump.after_nano)}, "
+        f"near {jump.numerator}:{jump.denominator}, without a corporate action"
+    )
+
+
+def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
+    found: list[Effect] = []
+    for symbol in symbols:
+        jump, name = state.jumped[symbol], state.universe.symbols[symbol]
+        answer = f"`quantd resume --symbol {name} --jump"
+        text = (
+            f"{name} is held: {hold_text(state, symbol)}; its orders are refused, and it is valued at the worse price. "
+            f"A real move: {answer} real --reason TEXT`. A split: {answer} {jump.numerator}:{jump.denominator} "
+            "--reason TEXT`"
+        )
+        found.extend(_alert(state, "CRITICAL", symbol, text))
+    return found
+
+
+def _alert(state: State, level: Level, symbol: int, text: str) -> list[Effect]:
+    """An alert of the house; a shadow has none of its own."""
+    if state.rules.first_seat:
+        return []
+    return [alert(state, level, "price_jump", text, symbol=symbol)]
+
+
+def _cancel(state: State, symbol: int) -> list[Effect]:
+    """Cancel the open orders of a symbol, except those of a protective exit; stops at the venue are not among them."""
+    effects: list[Effect] = []
+    for work in state.working.values():
+        for row, column in enumerate(work.basket.sym):
+            if column != symbol or work.state[row] in ENDED or work.state[row] == OrderState.CANCELLING:
+                continue
+            if not all(symbol in state.agents[who].exits for who, _ in work.shares[row]):
+                effects.append(work.cancel(row, state.now))
+    return effects
+
+
+def _mark(state: State, symbols: Sequence[int]) -> None:
+    """Set the mark of held symbols to the worse of the two prices."""
+    for symbol in symbols:
+        jump = state.jumped[symbol]
+        _set_mark(state, symbol, jump.worse_nano(state.ledger.house.held(symbol)))
+
+
+def _set_mark(state: State, symbol: int, nano: int) -> None:
+    marks_nano = state.marks_nano.copy()
+    marks_nano[symbol] = nano
+    marks_nano.flags.writeable = False  # like the closes of a slice: another kind is compiled once more
+    state.marks, state.marks_nano = _replaced(state.marks, symbol, nano / NANO), marks_nano
+
+
+def _replaced(row: Floats, symbol: int, value: float) -> Floats:
+    found = row.copy()
+    found[symbol] = value
+    return found

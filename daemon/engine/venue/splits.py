@@ -1,0 +1,34 @@
+"""A split in the engine's records: lots, marks, levels, orders and history."""
+
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.stops.exits import split_exits
+from quantd.daemon.engine.stops.venue_stops import split_stops
+from quantd.trading.effects import Booked
+
+
+def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> None:
+    """Scale the mark of a symbol: marks are raw prices."""
+    marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
+    marks[symbol] *= denominator / numerator
+    marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator
+    state.marks, state.marks_nano = marks, marks_nano
+
+
+def split_books(state: State, ts: int, symbol: int, numerator: int, denominator: int) -> list[Booked]:
+    """Replace `denominator` old shares by `numerator` new ones in books, levels and orders, at a mark already scaled.
+
+    Returns the cash for fractions of a lot, if any is booked.
+    """
+    lieu = state.ledger.split(symbol, numerator, denominator, int(state.marks_nano[symbol]))
+    if lieu and state.rules.venue_pays:
+        state.ledger.income(-lieu, ())  # the unallocated book advances it to the agents until the venue pays
+        lieu = 0
+    state.booked()
+    split_exits(state, symbol, numerator, denominator)
+    for parent in state.parents:
+        parent.split(symbol, numerator, denominator)
+    split_stops(state, symbol, numerator, denominator)
+    for work in state.at_venue().values():
+        work.split(symbol, numerator, denominator)
+    state.crosses = [c for c in state.crosses if c.symbol != symbol]  # the next decision makes them again
+    return [Booked(ts, "cash_in_lieu", symbol, lieu)] if lieu else []
