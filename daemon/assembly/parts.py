@@ -226,11 +226,9 @@ def assemble(
 
     `places` keeps the places for portfolios, which a backtest has none of, and passes on faults of the prices, about
     which a person decides while trading. `cache` is a folder for built calendars; `apart` makes the policies in
-    separate processes. `bars` replace the file of [feed] path.
-
-    Trading begins at the first session of [feed] start after the longest lookback of the policies, or after `history`
-    samples if that is longer. They are taken from the bars before the start. Raises FeedError, UnsoundPrices,
-    UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
+    separate processes. `bars` replace the file of [feed] path. Trading begins at the first session of [feed] start after
+    the longest lookback of the policies, or after `history` samples if that is longer, all taken from the bars before
+    it. Raises FeedError, UnsoundPrices, UnknownCalendar or PolicyError with the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
@@ -257,8 +255,8 @@ def assemble(
         build_from=config.feed.build_from,
     )
     if not places:
-        jumps_real, holes_known = config.feed.jumps == "real", config.feed.holes == "known"
-        require_sound(feed, sessions, members, jumps_real=jumps_real, holes_known=holes_known)
+        faults = {"jumps_real": config.feed.jumps == "real", "holes_known": config.feed.holes == "known"}
+        require_sound(feed, sessions, members, **faults)
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
