@@ -226,9 +226,9 @@ def assemble(
 
     `places` keeps the places for portfolios, which a backtest has none of, and passes on faults of the prices, about
     which a person decides while trading. `cache` is a folder for built calendars; `apart` makes the policies in
-    separate processes. `bars` replace the file of [feed] path. Trading begins at the first session of [feed] start after
-    the longest lookback of the policies, or after `history` samples if that is longer, all taken from the bars before
-    it. Raises FeedError, UnsoundPrices, UnknownCalendar or PolicyError with the file or value and the remedy.
+    separate processes. `bars` replace the file of [feed] path. Trading begins at the first session from [feed] start on
+    after the longest lookback of the policies, or `history` samples if that is longer; earlier bars provide them.
+    Raises FeedError, UnsoundPrices, UnknownCalendar or PolicyError with the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
