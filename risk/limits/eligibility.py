@@ -194,7 +194,7 @@ LIMITS: Final = (
         475,
         "no unexplained jump of the price",
         "money",
-        (Refusal(45, "PRICE_JUMP", "the price jumped near a split ratio without a corporate action; it is held"),),
+        (Refusal(42, "PRICE_JUMP", "the price jumped near a split ratio without a corporate action; it is held"),),
     ),
     Limit(
         "price",

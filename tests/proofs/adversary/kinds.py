@@ -24,6 +24,8 @@ def drawn_limits(rng: np.random.Generator) -> tuple[Limits, int]:
         "max_cash_debit": float(rng.choice([0.0, 0.0, 0.1, PROFILES["research"].max_cash_debit])),
         "fee_bp": float(rng.choice([0.0, 1.0, 10.0])),
         "collar": float(rng.choice([0.01, 0.05])),
+        "reduce_collar": Limits().reduce_collar,  # without collars no price is too far away
+        "flatten_collar": Limits().flatten_collar,
         "cash_reserve": float(rng.choice([0.0, 0.0, 0.1])),
     }
     if what < 0.8:

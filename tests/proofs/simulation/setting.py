@@ -8,14 +8,14 @@ from msgspec import structs
 
 from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.runtime.timeline import Item, sample_ticks, time_of, timeline, with_due
-from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Tail, override
+from quantd.risk.limits.catalogue import Limits, Protective, Tail, override
 from quantd.trading.events import Action, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import HOLD, View
-from tests.support.engine import Plain
+from tests.support.engine import COLLARED, Plain
 
 HOUR = DAY_NS // 24
 START = 20_000 * DAY_NS
@@ -166,7 +166,7 @@ def _market(block: Block, news: list[Action | PriceJumped]) -> Iterator[Action |
 def _house(rng: np.random.Generator, commission_bp: float, bars: int) -> Limits:
     collar = float(rng.choice([0.03, 0.05, 0.08]))
     if rng.random() < 0.1:
-        return override(PROFILES["research"], fee_bp=commission_bp, collar=collar)
+        return override(COLLARED, fee_bp=commission_bp, collar=collar)
     return Limits(
         collar=collar,
         fee_bp=commission_bp,
@@ -189,7 +189,7 @@ def _agents(rng: np.random.Generator, house: Limits, size: int) -> tuple[tuple[A
     agents, policies = [], []
     for number in range(count):
         own = override(house, max_drawdown=None, var=None) if rng.random() < 0.5 else override(
-            PROFILES["research"], collar=house.collar, fee_bp=house.fee_bp, max_cash_debit=house.max_cash_debit
+            COLLARED, collar=house.collar, fee_bp=house.fee_bp, max_cash_debit=house.max_cash_debit
         )  # fmt: skip
         agents.append(AgentRules(f"a{number}", int(1_000_000 * 10**6 * share), own, 0.005, bool(rng.random() < 0.35)))
         policies.append(Plain(_policy(rng, size)))

@@ -4,6 +4,7 @@ One table of rows; every field of a context, an account and a set of limits has 
 """
 
 import inspect
+import json
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -23,7 +24,7 @@ from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS as SESSION_NS
 from quantd.trading.sessions import Sessions
-from tests.support.command_line import answer, quantd, write
+from tests.support.command_line import Done, answer, quantd, write
 from tests.support.engine import START, World, block, walk
 
 NAN, INF = float("nan"), float("inf")
@@ -147,6 +148,7 @@ ROWS: list[Row] = [
     Row("account", "repeated", np.array([0.0, 10.0, 0.0]), Reason.DUPLICATE),
     Row("account", "blocked", np.array([False, True, False]), Reason.PROTECTED),
     Row("account", "halted", np.array([False, True, False]), Reason.HALTED),
+    Row("account", "jumped", np.array([False, True, False]), Reason.PRICE_JUMP),
 ]  # fmt: skip
 
 
@@ -247,7 +249,7 @@ def test_every_input_has_a_row() -> None:
     """By introspection: a field that is added without a row here is a field nobody has broken yet."""
     covered = {part: {row.field for row in ROWS if row.part == part} for part in ("context", "account")}
     assert covered["context"] == set(inspect.signature(Context).parameters)
-    assert covered["account"] == set(Account.__struct_fields__)
+    assert covered["account"] == set(Account.__struct_fields__) - {"by_hand"}  # a bool has no missing value
     fields = get_type_hints(Limits)
     inner = {name: [a for a in get_args(hint) if a is not NoneType] or [hint] for name, hint in fields.items()}
     known = {name for _, name in of_limits()} | set(OTHERWISE) | WITHOUT_NUMBERS
@@ -374,10 +376,14 @@ def bars(change: dict[str, str] | None = None, last: int = 90, drop: str = "") -
 
 
 def backtest(folder: Path, text: str, config: str = CONFIG, policy: str = OWN) -> Any:
+    return answer(backtested(folder, text, config, policy))
+
+
+def backtested(folder: Path, text: str, config: str = CONFIG, policy: str = OWN) -> Done:
     (folder / "bars.csv").write_text(text)
     (folder / "own.py").write_text(policy)
-    write(folder, config)
-    return answer(quantd(folder, "backtest", "--json", "--no-compare"))
+    write(folder, config.replace("[feed]", '[feed]\nholes = "known"'))
+    return quantd(folder, "backtest", "--json", "--no-compare")
 
 
 def test_with_nothing_missing_all_three_are_bought(tmp_path: Path) -> None:
@@ -421,9 +427,12 @@ def test_a_file_without_volumes_is_refused_by_the_name_of_the_column(tmp_path: P
 
 @pytest.mark.parametrize("bad", ["float('nan')", "float('inf')", "-float('inf')"])
 def test_weights_that_are_no_numbers_hold_the_whole_book(bad: str, tmp_path: Path) -> None:
-    done = backtest(tmp_path, bars(), policy=f"def act(view, memory=None):\n    return [0.2, {bad}, 0.2]\n")
-    assert done["positions"] == {}
-    assert done["alerts"] > 0
+    done = backtested(tmp_path, bars(), policy=f"def act(view, memory=None):\n    return [0.2, {bad}, 0.2]\n")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["positions"] == {}
+    assert found["alerts"] > 0
+    assert "the weight of B is" in found["failures"][0]["reason"]
 
 
 # ---- through the engine, with the reason
