@@ -60,6 +60,7 @@ def test_one_file_adds_a_learner(extended: Path, tmp_path: Path) -> None:
     quantd(extended, "models", "verify", "artifact", folder=tmp_path)
 
 
+@pytest.mark.requirement("R-116")
 def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
     config = (
         '[universe]\nsymbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]\n'

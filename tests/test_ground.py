@@ -144,11 +144,13 @@ def basket_makers(source):
     return lines
 
 
+@pytest.mark.requirement("R-150")
 def test_an_order_basket_is_built_by_the_gate_and_the_codec_only():
     makers = {str(path.relative_to(ROOT)) for path in sources(*PACKAGES) if basket_makers(path.read_text())}
     assert makers - {"trading/codec.py"} == {"risk/pretrade/baskets.py"}
 
 
+@pytest.mark.requirement("R-150")
 @pytest.mark.parametrize(
     "source",
     ["OrderBasket(1, 2)", "orders.OrderBasket(1)", "from quantd.trading.orders import OrderBasket as B\nB(1)",
@@ -158,6 +160,7 @@ def test_the_basket_test_sees_each_way_to_build_one(source):
     assert basket_makers(source)
 
 
+@pytest.mark.requirement("R-002")
 def test_the_packages_are_ours_and_not_shadowed():
     for name in PACKAGES:
         module = import_module(f"quantd.{name}")
@@ -212,12 +215,14 @@ def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+@pytest.mark.requirement("R-003")
 def test_every_declared_package_is_imported_somewhere():
     used = {name.split(".")[0] for path in sources(*PACKAGES) for name in imported(ast.parse(path.read_text()))}
     declared = {requirement(text) for text in project()["dependencies"]}
     assert {name for name in declared if MODULES.get(name, name.replace("-", "_")) not in used} == set()
 
 
+@pytest.mark.requirement("R-003")
 def test_every_imported_package_is_declared():
     extras = project()["optional-dependencies"]
     declared = {
@@ -274,6 +279,7 @@ def test_the_scripts_are_shell_and_can_be_run():
         assert subprocess.run(["sh", "-n", str(path)], check=False).returncode == 0
 
 
+@pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(
     ("python", "said"),
     [
@@ -302,6 +308,17 @@ def test_a_machine_that_lacks_something_is_told_in_one_sentence(tmp_path, python
     assert done.stderr.startswith("quantd: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.requirement("R-273")
+def test_the_licence_is_mit_and_the_steps_of_a_contribution_are_targets_of_make():
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["license"] == "MIT"
+    steps = re.findall(r"(?m)^    make ([\w-]+)", (ROOT / "CONTRIBUTING.md").read_text())
+    assert steps == ["test", "test-all", "check"]
+    targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text()))
+    assert set(steps) <= targets
 
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
@@ -368,6 +385,7 @@ def test_the_link_test_sees_a_missing_file_and_a_missing_heading(tmp_path, text,
     assert list(broken_links(tmp_path / "page.md")) == broken
 
 
+@pytest.mark.requirement("R-270")
 def test_the_index_of_the_documentation_links_every_page():
     index = ROOT / "docs" / "README.md"
     linked = {(index.parent / target.partition("#")[0]).resolve() for target in LINK.findall(prose(index))}
@@ -399,6 +417,7 @@ def program_is_there(dotted_name):
     return place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
 
 
+@pytest.mark.requirement("R-270")
 def test_a_module_or_program_that_a_page_names_is_there():
     """Decision records and the cards of shipped artifacts keep the names of their day; extending.md names new files."""
     texts = [page for page in pages() if "decisions" not in page.parts and "shipped" not in page.parts]

@@ -119,6 +119,7 @@ def backtest():
     return answer(quantd(ROOT, "backtest", "--no-compare", "--json"))
 
 
+@pytest.mark.requirement("R-002", "R-229")
 def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {name for name in names if name.endswith(".py")}
@@ -216,6 +217,7 @@ def running(installed):
         daemon.communicate(timeout=60)
 
 
+@pytest.mark.requirement("R-208")
 def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
     with suppress(FileExistsError):
         installed("init")
@@ -256,6 +258,7 @@ def test_the_core_runs_where_python_has_only_what_macos_gives_it(installed, back
     assert answer(installed("replay", "--json", path=tmp_path, at=tmp_path / "empty"))["same"]
 
 
+@pytest.mark.requirement("R-271")
 def test_the_doctor_fails_where_a_package_or_a_file_is_missing(installed):
     with suppress(FileExistsError):
         installed("init")

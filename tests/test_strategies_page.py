@@ -50,6 +50,7 @@ class Answers:
             self.said.append(event)
 
 
+@pytest.mark.requirement("R-270")
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r'name = "(.*)"', text)[1])
 def test_an_example_runs_trades_and_fails_nowhere(tmp_path, tmp_path_factory, example):

@@ -85,6 +85,7 @@ def test_a_test_lies_at_the_path_of_what_it_tests():
             assert (ROOT / here.removeprefix("tests/")).is_dir(), here
 
 
+@pytest.mark.requirement("R-002")
 def test_each_top_level_folder_has_a_link_in_the_installed_package():
     for top in PACKAGES:
         link = ROOT / "src" / "quantd" / top

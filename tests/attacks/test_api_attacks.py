@@ -210,6 +210,7 @@ async def sent(world: World, known: dict[str, str], attack: Attack) -> tuple[int
     return await raw(world, head.encode("latin-1") + b"\r\n\r\n" + attack.body.encode())
 
 
+@pytest.mark.requirement("R-231")
 async def test_no_attack_reads_or_changes_anything(tmp_path, caplog):
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 90
     async with attacked(tmp_path) as (world, known):
@@ -238,6 +239,7 @@ async def test_no_attack_reads_or_changes_anything(tmp_path, caplog):
         assert (await sent(world, known, listed))[0] == 200
 
 
+@pytest.mark.requirement("R-206")
 async def test_only_a_listed_origin_gets_a_preflight_and_never_with_credentials(tmp_path):
     async with attacked(tmp_path) as (world, known):
         for origin, status in (("https://pages.example", 204), ("https://evil.example", 401), ("null", 401)):
@@ -311,6 +313,7 @@ async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves
         assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
 
 
+@pytest.mark.requirement("R-235")
 async def test_a_flood_without_a_token_is_limited_and_the_owner_is_not(tmp_path):
     async with attacked(tmp_path) as (world, known):
         ready = 0

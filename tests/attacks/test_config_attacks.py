@@ -78,6 +78,7 @@ ATTACKS = (
 )
 
 
+@pytest.mark.requirement("R-265")
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_the_configuration_is_refused_with_its_line(tmp_path: Path, attack: Attack) -> None:
     assert CONFIG.count(attack.old) == 1, attack.old

@@ -112,6 +112,7 @@ def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) ->
         pass
 
 
+@pytest.mark.requirement("R-007")
 @pytest.mark.long
 def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_folder(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
@@ -194,6 +195,7 @@ def with_tls(folder: Path) -> str:
     return CONFIG.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
 
 
+@pytest.mark.requirement("R-234")
 @pytest.mark.long
 def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(tmp_path: Path) -> None:
     programs = require("mosquitto")

@@ -48,6 +48,7 @@ def queries(document: dict[str, Any]) -> dict[str, str]:
     }
 
 
+@pytest.mark.requirement("R-216")
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_a_dashboard_has_nothing_that_grafanas_schema_does_not_know(path: Path) -> None:
     assert lost_by_grafana(json.loads(path.read_text())) == []
@@ -107,6 +108,7 @@ def test_the_provisioning_names_the_source_of_the_dashboards_and_their_folder() 
     assert len(set(uids)) == len(uids) == 2
 
 
+@pytest.mark.requirement("R-216")
 def test_no_file_for_deployment_has_a_password() -> None:
     word = re.compile(r"(password|secret|credentials|token)\w*\s*[:=]\s*['\"]?(?!\$|/|quantd\.token)\w", re.IGNORECASE)
     for path in (ROOT / "deploy").rglob("*"):

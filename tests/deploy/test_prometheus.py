@@ -47,6 +47,7 @@ def names_of_queries() -> set[str]:
     return {name for text in texts for name in METRIC.findall(text)}
 
 
+@pytest.mark.requirement("R-216")
 @pytest.mark.parametrize("secure", [False, True])
 def test_promtool_accepts_the_configuration_with_a_token_and_with_tls(tmp_path: Path, secure: bool) -> None:
     place = tmp_path / "prometheus"
@@ -111,6 +112,7 @@ def test_each_rule_tells_how_bad_it_is_and_what_to_do() -> None:
     assert headings == set(rules())
 
 
+@pytest.mark.requirement("R-203")
 async def test_each_metric_of_a_rule_or_a_panel_is_in_a_scrape_and_promtool_has_no_remark(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path) as world, world.session.get("/metrics") as response:
         text = await response.text()

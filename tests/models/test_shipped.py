@@ -16,6 +16,7 @@ FIRST_OF_THE_DEFAULT_RUN = 1_546_387_200 * 10**9
 LARGEST = 20 * 2**20
 
 
+@pytest.mark.requirement("R-071")
 def test_there_is_one_of_each_learner_and_of_each_profile() -> None:
     assert {folder.name for folder in SHIPPED} >= {
         "a2c", "dqn", "full", "lite", "ppo", "sac", "scorer", "transformer",

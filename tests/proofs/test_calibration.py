@@ -1,6 +1,7 @@
 """Calibration of the significance tests in short form. The bounds are three standard errors wide or more."""
 
 import numpy as np
+import pytest
 
 from tests.proofs import calibration
 from tests.proofs.calibration import Figure, Size
@@ -25,6 +26,7 @@ def test_paired_tests_reject_one_in_twenty_and_are_conservative_where_their_assu
     assert size_of(rows, "paired t").power > 0.5
 
 
+@pytest.mark.requirement("R-252")
 def test_tests_of_equal_ratios_reject_one_in_twenty_of_normal_returns() -> None:
     rows = list(calibration.equal_sharpe(100, laws=NORMAL))
     assert len(rows) == 5

@@ -23,6 +23,7 @@ TIMES = 20
 MICRO = 1_000_000
 
 
+@pytest.mark.requirement("R-157")
 @pytest.mark.long
 def test_each_trigger_halts_at_once_and_no_order_is_made_after_it(tmp_path: Path) -> None:
     rng = random.Random(7)
@@ -37,6 +38,7 @@ def test_each_trigger_halts_at_once_and_no_order_is_made_after_it(tmp_path: Path
     assert max(medians.values()) <= PROMISE_MS, medians
 
 
+@pytest.mark.requirement("R-157")
 @pytest.mark.long
 def test_halt_and_every_mark_survive_a_kill_9(tmp_path: Path) -> None:
     d = Daemon(tmp_path, pace=100.0).start()

@@ -62,6 +62,7 @@ def every_number(value: object) -> list[float]:
     return walk(plain)
 
 
+@pytest.mark.requirement("R-196")
 def test_every_figure_is_that_of_the_measure_on_its_own() -> None:
     given_ = book()
     found = assess(given_, ALL)
@@ -257,6 +258,7 @@ def test_without_an_input_its_measures_are_none_with_the_reason_and_the_others_s
     assert all(math.isfinite(n) for n in every_number(found) if n is not found.equity or math.isfinite(found.equity))
 
 
+@pytest.mark.requirement("R-041")
 def test_sixty_samples_are_enough_unless_set() -> None:
     one = book()
     short = assess(book(returns=one.returns[-60:], history=one.history[-61:]))

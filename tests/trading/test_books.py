@@ -218,6 +218,7 @@ def operations(draw: st.DrawFn) -> list[Op]:
     return [operation(source) for _ in range(draw(st.integers(1, 12)))]
 
 
+@pytest.mark.requirement("R-167")
 @settings(max_examples=examples(150), deadline=None)
 @given(operations())
 def test_cash_flows_fees_and_residue_are_conserved_to_the_unit(ops: list[Op]) -> None:
@@ -325,6 +326,7 @@ wants = st.integers(1, 5).flatmap(
 )
 
 
+@pytest.mark.requirement("R-163")
 @given(wants)
 def test_crossing_leaves_one_side_and_shares_it_as_fills_are_shared(rows: list[list[int]]) -> None:
     wanted = np.array(rows, dtype=np.int64)

@@ -98,6 +98,7 @@ def test_synchronous_rows_pair_bars_of_one_date_and_known_rows_do_not() -> None:
     np.testing.assert_array_equal(history.by_date.returns(380), synchronous)
 
 
+@pytest.mark.requirement("R-018")
 def test_a_missing_bar_is_never_invented_in_a_synchronous_row() -> None:
     history = History(2, 5)
     both = np.array([True, True])

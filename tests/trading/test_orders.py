@@ -26,6 +26,7 @@ def test_the_table_has_a_row_for_every_state_and_a_column_for_every_cause() -> N
     assert all(len(row) == len(Cause) for row in TRANSITIONS)
 
 
+@pytest.mark.requirement("R-169")
 def test_an_ended_order_never_changes_again() -> None:
     for state, cause in product(ENDED, Cause):
         assert transition(state, cause) == state
@@ -48,6 +49,7 @@ def test_a_partly_filled_order_cannot_be_rejected() -> None:
         transition(OrderState.PARTIAL, Cause.REJECTED)
 
 
+@pytest.mark.requirement("R-169")
 def test_ids_depend_on_decision_and_number_and_nothing_else() -> None:
     first = order_id("7f3k2m1a", 1_580_000_000, "SPY", 1)
     assert first == order_id("7f3k2m1a", 1_580_000_000, "SPY", 1)

@@ -29,6 +29,7 @@ def wealth(growth: list[float]) -> np.ndarray:
     return 100.0 * np.cumprod([1.0, *(1.0 + g for g in growth)])
 
 
+@pytest.mark.requirement("R-153")
 @given(GROWTH)
 def test_every_figure_is_the_textbooks(growth: list[float]) -> None:
     equity = wealth(growth)

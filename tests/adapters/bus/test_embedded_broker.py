@@ -58,6 +58,7 @@ def bus_on(broker: EmbeddedBroker, outbox: MemoryOutbox) -> MqttBus:
     return MqttBus(place, outbox, STATUS, b"offline")
 
 
+@pytest.mark.requirement("R-179")
 async def test_port_zero_is_a_free_port_that_can_be_read_and_the_daemons_messages_reach_mosquitto_sub(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def by_topic(found: list[Message], suffix: str) -> list[dict[str, Any]]:
     return [body(m) for m in found if m.topic == f"quantd/paper/{suffix}"]
 
 
+@pytest.mark.requirement("R-180")
 def test_each_topic_has_its_place_and_only_states_are_retained() -> None:
     found = composer().messages(17, EVERY_EFFECT)
     assert [(m.topic, m.retain) for m in found] == [
@@ -145,6 +146,7 @@ def test_published_schemas_are_those_of_the_code(name: str, tmp_path: Path) -> N
     jsonschema.Draft202012Validator.check_schema(schema(name))
 
 
+@pytest.mark.requirement("R-180")
 def test_every_message_is_accepted_by_its_published_schema_and_every_schema_is_met() -> None:
     speaker = composer()
     found = speaker.messages(17, EVERY_EFFECT, lots=[31, 2_500, 0])

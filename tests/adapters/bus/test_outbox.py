@@ -82,6 +82,7 @@ def test_a_message_that_gave_way_while_it_was_sent_is_not_looked_for_in_the_stor
     assert lanes.depth() == 1
 
 
+@pytest.mark.requirement("R-181")
 @given(st.integers(0, 40), st.integers(1, 10))
 def test_memory_keeps_the_newest_and_counts_what_gave_way(count: int, capacity: int) -> None:
     lanes = Lanes(MemoryOutbox(), capacity)

@@ -55,6 +55,7 @@ async def running(port: int, outbox: Outbox, **other: object) -> AsyncIterator[M
         await asyncio.wait_for(task, 15)
 
 
+@pytest.mark.requirement("R-179")
 async def test_alerts_arrive_in_order_and_leave_the_outbox(mosquitto: Mosquitto) -> None:
     subscriber = mosquitto.subscribe("-q", "1", "-t", "quantd/#")
     outbox = MemoryOutbox()
@@ -103,6 +104,7 @@ def child(port: int, crash: str = "") -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, cwd=root)
 
 
+@pytest.mark.requirement("R-182")
 async def test_a_killed_publisher_is_offline_for_present_and_later_subscribers(mosquitto: Mosquitto) -> None:
     now = mosquitto.subscribe("-t", STATUS)
     publisher = child(mosquitto.port)
@@ -188,6 +190,7 @@ async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
     subscriber.close()
 
 
+@pytest.mark.requirement("R-181")
 @pytest.mark.long
 async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_say_so() -> None:
     outbox = MemoryOutbox()
@@ -336,6 +339,7 @@ async def test_a_wrong_password_is_named_and_the_right_one_lets_in(tmp_path: Pat
     broker.stop()
 
 
+@pytest.mark.requirement("R-234")
 async def test_tls_is_spoken_with_a_broker_whose_certificate_is_trusted_and_with_no_other(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     broker = Mosquitto(tmp_path, extra=f"allow_anonymous true\ncertfile {cert}\nkeyfile {key}").start()

@@ -56,6 +56,7 @@ def _unsteady() -> Recorded:
     return source
 
 
+@pytest.mark.requirement("R-011")
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 async def test_a_wrapper_keeps_the_contract_of_what_it_wraps(tmp_path: Path, wrapper: str) -> None:
     await keeps_its_promises(WRAPPERS[wrapper](tmp_path), truth(), START, END)
@@ -71,6 +72,7 @@ def _stamps(rows: Rows, column: int) -> list[int]:
     return [ts // NANO for ts in rows.ts[rows.column == column].tolist()]
 
 
+@pytest.mark.requirement("R-011")
 async def test_alpaca_keeps_the_contract() -> None:
     from datetime import UTC, datetime
 
@@ -87,6 +89,7 @@ async def test_alpaca_keeps_the_contract() -> None:
         await keeps_its_promises(made, rows, START, END)
 
 
+@pytest.mark.requirement("R-011")
 async def test_a_mapping_keeps_the_contract() -> None:
     rows = truth()
     bars = {

@@ -48,6 +48,7 @@ def batched_alike(one: Desk, many: Desk, seed: int, cuts: list[int], twice: bool
     assert models(many) == models(one)
 
 
+@pytest.mark.requirement("R-008")
 @settings(max_examples=examples(15), deadline=None)
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=12), twice=st.booleans())
 def test_the_read_models_do_not_depend_on_how_entries_were_batched_or_when_the_process_restarted(

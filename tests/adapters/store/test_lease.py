@@ -52,6 +52,7 @@ def leader(desk: Desk, lease_s: float) -> "subprocess.Popen[str]":
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.requirement("R-225")
 def test_a_second_daemon_on_the_account_is_refused_by_name_host_process_time_and_remedy(postgres, tmp_path):
     with postgres.open(account=ACCOUNT, holder="paper one") as store:
         assert store.lease.valid()

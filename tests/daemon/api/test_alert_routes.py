@@ -36,6 +36,7 @@ def of_kind(rows, kind):
     return [row for row in rows if row["kind"] == kind]
 
 
+@pytest.mark.requirement("R-186", "R-197")
 async def test_a_forced_breach_appears_as_the_store_has_it_and_a_healthy_run_has_none(world):
     before = await active(world)
     assert of_kind(before, "feed") == []
@@ -53,6 +54,7 @@ async def test_a_forced_breach_appears_as_the_store_has_it_and_a_healthy_run_has
     assert of_kind(await active(world), "feed") == []
 
 
+@pytest.mark.requirement("R-197")
 async def test_a_limit_beyond_its_bound_has_value_bound_and_present_value(world):
     moved = LimitMoved(world.service.shell.state.now, [(-1, "max_drawdown", 0, 3, 0.3, 0.2, True)])
     world.service.journal.add(Condition(moved.ts, "upkeep", False, "of the test"), [moved])
@@ -63,6 +65,7 @@ async def test_a_limit_beyond_its_bound_has_value_bound_and_present_value(world)
     assert "max_drawdown is at 0.3" in shown["text"]
 
 
+@pytest.mark.requirement("R-186")
 async def test_an_acknowledgement_has_who_and_why_is_journalled_and_is_made_once(world):
     await fail(world, "feed")
     (shown,) = of_kind(await active(world), "feed")

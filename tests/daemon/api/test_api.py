@@ -206,6 +206,7 @@ SHIPPED = re.sub(r'"((?:data|models)/)', rf'"{ROOT}/\1', (ROOT / "config.toml").
 )
 
 
+@pytest.mark.requirement("R-196")
 async def test_a_risk_message_has_the_figures_of_one_instant_and_they_are_the_apis(tmp_path):
     world = World(tmp_path, SHIPPED)
     service, told = world.service, []
@@ -233,6 +234,7 @@ async def test_a_risk_message_has_the_figures_of_one_instant_and_they_are_the_ap
     assert apart == []
 
 
+@pytest.mark.requirement("R-188")
 async def test_health_is_503_while_it_is_not_ready(world):
     assert (await get(world, "/health"))[0] == 200
     for state in ("starting", "store failing", "stopped"):
@@ -287,6 +289,7 @@ async def test_a_sink_that_takes_no_alerts_is_in_status_and_metrics(world):
     sinks.clear()
 
 
+@pytest.mark.requirement("R-203")
 async def test_metrics_are_those_of_prometheus(world):
     async with world.session.get("/metrics") as response:
         text = await response.text()
@@ -304,6 +307,7 @@ capital = 0.1
 """
 
 
+@pytest.mark.requirement("R-215")
 async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_estimates(tmp_path):
     async with standing_at_the_end(tmp_path, CONFIG + HELPED) as world:
         async with world.session.get("/metrics") as response:
@@ -330,6 +334,7 @@ async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_es
         assert "stands in for allocation" in notes[0]
 
 
+@pytest.mark.requirement("R-231")
 async def test_beyond_this_machine_nothing_but_health_is_read_without_the_token(tmp_path):
     cert, key = certificate(tmp_path)
     text = CONFIG.replace(
@@ -399,6 +404,7 @@ async def test_resuming_while_something_is_down_names_it(world):
     assert "clock" in refused["detail"]
 
 
+@pytest.mark.requirement("R-231")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -520,6 +526,7 @@ async def test_its_own_names_are_accepted(world, host):
     assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 200
 
 
+@pytest.mark.requirement("R-207")
 @pytest.mark.quick_cases(5)
 @pytest.mark.parametrize(
     ("path", "status"),
@@ -545,6 +552,7 @@ async def test_errors_are_json_without_a_stack(world, path, status):
     assert "Traceback" not in json.dumps(body)
 
 
+@pytest.mark.requirement("R-207")
 async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
     rules, world.service.shell.state.rules = world.service.shell.state.rules, None
     world.service.progress += 1
@@ -565,6 +573,7 @@ async def test_every_answer_has_the_security_headers(world):
             assert {name: response.headers.get(name) for name in guard.HEADERS} == guard.HEADERS
 
 
+@pytest.mark.requirement("R-210")
 async def test_the_dashboard_asks_for_nothing_from_elsewhere(world):
     async with world.session.get("/") as response:
         page = await response.text()
@@ -586,6 +595,7 @@ async def test_text_of_a_policy_never_becomes_markup(world):
     assert "\\u003cscript>alert" in page
 
 
+@pytest.mark.requirement("R-208")
 async def test_events_follow_each_commit(world):
     async with world.session.get("/api/v1/events") as stream:
         assert stream.headers["Content-Type"] == "text/event-stream"

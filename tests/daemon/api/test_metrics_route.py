@@ -52,6 +52,7 @@ async def scrape(world):
     }
 
 
+@pytest.mark.requirement("R-211")
 async def test_each_answer_of_a_policy_is_a_prediction_with_its_duration(world):
     found = await scrape(world)
     for agent in ("even", "trend"):
@@ -77,6 +78,7 @@ async def test_an_answer_to_a_request_is_a_prediction_of_its_own_source(world):
     assert found["quantd_prediction_duration_seconds_bucket", "trend", "0.01", "request"] == 0
 
 
+@pytest.mark.requirement("R-213")
 async def test_allocations_are_counted_by_agent_and_method_with_their_confidence(world):
     found = await scrape(world)
     for agent, method in (("even", "equal_weight"), ("trend", "momentum")):
@@ -93,6 +95,7 @@ async def test_a_decision_is_timed_once_however_many_agents_it_asks(world):
     assert found["quantd_decision_seconds_sum",] > asked
 
 
+@pytest.mark.requirement("R-212")
 async def test_the_portfolio_is_that_of_the_account(world):
     found, state = await scrape(world), world.service.shell.state
     held = [each for each in positions(state) if each.qty != "0"]
@@ -139,6 +142,7 @@ async def test_a_task_and_its_failures_are_counted(world):
     assert found["quantd_job_failures_total", "backup"] == 1
 
 
+@pytest.mark.requirement("R-214")
 async def test_every_metric_of_the_tables_is_in_a_scrape(world):
     async with world.session.get("/metrics") as response:
         families = {each.name for each in text_string_to_metric_families(await response.text())}
@@ -149,6 +153,7 @@ async def test_every_metric_of_the_tables_is_in_a_scrape(world):
         assert labels or name in CONDITIONAL or (f"quantd_{name}{suffix}",) in found, name
 
 
+@pytest.mark.requirement("R-214")
 async def test_a_killed_broker_is_offline_its_messages_wait_and_heartbeats_are_no_loss(world, tmp_path):
     broker, outbox = Mosquitto(tmp_path).start(), MemoryOutbox()
     settings = MqttSettings("127.0.0.1", broker.port, retry_first_s=0.05, retry_most_s=0.2, connect_s=1.0)

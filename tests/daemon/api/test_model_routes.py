@@ -138,6 +138,7 @@ def load_text(folder: Path, text: str) -> Any:
     return load(folder / "config.toml", known_names())
 
 
+@pytest.mark.requirement("R-191")
 async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any, tmp_path: Path) -> None:
     status, found = await get(world, MODELS)
     assert status == 200
@@ -164,6 +165,7 @@ async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any
     assert (status, problem["code"]) == (404, "agent")
 
 
+@pytest.mark.requirement("R-190")
 async def test_a_loaded_artifact_decides_from_the_next_sample_on_without_memory(world: Any, tmp_path: Path) -> None:
     digest = digest_in(tmp_path / "models" / "second")
     before = len(world.events(Decided))
@@ -259,6 +261,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.requirement("R-190")
 async def test_what_cannot_be_loaded_is_refused_and_changes_nothing(world: Any, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "models" / "first", tmp_path / "models" / "broken")
     (tmp_path / "models" / "broken" / "policy.onnx").write_bytes(b"x" * 10)
@@ -270,6 +273,7 @@ async def test_what_cannot_be_loaded_is_refused_and_changes_nothing(world: Any, 
     assert world.events(ModelLoaded) == []
 
 
+@pytest.mark.requirement("R-102")
 async def test_a_version_of_a_name_is_loaded_and_the_versions_beside_it_are_shown(world: Any, tmp_path: Path) -> None:
     status, found = await world.post(f"{MODELS}/learned/load", {"path": "models/named", "reason": "the current one"})
     assert status == 200, found
@@ -298,6 +302,7 @@ async def test_a_paused_agent_holds_and_is_asked_no_more_until_it_is_resumed(wor
     assert [each.command for each in world.events(Operator)] == ["pause", "resume"]
 
 
+@pytest.mark.requirement("R-162")
 async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(world: Any) -> None:
     status, found = await world.post(f"{MODELS}/rival/promote", {"reason": "seen enough"})
     assert status == 200, found

@@ -129,6 +129,7 @@ async def test_an_answer_that_the_client_has_is_not_sent_again(world: Any) -> No
         assert (third.status, await third.read()) == (200, body)
 
 
+@pytest.mark.requirement("R-204")
 async def test_the_page_of_the_document_is_served_without_another_host(world: Any) -> None:
     async with world.session.get("/docs") as response:
         text = await response.text()
@@ -141,6 +142,7 @@ async def test_the_page_of_the_document_is_served_without_another_host(world: An
             assert len(await response.read()) > 50
 
 
+@pytest.mark.requirement("R-204")
 @pytest.mark.long
 def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Path) -> None:
     write(tmp_path, EVERYTHING)

@@ -25,6 +25,7 @@ PATH = "/api/v1/performance"
 OF_TRIPS = {"win_rate", "trips", "expectancy"}
 
 
+@pytest.mark.requirement("R-198")
 async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration(world: Any) -> None:
     record = Record(world.assembly.universe)
     drive_items(world.assembly, record, list(world.assembly.items()), {})
@@ -38,6 +39,7 @@ async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration
         assert found["metrics"][name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
 
 
+@pytest.mark.requirement("R-198")
 async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_samples(world: Any) -> None:
     points = Reader.open(world.folder).equity()
     own = np.array([p.books[1] / 1e6 for p in points])
@@ -68,6 +70,7 @@ async def test_a_deposit_is_no_return(world: Any) -> None:
     assert (await get(world, f"{PATH}/attribution"))[1] == parts
 
 
+@pytest.mark.requirement("R-199")
 async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> None:
     totals = []
     later = ("?book=even", "?book=trend", "?book=trend&start=2019-02-01")

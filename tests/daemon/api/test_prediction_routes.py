@@ -31,6 +31,7 @@ def paths(count: int = 140, symbols: tuple[str, ...] = ("spy", "tlt", "gld", "bt
     return {symbol: closes[:, k].tolist() for k, symbol in enumerate(symbols)}
 
 
+@pytest.mark.requirement("R-200", "F-21")
 async def test_two_observations_give_two_answers_of_the_network_with_two_confidences(
     world: Any, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ async def test_two_observations_give_two_answers_of_the_network_with_two_confide
     assert found[0]["input_hash"] != found[1]["input_hash"]
 
 
+@pytest.mark.requirement("R-106")
 async def test_the_present_state_is_the_input_without_an_observation_and_nothing_is_journalled(world: Any) -> None:
     before = world.service.journal.seq
     status, given = await world.post(PREDICT, {"agent": "learned"})
@@ -101,6 +103,7 @@ async def wide(tmp_path: Path, artifacts: Path) -> AsyncIterator[Any]:
         yield made
 
 
+@pytest.mark.requirement("R-081")
 async def test_the_confidence_is_that_of_the_kind_of_network(wide: Any) -> None:
     draw = np.random.default_rng(7)
     for name, kind in (("values", "values"), ("chances", "probabilities"), ("elsewhere", "concentration")):
@@ -117,6 +120,7 @@ async def test_the_confidence_is_that_of_the_kind_of_network(wide: Any) -> None:
         assert sure[0] != sure[1]
 
 
+@pytest.mark.requirement("R-200")
 async def test_a_question_at_fault_names_its_field(world: Any) -> None:
     for body, status, field, words in (
         ({"agent": "learned", "observation": [0.0] * 33}, 422, "observation", "33 values; 16 are expected"),
@@ -140,6 +144,7 @@ async def test_a_question_at_fault_names_its_field(world: Any) -> None:
     assert (await world.post(f"{MODELS}/learned/pause", {"reason": "x"}, read))[0] == 403
 
 
+@pytest.mark.requirement("R-123", "R-201")
 async def test_weights_are_those_of_the_method_for_the_given_prices(world: Any) -> None:
     prices = paths()
     status, found = await world.post(ALLOCATE, {"method": "risk_parity", "prices": prices})
@@ -172,6 +177,7 @@ async def test_weights_are_those_of_the_method_for_the_given_prices(world: Any) 
     assert 'quantd_prediction_cache_total{name="paper",result="hit"} 1.0' in text
 
 
+@pytest.mark.requirement("R-201")
 async def test_prices_at_fault_name_the_field(world: Any) -> None:
     good = paths(140, ("a", "b"))
     for change, options, field, words in (
@@ -197,6 +203,7 @@ async def test_prices_at_fault_name_the_field(world: Any) -> None:
     assert "did you mean 'risk_parity'" in found["detail"]
 
 
+@pytest.mark.requirement("R-235")
 async def test_a_body_may_be_a_mebibyte_here_and_16_kib_elsewhere(world: Any) -> None:
     wide = {"method": "equal_weight", "prices": paths(1_000)}
     assert 16 * 1024 < len(json.dumps(wide)) < 1 << 20

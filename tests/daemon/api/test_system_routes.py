@@ -64,6 +64,7 @@ async def test_the_version_names_code_libraries_and_commit(world: Any) -> None:
     assert found["libraries"]["aiohttp"] >= "3.14"
 
 
+@pytest.mark.requirement("R-189")
 async def test_figures_of_the_process_count_its_responses(world: Any) -> None:
     _, before = await get(world, "/api/v1/stats")
     await get(world, "/nothing")
@@ -77,6 +78,7 @@ async def test_figures_of_the_process_count_its_responses(world: Any) -> None:
     assert found["uptime_s"] > before["uptime_s"] > 0
 
 
+@pytest.mark.requirement("R-187", "R-202")
 async def test_the_evaluation_of_a_model_is_that_of_its_artifact(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path, LEARNED) as world:
         _, found = await get(world, "/api/v1/policies")
@@ -94,6 +96,7 @@ async def test_the_evaluation_of_a_model_is_that_of_its_artifact(tmp_path: Path)
     assert about["status"] == "ended"
 
 
+@pytest.mark.requirement("R-188")
 async def test_health_is_503_while_the_model_of_an_agent_is_suspended(world: Any) -> None:
     status, found = await get(world, "/health")
     assert (status, found["models"]) == (200, {"even": True, "trend": True})

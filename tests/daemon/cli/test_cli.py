@@ -18,6 +18,7 @@ def test_reading_commands_need_no_daemon(ran):
     assert isinstance(answer(quantd(folder, "alerts", "--json"))["alerts"], list)
 
 
+@pytest.mark.requirement("R-009")
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -46,6 +46,7 @@ def test_what_the_list_reads_from_the_source_is_what_the_module_declares() -> No
         assert entry.help == module.__doc__
 
 
+@pytest.mark.requirement("R-009")
 def test_help_answers_at_once_and_without_the_libraries_of_trading():
     code = "import sys\nfrom quantd.daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "heavy = ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic', 'msgspec', 'onnxruntime')\n"

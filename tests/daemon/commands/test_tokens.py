@@ -57,6 +57,7 @@ def test_the_same_secret_has_another_hash_each_time():
     assert first.digest != second.digest
 
 
+@pytest.mark.requirement("R-233")
 @given(st.binary(max_size=64))
 def test_no_other_bytes_match(found):
     token = token_for("a", "read", "y" * 43, 0)
@@ -84,6 +85,7 @@ def test_a_token_is_valid_until_it_expires():
     assert not token_for("a", "read", "x" * 43, 0).expired(2**62)
 
 
+@pytest.mark.requirement("R-233")
 def test_a_rotation_keeps_scope_and_end_and_the_old_secret_for_the_overlap_only(tmp_path):
     ends = time.time_ns() + 10**12
     _, old = created(tmp_path, "ci", "trade", ends)

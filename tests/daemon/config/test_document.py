@@ -255,6 +255,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.requirement("R-004", "R-265")
 @pytest.mark.parametrize(
     ("old", "new", "said"), CASES, ids=[f"{k}-{new[:30]!r}" for k, (_, new, _) in enumerate(CASES)]
 )
@@ -327,6 +328,7 @@ def test_the_digest_is_of_what_trades():
     assert one != digest(read(changed("0.25", "0.24"), KNOWN))
 
 
+@pytest.mark.requirement("R-266")
 def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
     old = read(SMALL, KNOWN)
     paths, refused = reloading(old, read(changed("0.25", "0.2") + '[log]\nlevel = "debug"\n', KNOWN))

@@ -451,6 +451,7 @@ def path_of(dotted):
     return tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
 
 
+@pytest.mark.requirement("R-004", "R-264")
 @pytest.mark.parametrize("key", ROWS)
 def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     other, parsed, *allowed = ROWS[key]
@@ -483,6 +484,7 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
         assert (digest(before) == digest(after)) == quiet
 
 
+@pytest.mark.requirement("R-264")
 def test_every_key_has_its_row():
     leaves = {pattern for pattern, key in all_keys(DOCUMENT).items() if key.section is None}
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}

@@ -28,6 +28,7 @@ def said(*sets, **environ):
     return str(caught.value).splitlines()
 
 
+@pytest.mark.requirement("R-261")
 def test_set_goes_over_the_environment_and_the_environment_over_the_file():
     assert config().risk.max_drawdown == 0.25
     assert config(QUANTD_RISK__MAX_DRAWDOWN="0.2").risk.max_drawdown == 0.2
@@ -114,6 +115,7 @@ def offered(command):
 VALUES = {"QUANTD_CONFIG": "{at}/config.toml", "QUANTD_STATE": "{at}/kept"}
 
 
+@pytest.mark.requirement("R-261")
 def test_each_variable_that_help_offers_stands_in_for_its_option_which_wins(tmp_path):
     options = offered(typer.main.get_command(program(commands())))
     assert set(options) == set(VALUES)

@@ -94,6 +94,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     return assembled(tmp_path_factory.mktemp("mixed"))
 
 
+@pytest.mark.requirement("R-127")
 def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahead_of_time(mixed: Assembly) -> None:
     bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
     days = bars["ts"].dt.timestamp("ns").to_numpy()

@@ -8,6 +8,7 @@ from quantd.daemon.config import ConfigError, secret, store_url
 from quantd.daemon.config.overrides import SECRET_BYTES
 
 
+@pytest.mark.requirement("R-232")
 def test_a_credential_goes_before_the_environment(tmp_path: Path) -> None:
     (tmp_path / "mqtt_password").write_text("from systemd\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "QUANTD_MQTT_PASSWORD": "from the environment"}

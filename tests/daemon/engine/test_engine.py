@@ -101,6 +101,7 @@ def test_weights_become_lots_floored_towards_zero_after_headroom() -> None:
     assert bought * 333 * 1.05 * 1.0001 <= CASH < (bought + 2) * 333 * 1.05 * 1.0001
 
 
+@pytest.mark.requirement("R-131")
 def test_a_change_smaller_than_min_trade_is_not_made_except_to_zero() -> None:
     target = [0.500, 0.503, 0.0]
     world = World(
@@ -112,6 +113,7 @@ def test_a_change_smaller_than_min_trade_is_not_made_except_to_zero() -> None:
     assert [b.lots for b in world.of(OrderBasket)] == [[5000], [-5000]]
 
 
+@pytest.mark.requirement("R-163")
 def test_opposite_wishes_of_two_agents_cross_without_an_order_or_a_fee() -> None:
     def seller(view: object) -> np.ndarray:
         day = (view.time - START) // DAY_NS  # type: ignore[attr-defined]
@@ -133,6 +135,24 @@ def test_opposite_wishes_of_two_agents_cross_without_an_order_or_a_fee() -> None
     assert ledger.books[1].lots[0] > 3900
     # the house paid commission for the first purchase (and the little the buyer had more to buy), not for the cross
     assert ledger.house.fees_micro < 2 * 400_000 * 1_000_000 * 10 // 10_000
+
+
+@pytest.mark.requirement("R-166")
+def test_agents_within_their_own_limits_are_cut_where_the_house_would_exceed_its_own() -> None:
+    def held(bound: float) -> tuple[list[float], float]:
+        """The weight of each book at the end, and of the house."""
+        both = [lambda view: np.array([0.55])] * 2
+        house, own = Limits(max_position_weight=bound), Limits(max_position_weight=0.6)
+        state = World(block(np.full((4, 1), 100.0)), both, house=house, agent=own).run().shell.state
+        value = [book.lots[0] * 100.0 / (CASH / 2) for book in state.ledger.books[:2]]
+        return value, state.ledger.house.lots[0] * 100.0 / CASH
+
+    books, house = held(0.6)
+    assert min(books) == pytest.approx(0.55, abs=0.01)
+    assert house == pytest.approx(0.55, abs=0.01)
+    books, house = held(0.5)
+    assert 0.49 < house <= 0.5
+    assert max(books) < 0.55
 
 
 def test_a_split_overnight_rescales_lots_and_open_orders_and_costs_nothing() -> None:
@@ -199,6 +219,7 @@ def test_a_dividend_is_cash_on_the_ex_date_for_what_was_held_at_the_previous_clo
     assert World(block(closes), [equal], house=RESEARCH, actions=[early]).run().of(Booked) == []
 
 
+@pytest.mark.requirement("R-158")
 @pytest.mark.parametrize(
     "bad",
     [
@@ -246,6 +267,7 @@ def rotating(view: object) -> np.ndarray:
     return weights
 
 
+@pytest.mark.requirement("R-133")
 def test_a_rotation_is_met_by_follow_ups_without_sizing_on_money_not_yet_received() -> None:
     """Without follow-ups a strategy that rotates every 21 sessions waits in cash until it is asked again."""
     closes = walk(420, 6, 5)
@@ -269,6 +291,7 @@ def test_a_rotation_is_met_by_follow_ups_without_sizing_on_money_not_yet_receive
     assert invested(2) >= 0.9
 
 
+@pytest.mark.requirement("R-138")
 def test_a_drawdown_moves_the_switch_and_only_reducing_orders_pass() -> None:
     closes = np.concatenate([np.full((5, 1), 100.0), np.linspace(100, 60, 10)[:, None], np.full((5, 1), 60.0)])
     house = Limits(max_drawdown=0.15)
@@ -325,6 +348,7 @@ def test_resume_is_refused_while_something_is_down() -> None:
     assert world.shell.state.switch.state == RUN
 
 
+@pytest.mark.requirement("R-158")
 @pytest.mark.parametrize(
     ("what", "to"), [("feed", REDUCE), ("broker", REDUCE), ("clock", REDUCE), ("store", HALT), ("ledger", HALT)]
 )
@@ -405,6 +429,7 @@ def report(basket: OrderBasket, cum: int, lots: int, cause: Cause, price: int = 
 parts = st.lists(st.integers(1, 400), min_size=1, max_size=8)
 
 
+@pytest.mark.requirement("R-169")
 @given(parts, st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=examples(80), deadline=None)
 def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(

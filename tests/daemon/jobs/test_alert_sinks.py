@@ -111,6 +111,7 @@ async def desk(folder: Path, case: Case, selection: Selection = alert_delivery.E
         made.kit.store.close()
 
 
+@pytest.mark.requirement("R-185")
 async def test_a_server_that_is_down_then_hangs_then_refuses_gets_each_alert_once_in_order(
     tmp_path: Path, case: Case
 ) -> None:

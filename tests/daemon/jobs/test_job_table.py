@@ -2,11 +2,14 @@
 
 from typing import get_args
 
+import pytest
+
 from quantd.daemon.config.schema import Job
 from quantd.daemon.jobs.job_table import BY_NAME, JOBS, LANES, duration_text, jobs_table
 from tests.support.checkout import ROOT
 
 
+@pytest.mark.requirement("R-175")
 def test_each_job_of_a_schedule_has_one_record_and_the_reverse():
     assert list(BY_NAME) == [each.name for each in JOBS] == list(get_args(Job))
 
@@ -17,6 +20,7 @@ def test_a_job_beside_trading_has_a_lane_and_a_time_limit_and_one_of_the_loop_ha
     assert len(LANES) == len(set(LANES))
 
 
+@pytest.mark.requirement("R-175", "R-272")
 def test_the_page_of_jobs_has_the_table():
     assert jobs_table() in (ROOT / "docs" / "risk" / "jobs.md").read_text()
 

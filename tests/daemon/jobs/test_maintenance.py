@@ -84,6 +84,7 @@ async def test_only_so_many_backups_stay_and_nobody_elses_go(tmp_path: Path) -> 
     kit.store.close()
 
 
+@pytest.mark.requirement("R-177")
 async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +109,7 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(
     kit.store.close()
 
 
+@pytest.mark.requirement("R-228")
 def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path) -> None:
     jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
     path = write(tmp_path, CONFIG + jobs)

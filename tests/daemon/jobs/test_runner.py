@@ -109,6 +109,7 @@ async def test_a_job_that_raises_anything_fails_alone_and_is_tried_again_without
     again.store.close()
 
 
+@pytest.mark.requirement("R-177")
 async def test_the_pauses_grow_then_one_alert_until_the_next_due_instant_succeeds(tmp_path: Path) -> None:
     kit, clock = Kit(tmp_path, world()), Clock()
     at: list[float] = []
@@ -157,6 +158,7 @@ async def test_a_failure_that_another_attempt_cannot_change_has_one_attempt_and_
     kit.store.close()
 
 
+@pytest.mark.requirement("R-176")
 async def test_an_attempt_beyond_its_time_limit_ends_and_a_thread_is_not_begun_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

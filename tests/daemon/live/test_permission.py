@@ -50,6 +50,7 @@ def test_with_all_four_a_live_start_is_permitted(tmp_path: Path) -> None:
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.requirement("R-006")
 def test_each_missing_thing_is_named_with_its_remedy(tmp_path: Path) -> None:
     keep(tmp_path, config(), (), lambda: NOW)
     without = refusal(config(), tmp_path, False, lambda: NOW)
@@ -98,6 +99,7 @@ def test_another_limit_asks_for_the_doctor_again(tmp_path: Path) -> None:
     assert doubt(tmp_path, longer, lambda: NOW) == ""
 
 
+@pytest.mark.requirement("R-006")
 @pytest.mark.parametrize("arguments", [("run",), ("run", "--live")])
 def test_the_command_ends_with_78(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     path = tmp_path / "config.toml"

@@ -273,6 +273,7 @@ async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_p
     assert any(shell.state.ledger.house.lots)
 
 
+@pytest.mark.requirement("R-170")
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seed", range(4))
 async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Path, seed: int) -> None:

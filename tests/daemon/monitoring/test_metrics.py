@@ -42,6 +42,7 @@ def lines(format: LogFormat, speak: "object", level: str = "INFO") -> list[str]:
     return out.getvalue().splitlines()
 
 
+@pytest.mark.requirement("R-007")
 def test_json_lines_carry_event_level_component_and_values() -> None:
     (line,) = lines("json", lambda: get_logger("quantd.bus").info("connected", host="h", attempts=3))
     spoken = json.loads(line)

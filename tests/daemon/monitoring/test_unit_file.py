@@ -30,6 +30,7 @@ def analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.requirement("R-005", "R-227")
 def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
     here = tmp_path / UNIT.name  # the program is where `make install` puts it, which is not on this machine
     here.write_text(UNIT.read_text().replace("/opt/quantd/.venv/bin/quantd", sys.executable))
@@ -45,6 +46,7 @@ def test_systemd_does_find_a_key_that_is_not_one(tmp_path: Path) -> None:
     assert "Watchdog" in analyze("verify", str(here)).stderr
 
 
+@pytest.mark.requirement("R-227")
 def test_the_service_is_confined_to_an_exposure_of_at_most_1_1() -> None:
     done = analyze("security", "--offline=true", "--no-pager", str(UNIT))
     level = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -52,6 +54,7 @@ def test_the_service_is_confined_to_an_exposure_of_at_most_1_1() -> None:
     assert float(level.group(1)) <= 1.1
 
 
+@pytest.mark.requirement("R-221")
 def test_a_wrong_configuration_is_not_started_again_and_a_crash_is() -> None:
     unit = settings()
     assert unit["Type"] == ["notify"]
@@ -72,6 +75,7 @@ def test_secrets_have_names_that_the_daemon_can_ask_for(monkeypatch: pytest.Monk
     assert [secret(name) for name in names] == [None] * len(names)
 
 
+@pytest.mark.requirement("R-232")
 def test_each_secret_that_the_daemon_can_ask_for_is_handed_to_each_instance_under_its_own_name() -> None:
     assert set(settings()["LoadCredential"]) == {
         f"{name}:quantd.%i.{name}" for name in {*SECRETS, *known_names().secrets}

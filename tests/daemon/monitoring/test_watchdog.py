@@ -85,6 +85,7 @@ def test_bars_due_are_those_that_counting_one_by_one_finds(
         assert min(found, most) == min(expected, most)
 
 
+@pytest.mark.requirement("R-017")
 @pytest.mark.parametrize(
     ("interval", "last", "alive", "dead"),
     [

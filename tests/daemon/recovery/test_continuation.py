@@ -279,6 +279,7 @@ level = "error"
 """
 
 
+@pytest.mark.requirement("R-005")
 @pytest.mark.long
 def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
     with served(Vendor().app()) as port:

@@ -51,6 +51,7 @@ def alerts(effects: object) -> list[tuple[str, str]]:
     return [(e.level, e.kind) for e in effects if isinstance(e, Publish)]  # type: ignore[attr-defined]
 
 
+@pytest.mark.requirement("R-266")
 @pytest.mark.parametrize("name", CASES)
 def test_a_looser_limit_waits_and_a_tighter_one_applies_at_once(name: str) -> None:
     state = live(OLD)

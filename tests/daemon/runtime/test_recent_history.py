@@ -20,6 +20,7 @@ def planned(ts: int) -> Planned:
     return Planned(ts, 1, ts, [part], nothing, nothing, nothing, nothing, nothing, bytes(2), {}, {"var": (0.1, 0.2)})
 
 
+@pytest.mark.requirement("R-159", "F-42")
 @pytest.mark.long
 def test_memory_is_bounded_by_10000_states_5000_assessments_and_5000_allocations() -> None:
     histories = Histories()
@@ -45,6 +46,7 @@ def test_the_bounds_are_those_of_the_configuration() -> None:
     assert np.frombuffer(only.parts[0][1]).tolist() == [0.25, 0.5]
 
 
+@pytest.mark.requirement("R-159")
 @pytest.mark.parametrize("bounds", [History(), History(portfolio=20, risk=5, allocations=7)])
 async def test_a_restart_remembers_what_the_store_has(tmp_path: Path, bounds: History) -> None:
     kit = Kit(tmp_path, world())

@@ -54,6 +54,7 @@ def told(schedule: Schedule, start: str, end: str) -> list[str]:
     return [datetime.fromtimestamp(ts / 1e9, zone).strftime("%m-%d %H:%M %z") for ts, _ in found]
 
 
+@pytest.mark.requirement("R-134")
 def test_in_a_holiday_week_the_close_is_that_of_each_session() -> None:
     assert told(job(at="close"), "2024-11-26", "2024-12-03") == [
         "11-26 16:00 -0500", "11-27 16:00 -0500", "11-29 13:00 -0500", "12-02 16:00 -0500",
@@ -103,6 +104,7 @@ def test_schedules_of_one_instant_come_in_their_order() -> None:
 class TestClockChanges:
     """New York: forward at 02:00 on 2024-03-10, back at 02:00 on 2024-11-03."""
 
+    @pytest.mark.requirement("R-178")
     def test_a_time_in_the_repeated_hour_fires_once_the_first_time(self) -> None:
         assert told(job(cron="30 1 * * *"), "2024-11-02", "2024-11-05") == [
             "11-02 01:30 -0400", "11-03 01:30 -0400", "11-04 01:30 -0500",
@@ -113,6 +115,7 @@ class TestClockChanges:
             "11-03 00:30 -0400", "11-03 01:30 -0400", "11-03 01:30 -0500", "11-03 02:30 -0500",
         ]  # fmt: skip
 
+    @pytest.mark.requirement("R-178")
     def test_a_time_that_is_left_out_fires_as_much_later(self) -> None:
         assert told(job(cron="30 2 * * *"), "2024-03-09", "2024-03-12") == [
             "03-09 02:30 -0500", "03-10 03:30 -0400", "03-11 02:30 -0400",
@@ -133,6 +136,7 @@ class TestClockChanges:
         found = [ts for ts, _ in due([island], CALENDARS, start, start + DAY_NS)]
         assert found == list(range(start + 900_000_000_000, start + DAY_NS + 1, 900_000_000_000))
 
+    @pytest.mark.requirement("R-178")
     def test_the_close_keeps_its_hour_in_new_york(self) -> None:
         for around in ("2024-03-08", "2024-11-01"):
             found = told(job(at="close"), around, str(date.fromisoformat(around) + timedelta(days=5)))
@@ -140,6 +144,7 @@ class TestClockChanges:
             assert len({t.split()[2] for t in found}) == 2
 
 
+@pytest.mark.requirement("R-173")
 @settings(max_examples=examples(40), deadline=None)
 @given(
     minutes=st.lists(st.integers(0, 59), min_size=1, max_size=3, unique=True),
@@ -396,6 +401,7 @@ def test_a_calendar_without_sessions_is_named_before_anything_runs() -> None:
     assert "XNYS" in caught.value.remedy
 
 
+@pytest.mark.requirement("R-176")
 def test_each_rule_for_missed_instants() -> None:
     at, late = 10**18, 10**18 + GRACE_NS + 1
     rules = {rule: job(at="close", missed=rule) for rule in ("once", "skip", "alert")}
@@ -414,6 +420,7 @@ def test_missed_instants_with_the_rule_alert_are_named_with_their_number() -> No
     assert missed_text(two, [each for each in found if each[1] == 1]) == ""
 
 
+@pytest.mark.requirement("R-176")
 def test_after_a_week_away_each_job_that_runs_once_runs_once() -> None:
     three = [job(at="close", missed=rule) for rule in ("once", "skip", "alert")]
     now = ns("2024-07-08 12:00")

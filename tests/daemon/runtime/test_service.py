@@ -116,6 +116,7 @@ def backtest(of: World) -> str:
     return summary(shell, "x", "backtest", 1.0).digest
 
 
+@pytest.mark.requirement("R-171")
 async def test_a_paper_run_has_the_digest_of_a_backtest_and_its_journal_folds_again(tmp_path: Path) -> None:
     of = world()
     kit = Kit(tmp_path, of)
@@ -129,6 +130,7 @@ async def test_a_paper_run_has_the_digest_of_a_backtest_and_its_journal_folds_ag
     again.store.close()
 
 
+@pytest.mark.requirement("R-005", "R-008")
 async def test_a_run_that_stopped_anywhere_continues_to_the_same_digest(tmp_path: Path) -> None:
     of = world()
     expected = backtest(of)

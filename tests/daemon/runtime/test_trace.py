@@ -25,6 +25,7 @@ def heard():
     configure("WARNING", "console")
 
 
+@pytest.mark.requirement("R-001")
 def test_a_bar_can_be_followed_to_its_fill_by_one_sample(heard: io.StringIO) -> None:
     of = World(block(walk(6, 2, 3)), [lambda v: np.array([0.7, 0.2])], house=Limits(max_position_weight=0.3))
     trail = Trace(of.universe, ["a0"])
@@ -50,6 +51,7 @@ def test_a_bar_can_be_followed_to_its_fill_by_one_sample(heard: io.StringIO) -> 
     assert verdict["cut"]["a0"] == {"S0": "position_weight"}
 
 
+@pytest.mark.requirement("R-214")
 async def test_counts_are_those_of_the_run(tmp_path: Path) -> None:
     kit = Kit(tmp_path, world())
     await kit.run()

@@ -45,6 +45,7 @@ timezone = "America/New_York"
 TEXT = CONFIG + MORE
 
 
+@pytest.mark.requirement("R-165", "R-209")
 async def test_the_api_the_metrics_and_the_page_show_a_shadow_as_one(tmp_path):
     async with standing_at_the_end(tmp_path, TEXT) as world:
         await shown(world)
@@ -138,6 +139,7 @@ def test_the_store_is_whole_and_the_journal_folds_again(ran):
     assert again["policy_differences"] == 0
 
 
+@pytest.mark.requirement("R-165")
 def test_the_report_has_a_section_of_the_shadow_and_one_of_the_agents_beside_each_other(ran):
     folder, _ = ran
     reader = Reader.open(folder / "state")

@@ -273,6 +273,7 @@ def test_every_refusal_can_be_asked_about_by_its_address(kept: Path, reader: Rea
         assert "this limit cut" in "\n".join(why_lines(e))
 
 
+@pytest.mark.requirement("R-149")
 def test_every_order_has_a_decision_with_its_verdict(reader: Reader) -> None:
     """R-149: what the gate said of an order is recorded with its reasons."""
     decisions = {(d.plan.sample, d.plan.n): d for d in reader.decisions()}

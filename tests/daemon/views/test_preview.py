@@ -60,6 +60,7 @@ def really(made: World) -> list[OrderBasket]:
     return found
 
 
+@pytest.mark.requirement("R-123", "R-133")
 def test_the_plan_is_what_a_round_would_trade() -> None:
     made = quiet()
     now = planned(made)

@@ -41,6 +41,7 @@ def metrics(state: State) -> Metrics:
     return metrics_of(assessed(state).house)
 
 
+@pytest.mark.requirement("R-152")
 def test_all_ten_metrics_are_there_with_no_reason_missing(state: State) -> None:
     found = metrics(state)
     names = {"volatility", "var", "cvar", "max_drawdown", "sharpe", "sortino", "calmar", "beta", "correlation"}
@@ -78,6 +79,7 @@ CHANGED: dict[str, Callable[[State], None]] = {
 }
 
 
+@pytest.mark.requirement("R-196")
 @pytest.mark.parametrize("name", METRICS)
 def test_each_metric_varies_with_its_input(name: str, state: State) -> None:
     before = getattr(metrics(state), name)
@@ -110,6 +112,7 @@ def test_a_book_is_assessed_as_its_limits_say() -> None:
     assert {shock.name for shock in settings_of(Limits()).shocks} >= {"2008", "2020", "2022", "rates+200bp"}
 
 
+@pytest.mark.requirement("R-152")
 def test_each_agent_is_assessed_on_its_own_book() -> None:
     def few(view):
         return np.array([0.6, 0.0, 0.0])

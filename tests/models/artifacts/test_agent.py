@@ -50,6 +50,7 @@ def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, 
 HELD = np.array([0.2, 0.3, 0.1])
 
 
+@pytest.mark.requirement("R-105")
 @pytest.mark.parametrize("scaling", [True, False], ids=["normalised", "as it is"])
 @pytest.mark.parametrize("name", LEARNERS)
 def test_the_graph_answers_as_the_learner_does(name: str, scaling: bool, tmp_path: Path) -> None:
@@ -73,6 +74,7 @@ def test_permuting_the_universe_permutes_the_weights(name: str, tmp_path: Path) 
     assert np.abs(straight).sum() > 0.01
 
 
+@pytest.mark.requirement("R-100")
 def test_another_universe_is_refused_with_what_is_missing_and_what_is_new(tmp_path: Path) -> None:
     written(tmp_path / "a")
     agent = load_agent(tmp_path / "a", {})
@@ -98,6 +100,7 @@ def test_the_answer_depends_on_the_market_and_on_the_book(tmp_path: Path) -> Non
     assert np.abs(first - agent.act(view_of(moves(3, 3), UNIVERSE, HELD[::-1].copy()), {})[0]).max() > 1e-4
 
 
+@pytest.mark.requirement("R-077")
 def test_what_a_recurrent_policy_remembers_travels_in_its_memory(tmp_path: Path) -> None:
     written(tmp_path / "a", "ppo lstm")
     agent = load_agent(tmp_path / "a", {})
@@ -201,6 +204,7 @@ def test_seats_are_masked_and_capped_as_they_were_in_training(tmp_path: Path) ->
     assert not said.seats[:, 1].any()
 
 
+@pytest.mark.requirement("R-107")
 @pytest.mark.parametrize("name", ["ppo simplex", "ppo box", "dqn", "ppo lstm", "sac simplex"])
 def test_many_observations_at_once_are_answered_as_one_by_one(name: str, tmp_path: Path) -> None:
     written(tmp_path / "a", name)

@@ -91,6 +91,7 @@ def refused(folder: Path, match: str) -> None:
 INSIDE = {"learned": "learned", "scorer": "scorer", "ensemble": "ensemble/0-learned"}
 
 
+@pytest.mark.requirement("R-101")
 @pytest.mark.parametrize("kind", INSIDE)
 @pytest.mark.parametrize("name", ["policy.onnx", "weights.safetensors"])
 def test_a_pickle_is_not_read_as_weights(kind: str, name: str, place: Callable[[str], Path], tmp_path: Path) -> None:
@@ -233,6 +234,7 @@ def function(model: onnx.ModelProto) -> None:
     model.functions.add(name="f", domain="")
 
 
+@pytest.mark.requirement("R-101")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -52,6 +52,7 @@ def test_the_card_says_what_the_manifest_says() -> None:
             assert row in text
 
 
+@pytest.mark.requirement("R-236")
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from((MANIFEST, *FILES)), where=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
 def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: float, bit: int) -> None:

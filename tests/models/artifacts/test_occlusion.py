@@ -79,6 +79,7 @@ def test_the_change_of_a_linear_policy_is_the_one_computed_by_hand(tmp_path: Pat
     assert all(np.abs(each.change).max() > 1e-4 for each in found.features)
 
 
+@pytest.mark.requirement("R-082")
 def test_a_policy_of_one_feature_has_one_input_and_all_others_change_nothing_at_all(tmp_path: Path, view: View) -> None:
     slopes = np.zeros((3, len(NAMES)))
     for row, symbol in enumerate(UNIVERSE):

@@ -48,6 +48,7 @@ def test_half_precision_is_smaller_and_agrees(name: str, tmp_path: Path) -> None
     assert {str(v.dtype) for v in tensors_of(child.artifact.weights).values()} >= {"float16", "float32"}
 
 
+@pytest.mark.requirement("R-104")
 def test_eight_bits_agree_and_are_refused_with_the_figure_where_they_do_not(tmp_path: Path) -> None:
     written(tmp_path / "a", "ppo lstm")
     copy = quantize(tmp_path / "a", tmp_path / "b", "int8", "quantd models quantize")
@@ -73,6 +74,7 @@ def test_a_copy_is_made_from_what_was_trained(tmp_path: Path) -> None:
 # ---- distilling
 
 
+@pytest.mark.requirement("R-105")
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["ppo simplex", "ppo discrete", "ppo box"])
 def test_a_pupil_answers_much_as_its_teacher_on_sessions_it_was_not_taught(name: str, tmp_path: Path) -> None:
@@ -229,6 +231,7 @@ def test_where_keys_are_named_nothing_unsigned_is_traded(tmp_path: Path) -> None
 # ---- versions
 
 
+@pytest.mark.requirement("R-109")
 def test_a_name_means_the_version_that_its_pointer_names_and_can_be_rolled_back(tmp_path: Path) -> None:
     digests = {v: written(tmp_path / "mine" / v, seed=k).digest for k, v in enumerate(("one", "two"), 3)}
     with pytest.raises(PolicyError, match=r"no manifest\.json"):

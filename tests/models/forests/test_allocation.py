@@ -189,6 +189,7 @@ def test_without_forests_that_are_on_it_is_risk_parity_on_the_plain_estimates(
     np.testing.assert_allclose(weights_of(given_), expected / expected.sum(), rtol=1e-4)
 
 
+@pytest.mark.requirement("R-117")
 def test_what_is_predicted_decides_the_weights_while_it_is_on(forests: dict[ForestKind, Forest]) -> None:
     returns = garch(7, LOOKBACK, 4)
     policy = LearnedAllocation(AllocationParams(method="inverse_volatility"), {"risk": forests["risk"]})

@@ -101,6 +101,7 @@ def test_the_artifact_answers_as_the_fitted_forest_does(tmp_path: Path, kind: Fo
     np.testing.assert_allclose(given, expected, atol=5e-6)
 
 
+@pytest.mark.requirement("R-097")
 @pytest.mark.parametrize(("size", "enough"), [(19, False), (20, True)])
 def test_fewer_than_twenty_rows_are_refused(size: int, enough: bool) -> None:
     rows = gather("risk", np.vstack([np.full((1, 1), np.nan), garch(3, 400, 1)]), 5, 1).between(0, 126 + size)

@@ -49,6 +49,7 @@ def test_the_outcome_is_asked_for_by_the_age_of_the_prediction() -> None:
     assert asked == [9, 8, 31]  # what was said at 10 was not kept: 9 is too near
 
 
+@pytest.mark.requirement("R-097")
 def test_what_is_worse_is_switched_off_and_what_is_better_again_is_switched_on_later() -> None:
     step = every(HORIZON)
     track = through(fresh(), range(HORIZON + step * (LEAST - 1)), 2.0, 1.0)

@@ -17,6 +17,7 @@ def part(name: str, first: int, last: int) -> Split:
     return Split(name, DAY + timedelta(days=first), DAY + timedelta(days=last))
 
 
+@pytest.mark.requirement("R-028")
 @given(st.lists(st.integers(0, 100), min_size=6, max_size=6))
 def test_splits_are_made_exactly_when_no_day_is_in_two_of_them(at: list[int]) -> None:
     if any(b <= a for a, b in zip(at[::2], at[1::2], strict=True)):
@@ -41,6 +42,7 @@ def test_rows_are_the_sessions_inside_both_dates_included() -> None:
         part("x", 500, 600).rows(DAYS)
 
 
+@pytest.mark.requirement("R-098")
 @given(first=st.integers(0, 300), size=st.integers(0, 600), folds=st.integers(1, 8), horizon=st.integers(1, 63),
     embargo=st.integers(0, 30))  # fmt: skip
 def test_walking_forward_every_outcome_fitted_on_is_older_than_what_is_judged(

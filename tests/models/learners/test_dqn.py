@@ -109,6 +109,7 @@ def batch_of(reward: float, discount: float) -> Batch:
     return Batch(empty, empty, torch.tensor([reward]), torch.tensor([discount]), empty, empty, empty)
 
 
+@pytest.mark.requirement("R-063")
 def test_double_takes_the_choice_of_one_network_and_the_value_of_the_other() -> None:
     online, target = torch.tensor([[1.0, 5.0, 2.0]]), torch.tensor([[9.0, 3.0, 4.0]])
     assert targets(batch_of(1.0, 0.5), online, target, double=True).tolist() == [1.0 + 0.5 * 3.0]
@@ -116,6 +117,7 @@ def test_double_takes_the_choice_of_one_network_and_the_value_of_the_other() -> 
     assert targets(batch_of(1.0, 0.0), online, target, double=True).tolist() == [1.0]
 
 
+@pytest.mark.requirement("R-063")
 def test_updates_use_the_double_target_of_their_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -133,6 +135,7 @@ def test_updates_use_the_double_target_of_their_networks(monkeypatch: pytest.Mon
     assert seen[20:] == [True] + [False] * 19
 
 
+@pytest.mark.requirement("R-064")
 def test_a_dueling_network_is_the_value_and_what_advantages_differ_from_their_mean() -> None:
     made = network(1, streams=12)
     x = torch.randn(7, 5, generator=torch.Generator().manual_seed(2))
@@ -149,6 +152,7 @@ def test_a_dueling_network_is_the_value_and_what_advantages_differ_from_their_me
     torch.testing.assert_close(made(x), values)
 
 
+@pytest.mark.requirement("R-064")
 def test_a_dueling_network_has_the_widths_of_its_profile() -> None:
     plan = PROFILES["prioritized"]
     made = Dqn(plan, 11, 6, "discrete", 1).network
@@ -180,6 +184,7 @@ def test_a_noisy_layer_is_its_equation() -> None:
     torch.testing.assert_close(layer(x, (given, made)), x @ weight.T + layer.bias + layer.bias_spread * made)
 
 
+@pytest.mark.requirement("R-065")
 def test_noise_is_new_in_training_and_absent_in_evaluation() -> None:
     made = Dqn(msgspec.structs.replace(RAINBOW, hidden=(16,)), 5, 4, "discrete", 1)
     seen = torch.randn(200, 5, generator=torch.Generator().manual_seed(2))
@@ -198,6 +203,7 @@ def test_training_changes_how_much_noise_there_is() -> None:
     assert not torch.equal(out.weight_spread, before)
 
 
+@pytest.mark.requirement("R-061")
 def test_epsilon_falls_by_its_factor_for_each_episode_down_to_its_least() -> None:
     plan = PROFILES["plain"]
     schedule = [epsilon_of(plan, episodes) for episodes in range(2000)]
@@ -218,12 +224,14 @@ def test_actions_are_drawn_as_often_as_epsilon_says() -> None:
     assert float(other) == pytest.approx(0.4 * 0.75, abs=0.01)
 
 
+@pytest.mark.requirement("R-061")
 def test_the_plain_profile_is_the_one_that_is_documented() -> None:
     plan = PROFILES["plain"]
     assert (plan.hidden, plan.learning_rate, plan.gamma, plan.buffer, plan.batch) == ((128, 64), 1e-4, 0.99, 10_000, 64)
     assert (plan.epsilon, plan.epsilon_least, plan.epsilon_decay, plan.target_every) == (1.0, 0.01, 0.995, 10)
 
 
+@pytest.mark.requirement("R-066")
 def test_the_prioritized_profile_is_the_one_that_is_documented() -> None:
     plan = PROFILES["prioritized"]
     assert (plan.learning_rate, plan.buffer, plan.batch, plan.alpha, plan.beta) == (1e-4, 100_000, 64, 0.6, 0.4)

@@ -85,6 +85,7 @@ def ready(plan: MaddpgPlan, env: CooperativeSplit | RevertingPair, seed: int = 3
     return made, replay
 
 
+@pytest.mark.requirement("R-073")
 def test_a_critics_slope_reaches_its_own_agents_actor_alone() -> None:
     made, replay = ready(SMALL, CooperativeSplit(desks=4, agents=2))
     batch = replay.sample(16, made.random)
@@ -100,6 +101,7 @@ def test_a_critics_slope_reaches_its_own_agents_actor_alone() -> None:
     torch.testing.assert_close(acts[0, :, 0], made.family.mode(said[0]))
 
 
+@pytest.mark.requirement("R-073")
 def test_every_critic_knows_what_every_agent_sees_and_does() -> None:
     plan = msgspec.structs.replace(SMALL, layout=Layout(1, 1, 0))
     made = Maddpg(plan, 3, 4, "simplex", 1)
@@ -153,6 +155,7 @@ def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
     torch.testing.assert_close(made.critics_target.vector, 0.9 * before["critics_target"] + 0.1 * made.critics.vector)
 
 
+@pytest.mark.requirement("R-073")
 def test_the_named_default_has_the_rates_tau_and_noise_that_are_asked_for() -> None:
     plan = MaddpgPlan()
     assert (plan.tau, plan.actor_rate, plan.critic_rate) == (0.01, 1e-4, 1e-3)

@@ -63,6 +63,7 @@ def test_ppo_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None
     assert solved(PPO, problem, seed) >= NEAR
 
 
+@pytest.mark.requirement("R-072")
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("problem", ["drift, discrete", "pair, box", "bandit, simplex"])
@@ -94,6 +95,7 @@ def remembering(plan: PpoPlan, seed: int) -> float:
     return float(torch.stack(earned).mean())
 
 
+@pytest.mark.requirement("R-077")
 @pytest.mark.long
 def test_a_recurrent_policy_remembers_what_a_feed_forward_one_cannot() -> None:
     plan = PpoPlan(network="lstm", hidden=(32,), horizon=32, gamma=0.0, learning_rate=5e-3, epochs=4, minibatch=256)
@@ -103,6 +105,7 @@ def test_a_recurrent_policy_remembers_what_a_feed_forward_one_cannot() -> None:
     assert feed_forward < 0.7
 
 
+@pytest.mark.requirement("R-068")
 @settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), clip=st.sampled_from([0.05, 0.2, 0.5]))
 def test_ppos_slopes_are_autograds_of_the_published_loss(seed: int, clip: float) -> None:
@@ -219,6 +222,7 @@ def test_a_policy_moves_at_most_by_its_step_and_not_at_all_where_the_ratio_is_be
     assert float(slope.log_prob[1]) > 0.0
 
 
+@pytest.mark.requirement("R-081")
 def test_discrete_policies_give_their_probabilities_and_others_say_that_they_have_none() -> None:
     learner = learner_of(SMALL["ppo"], DriftingAsset("discrete", 8), 1)
     learner.network.vector.add_(0.1 * torch.randn(learner.network.vector.shape))
@@ -229,6 +233,7 @@ def test_discrete_policies_give_their_probabilities_and_others_say_that_they_hav
         learner_of(SMALL["ppo"], DriftingAsset("simplex", 8), 1).probabilities(torch.randn(6, 5))
 
 
+@pytest.mark.requirement("R-068")
 def test_the_default_profile_is_the_published_one() -> None:
     plan = PpoPlan()
     published: dict[str, Any] = {

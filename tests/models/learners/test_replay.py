@@ -118,6 +118,7 @@ def test_drawing_before_anything_is_known_is_refused() -> None:
         memory(2, 10, 3).sample(4, torch.Generator())
 
 
+@pytest.mark.requirement("R-062")
 @pytest.mark.parametrize("beta", [0.0, 0.4, 1.0])
 def test_steps_are_drawn_as_often_as_their_priorities_say_and_weighted_against_it(beta: float) -> None:
     replay = memory(1, 8, 1, alpha=0.6)
@@ -194,6 +195,7 @@ class Counting(np.ndarray):
         return taken
 
 
+@pytest.mark.requirement("R-062")
 def test_drawing_and_writing_touch_as_many_numbers_as_the_logarithm_of_the_size() -> None:
     touched = []
     for exponent in (4, 8, 16):

@@ -49,6 +49,7 @@ def agent_of(kind: Kind, plan: PpoPlan | None = None, size: int = 2, actions: in
     return Ppo(plan or PpoPlan(hidden=(8,)), size, actions, kind, seed=5)
 
 
+@pytest.mark.requirement("R-069")
 @pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
 def test_the_action_stored_is_the_action_executed(kind: Kind) -> None:
     env, agent = Recorder(kind), agent_of(kind)

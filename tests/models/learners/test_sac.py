@@ -50,6 +50,7 @@ def of_optimum(name: str, seed: int) -> float:
     return share(env, made.act)
 
 
+@pytest.mark.requirement("R-071")
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "seed"), [("drift", 1), ("drift", 2), ("pair in a box", 1), ("pair in a box", 2)])
 def test_it_comes_within_2_percent_of_the_best(name: str, seed: int) -> None:
@@ -228,6 +229,7 @@ def test_one_update_moves_everything_by_its_equation() -> None:
     assert float(made.log_temperature) == pytest.approx(-1e-3, abs=1e-5)
 
 
+@pytest.mark.requirement("R-071")
 @pytest.mark.long
 @pytest.mark.parametrize("entropy", [-1.0, 0.3])
 def test_the_temperature_brings_the_entropy_down_to_what_is_asked_where_chance_costs(entropy: float) -> None:
@@ -243,6 +245,7 @@ def test_the_temperature_brings_the_entropy_down_to_what_is_asked_where_chance_c
     assert np.mean(told[-4:]) == pytest.approx(entropy, abs=0.2)
 
 
+@pytest.mark.requirement("R-095")
 def test_products_in_bfloat16_are_near_those_in_float32_and_learn_too() -> None:
     random = [torch.Generator().manual_seed(1) for _ in range(2)]
     exact, rounded = (GaussianActor(6, 3, each, bfloat16=b) for each, b in zip(random, (False, True), strict=True))

@@ -13,6 +13,7 @@ F64 = torch.float64
 TWO = (Seat("one"), Seat("two"))
 
 
+@pytest.mark.requirement("R-055")
 def test_likeness_is_the_mean_absolute_correlation_with_the_others() -> None:
     rows = np.random.default_rng(0).normal(size=(5, 4, 30))
     found = likeness(torch.from_numpy(rows)).numpy()
@@ -36,6 +37,7 @@ ALIKE = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 APART = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
+@pytest.mark.requirement("R-055")
 def test_two_agents_that_do_the_same_pay_the_whole_weight_and_only_once_the_window_is_full() -> None:
     early = run(Diversity(), ALIKE, steps=29)
     assert early.likeness.tolist() == [0.0, 0.0]
@@ -49,6 +51,7 @@ def test_agents_in_unrelated_assets_pay_little() -> None:
     assert run(Diversity(), APART).likeness.max() < 0.5
 
 
+@pytest.mark.requirement("R-055")
 def test_the_dynamic_weight_goes_from_low_to_high_with_volatility() -> None:
     plan = Diversity(dynamic=True)
     calm, usual, wild = (run(plan, ALIKE, deviation=d).weight for d in (0.004, 0.02, 0.06))

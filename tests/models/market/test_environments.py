@@ -29,6 +29,7 @@ def real():
     return read_market(**WINDOW)
 
 
+@pytest.mark.requirement("R-045")
 @pytest.mark.parametrize("action", ["continuous", "discrete", "short"])
 @pytest.mark.parametrize("reward", ["log", "simple", "sharpe", "composite"])
 def test_gymnasiums_checker_finds_no_fault(real, action, reward):
@@ -50,6 +51,7 @@ def test_it_is_made_by_name_from_a_file():
     assert observation[-1] == 1.0  # progress: the last observation is that of the episode that ended
 
 
+@pytest.mark.requirement("R-046")
 def test_discrete_actions_are_named_weight_vectors_that_add_up_to_one(real):
     env = Portfolio(market=real, action="discrete")
     assert env.discrete_actions.shape == (6, 3)
@@ -72,6 +74,7 @@ def test_one_portfolio_is_the_simulators(real):
         assert reward == step.reward.item()
 
 
+@pytest.mark.requirement("R-049", "R-050")
 def test_the_seven_terms_of_the_composite_add_up_to_the_reward(real):
     env = Portfolio(market=real, reward="composite")
     env.reset(seed=0)
@@ -82,6 +85,7 @@ def test_the_seven_terms_of_the_composite_add_up_to_the_reward(real):
         assert sum(weights[n] * v for n, v in info["terms"].items()) == pytest.approx(reward, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.requirement("R-056")
 def test_episodes_are_a_year_from_a_drawn_day_and_evaluation_is_the_whole_window(real):
     assert Portfolio(market=real).simulator.episodes == Episodes(252, True)
     starts = set()
@@ -120,6 +124,7 @@ def test_a_wrong_window_is_refused_with_the_remedy(change, said):
         Portfolio(**(WINDOW | change))
 
 
+@pytest.mark.requirement("R-057")
 def test_workers_in_processes_walk_the_same_trajectories_as_in_one(real):
     def play(kind, **options):
         env = kind([lambda: Portfolio(market=real, length=9)] * 2, **options)
@@ -159,6 +164,7 @@ def play(env: Agents, steps: int, action=lambda name, k: 0.5):
     return told
 
 
+@pytest.mark.requirement("R-052", "R-053")
 def test_agents_have_books_of_their_own_in_one_market(real):
     env = Agents(real, length=40)
     play(env, 20)
@@ -173,6 +179,7 @@ def test_agents_have_books_of_their_own_in_one_market(real):
     assert total == pytest.approx(5e6, rel=0.2)
 
 
+@pytest.mark.requirement("R-054")
 def test_four_agents_by_sector_and_five_by_risk_run_an_episode():
     world = market(panel_of(1, 90, 24))
     sectors = {s: f"sector {k % 4}" for k, s in enumerate(world.symbols)}

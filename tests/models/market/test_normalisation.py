@@ -1,6 +1,7 @@
 """Running statistics equal those of everything seen, are kept with the model, and are frozen when judged."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from tests.support.examples import examples
 from tests.support.panels import market, panel_of
 
 
+@pytest.mark.requirement("R-037")
 @settings(max_examples=examples(30), deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), shift=st.sampled_from([0.0, 1e6]))
 def test_running_moments_are_those_of_all_rows_at_once(sizes: list[int], shift: float) -> None:
@@ -44,6 +46,7 @@ def test_what_is_shown_has_mean_nought_and_deviation_one_and_rewards_keep_their_
     assert torch.equal(shown[..., -1].sign(), plain.sign())
 
 
+@pytest.mark.requirement("R-037")
 def test_kept_statistics_show_the_same_and_do_not_move_when_frozen() -> None:
     learnt = Normalised(world())
     play(learnt, 50)

@@ -26,12 +26,14 @@ def reward(plan: RewardPlan, batch: int = 1) -> Reward:
     return Reward(plan, batch, torch.device("cpu"), F64)
 
 
+@pytest.mark.requirement("R-049")
 def test_log_and_simple_returns_are_those_of_the_equity() -> None:
     assert reward(RewardPlan())(outcome(1.1)).item() == pytest.approx(np.log(1.1))
     assert reward(RewardPlan(kind="simple"))(outcome(1.1)).item() == pytest.approx(0.1)
     assert np.isfinite(reward(RewardPlan())(outcome(-0.5)).item())
 
 
+@pytest.mark.requirement("R-049")
 @settings(max_examples=examples(30), deadline=None)
 @given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40), mean=st.sampled_from([0.0, 0.004, -0.009]))
 def test_the_differential_sharpe_ratio_is_how_the_moving_one_changes(returns: list[float], mean: float) -> None:
@@ -66,6 +68,7 @@ def test_cash_that_earns_its_rate_pays_no_sharpe_reward(kind: str) -> None:
     assert paid.terms["sharpe"].item() > 0.001
 
 
+@pytest.mark.requirement("R-058")
 def test_penalties_are_taken_off_a_rising_drawdown_and_off_turnover() -> None:
     deeper = outcome(0.9, drawdown_before=torch.tensor([0.05]), drawdown=torch.tensor([0.15]))
     assert reward(RewardPlan(kind="simple", drawdown_penalty=2.0))(deeper).item() == pytest.approx(-0.1 - 0.2)
@@ -75,6 +78,7 @@ def test_penalties_are_taken_off_a_rising_drawdown_and_off_turnover() -> None:
     assert reward(RewardPlan(kind="simple", turnover_penalty=0.01))(traded).item() == pytest.approx(-0.005)
 
 
+@pytest.mark.requirement("R-050")
 def test_the_seven_parts_have_the_weights_of_the_requirements() -> None:
     assert msgspec.structs.asdict(Composite()) == {
         "profit": 2.0, "risk": -0.5, "cost": -0.1, "stability": -0.05, "sharpe": 1.0, "momentum": 0.3,
@@ -82,6 +86,7 @@ def test_the_seven_parts_have_the_weights_of_the_requirements() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.requirement("R-050")
 @pytest.mark.parametrize("name", Composite().__struct_fields__)
 def test_each_part_is_reported_and_its_weight_counts(name: str) -> None:
     usual, changed = (

@@ -125,6 +125,7 @@ def test_single_and_double_precision_agree_to_what_a_float_holds() -> None:
     np.testing.assert_allclose(narrow, wide, rtol=2e-5)
 
 
+@pytest.mark.requirement("R-051")
 def test_what_is_bought_and_held_earns_the_price_ratio() -> None:
     panel = panel_of(2, 80, 1, actions=False)
     panel.open[1:] = panel.close[:-1]
@@ -133,6 +134,7 @@ def test_what_is_bought_and_held_earns_the_price_ratio() -> None:
     np.testing.assert_allclose(equity[0] / 100_000.0, panel.close[:, 0] / panel.close[0, 0], rtol=1e-12)
 
 
+@pytest.mark.requirement("R-051")
 def test_weights_drift_and_cash_is_a_position() -> None:
     panel = panel_of(2, 10, 2, actions=False)
     env = Simulator(market(panel, dtype=F64), batch=1, episodes=WHOLE, costs=FREE)
@@ -147,6 +149,7 @@ def test_weights_drift_and_cash_is_a_position() -> None:
     np.testing.assert_allclose(float(env.cash[0] / env.equity[0]), (1.0 - filled.sum()) / equity, rtol=1e-12)
 
 
+@pytest.mark.requirement("R-048")
 @settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 10_000), bp=st.sampled_from([1.0, 10.0]))
 def test_ten_basis_points_cost_exactly_what_was_traded_times_the_rate(seed: int, bp: float) -> None:
@@ -199,6 +202,7 @@ def test_momentum_is_the_total_return_of_twenty_sessions() -> None:
     np.testing.assert_allclose(market(panel, dtype=F64).momentum[50].numpy(), expected, rtol=1e-9)
 
 
+@pytest.mark.requirement("R-048", "R-052")
 def test_costs_are_ten_basis_points_and_five_of_slippage_unless_said() -> None:
     flat = np.full((4, 1), 10.0)
     panel = Panel(("A",), np.arange(4) * DAY, flat, flat, np.ones((4, 1)), np.zeros((4, 1)))
@@ -209,6 +213,7 @@ def test_costs_are_ten_basis_points_and_five_of_slippage_unless_said() -> None:
     assert float(step.reward) == pytest.approx(np.log(float(env.equity) / 100_000))
 
 
+@pytest.mark.requirement("R-047")
 @settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.01, 1.0, 50.0]))
 def test_any_action_becomes_weights_from_nought_to_one_that_add_up_to_one(seed: int, scale: float) -> None:
@@ -227,6 +232,7 @@ def test_a_box_of_shorts_holds_no_more_than_its_gross() -> None:
     np.testing.assert_allclose(weights.numpy(), [[0.5, -0.5, 0.5], [0.2, -0.3, 0.0]], rtol=1e-6)
 
 
+@pytest.mark.requirement("R-046")
 def test_four_assets_in_halves_are_ten_named_allocations() -> None:
     four = grid(("SPY", "TLT", "GLD", "BTC"))
     assert four.weights.shape == (10, 5)
@@ -288,6 +294,7 @@ def test_an_episode_ends_by_time_and_its_last_observation_is_kept() -> None:
     assert (env.equity == 100_000.0).all()
 
 
+@pytest.mark.requirement("R-060")
 def test_bankruptcy_ends_an_episode_and_its_last_observation_is_kept() -> None:
     panel = panel_of(1, 12, 1, actions=False)
     panel.open[4:] *= 0.02

@@ -33,6 +33,7 @@ def disturbed(network: Mlp | Lstm, seed: int) -> Mlp | Lstm:
     return network
 
 
+@pytest.mark.requirement("R-067")
 def test_the_default_is_a_shared_trunk_of_256_with_two_heads() -> None:
     network = Mlp(20, 6, 0, random_of(0))
     assert [linear.out_features for linear, _ in network.blocks] == [256, 256]

@@ -34,6 +34,7 @@ def network_of(seed: int, kind: Kind = "simplex", layout: Layout = LAYOUT, size:
     return made
 
 
+@pytest.mark.requirement("R-076")
 def test_a_block_is_torchs_own_encoder_layer_with_norms_first() -> None:
     block = Block(1, SIZES, random_of(1))
     peer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, norm_first=True, batch_first=True)

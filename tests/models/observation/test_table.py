@@ -18,6 +18,7 @@ def cut(panel: Panel, rows: int) -> Panel:
     return Panel(panel.symbols, *arrays)
 
 
+@pytest.mark.requirement("R-022", "R-036")
 def test_the_four_asset_state_has_its_34_entries_by_name() -> None:
     panel = panel_of(1, 90, 4)
     rng = np.random.default_rng(0)
@@ -39,6 +40,7 @@ def test_the_four_asset_state_has_its_34_entries_by_name() -> None:
     assert sum(n.endswith(".weight") for n in names) == 4
 
 
+@pytest.mark.requirement("R-018")
 def test_a_macro_series_with_a_hole_is_refused_and_not_filled() -> None:
     panel = panel_of(1, 90, 4)
     vix = np.full(90, 20.0)

@@ -89,6 +89,7 @@ def test_the_same_question_has_the_same_answer_and_is_not_trained_twice(scorer: 
     assert elsewhere.verdict == first.verdict
 
 
+@pytest.mark.requirement("R-096")
 def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only_when_worth_it(
     scorer: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from tests.support.engine import block
 from tests.support.risk_books import Book, make_context
 
 
+@pytest.mark.requirement("R-166")
 @pytest.mark.long
 def test_no_policy_of_any_kind_finds_a_breach() -> None:
     kinds: dict[str, Tally] = {kind: Tally() for kind in ALL}

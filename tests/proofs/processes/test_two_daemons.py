@@ -23,6 +23,7 @@ def schema() -> str:
     return f"{server}&options=-csearch_path%3D{name}"
 
 
+@pytest.mark.requirement("R-225")
 @pytest.mark.long
 async def test_the_second_refuses_takes_over_from_one_that_hangs_and_the_first_wakes_and_sends_nothing(
     tmp_path: Path,

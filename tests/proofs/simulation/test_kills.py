@@ -9,6 +9,7 @@ import pytest
 from tests.support.checkout import ROOT
 
 
+@pytest.mark.requirement("R-008")
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "said"),

@@ -127,6 +127,7 @@ def test_three_trades_by_hand() -> None:
     np.testing.assert_allclose(found.costs, [-32 / 10_000, -45 / 10_048, 37.5 / 11_063], rtol=1e-12)
 
 
+@pytest.mark.requirement("R-259")
 @pytest.mark.parametrize("form", ["fachler", "hood_beebower"])
 def test_a_real_run_against_equal_weight_adds_up(form) -> None:
     history, _ = real_history()

@@ -45,6 +45,7 @@ def test_it_is_the_regression_of_statsmodels(seed, lags) -> None:
     assert list(found.betas) == ["market", "value", "rates"]
 
 
+@pytest.mark.requirement("R-259")
 @pytest.mark.parametrize("seed", range(5))
 def test_contributions_add_up_to_the_compounded_return(seed) -> None:
     days, returns, factors, _ = drawn(seed)

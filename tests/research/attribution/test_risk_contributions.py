@@ -7,6 +7,7 @@ from quantd.research.attribution.risk_contributions import risk_contributions
 from tests.support.book_histories import idle, real_history
 
 
+@pytest.mark.requirement("R-259")
 @pytest.mark.parametrize("basis", ["last", "average"])
 def test_parts_add_up_to_the_risk_of_the_weights(basis) -> None:
     history, _ = real_history()

@@ -12,11 +12,13 @@ from quantd.research.metrics.catalogue import measure
 from tests.support.metric_references import World, largest_differences, random_record, record_of, value_of, worlds
 
 
+@pytest.mark.requirement("R-238")
 @pytest.mark.parametrize("name", [each.name for each in benchmark_measures.METRICS])
 def test_a_measure_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
 
 
+@pytest.mark.requirement("R-240")
 def test_measures_by_hand() -> None:
     # r = 0.2, -0.1, 0.1, -0.2; b = 0.1, -0.1, 0.1, -0.1; both have mean 0
     equity, other = [100.0, 120.0, 108.0, 118.8, 95.04], [100.0, 110.0, 99.0, 108.9, 98.01]

@@ -10,6 +10,7 @@ from tests.support.metric_references import largest_differences, record_of
 NAMES = [each.name for each in book_measures.METRICS]
 
 
+@pytest.mark.requirement("R-240")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_measure_of_the_book_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9

@@ -212,6 +212,7 @@ def test_the_page_lists_the_catalogue_as_it_is() -> None:
     assert f"{len(METRICS)} metrics" in text
 
 
+@pytest.mark.requirement("R-272")
 def test_every_documented_difference_is_below_a_billionth_and_of_the_size_measured() -> None:
     measured = differences(worlds())
     for line, name in zip(documented(), NAMES, strict=True):

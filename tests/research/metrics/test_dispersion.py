@@ -13,6 +13,7 @@ from quantd.research.metrics.catalogue import measure
 from tests.support.metric_references import World, largest_differences, random_record, record_of, worlds
 
 
+@pytest.mark.requirement("R-237")
 @pytest.mark.parametrize("name", [each.name for each in dispersion.METRICS])
 def test_a_metric_of_dispersion_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
@@ -33,6 +34,7 @@ def test_dispersion_by_hand() -> None:
     assert found["rachev_ratio"] == pytest.approx(1.0, rel=1e-12)
 
 
+@pytest.mark.requirement("R-239")
 def test_tails_of_a_hundred_losses_by_hand() -> None:
     returns = np.random.default_rng(3).permutation(np.arange(1, 102) / -1000.0)  # losses 0.001 to 0.101
     found = measure(record_of(np.cumprod(np.append(100.0, 1.0 + returns)).tolist()))

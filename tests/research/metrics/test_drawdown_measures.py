@@ -12,6 +12,7 @@ from quantd.research.metrics.catalogue import measure
 from tests.support.metric_references import World, largest_differences, record_of, value_of, worlds
 
 
+@pytest.mark.requirement("R-239")
 @pytest.mark.parametrize("name", [each.name for each in drawdown_measures.METRICS])
 def test_a_drawdown_measure_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9

@@ -15,6 +15,7 @@ from quantd.trading import statistics
 from tests.support.metric_references import World, largest_differences, random_record, record_of, value_of, worlds
 
 
+@pytest.mark.requirement("R-238")
 @pytest.mark.parametrize("name", [each.name for each in excess_ratios.METRICS])
 def test_a_ratio_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9
@@ -27,6 +28,7 @@ def test_the_sharpe_and_sortino_ratios_are_those_of_every_other_report(world: Wo
     assert value_of(record, "sortino") == statistics.sortino(record.returns, record.periods, record.risk_free_annual)
 
 
+@pytest.mark.requirement("R-238")
 def test_ratios_by_hand() -> None:
     # returns 0.2, -0.1, 0.2, -0.1: mean 0.05, deviation sqrt(0.09 / 3), sum of gains 0.4, of losses 0.2
     found = measure(record_of([100.0, 120.0, 108.0, 129.6, 116.64], risk_free_annual=0.0))

@@ -10,6 +10,7 @@ from quantd.research.metrics.catalogue import measure
 from tests.support.metric_references import largest_differences, record_of
 
 
+@pytest.mark.requirement("R-237")
 @pytest.mark.parametrize("name", [each.name for each in growth.METRICS])
 def test_a_metric_of_growth_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9

@@ -48,6 +48,7 @@ def check(record: TrackRecord, window: int) -> Rolling:
     return found
 
 
+@pytest.mark.requirement("R-242")
 @given(seed=st.integers(0, 10_000), samples=st.integers(2, 90), window=st.integers(2, 90))
 @settings(max_examples=examples(100), deadline=None)
 def test_each_window_has_the_value_of_the_loop(seed: int, samples: int, window: int) -> None:

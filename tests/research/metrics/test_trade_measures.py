@@ -13,6 +13,7 @@ from tests.support.metric_references import World, largest_differences, random_r
 NAMES = [each.name for each in trade_measures.METRICS]
 
 
+@pytest.mark.requirement("R-240")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_measure_of_trips_equals_its_references(name: str) -> None:
     assert largest_differences()[name] <= 1e-9

@@ -71,6 +71,7 @@ def test_a_section_varies_with_its_input(name: str, small: Made, other: Made) ->
     assert figure(small.report) != figure(other.report)
 
 
+@pytest.mark.requirement("R-241")
 def test_the_metrics_of_house_and_benchmark_are_those_of_the_catalogue(small: Made) -> None:
     report = small.report
     assert [row.name for row in report.metrics] == [each.name for each in METRICS]
@@ -80,6 +81,7 @@ def test_the_metrics_of_house_and_benchmark_are_those_of_the_catalogue(small: Ma
             assert row.values[0] == expected[row.name], row.name
 
 
+@pytest.mark.requirement("R-172")
 def test_the_metrics_of_a_book_are_those_of_the_frame_of_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.toml").write_text(CONFIG)
@@ -105,6 +107,7 @@ def test_the_parts_of_attribution_add_up_to_the_total_return(small: Made) -> Non
     assert found.decision + found.execution == pytest.approx(total)
 
 
+@pytest.mark.requirement("R-172")
 def test_costs_of_the_house_are_those_of_its_fills(small: Made) -> None:
     house = small.report.costs[0]
     assert house.commission == sum(sum(fill.fee_micro) for fill in small.record.fills) / MICRO > 0.0
@@ -146,6 +149,7 @@ def test_months_and_years_compound_to_the_total_return(small: Made) -> None:
         assert np.prod([1.0 + each.total_return for each in periods]) == pytest.approx(total)
 
 
+@pytest.mark.requirement("R-027")
 def test_a_p_value_is_adjusted_for_the_number_of_benchmarks(small: Made) -> None:
     for name in ("paired_t", "wilcoxon", "kolmogorov_smirnov", "ledoit_wolf"):
         values = [getattr(each, name) for each in small.report.statistics.versus]
@@ -209,6 +213,7 @@ def test_curves_are_the_growth_and_the_drawdown_of_each_account(small: Made) -> 
     assert all(wealth[0] == 1.0 for wealth in report.curves.wealth)
 
 
+@pytest.mark.requirement("R-242")
 def test_rolling_figures_are_those_of_the_newest_year(small: Made) -> None:
     report, equity = small.report, np.array(small.record.equity_micro) / MICRO
     last = TrackRecord(equity[-253:], np.array(small.record.days_ns[-253:]), 252.0, 0.02)

@@ -18,6 +18,7 @@ from tests.support.backtest_reports import CONFIG, Made
 from tests.support.command_line import quantd, write
 
 
+@pytest.mark.requirement("R-260")
 def test_the_command_writes_each_format(tmp_path: Path) -> None:
     write(tmp_path, CONFIG)
     digests = set()

@@ -10,6 +10,7 @@ from quantd.research.reports.report_texts import csv_text
 from tests.support.backtest_reports import Made, made
 
 
+@pytest.mark.requirement("R-248", "F-23", "F-24", "F-25", "F-26")
 def test_goals_stand_beside_what_was_measured(small: Made) -> None:
     report = small.report
     rows = {row.name: row for row in report.metrics}
@@ -21,6 +22,7 @@ def test_goals_stand_beside_what_was_measured(small: Made) -> None:
     assert by_name["cagr/SPY"].measured == rows["cagr"].values[0] / rows["cagr"].values[spy]
 
 
+@pytest.mark.requirement("R-248")
 def test_a_goal_never_appears_in_a_measured_column(small: Made) -> None:
     """The numbers 77.5 and 88.5 of the configuration are in the goals alone."""
     report = small.report

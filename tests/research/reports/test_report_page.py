@@ -44,6 +44,7 @@ def test_each_figure_of_the_page_is_that_of_the_json(small: Made, text: str) -> 
     assert shown[f"metrics.{row}.values.0"] == f"{small.report.metrics[row].values[0]:.2f}"
 
 
+@pytest.mark.requirement("R-241")
 def test_every_metric_of_every_account_is_on_the_page(small: Made, text: str) -> None:
     paths = {path for path, _, _ in FIGURE.findall(text)}
     accounts = range(len(small.report.accounts))

@@ -27,6 +27,7 @@ def record_of(run: Made, name: str) -> Record:
     return benchmark_record(benchmark_of(run.assembly, name), settings_of(run.assembly, run.record), driven())
 
 
+@pytest.mark.requirement("R-027")
 def test_a_symbol_is_bought_at_the_next_open_and_held(run: Made) -> None:
     """SPY paid dividends, and the fund's price alone grows a little less than the account."""
     record = record_of(run, "SPY")
@@ -104,6 +105,7 @@ def test_sixty_forty_without_a_bond_names_the_remedy(tmp_path: Path) -> None:
         read(write(tmp_path, CONFIG.replace('asset = "bond"', "")))
 
 
+@pytest.mark.requirement("F-26")
 def test_a_goal_for_a_ratio_to_no_benchmark_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='add "QQQ" to \\[study\\] benchmarks'):
         read(write(tmp_path, CONFIG), ['study.goals={ "cagr/QQQ" = 2.0 }'])

@@ -69,6 +69,7 @@ def test_every_setting_has_another_value_here() -> None:
     assert set(OTHERS) == set(Settings.__struct_fields__)
 
 
+@pytest.mark.requirement("R-245", "F-18", "F-19")
 @pytest.mark.parametrize("name", OTHERS)
 def test_one_setting_that_differs_refuses_the_comparison_by_name(assembly: Assembly, name: str) -> None:
     one = settings_of(assembly, Record(assembly.universe))

@@ -150,6 +150,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_remedy(tmp_path):
     assert "Make the state folder writable" in known.text
 
 
+@pytest.mark.requirement("R-246")
 def test_seeds_checkpoints_and_test_looks_behind_a_model_count_once(tmp_path):
     models = {"net": 12}
     known = note_looks(tmp_path, [look("a", models=models), look("b", models=models), look("c")])

@@ -17,6 +17,7 @@ from quantd.research.significance.deflated_sharpe import (
 )
 
 
+@pytest.mark.requirement("R-244")
 def test_the_example_of_the_paper() -> None:
     """Bailey & López de Prado 2014: 100 trials, annual variance 1/2, an annual ratio of 2.5 over 1,250 days with
     skewness -3 and kurtosis 10 gives a hurdle of 0.1132 a day and 0.9004; 46 trials would have given 0.9505, and so

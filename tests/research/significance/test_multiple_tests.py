@@ -33,6 +33,7 @@ def test_four_p_values_by_hand() -> None:
     )
 
 
+@pytest.mark.requirement("R-244")
 @pytest.mark.parametrize(("adjust", "method"), REFERENCES)
 @settings(max_examples=examples(100), deadline=None)
 @given(p=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40))

@@ -24,6 +24,7 @@ def pair(seed: int = 1, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
     return common + one, common + two
 
 
+@pytest.mark.requirement("R-244")
 @pytest.mark.parametrize("test", TESTS)
 def test_identical_series_have_p_one(test) -> None:  # type: ignore[no-untyped-def]
     own, _ = pair()

@@ -64,6 +64,7 @@ def test_a_series_compared_with_itself_differs_by_nothing() -> None:
     assert found.own == found.other
 
 
+@pytest.mark.requirement("R-244")
 def test_a_paired_difference_is_narrower_than_the_two_intervals() -> None:
     common = autoregressive(600, 0.0, 5)
     one, other = common + autoregressive(600, 0.0, 6) * 0.1, common + autoregressive(600, 0.0, 7) * 0.1

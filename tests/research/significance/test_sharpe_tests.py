@@ -142,6 +142,7 @@ def test_the_hedge_funds_of_ledoit_and_wolf() -> None:
     assert ledoit_wolf_bootstrap(own, other, block=5).p == pytest.approx(0.274, abs=0.05)
 
 
+@pytest.mark.requirement("R-252")
 @pytest.mark.parametrize("test", TESTS)
 def test_equal_series_have_p_one_and_multiples_of_each_other_too(test) -> None:  # type: ignore[no-untyped-def]
     own, _ = pair()

@@ -62,6 +62,7 @@ def by(rows, cost):
     return {row.rule: row for row in rows if row.cost_bp == cost}
 
 
+@pytest.mark.requirement("R-128", "R-253", "F-09", "F-10", "F-11", "F-12")
 def test_there_is_a_row_for_every_rule_and_cost_and_one_best_of_each_cost(rows):
     assert [row.rule for row in rows] == 2 * list(RULES)
     for cost in (0.0, 20.0):
@@ -70,6 +71,7 @@ def test_there_is_a_row_for_every_rule_and_cost_and_one_best_of_each_cost(rows):
     assert {"daily", "weekly", "two weeks", "monthly", "quarterly", "half-yearly", "events"} <= set(RULES)
 
 
+@pytest.mark.requirement("R-253", "F-09")
 def test_each_cost_is_charged_once_and_nothing_else_is(rows):
     for row in rows:
         assert row.cost_drag_annual == pytest.approx(row.turnover_annual * row.cost_bp / 1e4, rel=1e-6)
@@ -111,6 +113,7 @@ def test_an_agent_that_is_not_there_is_named(tmp_path):
         study(found, "evn", driven, tmp_path / "state")
 
 
+@pytest.mark.requirement("R-254", "F-10")
 @pytest.mark.long
 def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.replace("2020-08-31", "2020-03-31"))

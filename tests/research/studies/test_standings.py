@@ -22,6 +22,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return found
 
 
+@pytest.mark.requirement("R-080", "F-18", "F-19")
 def test_a_row_is_what_the_policy_alone_makes(document: dict, tmp_path: Path) -> None:
     text = CONFIG[: CONFIG.index("[[agents]]")] + (
         '[[agents]]\nname = "equal_weight"\npolicy = "min_variance"\ncapital = 0.9\n'

@@ -157,6 +157,7 @@ def test_research_has_no_portfolio_and_no_state_limits() -> None:
     assert override(Limits(), in_flight=1.0, max_cash_debit=1.25, **off) == PROFILES["research"]
 
 
+@pytest.mark.requirement("R-135")
 def test_profiles_are_ordered_from_strict_to_loose() -> None:
     strict, middle, loose = (PROFILES[p] for p in ("conservative", "balanced", "aggressive"))
     for name in Limits.__struct_fields__:
@@ -270,6 +271,7 @@ def test_limits_travel_as_bytes() -> None:
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(limits), type=Limits) == limits
 
 
+@pytest.mark.requirement("R-272")
 def test_the_page_has_the_tables_of_the_records_with_every_field() -> None:
     page = (ROOT / "docs/risk/limits.md").read_text(encoding="utf-8")
     with_tables = run_path(str(ROOT / "scripts/limits_page.py"))["with_tables"]

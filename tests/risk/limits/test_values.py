@@ -134,6 +134,7 @@ def test_books_measured_together_are_measured_as_each_alone(seed: int) -> None:
     assert alone[3].keys() == {"cash"}
 
 
+@pytest.mark.requirement("R-024")
 @pytest.mark.parametrize("size", [FEW, FEW + 1, 150])
 def test_a_large_universe_is_measured_as_a_small_one(size: int) -> None:
     rng = np.random.default_rng(size)

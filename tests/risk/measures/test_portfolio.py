@@ -17,12 +17,14 @@ samples = st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=300).map(np.array)
 confidences = st.sampled_from([0.5, 0.9, 0.95, 0.975, 0.99])
 
 
+@pytest.mark.requirement("R-141")
 @given(samples, confidences)
 def test_var_is_the_quantile_that_numpy_calls_higher(losses: np.ndarray, confidence: float) -> None:
     assert portfolio.historical_var(losses, confidence) == np.quantile(losses, confidence, method="higher")
     assert portfolio.historical_var(losses, confidence) >= np.quantile(losses, confidence) - 1e-12
 
 
+@pytest.mark.requirement("R-142")
 @given(samples, confidences)
 def test_expected_shortfall_is_never_below_var_and_is_the_mean_beyond_it(losses: np.ndarray, confidence: float) -> None:
     var, cvar = portfolio.historical_var(losses, confidence), portfolio.historical_cvar(losses, confidence)
@@ -36,6 +38,7 @@ def test_the_tail_at_95_percent_has_the_expected_count(count: int, tail: int) ->
     assert portfolio.tail_count(count, 0.95) == tail
 
 
+@pytest.mark.requirement("R-041")
 def test_covariance_and_correlation_are_those_of_numpy() -> None:
     returns = np.random.default_rng(0).standard_t(4, size=(252, 7)) * 0.01 + 0.002
     cov = covariance(returns)
@@ -48,6 +51,7 @@ def test_an_instrument_that_never_moves_correlates_with_nothing() -> None:
     assert np.allclose(portfolio.correlation(covariance(returns)), [[1, 0], [0, 0]])
 
 
+@pytest.mark.requirement("R-154")
 def test_drawdown_is_the_fall_from_the_peak() -> None:
     assert portfolio.drawdown(147.0, 150.0) == pytest.approx(0.02)
     assert portfolio.drawdown(5.0, 0.0) == 1.0

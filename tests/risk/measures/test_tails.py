@@ -138,6 +138,7 @@ def test_an_instrument_that_never_moved_stays_still_when_filtered() -> None:
     assert not found[:, 1].any()
 
 
+@pytest.mark.requirement("R-142")
 @given(st.integers(0, 10_000), confidences)
 @settings(max_examples=examples(60))
 def test_cvar_is_never_below_var_by_any_method(seed: int, confidence: float) -> None:

@@ -24,6 +24,7 @@ from quantd.risk.monitor.levels import (
 )
 
 
+@pytest.mark.requirement("R-147")
 @pytest.mark.parametrize(
     ("percent", "expected"),
     [(0, NONE), (59, NONE), (60, INFO), (79, INFO), (80, WARNING), (99, WARNING), (100, CRITICAL), (250, CRITICAL)],
@@ -76,6 +77,7 @@ def levels_of(key: str, values: list[float], bound: float) -> list[int]:
     return [after for value in values for _, _, after, _, _ in observe(levels, {key: (value, bound)})]
 
 
+@pytest.mark.requirement("R-148")
 @pytest.mark.parametrize("key", ["max_volatility", "var", "max_drawdown", "max_realised_volatility"])
 @pytest.mark.parametrize(
     ("percent", "expected"), [(59, NONE), (60, INFO), (79, INFO), (80, WARNING), (99, WARNING), (100, CRITICAL)]
@@ -84,22 +86,26 @@ def test_the_same_levels_for_volatility_var_and_drawdown(key: str, percent: int,
     assert levels_of(key, [0.15 * percent / 100], 0.15) == ([expected] if expected else [])
 
 
+@pytest.mark.requirement("R-139")
 def test_a_drawdown_limit_of_15_percent_warns_at_12_and_is_critical_at_15() -> None:
     crossed = levels_of("max_drawdown", [0.05, 0.089, 0.1199, 0.12, 0.13, 0.1499, 0.15, 0.2], 0.15)
     assert [level for level in crossed if level >= WARNING] == [WARNING, CRITICAL]
 
 
+@pytest.mark.requirement("R-140")
 def test_a_volatility_limit_of_25_percent_warns_at_20_and_is_critical_at_25() -> None:
     crossed = levels_of("max_realised_volatility", [0.1, 0.1999, 0.20, 0.2499, 0.25], 0.25)
     assert [level for level in crossed if level >= WARNING] == [WARNING, CRITICAL]
 
 
+@pytest.mark.requirement("R-154")
 def test_a_drawdown_below_2_percent_is_noise_whatever_share_of_the_limit_it_is() -> None:
     assert levels_of("max_drawdown", [0.019, 0.0199], 0.02) == []
     assert levels_of("max_drawdown", [0.0199, 0.02, 0.0199], 0.02) == [CRITICAL, NONE]
     assert levels_of("max_daily_loss", [0.019], 0.02) == [WARNING]
 
 
+@pytest.mark.requirement("R-145")
 @pytest.mark.parametrize(
     ("value", "expected"), [(2.0, NONE), (0.84, NONE), (0.83, INFO), (0.62, WARNING), (0.5, CRITICAL), (-1.0, CRITICAL)]
 )

@@ -63,6 +63,7 @@ def judged(first: int, count: int, partial: int = 60) -> tuple[int, list[str]]:
     return adding, wrong
 
 
+@pytest.mark.requirement("R-149")
 def test_no_fill_state_breaks_a_limit() -> None:
     adding, wrong = judged(0, 1000)
     assert wrong == []
@@ -267,6 +268,7 @@ def test_a_clipped_order_alone_gets_the_most_lots_that_the_evaluator_accepts() -
     assert tried > 60
 
 
+@pytest.mark.requirement("R-151")
 @quick
 @given(seeds)
 def test_reducing_orders_pass_whole_whatever_the_limits_say(seed: int) -> None:
@@ -352,6 +354,7 @@ def measured(asked: list[float]) -> dict[str, float]:
     }
 
 
+@pytest.mark.requirement("R-135", "R-136", "R-141", "R-146", "F-25")
 @pytest.mark.parametrize("key", list(measured([1, 1, 1])))
 def test_a_limit_passes_at_its_value_and_cuts_a_hair_below(key: str) -> None:
     asked = [120.0, 80.0, 40.0]
@@ -386,6 +389,7 @@ def test_short_positions_count_like_long_ones() -> None:
         assert passed(less, [-120.0, 80.0, -40.0]) != [-120.0, 80.0, -40.0], key
 
 
+@pytest.mark.requirement("R-144")
 def test_cash_pays_buys_at_their_worst_price_with_fees() -> None:
     limits = Limits(collar=0.05, fee_bp=10.0)
     cost = 100.0 * 1.05 * 1.001
@@ -428,6 +432,7 @@ def test_positions_that_could_not_be_sold_in_time_are_cut() -> None:
     assert passed(limits, [-500, 0, 0], EMPTY, ctx) == [-200, 0, 0]
 
 
+@pytest.mark.requirement("R-146")
 def test_an_instrument_without_a_sector_is_refused_where_sectors_are_capped() -> None:
     ctx = make_context(PX, RETURNS, NAMES, ["x", "", "y"])
     verdict = gate(ctx, EMPTY, np.array([10.0, 10, 10]), override(FREE, max_sector_weight=0.5))
@@ -514,6 +519,7 @@ def test_a_purchase_gives_way_when_the_short_sale_that_paid_for_it_is_refused() 
     assert passed(limits, [0, -1, 90], account, ctx) == [0, 0, 49]
 
 
+@pytest.mark.requirement("R-144")
 def test_leverage_lends_neither_money_nor_shares() -> None:
     limits = override(FREE, max_leverage=1.0)
     assert passed(limits, [1500, 0, 0]) == [1000, 0, 0]
@@ -573,6 +579,7 @@ def correlated(threshold: float = 0.7, **keys: Any) -> tuple[Context, Limits]:
     return make_context(PX, returns, NAMES), override(FREE, correlation=spec)
 
 
+@pytest.mark.requirement("R-143")
 def test_a_pair_that_moves_together_shares_its_joint_weight_the_larger_first() -> None:
     ctx, limits = correlated(joint_weight=0.5)
     assert passed(limits, [300, 500, 100], ctx=ctx) == [300, 400, 100]
@@ -587,6 +594,7 @@ def test_a_strict_pair_may_not_be_held_together_beyond_the_least_weight() -> Non
     assert passed(limits, [300, 500, 100], ctx=ctx) == [300, 100, 100]
 
 
+@pytest.mark.requirement("R-143")
 def test_a_pair_complies_at_its_threshold_and_is_cut_a_hair_above() -> None:
     ctx, _ = correlated(joint_weight=0.5)
     scenarios = ctx.window(80, 60).all

@@ -156,6 +156,7 @@ def named(row: Row) -> str:
     return f"{row.field} {value if np.ndim(value) < 2 else ''} {' '.join(keys)}"
 
 
+@pytest.mark.requirement("R-158")
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_an_input_that_is_missing_or_broken_is_refused_with_the_reason(row: Row) -> None:
     asked = [10.0, 10.0, 10.0]

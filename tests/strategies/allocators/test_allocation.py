@@ -33,6 +33,7 @@ class Book:
         return allocation(view, target, strategy="s", method="m", lookback=len(self.returns), threshold=threshold)
 
 
+@pytest.mark.requirement("R-124")
 def test_the_same_data_give_the_same_figures_and_other_data_others() -> None:
     target = np.array([0.5, 0.3, 0.2])
     one, again = (Book(market(1, 3), np.zeros(3)).of(target) for _ in range(2))
@@ -42,6 +43,7 @@ def test_the_same_data_give_the_same_figures_and_other_data_others() -> None:
         assert getattr(one, name) != getattr(other, name)
 
 
+@pytest.mark.requirement("R-124")
 @settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 8))
 def test_the_figures_are_those_of_the_weights_held(seed: int, size: int) -> None:

@@ -36,6 +36,7 @@ def test_equilibrium_returns_are_those_of_he_and_litterman() -> None:
     np.testing.assert_allclose(equilibrium(COV, MARKET, 2.5) * 100.0, printed, atol=0.06)
 
 
+@pytest.mark.requirement("R-114")
 def test_the_view_on_germany_moves_returns_and_weights_as_they_printed() -> None:
     doubt = np.einsum("ki,ij,kj->k", GERMANY, 0.05 * COV, GERMANY)
     mean, total = posterior(COV, MARKET, GERMANY, np.array([0.05]), doubt)
@@ -59,6 +60,7 @@ def test_the_posterior_is_that_of_the_other_formula(seed: int, size: int, count:
     np.testing.assert_allclose(total, cov + spread, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.requirement("R-114")
 def test_without_views_the_best_portfolio_is_the_market() -> None:
     mean, total = posterior(COV, MARKET, np.zeros((0, 7)), np.zeros(0), np.zeros(0))
     np.testing.assert_allclose(maximum_sharpe(total, mean), MARKET / MARKET.sum(), rtol=1e-6)

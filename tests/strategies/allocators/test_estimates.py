@@ -12,6 +12,7 @@ from tests.support.examples import examples
 from tests.support.returns import market
 
 
+@pytest.mark.requirement("R-118")
 def test_each_estimator_is_the_one_it_is_called() -> None:
     returns = market(1, 8)
     for kind, expected in (

@@ -45,6 +45,7 @@ def skfolio_weights(returns: Floats) -> Floats:
     return oracle.fit(returns).weights_
 
 
+@pytest.mark.requirement("R-078")
 @pytest.mark.parametrize("size", [2, 3, 20, 100])
 def test_the_weights_are_those_of_skfolio(size: int) -> None:
     for seed in range(20 if size < 100 else 5):

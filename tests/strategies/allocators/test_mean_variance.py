@@ -28,6 +28,7 @@ def ratio(weights: Floats, reward: Floats, cov: Floats) -> Floats:
     return weights @ reward / np.sqrt(np.einsum("...i,ij,...j->...", weights, cov, weights))
 
 
+@pytest.mark.requirement("R-112")
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("box", [Box(), Box(0.1, 0.6)])
 def test_on_three_instruments_nothing_on_a_grid_is_better(seed: int, box: Box) -> None:
@@ -48,6 +49,7 @@ def test_on_three_instruments_nothing_on_a_grid_is_better(seed: int, box: Box) -
     assert w @ excess - 2.0 * w @ cov @ w >= (points @ excess - 2.0 * variance).max() - 1e-12
 
 
+@pytest.mark.requirement("R-113")
 @settings(max_examples=examples(60), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -201,6 +203,7 @@ def test_within_moves_weights_into_their_bounds_and_keeps_their_order(
         )
 
 
+@pytest.mark.requirement("R-118")
 def test_merton_of_one_instrument_is_its_formula() -> None:
     # excess return over risk aversion times variance: 0.0003 / (4 x 0.0002) = 0.375
     assert mean_variance.merton(np.array([[0.0002]]), np.array([0.0003]), 4.0)[0] == pytest.approx(0.375, rel=1e-9)

@@ -18,6 +18,7 @@ from tests.support.examples import examples
 from tests.support.returns import Floats, market
 
 
+@pytest.mark.requirement("R-111")
 @settings(max_examples=examples(100), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(1, 40), rows=st.integers(2, 80), common=st.floats(0.0, 30.0))
 def test_every_asset_carries_the_same_risk_whatever_the_correlation(
@@ -34,6 +35,7 @@ def test_every_asset_carries_the_same_risk_whatever_the_correlation(
     np.testing.assert_allclose(x * ((correlation + RIDGE * np.eye(size)) @ x), 1.0 / size, rtol=1e-4)
 
 
+@pytest.mark.requirement("R-122")
 @settings(max_examples=examples(100), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(2, 30), spread=st.floats(0.0, 3.0))
 def test_contributions_are_the_budgets(seed: int, size: int, spread: float) -> None:
@@ -44,6 +46,7 @@ def test_contributions_are_the_budgets(seed: int, size: int, spread: float) -> N
     np.testing.assert_allclose(risk_shares(w, cov), budgets / budgets.sum(), rtol=1e-5)
 
 
+@pytest.mark.requirement("R-024")
 @pytest.mark.parametrize("size", [20, 100])
 def test_on_a_hundred_covariances_contributions_are_equal(size: int) -> None:
     for seed in range(100):

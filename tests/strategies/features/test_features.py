@@ -145,6 +145,7 @@ def looks_ahead(spec: FeatureSpec, world: World, cut: int) -> list[str]:
     return found
 
 
+@pytest.mark.requirement("R-044")
 @pytest.mark.long
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.03, 0.3]))
 @settings(
@@ -155,6 +156,7 @@ def test_sample_by_sample_equals_the_whole_history_for_every_feature(seed: int, 
     same(world.stream(ALL), compute(ALL, world.inputs()), ALL.names)
 
 
+@pytest.mark.requirement("R-018")
 @pytest.mark.parametrize("cut", [70, 200, 289])
 def test_no_feature_looks_ahead(cut: int) -> None:
     assert looks_ahead(ALL, World(3, rows=320), cut) == []
@@ -229,6 +231,7 @@ def test_a_stream_goes_on_where_its_state_was_taken() -> None:
     np.testing.assert_array_equal(world.stream(ALL, first, 200), world.stream(ALL, second, 200))
 
 
+@pytest.mark.requirement("R-029", "R-030")
 def test_returns_and_volatility_are_those_computed_by_hand() -> None:
     close = np.array([[100.0], [110.0], [99.0], [99.0], [108.9], [119.79]])
     bars = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": np.ones_like(close)}
@@ -239,6 +242,7 @@ def test_returns_and_volatility_are_those_computed_by_hand() -> None:
     np.testing.assert_allclose(row[6], np.std([0.1, -0.1, 0.0, 0.1, 0.1], ddof=1))
 
 
+@pytest.mark.requirement("R-031")
 def test_rsi_is_that_of_the_published_example() -> None:
     """StockCharts' worked example of Wilder's index, to the two decimals it prints."""
     close = [44.3389, 44.0902, 44.1497, 43.6124, 44.3278, 44.8264, 45.0955, 45.4245, 45.8433, 46.0826, 45.8931, 46.0328,
@@ -283,6 +287,7 @@ def test_across_a_row_names_share_the_places() -> None:
     np.testing.assert_array_equal(across(np.full(3, 0.1), "z"), np.zeros(3))
 
 
+@pytest.mark.requirement("R-035", "F-27")
 def test_the_full_observation_has_over_two_hundred_columns_each_with_a_name() -> None:
     spec = shipped("observation")
     columns = spec.columns(("SPY",))
@@ -291,6 +296,7 @@ def test_the_full_observation_has_over_two_hundred_columns_each_with_a_name() ->
     assert groups >= {"returns", "oscillator", "volume", "portfolio", "risk", "regime", "time", "macro", "volatility"}
 
 
+@pytest.mark.requirement("R-036")
 def test_the_state_of_four_assets_has_thirty_four_entries() -> None:
     columns = shipped("four_asset").columns(("SPY", "TLT", "GLD", "BTC-USD"))
     assert len(columns) == 34

@@ -50,12 +50,14 @@ def view_of(close: Floats, symbols: tuple[str, ...], lookback: int = 400) -> Vie
     )  # fmt: skip
 
 
+@pytest.mark.requirement("R-042")
 def test_there_are_two_signals_of_each_horizon() -> None:
     horizons = [s.horizon for s in SIGNALS.values()]
     assert sorted(horizons) == ["long", "long", "medium", "medium", "short", "short"]
     assert [n for n, s in SIGNALS.items() if s.horizon == "long"] == ["value_signal", "growth_signal"]
 
 
+@pytest.mark.requirement("R-042")
 def test_what_rises_and_what_falls_have_opposite_signs_and_all_are_bounded() -> None:
     found = newest(np.stack([noisy(0.004), noisy(-0.004)], axis=1))
     for name in ("momentum_signal", "trend_signal", "breakout_signal", "growth_signal"):
@@ -64,6 +66,7 @@ def test_what_rises_and_what_falls_have_opposite_signs_and_all_are_bounded() -> 
     assert all(np.abs(v).max() <= 1.0 for v in found.values())
 
 
+@pytest.mark.requirement("R-040")
 def test_momentum_speaks_beyond_two_percent_and_reversion_against_the_move() -> None:
     flat = np.full(ROWS, 100.0)
     up = np.r_[np.full(ROWS - 1, 100.0), 102.01]

@@ -85,6 +85,7 @@ def worlds() -> list[tuple[dict[str, Floats], dict[str, Floats], dict[str, Float
     return found
 
 
+@pytest.mark.requirement("R-034", "F-27")
 def test_there_are_more_than_fifty_indicators_and_no_two_columns_have_one_name() -> None:
     assert len(INDICATORS) >= 50
     assert len(ALL) == sum(len(build(name)) for name in INDICATORS)
@@ -96,6 +97,7 @@ def test_each_indicator_that_names_talib_is_held_to_it() -> None:
     assert all(hasattr(talib, i.talib) for i in INDICATORS.values() if i.talib)
 
 
+@pytest.mark.requirement("R-032", "R-033")
 @pytest.mark.parametrize("output", sorted(TALIB))
 def test_equals_talib_in_both_ways_where_talib_has_a_value(worlds, output: str) -> None:
     for fields, at_once, one_by_one in worlds:
@@ -115,11 +117,13 @@ def test_the_first_value_comes_with_the_bar_it_is_said_to(worlds, output: str) -
             assert known[ALL[output].first :].all()
 
 
+@pytest.mark.requirement("R-034")
 def test_every_output_has_a_reference() -> None:
     assert set(TALIB) | set(PLAIN) == set(ALL)
     assert not set(TALIB) & set(PLAIN)
 
 
+@pytest.mark.requirement("R-033")
 @pytest.mark.parametrize("output", sorted(PLAIN))
 def test_equals_its_formula_written_out(worlds, output: str) -> None:
     fields, at_once, one_by_one = worlds[0]
@@ -132,6 +136,7 @@ def test_equals_its_formula_written_out(worlds, output: str) -> None:
     close_to(one_by_one[output][:, column], expected)
 
 
+@pytest.mark.requirement("R-044")
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.03, 0.4]), st.sampled_from(["walk", "ticks"]))
 @settings(max_examples=examples(4), deadline=None)
 def test_bar_by_bar_equals_all_at_once_for_every_output(seed: int, gaps: float, kind: str) -> None:
@@ -163,6 +168,7 @@ def test_a_gap_is_no_bar_at_all() -> None:
     assert np.isnan(tail) or present.all()
 
 
+@pytest.mark.requirement("R-034")
 @pytest.mark.parametrize("cut", [40, 150, 299])
 def test_no_output_reads_what_comes_later(cut: int) -> None:
     fields = bars(6, rows=360, size=3, gaps=0.02)

@@ -127,6 +127,7 @@ def test_a_plain_market_is_answered_without_a_word(name: str) -> None:
     assert note == ""
 
 
+@pytest.mark.requirement("R-113")
 @pytest.mark.parametrize("name", WHOLE)
 def test_weights_between_one_and_forty_percent_are_between_them(name: str) -> None:
     for seed in range(5):
@@ -321,6 +322,7 @@ def test_a_name_that_is_not_traded_is_refused_when_it_is_asked(name: str, params
         asked(name, params, market(1, 3))
 
 
+@pytest.mark.requirement("R-111")
 def test_a_volatility_target_is_met() -> None:
     prices = market(5, 4, LOOKBACK + 1)
     cov = covariance(prices[1:] / prices[:-1] - 1.0)

@@ -35,6 +35,7 @@ def asked(name: str, constraints: dict[str, object], held: float = 1.0 / 6.0, **
 NAMES = ["min_variance", "max_sharpe", "mean_variance", "min_cvar", "max_diversification"]
 
 
+@pytest.mark.requirement("R-078")
 @pytest.mark.parametrize("name", NAMES)
 def test_group_sector_and_turnover_limits_hold_as_fractions_of_the_book(name: str) -> None:
     w = asked(

@@ -21,6 +21,7 @@ def first(params, prices, folder=Path()):
     return answer(policy, Ask(0, 0, view_of(prices, policy.lookback), {}))
 
 
+@pytest.mark.requirement("R-079")
 def test_the_mean_of_two_mixes_is_the_mix_between_them():
     np.testing.assert_allclose(weights_in(first({"members": FIXED}, market(1, 3, 40))), [0.4, 0.2, 0.0])
 
@@ -53,6 +54,7 @@ def test_a_book_of_long_only_members_is_long_only_and_borrows_nothing(combine):
             assert weights.sum() <= 1.0 + 1e-9
 
 
+@pytest.mark.requirement("R-079")
 def test_performance_moves_weight_to_the_member_that_earned_more_after_costs():
     up = np.full((80, 2), 0.0)
     up[:, 0], up[:, 1] = 0.01, -0.01

@@ -72,10 +72,12 @@ def weights_of(name: str, view: View) -> NDArray[np.float64]:
     return view.weights if isinstance(given, Hold) else given
 
 
+@pytest.mark.requirement("R-080")
 def test_the_table_of_this_test_has_every_policy() -> None:
     assert set(PARAMS) == set(POLICIES)
 
 
+@pytest.mark.requirement("R-013")
 @pytest.mark.parametrize("name", sorted(POLICIES))
 @settings(max_examples=examples(25), deadline=None)
 @given(
@@ -94,6 +96,7 @@ def test_permuting_the_columns_permutes_the_weights(name: str, seed: int, order:
     np.testing.assert_allclose(turned, straight[order], rtol=0.0, atol=near)
 
 
+@pytest.mark.requirement("R-080")
 @pytest.mark.parametrize("name", sorted(POLICIES))
 @settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 9), unknown=st.sets(st.integers(0, 8)))

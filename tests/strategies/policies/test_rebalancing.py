@@ -23,6 +23,7 @@ def date(row):
     return np.datetime64(close_of(row) // DAY_NS, "D")
 
 
+@pytest.mark.requirement("R-117", "R-134")
 def test_a_month_is_traded_on_its_first_session_and_nothing_in_between():
     rows = days_of(RebalanceRules(when="calendar", every="month"), market(1, 3, 140))
     assert rows[0] == 1
@@ -30,6 +31,7 @@ def test_a_month_is_traded_on_its_first_session_and_nothing_in_between():
         "2020-06-01", "2020-07-01"]  # fmt: skip
 
 
+@pytest.mark.requirement("R-134")
 def test_a_week_is_traded_on_its_friday():
     rows = days_of(RebalanceRules(when="calendar", every="week"), market(1, 3, 40))
     assert {date(row).astype(object).strftime("%A") for row in rows[1:]} == {"Friday"}
@@ -38,6 +40,7 @@ def test_a_week_is_traded_on_its_friday():
     assert set(fortnights[1:]) == set(rows[1:][(rows.index(fortnights[1]) - 1) % 2 :: 2])
 
 
+@pytest.mark.requirement("R-110", "R-129")
 @pytest.mark.parametrize(("move", "trades"), [(0.16, False), (0.27, True)])
 def test_a_drift_of_four_percent_does_nothing_and_one_of_six_trades(move, trades):
     # half and half, one rises: the weight becomes (1 + move) / (2 + move)
@@ -47,6 +50,7 @@ def test_a_drift_of_four_percent_does_nothing_and_one_of_six_trades(move, trades
     assert days_of(rules, prices_of(returns)) == ([1, 4] if trades else [1])
 
 
+@pytest.mark.requirement("R-129")
 def test_a_drift_of_risk_trades_where_weights_have_not_moved():
     draw = np.random.default_rng(1)
     returns = draw.normal(0.0, 0.004, (260, 2))
@@ -65,6 +69,7 @@ def events(*names, wait=5):
     return RebalanceRules(when="event", events=names, lookback=100, short=20, wait=wait)
 
 
+@pytest.mark.requirement("R-130")
 def test_a_jump_of_volatility_raises_one_rebalance():
     returns = CALM.copy()
     returns[150:] *= 5.0
@@ -74,6 +79,7 @@ def test_a_jump_of_volatility_raises_one_rebalance():
     assert 151 < rows[1] < 165
 
 
+@pytest.mark.requirement("R-130")
 def test_a_break_of_correlations_raises_one_rebalance():
     returns = CALM.copy()
     returns[:, 1] = returns[:, 0] * 0.5 + returns[:, 1] * 0.2
@@ -85,6 +91,7 @@ def test_a_break_of_correlations_raises_one_rebalance():
     assert 151 < rows[1] < 175
 
 
+@pytest.mark.requirement("R-130")
 def test_a_change_of_regime_raises_one_rebalance_and_says_so():
     returns = np.full((200, 2), 0.001)
     returns[::2] *= -0.5
@@ -176,6 +183,7 @@ class Halfway:
         return out
 
 
+@pytest.mark.requirement("R-133")
 def test_a_book_that_did_not_get_there_is_helped_twice_and_then_left():
     assert Halfway(RebalanceRules(when="calendar")).trades(prices_of(np.zeros((10, 2)))) == [1, 2, 3]
 

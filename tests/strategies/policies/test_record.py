@@ -42,6 +42,7 @@ def test_every_record_is_registered_by_its_name() -> None:
     assert set(names) == {*POLICIES, *COMPOSITES}
 
 
+@pytest.mark.requirement("R-116")
 def test_a_policy_of_an_installed_package_is_traded_by_its_name(site: Path) -> None:
     install(site, "levels", "level = levels:RECORD")
     policy = load("level", {"invested": 0.5}, site)

@@ -23,6 +23,7 @@ def season(mean, deviation, rows=90, size=2, seed=1):
     return prices_of(np.tile(mean + deviation * noise, (1, size)))
 
 
+@pytest.mark.requirement("R-120")
 @pytest.mark.parametrize(
     ("regime", "prices", "expected"),
     [
@@ -87,6 +88,7 @@ def test_a_budget_for_what_is_not_traded_fails_by_name():
     assert "risk_budget names 'SPX', which is not traded" in said.failed
 
 
+@pytest.mark.requirement("R-121")
 def test_falling_prices_are_not_bought_and_what_is_held_stays():
     falls = prices_of(np.tile([0.002, -0.002], (60, 1)))
     rules = SizingRules(momentum_filter=20)

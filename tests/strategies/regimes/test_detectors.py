@@ -47,6 +47,7 @@ def read_all(params, returns, memory=None, start=0):
     return out, memory
 
 
+@pytest.mark.requirement("R-039")
 @pytest.mark.parametrize(
     ("volatility", "level"), [(0.1499, 0), (0.15, 1), (0.2499, 1), (0.25, 2), (0.3499, 2), (0.35, 3)]
 )
@@ -54,6 +55,7 @@ def test_the_three_levels_of_volatility_are_reached_at_their_figures(volatility,
     assert level_of(volatility, LEVELS, 0, 0.1) == level
 
 
+@pytest.mark.requirement("R-040")
 @pytest.mark.parametrize(
     ("trend", "direction"), [(0.02, FLAT), (0.0201, UP), (-0.02, FLAT), (-0.0201, DOWN), (0.0, FLAT)]
 )
@@ -88,6 +90,7 @@ def test_a_figure_that_trembles_around_a_threshold_does_not_pass_it_each_time():
     assert changes(0.1) == 1
 
 
+@pytest.mark.requirement("R-038")
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("model", ["thresholds", "markov", "mixture"])
 @settings(max_examples=examples(4), deadline=None, phases=[Phase.explicit, Phase.generate])
@@ -199,6 +202,7 @@ def test_the_market_is_all_that_is_known_evenly_or_the_symbol_that_is_named():
 STORM = seasons((80, 0.001, 0.006), (60, -0.004, 0.008), (40, 0.0, 0.035))
 
 
+@pytest.mark.requirement("R-117", "R-162")
 def test_the_policy_of_the_regime_decides_with_its_exposure_and_says_the_switch_once():
     policy = made("regime_switched", BRANCHES)
     told = list(walk(policy, prices_of(STORM)))
@@ -279,6 +283,7 @@ def test_a_wrong_branch_is_named_by_its_path(params, text):
     assert str(refused.value).startswith(text)
 
 
+@pytest.mark.requirement("R-030")
 def test_annual_volatility_is_the_deviation_of_a_sample_times_the_root_of_a_year():
     returns = np.random.default_rng(1).normal(0, 0.01, 60)
     assert volatility(returns) == pytest.approx(returns.std(ddof=1) * 252**0.5)

@@ -143,6 +143,7 @@ def test_the_fit_is_the_same_to_the_bit_and_needs_no_seed():
     np.testing.assert_array_equal(one.states.covariances, two.states.covariances)
 
 
+@pytest.mark.requirement("R-038")
 def test_planted_regimes_are_found():
     samples, path = regimes(4, 1500, 2)
     model = fit_markov(samples, 2, 60)

@@ -36,6 +36,7 @@ def test_densities_and_probabilities_are_scikit_learns(seed, size, count):
     assert log_densities(samples, fit.states).shape == (200, count)
 
 
+@pytest.mark.requirement("R-038")
 @pytest.mark.parametrize("seed", range(3))
 def test_the_fit_is_as_likely_as_scikit_learns_best_of_four(seed):
     samples = blobs(seed, 400, 2)

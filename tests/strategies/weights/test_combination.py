@@ -40,6 +40,7 @@ def test_permuting_columns_or_members_permutes_or_keeps_the_result(members, size
     )
 
 
+@pytest.mark.requirement("R-079")
 def test_what_one_member_wants_alone_is_not_traded_and_what_most_want_is():
     held = np.array([0.5, 0.2, 0.0])
     votes = np.array([[0.2, 0.2, 0.3], [0.3, 0.2, 0.0], [0.5, 0.6, 0.1]])

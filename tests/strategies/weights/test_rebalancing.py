@@ -141,6 +141,7 @@ def test_a_full_book_turns_over_without_borrowing_where_sales_are_dearer_than_pu
     assert 0.02 * weights[0] - 0.008 == pytest.approx(-0.02 * (1.0 - weights[1]), abs=1e-7)
 
 
+@pytest.mark.requirement("R-131")
 def test_a_trade_that_does_not_earn_its_fixed_cost_is_not_made():
     risk, cost = np.eye(2) * 0.02, np.zeros(2)
     target, held = np.array([0.5, 0.32]), np.array([0.1, 0.3])
@@ -184,16 +185,19 @@ def test_without_limits_it_goes_all_the_way():
     np.testing.assert_allclose(limited(np.array([0.2, 0.8]), np.array([0.5, 0.5]), **OFF), [0.2, 0.8])
 
 
+@pytest.mark.requirement("R-132")
 def test_at_most_so_many_trades_the_largest_first():
     weights = limited(np.array([0.1, 0.2, 0.3]), np.array([0.3, 0.3, 0.25]), **{**OFF, "max_trades": 2})
     np.testing.assert_allclose(weights, [0.1, 0.2, 0.25])
 
 
+@pytest.mark.requirement("R-132")
 def test_no_weight_changes_by_more_than_a_fifth():
     weights = limited(np.array([0.0, 0.9]), np.array([0.9, 0.0]), **{**OFF, "max_change": 0.2})
     np.testing.assert_allclose(weights, [0.7, 0.2])
 
 
+@pytest.mark.requirement("R-132")
 def test_a_change_below_the_least_is_not_made_but_a_holding_is_closed():
     weights = limited(np.array([0.305, 0.0, 0.3]), np.array([0.3, 0.005, 0.2]), **{**OFF, "least": 0.01, "band": 0.01})
     np.testing.assert_allclose(weights, [0.3, 0.0, 0.3])
@@ -204,6 +208,7 @@ def test_purchases_that_no_sale_pays_for_are_cut():
     assert weights.sum() <= 1.0 + 1e-12
 
 
+@pytest.mark.requirement("R-128")
 @pytest.mark.parametrize(
     ("every", "same", "new"),
     [

@@ -30,6 +30,7 @@ def rows(seed, count, size, scale=0.01):
     return draw.normal(0.0003, scale, (count, size)) + draw.normal(0.0, scale / 2, (count, 1))
 
 
+@pytest.mark.requirement("R-119")
 @settings(deadline=None)
 @given(p=st.floats(0.01, 0.99), b=st.floats(0.1, 10.0))
 def test_kelly_of_bets_grows_wealth_fastest(p, b):
@@ -40,6 +41,7 @@ def test_kelly_of_bets_grows_wealth_fastest(p, b):
     assert min(0.999, kelly_of_bets(p, b)) == pytest.approx(best.x, abs=1e-4)
 
 
+@pytest.mark.requirement("R-119")
 def test_no_edge_is_no_size():
     assert kelly_of_bets(0.5, 1.0) == 0.0
     assert kelly_of_bets(0.6, 0.0) == 0.0
@@ -87,6 +89,7 @@ def test_sized_to_a_volatility_the_past_would_have_had_it(seed, target):
     assert (returns @ sized).std(ddof=1) * 252**0.5 == pytest.approx(target)
 
 
+@pytest.mark.requirement("R-119")
 def test_twice_the_volatility_is_half_the_size():
     returns, one = rows(5, 63, 1), np.array([1.0])
     assert volatility_factor(one, 2 * returns, 0.1) == pytest.approx(volatility_factor(one, returns, 0.1) / 2)
@@ -100,6 +103,7 @@ def test_rows_with_a_held_symbol_missing_do_not_count_and_others_do():
     np.testing.assert_allclose(earned_by(np.array([0.5, 0.5]), returns), [0.035])
 
 
+@pytest.mark.requirement("R-121")
 def test_negative_momentum_opens_no_new_long():
     held = np.array([0.0, 0.3, 0.3, 0.0])
     wanted = np.array([0.4, 0.5, 0.1, 0.2])
@@ -128,6 +132,7 @@ def test_momentum_is_the_total_return():
     np.testing.assert_allclose(momentum_of(np.array([[0.1, np.nan], [0.1, 0.1]])), [0.21, np.nan])
 
 
+@pytest.mark.requirement("R-122")
 @settings(max_examples=examples(100), deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 8), shorts=st.booleans())
 def test_contributions_to_risk_are_the_budgets_and_sum_to_their_total(seed, size, shorts):

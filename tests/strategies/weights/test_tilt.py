@@ -50,6 +50,7 @@ def trends(*means, rows=80, shake=0.0):
     return prices_of(steps + shake * np.where(np.arange(rows) % 2, 1.0, -1.0)[:, None])
 
 
+@pytest.mark.requirement("R-117")
 def test_a_tilted_base_leans_by_a_third_at_most():
     np.testing.assert_allclose(answer("momentum_tilted", {}, trends(0.002, -0.002)), [0.65, 0.35], atol=0.006)
     np.testing.assert_allclose(
@@ -65,12 +66,14 @@ def test_a_tilted_base_leans_by_a_third_at_most():
 QUIET = {"momentum_factor": 0.0, "volatility_target": 2.0, "max_adjustment": 1.0, "base": {"policy": "equal_weight"}}
 
 
+@pytest.mark.requirement("R-115")
 @pytest.mark.parametrize(("mean", "exposure"), [(0.002, 0.9), (-0.002, 0.3)])
 def test_dynamic_weights_change_with_the_regime_as_configured(mean, exposure):
     params = {**QUIET, "bull": 0.9, "bear": 0.3}
     np.testing.assert_allclose(answer("dynamic", params, trends(mean, mean)), exposure / 2)
 
 
+@pytest.mark.requirement("R-040", "R-115")
 def test_dynamic_weights_change_with_momentum_and_with_volatility():
     params = {**QUIET, "momentum_factor": 0.5, "bull": 0.5}
     prices = trends(0.004, 0.004 - 0.0015)

@@ -175,6 +175,7 @@ def test_an_open_beyond_the_limit_fills_at_the_limit_only_if_the_bar_trades_thro
     assert rows_of(venue.on_slice(bar(4, high=101.01)))[0][2:5] == (5, 5, 101 * NANO)
 
 
+@pytest.mark.requirement("R-167")
 def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
     venue = Paper(UNIVERSE, Costs(participation=0.1))
     venue.submit(basket(at_close(0), [(0, 70, 105.0)]))
@@ -200,6 +201,7 @@ def test_impact_on_an_unknown_volume_is_no_fill() -> None:
     assert [row[1] for row in rows_of(venue.on_slice(bar(1, volume=(0.0, nan, 1.0))))] == [2]
 
 
+@pytest.mark.requirement("R-131")
 def test_the_least_commission_is_of_an_order_not_of_a_fill() -> None:
     venue = Paper(UNIVERSE, Costs(participation=0.01, commission_bp=10.0, commission_min_micro=1_500_000))
     venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
@@ -246,6 +248,7 @@ def test_rows_without_lots_or_limit_are_rejected_and_the_others_work() -> None:
     assert [row[1] for row in rows_of(venue.on_slice(bar(1)))] == [1]
 
 
+@pytest.mark.requirement("R-169")
 def test_a_basket_sent_twice_fills_once_and_tells_again() -> None:
     venue = Paper(UNIVERSE, FREE)
     order = basket(at_close(0), [(0, 5, 105.0)])
@@ -588,6 +591,7 @@ def test_no_fill_is_beyond_its_limit_too_early_too_late_too_large_or_twice(scrip
             assert abs(fees[key] - max(exact, costs.commission_min_micro)) <= len(script.steps)
 
 
+@pytest.mark.requirement("R-167")
 @settings(max_examples=examples(250), deadline=None)
 @given(scripts(costs=Costs(slippage_bp=20.0, latency_ns=HOUR)))
 def test_without_a_cap_each_row_does_what_a_plain_reading_of_the_rules_says(script: Script) -> None:

@@ -94,6 +94,7 @@ ONE_BAD_VALUE: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
 ]
 
 
+@pytest.mark.requirement("R-017")
 @pytest.mark.quick_cases(8)
 @pytest.mark.parametrize(("reason", "spoil"), ONE_BAD_VALUE)
 def test_one_bad_bar_is_put_aside_alone_with_its_reason_and_its_values(

@@ -103,6 +103,7 @@ def faulty(seed: int) -> tuple[Market, Faults, int, int, int]:
     return true, scripted(true, seed, GRACE, start, end), start + rng.randint(0, 9) * MINUTE, start, end
 
 
+@pytest.mark.requirement("R-015")
 @pytest.mark.parametrize("seed", range(5))
 def test_no_bar_is_lost_doubled_or_out_of_order_whatever_the_vendor_does(seed: int) -> None:
     true, faults, begin, start, end = faulty(seed)
@@ -402,6 +403,7 @@ def test_a_vendor_that_is_gone_keeps_time_standing_says_why_and_all_comes_when_i
     assert all(s.ts_seen >= back for s in late)
 
 
+@pytest.mark.requirement("R-015")
 def test_a_stream_that_stays_connected_and_says_nothing_is_mended_and_connected_anew() -> None:
     true = market(12, SYMBOLS[:2], OPEN - DAY_NS, OPEN + 30 * MINUTE)
     faults = punctual(true)

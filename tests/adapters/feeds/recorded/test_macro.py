@@ -36,6 +36,7 @@ def row(day: int) -> int:
     return HOUSE.row_of_day[day]
 
 
+@pytest.mark.requirement("R-022")
 @pytest.mark.parametrize(
     ("day", "available", "known"),
     [
@@ -62,6 +63,7 @@ def test_of_what_became_known_at_one_instant_the_newest_counts_and_order_and_gap
     assert series.at(HOUSE.close_ns[-1] + 400 * DAY_NS) == 3.0
 
 
+@pytest.mark.requirement("R-022")
 def test_the_bundled_vix_is_the_day_befores_at_a_close() -> None:
     path = Path("data/vix_daily.parquet")
     series = MacroFile("vix", path, "next_open", HOUSE)
@@ -181,6 +183,7 @@ def test_the_values_at_closes_are_those_that_training_computes_from_dates(tmp_pa
         np.testing.assert_array_equal([series.known(close) for close in house.close_ns], table)
 
 
+@pytest.mark.requirement("R-019")
 def test_another_column_of_a_file_of_bars_is_a_series(tmp_path: Path) -> None:
     path = tmp_path / "bars.parquet"
     dates = [dt.date(2020, 11, 24), dt.date(2020, 11, 25)]

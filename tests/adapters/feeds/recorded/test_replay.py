@@ -318,6 +318,7 @@ def test_the_digest_names_the_content_and_the_selection(tmp_path: Path) -> None:
     assert of() != before
 
 
+@pytest.mark.requirement("R-019")
 def test_parquet_and_text_of_the_same_bars_are_the_same_market(tmp_path: Path) -> None:
     frame = pl.read_parquet(DATA / "us_daily.parquet").filter(pl.col("ts").dt.year() == 2020)
     frame.write_csv(tmp_path / "bars.csv")
@@ -390,6 +391,7 @@ def test_files_that_cannot_be_read_and_settings_that_contradict_are_refused(tmp_
             Replay.load(path, **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.requirement("R-024")
 @pytest.mark.long
 def test_twenty_symbols_of_5000_days_and_half_a_million_bars_load_whole(tmp_path: Path) -> None:
     days = calendars()["XNYS"].day_ns[:5000]
@@ -419,6 +421,7 @@ def test_twenty_symbols_of_5000_days_and_half_a_million_bars_load_whole(tmp_path
     assert feed.last_ts - feed.first_ts == 499_999 * 60_000_000_000 < 500 * DAY_NS
 
 
+@pytest.mark.requirement("R-013", "R-247")
 def test_the_reference_set_has_its_514_sessions_and_its_dividends() -> None:
     feed = Replay.load(
         DATA / "seed4_daily.parquet", universe=universe("SPY", "TLT", "GLD", "BTC-USD"), sessions=calendars(),

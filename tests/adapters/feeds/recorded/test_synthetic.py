@@ -60,6 +60,7 @@ def test_tails_are_fat_and_volatility_clusters():
     assert np.mean([np.corrcoef(own[1:], own[:-1])[0, 1] for own in size.T]) > 0.1
 
 
+@pytest.mark.requirement("R-020")
 def test_the_command_writes_bars_that_pass_the_checks_and_trade_with_the_mark(tmp_path, monkeypatch):
     told = answer(command(tmp_path, *ARGUMENTS, "--json"))
     assert told["symbols"][0] == "SYNTHETIC-001"
@@ -75,6 +76,7 @@ def test_the_command_writes_bars_that_pass_the_checks_and_trade_with_the_mark(tm
     assert command(tmp_path, *ARGUMENTS[:4], "--to", "2017-01-01", "--out", "x.parquet").returncode == 2
 
 
+@pytest.mark.requirement("R-020")
 def test_the_note_is_there_for_generated_symbols_alone():
     assert synthetic_note(["SPY", "QQQ"]) == ""
     assert synthetic_note(["SPY", f"{MARK}001"]).startswith(f"SYNTHETIC: bars of {MARK}001 are")

@@ -176,6 +176,7 @@ async def test_a_key_that_is_needed_and_missing_is_named_before_anything_is_aske
             source("http://127.0.0.1:9", mapping, **keys)
 
 
+@pytest.mark.requirement("R-014")
 async def test_requests_keep_the_vendors_pace() -> None:
     import asyncio
 
@@ -188,6 +189,7 @@ async def test_requests_keep_the_vendors_pace() -> None:
     assert took_s >= 5 * 0.05 * 0.9, "six requests have five pauses of a twentieth of a second"
 
 
+@pytest.mark.requirement("R-014")
 def test_a_signature_is_what_the_venues_documents_say() -> None:
     """The example of Binance's documentation of signed endpoints."""
     secret = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"

@@ -83,6 +83,7 @@ async def test_prices_and_dividends_of_before_two_splits_are_what_was_paid_then(
         assert abs(mine.cash_nano - theirs.cash_nano) <= 30_000, "six decimals after a division by 28"
 
 
+@pytest.mark.requirement("R-011")
 async def test_it_keeps_the_contract_of_sources(cookies: Path) -> None:
     start, end = ns("2020-07-01"), ns("2020-10-01")
     truth = read_bars((DATA / "us_daily.parquet",), AAPL)
@@ -292,6 +293,7 @@ def test_share_classes_and_pairs_are_spelled_as_yahoo_does_and_foreign_suffixes_
     assert spelled(Instrument("VOD.L", calendar="XLON")) == "VOD.L"
 
 
+@pytest.mark.requirement("R-012")
 def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path: Path) -> None:
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     ordinary = ("--from", "2019-01-02", "--to", "2020-12-31", "--url")

@@ -35,6 +35,7 @@ def found(folder: Path, pattern: str) -> list[Path]:
     return sorted(folder.rglob(pattern))
 
 
+@pytest.mark.requirement("R-016")
 async def test_the_second_download_of_a_range_asks_the_network_nothing(tmp_path: Path) -> None:
     source = Recorded(market(*days(0, 30)), stamps="session", listed=[ActionRow(DAY0 + DAY_NS, 0, "split", 2, 1, 0)])
     for again in range(3):
@@ -54,6 +55,7 @@ async def test_a_longer_range_asks_for_what_is_new_only(tmp_path: Path) -> None:
     assert source.asked[1:] == [(DAY0, DAY0 + 10 * DAY_NS), (DAY0 + 20 * DAY_NS, DAY0 + 40 * DAY_NS)]
 
 
+@pytest.mark.requirement("R-016")
 @settings(max_examples=examples(30), deadline=None)
 @given(data=st.data())
 async def test_whatever_is_asked_in_whatever_order_the_cache_equals_the_source(data: st.DataObject) -> None:

@@ -53,6 +53,7 @@ async def test_the_primary_answers_as_long_as_it_does() -> None:
     assert second.asked == []
 
 
+@pytest.mark.requirement("R-014")
 async def test_a_failing_primary_is_replaced_at_once_and_its_bars_are_marked() -> None:
     first, second, both = two()
     first.failing = [down()]

@@ -36,6 +36,7 @@ def named() -> dict[str, str]:
     }
 
 
+@pytest.mark.requirement("R-184")
 def test_every_kind_that_is_written_in_the_code_is_in_the_table() -> None:
     found = named()
     assert len(found) >= 15

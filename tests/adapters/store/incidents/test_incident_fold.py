@@ -56,6 +56,7 @@ def limit(ts: int, before: int, after: int, agent: int = -1, told: bool = True) 
     return (moved, Publish(ts, level, "limit_max_var", "var", "", name)) if after > before and told else (moved,)
 
 
+@pytest.mark.requirement("R-183")
 def test_a_condition_opens_an_incident_and_its_recovery_clears_it() -> None:
     fold = Fold()
     fold.add(*feed(1, False))
@@ -120,6 +121,7 @@ def test_a_worse_level_withdraws_an_acknowledgement() -> None:
     assert (incident.state, incident.level, incident.who) == ("raised", "CRITICAL", "")
 
 
+@pytest.mark.requirement("R-183")
 def test_a_value_that_oscillates_round_a_limit_sends_a_bounded_number_of_messages() -> None:
     fold = Fold()
     for n in range(500):

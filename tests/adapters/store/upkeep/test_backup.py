@@ -56,6 +56,7 @@ def wipe(desk: Desk) -> None:
             desk.sql(f"DROP TABLE {name}")
 
 
+@pytest.mark.requirement("R-228")
 @pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", ["kept.tar", "kept.tar.gz", "kept"])
 def test_backup_wipe_restore_is_the_same_store_and_it_goes_on(kept, tmp_path_factory, name):

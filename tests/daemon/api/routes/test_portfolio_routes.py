@@ -42,6 +42,7 @@ def journalled(world: Any, kind: type) -> list[Any]:
     return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
 
 
+@pytest.mark.requirement("R-025", "R-123", "R-125", "R-192", "R-193", "R-194")
 async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world: Any) -> None:
     status, made = await post(world, "", CORE)
     assert status == 200, made
@@ -72,6 +73,7 @@ async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world
     assert (listed["places"], listed["vacant"], [p["name"] for p in listed["portfolios"]]) == (2, 1, ["core"])
 
 
+@pytest.mark.requirement("R-194")
 async def test_portfolios_that_are_opened_at_once_get_a_place_each(world: Any) -> None:
     both = [{**CORE, "name": name, "weights": weights} for name, weights in (("a", {"SPY": 0.4}), ("b", {"IWM": 0.3}))]
     made = await asyncio.gather(*(post(world, "", each) for each in both))
@@ -83,6 +85,7 @@ async def test_portfolios_that_are_opened_at_once_get_a_place_each(world: Any) -
         assert targets == each["weights"]
 
 
+@pytest.mark.requirement("R-195")
 async def test_a_dry_run_changes_nothing_and_its_plan_is_what_is_executed(world: Any) -> None:
     await post(world, "", CORE)
     state = world.service.shell.state
@@ -120,6 +123,7 @@ async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any)
     assert (status, made["basis"]) == (200, "equal_weight")
 
 
+@pytest.mark.requirement("R-125")
 async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> None:
     await post(world, "", CORE)
     status, closing = await post(world, "/core/close", {"how": "hand_over", "to": "even", "reason": "the end"})
@@ -133,6 +137,7 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
     assert len(journalled(world, PortfolioClosed)) == 2
 
 
+@pytest.mark.requirement("R-192")
 @pytest.mark.parametrize(
     ("change", "status", "code", "words"),
     [
@@ -192,6 +197,7 @@ async def test_refusals_by_the_state_name_it(world: Any) -> None:
     assert (status, "halted" in answer["detail"]) == (409, True)
 
 
+@pytest.mark.requirement("R-193")
 async def test_places_that_are_not_open_are_not_shown(world: Any) -> None:
     async with world.session.get("/health") as response:
         assert (await response.json())["models"] == {"even": True, "trend": True}

@@ -41,6 +41,7 @@ def test_a_list_says_what_there_is_and_what_would_not_be_traded(desk: Path) -> N
     assert "golden.bin" in models(desk, "list", "mine").stdout
 
 
+@pytest.mark.requirement("R-099")
 def test_all_that_a_policy_was_made_of_is_printed(desk: Path) -> None:
     text = models(desk, "info", "mine/one").stdout
     for word in (
@@ -56,6 +57,7 @@ def test_all_that_a_policy_was_made_of_is_printed(desk: Path) -> None:
     assert "a learned policy, whole" in models(desk, "verify", "mine/one").stdout
 
 
+@pytest.mark.requirement("R-104")
 def test_a_copy_reports_its_size_speed_and_agreement(desk: Path) -> None:
     told = answer(models(desk, "quantize", "mine/one", "--out", "half", "--fp16", "--json"))
     assert told["agreement"]["size_ratio"] < 0.9
@@ -77,6 +79,7 @@ def test_eight_bits_that_answer_otherwise_fail_with_the_figure(desk: Path) -> No
     assert not (desk / "small").exists()
 
 
+@pytest.mark.requirement("R-102", "R-109")
 def test_the_daemon_trades_the_version_that_a_name_means_and_rolls_back(desk: Path) -> None:
     assert answer(models(desk, "use", "mine", "two", "--json"))["current"] == "two"
     second = answer(quantd(desk, "backtest", "--json"))
@@ -120,6 +123,7 @@ def test_an_ensemble_of_copies_trades_and_is_exported_whole(desk: Path) -> None:
     assert (desk / "policy.onnx").read_bytes() == (desk / "mine" / "one" / "policy.onnx").read_bytes()
 
 
+@pytest.mark.requirement("R-107", "R-108")
 def test_inference_is_timed_one_by_one_and_many_at_once(desk: Path) -> None:
     done = quantd(desk, "bench", "inference", "mine/one", "scorer", "--batch", "8", "--threads", "2", "--json")
     told = json.loads(done.stdout)

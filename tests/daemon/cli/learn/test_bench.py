@@ -10,6 +10,7 @@ from quantd.daemon.config import load
 from tests.support.command_line import CONFIG, answer, quantd, running, write
 
 
+@pytest.mark.requirement("R-160", "F-40")
 def test_every_part_is_timed_as_often_as_it_happens(tmp_path):
     write(tmp_path, CONFIG)
     assembly = assemble(load(tmp_path / "config.toml", known_names()))
@@ -23,6 +24,7 @@ def test_every_part_is_timed_as_often_as_it_happens(tmp_path):
     assert all(took > 0 for part in times.values() for took in part)
 
 
+@pytest.mark.requirement("R-160", "F-40")
 def test_a_part_is_within_its_limit_up_to_the_limit():
     at = int(ALLOWED_MS["risk"] * 1e6)
     assert timed("risk", [at] * 5).within
@@ -40,6 +42,7 @@ def test_the_command_prints_a_row_for_each_part_and_names_what_is_wrong(tmp_path
     assert "max_drawdown" in wrong.stderr
 
 
+@pytest.mark.requirement("R-205")
 @pytest.mark.long
 def test_the_api_is_timed_on_a_daemon_of_its_own_that_leaves_nothing(tmp_path):
     found = answer(quantd(tmp_path, "bench", "api", "--seconds", "0.2", "--json"))["paths"]

@@ -37,6 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, json.loads(done.stdout)
 
 
+@pytest.mark.requirement("R-097")
 def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sample(made: tuple[Path, Any]) -> None:
     _, told = made
     assert told["predicts"] == "risk"

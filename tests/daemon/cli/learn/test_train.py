@@ -89,6 +89,7 @@ def made(place: Path) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.requirement("R-085")
 def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made: tuple[str, str]) -> None:
     out, err = made
     manifest = manifest_of(place / "mine")
@@ -153,6 +154,7 @@ def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
     assert set(manifest_of(place / "text").training.data) == {"text.csv"}
 
 
+@pytest.mark.requirement("R-246")
 @pytest.mark.long
 def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_look(
     place: Path, made: tuple[str, str]
@@ -169,6 +171,7 @@ def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_l
     assert manifest_of(place / "mine2").training.test_looks == 2
 
 
+@pytest.mark.requirement("R-093")
 @pytest.mark.long
 def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
     place: Path, made: tuple[str, str]
@@ -194,6 +197,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
     assert manifest_of(place / "late").results == manifest_of(place / "mine").results
 
 
+@pytest.mark.requirement("R-061", "R-083")
 def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
     code, out, _ = quantd(place, "train", "--agent", "dqn", "--show")
     assert code == 0

@@ -46,6 +46,7 @@ def lines_until(stream: IO[str] | None, wanted: str) -> Iterator[str]:
             return
 
 
+@pytest.mark.requirement("R-090")
 @pytest.mark.long
 def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Path) -> None:
     done = quantd(tmp_path, "tune", "--agent", "ppo", "--n-trials", "2", "--max-steps", "500", *DATA)
@@ -62,6 +63,7 @@ def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Pa
     assert "name = ppo-tuned" in shown.stdout
 
 
+@pytest.mark.requirement("R-087")
 @pytest.mark.long
 def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -> None:
     long = ("--n-trials", "3", "--max-steps", "2560")
@@ -106,6 +108,7 @@ def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
     assert json.loads(shown) == json.loads(dump(learners()["ppo"].space))
 
 
+@pytest.mark.requirement("R-094")
 @pytest.mark.long
 def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(place: Path) -> None:
     code = "import sys; sys.modules['ray'] = None; from quantd.daemon.cli import main; main(sys.argv[1:])"

@@ -35,6 +35,7 @@ def test_every_feature_of_every_set_is_listed_once_with_what_it_needs(capsys) ->
     assert {f"daily_return_{k}" for k in range(1, 6)} | {"momentum_20", "momentum_60"} <= set(rows)
 
 
+@pytest.mark.requirement("R-043")
 def test_what_is_not_available_says_why(capsys) -> None:
     assert "FinBERT" in listed(capsys)["unavailable"]["sentiment"]
     features_list()

@@ -1,5 +1,7 @@
 """`quantd schedule` from outside."""
 
+import pytest
+
 from tests.support.command_line import CONFIG, answer, quantd, write
 
 
@@ -23,6 +25,31 @@ def test_a_tick_of_a_closed_date_is_marked_and_showing_it_makes_no_folder(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
+@pytest.mark.requirement("R-174")
+def test_each_agent_has_a_policy_and_a_schedule_of_its_own_that_can_be_switched_off(tmp_path):
+    weekly = CONFIG.replace('at = "close-15m"', 'cron = "0 16 * * fri"')
+    month = '[[schedules]]\nname = "month"\ndo = "rebalance"\ncron = "0 16 1 * *"\nagents = ["even"]\n'
+    for more, names in ((month, ["close", "month"]), (month + "enabled = false\n", ["close"])):
+        write(tmp_path, weekly + more)
+        found = answer(quantd(tmp_path, "schedule", "next", "20", "--after", "2019-01-02", "--json"))
+        assert sorted({row["schedule"] for row in found["instants"]}) == names
+    write(tmp_path, weekly + month)
+    days = {}
+    for row in answer(quantd(tmp_path, "schedule", "next", "20", "--after", "2019-01-02", "--json"))["instants"]:
+        days.setdefault(row["schedule"], []).append(row["local"][:10])
+    assert days["close"][:2] == ["2019-01-04", "2019-01-11"]
+    assert days["month"][:2] == ["2019-01-02", "2019-02-01"], "the first of January is closed"
+    assert quantd(tmp_path, "run", "--quiet", "--set", "feed.end=2019-03-05").returncode == 0
+    asked = {"even": set(), "trend": set()}
+    for decision in answer(quantd(tmp_path, "decisions", "--last", "100", "--json"))["decisions"]:
+        for agent in decision["agents"] if not decision["follow_up"] else ():
+            asked[agent["agent"]].add(decision["time"][:10])
+    assert asked["even"] <= set(days["month"])
+    assert asked["trend"] <= set(days["close"])
+    assert min(len(each) for each in asked.values()) >= 2
+
+
+@pytest.mark.requirement("R-173")
 def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_after_the_run(tmp_path):
     write(tmp_path, CONFIG + '[[schedules]]\nname = "day"\ndo = "daily_report"\nat = "close"\n')
     never = answer(quantd(tmp_path, "schedule", "list", "--json"))

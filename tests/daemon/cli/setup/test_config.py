@@ -10,6 +10,7 @@ from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, environment, quantd, write
 
 
+@pytest.mark.requirement("R-004")
 def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
     text = CONFIG.replace("capital = 0.4", 'capital = 0.4\nprofile = "balanced"')
     write(tmp_path, text)

@@ -118,6 +118,7 @@ def test_the_second_download_asks_nothing_and_a_range_that_broke_off_goes_on_whe
     assert "1006" in data(tmp_path, "list", "--cache", "kept").stdout
 
 
+@pytest.mark.requirement("R-021")
 @pytest.mark.parametrize(
     ("status", "headers", "code", "words"),
     [
@@ -141,6 +142,7 @@ def test_a_failed_download_writes_nothing_and_leaves_what_was_there(
     assert (tmp_path / "bars.parquet").read_bytes() == b"as it was"
 
 
+@pytest.mark.requirement("R-021")
 def test_a_symbol_without_bars_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     with served(AlpacaData({"SPY": days("SPY")}).app()) as port:
         done = fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY", "LEH"))
@@ -194,6 +196,7 @@ def test_bad_bars_of_a_vendor_are_told_and_not_written(tmp_path: Path) -> None:
     assert len(read_bars((tmp_path / "bars.parquet",), SPY)) == 251
 
 
+@pytest.mark.requirement("R-017")
 def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Path) -> None:
     frame = pl.read_parquet(ROOT / "data/us_daily.parquet")
     frame = frame.filter((pl.col("symbol") == "SPY") & (pl.col("ts").dt.year() == 2019))

@@ -11,6 +11,7 @@ import pytest
 from tests.support.command_line import CONFIG, answer, quantd, write
 
 
+@pytest.mark.requirement("R-271")
 def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, tmp_path):
     folder, _ = ran
     assert answer(quantd(folder, "doctor", "--store", "--json"))["ok"]

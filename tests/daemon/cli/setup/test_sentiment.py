@@ -22,6 +22,7 @@ NEWS = """ts,symbol,headline
 """
 
 
+@pytest.mark.requirement("R-043")
 def test_headlines_become_one_value_for_each_symbol_and_session(tmp_path: Path) -> None:
     text_model(tmp_path / "model")
     (tmp_path / "news.csv").write_text(NEWS)
@@ -44,6 +45,7 @@ def test_headlines_become_one_value_for_each_symbol_and_session(tmp_path: Path) 
     assert (tmp_path / "sentiment.parquet").read_bytes() == before
 
 
+@pytest.mark.requirement("R-043")
 def test_headlines_without_a_model_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "news.csv").write_text(NEWS)
     done = quantd(tmp_path, "data", "sentiment", "news.csv", "--model", "absent", "--out", "sentiment.parquet")

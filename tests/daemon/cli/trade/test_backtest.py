@@ -10,6 +10,7 @@ from quantd.daemon.assembly.compiler import COMPILING
 from tests.support.command_line import answer, environment, quantd, write
 
 
+@pytest.mark.requirement("R-171")
 def test_a_backtest_a_run_and_a_replay_have_one_digest(ran):
     folder, run = ran
     backtest = answer(quantd(folder, "backtest", "--json"))

@@ -94,6 +94,7 @@ def test_no_share_moves_by_more_than_a_step(shares, most):
     assert max(abs(a - b) for a, b in zip(now, found, strict=True)) <= most + 1e-12
 
 
+@pytest.mark.requirement("R-164")
 def test_each_method_wants_other_shares_and_names_its_reason():
     rng = np.random.default_rng(5)
     common = rng.normal(0.0, 0.01, 252)
@@ -153,6 +154,7 @@ def test_without_enough_returns_nothing_moves_and_it_says_so():
     assert wanted(rules_for(2, "regime"), few, ("a", "b"), float("nan")).shares == ()
 
 
+@pytest.mark.requirement("R-164")
 @pytest.mark.parametrize("method", ["fixed", "equal_risk", "performance", "regime"])
 def test_sums_are_kept_to_the_unit_at_every_bar(method):
     regimes = (Regime("any", 0.0, (0.6, 0.3, 0.1)),)

@@ -151,6 +151,7 @@ def ticked(made, every):
         yield item
 
 
+@pytest.mark.requirement("R-162")
 def test_a_planted_better_challenger_trades_the_champions_book_from_then_on():
     made, items = world([worse, worse], better)
     made.run(items)

@@ -116,6 +116,7 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events,
     assert sum(isinstance(e, Publish) and e.kind.startswith("limit_") for e in quick.effects) > 0
 
 
+@pytest.mark.requirement("R-155")
 def test_drift_is_seen_between_trades():
     closes = np.column_stack((np.linspace(60, 400, 160).round(2), np.full(160, 50.0)))
     world = World(block(closes), [once(0.36, 0.2)], house=Limits(max_position_weight=0.5)).run()

@@ -26,6 +26,7 @@ def rising(days: int, daily: float) -> np.ndarray:
     return 100.0 * np.cumprod(np.full((days, 2), 1.0 + daily), axis=0)
 
 
+@pytest.mark.requirement("R-184")
 def test_each_milestone_is_announced_once_and_a_fall_below_it_does_not_announce_it_again() -> None:
     up = rising(30, 0.01)
     close = np.concatenate([up, up[::-1], up])
@@ -38,6 +39,7 @@ def test_each_milestone_is_announced_once_and_a_fall_below_it_does_not_announce_
     assert len(set(steps)) == len(steps)
 
 
+@pytest.mark.requirement("R-184")
 def test_a_policy_decays_when_its_ratio_is_significantly_below_its_test_and_recovers() -> None:
     rng = np.random.default_rng(3)
     good, bad = rng.normal(0.002, 0.004, (90, 2)), rng.normal(-0.004, 0.004, (90, 2))
@@ -51,6 +53,7 @@ def test_a_policy_decays_when_its_ratio_is_significantly_below_its_test_and_reco
     assert not told(made(close[:90], Notices(decay=40, expected=(1.0,))), "decay")
 
 
+@pytest.mark.requirement("R-156")
 @pytest.mark.parametrize("joint", [True, False])
 def test_a_changed_correlation_is_told_and_its_end(joint: bool) -> None:
     rng = np.random.default_rng(5)

@@ -144,6 +144,7 @@ class Silent:
         return lambda *_: ()
 
 
+@pytest.mark.requirement("R-157")
 @pytest.mark.parametrize(("command", "cancelled"), [("reduce", [0]), ("halt", [0, 1])])
 def test_reduce_cancels_what_adds_risk_and_halt_cancels_everything(command: str, cancelled: list[int]) -> None:
     world, basket = resting((500, -500))
@@ -176,6 +177,7 @@ def test_an_agents_drawdown_moves_its_own_switch_only() -> None:
     assert world.shell.state.switch.state == RUN
 
 
+@pytest.mark.requirement("R-138")
 def test_a_limit_of_flatten_on_sells_everything() -> None:
     world = fallen(12, flatten_on=("drawdown",)).run()
     assert world.shell.state.ledger.house.lots == [0]

@@ -68,6 +68,7 @@ def at(ts: int) -> tuple[int, str]:
 # the replay fixtures
 
 
+@pytest.mark.requirement("R-137")
 @pytest.mark.parametrize(
     ("closes", "spec", "kind", "day", "level"),
     [

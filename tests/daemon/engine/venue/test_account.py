@@ -51,6 +51,7 @@ def test_a_venue_that_agrees_moves_nothing_and_says_what_may_be_bought() -> None
     assert (of.shell.state.switch.state, of.shell.state.buying_power_micro) == (RUN, 123)
 
 
+@pytest.mark.requirement("R-170")
 def test_a_difference_is_critical_and_leaves_only_reducing_orders() -> None:
     of = held()
     of.shell.run(reconciled(of, {1: -3}, 5 * MICRO))

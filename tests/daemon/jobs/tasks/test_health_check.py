@@ -12,6 +12,7 @@ from tests.daemon.runtime.test_service import Kit, world
 from tests.support.command_line import CONFIG, write
 
 
+@pytest.mark.requirement("R-175")
 async def test_a_good_configuration_passes_and_a_broken_one_is_named(tmp_path: Path) -> None:
     kit = Kit(tmp_path / "store", world())
     kit.service.config = load(write(tmp_path), known_names())

@@ -42,6 +42,7 @@ def typed(found: object) -> Report:
     return msgspec.convert(found, Report)
 
 
+@pytest.mark.requirement("R-260")
 def test_the_header_names_run_data_configuration_code_costs_and_seed(ran) -> None:
     folder, reader, config, found = ran
     head = found["header"]
@@ -135,6 +136,7 @@ def test_limits_stand_with_their_worst_their_use_and_its_course(ran) -> None:
     assert limits["min_sharpe"]["use"] == pytest.approx(0.5 / limits["min_sharpe"]["value"])
 
 
+@pytest.mark.requirement("R-258")
 def test_what_happened_is_counted_as_the_store_has_it(ran) -> None:
     _, reader, _, found = ran
     alerts = reader.alerts()
@@ -267,6 +269,7 @@ cron = "0 18 * * fri"
 )
 
 
+@pytest.mark.requirement("R-258")
 def test_schedules_write_the_newest_reports_and_not_one_for_each_day_that_is_caught_up_with(tmp_path: Path) -> None:
     config_file(tmp_path, SCHEDULED)
     ended = answer(quantd(tmp_path, "run", "--json", "--quiet"))

@@ -60,6 +60,7 @@ def test_what_a_file_leaves_out_is_the_default_of_its_learner() -> None:
     assert replaced(plan, {"learner.clip": 0.2}) == default("ppo")
 
 
+@pytest.mark.requirement("R-066", "R-070", "R-085")
 def test_the_defaults_are_those_that_were_asked_for() -> None:
     ppo, dqn = default("ppo").learner, default("dqn").learner
     assert isinstance(ppo, PpoPlan)
@@ -87,11 +88,13 @@ def test_a_plan_comes_back_from_the_json_of_a_manifest(agent: str) -> None:
         assert restored(msgspec.json.decode(msgspec.json.encode(plan))) == plan
 
 
+@pytest.mark.requirement("R-262")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_a_plan(path: Path) -> None:
     assert read(path).name == path.stem
 
 
+@pytest.mark.requirement("R-083", "R-263")
 @given(st.integers(1, 10**6), st.floats(1e-6, 1.0), st.lists(st.integers(1, 64), min_size=1, max_size=3))
 def test_values_at_dotted_keys_are_what_a_plan_then_has(steps: int, rate: float, hidden: list[int]) -> None:
     plan = replaced(default("ppo"), {"steps": steps, "learner.learning_rate": rate, "learner.hidden": hidden})

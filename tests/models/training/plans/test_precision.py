@@ -8,6 +8,7 @@ from quantd.models.training.plans.precision import INSTRUCTIONS, instructions, p
 LARGE = {"ppo": {"learner.minibatch": 2048}, "sac": {}, "a2c": {"learner.horizon": 64}}
 
 
+@pytest.mark.requirement("R-095")
 @pytest.mark.parametrize("agent", LARGE)
 @pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_large_products_are_in_bfloat16_where_an_instruction_multiplies_it(agent: str, name: str) -> None:

@@ -60,6 +60,7 @@ def learner_with(plan: Plan, markets: Markets) -> tuple[Maddpg, Ground]:
     return learner, ground
 
 
+@pytest.mark.requirement("R-074", "R-075", "R-076", "R-262")
 def test_profiles_are_what_was_asked_for() -> None:
     full, lite, wide = (default("maddpg", name) for name in ("full", "lite", "transformer"))
     for plan, width in ((full, 64), (wide, 256)):
@@ -90,6 +91,7 @@ def learned(profile: str) -> int:
     return sum(each.numel() for each in made.vectors())
 
 
+@pytest.mark.requirement("R-075")
 @pytest.mark.long
 def test_lite_really_sees_and_learns_less() -> None:
     markets = {name: markets_of(plan_of(name)) for name in ("full", "lite")}
@@ -107,6 +109,7 @@ def test_lite_really_sees_and_learns_less() -> None:
     assert learned("lite") < 0.35 * learned("full") < 0.1 * learned("transformer")
 
 
+@pytest.mark.requirement("R-257")
 @pytest.mark.long
 def test_lites_features_are_the_first_five_by_what_they_said_of_the_training_part() -> None:
     plan = default("maddpg", "full")

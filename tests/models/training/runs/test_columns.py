@@ -153,6 +153,7 @@ def test_the_manifest_names_the_columns_their_hash_and_the_files_of_the_series(f
     assert all(name in (folder / "card.md").read_text() for name in COLUMNS)
 
 
+@pytest.mark.requirement("R-263")
 @pytest.mark.parametrize("how", ["backtest", "evaluate"])
 def test_each_observation_in_trading_is_that_of_training(
     how: str, folder: Path, scores: Path, shown: list[np.ndarray], tmp_path: Path
@@ -196,6 +197,7 @@ def test_without_the_series_the_daemon_refuses_it_with_the_line_to_write(
         quantd.backtest(path)
 
 
+@pytest.mark.requirement("R-023")
 def test_a_series_that_is_switched_off_leaves_the_columns_and_the_file_alone(tmp_path: Path) -> None:
     off = SERIES.replace("valid_days = 40", "use = false")
     plan = parsed(TEXT.replace("SERIES", off).replace("FILE", str(tmp_path / "absent.csv")), "plan.toml")
@@ -217,6 +219,7 @@ def test_where_a_shared_column_has_no_value_yet_every_lot_is_kept(folder: Path, 
     assert found.alerts["text"].str.contains("vix_z_20 has no value yet").any()
 
 
+@pytest.mark.requirement("R-100")
 def test_features_that_this_code_computes_otherwise_are_refused(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

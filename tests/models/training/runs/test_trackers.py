@@ -26,6 +26,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
     os.chdir(before)
 
 
+@pytest.mark.requirement("R-092", "R-093")
 @pytest.mark.long
 def test_mlflow_keeps_a_run_that_is_taken_up_again_as_one(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -69,6 +70,7 @@ def test_mlflow_keeps_a_run_that_is_taken_up_again_as_one(here: Path, monkeypatc
         Mlflow("x", "y", here / "z", store="nonsense://here")
 
 
+@pytest.mark.requirement("R-092")
 def test_tensorboard_reads_the_scalars_and_the_settings(tmp_path: Path) -> None:
     writer = TensorBoard(tmp_path)
     writer.log_params(PARAMS)
@@ -131,6 +133,7 @@ def test_a_tracker_that_breaks_is_left_out_and_training_goes_on() -> None:
     assert (one.closed, two.closed) == (False, True)
 
 
+@pytest.mark.requirement("R-092")
 def test_what_is_not_installed_is_refused_by_the_name_of_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trackers.usual() == ("mlflow",)
     assert trackers.chosen(["files", "tensorboard", "tensorboard"]) == ("tensorboard",)

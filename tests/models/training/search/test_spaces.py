@@ -32,6 +32,7 @@ WANTED_OF_DQN = """{
 }"""
 
 
+@pytest.mark.requirement("R-088", "R-089")
 @pytest.mark.parametrize(("agent", "wanted"), [("ppo", WANTED_OF_PPO), ("dqn", WANTED_OF_DQN)])
 def test_the_dumped_space_is_the_required_one(agent: str, wanted: str) -> None:
     assert msgspec.json.decode(spaces.dump(learners()[agent].space)) == msgspec.json.decode(wanted)

@@ -68,6 +68,7 @@ def test_the_search_comes_nearer_than_its_first_draws() -> None:
     assert sum(row.state == "pruned" for row in rows) > 5
 
 
+@pytest.mark.requirement("R-087")
 def test_a_trial_that_is_worse_than_half_of_the_others_ends_early() -> None:
     rows = sit(search(trials=30))
     complete = [row for row in rows if row.state == "complete"]
@@ -214,6 +215,7 @@ def test_real_trials_end_with_scores_that_differ(tuned: tuple[Path, Sitting]) ->
     assert sitting.best is max(sitting.rows, key=lambda row: row.score)
 
 
+@pytest.mark.requirement("R-091")
 def test_what_comes_after_the_validation_part_is_not_read(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
     cut = tmp_path / "bars.parquet"
     pl.read_parquet(SMALL["data.bars"]).filter(pl.col("ts").dt.date() <= LAST_CHOSEN_BY).write_parquet(cut)
@@ -221,6 +223,7 @@ def test_what_comes_after_the_validation_part_is_not_read(tuned: tuple[Path, Sit
     assert scores(other) == scores(tuned[1])[:2]
 
 
+@pytest.mark.requirement("R-091")
 def test_the_test_part_of_a_trials_markets_is_sealed() -> None:
     with pytest.raises(Sealed, match="2007-10-01"):
         _ = markets_of(search().base).test

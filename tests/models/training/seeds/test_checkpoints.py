@@ -28,6 +28,7 @@ def made(folder: Path) -> Path:
     return path_of(folder, 200)
 
 
+@pytest.mark.requirement("R-103")
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     place, state = read(made(tmp_path), PLAN)
     assert place == Place(1, 200, best_score=0.25)
@@ -90,6 +91,7 @@ def test_another_plan_is_refused_by_the_key_that_differs(tmp_path: Path) -> None
         assert read(path, replaced(PLAN, {key: value}))[0].step == 200
 
 
+@pytest.mark.requirement("R-103")
 def test_only_the_newest_are_kept_and_halves_are_swept_away(tmp_path: Path) -> None:
     for step in range(1, 6):
         write(path_of(tmp_path, step), PLAN, Place(1, step), STATE)

@@ -22,6 +22,7 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world.bars(tmp_path_factory.mktemp("bars"))
 
 
+@pytest.mark.requirement("R-028")
 @pytest.mark.parametrize(("purge", "embargo"), [(1, 0), (1, 5), (3, 10)])
 def test_the_last_outcome_of_a_part_lies_purge_and_embargo_before_the_next(
     bars: Path, purge: int, embargo: int
@@ -38,6 +39,7 @@ def test_the_last_outcome_of_a_part_lies_purge_and_embargo_before_the_next(
     assert test_begins - (validation.last - 1 + purge) == embargo + 1
 
 
+@pytest.mark.requirement("R-086")
 def test_nothing_of_the_test_part_is_read_before_it_is_opened(bars: Path, tmp_path: Path) -> None:
     """Bars after the validation part may say anything: neither data nor results of fitting change."""
     table = pl.read_parquet(bars)
@@ -60,6 +62,7 @@ def test_nothing_of_the_test_part_is_read_before_it_is_opened(bars: Path, tmp_pa
     assert judged["test"] != other_judged["test"]
 
 
+@pytest.mark.requirement("R-086")
 def test_asking_for_the_test_part_while_fitting_raises(bars: Path) -> None:
     markets = markets_of(world.plan(bars))
     with pytest.raises(Sealed, match=r"2017-01-01 to 2017-06-30.* is sealed"):
@@ -100,6 +103,7 @@ def test_a_window_holds_every_session_of_its_days(bars: Path) -> None:
     assert market.last - market.first + 1 == 31
 
 
+@pytest.mark.requirement("R-010")
 def test_a_device_that_is_not_there_is_refused(bars: Path) -> None:
     with pytest.raises(PlanError, match="device = 'tpu': there is none here"):
         markets_of(world.plan(bars, device="tpu"))

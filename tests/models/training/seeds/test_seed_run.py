@@ -65,6 +65,7 @@ def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
         assert same, name
 
 
+@pytest.mark.requirement("R-084")
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("which", WHICH)
 def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
@@ -128,6 +129,7 @@ def killed(plan: Plan, tmp_path: Path) -> None:
     assert figures(broken) == figures(tmp_path / "whole")
 
 
+@pytest.mark.requirement("R-084")
 @pytest.mark.long
 def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(bars: Path, tmp_path: Path) -> None:
     killed(world.plan(bars, "ppo", steps=8_000, keep=50, evaluate_every=4_000), tmp_path)
@@ -147,6 +149,7 @@ def test_a_longer_plan_goes_on_from_the_end_of_a_shorter_one(bars: Path, tmp_pat
     assert run(longer, tmp_path / "a", resume=True).steps >= 4_000
 
 
+@pytest.mark.requirement("R-070", "R-086")
 def test_a_flat_market_stops_early(tmp_path: Path) -> None:
     flat = world.bars(tmp_path, flat=True)
     plan = world.plan(
@@ -164,6 +167,7 @@ def test_a_flat_market_stops_early(tmp_path: Path) -> None:
     assert run(plan, tmp_path / "run", resume=True).ended == "patience"
 
 
+@pytest.mark.requirement("R-103")
 def test_a_seed_that_diverges_says_so_and_keeps_its_last_good_checkpoint(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "ppo", checkpoint_every=64)
     course = seed_run._Course(plan, markets_of(plan), 1, tmp_path / "run", go_on)
@@ -192,6 +196,7 @@ def test_a_rate_that_is_far_too_high_ends_in_a_clear_word(which: str, bars: Path
         run(plan, None)
 
 
+@pytest.mark.requirement("R-059")
 def test_every_figure_that_is_promised_is_in_the_records(bars: Path, tmp_path: Path) -> None:
     expected = {
         "ppo": {"loss_policy", "loss_value", "entropy", "term_log"},
@@ -221,12 +226,28 @@ def test_every_figure_that_is_promised_is_in_the_records(bars: Path, tmp_path: P
         assert params["market.batch"] == 8
 
 
+@pytest.mark.requirement("R-059")
 def test_the_seven_terms_of_the_composite_reward_are_recorded(bars: Path, tmp_path: Path) -> None:
     run(world.plan(bars, "ppo", steps=500, market__reward={"kind": "composite"}), tmp_path)
     terms = {name for name in figures(tmp_path)[0] if name.startswith("term_")}
     assert terms == {
         f"term_{n}" for n in ("profit", "risk", "cost", "stability", "sharpe", "momentum", "diversification")
     }
+
+
+@pytest.mark.long
+@pytest.mark.requirement("R-058")
+def test_a_higher_price_of_turnover_lowers_the_turnover_of_the_policy(tmp_path: Path) -> None:
+    flat, turned = world.bars(tmp_path, flat=True), []
+    for price in (0.0, 1.0):
+        plan = world.plan(
+            flat, "ppo", steps=4_000, evaluate_every=4_000, learner__learning_rate=3e-3,
+            market__costs={"commission_bp": 0.0, "slippage_bp": 0.0},
+            market__reward={"kind": "simple", "turnover_penalty": price},
+        )  # fmt: skip
+        run(plan, tmp_path / str(price))
+        turned.append(np.mean([float(row["turnover"]) for row in figures(tmp_path / str(price))[-20:]]))
+    assert turned[1] < turned[0] / 2
 
 
 def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
