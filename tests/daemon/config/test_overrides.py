@@ -84,7 +84,8 @@ def test_a_mistyped_variable_is_refused_with_the_nearest():
 
 
 def test_variables_that_are_no_keys_and_those_of_others_are_let_alone():
-    config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1")
+    others = config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1")
+    assert others == config()
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,4 @@ def test_a_goal_without_a_metric_is_refused_before_anything_runs(tmp_path) -> No
 
 def test_goals_of_metrics_pass(small: Made) -> None:
     check_goals(small.assembly.config)
+    assert small.report.goals
