@@ -1,10 +1,12 @@
 """Structured log lines on standard error, and metrics for Prometheus."""
 
 import logging
+import os
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from logging.handlers import RotatingFileHandler
 from typing import Final, Literal, TextIO
 
 import structlog
@@ -12,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from structlog.typing import EventDict, Processor
 
+from quantd.bundled import placed
 from quantd.trading.display_text import ESCAPES, LINES
 
 LogFormat = Literal["console", "json"]
@@ -30,6 +33,10 @@ MINUTE_S: Final = 60.0
 
 KINDS: Final = 256
 """Maximum of kinds of events with a count of their own; later ones share the count of their logger."""
+
+FILE_BYTES: Final = 16 << 20
+FILES: Final = 8
+"""Size of a file of log lines, and number of older ones beside it."""
 
 LABELS: Final = 64
 """Maximum of values of one Prometheus label; later values count as "other", so that no input can grow the metrics."""
@@ -113,8 +120,13 @@ class Lines(logging.StreamHandler[TextIO]):
             super().emit(logging.makeLogRecord(record))
 
 
-def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None) -> None:
-    """Configures logging of the daemon and its libraries, one event a line; a reload calls it again."""
+def configure(
+    level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None, *, instance: str = ""
+) -> None:
+    """Configures logging of the daemon and its libraries, one event a line; a reload calls it again.
+
+    With LOGS_DIR in the environment, the lines of `instance` are also in a file of its name there. Raises OSError.
+    """
     out = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -133,9 +145,16 @@ def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: T
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-        if isinstance(old, Lines):
+        if isinstance(old, Lines | RotatingFileHandler):
             old.close()
     root.addHandler(handler)
+    if instance and os.environ.get("LOGS_DIR"):
+        file = placed("LOGS_DIR") / f"{instance}.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rotating = RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
+        last = [structlog.processors.JSONRenderer()]
+        rotating.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
+        root.addHandler(rotating)
     root.setLevel(level)
     for library, least in QUIET.items():
         logging.getLogger(library).setLevel(max(least, root.level))

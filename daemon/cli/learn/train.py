@@ -1,5 +1,6 @@
 """Train a policy and write it as an artifact with its model card. Ctrl-C stops in order; --resume continues."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from quantd.bundled import find
+from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.learn import plan_options
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from quantd.models.training.runs.training_run import Track
     from quantd.models.training.seeds.seed_run import Progress
 
-
-RUNS: Final = Path("state/training")
-"""Records and checkpoints of each run, by its name."""
 
 AGENTS: Final = (*names(), "scorer")
 
@@ -108,8 +106,8 @@ def train(
         return 0
     probed(made.data.files[0])
     name = made.name
-    folder = RUNS / name
-    out = out or folder / "artifact"
+    folder = placed("RESULTS_DIR", "state") / "training" / name  # its records and checkpoints
+    out = out or (placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact")
     note(f"training {name}: {made.agent}, {made.steps:,} env-steps a seed, seeds {', '.join(map(str, made.seeds))}")
     for line in settings:
         note(f"  {line}")

@@ -281,3 +281,24 @@ def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_ju
     assert definition in found["sharpe_definition"]
     judged = manifest.results["test"].equal_weight
     assert found["equal_weight"]["sharpe"] == pytest.approx(judged.sharpe, rel=1e-6)
+
+
+@pytest.mark.requirement("R-026")
+def test_training_writes_into_the_named_folders_only(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("RESULTS_DIR", "MODELS_DIR", "DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    (tmp_path / "DATA_DIR").mkdir()
+    (tmp_path / "DATA_DIR/named.parquet").write_bytes((place / "bars.parquet").read_bytes())
+    code, _, err = quantd(
+        here, "train", str(place / "small.toml"), "--bars", "data/named.parquet", "--actions", "", "--seeds", "1",
+        "--steps", "1024", "--tracker", "mlflow",
+    )  # fmt: skip
+    assert code == 0, err
+    assert list(here.iterdir()) == []
+    assert (tmp_path / "MODELS_DIR/small" / MANIFEST).is_file()
+    assert (tmp_path / "RESULTS_DIR/training/small").is_dir()
+    assert (tmp_path / "RESULTS_DIR/mlflow.db").is_file()
