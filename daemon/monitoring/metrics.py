@@ -6,6 +6,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from typing import Final, Literal, TextIO
 
@@ -81,6 +82,13 @@ def _one_line(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _named(instance: str, _: object, __: str, event: EventDict) -> EventDict:
+    """Adds the name of the instance, so that lines of several instances can be told apart in one journal."""
+    if instance:
+        event["instance"] = instance
+    return event
+
+
 class Lines(logging.StreamHandler[TextIO]):
     """Passes at most KIND_LINES of one kind in a minute. The next line after that has the number of dropped lines."""
 
@@ -125,7 +133,8 @@ def configure(
 ) -> None:
     """Configures logging of the daemon and its libraries, one event a line; a reload calls it again.
 
-    With LOGS_DIR in the environment, the lines of `instance` are also in a file of its name there. Raises OSError.
+    JSON lines name the `instance`. With LOGS_DIR in the environment they are also in a file of its name there. Raises
+    OSError.
     """
     out = stream or sys.stderr
     shared: list[Processor] = [
@@ -139,7 +148,8 @@ def configure(
     ]
     colors = format == "console" and out.isatty()
     console: list[Processor] = [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
-    last = [structlog.processors.JSONRenderer()] if format == "json" else console
+    in_json: list[Processor] = [partial(_named, instance), structlog.processors.JSONRenderer()]
+    last = in_json if format == "json" else console
     formatter, handler = structlog.stdlib.ProcessorFormatter, Lines(out)
     handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
     root = logging.getLogger()
@@ -152,7 +162,7 @@ def configure(
         file = placed("LOGS_DIR") / f"{instance}.log"
         file.parent.mkdir(parents=True, exist_ok=True)
         rotating = RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
-        last = [structlog.processors.JSONRenderer()]
+        last = in_json
         rotating.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
         root.addHandler(rotating)
     root.setLevel(level)
