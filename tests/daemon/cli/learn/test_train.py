@@ -89,7 +89,7 @@ def made(place: Path) -> tuple[str, str]:
     return out, err
 
 
-@pytest.mark.requirement("R-085")
+@pytest.mark.requirement("R-085", "R-202")
 def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made: tuple[str, str]) -> None:
     out, err = made
     manifest = manifest_of(place / "mine")
@@ -102,6 +102,7 @@ def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made:
     assert "learner.learning_rate = 0.0003" in err
     assert "seed 2: 6,000 of 6,000 steps" in err or "seed 2: 6,0" in err
     assert manifest.training.test_looks == 1
+    assert all(result.policy.sortino is not None for result in manifest.results.values())
     assert manifest.training.windows["train"].last < "2016-06-30", "the embargo is not trained on"
     assert "\x1b" not in err, "no bar where nobody looks"
 
