@@ -87,12 +87,15 @@ def train(
     from quantd.models.training.plans.precision import instructions, precision
     from quantd.models.training.runs import training_run
     from quantd.models.training.runs.workers import executor
+    from quantd.models.training.seeds.markets import check_device
 
     made = plan_of(plan, agent, profile, sets, bars, actions, symbols)
     changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
     rate = "learner.actor_rate" if hasattr(made.learner, "actor_rate") else "learner.learning_rate"
     changes[rate] = learning_rate
     made = replaced(made, {**given(changes), **_counts(made, steps, episodes, seeds, seed)})
+    if not show:
+        check_device(made.device)
     if bf16:
         able = [each.name for each in learners().values() if each.bfloat16]
         if made.agent not in able:

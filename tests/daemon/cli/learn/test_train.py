@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from quantd.daemon.cli.failures import guarded
 from quantd.daemon.cli.program import run
@@ -303,3 +304,15 @@ def test_training_writes_into_the_named_folders_only(
     assert (tmp_path / "MODELS_DIR/small" / MANIFEST).is_file()
     assert (tmp_path / "RESULTS_DIR/training/small").is_dir()
     assert (tmp_path / "RESULTS_DIR/mlflow.db").is_file()
+
+
+@pytest.mark.requirement("R-010")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_here_is_refused_in_one_sentence_before_anything_is_written(
+    place: Path, tmp_path: Path
+) -> None:
+    code, out, err = quantd(place, "train", "small.toml", "--device", "cuda", "--out", str(tmp_path / "made"))
+    assert (code, out) == (78, "")
+    assert err == "device = 'cuda': PyTorch finds no such device on this machine; write \"cpu\"\n"
+    assert list(tmp_path.iterdir()) == []
+    assert quantd(place, "train", "small.toml", "--device", "cpu", "--show")[0] == 0
