@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from coverage import CoverageData
 
 from quantd.daemon.runtime import version
 from quantd.daemon.runtime.version import python_files
@@ -350,6 +351,20 @@ def test_the_licence_is_mit_and_the_steps_of_a_contribution_are_targets_of_make(
     assert steps == ["test", "test-all", "check"]
     targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text()))
     assert set(steps) <= targets
+
+
+@pytest.mark.requirement("R-267")
+@pytest.mark.parametrize(("covered", "code"), [(7, 2), (8, 0)])
+def test_coverage_below_the_floor_fails_with_the_settings_of_make_coverage(tmp_path, covered, code):
+    assert "--cov" in re.search(r"(?m)^coverage:.*\n\t(.*)", (ROOT / "Makefile").read_text())[1]
+    source = tmp_path / "ten.py"
+    source.write_text("".join(f"a{line} = 1\n" for line in range(10)))
+    data = CoverageData(str(tmp_path / ".coverage"))
+    data.add_lines({str(source): range(1, covered + 1)})
+    data.write()
+    words = ("report", f"--rcfile={ROOT}/pyproject.toml", f"--data-file={tmp_path}/.coverage", "--precision=0")
+    done = subprocess.run([sys.executable, "-m", "coverage", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code, done.stdout + done.stderr
 
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")

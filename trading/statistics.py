@@ -41,8 +41,11 @@ def sharpe_definition(risk_free: str) -> str:
     return f"{_SHARPE}{risk_free}; the deviation is that of excess returns" if risk_free else SHARPE_DEFINITION
 
 
-class Performance(Struct, frozen=True):
-    """Performance of an equity series. Values are fractions, not percent; `max_drawdown` is positive."""
+class Performance(Struct, frozen=True, omit_defaults=True):
+    """Performance of an equity series. Values are fractions, not percent; `max_drawdown` is positive.
+
+    `sortino` is None where no return fell short of the risk-free rate, and in records older than this field.
+    """
 
     total_return: float
     annual_return: float
@@ -50,6 +53,7 @@ class Performance(Struct, frozen=True):
     sharpe: float
     max_drawdown: float
     samples: int
+    sortino: float | None = None
 
 
 def newest(risk_free_annual: RiskFree, count: int) -> RiskFree:
@@ -187,6 +191,7 @@ def performance(
 ) -> Performance:
     """Compute all statistics of wealth float64[T]; a rate for each return is float64[T - 1]."""
     returns = simple_returns(equity)
+    ratio = sortino(returns, periods, risk_free_annual)
     return Performance(
         total_return=total_return(equity),
         annual_return=annual_return(equity, periods),
@@ -194,4 +199,5 @@ def performance(
         sharpe=sharpe(returns, periods, risk_free_annual),
         max_drawdown=float(drawdowns(equity).max()),
         samples=len(equity),
+        sortino=ratio if np.isfinite(ratio) else None,
     )

@@ -95,7 +95,7 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
         service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
     elif changed:
         service.config = new
-        configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
+        configure(new.log.level.upper(), new.log.format, instance=new.quantd.name)  # type: ignore[arg-type]
         state = service.shell.state
         rules = limits_of_config(parts, new)
         await service.inbox.command(change_of_limits(state, rules, state.now, digest(new), changed, limits_of(state)))

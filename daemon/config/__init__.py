@@ -4,7 +4,7 @@ from quantd.daemon.config.agent_tables import Agent
 from quantd.daemon.config.document import Config, digest, flat, reloading
 from quantd.daemon.config.known import Known
 from quantd.daemon.config.mistakes import ConfigError, Mistake
-from quantd.daemon.config.overrides import secret, store_url
+from quantd.daemon.config.overrides import of_keys, secret, store_url
 from quantd.daemon.config.parser import load, read
 from quantd.daemon.config.risk_tables import LimitKey, Limits
 
@@ -19,6 +19,7 @@ __all__ = [
     "digest",
     "flat",
     "load",
+    "of_keys",
     "read",
     "reloading",
     "secret",

@@ -34,6 +34,14 @@ SECRETS = {
 Those of feeds and brokers are in their records.
 """
 
+PLAIN = {
+    "API_PORT": ("api", "port"),
+    "DATA_PATH": ("feed", "path"),
+    "LOG_LEVEL": ("log", "level"),
+    "MONITOR_INTERVAL": ("risk", "monitor_interval"),
+}
+"""Short variables of keys, below those with the prefix. DATA_PATH is for recorded bars; an interval has seconds."""
+
 OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 """Variables for the options --config and --state of each command."""
 
@@ -57,6 +65,9 @@ def apply(
     keys, others = all_keys(schema), not_keys(secrets)
     places: dict[Path, str] = {}
     mistakes: list[Mistake] = []
+    for variable, key_path in PLAIN.items():
+        if given := _plain(document, variable, environ):
+            mistakes += _put(document, places, variable, list(key_path), given, others, keys)
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable not in others:
             parts = variable.removeprefix(PREFIX).lower().split("__")
@@ -69,6 +80,27 @@ def apply(
             continue
         mistakes += _put(document, places, place, key.strip().split("."), value.strip(), others, keys)
     return places, mistakes
+
+
+def _plain(document: Mapping[str, Any], variable: str, environ: Mapping[str, str]) -> str:
+    """The text of a short variable as its key takes it; "" where it is unset or does not apply."""
+    given, path = environ.get(variable, ""), PLAIN[variable]
+    feed = document.get("feed", {})
+    kind = environ.get("QUANTD_FEED__KIND") or (feed.get("kind", "replay") if isinstance(feed, dict) else "")
+    if not given or variable_of(path) in environ or (variable == "DATA_PATH" and kind != "replay"):
+        return ""
+    match variable:
+        case "LOG_LEVEL":
+            return given.lower()
+        case "MONITOR_INTERVAL" if given.isdigit():
+            return f"{given}s"
+        case _:
+            return given
+
+
+def of_keys(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the environment that override keys. They have no secrets."""
+    return {name: text for name, text in environ.items() if name in PLAIN or (name[:7] == PREFIX and "__" in name)}
 
 
 def variable_of(pattern: Pattern) -> str:

@@ -11,6 +11,7 @@ from quantd.adapters.store.job_runs import JobRun
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.config import Config
+from quantd.daemon.policies.model_folders import loaded_models
 from quantd.daemon.runtime.service import Service
 
 BACKUPS: Final = "backups"
@@ -44,7 +45,7 @@ class Upkeep:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         target = place / f"{_PREFIX}{config.quantd.name}-{stamp}.tar"
-        backup(self.where, self.folder, target)
+        backup(self.where, self.folder, target, models=loaded_models(self.service.shell.seats.all()))
         # only after the new one is complete and checked
         mine = sorted(place.glob(f"{_PREFIX}{config.quantd.name}-????????T??????Z.tar"))
         for old in mine[: -config.store.keep_backups]:

@@ -1,10 +1,13 @@
 """Structured log lines on standard error, and metrics for Prometheus."""
 
 import logging
+import os
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from logging.handlers import RotatingFileHandler
 from typing import Final, Literal, TextIO
 
 import structlog
@@ -12,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from structlog.typing import EventDict, Processor
 
+from quantd.bundled import placed
 from quantd.trading.display_text import ESCAPES, LINES
 
 LogFormat = Literal["console", "json"]
@@ -30,6 +34,10 @@ MINUTE_S: Final = 60.0
 
 KINDS: Final = 256
 """Maximum of kinds of events with a count of their own; later ones share the count of their logger."""
+
+FILE_BYTES: Final = 16 << 20
+FILES: Final = 8
+"""Size of a file of log lines, and number of older ones beside it."""
 
 LABELS: Final = 64
 """Maximum of values of one Prometheus label; later values count as "other", so that no input can grow the metrics."""
@@ -74,6 +82,13 @@ def _one_line(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _named(instance: str, _: object, __: str, event: EventDict) -> EventDict:
+    """Adds the name of the instance, so that lines of several instances can be told apart in one journal."""
+    if instance:
+        event["instance"] = instance
+    return event
+
+
 class Lines(logging.StreamHandler[TextIO]):
     """Passes at most KIND_LINES of one kind in a minute. The next line after that has the number of dropped lines."""
 
@@ -113,8 +128,14 @@ class Lines(logging.StreamHandler[TextIO]):
             super().emit(logging.makeLogRecord(record))
 
 
-def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None) -> None:
-    """Configures logging of the daemon and its libraries, one event a line; a reload calls it again."""
+def configure(
+    level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None, *, instance: str = ""
+) -> None:
+    """Configures logging of the daemon and its libraries, one event a line; a reload calls it again.
+
+    JSON lines name the `instance`. With LOGS_DIR in the environment they are also in a file of its name there. Raises
+    OSError.
+    """
     out = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -127,15 +148,23 @@ def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: T
     ]
     colors = format == "console" and out.isatty()
     console: list[Processor] = [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
-    last = [structlog.processors.JSONRenderer()] if format == "json" else console
+    in_json: list[Processor] = [partial(_named, instance), structlog.processors.JSONRenderer()]
+    last = in_json if format == "json" else console
     formatter, handler = structlog.stdlib.ProcessorFormatter, Lines(out)
     handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-        if isinstance(old, Lines):
+        if isinstance(old, Lines | RotatingFileHandler):
             old.close()
     root.addHandler(handler)
+    if instance and os.environ.get("LOGS_DIR"):
+        file = placed("LOGS_DIR") / f"{instance}.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rotating = RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
+        last = in_json
+        rotating.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
+        root.addHandler(rotating)
     root.setLevel(level)
     for library, least in QUIET.items():
         logging.getLogger(library).setLevel(max(least, root.level))

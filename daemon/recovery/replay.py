@@ -13,7 +13,7 @@ from msgspec import Struct
 from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
-from quantd.daemon.config import Agent, Config, ConfigError, digest, read
+from quantd.daemon.config import Agent, Config, ConfigError, digest, of_keys, read
 from quantd.daemon.engine.agents.carry_over import loaded_of
 from quantd.daemon.engine.agents.shadows import houses_of
 from quantd.daemon.engine.planning.verdict_log import Judged
@@ -53,13 +53,13 @@ def _path(folder: Path, name: str) -> Path:
 def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """Saves the configuration of a start before anything is journalled under it.
 
-    It has no secrets: of the environment only overrides of keys, which have a double underscore, are saved.
+    It has no secrets: of the environment only overrides of keys, are saved.
     """
     saved = SavedConfig(
         file=str(file.resolve()),
         text=file.read_text(),
         sets=sets,
-        environ={k: v for k, v in environ.items() if k.startswith("QUANTD_") and "__" in k},
+        environ=of_keys(environ),
     )
     path = _path(folder, digest(config))
     path.parent.mkdir(exist_ok=True, mode=0o700)

@@ -1,5 +1,6 @@
 """The version of the code: that of the package, with a digest of the source that decides."""
 
+import subprocess
 from collections.abc import Sequence
 from errno import ENOENT
 from functools import cache
@@ -29,6 +30,21 @@ _DECIDES = (
 def code_version() -> str:
     """`0.1.0+<12 hex>`: changes whenever a file changes that a replay depends on."""
     return f"{VERSION}+{code_digest(Path(__file__).resolve().parents[2], _DECIDES)}"
+
+
+@cache
+def commit() -> str:
+    """The commit of the checkout, with `+changes` where files differ from it; empty without git or a checkout."""
+    root, command = Path(__file__).resolve().parents[2], ("describe", "--always", "--exclude=*", "--dirty=+changes")
+    if not (root / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *command, "--abbrev=40"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def code_digest(root: Path, places: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
+from typing import Final
 
 from msgspec import Struct
 
@@ -70,11 +71,14 @@ def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[st
                         yield rules.name, f"{path}/{each.predicts}" if path else each.predicts, each
 
 
+NO_SORTINO: Final = "the artifact was trained before records had it, or no return fell below the risk-free rate"
+
+
 class Evaluation(Struct, frozen=True):
     """One artifact of an agent: its out-of-sample figures as `quantd models info` has them, after costs.
 
-    `calmar` is the annual return over the maximum drawdown. `sortino` is null: the record of an artifact has no
-    downside deviation. `iterations` is the iteration that was chosen: of training steps, or for a scorer of episodes.
+    `calmar` is the annual return over the maximum drawdown. `sortino` is null where `sortino_missing` has the reason.
+    `iterations` is the iteration that was chosen, in units of `iterations_unit`.
     """
 
     agent: str
@@ -86,9 +90,11 @@ class Evaluation(Struct, frozen=True):
     volatility: float
     sharpe: float
     sortino: float | None
+    sortino_missing: str
     max_drawdown: float
     calmar: float | None
     iterations: int
+    iterations_unit: str
     seeds: int
     test_first: str
     test_last: str
@@ -129,10 +135,12 @@ def _evaluation(agent: str, manifest: AgentManifest | ScorerManifest) -> Evaluat
         annual_return=test.annual_return,
         volatility=test.volatility_annual,
         sharpe=test.sharpe,
-        sortino=None,
+        sortino=test.sortino,
+        sortino_missing=NO_SORTINO if test.sortino is None else "",
         max_drawdown=test.max_drawdown,
         calmar=test.annual_return / test.max_drawdown if test.max_drawdown > 0.0 else None,
         iterations=manifest.training.chosen_iteration,
+        iterations_unit="gradient steps" if isinstance(manifest, ScorerManifest) else "environment steps",
         seeds=len(manifest.training.seeds),
         test_first=window.first,
         test_last=window.last,

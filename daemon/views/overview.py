@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Agent, Config
@@ -26,6 +26,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
+from quantd.risk.assessment import Assessment
 from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.display_text import instant_text
@@ -58,9 +59,11 @@ class LimitNow(Struct, frozen=True):
 class PositionNow(Struct, frozen=True):
     """The house's position in one symbol, split by agents' books.
 
-    `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now, and `jumped` the jump
-    of its price for which it is held and valued at the worse price; else empty. `dust` is the fraction of a lot that
-    fees in the instrument itself left at the venue and in no book; empty for none.
+    `unrealised` is the value less the cost. `risk_share` is the part of the house's volatility that comes from this
+    position; the parts of all positions add up to 1, and that of a hedge is negative. It is null where the volatility
+    is unknown. `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now, and
+    `jumped` the jump of its price for which it is held and valued at the worse price; else empty. `dust` is the
+    fraction of a lot that fees in the instrument itself left at the venue and in no book; empty for none.
     """
 
     symbol: str
@@ -70,6 +73,8 @@ class PositionNow(Struct, frozen=True):
     weight: float
     cost: str
     agents: dict[str, str]
+    unrealised: str = ""
+    risk_share: float | None = None
     halted: str = ""
     jumped: str = ""
     dust: str = ""
@@ -271,6 +276,17 @@ def _agent(
     )
 
 
+def with_risk(found: Sequence[PositionNow], house: Assessment) -> list[PositionNow]:
+    """Positions with their shares of the house's volatility."""
+    whole = house.volatility_annual
+    return [
+        structs.replace(each, risk_share=house.positions[each.symbol].component_volatility / whole)
+        if whole and house.positions and each.symbol in house.positions
+        else each
+        for each in found
+    ]
+
+
 def positions(state: State) -> list[PositionNow]:
     """Positions of the house or of any agent: opposite books may leave the house flat."""
     universe, house, names = state.universe, state.ledger.house, state.ledger.names
@@ -292,6 +308,7 @@ def positions(state: State) -> list[PositionNow]:
                 weight=micro / equity if equity > 0 else 0.0,
                 cost=money_text(house.cost_micro[column]),
                 agents={name: quantity_text(own, size) for name, own in books.items()},
+                unrealised=money_text(micro - house.cost_micro[column]),
                 halted=state.halted[column][1] or "halted by the venue" if column in state.halted else "",
                 jumped=hold_text(state, column) if column in state.jumped else "",
                 dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",

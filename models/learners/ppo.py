@@ -175,6 +175,7 @@ LEARNER: Final = Learner(
     kinds=("simplex", "box", "discrete"),
     imitates=True,
     bfloat16=True,
+    profiles={"window": {"sight": {"window": 60}}},
     space={
         "learner.learning_rate": LEARNING_RATE,
         "learner.gamma": GAMMA,

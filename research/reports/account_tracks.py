@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import structs
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.research.attribution.book_history import BookHistory
+from quantd.research.attribution.book_history import BOOKINGS, BookHistory
 from quantd.research.metrics.round_trips import Fills, RoundTrip, round_trips
 from quantd.research.metrics.run_track import splits_of, track_record_of
 from quantd.research.metrics.track_record import TrackRecord
@@ -59,7 +59,7 @@ def book_equity(record: Record, number: int) -> Floats:
 
 
 def _book(assembly: Assembly, own: Record, history: BookHistory | None, number: int, house: TrackRecord) -> Track:
-    """Return the track of an agent's book. Slippage and borrow fees are recorded for the house only."""
+    """Return the track of an agent's book."""
     agent, configured = assembly.rules.agents[number], assembly.config.agents[number]
     account = Account(agent.name, "agent", configured.policy, configured.profile or HOUSE)
     equity = book_equity(own, number)
@@ -85,17 +85,29 @@ def _wealth(equity: Floats, moved: Floats) -> Floats:
 
 
 def _positions(assembly: Assembly, own: Record, history: BookHistory, number: int) -> Mapping[str, object]:
-    """Return exposure, value traded, commission and round trips of a book."""
+    """Return exposure, value traded, costs and round trips of a book.
+
+    A cross has no slippage. A price better than the open counts 0, as for the house.
+    """
     value = history.quantity[:, number] * history.price
     equity = history.book_equity[:, number]
     trades = history.trades.rows(history.trades.agent == number)
+    beyond = np.where(trades.crossed, 0.0, np.sign(trades.quantity) * (trades.price - trades.arrival))
     return {
         "gross": np.abs(value).sum(axis=1) / equity,
         "net": value.sum(axis=1) / equity,
         "traded": float((np.abs(trades.quantity) * trades.price).sum()),
         "commission": float(trades.fee.sum()),
+        "slippage": float((np.abs(trades.quantity) * np.maximum(beyond, 0.0)).sum()),
+        "borrow": -booked(history, number, "borrow"),
         "trips": _book_trips(assembly, own, history, number),
     }
+
+
+def booked(history: BookHistory, number: int, kind: str) -> float:
+    """Return the sum of the cash bookings of a kind in a book; a gain is positive."""
+    rows = history.bookings
+    return float(rows.amount[(rows.agent == number) & (rows.kind == BOOKINGS.index(kind))].sum())
 
 
 def _book_trips(assembly: Assembly, own: Record, history: BookHistory, number: int) -> tuple[RoundTrip, ...]:

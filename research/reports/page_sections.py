@@ -17,7 +17,7 @@ from quantd.research.reports.page_parts import (
     table,
     text_cell,
 )
-from quantd.research.reports.report_contents import Account, BacktestReport, Versus
+from quantd.research.reports.report_contents import Account, BacktestReport, ReportHeader, Versus
 from quantd.research.verdict import headline
 from quantd.trading.display_text import instant_text
 
@@ -43,13 +43,18 @@ def top(report: BacktestReport) -> str:
     """Title, verdict and links to the sections."""
     h = report.header
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title in CONTENTS.items())
-    costs = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in h.costs.items() if value) or "none"
+    costs = cost_settings(h)
     return (
         f"<h1>Backtest of {escape(h.name)}, {h.first} to {h.last}</h1>"
         f"{''.join(paragraph(each.text, 'verdict no') for each in report.verdict.failures)}"
         f"{paragraph(headline(report.verdict), 'verdict')}"
         f"{paragraph(f'{counted(h.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
     )
+
+
+def cost_settings(header: ReportHeader) -> str:
+    """The settings of the costs that are not zero, in one line."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in header.costs.items() if value) or "none"
 
 
 def counted(symbols: Sequence[str]) -> str:
@@ -270,16 +275,22 @@ def risk(report: BacktestReport) -> str:
 
 
 def costs(report: BacktestReport) -> str:
-    columns = ("traded", "commission", "slippage_paid", "borrow", "total", "interest")
+    columns = ("orders", "traded", "commission", "slippage_paid", "borrow", "total", "interest")
     rows = [
         row(
-            each.account, *(figure(f"costs.{k}.{name}", getattr(each, name), "money") for name in columns),
+            each.account,
+            *(figure(f"costs.{k}.{name}", getattr(each, name), "count" if name == "orders" else "money")
+              for name in columns),
             figure(f"costs.{k}.drag_annual", each.drag_annual, "fraction"),
         )
         for k, each in enumerate(report.costs)
     ]  # fmt: skip
-    head = ("", "value traded", "commission", "slippage paid", "borrow fees", "costs", "interest", "drag a year")
-    text = f"Amounts in {report.header.currency}. The drag is the costs of a year over average equity."
+    head = (
+        "", "orders filled", "value traded", "commission", "slippage paid", "borrow fees", "costs", "interest",
+        "drag a year",
+    )  # fmt: skip
+    text = f"Amounts in {report.header.currency}. The drag is the costs of a year over average equity. An order of "
+    text += "several agents counts for each of them."
     return section("costs", CONTENTS["costs"], table(head, rows), paragraph(text))
 
 
@@ -371,6 +382,7 @@ def provenance(report: BacktestReport) -> str:
         row("market data", figure("header.market", h.market, "text", "hash")),
         row("effects of the run", figure("header.digest", h.digest, "text", "hash")),
         row("code", figure("header.version", h.version, "text", "hash")),
+        row("commit", figure("header.commit", h.commit, "text", "hash")),
         row("source of the bars", figure("header.source", h.source, "text", "hash")),
         row("seed of the costs", figure("header.seed", h.seed, "text", "")),
         row("capital", figure("header.capital", h.capital, "money", "")),

@@ -29,7 +29,8 @@ class ReportHeader(Struct, frozen=True):
 
     `config`, `market` and `digest` are the hashes of the configuration, of the bars with their corporate actions, and
     of every effect of the run. `settings` are those that comparable runs share. `beyond_bars` has the digest of each
-    further file of the market by its name; None in reports of earlier versions.
+    further file of the market by its name; None in reports of earlier versions. `commit` is that of a checkout, and
+    empty elsewhere.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ReportHeader(Struct, frozen=True):
     risk_free_annual: float
     settings: Settings
     beyond_bars: dict[str, str] | None = None
+    commit: str = ""
 
 
 class Account(Struct, frozen=True):
@@ -171,7 +173,10 @@ class Risk(Struct, frozen=True):
 
 
 class CostRow(Struct, frozen=True):
-    """Costs of the house or a benchmark, and their drag: annual costs over average equity."""
+    """Costs of the house, a benchmark or an agent, and their drag: annual costs over average equity.
+
+    `orders` have at least one fill. An order of several agents counts for each of them.
+    """
 
     account: str
     traded: float
@@ -181,6 +186,7 @@ class CostRow(Struct, frozen=True):
     interest: float
     total: float
     drag_annual: Figure
+    orders: int | None = None
 
 
 class PValue(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Builds the report of a finished backtest from its record, its book history and the runs of its benchmarks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from msgspec import structs
 from quantd.adapters.feeds.recorded.bar_files import digest as file_digest
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config, digest
-from quantd.daemon.runtime.version import code_version
+from quantd.daemon.runtime.version import code_version, commit
 from quantd.daemon.views.run_summary import Summary
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.breakdown import Breakdown, breakdown
@@ -20,7 +21,7 @@ from quantd.research.metrics.drawdown_measures import under_water
 from quantd.research.metrics.rolling import Rolling, rolling
 from quantd.research.metrics.round_trips import hit_rates
 from quantd.research.metrics.track_record import TrackRecord
-from quantd.research.reports.account_tracks import Track, tracks_of
+from quantd.research.reports.account_tracks import Track, booked, tracks_of
 from quantd.research.reports.report_contents import (
     BacktestReport,
     CostRow,
@@ -118,7 +119,7 @@ def report_of(
         exposures=_exposures(stamps, house, books, chosen),
         trading=_trading(house, result),
         risk=Risk(_risk(books, house, "last"), _risk(books, house, "average")),
-        costs=_costs(tracks, record, benchmarks),
+        costs=(*_costs(tracks, record, benchmarks), *_agent_costs(tracks, record, books)),
         statistics=statistics_of(house, beside, verdict),
         attribution=parts,
         notes=(
@@ -214,7 +215,7 @@ def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summ
         seed=given.seed, config=digest(config), market=assembly.market, digest=result.digest,
         version=code_version(), sharpe_definition=sharpe,
         turnover_definition=TURNOVER_DEFINITION, risk_free_annual=house.mean_risk_free, settings=settings,
-        beyond_bars=_beyond_bars(config),
+        beyond_bars=_beyond_bars(config), commit=commit(),
     )  # fmt: skip
 
 
@@ -324,10 +325,42 @@ def _costs(tracks: Sequence[Track], own: Record, benchmarks: Sequence[tuple[Benc
             borrow=record.borrow_micro / MICRO,
             interest=record.interest_micro / MICRO,
             total=record.costs,
-            drag_annual=known(measure(track.record, ["cost_drag"])["cost_drag"]) if track.record is not None else None,
+            drag_annual=_drag(track.record),
+            orders=sum(orders_filled(record).values()),
         )
         for track, record in zip(chosen, records, strict=True)
     )
+
+
+def _agent_costs(tracks: Sequence[Track], own: Record, books: BookHistory | None) -> Iterator[CostRow]:
+    """Yield the costs of each agent's book of a run with a history."""
+    orders = orders_filled(own, by_agent=True)
+    agents = [track for track in tracks if track.account.kind == "agent"]
+    for number, (account, record) in enumerate((track.account, track.record) for track in agents):
+        if record is None or books is None:
+            continue
+        traded, commission, slippage, borrow = (
+            each or 0.0 for each in (record.traded, record.commission, record.slippage_paid, record.borrow)
+        )
+        yield CostRow(
+            account=account.name, traded=traded, commission=commission, slippage_paid=slippage, borrow=borrow,
+            interest=booked(books, number, "interest"), total=commission + slippage + borrow,
+            drag_annual=_drag(record), orders=orders[number],
+        )  # fmt: skip
+
+
+def _drag(record: TrackRecord | None) -> float | None:
+    return known(measure(record, ["cost_drag"])["cost_drag"]) if record is not None else None
+
+
+def orders_filled(record: Record, *, by_agent: bool = False) -> Counter[int]:
+    """Return the number of orders with a fill, by agent or in all under 0."""
+    found: set[tuple[int, int, int, int]] = set()
+    for fills in record.fill_columns:
+        for symbol, parts in zip(fills.columns[0].tolist(), fills.effect().shares, strict=True):
+            owners = [agent for agent, _ in parts] if by_agent else [0]
+            found.update((fills.sample, fills.n, symbol, agent) for agent in owners)
+    return Counter(agent for *_, agent in found)
 
 
 def _attribution(books: BookHistory | None) -> tuple[Breakdown | None, list[str]]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from quantd.research.reports.page_parts import formatted
-from quantd.research.reports.page_sections import SUMMARY, TESTS, counted, names_of
+from quantd.research.reports.page_sections import SUMMARY, TESTS, cost_settings, counted, names_of
 from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.verdict import headline
 
@@ -27,7 +27,7 @@ def markdown(report: BacktestReport) -> str:
     failed = [part for each in report.verdict.failures for part in (each.text, "")]
     lines = [
         f"# Backtest of {h.name}, {h.first} to {h.last}", "", *failed, headline(report.verdict), "",
-        f"{counted(h.symbols)}.",
+        f"{counted(h.symbols)}. Costs: {cost_settings(h)}.",
     ]  # fmt: skip
     for title, head, rows in _tables(report):
         lines += ["", f"## {title}", ""]
@@ -35,7 +35,8 @@ def markdown(report: BacktestReport) -> str:
     lines += ["", "## Provenance and notes", ""]
     lines += [f"- {name}: `{value}`" for name, value in (
         ("configuration", h.config), ("market data", h.market), ("effects of the run", h.digest),
-        ("code", h.version), ("source of the bars", h.source), ("seed", h.seed),
+        ("code", h.version), ("commit", h.commit or "none, no checkout"), ("source of the bars", h.source),
+        ("seed", h.seed),
     )]  # fmt: skip
     lines += [f"- {text}" for text in (h.sharpe_definition, h.turnover_definition, *report.notes)]
     return "\n".join(lines) + "\n"
@@ -132,8 +133,8 @@ def _tables(report: BacktestReport) -> Iterator[tuple[str, tuple[str, ...], Rows
             for symbol in sorted(r.weights)
         ]  # fmt: skip
     columns = ("traded", "commission", "slippage_paid", "borrow", "total")
-    yield f"Costs, {report.header.currency}", ("", *columns, "drag a year"), [
-        (each.account, *(formatted(getattr(each, name), "money") for name in columns),
+    yield f"Costs, {report.header.currency}", ("", "orders filled", *columns, "drag a year"), [
+        (each.account, formatted(each.orders, "count"), *(formatted(getattr(each, name), "money") for name in columns),
          formatted(each.drag_annual, "fraction"))
         for each in report.costs
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from quantd.daemon.assembly.compiler import compile_kernels
 from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble, policies_of, reassemble
-from quantd.daemon.config import Config, ConfigError, read
+from quantd.daemon.config import Config, ConfigError, of_keys, read
 from quantd.daemon.policies.loading import Apart
 from quantd.daemon.runtime.timeline import Item, PlainRows
 from quantd.research.metrics.catalogue import measure
@@ -87,7 +87,7 @@ def base_of(
     config: Config, text: str, sets: Sequence[str], cache: Path, *, bars: Path | None = None, compiled: bool = False
 ) -> Base:
     """Return the shared part of the points of a configuration with this text."""
-    environ = {k: v for k, v in os.environ.items() if k.startswith("QUANTD_") and "__" in k}
+    environ = of_keys(os.environ)
     return Base(
         text, config.source.file, str(config.source.folder.resolve()), tuple(sets), environ, str(cache),
         str(bars.resolve()) if bars is not None else "", compiled,

@@ -123,6 +123,7 @@ def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_fol
     events = {line["event"]: line for line in lines}
     assert events["serving"]["state"] == str(folder)
     assert events["ended"]["equity"]
+    assert {line["instance"] for line in lines} == {"paper"}
     again = program(
         tmp_path, "run", "--state", str(folder), "--set", "log.format=json", "--set", "feed.start=2019-02-01"
     )

@@ -46,12 +46,17 @@ def test_every_figure_is_the_textbooks(growth: list[float]) -> None:
         excess = [r - 0.02 / 252 for r in returns]
         expected = statistics.mean(excess) / statistics.stdev(excess) * math.sqrt(252)
         assert got.sharpe == pytest.approx(expected, rel=1e-6, abs=1e-9)
+        short = math.sqrt(statistics.mean(min(e, 0.0) ** 2 for e in excess))
+        if short > 1e-6:
+            sortino = statistics.mean(excess) / short * math.sqrt(252)
+            assert got.sortino == pytest.approx(sortino, rel=1e-6, abs=1e-9)
 
 
 @given(GROWTH, st.floats(0.01, 1e6))
 def test_the_size_of_the_account_changes_nothing(growth: list[float], size: float) -> None:
     one, other = performance(wealth(growth)), performance(wealth(growth) * size)
-    for name in one.__struct_fields__:
+    assert (one.sortino is None) == (other.sortino is None) or math.isclose(min(growth), 0.02 / 252, rel_tol=1e-6)
+    for name in {*one.__struct_fields__} - {"sortino"}:
         assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-5, abs=1e-9, nan_ok=True)
 
 

@@ -9,10 +9,11 @@ import shutil
 import sqlite3
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -33,6 +34,8 @@ from quantd.trading.events import Started
 MANIFEST: Final = "manifest.json"
 CONFIGS: Final = "configs"
 HALT: Final = "HALT"
+ARTIFACTS: Final = "artifacts"
+"""Folder of models, one folder each. A restore puts it into the state folder."""
 FORMAT: Final = 1
 
 _PAGES: Final = 2048
@@ -42,7 +45,7 @@ Progress = Callable[[float], None]
 
 
 class RunKept(Struct, frozen=True):
-    """One run in a backup: its last entry, and its policies with their digests. Model files are not in the backup."""
+    """One run in a backup: its last entry, and its policies with their digests."""
 
     run: str
     last_seq: int
@@ -62,11 +65,18 @@ class Manifest(Struct, frozen=True):
     files: dict[str, tuple[int, str]]
 
 
-def backup(where: str | Path, state: Path, target: Path, progress: Progress = lambda share: None) -> Manifest:
+def backup(
+    where: str | Path,
+    state: Path,
+    target: Path,
+    progress: Progress = lambda share: None,
+    models: Mapping[str, Path] = MappingProxyType({}),
+) -> Manifest:
     """Write a backup of the store at `where` (a state folder, or a URL) to a new folder or tar file, and verify it.
 
-    A daemon may run meanwhile. The name `target` appears only when the backup is complete and verified. Raises
-    StoreDamaged for a damaged store, StoreFailing and StoreFull when the backup could not be written.
+    `models` are folders of artifacts by their names in the backup. A daemon may run meanwhile. The name `target`
+    appears only when the backup is complete and verified. Raises StoreDamaged for a damaged store, StoreFailing and
+    StoreFull when the backup could not be written.
     """
     if target.exists() and (target.is_file() or any(target.iterdir())):
         raise StoreFailing(f"{target}: is there already; name a new file (ending in .tar) or a new folder")
@@ -75,6 +85,7 @@ def backup(where: str | Path, state: Path, target: Path, progress: Progress = la
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         try:
+            _copy_models(folder, models)
             manifest = _filled(folder, where, state, progress)
             if target.name.endswith((".tar", ".tar.gz", ".tgz")):
                 _packed(folder, manifest, target)
@@ -127,6 +138,13 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
         sync(file)
     progress(1.0)
     return manifest
+
+
+def _copy_models(folder: Path, models: Mapping[str, Path]) -> None:
+    for name, artifact in models.items():
+        (folder / ARTIFACTS / name).mkdir(parents=True, mode=0o700)
+        for file in sorted(each for each in artifact.iterdir() if each.is_file()):
+            shutil.copyfile(file, folder / ARTIFACTS / name / file.name)
 
 
 def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
@@ -224,7 +242,9 @@ def read_manifest(source: Path) -> Manifest:
     refuse_newer(manifest.revision)
     for name in manifest.files:
         parts = Path(name).parts
-        if not parts or parts[0] not in (FILE, HEAD, ARCHIVES, CONFIGS, HALT) or ".." in parts or len(parts) > 2:
+        known = (FILE, HEAD, ARCHIVES, CONFIGS, HALT, ARTIFACTS)
+        deepest = 3 if parts[:1] == (ARTIFACTS,) else 2
+        if not parts or parts[0] not in known or ".." in parts or len(parts) > deepest:
             raise StoreDamaged(f"{source}: {MANIFEST} names {name!r}, which no backup has")
     return manifest
 
@@ -234,7 +254,7 @@ def unpack(source: Path, folder: Path) -> Manifest:
     manifest = read_manifest(source)
     folder.mkdir(parents=True, mode=0o700)
     for name in manifest.files:
-        (folder / name).parent.mkdir(exist_ok=True, mode=0o700)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         if source.is_dir():
             for name in manifest.files:

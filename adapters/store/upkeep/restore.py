@@ -20,10 +20,19 @@ from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
 from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
-from quantd.adapters.store.upkeep.backup import CONFIGS, HALT, Manifest, backup, copy_rows, read_manifest, unpack
+from quantd.adapters.store.upkeep.backup import (
+    ARTIFACTS,
+    CONFIGS,
+    HALT,
+    Manifest,
+    backup,
+    copy_rows,
+    read_manifest,
+    unpack,
+)
 from quantd.adapters.store.upkeep.verify import verify
 
-OURS: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, HALT, HEAD)
+OURS: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, ARTIFACTS, HALT, HEAD)
 """Files of a store in a state folder. The head is last, because a store without it is not opened."""
 
 STAGING: Final = ".restoring"

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from quantd.daemon.api import documents
 from quantd.daemon.api.client_side.api_error import ApiError, away, decoded, refused
-from quantd.daemon.api.client_side.transport import ANSWER_S, Address, Response, exchange, opened
+from quantd.daemon.api.client_side.transport import ANSWER_S, Address, Response, exchange, opened, usual_address
 from quantd.daemon.api.idempotency import HEADER
 from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncidents, Seen
 from quantd.daemon.api.routes.command_routes import Done, Flatten, HaltNow, Reduce, Resume
@@ -104,12 +104,16 @@ class Client:
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8000",
+        url: str = "",
         token: str = "",
         *,
         certificate: str | Path | None = None,
         timeout_s: float = ANSWER_S,
     ) -> None:
+        try:
+            url = url or usual_address()
+        except ValueError as error:
+            raise ApiError(0, "url", str(error)) from None
         parts = urlsplit(url)
         try:
             port = parts.port

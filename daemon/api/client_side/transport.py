@@ -1,10 +1,12 @@
 """One HTTP request to a daemon: used by the Python client and by commands of the same machine."""
 
 import http.client
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
@@ -14,6 +16,22 @@ CODES: Final = {
     401: CONFIG, 403: CONFIG, 404: USAGE, 409: CHECK_FAILED, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER,
 }  # fmt: skip
 """Status of a response -> exit code."""
+
+
+USUAL: Final = "http://127.0.0.1:8000"
+
+LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+
+
+def usual_address(environ: Mapping[str, str] = os.environ) -> str:
+    """The daemon's address without another one: API_URL where it is on this machine. Raises ValueError.
+
+    A token goes to the address, so that a variable of another program must not name another machine.
+    """
+    url = environ.get("API_URL", "")
+    if url and urlsplit(url).hostname not in LOCAL:
+        raise ValueError(f"API_URL = {url!r:.80} is not this machine, and a token would go there; give the url")
+    return url or USUAL
 
 
 class Address(NamedTuple):

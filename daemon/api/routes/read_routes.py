@@ -38,7 +38,7 @@ from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import evaluations, models_ready
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
-from quantd.daemon.views.overview import READY, Overview
+from quantd.daemon.views.overview import READY, Overview, with_risk
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
@@ -130,7 +130,7 @@ class Readings:
 
     async def positions(self, request: web.Request, query: Query) -> Positions:
         now = self._run.now()
-        return Positions(self._run.service.run, now.ts, now.time, now.positions)
+        return Positions(self._run.service.run, now.ts, now.time, with_risk(now.positions, self._run.assessed().house))
 
     async def risk(self, request: web.Request, query: OneBook) -> RiskNow:
         return await self.explaining().risk(query)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A folder that `quantd train` wrote.")],
+    artifact: Annotated[
+        Path, typer.Argument(metavar="ARTIFACT", envvar="MODEL_PATH", help="A folder that `quantd train` wrote.")
+    ],
     first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
     until: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
     bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as trained")] = None,

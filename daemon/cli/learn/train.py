@@ -1,5 +1,6 @@
 """Train a policy and write it as an artifact with its model card. Ctrl-C stops in order; --resume continues."""
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from quantd.bundled import find
+from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.learn import plan_options
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from quantd.models.training.runs.training_run import Track
     from quantd.models.training.seeds.seed_run import Progress
 
-
-RUNS: Final = Path("state/training")
-"""Records and checkpoints of each run, by its name."""
 
 AGENTS: Final = (*names(), "scorer")
 
@@ -91,12 +89,15 @@ def train(
     from quantd.models.training.plans.precision import instructions, precision
     from quantd.models.training.runs import training_run
     from quantd.models.training.runs.workers import executor
+    from quantd.models.training.seeds.markets import check_device
 
     made = plan_of(plan, agent, profile, sets, bars, actions, symbols)
     changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
     rate = "learner.actor_rate" if hasattr(made.learner, "actor_rate") else "learner.learning_rate"
     changes[rate] = learning_rate
     made = replaced(made, {**given(changes), **_counts(made, steps, episodes, seeds, seed)})
+    if not show:
+        check_device(made.device)
     if bf16:
         able = [each.name for each in learners().values() if each.bfloat16]
         if made.agent not in able:
@@ -112,8 +113,8 @@ def train(
     begins = made.splits.train.first - timedelta(days=made.warmup_days)
     require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
     name = made.name
-    folder = RUNS / name
-    out = out or folder / "artifact"
+    folder = placed("RESULTS_DIR", "state") / "training" / name  # its records and checkpoints
+    out = out or (placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact")
     note(f"training {name}: {made.agent}, {made.steps:,} env-steps a seed, seeds {', '.join(map(str, made.seeds))}")
     for line in settings:
         note(f"  {line}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import numpy as np
 import typer
 
+from quantd.bundled import placed
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import needs, note
 from quantd.daemon.cli.learn import plan_options
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from quantd.models.training.search.study import Course, Search, Sitting
     from quantd.models.training.search.study_results import Row
 
-
-STUDIES: Final = Path("state/tuning")
-"""A folder for each study, by its name."""
 
 AGENTS: Final = names()
 
@@ -96,7 +94,7 @@ def tune_plan(
 
     where = executor(on, workers, address)
     name = study or made.name
-    folder = out or STUDIES / name
+    folder = out or placed("RESULTS_DIR", "state") / "tuning" / name
     search = Search(made, name, trials, max_steps, seeds, sampler_seed, math.inf if timeout is None else timeout)
     base = search.base
     scored = made.splits.validation

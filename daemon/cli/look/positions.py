@@ -20,11 +20,12 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     rows = [
         (
             p["symbol"], p["qty"], p["price"], p["value"], f"{p['weight']:.1%}", p["cost"],
+            p["unrealised"], "-" if p["risk_share"] is None else f"{p['risk_share']:.1%}",
             ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
         )
         for p in found["positions"]
     ]  # fmt: skip
-    columns = ("symbol", "qty", "price", "value", "weight", "cost", "books")
+    columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "books")
     table(columns, rows, columns[1:-1])
     for p in found["positions"]:
         if p.get("halted"):
@@ -36,10 +37,12 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
 def _positions_at_rest(config: Path, state: Path | None, sets: Sets) -> dict[str, object]:
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.views import overview
+    from quantd.daemon.views.risk_measures import assessed
 
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
-    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": overview.positions(shell.state)}
+    found = overview.with_risk(overview.positions(shell.state), assessed(shell.state).house)
+    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": found}
 
 
 COMMAND: Final = Command("Look", 30, positions)

@@ -8,8 +8,12 @@ import typer
 
 from quantd.adapters.store.upkeep.backup import Manifest, backup
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
+from quantd.daemon.config import ConfigError
+from quantd.daemon.policies.model_folders import configured_models
 
 
 def write_backup(
@@ -21,10 +25,19 @@ def write_backup(
 ) -> None:
     where = place(config, state, sets)
     with progress("backup", shown=not as_json) as bar:
-        manifest = backup(where.store, where.folder, target, bar)
+        manifest = backup(where.store, where.folder, target, bar, _models(config, sets))
     lines = [f"{target}: verified and complete", *contents_lines(manifest)]
     lines.append(f"  quantd restore {target} --state DIR restores it")
     answer(as_json, {"backup": str(target), **contents(manifest)}, *lines)
+
+
+def _models(config: Path, sets: Sets) -> dict[str, Path]:
+    """The models of the configuration; none without one, or with one that has mistakes."""
+    try:
+        return configured_models(read(config, sets))
+    except ConfigError as error:
+        note(f"no model is backed up, because the configuration cannot be read: {error.mistakes[0]}")
+        return {}
 
 
 def contents(manifest: Manifest) -> dict[str, Any]:
@@ -43,7 +56,12 @@ def contents_lines(manifest: Manifest) -> Iterator[str]:
     for run in manifest.runs:
         yield f"  run {run.run}: {run.last_seq:,} steps{f', ended ({run.ended})' if run.ended else ''}"
         for name, digest in run.models.items():
-            yield f"    {name}: policy {digest[:16]}, which is not in the backup"
+            yield f"    {name}: policy {digest[:16]}, {_place_of(manifest, digest)}"
+
+
+def _place_of(manifest: Manifest, digest: str) -> str:
+    found = {Path(file).parent for file in manifest.files if Path(file).parent.name.endswith(f"-{digest[:12]}")}
+    return f"in {min(found)}" if found else "which is not in the backup"
 
 
 COMMAND: Final = Command("Set up", 40, write_backup)

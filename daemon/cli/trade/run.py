@@ -36,7 +36,11 @@ def run(
     found = read(config, sets)
     if missing := refusal(found, found.state_folder(state), live):
         raise Failure(missing, CONFIG)
-    configure(found.log.level.upper(), found.log.format)  # type: ignore[arg-type]
+    try:
+        configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
+    except OSError as error:
+        folder = os.environ.get("LOGS_DIR", "")
+        raise Failure(f"LOGS_DIR = {folder}: {str(error.strerror).lower()}; name another folder", CONFIG) from None
     options = Options(
         config=config, state=state, sets=tuple(sets or ()), fresh=fresh, carry=carry, live=live,
         quiet=quiet or as_json, environ=dict(os.environ),

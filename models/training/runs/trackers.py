@@ -1,7 +1,7 @@
 """Sends training curves to MLflow and TensorBoard, in addition to the files. Both are imported on use.
 
-MLflow writes to `mlflow.db` in the working directory, without a server, where `mlflow ui` reads it. MLFLOW_TRACKING_URI
-names another store. Nothing else is sent: its telemetry is off.
+MLflow writes to `mlflow.db` in RESULTS_DIR, or in the working directory, without a server, where `mlflow ui` reads
+it. MLFLOW_TRACKING_URI names another store. Nothing else is sent: its telemetry is off.
 """
 
 import logging
@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from quantd.bundled import placed
 from quantd.models.artifacts.folder import first_line
 from quantd.models.training.seeds.records import Tracker
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -72,13 +73,18 @@ def tracker(
     return TensorBoard(folder / "tensorboard", resume_at)
 
 
+def _results(name: str) -> Path:
+    return (placed("RESULTS_DIR") / name).resolve()
+
+
 class Mlflow:
     """One run of an experiment. `store` is an MLflow address; empty for MLflow's own choice."""
 
     def __init__(self, experiment: str, run: str, folder: Path, *, resume: bool = False, store: str = "") -> None:
         client = _client()
-        address = store or os.environ.get("MLFLOW_TRACKING_URI", "") or f"sqlite:///{Path(STORE).resolve()}"
+        address = store or os.environ.get("MLFLOW_TRACKING_URI", "") or f"sqlite:///{_results(STORE)}"
         try:
+            placed("RESULTS_DIR").mkdir(parents=True, exist_ok=True)
             self._client: Final = client(tracking_uri=address)
             found = self._client.get_experiment_by_name(experiment)
             if found is not None and found.lifecycle_stage == "deleted":
@@ -124,7 +130,7 @@ class Mlflow:
 
     def _begin(self, experiment: str, address: str) -> str:
         local = address.startswith("sqlite:")
-        where = (Path(ARTIFACTS).resolve() / _name(experiment).replace("/", "-")).as_uri() if local else None
+        where = (_results(ARTIFACTS) / _name(experiment).replace("/", "-")).as_uri() if local else None
         return str(self._client.create_experiment(experiment, artifact_location=where))
 
 

@@ -48,11 +48,16 @@ class Markets:
         )
 
 
+def check_device(device: str) -> None:
+    """Raise PlanError for a device that PyTorch does not find on this machine."""
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise PlanError(f'device = {device!r}: PyTorch finds no such device on this machine; write "cpu"')
+
+
 def markets_of(plan: Plan) -> Markets:
     """Read the data of `plan` up to the end of its validation part. Raises PlanError for unsuitable data, OSError."""
     splits = plan.splits
-    if plan.device != "cpu" and not (plan.device.startswith("cuda") and torch.cuda.is_available()):
-        raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
+    check_device(plan.device)
     panel = _read(plan, splits.validation.last)
     observed = _observed(plan, panel)
     chosen = _rows(plan, panel, splits.validation)

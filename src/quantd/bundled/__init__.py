@@ -3,6 +3,7 @@
 In a checkout the entries beside this module are links; in a wheel they are files. data/README.md lists their licences.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +17,23 @@ SOURCE_ONLY: Final = frozenset(
 """Recorded markets without a stated licence: a checkout has them in data/, a wheel does not."""
 
 
+PLACES: Final = {"data": "DATA_DIR", "models": "MODELS_DIR"}
+"""Variables of the environment with the folder that stands for a first folder of a name."""
+
+
+def placed(variable: str, default: str | Path = "") -> Path:
+    """Return the folder that a variable of the environment names, or the default one."""
+    return Path(os.environ.get(variable) or default)
+
+
 def find(name: str | Path, folder: Path = Path()) -> Path:
     """Return the path `name` in `folder`, or the bundled one of that name if only that exists.
 
-    Examples are data/us_daily.parquet and models/shipped/scorer.
+    Examples are data/us_daily.parquet and models/shipped/scorer. A file in DATA_DIR or MODELS_DIR goes before both.
     """
+    first, *rest = Path(name).parts or ("",)
+    if rest and os.environ.get(PLACES.get(first, "")) and (there := placed(PLACES[first]).joinpath(*rest)).exists():
+        return there
     own, bundled = folder / name, FOLDER / name
     return bundled if not own.exists() and bundled.exists() else own
 

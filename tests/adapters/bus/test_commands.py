@@ -176,6 +176,7 @@ def test_with_a_clock_that_goes_forward_every_new_timely_command_is_taken(gaps: 
         command = halt(id=f"command-{k}", ts=now - 20, expires=now + 1 + k % 30)
         memory.admit(command, now)
         memory.take(command)
+        assert fault(memory.admit, command, now) == "repeated"
 
 
 def test_more_commands_than_can_be_remembered_are_refused_until_the_oldest_have_expired() -> None:

@@ -35,6 +35,7 @@ from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import Book, RiskNow
 from quantd.daemon.views.overview import limits_now
 from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.views.risk_measures import assessed
 from quantd.trading.events import Condition, Tick
 from tests.daemon.runtime.test_service import FullFor, Slow
 from tests.support.command_line import CONFIG, ROOT, write
@@ -128,6 +129,19 @@ async def get(world, path, **kwargs):
 async def command(world, body, headers=None):
     async with world.session.post("/api/v1/commands", json=body, headers=headers) as response:
         return response.status, await response.json()
+
+
+@pytest.mark.requirement("R-125")
+async def test_positions_have_their_unrealised_profit_and_their_share_of_the_risk(world):
+    _, found = await get(world, "/api/v1/positions")
+    rows, house = found["positions"], assessed(world.service.shell.state).house
+    assert len(rows) > 1
+    for row in rows:
+        assert float(row["unrealised"]) == pytest.approx(float(row["value"]) - float(row["cost"]), abs=1e-6)
+        part = house.positions[row["symbol"]].component_volatility
+        assert row["risk_share"] == pytest.approx(part / house.volatility_annual)
+    assert sum(row["risk_share"] for row in rows) == pytest.approx(1.0)
+    assert any(float(row["unrealised"]) for row in rows)
 
 
 @in_shared_loop

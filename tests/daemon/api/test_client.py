@@ -20,6 +20,7 @@ from quantd.daemon.api.route_records import Page, Post, Read
 from quantd.daemon.api.routes.portfolio_routes import TargetsAsked
 from quantd.daemon.api.routes.prediction_routes import Allocate, Predict
 from quantd.daemon.api.routes.proposal_routes import Preview
+from quantd.daemon.views.overview import with_risk
 from quantd.trading.events import Flow
 from tests.daemon.api.test_api import RUN
 from tests.daemon.commands.test_manual import journalled, world
@@ -119,7 +120,8 @@ async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world
     client = client_of(world)
 
     def call() -> None:
-        assert client.positions().positions == world.api._readings._run.now().positions
+        run = world.api._readings._run
+        assert client.positions().positions == with_risk(run.now().positions, run.assessed().house)
         whole = client.fills(limit=10_000).fills
         page = client.fills(limit=3, symbol="SPY")
         found = list(page.fills)

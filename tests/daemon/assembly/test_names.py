@@ -86,7 +86,8 @@ def test_every_common_calendar_is_one_of_the_library():
 
 def test_a_calendar_that_is_not_common_is_found_in_the_library():
     rare = next(name for name in names() if name not in COMMON)
-    read(CONFIG.format(calendar=rare, policy="momentum", params=""), known_names())
+    config = read(CONFIG.format(calendar=rare, policy="momentum", params=""), known_names())
+    assert rare in repr(config)
 
 
 def test_a_mistyped_calendar_names_the_nearest():

@@ -300,7 +300,7 @@ def test_a_coin_bought_at_midnight_is_held_at_the_next_decision(tmp_path: Path) 
     text = CONFIG.replace('"min_variance"', '"daily.py:act"').replace("start = 2022-12-14", "start = 2024-01-02")
     assembly = assembled(tmp_path, text)
     seen: list[tuple[int, float]] = []
-    watched(assembly, lambda view: seen.append((view.sample, float(view.weights[3]))))
+    watched(assembly, lambda view: seen.append((view.sample_time, float(view.weights[3]))))
     midweek = [
         k for k, (ts, _) in enumerate(seen) if 1 <= (ts // DAY_NS + 3) % 7 <= 3 and seen[k - 1][0] > ts - 2 * DAY_NS
     ]

@@ -3,6 +3,7 @@ nothing."""
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping
 from tests.daemon.runtime.test_service import TEXT, Kit, backtest, until, world
+from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd, write
 
 KNOWN = Known(("equal_weight",), ("24/7",), limits=limit_keys())
@@ -120,3 +122,42 @@ def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path)
     back = quantd(tmp_path, "restore", str(made[-1]), "--state", "back", "--config", str(path))
     assert back.returncode == 0, back.stderr
     assert quantd(tmp_path, "doctor", "--store", "--state", "back").returncode == 0
+
+
+LEARNED = 'name = "even"\npolicy = "models/shipped/scorer"\n'
+
+
+@pytest.mark.requirement("R-228")
+@pytest.mark.parametrize("way", ["schedule", "command"])
+def test_a_backup_has_the_models_that_decide_and_a_restore_brings_them_back(way: str, tmp_path: Path) -> None:
+    jobs = '[[schedules]]\nname = "backup"\ndo = "backup"\nat = "close"\n' if way == "schedule" else ""
+    path = write(tmp_path, CONFIG.replace('name = "even"\npolicy = "equal_weight"\n', LEARNED) + jobs)
+    (mine := tmp_path / "models/shipped").mkdir(parents=True)
+    shutil.copytree(ROOT / "models/shipped/scorer", mine / "scorer")
+    answer(quantd(tmp_path, "run", "--json"))
+    made = tmp_path / "made.tar"
+    if way == "schedule":
+        made = sorted((tmp_path / "state/backups").glob("scheduled-*.tar"))[-1]
+    else:
+        done = quantd(tmp_path, "backup", str(made))
+        assert done.returncode == 0, done.stderr
+        assert "in artifacts/scorer-" in done.stdout
+    original = {file.name: file.read_bytes() for file in (mine / "scorer").iterdir()}
+    shutil.rmtree(tmp_path / "models")
+    shutil.rmtree(tmp_path / "state" / "archives", ignore_errors=True)
+    back = quantd(tmp_path, "restore", str(made), "--state", "back", "--config", str(path))
+    assert back.returncode == 0, back.stderr
+    (folder,) = (tmp_path / "back/artifacts").iterdir()
+    assert folder.name.startswith("scorer-")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == original
+    assert quantd(tmp_path, "doctor", "--store", "--state", "back").returncode == 0
+    assert quantd(tmp_path, "models", "info", str(folder)).returncode == 0
+
+
+def test_a_backup_without_a_readable_configuration_says_that_it_has_no_models(tmp_path: Path) -> None:
+    write(tmp_path)
+    answer(quantd(tmp_path, "run", "--json"))
+    write(tmp_path, CONFIG + "[wrong]\n")
+    done = quantd(tmp_path, "backup", "made.tar", "--state", "state")
+    assert done.returncode == 0, done.stderr
+    assert "no model is backed up, because the configuration cannot be read" in done.stderr

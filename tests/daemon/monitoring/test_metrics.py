@@ -50,6 +50,17 @@ def test_json_lines_carry_event_level_component_and_values() -> None:
     assert spoken == {"event": "connected", "level": "info", "logger": "quantd.bus", "host": "h", "attempts": 3}
 
 
+@pytest.mark.requirement("R-007")
+def test_json_lines_of_a_run_and_of_its_libraries_name_the_instance() -> None:
+    out = io.StringIO()
+    configure("INFO", "json", out, instance="second")
+    get_logger("quantd.jobs").warning("retraining.ended", agent="trend", reason="the service stops")
+    logging.getLogger("some.library").warning("disk full")
+    configure("INFO", "json", io.StringIO())
+    own, foreign = map(json.loads, out.getvalue().splitlines())
+    assert (own["instance"], own["agent"], foreign["instance"]) == ("second", "trend", "second")
+
+
 def test_lines_of_libraries_take_the_same_way() -> None:
     (line,) = lines("json", lambda: logging.getLogger("some.library").warning("disk %s", "full", extra={"left": 3}))
     spoken = json.loads(line)

@@ -58,9 +58,11 @@ def test_a_service_manager_that_reads_nothing_does_not_hold_the_daemon_up(
 
 
 def test_a_socket_that_is_gone_does_not_stop_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    gone = tmp_path / "gone"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(gone))
     systemd.ready("RUN")
     systemd.alive()
+    assert not gone.exists()
 
 
 @pytest.mark.parametrize(

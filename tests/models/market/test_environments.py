@@ -35,7 +35,9 @@ def real():
 def test_gymnasiums_checker_finds_no_fault(real, action, reward):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it advises boxes from -1 to 1
-        check_env(Portfolio(market=real, action=action, reward=reward, length=20), skip_render_check=True)
+        env = Portfolio(market=real, action=action, reward=reward, length=20)
+        check_env(env, skip_render_check=True)  # an AssertionError of its own names a fault
+    assert env.observation_space.contains(env.reset(seed=1)[0])
 
 
 def test_it_is_made_by_name_from_a_file():
@@ -152,7 +154,10 @@ def test_stable_baselines_trains_on_it_behind_its_normalising_wrapper(real):
 
 
 def test_pettingzoos_checker_finds_no_fault(real):
-    parallel_api_test(Agents(real, length=25), num_cycles=60)
+    env = Agents(real, length=25)
+    parallel_api_test(env, num_cycles=60)  # an AssertionError of its own names a fault
+    observations, _ = env.reset(seed=1)
+    assert observations.keys() == set(env.possible_agents)
 
 
 def play(env: Agents, steps: int, action=lambda name, k: 0.5):

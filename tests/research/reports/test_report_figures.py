@@ -114,6 +114,27 @@ def test_costs_of_the_house_are_those_of_its_fills(small: Made) -> None:
     assert house.total == pytest.approx(house.commission + house.slippage_paid + house.borrow)
 
 
+@pytest.mark.requirement("R-172")
+def test_costs_and_orders_of_agents_are_those_of_their_shares_of_the_fills(small: Made) -> None:
+    house, *benchmarks, even, trend = small.report.costs
+    assert (len(benchmarks), even.account, trend.account) == (3, "even", "trend")
+    for name in ("commission", "slippage", "borrow"):
+        assert getattr(even, name) + getattr(trend, name) == pytest.approx(getattr(house, name), abs=1e-4), name
+    fills = small.record.fills
+    keys = [
+        {(fill.sample, fill.n, s) for fill in fills for s, parts in zip(fill.sym, fill.shares, strict=True)
+         if number in [agent for agent, _ in parts]}
+        for number in (0, 1)
+    ]  # fmt: skip
+    assert (even.orders, trend.orders, house.orders) == (len(keys[0]), len(keys[1]), len(keys[0] | keys[1]))
+    assert 0 < even.orders < house.orders < even.orders + trend.orders
+    places = {account.name: k for k, account in enumerate(small.report.accounts)}
+    (drags,) = [row.values for row in small.report.metrics if row.name == "cost_drag"]
+    for each in (even, trend):
+        assert 0.0 < each.total == pytest.approx(each.commission + each.slippage + each.borrow)
+        assert each.drag_annual == drags[places[each.account]] > 0.0
+
+
 def test_weights_are_named_and_their_order_is_no_part_of_them(small: Made) -> None:
     held = small.report.exposures.weights
     expected = dict(zip(small.history.symbols, small.history.weights()[-1].tolist(), strict=True))

@@ -2,10 +2,14 @@
 
 import csv
 import json
+import re
+import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from quantd.daemon.runtime.version import commit
 from quantd.research.reports.report_files import (
     WRITERS,
     NoReport,
@@ -15,6 +19,7 @@ from quantd.research.reports.report_files import (
 )
 from quantd.research.reports.report_texts import CSV_HEAD, SERIES, leaves
 from tests.support.backtest_reports import CONFIG, Made
+from tests.support.checkout import ROOT
 from tests.support.command_line import quantd, write
 
 
@@ -29,6 +34,26 @@ def test_the_command_writes_each_format(tmp_path: Path) -> None:
         assert (tmp_path / f"r{suffix}").stat().st_size > 1_000
     plain = json.loads(quantd(tmp_path, "backtest", "--json", "--no-compare").stdout)
     assert digests == {plain["digest"]}
+
+
+@pytest.mark.requirement("R-260")
+@pytest.mark.parametrize("suffix", list(WRITERS))
+def test_each_format_names_dates_hashes_seed_costs_and_commit(suffix: str, tmp_path: Path, small: Made) -> None:
+    header = msgspec.structs.replace(small.report.header, commit="0123456789abcdef" * 2 + "01234567+changes")
+    report = msgspec.structs.replace(small.report, header=header)
+    write_backtest_report(tmp_path / f"r{suffix}", report)
+    text = (tmp_path / f"r{suffix}").read_text(encoding="utf-8")
+    for each in (header.first, header.last, header.config, header.market, header.digest, header.commit):
+        assert each in text, each
+    assert re.search(r"seed\W", text)
+    assert re.search(rf"commission.bp\W{{1,4}}{header.costs['commission_bp']:g}", text)
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert commit().removesuffix("+changes") == head.strip()
 
 
 def test_json_is_read_back(tmp_path: Path, small: Made) -> None:

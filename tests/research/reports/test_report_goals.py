@@ -57,6 +57,7 @@ def test_a_goal_without_a_metric_is_refused_before_anything_runs(tmp_path) -> No
 
 def test_goals_of_metrics_pass(small: Made) -> None:
     check_goals(small.assembly.config)
+    assert small.report.goals
 
 
 def test_no_compare_leaves_out_equal_weight_only(tmp_path) -> None:

@@ -80,7 +80,8 @@ def test_a_benchmark_has_the_settings_of_a_house_with_a_profile(tmp_path: Path) 
     own = Record(assembly.universe)
     own.revalue(driven()(assembly, own).state)
     for name in ("SPY", "60/40", "equal_weight"):
-        benchmark_record(benchmark_of(assembly, name), settings_of(assembly, own), driven())
+        record = benchmark_record(benchmark_of(assembly, name), settings_of(assembly, own), driven())
+        assert record.ts == own.ts
 
 
 @pytest.mark.parametrize(

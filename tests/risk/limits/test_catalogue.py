@@ -120,7 +120,7 @@ def test_a_measure_that_cannot_work_is_refused(make: object) -> None:
 
 
 def test_a_value_at_the_edge_of_what_can_be_meant_is_taken() -> None:
-    Tail(limit=0.0, confidence=0.5, horizon=1, lookback=2)
+    assert Tail(limit=0.0, confidence=0.5, horizon=1, lookback=2).lookback == 2
     Tail(limit=0.0, horizon=10_000, lookback=100_000)
     Correlation(threshold=0.0, joint_weight=0.0, min_weight=0.0, lookback=2)
     Correlation(threshold=1.0, lookback=100_000)

@@ -165,8 +165,10 @@ async def test_a_connection_that_nobody_reads_does_not_keep_an_adapter_from_clos
     rest = Rest(AlpacaSettings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=30.0))
     asking = asyncio.create_task(rest.ask("POST", "v2/orders", body={"much": "x" * (32 << 20)}))
     await heard.wait()
+    begun = asyncio.get_running_loop().time()
     async with asyncio.timeout(5.0):
         await rest.close()
+    assert asyncio.get_running_loop().time() - begun < 5.0
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     server.close()

@@ -268,6 +268,7 @@ async def test_who_stops_listening_while_the_stream_is_being_opened_can_listen_a
     await asyncio.gather(first, return_exceptions=True)
     second = await heard(rig, [])
     await asyncio.wait_for(rig.listened(), 3.0)
+    assert not second.done()
     second.cancel()
 
 

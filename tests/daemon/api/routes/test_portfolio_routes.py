@@ -11,6 +11,7 @@ from quantd.daemon.engine.snapshot import freeze
 from quantd.trading.codec import decode
 from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
 from tests.daemon.api.test_api import RUN, World, standing_at_the_end
+from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG
 
 PORTFOLIOS = (
@@ -168,6 +169,21 @@ async def test_a_portfolio_that_is_not_created_says_why_and_leaves_no_event(
     assert words in answer["detail"]
     assert not journalled(world, PortfolioOpened)
     assert not journalled(world, Proposed)
+
+
+@pytest.mark.requirement("R-025")
+async def test_a_stock_without_bundled_bars_is_refused_with_its_remedy_and_the_page_says_so(world: Any) -> None:
+    four = {"weights": dict.fromkeys(("AAPL", "GOOGL", "MSFT", "AMZN"), 0.25)}
+    status, answer = await post(world, "", CORE | {"weights": {"SPY": 0.2, "GOOGL": 0.2}})
+    assert (status, answer["code"]) == (422, "targets")
+    remedy = "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
+    assert "'GOOGL' is not in the universe of this run, SPY, QQQ, IWM." in answer["detail"]
+    assert remedy in answer["detail"]
+    assert (await post(world, "", CORE | four))[0] == 422
+    assert not journalled(world, PortfolioOpened)
+    page = (ROOT / "docs/trade/portfolios.md").read_text()
+    assert "GOOGL" in page
+    assert "quantd data fetch" in page
 
 
 async def test_refusals_by_the_state_name_it(world: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from quantd.daemon.cli.failures import guarded
 from quantd.daemon.cli.program import run
@@ -90,7 +91,7 @@ def made(place: Path) -> tuple[str, str]:
     return out, err
 
 
-@pytest.mark.requirement("R-085")
+@pytest.mark.requirement("R-085", "R-202")
 def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made: tuple[str, str]) -> None:
     out, err = made
     manifest = manifest_of(place / "mine")
@@ -103,6 +104,7 @@ def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, made:
     assert "learner.learning_rate = 0.0003" in err
     assert "seed 2: 6,000 of 6,000 steps" in err or "seed 2: 6,0" in err
     assert manifest.training.test_looks == 1
+    assert all(result.policy.sortino is not None for result in manifest.results.values())
     assert manifest.training.windows["train"].last < "2016-06-30", "the embargo is not trained on"
     assert "\x1b" not in err, "no bar where nobody looks"
 
@@ -305,3 +307,36 @@ def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_ju
     assert definition in found["sharpe_definition"]
     judged = manifest.results["test"].equal_weight
     assert found["equal_weight"]["sharpe"] == pytest.approx(judged.sharpe, rel=1e-6)
+
+
+@pytest.mark.requirement("R-026")
+def test_training_writes_into_the_named_folders_only(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("RESULTS_DIR", "MODELS_DIR", "DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    (tmp_path / "DATA_DIR").mkdir()
+    (tmp_path / "DATA_DIR/named.parquet").write_bytes((place / "bars.parquet").read_bytes())
+    code, _, err = quantd(
+        here, "train", str(place / "small.toml"), "--bars", "data/named.parquet", "--actions", "", "--seeds", "1",
+        "--steps", "1024", "--tracker", "mlflow",
+    )  # fmt: skip
+    assert code == 0, err
+    assert list(here.iterdir()) == []
+    assert (tmp_path / "MODELS_DIR/small" / MANIFEST).is_file()
+    assert (tmp_path / "RESULTS_DIR/training/small").is_dir()
+    assert (tmp_path / "RESULTS_DIR/mlflow.db").is_file()
+
+
+@pytest.mark.requirement("R-010")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_here_is_refused_in_one_sentence_before_anything_is_written(
+    place: Path, tmp_path: Path
+) -> None:
+    code, out, err = quantd(place, "train", "small.toml", "--device", "cuda", "--out", str(tmp_path / "made"))
+    assert (code, out) == (78, "")
+    assert err == "device = 'cuda': PyTorch finds no such device on this machine; write \"cpu\"\n"
+    assert list(tmp_path.iterdir()) == []
+    assert quantd(place, "train", "small.toml", "--device", "cpu", "--show")[0] == 0

@@ -150,7 +150,8 @@ def test_a_real_move_enters_the_history_once() -> None:
 @pytest.mark.parametrize("batch", [False, True])
 def test_open_orders_and_crosses_of_the_symbol_end_before_its_bar(batch: bool) -> None:
     def buy(view: object) -> np.ndarray:
-        return np.array([0.4, 0.4]) if view.sample == START + (DAY - 1) * DAY_NS + 16 * 3600 * NANO else np.zeros(2)  # type: ignore[attr-defined]
+        last = START + (DAY - 1) * DAY_NS + 16 * 3600 * NANO
+        return np.array([0.4, 0.4]) if view.sample_time == last else np.zeros(2)  # type: ignore[attr-defined]
 
     made = until(world([buy, buy] if batch else buy), DAY - 1)
     assert made.shell.state.working
@@ -269,7 +270,7 @@ def test_a_stop_at_the_venue_stays_and_fills_down_to_its_limit(ratio: float, fil
 def test_an_agents_refused_sale_leaves_the_stop_at_the_venue() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.9, at_venue=True))
     out = START + (DAY + 1) * DAY_NS
-    made = world(lambda view: np.array([0.4 if view.sample < out else 0.0, 0.0]), house=limits).run()
+    made = world(lambda view: np.array([0.4 if view.sample_time < out else 0.0, 0.0]), house=limits).run()
     state = made.shell.state
     assert state.ledger.house.held(0) > 0
     assert [w.basket.sym for w in state.stops.values()] == [[0]]

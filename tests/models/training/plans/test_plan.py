@@ -12,6 +12,7 @@ from quantd.models.learners.dqn import DqnPlan
 from quantd.models.learners.ppo import PpoPlan
 from quantd.models.learners.record import learners
 from quantd.models.networks.transformer import Layout
+from quantd.models.observation.sight import entry_names
 from quantd.models.training.plans.plan import (
     Plan,
     PlanError,
@@ -134,3 +135,12 @@ def test_lots_are_those_of_each_symbols_kind_unless_the_plan_says_otherwise() ->
         replaced(coins, {"market.lot": {"ETH-USD": 1.0}})
     with pytest.raises(PlanError, match="lot 0: a size of 1e-09 or more"):
         replaced(coins, {"market.lot": 0.0})
+
+
+@pytest.mark.requirement("R-052")
+@pytest.mark.parametrize(("agent", "profile"), [("ppo", "window"), ("maddpg", "full")])
+def test_two_profiles_of_one_and_of_several_agents_look_back_sixty_sessions(agent: str, profile: str) -> None:
+    plan = default(agent, profile)
+    assert plan.sight.window == 60
+    assert len(entry_names(plan.sight, ("AAA", "BBB"))) >= 2 * 60
+    assert default(agent).sight.window == 0

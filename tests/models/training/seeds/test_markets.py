@@ -105,7 +105,7 @@ def test_a_window_holds_every_session_of_its_days(bars: Path) -> None:
 
 @pytest.mark.requirement("R-010")
 def test_a_device_that_is_not_there_is_refused(bars: Path) -> None:
-    with pytest.raises(PlanError, match="device = 'tpu': there is none here"):
+    with pytest.raises(PlanError, match="device = 'tpu': PyTorch finds no such device"):
         markets_of(world.plan(bars, device="tpu"))
 
 
