@@ -85,12 +85,12 @@ def train(
         return _scorer(out, options, [name for name in (symbols or "").split(",") if name])
     if iterations is not None:
         raise Failure("--iterations is an option of the scorer; other learners take --steps", USAGE)
+    made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     from quantd.models.training.plans.plan import described, replaced
     from quantd.models.training.plans.precision import instructions, precision
     from quantd.models.training.runs import training_run
     from quantd.models.training.runs.workers import executor
 
-    made = plan_of(plan, agent, profile, sets, bars, actions, symbols)
     changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
     rate = "learner.actor_rate" if hasattr(made.learner, "actor_rate") else "learner.learning_rate"
     changes[rate] = learning_rate
@@ -106,7 +106,6 @@ def train(
     if show:
         say("\n".join(settings))
         return 0
-    probed(made.data.files[0])
     name = made.name
     folder = RUNS / name
     out = out or folder / "artifact"
