@@ -40,6 +40,10 @@ FILE: Final = "quantd.db"
 HEAD: Final = "journal.head"
 ARCHIVES: Final = "archives"
 
+BACKTESTS: Final = "backtests"
+"""Folder of the kept journals of backtests, in a state folder."""
+
+
 _IN_FLIGHT: Final = 8
 """Batches queued for the writer; a further one blocks in `submit`."""
 
@@ -264,11 +268,18 @@ def read_only(where: str | Path, state: Path | None = None) -> Records:
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
-        raise StoreFailing(f"{path}: there is no store here; `quantd run` makes one")
+        raise StoreFailing(f"{path}: there is no store here; {_remedy(path.parent / BACKTESTS)}")
     records = Records(connect, None if folder is None else folder / ARCHIVES)
     with records.connection() as driver:
         refuse_other(driver)
     return records
+
+
+def _remedy(tested: Path) -> str:
+    """Where the store is, or the commands that make one."""
+    if (tested / FILE).exists():
+        return f"the backtests have one: write --state {tested}"
+    return f"`quantd run` makes one, and `quantd backtest --journal` one in {tested}"
 
 
 def _reading(path: Path | None, connect: Callable[[], Driver]) -> Driver:

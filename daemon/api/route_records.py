@@ -133,8 +133,8 @@ def query_of(request: web.Request, kind: type[Query]) -> Query:
 
 def _converted(given: Mapping[str, str], kind: type[Query]) -> Query:
     for name in given:
-        if name not in kind.__struct_fields__:
-            known = ", ".join(kind.__struct_fields__) or "none"
+        if name not in kind.__struct_encode_fields__:
+            known = ", ".join(kind.__struct_encode_fields__) or "none"
             raise _fault(name, f"there is no parameter {name[:40]!r}; known: {known}")
     try:
         return msgspec.convert(given, kind, strict=False)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from quantd.daemon.api.access.protection import unenforced
@@ -17,3 +18,9 @@ def read(config: Path, sets: Sequence[str] | None = None) -> Config:
     if mistakes:
         raise ConfigError(mistakes)
     return found
+
+
+def between(sets: Sequence[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
+    """The overrides `sets` with those of --from and --to."""
+    given = (("start", start), ("end", end))
+    return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in given if day is not None))

@@ -86,8 +86,9 @@ def names_in_use(state: State) -> list[str]:
 
 
 def check_agent(service: Service, agent: str, more: str = "") -> None:
-    """Raises NotDone for the name of an agent that does not exist; "" is the house. `more` ends the text."""
-    names = names_in_use(service.shell.state)
+    """Raises NotDone for the name of no agent or shadow; "" is the house. `more` ends the text."""
+    state = service.shell.state
+    names = [*names_in_use(state), *state.rules.names()[len(state.agents) :]]
     if agent and agent not in names:
         raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}{more}")
 

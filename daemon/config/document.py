@@ -145,8 +145,13 @@ class Config:
                 named += [((section, "tls", key), getattr(tls, key)) for key in keys_of(type(tls))]
         if isinstance(rate := self.document.account.cash_rate, str):
             named.append((("account", "cash_rate"), rate))
+        more = {"policy": "; name a policy, a file of one, or a trained artifact such as models/shipped/scorer"}
         return [
-            self.source.mistake(path, f"= {shown(name)}: {absent(name)}", f"the folder searched is {folder.absolute()}")
+            self.source.mistake(
+                path,
+                f"= {shown(name)}: {absent(name)}",
+                f"the folder searched is {folder.absolute()}{more.get(str(path[-1]), '')}",
+            )
             for path, name in named
             if name and not self.at(name).exists()
             for folder in (self.at(name).parent,)

@@ -117,6 +117,11 @@ def _put(
     others: frozenset[str],
     keys: Keys,
 ) -> list[Mistake]:
+    if len(parts) == 1 and (parts[0],) in keys and not place.startswith(PREFIX):
+        many = keys[(parts[0],)].many
+        form = f"--set {parts[0]}.{'NAME.' if many else ''}KEY=VALUE"
+        more = f"; write a new [[{parts[0]}]] into the file" if many else ""
+        return [Mistake(place, 0, "", "names a whole table", f"set one key of it, {form}{more}")]
     if len(parts) < 2 or (parts[0],) not in keys:
         return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, others, keys))]
     return _into(document, places, place, (), parts, raw, keys)

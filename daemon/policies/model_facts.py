@@ -1,10 +1,12 @@
 """Facts about the artifacts of policies, from their manifests."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from quantd import bundled
 from quantd.models.artifacts.agent_policy import LearnedArtifact
 from quantd.models.artifacts.folder import digest_of, first_line
 from quantd.models.artifacts.loader import kind_in
@@ -36,8 +38,8 @@ class Inputs(Struct, frozen=True):
 class Artifact(Struct, frozen=True):
     """An artifact that decides as a part of a policy.
 
-    `part` is its path in a composed policy. `assets` are those of its training; with `any_universe` it trades others
-    too. `version` and `versions` are empty outside a folder of versions.
+    `part` is its path in a composed policy, `folder` as the configuration names it. `assets` are those of its
+    training; with `any_universe` it trades others too. `version` and `versions` are empty outside a folder of versions.
     """
 
     part: str
@@ -80,12 +82,12 @@ def stated(artifact: Checked) -> dict[str, Any]:
     return found
 
 
-def artifacts_of(policy: Policy) -> list[tuple[Artifact, Checked]]:
-    """The artifacts of a policy in order, with what they hold in memory."""
+def artifacts_of(policy: Policy, home: Path) -> list[tuple[Artifact, Checked]]:
+    """The artifacts of a policy in order, with what they hold in memory; `home` is the configuration's folder."""
     found = []
     for part, leaf, _ in leaves_with_memory(policy, EMPTY_MEMORY):
         for artifact in getattr(leaf, "artifacts", ()):
-            found.append((_facts(part, leaf, artifact), artifact))
+            found.append((_facts(part, leaf, artifact, home), artifact))
     return found
 
 
@@ -124,7 +126,15 @@ def entries_of(held: Checked, symbols: tuple[str, ...] = ()) -> list[str]:
             return []
 
 
-def _facts(part: str, leaf: Policy, held: Checked) -> Artifact:
+def shown_folder(folder: Path, home: Path) -> str:
+    """A folder as a configuration in `home` names it; only its own name where it lies elsewhere on this machine."""
+    for root in (home, bundled.FOLDER):
+        if folder.absolute().is_relative_to(root.absolute()):
+            return str(folder.absolute().relative_to(root.absolute()))
+    return folder.name
+
+
+def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
     manifest, folder = held.manifest, held.folder
     members = getattr(leaf, "members", ())
     inner = [each.artifact.manifest for each in members] or [manifest]
@@ -141,7 +151,7 @@ def _facts(part: str, leaf: Policy, held: Checked) -> Artifact:
     return Artifact(
         part=part,
         name=manifest.name,
-        folder=str(folder),
+        folder=shown_folder(folder, home),
         version=folder.name if (folder.parent / CURRENT).is_file() else "",
         digest=manifest.digest,
         kind=kind_in(folder).name if (folder / "manifest.json").is_file() else "",

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quantd.models.history.panel import MacroSource, Panel, SeriesSource
 from quantd.models.history.series_files import macro_at, series_at
@@ -163,6 +164,13 @@ def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
     each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
     spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
     return max(spans["first"]).date(), min(spans["last"]).date()
+
+
+def sessions(bars: Path, symbols: Sequence[str]) -> NDArray[np.int64]:
+    """Return the dates with bars of any symbol, int64[T] in ns. Raises ValueError where the bars cannot be read."""
+    days = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).select(pl.col("ts").unique().sort()).collect()
+    found: NDArray[np.int64] = days["ts"].dt.timestamp("ns").to_numpy().astype(np.int64)
+    return found
 
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:

@@ -141,7 +141,8 @@ class LearnedRecipe:
         return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
 
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
-        from quantd.models.training.plans.plan import PlanError, replaced
+        from quantd.models.training.plans.data_plan import PlanError
+        from quantd.models.training.plans.plan import replaced
 
         changed = _parsed(changes, "learner.gamma=0.95")
         try:
@@ -173,7 +174,8 @@ Recipe = ScorerRecipe | LearnedRecipe
 
 def learned_of(manifest: AgentManifest) -> LearnedRecipe:
     """Return the recipe of a learned policy. Raises ArtifactError where this version cannot read its plan."""
-    from quantd.models.training.plans.plan import PlanError, restored
+    from quantd.models.training.plans.data_plan import PlanError
+    from quantd.models.training.plans.plan import restored
 
     if manifest.parent:
         raise ArtifactError(

@@ -199,10 +199,10 @@ class Client:
         return self._get(path, Explanation, at=at, recorded="1" if recorded else None)
 
     def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance:
-        return self._get("/api/v1/performance", Performance, book=book, start=start, end=end)
+        return self._get("/api/v1/performance", Performance, book=book, **{"from": start, "to": end})
 
     def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution:
-        return self._get("/api/v1/performance/attribution", Attribution, start=start, end=end, book=book)
+        return self._get("/api/v1/performance/attribution", Attribution, book=book, **{"from": start, "to": end})
 
     # the daemon
 

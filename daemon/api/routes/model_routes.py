@@ -125,7 +125,7 @@ class ModelRoutes:
             check_agent(self._service, name)
         except NotDone as why:
             raise Refused(404, why.fault, str(why)) from None
-        held = artifacts_of(self._service.shell.seats(self._seat(name)))
+        held = artifacts_of(self._service.shell.seats(self._seat(name)), self._service.config.source.folder)
         found = await asyncio.to_thread(lambda: [described(*each) for each in held])
         return ModelDetails(self._service.run, self._model(name), found)
 
@@ -188,5 +188,7 @@ class ModelRoutes:
             decides_for=state.rules.names()[now.index(seat)] if seat in now else "",
             switch=SWITCH[agent.switch.state],
             suspended=agent.suspended,
-            artifacts=[artifact for artifact, _ in artifacts_of(service.shell.seats(seat))],
+            artifacts=[
+                artifact for artifact, _ in artifacts_of(service.shell.seats(seat), service.config.source.folder)
+            ],
         )

@@ -34,7 +34,7 @@ BENCHMARK: Final = "benchmark"
 T = TypeVar("T")
 
 
-class OfBook(Query, frozen=True):
+class OfBook(Query, frozen=True, rename={"start": "from", "end": "to"}):
     """A book and a period. A portfolio begins when it is opened."""
 
     start: Annotated[date | None, Meta(description="First date, UTC; the run's first without it.")] = None
@@ -99,8 +99,8 @@ class Performances:
     def _named(self, query: OfBook, *more: str) -> tuple[str, int]:
         """The agent of the book of a query, and the opening of its portfolio (0 for none). Raises Refused."""
         if query.start is not None and query.end is not None and query.start > query.end:
-            text = f"start = {query.start} is after end = {query.end}; exchange them"
-            raise Refused(422, "query", text, errors=[FieldFault("start", text)])
+            text = f"from = {query.start} is after to = {query.end}; exchange them"
+            raise Refused(422, "query", text, errors=[FieldFault("from", text)])
         state = self._run.service.shell.state
         agents = {state.rules.agents[k].name: 0 for k in state.in_use()}
         opened = {each.name: (state.rules.agents[k].name, each.opened) for k, each in state.portfolios.items()}

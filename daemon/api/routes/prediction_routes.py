@@ -53,6 +53,7 @@ from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.strategies.policies import COMPOSITES, POLICIES, nearest
 from quantd.strategies.policies.members import leaves_asked
 from quantd.trading.display_text import instant_text
+from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 from quantd.trading.view import EMPTY_MEMORY
@@ -232,7 +233,7 @@ class PredictionRoutes:
                     method=method,
                     digest=digest,
                     weights=dict(zip(symbols, weights.tolist(), strict=True)),
-                    cash=1.0 - float(weights.sum()),
+                    cash=_rest(weights),
                     hold=hold,
                     note=note,
                     expected_return=figures.expected_return,
@@ -328,7 +329,7 @@ class PredictionRoutes:
             model=leaf.artifact.manifest.name,
             digest=leaf.digest,
             weights=dict(zip(given.symbols, given.weights.tolist(), strict=True)),
-            cash=1.0 - float(given.weights.sum()),
+            cash=_rest(given.weights),
             confidence=given.confidence,
             value=given.value,
             expected_return=None if figures is None else figures.expected_return,
@@ -408,6 +409,11 @@ def _values(names: list[str], features: Mapping[str, Mapping[str, float]], share
 def _field(name: str, features: Mapping[str, object]) -> str:
     feature, _, symbol = name.rpartition(" ")
     return f"features.{symbol}.{feature}" if feature else f"shared.{name}"
+
+
+def _rest(weights: Floats) -> float:
+    """Cash beside the weights float64[N], without the rounding error of their sum."""
+    return round(1.0 - float(weights.sum()), 12) + 0.0
 
 
 def _sharpe(figures: Allocation) -> float | None:

@@ -49,7 +49,9 @@ class Answers:
 def api(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
-    own: Annotated[bool, typer.Option("--running", help="Measure the running daemon, within its [api] rate.")] = False,
+    own: Annotated[
+        bool, typer.Option("--running", help=r"Measure the running daemon, within its \[api] rate.")
+    ] = False,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Duration for each path.")] = 3.0,
     as_json: Json = False,
 ) -> None:

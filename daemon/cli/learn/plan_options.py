@@ -12,6 +12,7 @@ import typer
 from quantd.bundled import find
 from quantd.daemon.cli.command import one_of
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.setup.bar_files import probed
 from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
@@ -48,22 +49,33 @@ def plan_of(
     bars: Path | None,
     actions: str | None,
     symbols: str | None,
+    *,
+    files: bool = True,
 ) -> "Plan":
-    """The plan of these options; None keeps the plan's value. Raises PlanError, Failure."""
-    from quantd.models.training.plans.plan import default, read, replaced
+    """The plan of these options; None keeps the plan's value. Raises PlanError, Failure.
 
-    if file is None:
-        plan = default(agent or "ppo", profile)
-    elif agent is not None or profile:
+    Its data, splits and sight are checked first, before torch is imported; `files` is False where no data are read.
+    """
+    from quantd.models.training.plans.data_plan import PlanError, decoded, laid, located
+    from quantd.models.training.plans.plan_check import mistakes_in
+
+    if file is not None and (agent is not None or profile):
         raise Failure(f"{file} has its own agent and profile: omit --agent and --profile", USAGE)
-    else:
-        plan = read(find(file))
     market: dict[str, object] = {
         "data.bars": None if bars is None else str(bars),
         "data.actions": actions,
         "data.symbols": None if symbols is None else [name for name in symbols.split(",") if name],
     }
-    return replaced(replaced(plan, dict(map(_set, sets or ()))), given(market))
+    changes = {**dict(map(_set, sets or ())), **given(market)}
+    path = None if file is None else find(file)
+    text = "" if path is None else path.read_text(encoding="utf-8")
+    named: dict[str, object] = {"agent": agent or "ppo", **({"profile": profile} if profile else {})}
+    table = laid(changes, named if path is None else decoded(text, str(path)))
+    if mistakes := "\n".join(mistakes_in(table, probed if files else None)):
+        raise PlanError(mistakes if path is None else located(text, str(path), mistakes))
+    from quantd.models.training.plans.plan import default, parsed, replaced
+
+    return replaced(default(agent or "ppo", profile), changes) if path is None else parsed(text, str(path), changes)
 
 
 def given(changes: Mapping[str, object]) -> dict[str, object]:

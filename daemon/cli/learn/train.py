@@ -85,13 +85,13 @@ def train(
         return _scorer(out, options, [name for name in (symbols or "").split(",") if name])
     if iterations is not None:
         raise Failure("--iterations is an option of the scorer; other learners take --steps", USAGE)
+    made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     from quantd.models.training.plans.plan import described, replaced
     from quantd.models.training.plans.precision import instructions, precision
     from quantd.models.training.runs import training_run
     from quantd.models.training.runs.workers import executor
     from quantd.models.training.seeds.markets import check_device
 
-    made = plan_of(plan, agent, profile, sets, bars, actions, symbols)
     changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
     rate = "learner.actor_rate" if hasattr(made.learner, "actor_rate") else "learner.learning_rate"
     changes[rate] = learning_rate
@@ -109,7 +109,6 @@ def train(
     if show:
         say("\n".join(settings))
         return 0
-    probed(made.data.files[0])
     begins = made.splits.train.first - timedelta(days=made.warmup_days)
     require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
     name = made.name

@@ -18,7 +18,6 @@ from quantd.daemon.cli.learn import plan_options
 from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.learn.plan_options import plan_of, signals
 from quantd.daemon.cli.output import print_json, progress, say, table
-from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.learners import names
 from quantd.models.learners.record import learners
 from quantd.research.significance.deflated_sharpe import expected_maximum, probabilistic_sharpe
@@ -79,11 +78,10 @@ def tune_plan(
     as_json: Json = False,
 ) -> int:
     needs("tuning", "torch", "optuna", "plotly", "safetensors")
-    made = plan_of(plan, agent, profile, sets, bars, actions, symbols)
+    made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     if show:
         _show_space(made.agent, as_json=as_json)
         return DONE
-    probed(made.data.files[0])
     begins = made.splits.train.first - timedelta(days=made.warmup_days)
     require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
     from quantd.models.training.runs.workers import executor

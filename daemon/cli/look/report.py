@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.handle import BACKTESTS
 from quantd.adapters.store.journal.records import Records
 from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
@@ -137,7 +138,7 @@ def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> Compara
     if path.suffix.lower() == ".json" or path.is_file():
         return read_backtest_report(path)
     home = where()
-    below = home.folder / "backtests"
+    below = home.folder / BACKTESTS
     for each in (home, Place(below, below)):
         try:
             records, record = recorded(each, name)

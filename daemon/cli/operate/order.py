@@ -21,7 +21,7 @@ def order(
     sets: Sets = None,
     reason: Reason = "",
     agent: Annotated[
-        str, typer.Option("--agent", "-a", metavar="NAME", help="Book; `manual` (the table [manual]) without it.")
+        str, typer.Option("--agent", "-a", metavar="NAME", help=r"Book; `manual` (the table \[manual]) without it.")
     ] = "",
     stop: Annotated[str, typer.Option(metavar="PRICE", help="Close the position at this price or a worse one.")] = "",
     target: Annotated[

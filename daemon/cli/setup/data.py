@@ -205,7 +205,7 @@ def synthetic(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file.")],
     start: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
     end: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
-    symbols: Annotated[int, typer.Option(min=1, max=10_000, help="Number of symbols.")] = 5,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="Number of symbols.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed gives the same bars.")] = 1,
     drift: Annotated[float, typer.Option(min=-1, max=1, help="Drift a year.")] = 0.06,
     volatility: Annotated[float, typer.Option(min=0.001, max=2, help="Volatility a year while calm.")] = 0.20,
@@ -216,7 +216,7 @@ def synthetic(
     """Write generated daily bars, to try programs with; their symbols begin with SYNTHETIC-."""
     if end < start:
         raise Failure(f"--to {end} is before --from {start}", USAGE)
-    plan = SyntheticPlan(symbols, seed, drift, volatility, correlation)
+    plan = SyntheticPlan(count, seed, drift, volatility, correlation)
     bars = synthetic_bars(plan, calendar_sessions(calendar, start, end))
     if bars.is_empty():
         raise Failure(f"{calendar} has no session from {start} to {end}", USAGE)

@@ -15,7 +15,9 @@ from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
 from quantd.daemon.jobs.maintenance import keep_of
 
-Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Retention in days; that of [store] without it.")]
+Days = Annotated[
+    float | None, typer.Option(min=1, metavar="N", help=r"Retention in days; that of \[store] without it.")
+]
 
 
 def store_compact(

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from quantd.adapters.store.handle import BACKTESTS
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
-from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.configuration import between, read
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, check_folder, closing, progress
 from quantd.daemon.recovery.replay import save_config
@@ -45,11 +46,7 @@ def backtest(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
-    given = tuple(sets or ())
-    if start is not None:
-        given = (*given, f"feed.start={start.isoformat()}")
-    if end is not None:
-        given = (*given, f"feed.end={end.isoformat()}")
+    given = between(sets, start, end)
     if report is not None:
         check_suffix(report)
         check_folder(report)
@@ -63,9 +60,9 @@ def backtest(
             # a retrained policy is used from the next start, and a backtest has one start
             note(f'schedule "{schedule.name}" trains nothing in a backtest: policies stay the same')
     run = base36(secrets.randbits(64), 8)
-    saved = BacktestJournal(folder / "backtests", assembly, run) if journal else None
+    saved = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
     if saved is not None:
-        save_config(folder / "backtests", found, config, given, os.environ)
+        save_config(folder / BACKTESTS, found, config, given, os.environ)
     benchmarks = planned(found, assembly) if report is not None else ()
     if no_compare:
         benchmarks = tuple(each for each in benchmarks if each.name != NAME)

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from quantd.adapters.calendars import sessions
 from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, Json, Sets, State, day
-from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To, day
+from quantd.daemon.cli.configuration import between, read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, cell, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
@@ -151,6 +151,8 @@ def study_parity(
 def study_rebalance(
     agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first one without it.")] = None,
     config: ConfigFile = CONFIG_FILE,
+    start: From = None,
+    end: To = None,
     state: State = None,
     sets: Sets = None,
     costs: Annotated[
@@ -167,7 +169,7 @@ def study_rebalance(
     if out is not None:
         check_folder(out)
     charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
-    found = read(config, sets)
+    found = read(config, between(sets, start, end))
     folder = found.state_folder(state)
     name = found.agents[0].name if agent is None else agent
     total = len(rebalancing_study.RULES) * len(charged)
@@ -238,7 +240,7 @@ def study_costs(
     state: State = None,
     sets: Sets = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="F.json", help="A file for [broker] costs.")
+        Path | None, typer.Option("--out", "-o", metavar="F.json", help=r"A file for \[broker] costs.")
     ] = None,
     as_json: Json = False,
 ) -> int:

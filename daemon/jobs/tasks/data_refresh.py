@@ -69,7 +69,7 @@ class DataRefresh:
         for each in old[:-KEPT]:
             each.unlink()
             each.with_name(f"{each.stem}.actions.csv").unlink(missing_ok=True)
-        return str(target)
+        return str(Path(named).with_name(target.name))
 
 
 def options_of(source: str, config: Config) -> list[str]:

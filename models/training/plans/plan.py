@@ -1,17 +1,13 @@
 """The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys."""
 
-import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
-from quantd.bundled import find
-from quantd.models.history.panel import MacroSource, SeriesSource
 from quantd.models.history.splits import USUAL_SPLITS, Splits
 from quantd.models.learners.record import Learner, LearnerPlan, learners
 from quantd.models.market.desks import Diversity, Seat
@@ -22,52 +18,21 @@ from quantd.models.market.vector_env import Kind
 from quantd.models.networks.transformer import Layout
 from quantd.models.observation import sight as sights
 from quantd.models.observation.sight import SightSpec
+from quantd.models.training.plans.data_plan import (
+    DataPlan,
+    PlanError,
+    Table,
+    converted,
+    decoded,
+    laid,
+    lay,
+    located,
+    meant,
+)
+from quantd.models.training.plans.plan_check import named_columns, sight_faults
 from quantd.trading.cash_rate import HIGHEST, LOWEST
 from quantd.trading.execution import Costs
-from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import NANO, usual_lot_nano
-
-Table = dict[str, Any]
-"""A table as parsed from TOML."""
-
-_HEADER: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
-_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
-
-
-class PlanError(ExplainedError, ValueError):
-    """An invalid plan; the message names file, line, key, value and remedy."""
-
-    exit_code = CONFIG
-
-
-class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Data files, relative to the working directory or bundled, and their columns in order."""
-
-    bars: str = "data/us_daily.parquet"
-    actions: str = "data/us_actions.csv"
-    """Splits and dividends; empty for none."""
-    symbols: tuple[str, ...] = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
-    macro: tuple[MacroSource, ...] = ()
-    """Macro series that the columns of a sight use."""
-    series: tuple[SeriesSource, ...] = ()
-    """Series per symbol that they use."""
-
-    def __post_init__(self) -> None:
-        if not self.symbols or len(set(self.symbols)) != len(self.symbols):
-            raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
-        for key, names in (("macro", [m.name for m in self.macro]), ("series", [s.name for s in self.series])):
-            if len(set(names)) != len(names):
-                raise ValueError(f"{key} {', '.join(names)}: each name once")
-
-    @property
-    def sources(self) -> tuple[MacroSource, ...]:
-        """The macro series, then the series per symbol in use."""
-        return (*self.macro, *(each for each in self.series if each.use))
-
-    @property
-    def files(self) -> tuple[Path, Path | None]:
-        """Paths of the bars and of the actions."""
-        return find(self.bars), find(self.actions) if self.actions else None
 
 
 class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,52 +118,51 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Number of trials of `quantd tune` behind these settings: each seed at each evaluation of its trials."""
 
     def __post_init__(self) -> None:
+        if mistakes := self._mistakes():
+            raise ValueError("\n".join(mistakes))
+
+    def _mistakes(self) -> list[str]:
+        found = []
         if self.tuning_trials < 0:
-            raise ValueError(f"tuning_trials {self.tuning_trials}: 0 or more")
+            found.append(f"tuning_trials {self.tuning_trials}: 0 or more")
         if min(self.steps, self.evaluate_every, self.checkpoint_every, self.keep) < 1 or self.patience < 0:
-            raise ValueError("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
+            found.append("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
         if self.purge < 1 or self.embargo < 0 or self.warmup_days < 0:
-            raise ValueError(f"purge {self.purge} from 1 on, embargo {self.embargo} and warmup_days from 0")
+            found.append(f"purge {self.purge} from 1 on, embargo {self.embargo} and warmup_days from 0")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
+            found.append(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
         record = learners()[self.agent]
         if type(self.learner) is not record.plan:
-            raise ValueError(f"learner {type(self.learner).__name__} for agent {self.agent}")
+            found.append(f"learner {type(self.learner).__name__} for agent {self.agent}")
+            return found
         if self.market.kind not in record.kinds:
-            raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {' or '.join(record.kinds)}")
+            found.append(f"market.kind {self.market.kind}: {self.agent} takes {' or '.join(record.kinds)}")
         if isinstance(self.market.lot, dict) and (unknown := set(self.market.lot) - set(self.data.symbols)):
-            raise ValueError(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
-        fault = sights.fault(self.sight, self.data.symbols)
-        given = {"macro": {m.name for m in self.data.macro}, "series": {s.name for s in self.data.series if s.use}}
-        for key, names in (("macro", self.sight.macro), ("series", self.sight.series)) if not fault else ():
-            if missing := set(names) - given[key]:
-                named = f'{{ name = "{min(missing)}", path = "FILE" }}'
-                fault = f"columns: the series {min(missing)} is missing; write data.{key} = [{named}]"
-        if fault:
-            raise ValueError(f"sight{'.' if fault.startswith(('columns: ', 'benchmark: ')) else ': '}{fault}")
+            found.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
+        found += sight_faults(self.sight, self.data)[0]
         if record.several:
-            self._check_seats(self.learner.agents)  # type: ignore[attr-defined]
+            found += self._seat_mistakes(self.learner.agents)  # type: ignore[attr-defined]
         elif self.market.seats:
             several = ", ".join(each.name for each in learners().values() if each.several)
-            raise ValueError(f"market.seats: {self.agent} is one agent; several are trained by {several}")
+            found.append(f"market.seats: {self.agent} is one agent; several are trained by {several}")
+        return found
 
-    def _check_seats(self, agents: int) -> None:
-        seats = self.market.seats
+    def _seat_mistakes(self, agents: int) -> list[str]:
+        seats, found = self.market.seats, []
         if len(seats) != agents or len({seat.name for seat in seats}) != len(seats):
-            raise ValueError(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
+            found.append(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
         if self.market.batch % agents:
-            raise ValueError(f"market.batch {self.market.batch}: a multiple of {agents}, the agents of a desk")
+            found.append(f"market.batch {self.market.batch}: a multiple of {agents}, the agents of a desk")
         if self.sight.book:
-            raise ValueError(
-                f"sight.book: none for {self.agent}, whose agents trade one book together; write book = []"
-            )
+            found.append(f"sight.book: none for {self.agent}, whose agents trade one book together; write book = []")
+        return found
 
 
 def learner_named(name: object) -> Learner:
     """Return a learner by name. Raises PlanError for an unknown one."""
     known = learners()
     if not isinstance(name, str) or name not in known:
-        raise PlanError(f"agent {name!r}: one of {', '.join(known)}{_meant(str(name), known)}")
+        raise PlanError(f"agent {name!r}: one of {', '.join(known)}{meant(str(name), known)}")
     return known[name]
 
 
@@ -218,42 +182,33 @@ def default(agent: str, profile: str = "") -> Plan:
         return plan
     if profile not in record.profiles:
         named = ", ".join(record.profiles) or "none"
-        raise PlanError(f"profile {profile!r}: {agent} has {named}{_meant(profile, record.profiles)}")
+        raise PlanError(f"profile {profile!r}: {agent} has {named}{meant(profile, record.profiles)}")
     return _over(plan, record.profiles[profile])
 
 
-def read(path: Path) -> Plan:
-    """Read a plan from a TOML file over `default(agent, profile)`. Raises PlanError, OSError."""
-    return parsed(path.read_text(encoding="utf-8"), str(path))
+def read(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
+    """Read a plan from a TOML file over `default(agent, profile)`, with values at dotted keys over the file's.
+
+    Raises PlanError, OSError.
+    """
+    return parsed(path.read_text(encoding="utf-8"), str(path), changes)
 
 
-def parsed(text: str, where: str) -> Plan:
+def parsed(text: str, where: str, changes: Mapping[str, object] | None = None) -> Plan:
     """Parse a plan from text; messages call it `where`."""
-    try:
-        table = msgspec.toml.decode(text)
-    except msgspec.DecodeError as error:
-        raise PlanError(f"{where}: {error}") from None
+    table = decoded(text, where)
     if "agent" not in table:
         raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or another of {", ".join(learners())})')
     try:
         plan = default(table["agent"], table.get("profile", ""))
-        return _over(plan, table)
+        return _over(plan, laid(changes or {}, table))
     except PlanError as error:
-        key = str(error).split(" ", 1)[0].rstrip(":")
-        line = _line_of(text, key)
-        raise PlanError(f"{where}:{line}: {error}" if line else f"{where}: {error}") from None
+        raise PlanError(located(text, where, str(error))) from None
 
 
 def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
     """Return `plan` with values at dotted keys, {"learner.gamma": 0.95}. Raises PlanError for invalid changes."""
-    table: Table = {}
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        at = table
-        for parent in parents:
-            at = at.setdefault(parent, {})
-        at[last] = value
-    return _over(plan, table)
+    return _over(plan, laid(changes))
 
 
 def restored(table: Mapping[str, object]) -> Plan:
@@ -287,74 +242,21 @@ def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     table: Table = msgspec.to_builtins(plan)
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
-    _lay(table, changes, "")
-    try:
-        unused = [each["name"] for each in table["data"]["series"] if each.get("use") is False]
-        table["sight"]["columns"] = sights.names_in(table["sight"]["columns"], unused)
-    except ValueError as error:
-        raise PlanError(f"sight.columns: {error}") from None
+    mistakes = lay(table, changes, "")
+    mistakes += named_columns(table)
     kinds = get_type_hints(Plan)
     record = learners()[plan.agent]
-    kinds["learner"] = record.plan
-    made: dict[str, Any] = {}
-    if "layout" in table["learner"]:
-        spec, assets = table["sight"], len(table["data"]["symbols"])
+    usual: Table = msgspec.to_builtins(plan)
+    made = {name: converted(name, table, usual, kind, mistakes) for name, kind in kinds.items() if name != "learner"}
+    spec, data = made["sight"], made["data"]
+    if "layout" in table["learner"] and spec and data:
         shown = record.several or table["learner"]["network"] == "transformer"
-        layout = Layout(assets, sights.of_asset(spec["features"], spec["columns"]), spec["window"])
+        layout = Layout(len(data.symbols), sights.of_asset(spec.features, spec.columns), spec.window)
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
-    for name, kind in kinds.items():
-        try:
-            made[name] = msgspec.convert(table[name], kind)
-        except msgspec.ValidationError as error:
-            raise PlanError(_named(name, error, table[name])) from None
+    made["learner"] = converted("learner", table, usual, record.plan, mistakes)
+    if mistakes:
+        raise PlanError("\n".join(mistakes))
     try:
         return Plan(**made)
     except ValueError as error:
         raise PlanError(str(error)) from None
-
-
-def _lay(onto: Table, changes: Mapping[str, Any], prefix: str) -> None:
-    for key, value in changes.items():
-        if key not in onto:
-            raise PlanError(f"{prefix}{key} is not a key of a plan{_meant(key, onto)}")
-        if isinstance(value, dict) and isinstance(onto[key], dict):
-            _lay(onto[key], value, f"{prefix}{key}.")
-        elif isinstance(onto[key], dict):
-            raise PlanError(f"{prefix}{key} = {value!r}: a table of {', '.join(onto[key])} is expected")
-        else:
-            onto[key] = value
-
-
-def _named(name: str, error: msgspec.ValidationError, value: object) -> str:
-    """Return the message of a validation error, with the full key first and the value."""
-    what, _, path = str(error).partition(" - at `$")
-    key = name + path.rstrip("`").partition("[")[0]
-    for part in key.split(".")[1:]:
-        value = value.get(part, "") if isinstance(value, dict) else ""
-    shown = "" if isinstance(value, dict) or value == "" else f" = {value!r}"
-    return f"{key}{shown}: {what[:1].lower()}{what[1:]}"
-
-
-def _line_of(text: str, key: str) -> int:
-    """Return the line, from 1, of the dotted `key` or of its nearest parent in the text; 0 when there is none."""
-    found: dict[str, int] = {}
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            table = str(header[1]).replace('"', "")
-            found.setdefault(table, number)
-        elif entry := _KEY.match(line):
-            key_here = str(entry[1]).replace('"', "")
-            found.setdefault(f"{table}.{key_here}" if table else key_here, number)
-    parts = key.split(".")
-    for length in range(len(parts), 0, -1):
-        name = ".".join(parts[:length])
-        at = found.get(name) or next((n for known, n in found.items() if known.startswith(f"{name}.")), 0)
-        if at:
-            return at
-    return 0
-
-
-def _meant(word: str, known: Mapping[str, object]) -> str:
-    close = get_close_matches(str(word), list(known), 1)
-    return f". Did you mean {close[0]}?" if close else ""

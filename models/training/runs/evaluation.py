@@ -20,7 +20,8 @@ from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import DAY_NS, Split, day_of
 from quantd.models.market.simulator import USUAL_COSTS
 from quantd.models.market.walk import Walk, walk
-from quantd.models.training.plans.plan import DataPlan, MarketPlan, restored
+from quantd.models.training.plans.data_plan import DataPlan
+from quantd.models.training.plans.plan import MarketPlan, restored
 from quantd.strategies.policies import POLICIES
 from quantd.trading.ports import Policy
 from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition

@@ -16,7 +16,8 @@ from quantd.models.learners.record import Algorithm, learners
 from quantd.models.market.tensors import grid
 from quantd.models.market.walk import walk
 from quantd.models.observation.sight import SightSpec, observed_by
-from quantd.models.training.plans.plan import MarketPlan, Plan, PlanError
+from quantd.models.training.plans.data_plan import PlanError
+from quantd.models.training.plans.plan import MarketPlan, Plan
 from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.markets import Markets
 from quantd.strategies.policies import POLICIES, nearest

@@ -7,13 +7,15 @@ import torch
 
 from quantd.bundled import absent
 from quantd.models.history.panel import Panel
-from quantd.models.history.panel_files import dates, rate_of, read_panel
+from quantd.models.history.panel_files import rate_of, read_panel
 from quantd.models.history.series_files import SeriesError
 from quantd.models.history.splits import Split
 from quantd.models.market.tensors import Market, market_of
 from quantd.models.observation.sight import observed_by
 from quantd.models.observation.table import Observed
-from quantd.models.training.plans.plan import Plan, PlanError
+from quantd.models.training.plans.data_plan import PlanError
+from quantd.models.training.plans.plan import Plan
+from quantd.models.training.plans.plan_check import purged, span_text, warmup_fault
 from quantd.trading.cash_rate import CashRateError
 
 
@@ -69,6 +71,8 @@ def markets_of(plan: Plan) -> Markets:
             f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, less than an "
             f"episode of {plan.market.episodes.length}; give more history or a smaller market.episodes.length"
         )
+    if fault := warmup_fault(plan.data, plan.warmup_days, splits.train, panel.day_ns, observed.warm):
+        raise PlanError(fault)
     return Markets(
         plan,
         panel,
@@ -115,20 +119,14 @@ def _rows(plan: Plan, panel: Panel, split: Split) -> range:
     try:
         return split.rows(panel.day_ns)
     except ValueError as error:
-        first, last = dates(plan.data.files[0], plan.data.symbols)
-        text = f"splits.{error}; the bars of all symbols go from {first} to {last}: set the splits within them"
-        raise PlanError(text) from None
+        raise PlanError(f"splits.{error}; {span_text(plan.data)}") from None
 
 
 def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:
-    """Return the rows with an outcome at least `plan.embargo` sessions before row `following`."""
-    purged = range(rows.start, min(rows.stop, following - plan.embargo - plan.purge + 1))
-    if len(purged) < 2:
-        raise PlanError(
-            f"splits.{split.name}: {len(rows)} sessions, of which purge {plan.purge} and embargo {plan.embargo} leave "
-            f"{max(0, len(purged))}"
-        )
-    return purged
+    try:
+        return purged(split, rows, following, plan.purge, plan.embargo)
+    except ValueError as error:
+        raise PlanError(str(error)) from None
 
 
 def _market(plan: Plan, panel: Panel, observed: Observed, rows: range, dtype: torch.dtype) -> Market:

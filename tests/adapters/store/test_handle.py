@@ -203,3 +203,14 @@ def test_a_journal_that_lost_something_is_not_opened(desk, lost):
     with pytest.raises(StoreDamaged, match=r"journal\.head"):
         desk.open()
     (desk.state / "lock").unlink()  # and the folder is free again: nothing was left locked
+
+
+def test_a_folder_without_a_store_names_that_of_its_backtests_or_the_commands_that_make_one(tmp_path):
+    with pytest.raises(StoreFailing) as none:
+        read_only(tmp_path)
+    remedy = f"`quantd run` makes one, and `quantd backtest --journal` one in {tmp_path / 'backtests'}"
+    assert str(none.value).endswith(remedy)
+    Store.open(tmp_path / "backtests").close()
+    with pytest.raises(StoreFailing) as beside:
+        read_only(tmp_path)
+    assert str(beside.value).endswith(f"the backtests have one: write --state {tmp_path / 'backtests'}")

@@ -21,9 +21,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         headers["Idempotency-Key"] = uuid.uuid4().hex
     if re.fullmatch(r"[A-Za-z0-9_-]{1,200}", str(query.get("cursor", ""))):
         query["cursor"] = ""
-    start, end = query.get("start"), query.get("end")
+    start, end = query.get("from"), query.get("to")
     if isinstance(start, str) and isinstance(end, str) and start > end:
-        query["start"], query["end"] = end, start
+        query["from"], query["to"] = end, start
     body = case.body
     if not isinstance(body, dict):
         return

@@ -153,6 +153,7 @@ async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any
     assert by_name["rival"]["challenges"] == "learned"
     (artifact,) = by_name["learned"]["artifacts"]
     assert artifact["assets"] == list(SYMBOLS)
+    assert artifact["folder"] == "models/first", "no folder of this machine"
     assert artifact["kind"] == "learned"
     assert artifact["trained_until"] == "2012-12-31"
     assert not artifact["transformer"]

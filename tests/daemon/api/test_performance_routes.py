@@ -47,7 +47,7 @@ async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_sam
     own = np.array([p.books[1] / 1e6 for p in points])
     _, whole = await get(shared, f"{PATH}?book=trend")
     assert whole["metrics"]["total_return"] == pytest.approx(own[-1] / own[0] - 1.0)
-    _, part = await get(shared, f"{PATH}?book=trend&start=2019-02-01&end=2019-02-28")
+    _, part = await get(shared, f"{PATH}?book=trend&from=2019-02-01&to=2019-02-28")
     days = [p.ts for p in points]
     inside = [k for k, ts in enumerate(days) if 1548979200000000000 <= ts < 1551398400000000000]
     window = own[inside[0] - 1 : inside[-1] + 1]
@@ -59,7 +59,7 @@ async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_sam
     assert metrics["sharpe"] == pytest.approx(sharpe(returns, part["samples_a_year"]))
     assert metrics["sortino"] == pytest.approx(sortino(returns, part["samples_a_year"]))
     assert metrics["total_return"] != whole["metrics"]["total_return"]
-    status, none = await get(shared, f"{PATH}?start=2031-01-01")
+    status, none = await get(shared, f"{PATH}?from=2031-01-01")
     assert (status, none["samples"], none["first"], set(none["metrics"].values())) == (200, 0, "", {None})
 
 
@@ -75,8 +75,8 @@ async def test_a_deposit_is_no_return(world: Any) -> None:
 @pytest.mark.requirement("R-199")
 async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> None:
     totals = []
-    later = ("?book=even", "?book=trend", "?book=trend&start=2019-02-01")
-    for query in ("", "?start=2019-02-01", "?start=2019-02-01&end=2019-02-28", "?end=2019-01-31", *later):
+    later = ("?book=even", "?book=trend", "?book=trend&from=2019-02-01")
+    for query in ("", "?from=2019-02-01", "?from=2019-02-01&to=2019-02-28", "?to=2019-01-31", *later):
         _, account = await get(world, f"{PATH}{query}")
         status, found = await get(world, f"{PATH}/attribution{query}")
         assert status == 200, found
@@ -139,10 +139,10 @@ async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -
     [
         ("?book=nobody", 404, "book"),
         ("?book=benchmark", 404, "book"),
-        ("?start=2019-03-01&end=2019-02-01", 422, "start"),
-        ("?start=yesterday", 422, "start"),
-        ("?start=2019-02-30", 422, "start"),
-        ("/attribution?start=2019-03-01&end=2019-02-01", 422, "start"),
+        ("?from=2019-03-01&to=2019-02-01", 422, "from"),
+        ("?from=yesterday", 422, "from"),
+        ("?from=2019-02-30", 422, "from"),
+        ("/attribution?from=2019-03-01&to=2019-02-01", 422, "from"),
         ("/attribution?book=nobody", 404, "book"),
         ("/attribution?book=benchmark", 404, "book"),
     ],

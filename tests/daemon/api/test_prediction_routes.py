@@ -162,6 +162,7 @@ async def test_weights_are_those_of_the_method_for_the_given_prices(world: Any) 
     assert "confidence" not in found, "that name has one meaning, with its kind, in the answer of predict"
     assert found["expected_risk"] == pytest.approx(path.std(ddof=1) * 252**0.5)
     assert found["samples"] == 139
+    assert found["cash"] == 0.0, "no rounding error of the sum"
     backwards = {symbol: prices[symbol] for symbol in reversed(symbols)}
     _, again = await world.post(ALLOCATE, {"method": "risk_parity", "prices": backwards})
     assert again["cached"]

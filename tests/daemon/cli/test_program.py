@@ -3,13 +3,14 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.look import status
 from quantd.daemon.cli.program import commands, program
-from tests.support.command_line import environment
+from tests.support.command_line import environment, quantd
 
 
 def exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -54,3 +55,16 @@ def test_help_answers_at_once_and_without_the_libraries_of_trading():
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "backtest" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("study", "costs"), "[broker]"), (("order", "buy"), "[manual]"), (("bench", "api"), "[api]"),
+        (("store", "compact"), "[store]"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_table_of_the_configuration_is_shown_in_help(
+    tmp_path: Path, words: tuple[str, ...], name: str
+) -> None:
+    assert name in quantd(tmp_path, *words, "--help").stdout

@@ -70,6 +70,14 @@ def test_a_mistake_in_an_override_is_at_the_override():
     )
 
 
+def test_a_whole_table_is_set_key_by_key_and_a_new_entry_belongs_into_the_file():
+    assert said("schedules=[...]")[0] == (
+        "--set schedules: names a whole table; set one key of it, --set schedules.NAME.KEY=VALUE; write a new "
+        "[[schedules]] into the file."
+    )
+    assert said("risk={}")[:1] == ["--set risk: names a whole table; set one key of it, --set risk.KEY=VALUE."]
+
+
 def test_a_mistyped_variable_is_refused_with_the_nearest():
     for typed, meant in (
         ("QUANTD_RISK__MAX_DRAWDWON", "max_drawdown"),

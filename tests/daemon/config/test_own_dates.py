@@ -259,6 +259,9 @@ def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_pa
     run = document(quantd(tmp_path, "run", "--json", "--quiet"))
     assert run["digest"] == backtest["digest"]
     study = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json"))
+    part = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json", "--to", "2024-03-01"))
+    assert [row["rule"] for row in part["rows"]] == [row["rule"] for row in study["rows"]]
+    assert part["rows"][0]["total_return"] != study["rows"][0]["total_return"]
     assert study["own_closes"] == OWN_CLOSES
     page = tmp_path / "page.html"
     quantd(tmp_path, "report", "--out", str(page))

@@ -1,6 +1,7 @@
 """A refresh downloads into a new file; the present file, and a failed download, change nothing."""
 
 import asyncio
+import re
 import shutil
 from pathlib import Path
 
@@ -51,7 +52,8 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(tmp_path: P
         for stamp in ("20200101", "20200102", "20200103"):
             shutil.copy(tmp_path / "bars.parquet", tmp_path / f"bars-{stamp}T000000Z.parquet")
         done = await DataRefresh(kit.service).work(JobRun(1, "data_refresh"))
-    new = pl.read_parquet(done)
+    assert re.fullmatch(r"bars-\d{8}T\d{6}Z\.parquet", done), "no folder of this machine"
+    new = pl.read_parquet(tmp_path / done)
     assert new["symbol"].unique().sort().to_list() == ["QQQ", "SPY"]
     assert str(new["ts"].min())[:10] == "2018-06-01"
     assert str(new["ts"].max())[:10] == "2019-12-31"

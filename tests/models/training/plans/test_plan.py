@@ -13,9 +13,9 @@ from quantd.models.learners.ppo import PpoPlan
 from quantd.models.learners.record import learners
 from quantd.models.networks.transformer import Layout
 from quantd.models.observation.sight import entry_names
+from quantd.models.training.plans.data_plan import PlanError
 from quantd.models.training.plans.plan import (
     Plan,
-    PlanError,
     default,
     described,
     parsed,
@@ -45,6 +45,31 @@ MISTAKES = [
     ('agent = "maddpg"\n[market]\nbatch = 10\n', r"p.toml:3: market.batch 10: a multiple of 4"),
     ('agent = "ppo\n', r"p.toml: "),
 ]  # fmt: skip
+
+
+@pytest.mark.requirement("R-085")
+def test_all_mistakes_of_a_plan_are_reported_at_once_each_with_its_line() -> None:
+    text = """agent = "ppo"
+steps = "many"
+[learner]
+epochs = 1.5
+clip = "wide"
+[market]
+kind = "cube"
+bach = 3
+"""
+    with pytest.raises(PlanError) as raised:
+        parsed(text, "p.toml")
+    assert str(raised.value).splitlines() == [
+        "p.toml:2: steps = 'many': expected `int`, got `str`",
+        "p.toml:4: learner.epochs = 1.5: expected `int`, got `float`",
+        "p.toml:5: learner.clip = 'wide': expected `float`, got `str`",
+        "p.toml:7: market.kind = 'cube': invalid enum value 'cube'",
+        "p.toml:8: market.bach is not a key of a plan. Did you mean batch?",
+    ]
+    with pytest.raises(PlanError) as raised:
+        parsed('agent = "ppo"\nkeep = 0\nseeds = []\n[market]\nlot = { ZZZ = 1.0 }\n', "p.toml")
+    assert len(str(raised.value).splitlines()) == 3
 
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES)

@@ -17,7 +17,8 @@ from quantd.models.market.episodes import Episodes
 from quantd.models.market.simulator import Simulator
 from quantd.models.networks.transformer import Encoder, Layout
 from quantd.models.observation.return_features import FEATURES
-from quantd.models.training.plans.plan import Plan, PlanError, default, replaced
+from quantd.models.training.plans.data_plan import PlanError
+from quantd.models.training.plans.plan import Plan, default, replaced
 from quantd.models.training.runs.training_run import seats_of, train
 from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.learner import learner_of, policy_of

@@ -22,7 +22,8 @@ from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.observation.sight import entry_names, observed_by
 from quantd.models.retraining.recipes import LearnedRecipe, recipe_of
 from quantd.models.retraining.refit import RetrainingRequest, retrain
-from quantd.models.training.plans.plan import Plan, PlanError, default, parsed
+from quantd.models.training.plans.data_plan import PlanError
+from quantd.models.training.plans.plan import Plan, default, parsed
 from quantd.models.training.runs.evaluation import evaluate
 from quantd.models.training.runs.training_run import train
 from tests.support.checkout import DATA

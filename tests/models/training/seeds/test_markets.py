@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models.training.plans.plan import PlanError
+from quantd.models.training.plans.data_plan import PlanError
 from quantd.models.training.seeds.learner import policy_of
 from quantd.models.training.seeds.markets import Sealed, markets_of, window_market
 from quantd.models.training.seeds.seed_run import fit
@@ -93,9 +93,16 @@ def test_a_symbol_without_bars_is_named(bars: Path) -> None:
         markets_of(world.plan(bars, data__symbols=["AAA", "ZZZ"]))
 
 
-def test_too_little_warm_up_names_the_day_that_history_begins(bars: Path) -> None:
-    with pytest.raises(PlanError, match=r"warmup_days 3: .*it begins on 2015-"):
+def test_too_little_warm_up_names_the_days_that_suffice_or_the_first_day_that_fits(bars: Path) -> None:
+    with pytest.raises(PlanError, match=r"warmup_days 3: 3 sessions before .*needs 126; write --set warmup_days=126$"):
         markets_of(world.plan(bars, warmup_days=3))
+    assert markets_of(world.plan(bars, warmup_days=126)).train.first == 126
+    early = {"first": date(2015, 2, 1), "last": world.SPLITS.train.last}
+    remedy = r"write --set splits.train.first=2015-05-07, or give earlier bars"
+    with pytest.raises(PlanError, match=remedy):
+        markets_of(world.plan(bars, splits__train=early))
+    fitting = {"first": date(2015, 5, 7), "last": world.SPLITS.train.last}
+    assert markets_of(world.plan(bars, splits__train=fitting)).train.first == 126
 
 
 def test_a_window_holds_every_session_of_its_days(bars: Path) -> None:

@@ -19,7 +19,8 @@ from quantd.models.history.panel import Panel
 from quantd.models.learners.record import Diverged
 from quantd.models.market.tensors import market_of
 from quantd.models.observation.table import Observed
-from quantd.models.training.plans.plan import MarketPlan, Plan, PlanError, replaced
+from quantd.models.training.plans.data_plan import PlanError
+from quantd.models.training.plans.plan import MarketPlan, Plan, replaced
 from quantd.models.training.seeds import checkpoints, seed_run
 from quantd.models.training.seeds.learner import policy_of
 from quantd.models.training.seeds.markets import markets_of

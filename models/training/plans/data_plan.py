@@ -1,0 +1,158 @@
+"""The data of a plan, and the text of mistakes in it. This module imports no torch."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.bundled import find
+from quantd.models.history.panel import MacroSource, SeriesSource
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+Table = dict[str, Any]
+"""A table as parsed from TOML."""
+
+_HEADER: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
+_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
+
+
+class PlanError(ExplainedError, ValueError):
+    """An invalid plan; the message names file, line, key, value and remedy, one line for each mistake."""
+
+    exit_code = CONFIG
+
+
+class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """Data files, relative to the working directory or bundled, and their columns in order."""
+
+    bars: str = "data/us_daily.parquet"
+    actions: str = "data/us_actions.csv"
+    """Splits and dividends; empty for none."""
+    symbols: tuple[str, ...] = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
+    macro: tuple[MacroSource, ...] = ()
+    """Macro series that the columns of a sight use."""
+    series: tuple[SeriesSource, ...] = ()
+    """Series per symbol that they use."""
+
+    def __post_init__(self) -> None:
+        if not self.symbols or len(set(self.symbols)) != len(self.symbols):
+            raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
+        for key, names in (("macro", [m.name for m in self.macro]), ("series", [s.name for s in self.series])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key} {', '.join(names)}: each name once")
+
+    @property
+    def sources(self) -> tuple[MacroSource, ...]:
+        """The macro series, then the series per symbol in use."""
+        return (*self.macro, *(each for each in self.series if each.use))
+
+    @property
+    def files(self) -> tuple[Path, Path | None]:
+        """Paths of the bars and of the actions."""
+        return find(self.bars), find(self.actions) if self.actions else None
+
+
+def laid(changes: Mapping[str, object], onto: Table | None = None) -> Table:
+    """Return nested tables with the values at dotted keys, {"learner.gamma": 0.95}, over those of `onto`."""
+    table: Table = {key: laid(value) if isinstance(value, dict) else value for key, value in (onto or {}).items()}
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        at = table
+        for parent in parents:
+            if not isinstance(at.get(parent), dict):
+                at[parent] = {}
+            at = at[parent]
+        if isinstance(value, dict) and isinstance(at.get(last), dict):
+            at[last] = laid(value, at[last])
+        else:
+            at[last] = value
+    return table
+
+
+def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Put `changes` into the known keys of `onto`, and return the mistakes."""
+    mistakes: list[str] = []
+    for key, value in changes.items():
+        if key not in onto:
+            mistakes.append(f"{prefix}{key} is not a key of a plan{meant(key, onto)}")
+        elif isinstance(value, dict) and isinstance(onto[key], dict):
+            mistakes += lay(onto[key], value, f"{prefix}{key}.")
+        elif isinstance(onto[key], dict):
+            mistakes.append(f"{prefix}{key} = {value!r}: a table of {', '.join(onto[key])} is expected")
+        else:
+            onto[key] = value
+    return mistakes
+
+
+def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[str]) -> Any:
+    """Return the value of `table[name]` as `kind`, and append each mistake; a wrong key has its `usual` value then.
+
+    Returns None where a rule over several keys fails.
+    """
+    value = table[name]
+    while True:
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            mistakes.append(named(name, error, value))
+            path = str(error).partition(" - at `$")[2].rstrip("`").partition("[")[0].removeprefix(".")
+            key = path.partition(".")[0]
+            if not isinstance(value, dict) or not key or value[key] == usual[name][key]:
+                return None
+            value = {**value, key: usual[name][key]}
+
+
+def decoded(text: str, where: str) -> Table:
+    """Return the table of a TOML text. Raises PlanError."""
+    try:
+        table: Table = msgspec.toml.decode(text)
+    except msgspec.DecodeError as error:
+        raise PlanError(f"{where}: {error}") from None
+    return table
+
+
+def named(name: str, error: msgspec.ValidationError, value: object) -> str:
+    """Return the message of a validation error, with the full key first and the value."""
+    what, _, path = str(error).partition(" - at `$")
+    key = name + path.rstrip("`").partition("[")[0]
+    for part in key.split(".")[1:]:
+        value = value.get(part, "") if isinstance(value, dict) else ""
+    shown = "" if isinstance(value, dict) or value == "" else f" = {value!r}"
+    return f"{key}{shown}: {what[:1].lower()}{what[1:]}"
+
+
+def located(text: str, where: str, mistakes: str) -> str:
+    """Return `mistakes`, one a line, behind the file `where` and the line of its key in the file's `text`, in order."""
+    keyed = [(_line_of(text, each.split(" ", 1)[0].rstrip(":")), each) for each in mistakes.splitlines()]
+    found = sorted(keyed, key=lambda each: each[0] or len(text))
+    return "\n".join(f"{where}:{line}: {each}" if line else f"{where}: {each}" for line, each in found)
+
+
+def _line_of(text: str, key: str) -> int:
+    """Return the line, from 1, of the dotted `key` or of its nearest parent in the text; 0 when there is none."""
+    found: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = str(header[1]).replace('"', "")
+            found.setdefault(table, number)
+        elif entry := _KEY.match(line):
+            key_here = str(entry[1]).replace('"', "")
+            found.setdefault(f"{table}.{key_here}" if table else key_here, number)
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        name = ".".join(parts[:length])
+        at = found.get(name) or next((n for known, n in found.items() if known.startswith(f"{name}.")), 0)
+        if at:
+            return at
+    return 0
+
+
+def meant(word: str, known: Mapping[str, object]) -> str:
+    """Return ". Did you mean ...?" with the nearest of the known words; empty without one."""
+    close = get_close_matches(str(word), list(known), 1)
+    return f". Did you mean {close[0]}?" if close else ""
