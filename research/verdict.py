@@ -72,6 +72,7 @@ class Figures(Struct, frozen=True):
     sharpe: float | None
     sharpe_low: float | None
     sharpe_high: float | None
+    sortino: float | None
     max_drawdown: float
     samples: int
     turnover_annual: float
@@ -165,6 +166,7 @@ class Measured:
             sharpe=p.sharpe if isfinite(p.sharpe) else None,
             sharpe_low=interval.low if interval else None,
             sharpe_high=interval.high if interval else None,
+            sortino=p.sortino,
             max_drawdown=p.max_drawdown,
             samples=p.samples,
             turnover_annual=record.traded / money / years,

@@ -98,7 +98,7 @@ def _positions(assembly: Assembly, own: Record, history: BookHistory, number: in
         "net": value.sum(axis=1) / equity,
         "traded": float((np.abs(trades.quantity) * trades.price).sum()),
         "commission": float(trades.fee.sum()),
-        "slippage": float((np.abs(trades.quantity) * np.maximum(beyond, 0.0)).sum()),
+        "slippage_paid": float((np.abs(trades.quantity) * np.maximum(beyond, 0.0)).sum()),
         "borrow": -booked(history, number, "borrow"),
         "trips": _book_trips(assembly, own, history, number),
     }

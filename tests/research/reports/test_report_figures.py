@@ -118,7 +118,7 @@ def test_costs_of_the_house_are_those_of_its_fills(small: Made) -> None:
 def test_costs_and_orders_of_agents_are_those_of_their_shares_of_the_fills(small: Made) -> None:
     house, *benchmarks, even, trend = small.report.costs
     assert (len(benchmarks), even.account, trend.account) == (3, "even", "trend")
-    for name in ("commission", "slippage", "borrow"):
+    for name in ("commission", "slippage_paid", "borrow"):
         assert getattr(even, name) + getattr(trend, name) == pytest.approx(getattr(house, name), abs=1e-4), name
     fills = small.record.fills
     keys = [

@@ -141,7 +141,7 @@ def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
     assert mixed["metrics"] == named["metrics"] == direct["metrics"]
     assert any(each["difference"] for each in named["metrics"])
     printed = quantd(tmp_path, "report", "--compare", stored, other, "--out", "c.html")
-    assert f": {stored} is " in printed.stdout, printed.stderr
+    assert f": by its ratio {stored} is " in printed.stdout, printed.stderr
     absent = quantd(tmp_path, "report", "--compare", stored, "nothing")
     assert absent.returncode == 2
     assert "nothing is neither a report (NAME.json) nor a stored run of state or state/backtests" in absent.stderr
