@@ -131,7 +131,7 @@ def test_costs_and_orders_of_agents_are_those_of_their_shares_of_the_fills(small
     places = {account.name: k for k, account in enumerate(small.report.accounts)}
     (drags,) = [row.values for row in small.report.metrics if row.name == "cost_drag"]
     for each in (even, trend):
-        assert 0.0 < each.total == pytest.approx(each.commission + each.slippage + each.borrow)
+        assert 0.0 < each.total == pytest.approx(each.commission + each.slippage_paid + each.borrow)
         assert each.drag_annual == drags[places[each.account]] > 0.0
 
 
