@@ -26,7 +26,6 @@ from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfi
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.sweep_points import METRICS, Base, Point, Work, run_points
 from quantd.trading.exit_codes import ExplainedError
-from quantd.trading.market import Floats
 
 MOST_PER_WORK: Final = 25
 """Maximum number of points that a worker takes at a time."""
@@ -146,21 +145,30 @@ class Sweep:
         return pl.DataFrame(columns)
 
     @cached_property
-    def returns(self) -> Floats:
-        """The returns of the points with a ratio, float64[T, K]; fewer columns where samples differ in number."""
-        series = [point.series() for point in self.ran]
-        usual = max((len(each) for each in series), default=0)
-        kept = [each for each in series if len(each) == usual]
-        return np.column_stack(kept) if kept else np.zeros((0, 0))
+    def returns(self) -> pl.DataFrame:
+        """The returns of the points with a ratio: ts, and a column by each point's number.
+
+        Points with another number of samples than most are left out.
+        """
+        kept = self._alike
+        ts = pl.Series("ts", np.frombuffer(kept[0].ts if kept else b"", dtype=np.int64), pl.Int64)
+        columns = [ts.cast(pl.Datetime("ns", "UTC")), *(pl.Series(str(each.number), each.series()) for each in kept)]
+        return pl.DataFrame(columns)
+
+    @cached_property
+    def _alike(self) -> list[Point]:
+        """The points with a ratio and the usual number of samples."""
+        sizes = [len(each.returns) for each in self.ran]
+        return [each for each in self.ran if len(each.returns) == max(sizes)]
 
     @cached_property
     def overfitting(self) -> Overfitting | None:
         """The probability that choosing by this sweep overfits; None for too few points or samples, or a cost."""
-        returns = self.returns
-        if self.costs:
+        if self.costs or not self._alike:
             return None
+        returns = np.column_stack([each.series() for each in self._alike])
         blocks = min(BLOCKS, len(returns) // 4 // 2 * 2)
-        varies = returns[:, returns.std(axis=0) > 0.0] if returns.size else returns
+        varies = returns[:, returns.std(axis=0) > 0.0]
         if blocks < 2 or varies.shape[1] < 2:
             return None
         return overfitting(varies, blocks=blocks)
@@ -310,9 +318,8 @@ def sweep(
         known = known.like(max(looks, key=lambda look: look.sharpe))
     found = Sweep(grid.keys, points, known)
     found.table.write_parquet(folder / TABLE)
-    names = [str(point.number) for point in found.ran]
-    if found.returns.shape[1] == len(names):
-        pl.DataFrame(found.returns, schema=names).write_parquet(folder / RETURNS)
+    if found.returns.width == 1 + len(found.ran):
+        found.returns.write_parquet(folder / RETURNS)
     return found
 
 

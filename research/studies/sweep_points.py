@@ -58,8 +58,9 @@ class Base(Struct, frozen=True):
 class Point(Struct, frozen=True, omit_defaults=True):
     """One finished point: its number, values and metrics by name.
 
-    `returns` are float64[T] bytes. `fault` is why it has no result. `failures` are the agents whose policy failed: such
-    a point has a look, as it was tried, but no metrics and no returns.
+    `returns` are float64[T] bytes, `ts` the instants of their samples, int64[T] bytes in ns UTC. `fault` is why it has
+    no result. `failures` are the agents whose policy failed: such a point has a look, as it was tried, but no metrics
+    and no returns.
     """
 
     number: int
@@ -67,6 +68,7 @@ class Point(Struct, frozen=True, omit_defaults=True):
     metrics: dict[str, float | None] = {}
     look: Look | None = None
     returns: bytes = b""
+    ts: bytes = b""
     fault: str = ""
     failures: tuple[AgentFailures, ...] = ()
 
@@ -220,4 +222,5 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     look = None if sharpe is None else look_of(assembly, record.ts, sharpe, track.periods, "sweep")
     if failures:
         return Point(number, values, look=look, fault=fault, failures=failures)
-    return Point(number, values, dict(found), look, track.returns.tobytes())
+    ts = np.asarray(record.ts[1:], dtype=np.int64).tobytes()
+    return Point(number, values, dict(found), look, track.returns.tobytes(), ts)

@@ -70,8 +70,11 @@ def test_files_hold_every_point_and_its_returns(done):
     folder, found = done
     assert pl.read_parquet(folder / "sweep" / "sweep.parquet").equals(found.table)
     returns = pl.read_parquet(folder / "sweep" / "returns.parquet")
-    assert returns.columns == [str(k) for k in range(6)]
-    np.testing.assert_array_equal(returns.to_numpy(), found.returns)
+    assert returns.columns == ["ts", *(str(k) for k in range(6))]
+    assert returns.equals(found.returns)
+    np.testing.assert_array_equal(returns["3"].to_numpy(), found.points[3].series())
+    assert returns["ts"].is_sorted()
+    assert str(returns["ts"][-1].date()) == found.points[3].look.last
 
 
 def test_every_point_is_a_look_and_the_best_is_deflated_by_all(done):
@@ -149,7 +152,7 @@ def test_a_point_with_a_mistake_has_a_fault_and_the_others_results(tmp_path):
 def test_a_grid_may_change_the_market_itself(tmp_path):
     found = swept(tmp_path, {"feed.end": ("2019-02-28", "2019-03-29")})
     assert len(found.points[0].series()) < len(found.points[1].series())
-    assert found.returns.shape[1] == 1  # samples differ: one column is left
+    assert found.returns.columns == ["ts", "1"]  # samples differ: one column is left
     assert found.overfitting is None
 
 
@@ -223,7 +226,8 @@ def test_a_killed_sweep_loses_no_point(tmp_path):
 def point_of(number, values, sharpe, fault=""):
     look = Look("sweep", "x", f"{number}", "m", "2019-01-02", "2019-03-29", sharpe, 252.0)
     metrics = {} if fault else dict.fromkeys(METRICS, 1.0) | {"sharpe": sharpe}
-    return Point(number, values, metrics, look, np.random.default_rng(number).normal(size=60).tobytes(), fault)
+    returns = np.random.default_rng(number).normal(size=60)
+    return Point(number, values, metrics, look, returns.tobytes(), np.arange(60).tobytes(), fault)
 
 
 def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
@@ -250,7 +254,7 @@ def test_only_points_that_ran_are_counted():
     points = tuple(point_of(k, (f"{k}",), 1.0 + k, "a mistake" if k > 1 else "") for k in range(12))
     found = Sweep(("a.b",), points, Known())
     assert found.verdict().startswith("The best of 2 points is a.b 1: Sharpe 2.00")
-    assert found.returns.shape == (60, 2)
+    assert found.returns.columns == ["ts", "0", "1"]
 
 
 def test_a_heat_map_does_not_colour_small_differences_from_red_to_green():
