@@ -2,8 +2,7 @@
 
 External answers, time and randomness enter only as events. Events are frozen and journalled, and their meaning never
 changes. A new field or kind raises the codec's version. A new event is a struct here, in `market` or in `model_events`,
-its name in the union of its source at the end of this module, and its handler `on_<event>` in a module of
-`quantd.daemon.engine`.
+its name in the union of its source below, and its handler `on_<event>` in a module of `quantd.daemon.engine`.
 """
 
 from typing import Literal
@@ -104,8 +103,7 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
     `macro` are the known values of the [feed] macro series at a sample, in their order, then those of the [feed] series
     per symbol. `cash_rate` is the annual rate on cash since the previous sample (RATE_ONE is 100 %); None where cash
     earns nothing. `coming` are the next runs of schedules with their times on the exchange's clock, soonest first, at a
-    tick with a message about the session. `opened` are the bars in progress of a recorded market, such as a coin's day
-    at the close of New York: orders that their opens fill are filled before the tick.
+    tick with a message about the session. `opened` are bars in progress, whose opens fill orders before the tick.
     """
 
     ts: int

@@ -429,26 +429,22 @@ class State:
         return {**self.working, **self.stops} if self.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
-        """(column, signed lots, worst value of a lot in currency) of orders that may still fill for a book. An order
-        without a collar counts at the last price."""
+        """(column, signed lots, worst value of a lot: the last one without a collar) of orders that may still fill."""
         rows: list[tuple[int, int, float]] = []
-        size = self.universe.lot_size
+        size, marks = self.universe.lot_size, self.marks_nano
 
         def value(symbol: int, worst_nano: int) -> float:
-            price = int(self.marks_nano[symbol]) if worst_nano in UNLIMITED else worst_nano
-            return price / 1e9 * float(size[symbol])
+            return (int(marks[symbol]) if worst_nano in UNLIMITED else worst_nano) / 1e9 * float(size[symbol])
 
         for work in self.working.values():
             for row, agent, lots in work.open_shares():
                 if book in (HOUSE, agent):
-                    symbol = work.basket.sym[row]
-                    rows.append((symbol, lots, value(symbol, work.worst_nano[row])))
+                    rows.append((symbol := work.basket.sym[row], lots, value(symbol, work.worst_nano[row])))
         if book == HOUSE:
             rows.extend((s, lots, value(s, limit)) for s, lots, limit in self.foreign)
         else:
             for cross in self.crosses:
-                for agent, lots in cross.shares:
-                    if agent == book:
-                        worst = cross.buy_worst_nano if lots > 0 else cross.sell_worst_nano
-                        rows.append((cross.symbol, lots, value(cross.symbol, worst)))
+                for lots in (lots for agent, lots in cross.shares if agent == book):
+                    worst = cross.buy_worst_nano if lots > 0 else cross.sell_worst_nano
+                    rows.append((cross.symbol, lots, value(cross.symbol, worst)))
         return rows
