@@ -104,7 +104,7 @@ BUGS = (
     Bug("the gate lets sell what is being sold", kernel.split,
         "left = position - less if", "left = position if"),
     Bug("cash is reserved at the mark, not at the worst price", cash.cash,
-        "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
+        "paid = (1.0 + reserved(limits.collar)) * (1.0 + fee)", "paid = 1.0 + fee"),
     Bug("limits of orders go out twice as wide as reserved", baskets.worst_nano,
         "for width in (collar, reduce", "for width in (2 * collar, reduce"),
     Bug("gross exposure is not limited", exposure.gross, "return [Linear(most, long=1.0, short=1.0)]", "return []"),
