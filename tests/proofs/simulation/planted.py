@@ -148,13 +148,17 @@ def planted(bug: Bug) -> Iterator[None]:
     names, kernels = dict(place.__globals__), len(jit.INNER)
     exec(compile(source.replace(bug.right, bug.wrong), f"<{bug.name}>", "exec"), names)
     del jit.INNER[kernels:]  # the decorator has recorded it
-    kept = place.__code__
+    kept, compiled = place.__code__, [(each, each.run, each.arrays) for each in jit.ENTRIES]
     ruleset._ready.clear()
     place.__code__ = names[place.__name__].__code__
+    for entry in jit.ENTRIES:  # a kernel that an earlier backtest of this process compiled has no bug
+        entry.run, entry.arrays = jit.interpreted(entry.python), False
     try:
         yield
     finally:
         place.__code__ = kept
+        for entry, run, arrays in compiled:
+            entry.run, entry.arrays = run, arrays
         ruleset._ready.clear()
 
 
