@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
+from numbers import Number
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar
@@ -168,7 +169,7 @@ class UserPolicy:
         own = UserView(view, self._theirs, self._asks)
         self._asks(0)
         given = self._act(own, *((_remembered(memory),) if self._with_memory else ()))
-        if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], int | float):
+        if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], Number):
             given, kept = given
             memory = memory if kept is None else _stored(kept)
         return (HOLD if isinstance(given, str) and given == "hold" else given), memory

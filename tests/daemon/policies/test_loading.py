@@ -228,6 +228,19 @@ def test_a_memory_keeps_integers_floats_and_arrays_apart(tmp_path: Path) -> None
     assert first.memory == second.memory
 
 
+def test_a_pair_of_numbers_is_two_weights_and_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "value.py").write_text(
+        "import numpy as np\ndef act(view):\n    return np.float32(0.5), np.float32(0.25)\n"
+    )
+    seen = view()
+    two = View(
+        universe=Universe(seen.universe.instruments[:2]), ring=Ring(2, 20), prices=seen.prices[:2], weights=np.zeros(2),
+        cash=1.0, equity=1e5, time=7, sample_time=7,
+    )  # fmt: skip
+    decided = answer(load("value.py:act", {}, tmp_path), ask(seen=two))
+    assert (decided.failed, np.frombuffer(decided.weights or b"").tolist()) == ("", [0.5, 0.25])
+
+
 def test_the_sample_of_a_view_is_a_number_and_its_time_an_instant(tmp_path: Path) -> None:
     (tmp_path / "value.py").write_text("def act(view):\n    return [view.sample / 1e3, view.time / 1e3, 0]\n")
     seen = view()
