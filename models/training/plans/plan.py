@@ -29,7 +29,7 @@ from quantd.models.training.plans.data_plan import (
     located,
     meant,
 )
-from quantd.models.training.plans.plan_check import named_columns, sight_faults
+from quantd.models.training.plans.plan_check import USUAL_PARTS, named_columns, sight_faults
 from quantd.trading.cash_rate import HIGHEST, LOWEST
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
@@ -90,11 +90,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Named settings that it is based on."""
     data: DataPlan = DataPlan()
     splits: Splits = USUAL_SPLITS
-    warmup_days: int = 400
+    warmup_days: int = USUAL_PARTS.warmup_days
     """Calendar days before the training part that only fill the features' lookback."""
-    purge: int = 1
+    purge: int = USUAL_PARTS.purge
     """Sessions until the outcome of a decision. A decision with an outcome outside its part is left out."""
-    embargo: int = 5
+    embargo: int = USUAL_PARTS.embargo
     """Further sessions between the last outcome of a part and the first decision of the next."""
     sight: SightSpec = SightSpec()
     market: MarketPlan = MarketPlan()

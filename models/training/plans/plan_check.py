@@ -27,7 +27,7 @@ from quantd.trading.cash_rate import CashRateError
 
 
 class PlanParts(Struct, frozen=True):
-    """The keys of a plan that this module checks, with the common defaults of `plan.Plan`."""
+    """The keys of a plan that this module checks, with their defaults, which `plan.Plan` takes from here."""
 
     data: DataPlan = DataPlan()
     splits: Splits = USUAL_SPLITS
@@ -36,6 +36,8 @@ class PlanParts(Struct, frozen=True):
     embargo: int = 5
     sight: SightSpec = SightSpec()
 
+
+USUAL_PARTS: Final = PlanParts()
 
 _PARTS: Final[dict[str, Any]] = {
     "data": DataPlan, "splits": Splits, "warmup_days": int, "purge": int, "embargo": int, "sight": SightSpec,
@@ -51,12 +53,12 @@ def mistakes_in(given: Mapping[str, object], read: Callable[[Path], None] | None
     agent = given.get("agent", "ppo")
     if agent not in names():
         found.append(f"agent {agent!r}: one of {', '.join(names())}{meant(str(agent), dict.fromkeys(names()))}")
-    table: Table = msgspec.to_builtins(PlanParts())
+    table: Table = msgspec.to_builtins(USUAL_PARTS)
     found += lay(table, {key: value for key, value in given.items() if key in _PARTS})
     spoiled = len(found)
     found += named_columns(table)
     spoiled = len(found) - spoiled
-    usual: Table = msgspec.to_builtins(PlanParts())
+    usual: Table = msgspec.to_builtins(USUAL_PARTS)
     made = {name: converted(name, table, usual, kind, found) for name, kind in _PARTS.items()}
     spec, data = made["sight"], made["data"]
     shown = given.get("sight")
