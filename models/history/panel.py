@@ -1,7 +1,7 @@
 """The market panel for the simulator and training: sessions by assets, raw prices with splits and dividends."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from msgspec import Struct
@@ -57,8 +57,11 @@ class Panel:
     split: Floats
     dividend: Floats
     late: frozenset[str] = frozenset()
-    known_close: Floats | None = None
-    """Last closes known at the decisions of a panel with late assets; None for those of the rows before."""
+    known_bars: Mapping[str, Floats] = field(default_factory=dict)
+    """With late assets, `open`, `close` and the fields of `bars` as known at the decision of each row, float64[T, N].
+
+    A coin's row has its bars since the decision before: on Monday those of Friday, Saturday and Sunday. Its close is
+    the last one known. The other fields are NaN before its first bar and up to its last row without a bar."""
     idle: Bools | None = None
     """bool[T, N]: orders of the close before the row do not trade. A coin has no bar on the day before that close, so
     that its price is too old to order by, or none on the day after it, so that the order ends. None for nowhere."""
@@ -87,12 +90,26 @@ class Panel:
 
     def known(self) -> Floats:
         """Return float64[T, N], the last close known at the decision of each row."""
+        return self.known_bars["close"] if self.late else self.close
+
+    def at_decisions(self) -> "Panel":
+        """Return the panel whose bars are those known at the decision of each row, as `View.bars` has them.
+
+        A split or dividend of a late asset comes with the bar of its ex date.
+        """
         if not self.late:
-            return self.close
-        if self.known_close is not None:
-            return self.known_close
-        before = np.concatenate((np.full_like(self.close[:1], np.nan), self.close[:-1]))
-        return np.where(np.isin(self.symbols, list(self.late)), before, self.close)
+            return self
+        late = np.isin(self.symbols, list(self.late))
+        split, dividend = (
+            np.where(late, np.concatenate((np.full_like(values[:1], none), values[:-1])), values)
+            for values, none in ((self.split, 1.0), (self.dividend, 0.0))
+        )
+        known = self.known_bars
+        bars = {name: known[name] for name in self.bars}
+        return replace(
+            self, open=known["open"], close=known["close"], split=split, dividend=dividend, bars=bars,
+            late=frozenset(), known_bars={},
+        )  # fmt: skip
 
     def synchronous(self) -> Floats:
         """Return float64[T, N], whose row t is the newest complete row of returns at close t, as `View.synchronous`."""

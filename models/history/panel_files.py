@@ -83,14 +83,14 @@ def read_panel(
             else:
                 dividend[at, column] += row["cash"]
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
-    known_close, idle = _coins(every_day, days, symbols, closes) if late else (None, None)
+    own_dates = {"open": opens, "close": closes, **more}
+    newest, idle = _coins(every_day, days, symbols, own_dates) if late else (dict[str, Floats](), None)
     series = [each for each in sources if isinstance(each, SeriesSource)]
     known = {each.name: macro_at(day_ns, each, symbols) for each in sources if each not in series}
     own = {each.name: series_at(day_ns, each, symbols) for each in series}
     return Panel(
-        tuple(symbols), day_ns, opens, closes, split, dividend, late, known_close, idle, rate_of(cash_rate), more,
-        known, own,
-    )  # fmt: skip
+        tuple(symbols), day_ns, opens, closes, split, dividend, late, newest, idle, rate_of(cash_rate), more, known, own
+    )
 
 
 def _by_session(table: pl.DataFrame, late: frozenset[str]) -> pl.DataFrame:
@@ -99,30 +99,54 @@ def _by_session(table: pl.DataFrame, late: frozenset[str]) -> pl.DataFrame:
     A coin without a bar on the date of a session has none for it.
     """
     mine = pl.col("symbol").is_in(list(late))
-    days = table.filter(~mine).select("ts").unique().sort("ts").with_columns(pl.col("ts").alias("session"))
-    rows = table.filter(mine).sort("ts").join_asof(days, on="ts", strategy="forward").drop_nulls("session")
+    whole = _merged(table.filter(mine), table.filter(~mine)["ts"].unique().sort())
+    whole = whole.filter(pl.col("ts") == pl.col("session")).drop("session")
+    return pl.concat([table.filter(~mine).select(whole.columns), whole])
+
+
+def _merged(coins: pl.DataFrame, days: pl.Series, delay: int = 0) -> pl.DataFrame:
+    """Return one bar of each coin for each of `days`, its `session`, from the bars since the one before.
+
+    A bar belongs to the first session on or after its date and `delay` days. `ts` is the date of the last bar. A
+    session without bars since the one before is absent.
+    """
+    sessions = days.to_frame("session").with_columns(at=pl.col("session"))
+    rows = coins.with_columns(at=pl.col("ts").dt.offset_by(f"{delay}d")).sort("at")
+    rows = rows.join_asof(sessions, on="at", strategy="forward").drop_nulls("session")
     parts = {"open": pl.col("open").first(), "high": pl.col("high").max(), "low": pl.col("low").min(),
              "close": pl.col("close").last(), "volume": pl.col("volume").sum()}  # fmt: skip
-    whole = (
-        rows.group_by("session", "symbol", maintain_order=True)
-        .agg(*(each for name, each in parts.items() if name in rows.columns), pl.col("ts").last())
-        .filter(pl.col("ts") == pl.col("session"))
-    )
-    names = ["ts", "symbol", *(name for name in parts if name in whole.columns)]
-    return pl.concat([table.filter(~mine).select(names), whole.select(names)])
+    parts = {name: part for name, part in parts.items() if name in rows.columns}
+    merged = rows.group_by("session", "symbol", maintain_order=True).agg(pl.col("ts").last(), *parts.values())
+    return merged.select("ts", "symbol", *parts, "session")
 
 
-def _coins(every_day: pl.DataFrame, days: pl.Series, symbols: Sequence[str], closes: Floats) -> tuple[Floats, Bools]:
-    """Return `known_close` and `idle` of a panel: at the close of New York the newest bar of a coin is that of the day
-    before."""
-    known, idle = closes.copy(), np.zeros(closes.shape, dtype=np.bool_)
+def _coins(
+    every_day: pl.DataFrame, days: pl.Series, symbols: Sequence[str], fields: dict[str, Floats]
+) -> tuple[dict[str, Floats], Bools]:
+    """Return `known_bars` and `idle` of a panel with the bars `fields` by own date.
+
+    At the close of New York the newest bar of a coin is that of the day before.
+    """
+    known = {name: values.copy() for name, values in fields.items()}
+    idle = np.zeros(known["close"].shape, dtype=np.bool_)
     at = days.dt.date().to_numpy().astype("datetime64[D]")
     day = np.timedelta64(1, "D")
+    merged = _merged(every_day, days, 1)
     for (symbol,), bars in every_day.sort("ts").group_by("symbol"):
         column = symbols.index(str(symbol))
+        mine = merged.filter(pl.col("symbol") == symbol)
+        rows = days.search_sorted(mine["session"]).to_numpy()
+        holes = np.ones(len(at), dtype=np.bool_)
+        holes[rows] = False
+        begins = np.flatnonzero(holes)[-1] + 1 if holes.any() else 0
+        for name, values in known.items():
+            values[:, column] = np.nan
+            values[rows, column] = mine[name].to_numpy()
+            values[:begins, column] = np.nan
         own = bars["ts"].dt.date().to_numpy().astype("datetime64[D]")
         newest = np.searchsorted(own, at) - 1
-        known[:, column] = np.where(newest >= 0, bars["close"].to_numpy()[np.maximum(newest, 0)], np.nan)
+        last = np.where(newest >= 0, bars["close"].to_numpy()[np.maximum(newest, 0)], np.nan)
+        known["close"][:, column] = last
         trades = np.isin(at - day, own) & np.isin(at + day, own)
         idle[1:, column] = ~trades[:-1]
     return known, idle

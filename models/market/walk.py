@@ -5,7 +5,7 @@ comparisons of policies.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -82,7 +82,7 @@ def walk(
     universe = Universe(
         tuple(Instrument(s, lot_nano=round(size * NANO)) for s, size in zip(panel.symbols, sizes, strict=True))
     )
-    known = _known(panel)
+    known = panel.at_decisions()
     ring, by_date = (Ring(len(panel.symbols), max(policy.lookback, 1)) for _ in range(2))
     add, complete = _filling(ring, known), _filling(by_date, panel)
     more = _Inputs(policy, known)
@@ -123,22 +123,6 @@ def walk(
         more.add(row + 1)
     rate = panel.risk_free_annual(rows)
     return Walk(rows, np.stack(seen), np.stack(answers), np.array(equity), np.array(turnover), rate)
-
-
-def _known(panel: Panel) -> Panel:
-    """Return the panel with last known closes: those of the previous session for late assets."""
-    if not panel.late:
-        return panel
-    late = np.isin(panel.symbols, list(panel.late))
-
-    def moved(values: Floats, first: float) -> Floats:
-        before = np.concatenate((np.full_like(values[:1], first), values[:-1]))
-        return np.where(late, before, values)
-
-    close, opens = panel.known(), moved(panel.open, np.nan)
-    split, dividend = moved(panel.split, 1.0), moved(panel.dividend, 0.0)
-    bars = {name: moved(values, np.nan) for name, values in panel.bars.items()}
-    return replace(panel, close=close, open=opens, split=split, dividend=dividend, bars=bars)
 
 
 class _Inputs:

@@ -1,7 +1,8 @@
 """Declared features (`quantd.strategies.features`) as columns of an observation: of a panel's rows, and of a view.
 
-Both use `quantd.strategies.features.compute`. A row of a panel uses its whole past, a view the newest `lookback`
-samples, after which less than a millionth of a recursion's starting value remains.
+Both use `quantd.strategies.features.compute_by_session`. A row of a panel uses its whole past, a view the newest
+`lookback` samples, after which less than a millionth of a recursion's starting value remains. Both use only bars that
+ended by the decision: beside shares the newest bar of a coin is of the day before.
 """
 
 from collections.abc import Sequence
@@ -31,35 +32,28 @@ def series_of(spec: "FeatureSpec") -> tuple[str, ...]:
 
 
 def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
-    """Return float64[T, N, F]; row t is known at close t, NaN without a value.
+    """Return float64[T, N, F]; row t is known at the decision of row t, NaN without a value.
 
     `benchmark` is the symbol of betas and regimes. Raises ValueError where the panel lacks an input.
     """
-    from quantd.strategies.features import Inputs, compute, series_input
+    from quantd.strategies.features import Inputs, compute_by_session, series_input
 
     if benchmark and benchmark not in panel.symbols:
         raise ValueError(f"benchmark {benchmark!r} is not one of {', '.join(panel.symbols)}")
     column = panel.symbols.index(benchmark) if benchmark else None
-    bars = adjusted_bars(panel)
+    bars = adjusted_bars(panel.at_decisions())
     own = {series_input(name): _priced(values, bars["close"]) for name, values in panel.series.items()}
-    found = compute(spec, Inputs(panel.day_ns, bars, column, own, panel.macro))
-    return np.concatenate((np.full_like(found[:1], np.nan), found[:-1])) if panel.behind else found
+    returns = panel.synchronous()[1:] if panel.late else None
+    return compute_by_session(spec, Inputs(panel.day_ns, bars, column, own, panel.macro), returns)
 
 
 def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
     """Return float64[N, F] at the newest sample of a view, in the order of its universe."""
-    from quantd.strategies.features import Inputs, compute, series_input
+    from quantd.strategies.features import newest_row, series_input
 
-    bars = view.bars(spec.lookback)
-    inputs = Inputs(
-        bars.session,
-        {name: getattr(bars, name) for name in FIELDS},
-        view.universe.index[benchmark] if benchmark else None,
-        own={series_input(n): _priced(view.series(n, spec.lookback), bars.close) for n in series_of(spec)},
-        shared={name: view.macro(name, spec.lookback) for name in macro_of(spec)},
-    )
-    row: Floats = compute(spec, inputs, rows=1)[0]
-    return row
+    close, rows = view.bars(spec.lookback).close, spec.lookback
+    own = {series_input(name): _priced(view.series(name, rows), close) for name in series_of(spec)}
+    return newest_row(spec, view, view.universe.index[benchmark] if benchmark else None, own)
 
 
 def _priced(values: Floats, close: Floats) -> Floats:

@@ -14,7 +14,6 @@ from quantd.models.history.panel import Panel
 from quantd.models.observation.feature_sets import macro_of, of_panel, of_view, series_of
 from quantd.models.observation.return_features import FEATURES, LOOKBACK, columns_of, measure
 from quantd.models.observation.table import Observed, sight
-from quantd.trading.instruments import calendar_of
 from quantd.trading.market import Bools, Floats
 from quantd.trading.view import View
 
@@ -172,8 +171,6 @@ def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
         return f"benchmark: {spec.benchmark} is needed by no column; leave it out"
     if spec.benchmark and spec.benchmark not in symbols:
         return f"benchmark: {spec.benchmark} is none of {', '.join(symbols)}"
-    if len({calendar_of(symbol) == "24/7" for symbol in symbols}) > 1:
-        return "columns: shares and coins together have no bars that end at the same time; leave one kind out"
     return ""
 
 

@@ -3,6 +3,7 @@
 from quantd.strategies.features.batch import compute
 from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, series_input
 from quantd.strategies.features.inputs import Inputs, as_known
+from quantd.strategies.features.session_rows import compute_by_session, newest_row
 from quantd.strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
 from quantd.strategies.features.stream import FeatureStream
 
@@ -17,7 +18,9 @@ __all__ = [
     "Inputs",
     "as_known",
     "compute",
+    "compute_by_session",
     "feature",
+    "newest_row",
     "series_input",
     "shipped",
     "spec_of",

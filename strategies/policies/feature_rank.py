@@ -14,7 +14,6 @@ from msgspec import Meta, Struct, structs
 from quantd.strategies.policies.inverse_volatility import inverse_deviations
 from quantd.strategies.policies.params import ParamsError, Share
 from quantd.strategies.policies.record import record
-from quantd.trading.bars import FIELDS
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
 
@@ -92,25 +91,10 @@ class Signals:
 
     def features(self, view: View) -> Floats:
         """Return float64[N, F], the newest row. Features relative to the benchmark are of the newest complete date."""
-        from quantd.strategies.features import Inputs, compute, series_input
+        from quantd.strategies.features import newest_row, series_input
 
-        bars = view.bars(self.spec.lookback)
-        universe = view.universe
-        inputs = Inputs(
-            bars.session,
-            {n: getattr(bars, n) for n in FIELDS},
-            universe.index.get(universe.benchmark),
-            own={series_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series},
-            shared={name: view.macro(name, self.spec.lookback) for name in self.uses_macro},
-        )
-        found = compute(self.spec, inputs, rows=1)[0]
-        relating = [k for k, each in enumerate(self.spec.features) if each.about.group == "benchmark"]
-        closes = closes_by_date(view, self.spec.lookback) if relating else None
-        if closes is not None:
-            rows = {**inputs.bars, **dict.fromkeys(("open", "high", "low", "close"), closes)}
-            before = np.concatenate(([-1], bars.session[:-1]))
-            found[:, relating] = compute(self.spec, replace(inputs, session=before, bars=rows), rows=1)[0][:, relating]
-        return found
+        own = {series_input(name): _traded_rows(view, name, self.spec.lookback) for name in self.uses_series}
+        return newest_row(self.spec, view, view.universe.index.get(view.universe.benchmark), own)
 
     def scores(self, features: Floats) -> Floats:
         """Return float64[N], the weighted sum of centred ranks; NaN for an instrument that takes no part."""
@@ -158,18 +142,6 @@ def _traded_rows(view: View, series: str, rows: int) -> Floats:
     found = view.series(series, rows).copy()
     found[-1, ~np.isfinite(view.prices)] = np.nan
     return found
-
-
-def closes_by_date(view: View, rows: int) -> Floats | None:
-    """Return float64[rows, N], the growth of 1 by the synchronous rows; None where these equal the known rows. It is
-    NaN before an instrument's first row."""
-    returns = view.synchronous(rows - 1)
-    if np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
-        return None
-    known = np.isfinite(returns)
-    grown = np.cumprod(np.where(known, 1.0 + returns, 1.0), axis=0)
-    begun = np.logical_or.accumulate(known)
-    return np.where(np.vstack([known[:1], begun]), np.vstack([np.ones_like(grown[:1]), grown]), np.nan)
 
 
 def _made(own: SignalsParams) -> Signals:

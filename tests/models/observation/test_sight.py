@@ -81,11 +81,6 @@ def test_what_cannot_be_shown_is_named(spec: SightSpec, word: str) -> None:
     assert sight_hash(spec) != sight_hash(SightSpec())
 
 
-def test_shares_beside_coins_have_no_columns() -> None:
-    assert "coins" in sight.fault(SightSpec(columns=("rsi_5",)), ("A", "BTC-USD"))
-    assert sight.fault(SightSpec(columns=("rsi_5",)), ("ETH-USD", "BTC-USD")) == ""
-
-
 def test_the_hash_of_a_sight_without_columns_is_that_of_the_first_artifacts() -> None:
     assert sight_hash(SightSpec()) == spec_hash(First())
     assert sight_hash(SightSpec(columns=("rsi_5",))) != sight_hash(SightSpec(columns=("rsi_6",)))

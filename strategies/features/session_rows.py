@@ -1,0 +1,63 @@
+"""Features of instruments whose days end at different times, such as shares and coins.
+
+An instrument's own features use the bars known at the decision. Features relative to the benchmark use rows by session
+date, as `View.synchronous` has them: the newest date of which every bar is known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from quantd.strategies.features.batch import compute
+from quantd.strategies.features.inputs import Inputs
+from quantd.strategies.features.specs import FeatureSpec
+from quantd.trading.bars import FIELDS
+from quantd.trading.market import Floats
+from quantd.trading.view import View
+
+
+def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None, *, rows: int | None = None) -> Floats:
+    """Return float64[rows, N, F] as `compute` does, with the features relative to the benchmark by session date.
+
+    `inputs` are of T rows, and `returns` float64[T - 1, N] are those of `View.synchronous`, None where they equal the
+    returns of the bars.
+    """
+    found = compute(spec, inputs, rows=rows)
+    if returns is not None and (relating := _relating(spec)):
+        by_date = {**inputs.bars, **dict.fromkeys(("open", "high", "low", "close"), _closes(returns))}
+        before = np.concatenate(([-1], inputs.session[:-1]))
+        part = FeatureSpec(tuple(spec.features[k] for k in relating), spec.version)
+        found[:, :, relating] = compute(part, replace(inputs, session=before, bars=by_date), rows=rows)
+    return found
+
+
+def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, own: Mapping[str, Floats]) -> Floats:
+    """Return float64[N, F] at the newest sample of a view, from its newest `spec.lookback` bars.
+
+    `benchmark` is a column, and `own` the series per symbol float64[lookback, N] as in `Inputs`.
+    """
+    bars, rows = view.bars(spec.lookback), spec.lookback
+    macro = spec.needs - {"benchmark", *(each.series_input for each in spec.features)}
+    inputs = Inputs(
+        bars.session, {name: getattr(bars, name) for name in FIELDS}, benchmark, own,
+        {name: view.macro(name, rows) for name in macro},
+    )  # fmt: skip
+    returns = view.synchronous(rows - 1) if _relating(spec) else None
+    if returns is not None and np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
+        returns = None
+    row: Floats = compute_by_session(spec, inputs, returns, rows=1)[0]
+    return row
+
+
+def _relating(spec: FeatureSpec) -> list[int]:
+    """Return the places of the features relative to the benchmark."""
+    return [k for k, each in enumerate(spec.features) if each.about.group == "benchmark"]
+
+
+def _closes(returns: Floats) -> Floats:
+    """Return float64[T, N], the growth of 1 by returns float64[T - 1, N], NaN before an instrument's first row."""
+    known = np.isfinite(returns)
+    grown = np.cumprod(np.where(known, 1.0 + returns, 1.0), axis=0)
+    begun = np.logical_or.accumulate(known)
+    return np.where(np.vstack([known[:1], begun]), np.vstack([np.ones_like(grown[:1]), grown]), np.nan)
