@@ -20,7 +20,8 @@ import torch
 from quantd.models.artifacts.manifest import ActionSpec
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.export.policy_graph import graph_of
-from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.algorithms.proximal_policy import Ppo
+from quantd.models.learners.ppo import PpoPlan
 from quantd.models.learners.record import Writes
 from quantd.models.market.normalisation import Scale
 from quantd.models.networks import scorer

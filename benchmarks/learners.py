@@ -102,8 +102,10 @@ def main() -> None:
         return
     import torch
 
-    from quantd.models.learners.a2c import A2c, A2cPlan
-    from quantd.models.learners.ppo import Ppo, PpoPlan
+    from quantd.models.learners.a2c import A2cPlan
+    from quantd.models.learners.algorithms.proximal_policy import Ppo
+    from quantd.models.learners.algorithms.synchronous_actor_critic import A2c
+    from quantd.models.learners.ppo import PpoPlan
     from tests.models.learners.peer import peer_of
     from tests.support.problems import DriftingAsset
 

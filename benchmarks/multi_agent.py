@@ -98,7 +98,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     """Measure one profile, in this process."""
     import torch
 
-    from quantd.models.learners.maddpg import Maddpg
+    from quantd.models.learners.algorithms.deterministic_agents import Maddpg
     from quantd.models.training.plans.plan import default
     from quantd.models.training.seeds.environment import Ground
     from quantd.models.training.seeds.learner import learner_of
@@ -162,7 +162,8 @@ def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[
 
     from quantd.models.learners.distributions import family
     from quantd.models.networks.onnx_nodes import Graph
-    from quantd.models.networks.transformer import Layout, Sizes, Transformer
+    from quantd.models.networks.sizes import Layout, Sizes
+    from quantd.models.networks.transformer import Transformer
 
     torch.set_num_threads(1)
     random, actions = torch.Generator().manual_seed(1), family("simplex", assets + 1)

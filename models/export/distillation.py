@@ -18,8 +18,9 @@ from quantd.models.export import writer
 from quantd.models.export.agreement import agreement
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import Split
+from quantd.models.learners.algorithms.proximal_policy import Ppo
 from quantd.models.learners.cloning import CloningPlan, clone, demonstrations
-from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.ppo import PpoPlan
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.normalisation import Running, Scale
 from quantd.models.market.simulator import Simulator

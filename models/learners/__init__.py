@@ -1,4 +1,4 @@
-"""Reinforcement learners in torch. Only training imports its modules."""
+"""Reinforcement learners. The records of the bundled ones import no torch; `algorithms` and the shared parts do."""
 
 from pathlib import Path
 from pkgutil import iter_modules
@@ -12,4 +12,4 @@ def names() -> tuple[str, ...]:
     It reads their sources, so that commands can list learners where torch is not installed.
     """
     modules = (Path(folder) / f"{each.name}.py" for folder in __path__ for each in iter_modules([folder]))
-    return tuple(sorted(each.stem for each in modules if DECLARES in each.read_bytes()))
+    return tuple(sorted(each.stem for each in modules if each.is_file() and DECLARES in each.read_bytes()))

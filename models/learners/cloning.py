@@ -10,7 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import OnPolicy
+from quantd.models.learners.algorithms.on_policy import OnPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.market.vector_env import VectorEnv
 

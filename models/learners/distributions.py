@@ -13,10 +13,9 @@ from typing import Final, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from quantd.models.market.vector_env import Kind
+from quantd.models.learners.network_plan import Simplex
+from quantd.models.market.terms import Kind
 from quantd.models.networks.onnx_nodes import Readout
-
-Simplex = Literal["softmax_gaussian", "dirichlet"]
 
 LEAST = 1e-6
 """Approximate minimum of continuous weights; positions are at most 1 less this, so that logarithms are finite."""

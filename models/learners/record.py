@@ -18,7 +18,8 @@ from quantd.trading.exit_codes import ExplainedError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from quantd.models.market.vector_env import Kind, VectorEnv
+    from quantd.models.market.terms import Kind
+    from quantd.models.market.vector_env import VectorEnv
     from quantd.models.networks.onnx_nodes import Graph, Readout
 
 V = TypeVar("V")
@@ -164,16 +165,27 @@ class Learner(Struct, frozen=True):
     several: bool = False
     """Whether it trains several agents; its plan then has `agents`, and the market one seat for each."""
     imitates: bool = False
-    """Whether it can clone a policy first; its algorithm is then a quantd.models.learners.on_policy.OnPolicy."""
+    """Whether it can clone a policy first; its algorithm is then an `algorithms.on_policy.OnPolicy`."""
     bfloat16: bool = False
     """Whether its plan has `bfloat16`."""
     shape: tuple[str, ...] = ()
     """Fields of its plan that describe the network, in addition to `network` and `hidden`."""
 
 
+def later(module: str, name: str) -> Callable[..., Algorithm]:
+    """Return an algorithm of `quantd.models.learners.algorithms` that is imported, and torch with it, at its first
+    use."""
+
+    def made(*given: Any) -> Algorithm:
+        algorithm: Callable[..., Algorithm] = getattr(import_module(f"{__package__}.algorithms.{module}"), name)
+        return algorithm(*given)
+
+    return made
+
+
 @cache
 def learners() -> Mapping[str, Learner]:
-    """Return name -> record. Imports torch."""
+    """Return name -> record. The bundled records import no torch."""
     return {name: import_module(f"{__package__}.{name}").LEARNER for name in names()}
 
 

@@ -4,75 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
-from msgspec import Struct, structs
+from msgspec import structs
 from torch import Tensor
 
 from quantd.models.market.episodes import Episodes
-from quantd.models.market.rewards import RewardPlan
-from quantd.models.market.simulator import USUAL_COSTS, Simulator
+from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market
-from quantd.models.market.vector_env import Kind, Step
+from quantd.models.market.terms import USUAL_COSTS, Diversity, Kind, RewardPlan, Seat
+from quantd.models.market.vector_env import Step
 from quantd.trading.execution import Costs
-
-CAPITAL: Final = 1_000_000.0
-"""Default capital of each agent."""
 
 FLAT: Final = 1e-8
 """Returns with a standard deviation below this count as uncorrelated."""
 
 KEPT: Final = ("_returns", "_market", "_seen", "likeness", "weight")
 """The state of desks in addition to their accounts."""
-
-
-class Seat(Struct, frozen=True, forbid_unknown_fields=True):
-    """One agent.
-
-    `symbols` are the permitted assets (all when empty), `invested` the maximum invested fraction of equity.
-    `drawdown_penalty` multiplies increases of its drawdown.
-    """
-
-    name: str
-    symbols: tuple[str, ...] = ()
-    capital: float = CAPITAL
-    invested: float = 1.0
-    drawdown_penalty: float = 0.0
-
-
-class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
-    """Penalty on the mean absolute correlation of an agent's returns with the others' over `window` sessions.
-
-    The penalty is `weight` times that correlation. With `dynamic`, the weight moves from `low` to `high` as the
-    market's annual volatility over `window` sessions goes from `calm` to `wild`. In a crash, similar portfolios thus
-    cost more.
-    """
-
-    weight: float = 0.1
-    dynamic: bool = False
-    low: float = 0.05
-    high: float = 0.2
-    calm: float = 0.15
-    wild: float = 0.35
-    window: int = 30
-
-    def __post_init__(self) -> None:
-        if self.weight < 0.0 or not 0.0 <= self.low <= self.high or not 0.0 <= self.calm < self.wild or self.window < 3:
-            raise ValueError(f"diversity: {self}: weights from 0, low <= high, calm < wild, a window of 3 or more")
-
-
-PROFILES: Final = (
-    Seat("defensive", invested=0.4, drawdown_penalty=2.0),
-    Seat("careful", invested=0.6, drawdown_penalty=1.0),
-    Seat("balanced", invested=0.8, drawdown_penalty=0.5),
-    Seat("growth", invested=1.0, drawdown_penalty=0.2),
-    Seat("bold", invested=1.0),
-)
-"""Five agents with different risk limits and risk penalties."""
-
-
-def by_sector(sectors: Mapping[str, str], capital: float = CAPITAL) -> tuple[Seat, ...]:
-    """Return one agent per sector of `sectors` (symbol to sector), with the sector's name, in order of name."""
-    names = sorted(set(sectors.values()))
-    return tuple(Seat(n, tuple(s for s, of in sectors.items() if of == n), capital) for n in names)
 
 
 def likeness(returns: Tensor) -> Tensor:

@@ -23,11 +23,11 @@ from pettingzoo import ParallelEnv
 from quantd.models.history.panel import MacroSource
 from quantd.models.history.panel_files import read_panel
 from quantd.models.market.arrays import view
-from quantd.models.market.desks import PROFILES, Desks, Diversity, Seat
+from quantd.models.market.desks import Desks
 from quantd.models.market.episodes import Episodes
-from quantd.models.market.rewards import RewardPlan
-from quantd.models.market.simulator import USUAL_COSTS, Simulator
+from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market, grid, market_of
+from quantd.models.market.terms import PROFILES, USUAL_COSTS, Diversity, RewardPlan, Seat
 from quantd.models.observation.table import Features, observe, price_features
 from quantd.trading.execution import Costs
 

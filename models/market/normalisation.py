@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from quantd.models.market.vector_env import Kind, Step, VectorEnv
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step, VectorEnv
 
 EPSILON: Final = 1e-8
 

@@ -1,11 +1,11 @@
 """Reward functions: weighted terms of one account step, each reported. Costs are already in the account."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
-from msgspec import Struct
 from torch import Tensor
 
+from quantd.models.market.terms import DECAY, RewardPlan
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
 
 SMALLEST: Final = 1e-6
@@ -13,9 +13,6 @@ SMALLEST: Final = 1e-6
 
 TRADED: Final = 1e-3
 """An asset counts as traded above this fraction of equity."""
-
-DECAY: Final = 1.0 / 60
-"""Decay of the moving moments: about three months."""
 
 USUAL_VARIANCE: Final = 0.01**2
 """Variance of a daily return, the initial value of moving moments."""
@@ -48,41 +45,6 @@ class Detail(NamedTuple):
     """float[B, N] traded, unsigned."""
     momentum: Tensor
     """float[B, N] each asset's return over the 20 sessions before the decision."""
-
-
-class Composite(Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights of the seven reward terms. The sign here makes a term a bonus or a penalty."""
-
-    profit: float = 2.0
-    """x the step's simple return."""
-    risk: float = -0.5
-    """x the moving standard deviation of returns."""
-    cost: float = -0.1
-    """x trading costs."""
-    stability: float = -0.05
-    """x the fraction of assets traded."""
-    sharpe: float = 1.0
-    """x the moving daily Sharpe ratio, in excess of the risk-free rate."""
-    momentum: float = 0.3
-    """x the held weights times the assets' returns over the past 20 sessions."""
-    diversification: float = 0.2
-    """x 1 for equal weights, 0 for a single asset (1 less the Herfindahl index, scaled); cash counts as an asset."""
-
-
-class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Kind of reward and its penalties.
-
-    "log" is log utility, "simple" the simple return, "sharpe" the differential Sharpe ratio, "composite" the seven
-    terms of `Composite`.
-    """
-
-    kind: Literal["log", "simple", "sharpe", "composite"] = "log"
-    drawdown_penalty: float = 0.0
-    """x the step's increase of the drawdown."""
-    turnover_penalty: float = 0.0
-    """x traded value, in addition to the account's costs."""
-    decay: float = DECAY
-    composite: Composite = Composite()
 
 
 class Moments:

@@ -14,14 +14,11 @@ from torch import Tensor
 from quantd.models.market.accounts import Rates, Session, Traded, trade
 from quantd.models.market.arrays import Array, added, maximum, take, tensor, view
 from quantd.models.market.episodes import Episodes, Stress
-from quantd.models.market.rewards import Detail, Outcome, Reward, RewardPlan
+from quantd.models.market.rewards import Detail, Outcome, Reward
 from quantd.models.market.tensors import Allocations, Market
-from quantd.models.market.vector_env import Kind, Step
+from quantd.models.market.terms import USUAL_COSTS, Kind, RewardPlan
+from quantd.models.market.vector_env import Step
 from quantd.trading.execution import Costs
-
-USUAL_COSTS: Final = Costs(commission_bp=10.0, slippage_bp=5.0)
-"""Default costs, both in the reward and in every reported figure."""
-
 
 KEPT: Final = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
 """The state of an account, in addition to its reward's moments."""

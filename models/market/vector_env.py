@@ -1,19 +1,14 @@
 """The interface of training environments: many portfolios (or problems) advance at once, as tensors."""
 
 from collections.abc import Generator, Mapping
-from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from quantd.models.market.terms import Kind
+
 V = TypeVar("V")
-
-Kind = Literal["simplex", "box", "discrete"]
-"""Kinds of actions, with A the number of entries or choices.
-
-"simplex" is float[B, A], 0 or more, adding up to 1 (the last is cash); "box" is float[B, A] in [-1, 1]; "discrete" is
-int64[B] in 0 to A - 1.
-"""
 
 
 class Step(NamedTuple):

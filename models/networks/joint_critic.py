@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from quantd.models.networks.actor_critic import flatten
 from quantd.models.networks.layer_stack import Linear, Perceptron
 from quantd.models.networks.onnx_nodes import Graph
-from quantd.models.networks.transformer import Encoder, Layout, Sizes
+from quantd.models.networks.sizes import Layout, Sizes
+from quantd.models.networks.transformer import Encoder
 
 
 class Body(NamedTuple):

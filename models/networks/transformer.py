@@ -6,7 +6,6 @@ Only the last session is read out, so that the last block computes only that one
 
 from typing import Final
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,44 +15,10 @@ from quantd.models.networks.actor_critic import ActorCritic, Heads, layer
 from quantd.models.networks.layer_stack import Linear, stacked
 from quantd.models.networks.mlp import EPSILON
 from quantd.models.networks.onnx_nodes import Graph
+from quantd.models.networks.sizes import Layout, Sizes
 
 PART = 64
 """Number of rows processed together without gradients: more would exceed the cache, and need memory."""
-
-
-class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Positions of the sessions in an observation.
-
-    Each asset has its `features` (its known flag included), then its last `window` returns, oldest first. The book
-    follows the assets.
-    """
-
-    assets: int
-    features: int
-    window: int
-
-    def __post_init__(self) -> None:
-        if self.assets < 1 or self.features < 0 or self.window < 0:
-            raise ValueError(f"layout {self}: assets from 1, features and window from 0")
-
-    @property
-    def market(self) -> int:
-        """Number of market entries, without the book."""
-        return self.assets * (self.features + self.window)
-
-
-class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of a transformer."""
-
-    width: int = 128
-    heads: int = 8
-    layers: int = 4
-    widening: int = 4
-    """Width of the inner layer of a block's perceptron, as a multiple of `width`."""
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.heads, self.layers, self.widening) < 1 or self.width % self.heads:
-            raise ValueError(f"transformer {self}: sizes from 1 on, and a width that its heads divide")
 
 
 class Block(nn.Module):

@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from quantd.models.market.vector_env import Kind, Step, VectorEnv
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step, VectorEnv
 
 
 class Problem(VectorEnv, Protocol):

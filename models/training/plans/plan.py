@@ -10,12 +10,9 @@ from msgspec import Struct
 
 from quantd.models.history.splits import USUAL_SPLITS, Splits
 from quantd.models.learners.record import Learner, LearnerPlan, learners
-from quantd.models.market.desks import Diversity, Seat
 from quantd.models.market.episodes import Episodes
-from quantd.models.market.rewards import RewardPlan
-from quantd.models.market.simulator import USUAL_COSTS
-from quantd.models.market.vector_env import Kind
-from quantd.models.networks.transformer import Layout
+from quantd.models.market.terms import USUAL_COSTS, Diversity, Kind, RewardPlan, Seat
+from quantd.models.networks.sizes import Layout
 from quantd.models.observation import sight as sights
 from quantd.models.observation.sight import SightSpec
 from quantd.models.training.plans.data_plan import (
@@ -29,7 +26,7 @@ from quantd.models.training.plans.data_plan import (
     located,
     meant,
 )
-from quantd.models.training.plans.plan_check import USUAL_PARTS, named_columns, sight_faults
+from quantd.models.training.plans.plan_sight import named_columns, sight_faults
 from quantd.trading.cash_rate import HIGHEST, LOWEST
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
@@ -90,11 +87,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Named settings that it is based on."""
     data: DataPlan = DataPlan()
     splits: Splits = USUAL_SPLITS
-    warmup_days: int = USUAL_PARTS.warmup_days
+    warmup_days: int = 400
     """Calendar days before the training part that only fill the features' lookback."""
-    purge: int = USUAL_PARTS.purge
+    purge: int = 1
     """Sessions until the outcome of a decision. A decision with an outcome outside its part is left out."""
-    embargo: int = USUAL_PARTS.embargo
+    embargo: int = 5
     """Further sessions between the last outcome of a part and the first decision of the next."""
     sight: SightSpec = SightSpec()
     market: MarketPlan = MarketPlan()
@@ -118,44 +115,58 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """Number of trials of `quantd tune` behind these settings: each seed at each evaluation of its trials."""
 
     def __post_init__(self) -> None:
-        if mistakes := self._mistakes():
+        made = {name: getattr(self, name) for name in self.__struct_fields__}
+        if mistakes := [*_rule_mistakes(made), *sight_faults(self.sight, self.data)[0]]:
             raise ValueError("\n".join(mistakes))
 
-    def _mistakes(self) -> list[str]:
-        found = []
-        if self.tuning_trials < 0:
-            found.append(f"tuning_trials {self.tuning_trials}: 0 or more")
-        if min(self.steps, self.evaluate_every, self.checkpoint_every, self.keep) < 1 or self.patience < 0:
-            found.append("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
-        if self.purge < 1 or self.embargo < 0 or self.warmup_days < 0:
-            found.append(f"purge {self.purge} from 1 on, embargo {self.embargo} and warmup_days from 0")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            found.append(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
-        record = learners()[self.agent]
-        if type(self.learner) is not record.plan:
-            found.append(f"learner {type(self.learner).__name__} for agent {self.agent}")
-            return found
-        if self.market.kind not in record.kinds:
-            found.append(f"market.kind {self.market.kind}: {self.agent} takes {' or '.join(record.kinds)}")
-        if isinstance(self.market.lot, dict) and (unknown := set(self.market.lot) - set(self.data.symbols)):
-            found.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
-        found += sight_faults(self.sight, self.data)[0]
-        if record.several:
-            found += self._seat_mistakes(self.learner.agents)  # type: ignore[attr-defined]
-        elif self.market.seats:
-            several = ", ".join(each.name for each in learners().values() if each.several)
-            found.append(f"market.seats: {self.agent} is one agent; several are trained by {several}")
-        return found
 
-    def _seat_mistakes(self, agents: int) -> list[str]:
-        seats, found = self.market.seats, []
-        if len(seats) != agents or len({seat.name for seat in seats}) != len(seats):
-            found.append(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
-        if self.market.batch % agents:
-            found.append(f"market.batch {self.market.batch}: a multiple of {agents}, the agents of a desk")
-        if self.sight.book:
-            found.append(f"sight.book: none for {self.agent}, whose agents trade one book together; write book = []")
+Fields = dict[str, Any]
+"""The fields of a plan by name; None for one with a mistake."""
+
+
+def _rule_mistakes(made: Fields) -> list[str]:
+    """Return the mistakes in the numbers of a plan, and between its fields. A rule with a field of None is left out."""
+    found = []
+    counts = [made[name] for name in ("steps", "evaluate_every", "checkpoint_every", "keep") if made[name] is not None]
+    if made["tuning_trials"] is not None and made["tuning_trials"] < 0:
+        found.append(f"tuning_trials {made['tuning_trials']}: 0 or more")
+    if min(counts, default=1) < 1 or (made["patience"] or 0) < 0:
+        found.append("steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0")
+    purge, embargo, warmup_days = (made[name] for name in ("purge", "embargo", "warmup_days"))
+    if None not in (purge, embargo, warmup_days) and (purge < 1 or embargo < 0 or warmup_days < 0):
+        found.append(f"purge {purge} from 1 on, embargo {embargo} and warmup_days from 0")
+    seeds = made["seeds"]
+    if seeds is not None and (not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0):
+        found.append(f"seeds {list(seeds)}: one or more, each once, from 0 on")
+    market, learner = made["market"], made["learner"]
+    record = learners()[made["agent"]]
+    if learner is not None and type(learner) is not record.plan:
+        found.append(f"learner {type(learner).__name__} for agent {record.name}")
         return found
+    if market is None:
+        return found
+    if market.kind not in record.kinds:
+        found.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
+    lots = {*market.lot} if isinstance(market.lot, dict) and made["data"] is not None else set[str]()
+    if unknown := lots.difference(made["data"].symbols if lots else ()):
+        found.append(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
+    if not record.several and market.seats:
+        several = ", ".join(each.name for each in learners().values() if each.several)
+        found.append(f"market.seats: {record.name} is one agent; several are trained by {several}")
+    if record.several and learner is not None:
+        found += _seat_mistakes(market, learner.agents, made["sight"], record.name)
+    return found
+
+
+def _seat_mistakes(market: MarketPlan, agents: int, sight: SightSpec | None, name: str) -> list[str]:
+    seats, found = market.seats, []
+    if len(seats) != agents or len({seat.name for seat in seats}) != len(seats):
+        found.append(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
+    if market.batch % agents:
+        found.append(f"market.batch {market.batch}: a multiple of {agents}, the agents of a desk")
+    if sight is not None and sight.book:
+        found.append(f"sight.book: none for {name}, whose agents trade one book together; write book = []")
+    return found
 
 
 def learner_named(name: object) -> Learner:
@@ -238,12 +249,15 @@ def described(plan: Plan) -> dict[str, object]:
     return flat
 
 
-def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
+def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]]:
+    """Return the fields of `plan` with the nested `changes`, and all mistakes in them.
+
+    The sight has its columns without mistakes; it is None where these are unknown.
+    """
     table: Table = msgspec.to_builtins(plan)
-    if changes.get("agent", plan.agent) != plan.agent:
-        raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
     mistakes = lay(table, changes, "")
-    mistakes += named_columns(table)
+    spoiled = named_columns(table)
+    mistakes += spoiled
     kinds = get_type_hints(Plan)
     record = learners()[plan.agent]
     usual: Table = msgspec.to_builtins(plan)
@@ -254,9 +268,18 @@ def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
         layout = Layout(len(data.symbols), sights.of_asset(spec.features, spec.columns), spec.window)
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
     made["learner"] = converted("learner", table, usual, record.plan, mistakes)
+    if spec is not None and data is not None and not spoiled:
+        faults, made["sight"] = sight_faults(spec, data)
+        mistakes += faults
+    else:
+        made["sight"] = None
+    return made, mistakes + _rule_mistakes(made)
+
+
+def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
+    if changes.get("agent", plan.agent) != plan.agent:
+        raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
+    made, mistakes = laid_over(plan, changes)
     if mistakes:
         raise PlanError("\n".join(mistakes))
-    try:
-        return Plan(**made)
-    except ValueError as error:
-        raise PlanError(str(error)) from None
+    return Plan(**made)

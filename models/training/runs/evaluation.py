@@ -18,7 +18,7 @@ from quantd.models.history.fingerprints import Fingerprint, fingerprints
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import DAY_NS, Split, day_of
-from quantd.models.market.simulator import USUAL_COSTS
+from quantd.models.market.terms import USUAL_COSTS
 from quantd.models.market.walk import Walk, walk
 from quantd.models.training.plans.data_plan import DataPlan
 from quantd.models.training.plans.plan import MarketPlan, restored

@@ -11,7 +11,8 @@ from quantd.models.market.desks import Desks
 from quantd.models.market.normalisation import Normalised, Scale
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Allocations, Market, grid
-from quantd.models.market.vector_env import Kind, Step, VectorEnv
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step, VectorEnv
 from quantd.models.training.plans.plan import MarketPlan, Plan
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from quantd.models.history.panel import Panel
+from quantd.models.learners.algorithms.on_policy import OnPolicy
 from quantd.models.learners.cloning import CloningPlan, clone
 from quantd.models.learners.distributions import uniform
-from quantd.models.learners.on_policy import OnPolicy
 from quantd.models.learners.record import Algorithm, learners
 from quantd.models.market.tensors import grid
 from quantd.models.market.walk import walk

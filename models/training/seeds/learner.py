@@ -6,10 +6,10 @@ from typing import Final, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import OnPolicy
+from quantd.models.learners.algorithms.on_policy import OnPolicy
 from quantd.models.learners.record import Algorithm, LearnerPlan, State, learner_for
-from quantd.models.market.desks import Seat
 from quantd.models.market.normalisation import Scale
+from quantd.models.market.terms import Seat
 from quantd.models.market.vector_env import VectorEnv
 from quantd.models.training.plans.plan import MarketPlan
 

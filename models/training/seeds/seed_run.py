@@ -15,7 +15,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from quantd.models.learners.on_policy import OnPolicy
+from quantd.models.learners.algorithms.on_policy import OnPolicy
 from quantd.models.learners.record import Algorithm, Diverged, Report, State, learner_for, part
 from quantd.models.market.normalisation import Scale
 from quantd.models.training.plans.plan import Plan, described

@@ -11,7 +11,7 @@ from quantd.models.artifacts.manifest import Result
 from quantd.models.market.episodes import WHOLE
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market
-from quantd.models.market.vector_env import Kind
+from quantd.models.market.terms import Kind
 from quantd.models.training.plans.plan import MarketPlan, Plan
 from quantd.models.training.seeds.environment import allocations_of
 from quantd.models.training.seeds.learner import Policy

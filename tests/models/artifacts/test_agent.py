@@ -13,7 +13,7 @@ from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.export.agreement import probes_of
 from quantd.models.history.panel import Panel
 from quantd.models.market.desks import Desks
-from quantd.models.market.desks import Seat as TrainedSeat
+from quantd.models.market.terms import Seat as TrainedSeat
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.sight import observation
 from quantd.strategies.policies.params import ParamsError

@@ -13,8 +13,10 @@ from quantd.daemon.policies.loading import load
 from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.export.writer import weights_of, write
 from quantd.models.history.panel_files import read_panel
-from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.algorithms.deep_q import Dqn
+from quantd.models.learners.algorithms.proximal_policy import Ppo
+from quantd.models.learners.dqn import DqnPlan
+from quantd.models.learners.ppo import PpoPlan
 from quantd.models.market.episodes import WHOLE, Episodes
 from quantd.models.market.normalisation import Normalised, Scale
 from quantd.models.market.simulator import Simulator

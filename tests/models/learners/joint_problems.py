@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
-from quantd.models.market.vector_env import Kind, Step
+from quantd.models.learners.algorithms.deterministic_agents import Maddpg
+from quantd.models.learners.maddpg import MaddpgPlan
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step
 from tests.models.learners.replay_problems import digest, on
 
 SHORT_MADDPG = MaddpgPlan(

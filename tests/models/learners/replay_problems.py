@@ -6,10 +6,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.learners.algorithms.deep_q import Dqn
+from quantd.models.learners.algorithms.soft_actor_critic import Sac
+from quantd.models.learners.dqn import DqnPlan
 from quantd.models.learners.record import Report, State
-from quantd.models.learners.sac import Sac, SacPlan
-from quantd.models.market.vector_env import Kind, Step
+from quantd.models.learners.sac import SacPlan
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step
 from tests.support.problems import RegimeBandit
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from quantd.models.learners.algorithms.proximal_policy import Ppo
 from quantd.models.learners.cloning import CloningPlan, clone, demonstrations
-from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.ppo import PpoPlan
 from tests.support.problems import DriftingAsset, RegimeBandit, RevertingPair, share
 
 PLAN = PpoPlan(hidden=(32,), horizon=16)

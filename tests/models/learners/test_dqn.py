@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.dqn import PROFILES, Dqn, DqnPlan, epsilon_of, targets
+from quantd.models.learners.algorithms.deep_q import Dqn, epsilon_of, targets
+from quantd.models.learners.dqn import PROFILES, DqnPlan
 from quantd.models.learners.replay import Batch
 from quantd.models.networks.onnx_nodes import Graph
 from quantd.models.networks.q_network import NoisyLinear, QNetwork
@@ -125,7 +126,7 @@ def test_updates_use_the_double_target_of_their_networks(monkeypatch: pytest.Mon
         seen.append(torch.equal(online, target))
         return targets(batch, online, target, double)
 
-    monkeypatch.setattr("quantd.models.learners.dqn.targets", spy)
+    monkeypatch.setattr("quantd.models.learners.algorithms.deep_q.targets", spy)
     for double in (False, True):
         env = DriftingAsset("discrete", batch=4)
         plan = DqnPlan(hidden=(8,), warmup=40, double=double, target_every=1000, learning_rate=1e-2)

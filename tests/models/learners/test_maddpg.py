@@ -14,14 +14,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from quantd.models.learners.algorithms.deterministic_agents import Maddpg
 from quantd.models.learners.joint_replay import JointReplay, Views
-from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
-from quantd.models.market.desks import PROFILES, Desks, Diversity
+from quantd.models.learners.maddpg import MaddpgPlan
+from quantd.models.market.desks import Desks
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.tensors import market_of
+from quantd.models.market.terms import PROFILES, Diversity
 from quantd.models.market.vector_env import Step
 from quantd.models.networks.onnx_nodes import Graph
-from quantd.models.networks.transformer import Layout, Sizes
+from quantd.models.networks.sizes import Layout, Sizes
 from quantd.models.observation.sight import SightSpec, observed_by
 from tests.models.learners.joint_problems import CooperativeSplit, short, trained
 from tests.models.learners.replay_problems import digest, on

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantd.models.learners.a2c import A2c, A2cPlan
-from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.algorithms.proximal_policy import Ppo
+from quantd.models.learners.algorithms.synchronous_actor_critic import A2c
+from quantd.models.learners.ppo import PpoPlan
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import grid
-from quantd.models.market.vector_env import Kind
+from quantd.models.market.terms import Kind
 from tests.support.panels import market, panel_of
 
 PLANS = [PpoPlan(horizon=16, hidden=(16,), epochs=2), A2cPlan(hidden=(16,))]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from quantd.models.learners import off_policy
-from quantd.models.learners.dqn import Dqn, DqnPlan
+from quantd.models.learners.algorithms.deep_q import Dqn
+from quantd.models.learners.dqn import DqnPlan
 from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
 from tests.models.learners.replay_problems import digest, on, short, trained

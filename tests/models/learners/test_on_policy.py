@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.a2c import A2c, A2cPlan
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.algorithms.proximal_policy import Batch, Ppo, slopes
+from quantd.models.learners.algorithms.synchronous_actor_critic import A2c
 from quantd.models.learners.distributions import Discrete
-from quantd.models.learners.on_policy import NetworkPlan
+from quantd.models.learners.network_plan import NetworkPlan
 from quantd.models.learners.optimisers import RmsProp
-from quantd.models.learners.ppo import Batch, Ppo, PpoPlan, slopes
+from quantd.models.learners.ppo import PpoPlan
 from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
 from tests.support.examples import examples

@@ -6,12 +6,18 @@ from collections.abc import Callable
 import pytest
 from torch import Tensor
 
-from quantd.models.learners.a2c import A2c, A2cPlan
-from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
-from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.learners.sac import Sac, SacPlan
-from quantd.models.market.vector_env import Kind, Step
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.algorithms.deep_q import Dqn
+from quantd.models.learners.algorithms.deterministic_agents import Maddpg
+from quantd.models.learners.algorithms.proximal_policy import Ppo
+from quantd.models.learners.algorithms.soft_actor_critic import Sac
+from quantd.models.learners.algorithms.synchronous_actor_critic import A2c
+from quantd.models.learners.dqn import DqnPlan
+from quantd.models.learners.maddpg import MaddpgPlan
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.learners.sac import SacPlan
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step
 from tests.support.problems import Problem, RevertingPair, share
 
 BATCH = 32

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.algorithms.proximal_policy import Ppo
+from quantd.models.learners.ppo import PpoPlan
 from quantd.models.learners.rollout import Rollout, advantages, episode_returns
-from quantd.models.market.vector_env import Kind, Step, play
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step, play
 from tests.support.examples import examples
 from tests.support.problems import RegimeBandit, RevertingPair
 

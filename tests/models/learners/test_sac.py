@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from quantd.models.learners.algorithms.soft_actor_critic import Sac, Squash
 from quantd.models.learners.distributions import uniform
 from quantd.models.learners.record import Report
-from quantd.models.learners.sac import Sac, SacPlan, Squash
-from quantd.models.market.vector_env import Kind
+from quantd.models.learners.sac import SacPlan
+from quantd.models.market.terms import Kind
 from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded
 from tests.models.learners.replay_problems import on
 from tests.support.artifacts import session_of

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from quantd.models.market.desks import PROFILES, Desks, Diversity, Seat, likeness
+from quantd.models.market.desks import Desks, likeness
 from quantd.models.market.episodes import Episodes
+from quantd.models.market.terms import PROFILES, Diversity, Seat
 from quantd.models.market.vector_env import VectorEnv
 from tests.support.panels import market, panel_of
 

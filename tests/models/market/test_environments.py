@@ -12,11 +12,10 @@ from pettingzoo.test import parallel_api_test
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-from quantd.models.market.desks import PROFILES, by_sector
 from quantd.models.market.environments import Agents, Portfolio, parallel_env, read_market
 from quantd.models.market.episodes import WHOLE, Episodes
-from quantd.models.market.rewards import RewardPlan
 from quantd.models.market.simulator import Simulator
+from quantd.models.market.terms import PROFILES, RewardPlan, by_sector
 from tests.support.checkout import ROOT
 from tests.support.panels import market, panel_of
 

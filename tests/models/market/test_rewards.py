@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.models.market.episodes import Episodes
-from quantd.models.market.rewards import USUAL_VARIANCE, Composite, Detail, Outcome, Reward, RewardPlan
+from quantd.models.market.rewards import USUAL_VARIANCE, Detail, Outcome, Reward
 from quantd.models.market.simulator import Simulator
+from quantd.models.market.terms import Composite, RewardPlan
 from tests.support.examples import examples
 from tests.support.panels import market, panel_of
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from quantd.models.history.panel import Panel
 from quantd.models.market.episodes import WHOLE, Episodes, Stress
 from quantd.models.market.paths import episodes, simulate
-from quantd.models.market.rewards import RewardPlan
-from quantd.models.market.simulator import USUAL_COSTS, Simulator
+from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market, grid
-from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.market.terms import USUAL_COSTS, Kind, RewardPlan
+from quantd.models.market.vector_env import VectorEnv
 from quantd.trading.execution import Costs
 from tests.support.examples import examples
 from tests.support.panels import DAY, market, panel_of

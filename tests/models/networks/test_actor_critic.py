@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.models.learners.distributions import family
-from quantd.models.market.vector_env import Kind
+from quantd.models.market.terms import Kind
 from quantd.models.networks import mlp
 from quantd.models.networks.actor_critic import Heads
 from quantd.models.networks.lstm import Lstm

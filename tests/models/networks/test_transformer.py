@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantd.models.learners.a2c import A2c, A2cPlan
+from quantd.models.learners.a2c import A2cPlan
+from quantd.models.learners.algorithms.proximal_policy import Ppo
+from quantd.models.learners.algorithms.synchronous_actor_critic import A2c
 from quantd.models.learners.distributions import family
-from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.market.vector_env import Kind, Step
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Step
 from quantd.models.networks.layer_stack import Linear, Perceptron
-from quantd.models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer
+from quantd.models.networks.sizes import Layout, Sizes
+from quantd.models.networks.transformer import Block, Encoder, Transformer
 from quantd.models.observation.sight import SightSpec, observation
 from tests.models.learners.replay_problems import digest, on
 from tests.support.artifacts import session_of

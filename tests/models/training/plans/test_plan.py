@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from quantd.models.learners.dqn import DqnPlan
 from quantd.models.learners.ppo import PpoPlan
 from quantd.models.learners.record import learners
-from quantd.models.networks.transformer import Layout
+from quantd.models.networks.sizes import Layout
 from quantd.models.observation.sight import entry_names
 from quantd.models.training.plans.data_plan import PlanError
 from quantd.models.training.plans.plan import (

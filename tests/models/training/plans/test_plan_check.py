@@ -1,4 +1,4 @@
-"""Mistakes in the data, the splits and the columns of a plan are reported together, before torch is imported."""
+"""All mistakes of a plan are reported together, before torch is imported."""
 
 import subprocess
 import sys
@@ -8,8 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quantd.models.training.plans.plan import default
-from quantd.models.training.plans.plan_check import PlanParts, mistakes_in
+from quantd.models.training.plans.plan_check import mistakes_in
 from tests.support import training as world
 
 REFUSED = """
@@ -57,6 +56,12 @@ symbols = ["AAA", "BBB", "CCC"]
 [sight]
 features = []
 columns = ["beta_60"]
+[market]
+batch = 0
+kind = "discreet"
+[learner]
+clip = "wide"
+gama = 0.9
 [splits]
 train = {{ first = 2015-02-01, last = 2016-06-30 }}
 validation = {{ first = 2016-07-01, last = 2016-12-31 }}
@@ -70,13 +75,29 @@ test = {{ first = 2019-01-01, last = 2019-06-30 }}
     assert "write --set splits.train.first=2015-" in begins
     assert found == [
         f'{plan}:6: sight.benchmark: the columns need one; write benchmark = "AAA", or another symbol',
-        f"{plan}:12: splits.test: fewer than two sessions between 2019-01-01 and 2019-06-30; the bars of all symbols "
+        f"{plan}:9: market: batch and parts from 1 on; capital and gross above 0",
+        f"{plan}:11: market.kind = 'discreet': invalid enum value 'discreet'",
+        f"{plan}:13: learner.clip = 'wide': expected `float`, got `str`",
+        f"{plan}:14: learner.gama is not a key of a plan. Did you mean gamma?",
+        f"{plan}:18: splits.test: fewer than two sessions between 2019-01-01 and 2019-06-30; the bars of all symbols "
         "go from 2015-01-01 to 2017-06-30: set the splits within them",
     ]
 
 
-def test_a_plan_without_mistakes_has_none_and_other_keys_are_left_to_the_learner(bars: Path) -> None:
-    assert mistakes(table(bars, learner={"clip": "wide"})) == []
+def test_a_plan_without_mistakes_has_none(bars: Path) -> None:
+    assert mistakes(table(bars, learner={"clip": 0.1})) == []
+
+
+def test_rules_between_keys_are_checked_beside_a_mistake_in_another_key(bars: Path) -> None:
+    found = mistakes(
+        table(bars, steps=0, market={"kind": "box", "lot": {"ZZZ": 1.0}}, agent="dqn", profile="prioritised")
+    )
+    assert found == [
+        "profile 'prioritised': dqn has prioritized. Did you mean prioritized?",
+        "steps, evaluate_every, checkpoint_every and keep from 1 on, patience from 0",
+        "market.kind box: dqn takes discrete",
+        "market.lot: ZZZ is none of data.symbols",
+    ]
 
 
 def test_a_remedy_names_a_symbol_of_the_option_and_a_wrong_benchmark_hides_no_other_mistake(bars: Path) -> None:
@@ -109,10 +130,3 @@ def test_files_symbols_and_keys_that_are_not_there_are_named_together(bars: Path
     ]  # fmt: skip
     missing = {"bars": str(bars), "actions": "", "symbols": ["AAA", "ZZZ"]}
     assert "no bars of ZZZ" in mistakes(table(bars, data=missing))[0]
-
-
-def test_the_defaults_are_those_of_a_plan() -> None:
-    plan, parts = default("ppo"), PlanParts()
-    assert {each: getattr(plan, each) for each in parts.__struct_fields__} == {
-        each: getattr(parts, each) for each in parts.__struct_fields__
-    }

@@ -11,11 +11,14 @@ import torch
 from benchmarks.multi_agent import chosen, ranked
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.history.panel import Panel
-from quantd.models.learners.maddpg import LITE_FEATURES, PROFILES, Maddpg, MaddpgPlan
-from quantd.models.market.desks import Desks, Diversity, Seat
+from quantd.models.learners.algorithms.deterministic_agents import Maddpg
+from quantd.models.learners.maddpg import LITE_FEATURES, PROFILES, MaddpgPlan
+from quantd.models.market.desks import Desks
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.simulator import Simulator
-from quantd.models.networks.transformer import Encoder, Layout
+from quantd.models.market.terms import Diversity, Seat
+from quantd.models.networks.sizes import Layout
+from quantd.models.networks.transformer import Encoder
 from quantd.models.observation.return_features import FEATURES
 from quantd.models.training.plans.data_plan import PlanError
 from quantd.models.training.plans.plan import Plan, default, replaced

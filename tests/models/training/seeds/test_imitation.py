@@ -8,11 +8,13 @@ import torch
 
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import read_panel
+from quantd.models.learners.algorithms.proximal_policy import Ppo
 from quantd.models.learners.cloning import CloningPlan, clone
-from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.ppo import PpoPlan
 from quantd.models.market.episodes import Episodes
-from quantd.models.market.simulator import USUAL_COSTS, Simulator
+from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import grid, market_of
+from quantd.models.market.terms import USUAL_COSTS
 from quantd.models.observation.sight import SightSpec, observed_by
 from quantd.models.training.plans.plan import MarketPlan
 from quantd.models.training.seeds.imitation import demonstrations, targets

@@ -2,41 +2,22 @@
 
 import time
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
-import msgspec
 import torch
 from torch import Tensor
 
-from quantd.models.learners.distributions import Family, Simplex, family
+from quantd.models.learners.distributions import Family, family
+from quantd.models.learners.network_plan import NetworkPlan
 from quantd.models.learners.optimisers import Adam, RmsProp
 from quantd.models.learners.record import Actor, Report, State, part, report_of
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind, Resumable, Step, VectorEnv, play
+from quantd.models.market.terms import Kind
+from quantd.models.market.vector_env import Resumable, Step, VectorEnv, play
 from quantd.models.networks.actor_critic import ActorCritic
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
-from quantd.models.networks.transformer import Layout, Sizes, Transformer
-
-
-class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Network settings; the default is an MLP of 256 and 256 with LayerNorm."""
-
-    network: Literal["mlp", "lstm", "transformer"] = "mlp"
-    hidden: tuple[int, ...] = (256, 256)
-    """Widths of layers; an LSTM has one, and a transformer has its own sizes."""
-    transformer: Sizes = Sizes()
-    layout: Layout | None = None
-    """Position of the market in an observation, required by a transformer."""
-    simplex: Simplex = "softmax_gaussian"
-    log_spread: float = 0.0
-    """Initial logarithm of the standard deviation of each coordinate of Gaussian actions."""
-    bfloat16: bool = False
-    """Products of the MLP's trunk in bfloat16: faster for large minibatches, with processor support."""
-
-    def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1 or (self.network == "lstm" and len(self.hidden) != 1):
-            raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on, just one for an lstm")
+from quantd.models.networks.transformer import Transformer
 
 
 class OnPolicy:

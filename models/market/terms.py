@@ -1,0 +1,110 @@
+"""Terms of training accounts: actions, costs, rewards and the agents of a desk. This module imports no torch."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from quantd.trading.execution import Costs
+
+Kind = Literal["simplex", "box", "discrete"]
+"""Kinds of actions, with A the number of entries or choices.
+
+"simplex" is float[B, A], 0 or more, adding up to 1 (the last is cash); "box" is float[B, A] in [-1, 1]; "discrete" is
+int64[B] in 0 to A - 1.
+"""
+
+USUAL_COSTS: Final = Costs(commission_bp=10.0, slippage_bp=5.0)
+"""Default costs, both in the reward and in every reported figure."""
+
+DECAY: Final = 1.0 / 60
+"""Decay of the moving moments: about three months."""
+
+CAPITAL: Final = 1_000_000.0
+"""Default capital of each agent."""
+
+
+class Composite(Struct, frozen=True, forbid_unknown_fields=True):
+    """Weights of the seven reward terms. The sign here makes a term a bonus or a penalty."""
+
+    profit: float = 2.0
+    """x the step's simple return."""
+    risk: float = -0.5
+    """x the moving standard deviation of returns."""
+    cost: float = -0.1
+    """x trading costs."""
+    stability: float = -0.05
+    """x the fraction of assets traded."""
+    sharpe: float = 1.0
+    """x the moving daily Sharpe ratio, in excess of the risk-free rate."""
+    momentum: float = 0.3
+    """x the held weights times the assets' returns over the past 20 sessions."""
+    diversification: float = 0.2
+    """x 1 for equal weights, 0 for a single asset (1 less the Herfindahl index, scaled); cash counts as an asset."""
+
+
+class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
+    """Kind of reward and its penalties.
+
+    "log" is log utility, "simple" the simple return, "sharpe" the differential Sharpe ratio, "composite" the seven
+    terms of `Composite`.
+    """
+
+    kind: Literal["log", "simple", "sharpe", "composite"] = "log"
+    drawdown_penalty: float = 0.0
+    """x the step's increase of the drawdown."""
+    turnover_penalty: float = 0.0
+    """x traded value, in addition to the account's costs."""
+    decay: float = DECAY
+    composite: Composite = Composite()
+
+
+class Seat(Struct, frozen=True, forbid_unknown_fields=True):
+    """One agent.
+
+    `symbols` are the permitted assets (all when empty), `invested` the maximum invested fraction of equity.
+    `drawdown_penalty` multiplies increases of its drawdown.
+    """
+
+    name: str
+    symbols: tuple[str, ...] = ()
+    capital: float = CAPITAL
+    invested: float = 1.0
+    drawdown_penalty: float = 0.0
+
+
+class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
+    """Penalty on the mean absolute correlation of an agent's returns with the others' over `window` sessions.
+
+    The penalty is `weight` times that correlation. With `dynamic`, the weight moves from `low` to `high` as the
+    market's annual volatility over `window` sessions goes from `calm` to `wild`. In a crash, similar portfolios thus
+    cost more.
+    """
+
+    weight: float = 0.1
+    dynamic: bool = False
+    low: float = 0.05
+    high: float = 0.2
+    calm: float = 0.15
+    wild: float = 0.35
+    window: int = 30
+
+    def __post_init__(self) -> None:
+        if self.weight < 0.0 or not 0.0 <= self.low <= self.high or not 0.0 <= self.calm < self.wild or self.window < 3:
+            raise ValueError(f"diversity: {self}: weights from 0, low <= high, calm < wild, a window of 3 or more")
+
+
+PROFILES: Final = (
+    Seat("defensive", invested=0.4, drawdown_penalty=2.0),
+    Seat("careful", invested=0.6, drawdown_penalty=1.0),
+    Seat("balanced", invested=0.8, drawdown_penalty=0.5),
+    Seat("growth", invested=1.0, drawdown_penalty=0.2),
+    Seat("bold", invested=1.0),
+)
+"""Five agents with different risk limits and risk penalties."""
+
+
+def by_sector(sectors: Mapping[str, str], capital: float = CAPITAL) -> tuple[Seat, ...]:
+    """Return one agent per sector of `sectors` (symbol to sector), with the sector's name, in order of name."""
+    names = sorted(set(sectors.values()))
+    return tuple(Seat(n, tuple(s for s, of in sectors.items() if of == n), capital) for n in names)

@@ -1,0 +1,38 @@
+"""Sizes of a transformer, and the positions of sessions in its observation. This module imports no torch."""
+
+import msgspec
+
+
+class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Positions of the sessions in an observation.
+
+    Each asset has its `features` (its known flag included), then its last `window` returns, oldest first. The book
+    follows the assets.
+    """
+
+    assets: int
+    features: int
+    window: int
+
+    def __post_init__(self) -> None:
+        if self.assets < 1 or self.features < 0 or self.window < 0:
+            raise ValueError(f"layout {self}: assets from 1, features and window from 0")
+
+    @property
+    def market(self) -> int:
+        """Number of market entries, without the book."""
+        return self.assets * (self.features + self.window)
+
+
+class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sizes of a transformer."""
+
+    width: int = 128
+    heads: int = 8
+    layers: int = 4
+    widening: int = 4
+    """Width of the inner layer of a block's perceptron, as a multiple of `width`."""
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.heads, self.layers, self.widening) < 1 or self.width % self.heads:
+            raise ValueError(f"transformer {self}: sizes from 1 on, and a width that its heads divide")
