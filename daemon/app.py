@@ -32,7 +32,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
 from quantd.daemon.api.access.protection import bus_tls, embedded_settings, unenforced, unguarded
 from quantd.daemon.api.server import Api
-from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.assembly.sinks import lacking_secrets, open_sinks
 from quantd.daemon.commands.api_token import Insecure, tighten
@@ -44,7 +44,7 @@ from quantd.daemon.jobs.dead_man import DeadMansSwitch
 from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 from quantd.daemon.jobs.reminders import Reminders
 from quantd.daemon.jobs.supervision import kept_up
-from quantd.daemon.live.connect import Reach, account_of, mistakes_of, reach
+from quantd.daemon.live.connect import Reach, account_of, reach
 from quantd.daemon.live.permission import refusal
 from quantd.daemon.live.session import Aside, Outside
 from quantd.daemon.monitoring import systemd

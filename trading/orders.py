@@ -152,6 +152,10 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
     fee_nano: list[int] = []
 
 
+AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
+"""Jobs that run at the next sample, because they need its valuation."""
+
+
 class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator runs a schedule now: the agents `due` decide, and `job` is done as at an instant of the schedule.
 

@@ -65,3 +65,11 @@ class Sessions(Struct, frozen=True, dict=True):
         the New York close would expire at midnight, before any price.
         """
         return self.close_ns[self._existing(bisect_left(self.open_ns, ts)) if daily_bars else self.next_close(ts)]
+
+
+def interval_text(interval_ns: int) -> str:
+    """An interval in ns as text: "1d", "1h", "5m"."""
+    for unit, length in (("d", DAY_NS), ("h", 3_600_000_000_000), ("m", 60_000_000_000)):
+        if interval_ns % length == 0:
+            return f"{interval_ns // length}{unit}"
+    return f"{interval_ns // 1_000_000_000}s"

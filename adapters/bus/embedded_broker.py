@@ -12,10 +12,10 @@ import secrets
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.certificates import Certificate
 from quantd.adapters.listener import Listener, descriptors, is_loopback
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -39,24 +39,6 @@ class BrokerUnavailable(ExplainedError):
     """The embedded broker could not start; the message has the reason and the remedy."""
 
     exit_code = CONFIG
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedSettings:
-    """Address and access rights.
-
-    `port` 0 selects any free port. Without a username anyone who reaches the port may subscribe; this is permitted only
-    on the loopback interface.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 1883
-    username: str = ""
-    password: str = field(default="", repr=False)
-    cert_file: str = ""
-    key_file: str = ""
-    open_topic: str = ""
-    """The only topic on which clients may publish too; empty for none."""
 
 
 class EmbeddedBroker:

@@ -1,11 +1,11 @@
 """Extends aiomqtt's client with two MQTT 5 features: refusals in acknowledgements, and the broker's receive maximum."""
 
 import asyncio
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from aiomqtt import Client, MqttError, ProtocolVersion
 
-Protocol = Literal["3.1.1", "5"]
+from quantd.adapters.bus.settings import Protocol
 
 VERSIONS: Final[dict[Protocol, ProtocolVersion]] = {"3.1.1": ProtocolVersion.V311, "5": ProtocolVersion.V5}
 

@@ -2,10 +2,12 @@
 
 import ssl
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
-from quantd.adapters.bus.mqtt_client import Protocol
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+Protocol = Literal["3.1.1", "5"]
 
 
 class BusAddressWrong(ExplainedError, ValueError):

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from quantd.adapters.bus.payloads import Alert
-from quantd.adapters.store.incidents.incident_fold import Route
-from quantd.adapters.store.tables.projection import Row
 from quantd.trading.effects import Level
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.tables.projection import Row
 
 ALL_LEVELS: Final[frozenset[Level]] = frozenset({"INFO", "WARNING", "CRITICAL"})
 
@@ -83,8 +84,10 @@ class Counts(Struct):
     kind: str = ""
     later: bool = False
 
-    def selects(self, row: Row) -> bool:
+    def selects(self, row: "Row") -> bool:
         """Whether a row of the outbox is queued for the sink."""
+        from quantd.adapters.store.incidents.incident_fold import Route
+
         route = row[7]
         assert isinstance(route, Route)
         if route.only or self.kind in route.sinks:

@@ -27,7 +27,7 @@ from quantd.adapters.store.journal.queues import BUS
 from quantd.adapters.store.journal.records import Epoch, Records
 from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
-from quantd.adapters.store.lock import StateLock
+from quantd.adapters.store.lock import ARCHIVES, BACKTESTS, FILE, HEAD, StateLock
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, revision_of, steps_from
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import Projection
@@ -35,13 +35,6 @@ from quantd.adapters.store.tables.schema import REVISION
 from quantd.trading.instruments import Universe
 
 _T = TypeVar("_T")
-
-FILE: Final = "quantd.db"
-HEAD: Final = "journal.head"
-ARCHIVES: Final = "archives"
-
-BACKTESTS: Final = "backtests"
-"""Folder of the kept journals of backtests, in a state folder."""
 
 
 _IN_FLIGHT: Final = 8

@@ -1,10 +1,18 @@
-"""A single writer per state folder, by an advisory lock that ends with its process in any case."""
+"""The files of a store in a state folder, and its single writer by an advisory lock that ends with the process."""
 
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from quantd.adapters.store.errors import StoreLocked
+
+FILE: Final = "quantd.db"
+HEAD: Final = "journal.head"
+ARCHIVES: Final = "archives"
+
+BACKTESTS: Final = "backtests"
+"""Folder of the kept journals of backtests, in a state folder."""
 
 
 class StateLock:

@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
-from quantd.daemon.assembly.parts import interval_text
 from quantd.daemon.config import Config, flat
 from quantd.daemon.config.document import given
 from quantd.daemon.config.keys import all_keys, pattern_of
@@ -15,6 +14,7 @@ from quantd.daemon.config.mistakes import dotted, without_password
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.orders import money_text, price_text
+from quantd.trading.sessions import interval_text
 
 
 class Setting(Struct, frozen=True):

@@ -1,17 +1,22 @@
-"""The names that a configuration may use: policies with their parameters, calendars, risk profiles."""
+"""The names that a configuration may use, and the mistakes in its vendors and venues, found without a connection."""
 
+from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
+from quantd.adapters.feeds.bars.stamps import interval_ns
+from quantd.adapters.listener import is_loopback
 from quantd.adapters.sinks.sink import Selection
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.assembly.sinks import sinks
-from quantd.daemon.config import Known
+from quantd.daemon.config import Config, Known, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS
+from quantd.trading.sessions import interval_text
 
 COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
@@ -60,3 +65,56 @@ def known_names() -> Known:
         stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
         secrets={name: text for secrets in declared for name, text in secrets.items()},
     )
+
+
+def mistakes_of(config: Config) -> Iterator[Mistake]:
+    """Mistakes of [feed] and [broker] about vendors and venues."""
+    mistake = config.source.mistake
+    vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
+    for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):
+        for option in record.options if record is not None else ():
+            if option.missing and not getattr(table, option.key):
+                yield mistake((section, option.key), "is missing", option.missing)
+    yield from _building(config)
+    broker, mode = config.broker, config.quantd.mode
+    if not broker.url or not venue.broker or is_loopback(_host(broker.url)):
+        return
+    sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
+    if mode == "paper" and not sandbox:
+        # an unknown address may be the live market: only known sandboxes are accepted
+        market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
+        where = "the live venue" if market else "not a known sandbox"
+        other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
+        text = f'= "{broker.url}" is {where}, but mode = "paper"'
+        yield mistake(("broker", "url"), text, f'{other}, or mode = "live"')
+    if mode == "live" and sandbox:
+        text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
+        yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
+
+
+def _building(config: Config) -> Iterator[Mistake]:
+    """Mistakes of [feed] build_from."""
+    feed, where = config.feed, ("feed", "build_from")
+    if not feed.build_from:
+        return
+    mistake, wanted = config.source.mistake, interval_text(feed.interval_ns)
+    if feed.build_from == "trades":
+        if feed.kind != "replay":
+            remedy = 'name a finer interval of the vendor, build_from = "1m"'
+            yield mistake(where, '= "trades" needs a replay of a file of trades', remedy)
+        return
+    finer_ns = interval_ns(feed.build_from)
+    if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
+        text = f'= "{feed.build_from}" does not divide interval = "{wanted}"'
+        yield mistake(where, text, "name a shorter interval that divides it")
+    if feed.kind == "replay" and feed.stamps == "session":
+        text = '= "session" is for daily bars, not for intraday bars'
+        yield mistake(("feed", "stamps"), text, 'write "open" or "close"')
+
+
+def _host(url: str) -> str:
+    """The host name of an address in lower case, without port, user and trailing dot."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""

@@ -15,7 +15,6 @@ import structlog
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, span
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, SymbolSeries, series_digest
@@ -35,7 +34,17 @@ from quantd.daemon.policies.loading import Apart, answer
 from quantd.daemon.policies.seats import Seats
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
-from quantd.daemon.runtime.schedule import SESSION_MESSAGES, Schedule, Verdict, catch_up, due, next_runs, stream
+from quantd.daemon.runtime.schedule import (
+    SESSION_MESSAGES,
+    Schedule,
+    Verdict,
+    catch_up,
+    due,
+    next_runs,
+    schedule_of,
+    sessions_of,
+    stream,
+)
 from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due, with_jumps
 from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Tick
@@ -44,7 +53,7 @@ from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import ModelLoaded
 from quantd.trading.ports import Policy, leaves
-from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
 
 log = structlog.get_logger("quantd.assembly")
@@ -398,25 +407,6 @@ def market_sessions(config: Config, source: BarSource, cache: Path | None, warmu
     return sessions_of(config, first - timedelta(days=10), last + timedelta(days=AHEAD_DAYS), cache)
 
 
-def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> dict[str, Sessions]:
-    """Sessions from `begin` to `end`, inclusive, of every calendar in use, without the configured closed dates."""
-    table = config.universe
-    names = {table.calendar, *(i.calendar for i in table.instruments if i.calendar)}
-    names |= {s.calendar for s in config.schedules if s.calendar}
-    return {
-        name: calendar_sessions(name, begin, end, cache=cache, closed=table.closed if name == table.calendar else ())
-        for name in names
-    }
-
-
-def interval_text(interval_ns: int) -> str:
-    """An interval in ns as text: "1d", "1h", "5m"."""
-    for unit, length in (("d", DAY_NS), ("h", 3_600_000_000_000), ("m", 60_000_000_000)):
-        if interval_ns % length == 0:
-            return f"{interval_ns // length}{unit}"
-    return f"{interval_ns // 1_000_000_000}s"
-
-
 def policies_of(
     config: Config,
     universe: Universe,
@@ -433,16 +423,6 @@ def policies_of(
         for leaf in leaves(policy):
             require_inputs(config.feed, agent.name, leaf)
     return policies
-
-
-def schedule_of(config: Config, number: int) -> Schedule:
-    """One [[schedules]] table as a Schedule."""
-    table = config.schedules[number]
-    return Schedule(
-        **table.model_dump(exclude={"every_ns", "calendar", "enabled"}),
-        every=None if table.every_ns is None else interval_text(table.every_ns),
-        calendar=table.calendar or config.universe.calendar,
-    )
 
 
 def limits_of_config(parts: Parts, config: Config) -> Rules:

@@ -6,9 +6,8 @@ from datetime import date
 from pathlib import Path
 
 from quantd.daemon.api.access.protection import unenforced
-from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.config import Config, ConfigError, load
-from quantd.daemon.live.connect import mistakes_of
 
 
 def read(config: Path, sets: Sequence[str] | None = None) -> Config:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.store.handle import FILE, HEAD
+from quantd.adapters.store.lock import FILE, HEAD
 
 WRITE: Final = 0o002
 ANY: Final = 0o077

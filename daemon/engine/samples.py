@@ -1,7 +1,6 @@
 """Ticks, and schedules by hand: values samples, queries overdue orders, and asks the agents that are due."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from quantd.daemon.engine.agents.capital import reallocate, settle
 from quantd.daemon.engine.agents.portfolios import finish_closing
@@ -22,11 +21,8 @@ from quantd.trading.cash_rate import earned
 from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
 from quantd.trading.events import Tick
 from quantd.trading.instruments import MICRO
-from quantd.trading.orders import ENDED, OrderState, ScheduleRun
+from quantd.trading.orders import AT_SAMPLES, ENDED, OrderState, ScheduleRun
 from quantd.trading.sessions import DAY_NS
-
-AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
-"""Jobs that run at the next sample, because they need its valuation."""
 
 
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:

@@ -1,12 +1,20 @@
-"""The jobs of schedules, as one table: what each does, where it runs, its time limit and its attempts."""
+"""The jobs of schedules, as one table: what each does, where it runs, its time limit and its attempts.
 
-from typing import Final, Literal
+It also has the rows of job runs that the API and the command line show.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
 from quantd.daemon.config.schema import Job
-from quantd.daemon.engine.samples import AT_SAMPLES
 from quantd.daemon.runtime.schedule import TRADING_JOBS
+from quantd.trading.display_text import instant_text
+from quantd.trading.orders import AT_SAMPLES
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.job_runs import JobRun
 
 Where = Literal["loop", "thread", "process"]
 
@@ -124,3 +132,40 @@ def jobs_table() -> str:
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+class JobRunLine(Struct, frozen=True):
+    """One run of a job.
+
+    `state` is queued, running, retrying, succeeded, failed or interrupted. `due` is the instant of the market, the
+    others are of the clock. `who` is the sender of a run by hand, empty when the run was due.
+    """
+
+    id: str
+    job: str
+    schedules: tuple[str, ...]
+    state: str
+    attempts: int
+    due: str
+    started: str | None
+    ended: str | None
+    seconds: float | None
+    result: str
+    who: str
+    reason: str
+
+
+def line_of(run: "JobRun") -> JobRunLine:
+    """A run as the API shows it."""
+    ended, started = run.ended_ns, run.started_ns
+    return JobRunLine(
+        str(run.id), run.job, run.schedules, run.state, run.attempts, instant_text(run.due_ts) if run.due_ts else "",
+        instant_text(started) if started else None, instant_text(ended) if ended else None,
+        round((ended - started) / 1e9, 3) if ended and started else None, run.result, run.who, run.reason,
+    )  # fmt: skip
+
+
+def last_of(schedule: str, runs: "Sequence[JobRun]") -> JobRunLine | None:
+    """The newest run of a schedule among `runs`, newest first."""
+    found = next((run for run in runs if schedule in run.schedules), None)
+    return None if found is None else line_of(found)

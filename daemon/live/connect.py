@@ -4,11 +4,10 @@ Each adapter is imported only when it is used: one of them takes seconds to impo
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from quantd.adapters.feeds.bars.stamps import interval_ns
 from quantd.adapters.feeds.live.feed import Live
@@ -19,69 +18,16 @@ from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
 from quantd.adapters.feeds.wrappers.retry import Retried
-from quantd.adapters.listener import is_loopback
 from quantd.adapters.store.lease import account_key
 from quantd.daemon.assembly.brokers import broker_of, venues
-from quantd.daemon.assembly.feeds import source_of, stream_of, vendors
-from quantd.daemon.assembly.parts import Parts, interval_text
-from quantd.daemon.config import Config, Mistake, secret
+from quantd.daemon.assembly.feeds import source_of, stream_of
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.config import Config, secret
 from quantd.trading.ports import Broker, LiveFeed
+from quantd.trading.sessions import interval_text
 
 RETRY_FOR_S: Final = 30.0
 """Seconds for which one request to a vendor is retried; after that the feed starts a new request."""
-
-
-def mistakes_of(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [feed] and [broker] about vendors and venues."""
-    mistake = config.source.mistake
-    vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
-    for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):
-        for option in record.options if record is not None else ():
-            if option.missing and not getattr(table, option.key):
-                yield mistake((section, option.key), "is missing", option.missing)
-    yield from _building(config)
-    broker, mode = config.broker, config.quantd.mode
-    if not broker.url or not venue.broker or is_loopback(_host(broker.url)):
-        return
-    sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
-    if mode == "paper" and not sandbox:
-        # an unknown address may be the live market: only known sandboxes are accepted
-        market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
-        where = "the live venue" if market else "not a known sandbox"
-        other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
-        text = f'= "{broker.url}" is {where}, but mode = "paper"'
-        yield mistake(("broker", "url"), text, f'{other}, or mode = "live"')
-    if mode == "live" and sandbox:
-        text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
-        yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
-
-
-def _building(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [feed] build_from."""
-    feed, where = config.feed, ("feed", "build_from")
-    if not feed.build_from:
-        return
-    mistake, wanted = config.source.mistake, interval_text(feed.interval_ns)
-    if feed.build_from == "trades":
-        if feed.kind != "replay":
-            remedy = 'name a finer interval of the vendor, build_from = "1m"'
-            yield mistake(where, '= "trades" needs a replay of a file of trades', remedy)
-        return
-    finer_ns = interval_ns(feed.build_from)
-    if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
-        text = f'= "{feed.build_from}" does not divide interval = "{wanted}"'
-        yield mistake(where, text, "name a shorter interval that divides it")
-    if feed.kind == "replay" and feed.stamps == "session":
-        text = '= "session" is for daily bars, not for intraday bars'
-        yield mistake(("feed", "stamps"), text, 'write "open" or "close"')
-
-
-def _host(url: str) -> str:
-    """The host name of an address in lower case, without port, user and trailing dot."""
-    try:
-        return (urlsplit(url).hostname or "").rstrip(".")
-    except ValueError:
-        return ""
 
 
 Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed, Broker | None]]

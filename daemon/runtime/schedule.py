@@ -10,14 +10,17 @@ from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from heapq import heappop, heappush, merge
 from itertools import groupby, islice, repeat
+from pathlib import Path
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec import Struct
 
+from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Job
 from quantd.trading.exit_codes import CONFIG, ExplainedError
-from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
 Verdict = Literal["run", "skip", "alert"]
 
@@ -346,3 +349,24 @@ def _ns(moment: datetime) -> int:
 
 def _datetime(ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+def schedule_of(config: Config, number: int) -> Schedule:
+    """One [[schedules]] table as a Schedule."""
+    table = config.schedules[number]
+    return Schedule(
+        **table.model_dump(exclude={"every_ns", "calendar", "enabled"}),
+        every=None if table.every_ns is None else interval_text(table.every_ns),
+        calendar=table.calendar or config.universe.calendar,
+    )
+
+
+def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> dict[str, Sessions]:
+    """Sessions from `begin` to `end`, inclusive, of every calendar in use, without the configured closed dates."""
+    table = config.universe
+    names = {table.calendar, *(i.calendar for i in table.instruments if i.calendar)}
+    names |= {s.calendar for s in config.schedules if s.calendar}
+    return {
+        name: calendar_sessions(name, begin, end, cache=cache, closed=table.closed if name == table.calendar else ())
+        for name in names
+    }

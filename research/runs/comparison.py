@@ -14,10 +14,11 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
 from quantd.daemon.assembly.first_session import longest_history, samples_before
-from quantd.daemon.assembly.parts import Assembly, Parts, schedule_of
+from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.schedule import schedule_of
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES

@@ -19,12 +19,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from quantd.adapters.feeds.source import some
-from quantd.daemon.assembly.parts import Assembly, interval_text
+from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import digest
 from quantd.models.history.fingerprints import Fingerprint, share_series
 from quantd.research.runs.total_returns import fingerprints_of
 from quantd.trading.display_text import session_date
 from quantd.trading.ports import leaves
+from quantd.trading.sessions import interval_text
 
 NAME: Final = "looks.jsonl"
 HEAD: Final = "looks.head"

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Iterator, Sequence
 
-from quantd.adapters.bus.embedded_broker import EmbeddedSettings
+from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.commands.tokens import FILE as NAMED_TOKENS

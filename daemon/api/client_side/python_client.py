@@ -18,7 +18,7 @@ from quantd.daemon.api.client_side.transport import ANSWER_S, Address, Response,
 from quantd.daemon.api.idempotency import HEADER
 from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncidents, Seen
 from quantd.daemon.api.routes.command_routes import Done, Flatten, HaltNow, Reduce, Resume
-from quantd.daemon.api.routes.job_routes import JobRunLine, JobsNow, RunSchedule
+from quantd.daemon.api.routes.job_routes import JobsNow, RunSchedule
 from quantd.daemon.api.routes.manual_routes import Approve, Loosened
 from quantd.daemon.api.routes.model_routes import Model, ModelDetails, Models
 from quantd.daemon.api.routes.performance_routes import Attribution, Performance
@@ -37,6 +37,7 @@ from quantd.daemon.commands.manual import Cash, Compared, Halt, OrderByHand, Ord
 from quantd.daemon.commands.model_loads import LoadModel, LoadShadow, Reasoned
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
 from quantd.daemon.commands.proposal_answers import AgentStanding
+from quantd.daemon.jobs.job_table import JobRunLine
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.overview import Overview
@@ -50,7 +51,6 @@ REST_S: Final = 0.2
 """Seconds before the second attempt; doubled for each further one."""
 
 LONGEST_REST_S: Final = 5.0
-
 AGAIN: Final = frozenset({429, 503})
 
 T = TypeVar("T")

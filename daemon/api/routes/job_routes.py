@@ -1,20 +1,18 @@
 """/api/v1/jobs and /api/v1/schedules/{name}/run: the jobs of schedules, their runs, and a run by hand."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from quantd.adapters.store.job_runs import JobRun
 from quantd.daemon.api.documents import Query, Rows
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post, Read, Route
 from quantd.daemon.commands.control import Because
 from quantd.daemon.commands.schedule_now import run_now
 from quantd.daemon.jobs.job_lanes import JobLanes
-from quantd.daemon.jobs.job_table import JOBS
+from quantd.daemon.jobs.job_table import JOBS, JobRunLine, line_of
 from quantd.daemon.runtime.schedule import next_instants
 from quantd.daemon.runtime.service import Service
 from quantd.trading.display_text import instant_text
@@ -27,27 +25,6 @@ class NewestJobs(Query, frozen=True):
 
     limit: Rows = 100
     job: Annotated[str, Meta(pattern=PLAIN_NAME, description="Only runs of this job.")] | None = None
-
-
-class JobRunLine(Struct, frozen=True):
-    """One run of a job.
-
-    `state` is queued, running, retrying, succeeded, failed or interrupted. `due` is the instant of the market, the
-    others are of the clock. `who` is the sender of a run by hand, empty when the run was due.
-    """
-
-    id: str
-    job: str
-    schedules: tuple[str, ...]
-    state: str
-    attempts: int
-    due: str
-    started: str | None
-    ended: str | None
-    seconds: float | None
-    result: str
-    who: str
-    reason: str
 
 
 class JobLine(Struct, frozen=True):
@@ -76,22 +53,6 @@ class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
     """Run a schedule now."""
 
     reason: Because
-
-
-def line_of(run: JobRun) -> JobRunLine:
-    """A run as the API shows it."""
-    ended, started = run.ended_ns, run.started_ns
-    return JobRunLine(
-        str(run.id), run.job, run.schedules, run.state, run.attempts, instant_text(run.due_ts) if run.due_ts else "",
-        instant_text(started) if started else None, instant_text(ended) if ended else None,
-        round((ended - started) / 1e9, 3) if ended and started else None, run.result, run.who, run.reason,
-    )  # fmt: skip
-
-
-def last_of(schedule: str, runs: Sequence[JobRun]) -> JobRunLine | None:
-    """The newest run of a schedule among `runs`, newest first."""
-    found = next((run for run in runs if schedule in run.schedules), None)
-    return None if found is None else line_of(found)
 
 
 def lines_of_jobs(service: Service, lanes: JobLanes) -> list[JobLine]:

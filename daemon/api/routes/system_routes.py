@@ -14,14 +14,14 @@ from typing import Any, Final
 from aiohttp import web
 from msgspec import Struct
 
-from quantd.adapters.store.handle import FILE
 from quantd.adapters.store.job_runs import JobRun
+from quantd.adapters.store.lock import FILE
 from quantd.daemon.api.documents import Query
 from quantd.daemon.api.route_records import Read, Route
-from quantd.daemon.api.routes.job_routes import JobRunLine, last_of
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.assembly.config_rows import Setting, settings_of
 from quantd.daemon.config import digest
+from quantd.daemon.jobs.job_table import JobRunLine, last_of
 from quantd.daemon.runtime.schedule import Schedule, due, next_instants
 from quantd.daemon.runtime.version import VERSION, blas_name, code_version, lock_hash
 from quantd.daemon.views.agent_rows import Evaluation, evaluations

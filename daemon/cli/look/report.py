@@ -8,8 +8,8 @@ import msgspec
 import typer
 
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.handle import BACKTESTS
 from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.lock import BACKTESTS
 from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
 from quantd.daemon.cli.configuration import read

@@ -2,15 +2,12 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import msgspec
 import typer
 
-from quantd.adapters.store.job_runs import OPEN, JobRun
-from quantd.daemon.api.routes.job_routes import JobRunLine, last_of, line_of
-from quantd.daemon.assembly.parts import schedule_of, sessions_of
 from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Reason, Sets, State
 from quantd.daemon.cli.configuration import read
@@ -18,10 +15,13 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 from quantd.daemon.config import Config
-from quantd.daemon.jobs.job_table import BY_NAME
-from quantd.daemon.runtime.schedule import Schedule, moved_from, next_instants, zone_of
+from quantd.daemon.jobs.job_table import BY_NAME, JobRunLine, last_of, line_of
+from quantd.daemon.runtime.schedule import Schedule, moved_from, next_instants, schedule_of, sessions_of, zone_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.sessions import Sessions
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.job_runs import JobRun
 
 POLL_S: Final = 0.2
 
@@ -88,6 +88,8 @@ def schedule_run(
     as_json: Json = False,
 ) -> int:
     """Run a schedule now in the running daemon, and wait for its end. Exit code 1 when it failed."""
+    from quantd.adapters.store.job_runs import OPEN
+
     daemon = reach(place(config, state, sets))
     path = f"/api/v1/schedules/{quote(name, safe='')}/run"
     run = msgspec.convert(daemon.post(path, {"reason": reason}), JobRunLine)
@@ -155,7 +157,7 @@ def _schedules(config: Config, where: Place, ts: int) -> tuple[list[Schedule], d
     return schedules, sessions_of(config, begin - timedelta(days=10), begin + AHEAD, cache)
 
 
-def _runs(where: Place) -> list[JobRun]:
+def _runs(where: Place) -> "list[JobRun]":
     """The runs of jobs of the newest run of the store, newest first; none without a store."""
     try:
         reader = where.reader()

@@ -12,12 +12,6 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
-from quantd.daemon.cli.stopped_run import tracked
-from quantd.daemon.recovery.replay import slices_of
-from quantd.daemon.recovery.state_at import Refolder
-from quantd.daemon.views.addresses import AddressWrong, find
-from quantd.daemon.views.explanation import explain
-from quantd.daemon.views.explanation_text import why_lines
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 SLOW_S = 1.0
@@ -51,6 +45,12 @@ def why(
         raise typer.BadParameter("--at and --last exclude each other")
     where = place(config, state, sets)
     reader = where.reader(run)
+    # imported after the store is found, because the engine takes seconds to import
+    from quantd.daemon.recovery.replay import slices_of
+    from quantd.daemon.views.addresses import AddressWrong, find
+    from quantd.daemon.views.explanation import explain
+    from quantd.daemon.views.explanation_text import why_lines
+
     try:
         found = find(reader, what, at)
     except StoreFailing as why_not:
@@ -62,6 +62,9 @@ def why(
     judge = None
     with progress("replaying the journal up to that decision", shown=not as_json) as bar:
         if not recorded:
+            from quantd.daemon.cli.stopped_run import tracked
+            from quantd.daemon.recovery.state_at import Refolder
+
             began, notes = time.monotonic(), ["replaying the journal up to that decision; --recorded skips this"]
 
             def show(share: float) -> None:

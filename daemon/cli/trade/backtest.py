@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from quantd.adapters.store.handle import BACKTESTS
+from quantd.adapters.store.lock import BACKTESTS
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.configuration import between, read

@@ -11,7 +11,8 @@ import pytest
 from aiomqtt import Client
 
 from quantd.adapters.bus import embedded_broker
-from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
+from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
+from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings
 from quantd.adapters.listener import is_loopback

@@ -6,9 +6,8 @@ import sys
 import pytest
 
 from quantd.adapters.calendars import ALWAYS_OPEN, names
-from quantd.daemon.assembly.names import COMMON, known_names
+from quantd.daemon.assembly.names import COMMON, known_names, mistakes_of
 from quantd.daemon.config import ConfigError, read
-from quantd.daemon.live.connect import mistakes_of
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 

@@ -10,7 +10,27 @@ import pytest
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.look import status
 from quantd.daemon.cli.program import commands, program
+from tests.support.checkout import DATA
 from tests.support.command_line import environment, quantd
+
+SCHEDULED = f"""
+[universe]
+symbols = ["SPY"]
+[feed]
+path = "{DATA / "us_daily.parquet"}"
+stamps = "session"
+start = 2020-01-02
+[broker]
+cash = "1000.00"
+[[agents]]
+name = "all"
+policy = "equal_weight"
+capital = 1.0
+[[schedules]]
+name = "open"
+at = "open+30m"
+do = "rebalance"
+"""
 
 
 def exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -55,6 +75,23 @@ def test_help_answers_at_once_and_without_the_libraries_of_trading():
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "backtest" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("features list --count", 0), ("schedule next --after 2020-01-03", 0), ("why QQQ", 1)],
+)
+def test_a_small_command_loads_neither_the_engine_nor_the_store(tmp_path: Path, words: str, code: int) -> None:
+    (tmp_path / "config.toml").write_text(SCHEDULED)
+    heavy = ("torch", "polars", "aiohttp", "sqlmodel", "onnxruntime", "cryptography", "aiomqtt", "quantd.daemon.engine",
+             "quantd.daemon.assembly.parts")  # fmt: skip
+    if words.startswith("why"):  # it looks for a store, and there is none
+        heavy = tuple(name for name in heavy if name != "sqlmodel")
+    program = "import sys\nfrom quantd.daemon.cli import main\ntry: main(sys.argv[1:])\n"
+    program += f"except SystemExit as end: print(end.code, [n for n in {heavy} if n in sys.modules], file=sys.stderr)"
+    line = [sys.executable, "-c", program, *words.split()]
+    run = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    assert run.stderr.splitlines()[-1] == f"{code} []", run.stderr
 
 
 @pytest.mark.parametrize(

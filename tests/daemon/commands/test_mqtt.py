@@ -17,7 +17,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from quantd.adapters.bus.commands import AHEAD_S, Name, signed
-from quantd.adapters.bus.embedded_broker import EmbeddedBroker, EmbeddedSettings
+from quantd.adapters.bus.embedded_broker import EmbeddedBroker
+from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.publisher import Listen, MqttBus
 from quantd.adapters.bus.settings import MqttSettings
 from quantd.daemon.assembly.names import known_names

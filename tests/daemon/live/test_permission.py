@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.store.handle import Store
-from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.config import Config, ConfigError, read
-from quantd.daemon.live.connect import mistakes_of
 from quantd.daemon.live.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
 from quantd.daemon.recovery.stored_run import CannotStart, this_run
 from quantd.trading.sessions import DAY_NS

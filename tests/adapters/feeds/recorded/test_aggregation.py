@@ -15,10 +15,10 @@ from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.wrappers.interval import Resampled
-from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.config import read
-from quantd.daemon.live.connect import feed_of, mistakes_of
+from quantd.daemon.live.connect import feed_of
 from quantd.trading.market import MarketSlice
 from tests.support.command_line import quantd
 from tests.support.vendor import MINUTE, calendars, market, ns, rows_of, universe
