@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Engine, create_engine, event, tuple_
+from sqlalchemy import Engine, create_engine, event, func, tuple_
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, SQLModel, col, select
 
@@ -149,9 +149,23 @@ class Reader:
         """Return the account at its samples."""
         return list(map(_valued, self._rows(EquityRow, EquityRow.ts >= since, EquityRow.ts <= until, last=last)))
 
-    def alerts(self, *, since: int = 0, last: int | None = None) -> list[Alert]:
-        """Return alerts at `since` or later."""
-        return list(map(_alert, self._rows(AlertRow, AlertRow.ts >= since, last=last)))
+    def alerts(
+        self, *, since: int = 0, last: int | None = None, kinds: Sequence[str] = (), without: Sequence[str] = ()
+    ) -> list[Alert]:
+        """Return alerts at `since` or later: those of the `kinds`, by default of all, and not those `without`."""
+        conditions: list[Any] = [AlertRow.ts >= since]
+        if kinds:
+            conditions.append(col(AlertRow.kind).in_(kinds))
+        if without:
+            conditions.append(col(AlertRow.kind).not_in(without))
+        return list(map(_alert, self._rows(AlertRow, *conditions, last=last)))
+
+    def alert_kinds(self) -> dict[str, int]:
+        """Return the number of alerts by kind, the most frequent first."""
+        number = func.count()
+        query = select(AlertRow.kind, number).where(AlertRow.run == self.run.run)
+        with failures("reading the store"), Session(self._engine) as session:
+            return dict(session.exec(query.group_by(AlertRow.kind).order_by(number.desc(), AlertRow.kind)).all())
 
     def incidents(self) -> list[Incident]:
         """Return the newest incident of each kind, agent and symbol, oldest first; cleared ones too."""

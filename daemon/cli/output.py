@@ -2,10 +2,11 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from rich.console import Console
@@ -121,9 +122,21 @@ def write_whole(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+SHOWN_POSITIONS: Final = 10
+FIRST_POSITIONS: Final = 5
+
+
+def _held(positions: Mapping[str, str]) -> str:
+    """The positions as text: all up to SHOWN_POSITIONS, else the first FIRST_POSITIONS and the number of the others."""
+    if len(positions) <= SHOWN_POSITIONS:
+        return ", ".join(f"{qty} {symbol}" for symbol, qty in positions.items()) or "nothing"
+    first = ", ".join(f"{qty} {symbol}" for symbol, qty in islice(positions.items(), FIRST_POSITIONS))
+    return f"{len(positions)} positions: {first} and {len(positions) - FIRST_POSITIONS} more"
+
+
 def closing(summary: "Summary") -> str:
     """The summary of a run or a backtest as text."""
-    held = ", ".join(f"{qty} {symbol}" for symbol, qty in summary.positions.items()) or "nothing"
+    held = _held(summary.positions)
     trips = "once" if summary.trips == 1 else f"{summary.trips} times"
     return "\n".join(
         [

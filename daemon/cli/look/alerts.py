@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -27,6 +28,12 @@ def alerts(
     state: State = None,
     last: Last = 20,
     run: Run = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", metavar="KIND", help="Only alerts of this kind; repeatable.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", metavar="KIND", help="No alerts of this kind; repeatable.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new alerts, over MQTT.")] = False,
     test: Annotated[
         bool, typer.Option("--test", help="Send a test alert to each sink; exit code 1 if one fails.")
@@ -40,6 +47,8 @@ def alerts(
 ) -> int:
     if ack:
         return _acknowledge(config, state, sets, ack, reason, mqtt, as_json=as_json)
+    if (kind or without) and (follow or test or active):
+        raise typer.BadParameter("--kind and --without choose among the stored alerts")
     if reason or mqtt:
         raise typer.BadParameter("--reason and --mqtt belong to --ack")
     if test:
@@ -48,15 +57,23 @@ def alerts(
     reader = where.reader(run)
     if active:
         return _active(reader, as_json)
-    rows = reader.alerts(last=last)
+    rows = reader.alerts(last=last, kinds=kind or (), without=without or ())
     if follow:
         for row in rows:
             _show(msgspec.to_builtins(row), as_json)
         asyncio.run(_follow(config, *_bus(where), as_json))
     else:
+        found = reader.alert_kinds()
         lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
-        answer(as_json, {"run": reader.run.run, "alerts": rows}, *lines)
+        more = [_kinds(len(rows), found)] if sum(found.values()) > len(rows) else []
+        answer(as_json, {"run": reader.run.run, "alerts": rows, "kinds": found}, *lines, *more)
     return DONE
+
+
+def _kinds(shown: int, found: Mapping[str, int]) -> str:
+    """The number of alerts by kind, so that a frequent kind hides no other."""
+    kinds = ", ".join(f"{name} {number:,}" for name, number in found.items())
+    return f"{shown:,} of {sum(found.values()):,} alerts: {kinds}. --kind and --without choose among them"
 
 
 def _active(reader: Reader, as_json: bool) -> int:

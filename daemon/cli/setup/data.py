@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -223,7 +224,8 @@ def synthetic(
     names = bars["symbol"].unique(maintain_order=True).to_list()
     origin = Origin(f"synthetic, {plan}", "1d", "session")
     write_whole(out, parquet(bars.with_columns(pl.lit("synthetic").alias("source")), origin))
-    symbols_line, path_line = f"symbols = {toml_value(names)}", f"path = {toml_value(str(out))}"
+    symbols_line = fill(f"symbols = {toml_value(names)}", 100, subsequent_indent="    ", break_on_hyphens=False)
+    path_line = f"path = {toml_value(str(out))}"
     lines = "\n".join(("[universe]", symbols_line, "[feed]", path_line, 'stamps = "session"'))
     answer(
         as_json, {"file": str(out), "bars": len(bars), "symbols": names, "config": lines},

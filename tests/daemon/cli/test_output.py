@@ -1,8 +1,9 @@
-"""Cells of CSV files, and folders of files that a command writes."""
+"""Cells of CSV files, folders of files that a command writes, and the summary of a run."""
 
 import pytest
 
-from quantd.daemon.cli.output import cell
+from quantd.daemon.cli.output import cell, closing
+from quantd.daemon.views.run_summary import Summary
 from tests.support.command_line import quantd, write
 
 
@@ -30,3 +31,15 @@ def test_a_missing_folder_is_refused_before_the_work(tmp_path, words):
     assert done.returncode == 2
     assert "there is no folder none; make it" in done.stderr
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "holds nothing"), (2, "holds 1 S0, 2 S1\n"), (10, "9 S8, 10 S9\n"),
+        (50, "holds 50 positions: 1 S0, 2 S1, 3 S2, 4 S3, 5 S4 and 45 more\n"),
+    ],
+)  # fmt: skip
+def test_the_summary_of_a_run_names_a_few_positions_and_the_number_of_the_others(count: int, text: str) -> None:
+    positions = {f"S{k}": str(k + 1) for k in range(count)}
+    assert text in closing(Summary("r", "paper", 0, 0, 0, 0, 0, 0, 0, "1", "1", positions, 0, 0.1, 0.0, "d")) + "\n"

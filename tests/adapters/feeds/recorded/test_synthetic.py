@@ -1,5 +1,7 @@
 """Generated bars are good, repeatable, like a market in kind, and marked in every artefact."""
 
+import tomllib
+
 import numpy as np
 import polars as pl
 import pytest
@@ -62,6 +64,9 @@ def test_tails_are_fat_and_volatility_clusters():
 
 @pytest.mark.requirement("R-020")
 def test_the_command_writes_bars_that_pass_the_checks_and_trade_with_the_mark(tmp_path, monkeypatch):
+    many = answer(command(tmp_path, *ARGUMENTS, "--count", "50", "--json"))["config"]
+    assert max(map(len, many.splitlines())) <= 100
+    assert tomllib.loads(many)["universe"]["symbols"][-1] == "SYNTHETIC-050"
     told = answer(command(tmp_path, *ARGUMENTS, "--json"))
     assert told["symbols"][0] == "SYNTHETIC-001"
     assert command(tmp_path, "data", "check", "s.parquet").returncode == 0

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 
 from quantd.trading.events import Condition
 from tests.daemon.api.test_api import standing_at_the_end
 from tests.support.checkout import ROOT
-from tests.support.command_line import quantd, write
+from tests.support.command_line import answer, quantd, write
 
 
 async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_path: Path) -> None:
@@ -44,6 +45,22 @@ def test_the_default_configuration_has_no_incident_in_half_a_year_of_rising_mark
     assert quantd(tmp_path, "run", "--quiet", *(f"--set={each}" for each in sets)).returncode == 0
     done = quantd(tmp_path, "alerts", "--active")
     assert (done.returncode, done.stdout) == (0, "no active incidents\n")
+    _check_kinds(tmp_path)
+
+
+def _check_kinds(folder: Path) -> None:
+    """A frequent kind hides no other: the number of each is shown, and alerts are chosen by kind."""
+    every = answer(quantd(folder, "alerts", "--last", "100000", "--json"))
+    counted = Counter(each["kind"] for each in every["alerts"])
+    assert every["kinds"] == dict(counted)
+    assert len(counted) > 1
+    (often, number), *_ = counted.most_common()
+    chosen = answer(quantd(folder, "alerts", "--kind", often, "--last", "100000", "--json"))["alerts"]
+    assert [each["kind"] for each in chosen] == [often] * number
+    others = quantd(folder, "alerts", "--without", often, "--last", "1").stdout
+    assert f"1 of {sum(counted.values())} alerts: {often} {number}, " in others
+    assert f"  {often} " not in others.splitlines()[0]
+    assert "stored alerts" in quantd(folder, "alerts", "--kind", often, "--active").stderr
 
 
 def test_without_a_daemon_the_remedy_is_named(tmp_path: Path) -> None:
