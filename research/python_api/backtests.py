@@ -292,7 +292,8 @@ class Backtest:
         """Write the report and return its path. Raises Error or OSError.
 
         The suffix is the format: .html is one page that opens without a network; .json, .md and .csv have the same
-        figures. The benchmarks of `[study]` run now, and the backtest runs once more for its attribution.
+        figures, and .csv has the series in NAME.series.csv beside it. The benchmarks of `[study]` run now, and the
+        backtest runs once more for its attribution.
         """
         out = Path(path)
         check_suffix(out)

@@ -9,7 +9,7 @@ import msgspec
 from quantd.models.artifacts.folder import replace_file
 from quantd.research.reports.report_contents import FORMAT, BacktestReport
 from quantd.research.reports.report_page import page
-from quantd.research.reports.report_texts import csv_text, markdown
+from quantd.research.reports.report_texts import csv_text, markdown, series_text
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE, ExplainedError
 
 
@@ -43,8 +43,13 @@ def check_suffix(path: Path) -> None:
 
 
 def write_backtest_report(path: Path, report: BacktestReport) -> None:
-    """Write the report in one step, in the format of the suffix. Raises UnknownSuffix or OSError."""
+    """Write the report in one step, in the format of the suffix. Raises UnknownSuffix or OSError.
+
+    A CSV file of figures has the series beside it, in NAME.series.csv.
+    """
     check_suffix(path)
+    if path.suffix.lower() == ".csv":
+        replace_file(path.with_suffix(".series.csv"), series_text(report).encode())
     replace_file(path, WRITERS[path.suffix.lower()](report).encode())
 
 

@@ -1,21 +1,24 @@
-"""A report as Markdown, and as CSV with one figure a line."""
+"""A report as Markdown, as CSV with one figure a line, and as CSV of its series."""
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from quantd.research.reports.page_parts import formatted
 from quantd.research.reports.page_sections import SUMMARY, TESTS, cost_settings, counted, names_of
-from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.reports.report_contents import BacktestReport, Figure
 from quantd.research.verdict import headline
+from quantd.trading.display_text import instant_text
 
 CSV_HEAD: Final = ("figure", "account", "value")
 
-SERIES: Final = ("curves", "rolling", "samples")
-"""Parts of a report that CSV leaves out: its figures are single values; JSON has the series."""
+SERIES: Final = ("curves", "rolling", "samples", "exposures.ts", "exposures.gross", "exposures.net")
+"""Parts of a report that are series. The CSV of figures leaves them out; `series_text` and the JSON have them."""
+
+SERIES_PATHS: Final = tuple(f"{name}." for name in SERIES)
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of text that a spreadsheet would run."""
@@ -159,7 +162,7 @@ def _tables(report: BacktestReport) -> Iterator[tuple[str, tuple[str, ...], Rows
 def csv_text(report: BacktestReport) -> str:
     """Return the figures as CSV with the columns of CSV_HEAD: the path in the JSON, the account, and the value.
 
-    An agent whose policy failed has the first lines, and a metric one line for each account. Series are left out.
+    An agent whose policy failed has the first lines, and a metric one line for each account. Series are not figures.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -169,9 +172,38 @@ def csv_text(report: BacktestReport) -> str:
         for account, value in zip(report.accounts, each.values, strict=True):
             writer.writerow((f"metrics.{each.name}", _cell(account.name), _cell(value)))
     rest = msgspec.to_builtins(report)
-    for name in ("metrics", *SERIES):
-        del rest[name]
-    writer.writerows((path, "", _cell(value)) for path, value in leaves(rest))
+    del rest["metrics"]
+    figures = ((path, value) for path, value in leaves(rest) if not path.startswith(SERIES_PATHS))
+    writer.writerows((path, "", _cell(value)) for path, value in figures)
+    return out.getvalue()
+
+
+def series_text(report: BacktestReport) -> str:
+    """Return the series as CSV: a line for each sample of the curves, and a column for each series and account.
+
+    A cell is empty where the series has no value, such as a rolling figure before its first window.
+    """
+    curves, moving, exposures = report.curves, report.rolling, report.exposures
+    equity = dict(zip(report.samples.ts, report.samples.equity, strict=True))
+    columns: dict[str, Mapping[int, Figure]] = {"equity": equity}
+    window = f"of {moving.window}"
+    for name, stamps, rows in (
+        ("wealth", curves.ts, curves.wealth), ("drawdown", curves.ts, curves.drawdown),
+        (f"sharpe {window}", moving.ts, moving.sharpe), (f"volatility {window}", moving.ts, moving.volatility),
+        (f"drawdown {window}", moving.ts, moving.drawdown),
+    ):  # fmt: skip
+        for account, row in zip(report.accounts, rows, strict=True):
+            columns[f"{name} {account.name}"] = dict(zip(stamps, row, strict=True))
+    for name, stamps, row in (
+        (f"beta {window}", moving.ts, moving.beta), ("gross exposure", exposures.ts, exposures.gross),
+        ("net exposure", exposures.ts, exposures.net),
+    ):  # fmt: skip
+        if row:
+            columns[name] = dict(zip(stamps, row, strict=True))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("time", *map(_cell, columns)))
+    writer.writerows((instant_text(ts), *(_cell(column.get(ts)) for column in columns.values())) for ts in curves.ts)
     return out.getvalue()
 
 

@@ -18,6 +18,7 @@ from quantd.research.reports.report_files import (
     write_backtest_report,
 )
 from quantd.research.reports.report_texts import CSV_HEAD, SERIES, leaves
+from quantd.trading.display_text import instant_text
 from tests.support.backtest_reports import CONFIG, Made
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd, write
@@ -72,14 +73,35 @@ def test_csv_has_every_single_figure_of_the_json(tmp_path: Path, small: Made) ->
         for account, value in zip(document["accounts"], row["values"], strict=True):
             text = found.pop((f"metrics.{row['name']}", account["name"]))
             assert text == ("" if value is None else str(value))
-    for name in SERIES:
-        del document[name]
-    expected = dict(leaves(document))
+    expected = {path: value for path, value in leaves(document) if not path.startswith(tuple(f"{s}." for s in SERIES))}
+    assert not [path for path in expected if path.rpartition(".")[2].isdecimal() and int(path.rpartition(".")[2]) > 50]
     assert {path for path, _ in found} == set(expected)
     numbers = [path for path, value in expected.items() if isinstance(value, float)]
     assert len(numbers) > 200
     for path in numbers:
         assert float(found[path, ""]) == expected[path]
+
+
+def test_the_series_of_a_csv_report_are_columns_of_a_file_of_their_own(tmp_path: Path, small: Made) -> None:
+    report = small.report
+    write_backtest_report(tmp_path / "r.csv", report)
+    rows = list(csv.DictReader((tmp_path / "r.series.csv").open(encoding="utf-8")))
+    assert len(rows) == len(report.curves.ts)
+    assert rows[0]["time"] == instant_text(report.curves.ts[0])
+    for name, stamps, expected in (
+        ("wealth house", report.curves.ts, report.curves.wealth[0]),
+        (f"sharpe of {report.rolling.window} house", report.rolling.ts, report.rolling.sharpe[0]),
+        (f"beta of {report.rolling.window}", report.rolling.ts, report.rolling.beta),
+        ("gross exposure", report.exposures.ts, report.exposures.gross),
+        ("net exposure", report.exposures.ts, report.exposures.net),
+        ("equity", report.samples.ts, report.samples.equity),
+    ):
+        assert expected, name
+        values = dict(zip(map(instant_text, stamps), expected, strict=True))
+        for row in rows:
+            value = values.get(row["time"])
+            assert row[name] == ("" if value is None else str(value))
+    assert sum(row[f"drawdown of {report.rolling.window} house"] != "" for row in rows) == len(report.rolling.ts)
 
 
 def test_markdown_has_the_tables_of_the_page(tmp_path: Path, small: Made) -> None:
