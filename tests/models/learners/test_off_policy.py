@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from quantd.models.learners import off_policy
+from quantd.models.learners.algorithms import off_policy
 from quantd.models.learners.algorithms.deep_q import Dqn
 from quantd.models.learners.dqn import DqnPlan
 from quantd.models.learners.record import Diverged, Report
