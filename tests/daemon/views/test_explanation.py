@@ -13,7 +13,6 @@ from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.cli.look.why import why_lines
 from quantd.daemon.config import load
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.verdict_log import Judged
@@ -26,6 +25,7 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.addresses import AddressWrong, asked_lines, find, refused_lines
 from quantd.daemon.views.explanation import Explanation, explain
+from quantd.daemon.views.explanation_text import why_lines
 from quantd.daemon.views.limit_rows import LimitRow, largest_of, rows_of
 from quantd.research.runs.backtest import BacktestJournal
 from quantd.risk.limits.catalogue import Limits
