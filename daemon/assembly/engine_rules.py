@@ -13,6 +13,7 @@ from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.parents import U_SHAPE, Execution
 from quantd.daemon.engine.settings import AgentRules, Notices, Rules
 from quantd.daemon.runtime.schedule import Schedule
+from quantd.risk.limits import ruleset
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.measures.stress import Shock
 from quantd.trading.instruments import Universe
@@ -54,9 +55,7 @@ def rules_of(
     )
     lookbacks = [p.lookback for p in policies]
     for limits in (house, *(a.limits for a in agents)):
-        lookbacks += [each.lookback for each in (limits.var, limits.cvar, limits.correlation) if each is not None]
-        if limits.max_volatility is not None:
-            lookbacks.append(limits.volatility_lookback)
+        lookbacks += ruleset.rules_of(limits, universe).lookbacks
     names = [agent.name for agent in config.agents]
     made = Rules(
         universe=universe,

@@ -423,6 +423,7 @@ LIMIT_ROWS = {
     "protective.at_venue": ("true", True),
     "max_realised_volatility": ("0.3", 0.3),
     "min_diversification": ("0.2", 0.2),
+    "average_correlation": ("0.5", 0.5),
     "min_sharpe": ("0.4", 0.4),
     "max_turnover": ("0.5", 0.5),
     "volatility_lookback": ("126", 126),
