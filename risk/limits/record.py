@@ -17,9 +17,9 @@ from quantd.trading.instruments import Universe
 Unit = Literal["share", "number", "money", "orders", "sessions", "hours", "none"]
 """share: a fraction, shown in percent; number: unchanged; none: a condition without a measure."""
 
-Section = Literal["orders", "losses", "alerts", "live", "venue", "broker"]
-"""The section of docs/risk/limits.md with the key. [risk] sets keys of the first three; [live], the venue and [broker]
-set the others."""
+Section = Literal["orders", "losses", "alerts", "regime", "live", "venue", "broker"]
+"""The section of docs/risk/limits.md with the key. [risk] sets keys of the first three; [risk.regime], [live], the
+venue and [broker] set the others."""
 
 Label = Callable[[Limits, str], str]
 """(limits, part that the value is of) -> what the limit measures."""
