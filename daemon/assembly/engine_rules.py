@@ -11,8 +11,9 @@ from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL
 from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
 from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.parents import U_SHAPE, Execution
-from quantd.daemon.engine.settings import AgentRules, Notices, Rules
+from quantd.daemon.engine.settings import AgentRules, MarketRegime, Notices, Rules
 from quantd.daemon.runtime.schedule import Schedule
+from quantd.risk.limits import ruleset
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.measures.stress import Shock
 from quantd.trading.instruments import Universe
@@ -54,9 +55,7 @@ def rules_of(
     )
     lookbacks = [p.lookback for p in policies]
     for limits in (house, *(a.limits for a in agents)):
-        lookbacks += [each.lookback for each in (limits.var, limits.cvar, limits.correlation) if each is not None]
-        if limits.max_volatility is not None:
-            lookbacks.append(limits.volatility_lookback)
+        lookbacks += ruleset.rules_of(limits, universe).lookbacks
     names = [agent.name for agent in config.agents]
     made = Rules(
         universe=universe,
@@ -87,6 +86,7 @@ def rules_of(
         challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
         promotion=promotion_of(config),
         notices=notices_of(config, policies),
+        regime=regime_of(config, universe),
         counts_refusals=any(schedule.do == "after_close" for schedule in schedules),
     )
     return replace(
@@ -136,6 +136,7 @@ def _shadow(
         challenges=(),
         promotion=None,
         notices=None,
+        regime=None,
         counts_refusals=False,
     )
 
@@ -184,6 +185,15 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
         regimes=tuple(regimes),
         benchmark=universe.index[universe.benchmark] if of_benchmark else -1,
     )
+
+
+def regime_of(config: Config, universe: Universe) -> MarketRegime | None:
+    """The table [risk.regime]; None without it."""
+    table = config.risk.regime
+    if table is None:
+        return None
+    column = universe.index[universe.benchmark] if universe.benchmark else -1
+    return MarketRegime(**table.model_dump(), benchmark=column)
 
 
 def execution_of(config: Config) -> Execution:

@@ -65,6 +65,16 @@ class History(Section):
     allocations: Annotated[int, bounds(1, 1_000_000), START] = 5_000
 
 
+class RegimeCut(Section):
+    """Less exposure in a volatile market: from annual volatility `above` on, over `lookback` samples, the house may
+    hold the share `exposure` of `max_gross_exposure`. The regime ends below (1 - `margin`) of `above`."""
+
+    above: Annotated[float, bounds(0, 10, percent=True)]
+    exposure: Annotated[float, bounds(0, 1, percent=True)]
+    lookback: Annotated[int, bounds(20, 252)] = 20
+    margin: Annotated[float, bounds(0, 0.9, percent=True)] = 0.1
+
+
 class Risk(Limits):
     """The house: its limits, and the settings that only the house has."""
 
@@ -75,6 +85,7 @@ class Risk(Limits):
     max_failures: Annotated[int, bounds(1, 1_000), START] = 3
     rearm: Annotated[str, AfterValidator(_rearm), START] | None = None
     flatten_on: Annotated[tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...], START] | None = None
+    regime: Annotated[RegimeCut | None, START] = None
     history: History = History()
     monitor_interval_ns: Annotated[int, duration("1s", "1d"), Written(), START] = Field(
         default=300 * NANO, alias="monitor_interval"

@@ -7,6 +7,7 @@ from quantd.daemon.engine.agents.portfolios import finish_closing
 from quantd.daemon.engine.agents.promotion import promote
 from quantd.daemon.engine.rounds import ask_agents, follow_ups
 from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.market_regime import watch_regime
 from quantd.daemon.engine.safety.monitor import watch
 from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.pending_limits import apply_looser
@@ -178,6 +179,7 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     equity = state.equity_micro
     for book in (HOUSE, *state.in_use()):
         effects.extend(watch_switch(state, book, tick))
+    effects.extend(watch_regime(state))
     effects.extend(watch(state))
     effects.extend(notices(state))
     if state.jumped and state.session_ends(tick.ts):

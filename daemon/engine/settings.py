@@ -42,6 +42,18 @@ class Notices(Struct, frozen=True):
     rebalances: bool = False
 
 
+class MarketRegime(Struct, frozen=True):
+    """The table [risk.regime]. From annual volatility `above` on, over `lookback` samples, the house may hold the share
+    `exposure` of its gross exposure, until the volatility is below (1 - `margin`) of it. `benchmark` is the column of
+    the market; -1: the equally weighted universe."""
+
+    above: float
+    exposure: float
+    lookback: int = 20
+    margin: float = 0.1
+    benchmark: int = -1
+
+
 class Rules(Struct, frozen=True):
     """The rules of a run. `calendar` is the row of `sessions` of each column, `house_calendar` that of the house;
     `volume_lookback` sessions make the average volume."""
@@ -89,6 +101,7 @@ class Rules(Struct, frozen=True):
     """By shadow: the number of the agent whose place it may take; -1 for none."""
     promotion: PromotionRules | None = None
     notices: Notices | None = None
+    regime: MarketRegime | None = None
     counts_refusals: bool = False
     """Whether a message after a close names the orders that the gate refused."""
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.agents.proposal_log import ProposalLog
@@ -12,7 +12,7 @@ from quantd.daemon.engine.planning.activity import Activity
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.safety.monitor_state import FrozenWatch, Noted
-from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.settings import MarketRegime, Rules
 from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Portfolio, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
@@ -36,6 +36,8 @@ class InForce(Struct, frozen=True):
     live: Allowance | None = None
     shadows: dict[str, bytes] = {}
     """By name: the same of each shadow's house."""
+    regime: MarketRegime | UnsetType = UNSET
+    """Not encoded when unset."""
 
 
 def in_force(rules: Rules) -> bytes:
@@ -49,6 +51,7 @@ def in_force(rules: Rules) -> bytes:
             rules.flatten_on,
             rules.live,
             {shadow.agents[0].name: in_force(shadow) for shadow in rules.shadows},
+            UNSET if rules.regime is None else rules.regime,
         )
     )
 
@@ -83,6 +86,7 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
         rearm_samples=new.rearm_samples,
         flatten_on=new.flatten_on,
         live=new.live,
+        regime=None if new.regime is UNSET else new.regime,
         shadows=tuple(
             with_limits(shadow, new.shadows[shadow.agents[0].name]) if shadow.agents[0].name in new.shadows else shadow
             for shadow in rules.shadows

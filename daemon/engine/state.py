@@ -165,7 +165,7 @@ class State:
         self.loosening: Loosening | None = None
         """Looser limits of mode live that wait for their instant, or for an approval."""
         # limits_in_force, with the inputs of its computation
-        self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
+        self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...], bool], Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
         """By agent: number of the policy that decides for it."""

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from quantd.adapters.store.handle import Store
 from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.settings import MarketRegime, Rules
 from quantd.daemon.engine.snapshot import InForce, in_force, limits_from, limits_of_snapshot
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.loop import RunSnapshot
@@ -71,9 +72,22 @@ def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
     if rearm and (not old.rearm_samples or rearm < old.rearm_samples):
         rearm = old.rearm_samples
         looser.append("risk.rearm_after")
+    regime = new.regime
+    if old.regime is not UNSET and not _tighter_regime(old.regime, regime):
+        regime = old.regime
+        looser.append("risk.regime")
     return replace(
-        new, house=house, agents=tuple(agents), live=live, flatten_on=flatten_on, rearm_samples=rearm
+        new, regime=regime, house=house, agents=tuple(agents), live=live, flatten_on=flatten_on, rearm_samples=rearm
     ), tuple(looser)
+
+
+def _tighter_regime(old: MarketRegime, new: MarketRegime | UnsetType) -> bool:
+    """Whether a regime begins no later, ends no sooner and permits no more exposure than before."""
+    if new is UNSET:
+        return False
+    same = (new.lookback, new.benchmark) == (old.lookback, old.benchmark)
+    ends = new.above * (1.0 - new.margin) <= old.above * (1.0 - old.margin)
+    return same and ends and new.above <= old.above and new.exposure <= old.exposure
 
 
 def _tighter(old: Limits, new: Limits) -> tuple[Limits, list[str]]:

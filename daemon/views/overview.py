@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.safety.market_regime import regime_text
 from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.safety.pending_limits import waiting_text
 from quantd.daemon.engine.state import HOUSE, State
@@ -132,7 +133,8 @@ class Overview(Struct, frozen=True):
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
     `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
     absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
-    all rights, and which. `loosening` are looser limits of mode live that wait, with the instant.
+    all rights, and which. `loosening` are looser limits of mode live that wait, with the instant. `regime` is that of
+    the market by [risk.regime].
     """
 
     name: str
@@ -174,6 +176,7 @@ class Overview(Struct, frozen=True):
     undelivered: dict[str, str] = {}
     sinks: dict[str, SinkNow] = {}
     loosening: str = ""
+    regime: str = ""
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -222,6 +225,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         undelivered={kind: counts.error for kind, counts in service.sinks.items() if counts.error},
         sinks={kind: SinkNow(c.depth, c.sent, c.failures, c.error) for kind, c in service.sinks.items()},
         loosening=waiting_text(state),
+        regime=regime_text(state),
     )
 
 

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from quantd.risk import limits as package
 from quantd.risk.limits.bounds import Bounds, either
-from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
+from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Refusal, Rows, Tails
 from quantd.risk.limits.settings import (
     DAY_NS,
     FIELDS,
@@ -117,7 +117,7 @@ FLOORS: Final = frozenset(key for key, each in LIMITS.items() if each.floor)
 """Limits whose bound is a minimum."""
 
 
-K = TypeVar("K", Capped, Barred, Rows, Families, Tails, Forms, Counts)
+K = TypeVar("K", Capped, Barred, Rows, Families, Tails, Forms, Counts, Openings)
 
 
 def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:

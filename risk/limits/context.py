@@ -259,3 +259,20 @@ class Context:
             bad = (buys | sells) & self.priced
             self._off_grid[collar] = bad if bad.any() else None
         return self._off_grid[collar]
+
+
+def scenarios_of(ctx: Context, lookbacks: tuple[int, ...], least: int, held: Floats) -> dict[int, Scenarios] | None:
+    """Lookback in samples -> scenarios of the samples in which every instrument `held` (float64[N], any unit) has a
+    return; None where one has fewer than `least`."""
+    found = ctx.whole(lookbacks, least)
+    if found is not None:
+        return found
+    matters, found = held != 0.0, {}
+    for k in lookbacks:
+        window = ctx.window(k, least)
+        if window.short is not None and np.count_nonzero(window.short & matters):
+            return None
+        found[k] = window.scenarios(matters)
+        if len(found[k]) < least:
+            return None
+    return found

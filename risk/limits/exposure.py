@@ -70,6 +70,27 @@ LIMITS: Final = (
         bounds=MULTIPLE,
     ),
     Limit(
+        "volatile_exposure",
+        25,
+        "gross exposure while the market is volatile",
+        refusals=(
+            Refusal(
+                44,
+                "VOLATILE",
+                "long and short exposure together would exceed the share of [risk.regime] in a volatile market",
+                sales_free=True,
+            ),
+        ),
+        kinds=(Rows(15, gross),),
+        on_breach=True,
+        measure=lambda book: book.gross,
+        bounds=MULTIPLE,
+        section="regime",
+        about=(
+            "`[risk.regime]`: while the market is volatile, the share `exposure` of `max_gross_exposure` (1.0 if unset)"
+        ),
+    ),
+    Limit(
         "max_account_notional",
         30,
         _account,

@@ -49,6 +49,11 @@ Bar = Callable[["Rules", Account, Floats], Bools | None]
 """(rules, account, requested float64[N] signed lots) -> bool[N] refused symbols; None for none."""
 
 
+Opening = Callable[[Context, "Rules", Account, Floats], Bools | None]
+"""(market, rules, account, float64[N] signed lots that comply with all other limits) -> bool[N] refused symbols; None
+for none."""
+
+
 def refused(bad: Bools) -> Refused:
     """Refuses purchases and sales."""
     return Refused(bad, bad)

@@ -10,16 +10,16 @@ from typing import Any, Final, Literal, NamedTuple
 
 from quantd.risk.limits.bounds import Bounds, Span, Tighter, lower
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.kinds import Bar, Cap, Form, Labels, Linear, Losses
+from quantd.risk.limits.kinds import Bar, Cap, Form, Labels, Linear, Losses, Opening
 from quantd.risk.limits.settings import FIELDS, Limits
 from quantd.trading.instruments import Universe
 
 Unit = Literal["share", "number", "money", "orders", "sessions", "hours", "none"]
 """share: a fraction, shown in percent; number: unchanged; none: a condition without a measure."""
 
-Section = Literal["orders", "losses", "alerts", "live", "venue", "broker"]
-"""The section of docs/risk/limits.md with the key. [risk] sets keys of the first three; [live], the venue and [broker]
-set the others."""
+Section = Literal["orders", "losses", "alerts", "regime", "live", "venue", "broker"]
+"""The section of docs/risk/limits.md with the key. [risk] sets keys of the first three; [risk.regime], [live], the
+venue and [broker] set the others."""
 
 Label = Callable[[Limits, str], str]
 """(limits, part that the value is of) -> what the limit measures."""
@@ -95,7 +95,15 @@ class Pairs(NamedTuple):
     place: int
 
 
-Kind = Capped | Barred | Rows | Families | Tails | Forms | Counts | Pairs
+class Openings(NamedTuple):
+    """A bound on which positions are held together: symbols that may only be reduced, from the market, the account and
+    the orders that comply with all other limits. Refused lots must not depend on sizes."""
+
+    place: int
+    refused: Opening
+
+
+Kind = Capped | Barred | Rows | Families | Tails | Forms | Counts | Pairs | Openings
 
 
 class Held(NamedTuple):
@@ -158,6 +166,6 @@ class Limit:
 
 NAMED: Final = {
     Capped: "cap", Barred: "cap", Rows: "row", Families: "family", Tails: "tail", Forms: "form",
-    Counts: "count", Pairs: "pairs",
+    Counts: "count", Pairs: "pairs", Openings: "opening",
 }  # fmt: skip
 """The names of the kinds in docs/risk/limits.md."""

@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
-from quantd.risk.limits.kinds import Bar, Cap, Count, family_of, quad_of, row_of
-from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Rows, Tails
+from quantd.risk.limits.kinds import Bar, Cap, Count, Opening, family_of, quad_of, row_of
+from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Rows, Tails
 from quantd.risk.measures.stress import shock_returns
 from quantd.trading.instruments import NANO, Universe
 
@@ -23,6 +24,7 @@ FAMILIES: Final = kinds_of(Families)
 TAILS: Final = kinds_of(Tails)
 FORMS: Final = kinds_of(Forms)
 COUNTS: Final = kinds_of(Counts)
+OPENINGS: Final = kinds_of(Openings)
 MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if limit.measure is not None]
 
 
@@ -74,6 +76,11 @@ class Rules:
             Count(limit.key, limit.refusals[0].code, kind.most(value), kind.used)
             for limit, kind, value in self._on(COUNTS)
         ]
+        self.openings: Final[list[tuple[int, Opening]]] = [
+            (limit.refusals[0].code, kind.refused) for limit, kind, _ in self._on(OPENINGS)
+        ]
+        self.average: Final[float | None] = value_of(limits, AVERAGE)
+        """The largest average correlation of the positions."""
         trading = {row.key for row in self.rows if row.held[-1]}
         measured = [(key, bound_of(limits, key), measure) for key, measure in MEASURED]
         on = [each for each in measured if each[1] == each[1]]
@@ -85,6 +92,8 @@ class Rules:
         lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)
+        if self.average is not None:
+            lookbacks.add(limits.volatility_lookback)
         self.lookbacks: Final = tuple(sorted(lookbacks))
         self.two_states: Final = limits.in_flight > 0.0 or limits.max_cash_debit > 0.0
         self.restricted: Final = _mask([s in limits.restricted for s in universe.symbols])

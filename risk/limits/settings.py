@@ -198,7 +198,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         for name, spec in lookbacks.items():
             if spec is not None and spec.lookback < self.min_history:
                 raise ValueError(f"{name}.lookback = {spec.lookback} is shorter than min_history = {self.min_history}")
-        if self.max_volatility is not None and self.volatility_lookback < self.min_history:
+        averaged = any(key == "average_correlation" for key, _ in self.extra or ())
+        if (self.max_volatility is not None or averaged) and self.volatility_lookback < self.min_history:
             raise ValueError(
                 f"volatility_lookback = {self.volatility_lookback} is shorter than min_history = {self.min_history}"
             )

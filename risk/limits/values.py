@@ -6,9 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from quantd.risk.limits.average_correlation import KEY as AVERAGE
+from quantd.risk.limits.average_correlation import average_of
 from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import Correlation, Limits
-from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.context import Context, Floats, Scenarios, scenarios_of
 from quantd.risk.limits.correlation import joint_bound, joint_weight
 from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.record import Held
@@ -120,6 +122,8 @@ class Portfolio:
             near = "correlation" in self.keys or not pairs_small(size, spec, share * joint_bound(spec))
             if near:
                 found.add("correlation")
+        if rules.average is not None and (AVERAGE in self.keys or np.count_nonzero(size) > 1):
+            found.add(AVERAGE)
         return found
 
 
@@ -189,23 +193,6 @@ def _linear(row: Row, weights: Floats, traded: float) -> float:
     long = np.maximum(weights, 0.0)
     sides = np.concatenate((long - weights, long, -weights, weights))
     return float(row.held[:-2].dot(sides)) + float(row.held[-1]) * traded
-
-
-def scenarios_of(ctx: Context, lookbacks: tuple[int, ...], least: int, held: Floats) -> dict[int, Scenarios] | None:
-    """Lookback in samples -> scenarios of the samples in which every instrument `held` (float64[N], any unit) has a
-    return; None where one has fewer than `least`."""
-    found = ctx.whole(lookbacks, least)
-    if found is not None:
-        return found
-    matters, found = held != 0.0, {}
-    for k in lookbacks:
-        window = ctx.window(k, least)
-        if window.short is not None and np.count_nonzero(window.short & matters):
-            return None
-        found[k] = window.scenarios(matters)
-        if len(found[k]) < least:
-            return None
-    return found
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
@@ -307,6 +294,10 @@ def _exposures(
         if portfolio.found is not None and spec is not None and (keys is None or "correlation" in keys):
             joint = _correlation(ctx, portfolio, portfolio.found, spec)
             portfolio.values["correlation"] = (joint, joint_bound(spec))
+        most = portfolio.rules.average
+        if portfolio.found is not None and most is not None and (keys is None or AVERAGE in keys):
+            known = portfolio.found[portfolio.limits.volatility_lookback]
+            portfolio.values[AVERAGE] = (average_of(known, portfolio.held), most)
         for scenarios in portfolio.sources():
             group = groups.setdefault(id(scenarios), (scenarios, []))
             group[1].append(k)

@@ -78,7 +78,10 @@ class Bands:
         self._least = limits.min_history
         bounds = [(key, bound) for key, bound, _ in rules.held_measures] + [(t.key, t.bound) for t in rules.tails]
         self.open = (
-            limits.min_diversification is not None or bool(rules.unmeasured) or any(k in FLOORS for k, _ in bounds)
+            limits.min_diversification is not None
+            or bool(rules.unmeasured)
+            or rules.average is not None
+            or any(k in FLOORS for k, _ in bounds)
         )
         """Whether a level can only be measured."""
         measures = [m for m in (*rules.held_measures, *rules.traded_measures) if m[0] not in LEFT_OUT]

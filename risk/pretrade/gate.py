@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import LIMIT_OF, Limits, Reason
-from quantd.risk.limits.context import Context, Floats
+from quantd.risk.limits.context import Bools, Context, Floats
 from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Norms, Portfolio, Values, standing, standings
@@ -126,11 +126,27 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
         reason[asked != 0.0] = Reason.SWITCH
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     rules = rules_of(limits, ctx.universe)
-    lots, again = _pass(ctx, account, asked, rules, switch, reason)
-    while again:
-        # the rows of returns depend on the requested symbols; fewer symbols may leave more rows
-        lots, again = _pass(ctx, account, lots, rules, switch, reason)
-    return Verdict(lots, reason, ctx, account, limits)
+    while True:
+        found = reason.copy() if rules.openings else reason
+        lots, again = _pass(ctx, account, asked, rules, switch, found)
+        while again:
+            # the rows of returns depend on the requested symbols; fewer symbols may leave more rows
+            lots, again = _pass(ctx, account, lots, rules, switch, found)
+        refused = _refused_openings(ctx, account, lots, rules, reason)
+        if refused is None:
+            return Verdict(lots, found, ctx, account, limits)
+        # what these would have used is free for the others
+        asked = np.where(refused, 0.0, asked)
+
+
+def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules, reason: Codes) -> Bools | None:
+    """Symbols of complying `lots` that may only be reduced, with the limit in `reason`; None for none."""
+    for code, refusal in rules.openings:
+        refused = refusal(ctx, rules, account, lots)
+        if refused is not None:
+            reason[refused] = code
+            return refused
+    return None
 
 
 def _pass(

@@ -10,12 +10,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from quantd.risk.limits.average_correlation import KEY as AVERAGE
+from quantd.risk.limits.average_correlation import beside
 from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, Correlation, Limits, Reason, override, value_of
-from quantd.risk.limits.context import Context, Floats
+from quantd.risk.limits.context import Context, Floats, scenarios_of
 from quantd.risk.limits.correlation import joint_bound, joint_weight
 from quantd.risk.limits.settings import reserved
-from quantd.risk.limits.values import Portfolio, scenarios_of, standings
+from quantd.risk.limits.values import Portfolio, standings
 from quantd.risk.measures.stress import shock_returns, stress_losses
 from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import gate
@@ -153,6 +155,8 @@ def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | No
                 found[key] = Figure(float(weights[column]), found[key].bound, symbol)
         for key, about, value, bound in _members(book, weights, column):
             found[key] = Figure(value, bound, about)
+        if AVERAGE in found:
+            found[AVERAGE] = found[AVERAGE]._replace(about=_beside(ctx, book, column))
         if limits.correlation is not None:
             found |= _pairs(ctx, book, limits.correlation, column)
     return found | _order_figures(ctx, account, limits, lots, column)
@@ -202,6 +206,17 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
     heaviest, *others = sorted(pairs)
     found = {"correlation": Figure(-heaviest[0], bound, heaviest[2])}
     return found | {f"correlation.{other}": Figure(-joint, bound, about) for joint, other, about in others}
+
+
+def _beside(ctx: Context, book: Portfolio, column: int) -> str:
+    """The average correlation of a purchase of one symbol with the other positions as text; empty without any."""
+    wanted = book.held.copy()
+    wanted[column] = 1.0
+    found = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, wanted)
+    if found is None:
+        return ""
+    value = beside(found[book.limits.volatility_lookback], book.held, column)
+    return f"{ctx.universe.symbols[column]} bought {value:.2f} with the others" if value == value else ""
 
 
 def _order_figures(

@@ -6,15 +6,16 @@ measures what is then held, with numpy's own quantile, covariance and corrcoef.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 
-from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail, value_of
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict
@@ -139,6 +140,7 @@ def random_limits(rng: np.random.Generator) -> Limits:
         correlation=pair,
         # drawn aside, so that all else is what it is without
         max_orders_per_day=int(aside.integers(1, 8)) if aside.random() < 0.2 else None,
+        extra=(("average_correlation", float(aside.uniform(0.05, 0.8))),) if aside.random() < 0.3 else UNSET,
     )
 
 
@@ -338,14 +340,32 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
     if limits.max_volatility is not None:
         deviation = (e @ rows[limits.volatility_lookback].T).std(axis=1, ddof=1)
         found["volatility"] = np.sqrt(252.0) * deviation, limits.max_volatility
+    average = value_of(limits, "average_correlation")
+    if average is not None:
+        rho = correlations(rows[limits.volatility_lookback])
+        pairs = list(combinations(range(e.shape[1]), 2))
+        # a sum over pairs of positions that may not exceed 0, in the currency of the other tolerances
+        scale = abs(book.account.equity)
+        side = np.sign(e)
+        sums = np.zeros(len(e))
+        for i, j in pairs:
+            both = side[:, i] * side[:, j]
+            sums += both * rho[i, j] - np.abs(both) * average * s.room
+        found["average correlation"] = scale * sums, 0.0
     return found
+
+
+def correlations(rows: Floats) -> Floats:
+    """float64[N, N] Pearson correlations; 0 for an instrument that never moved."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(np.atleast_2d(np.corrcoef(rows.T)))
 
 
 def scenario_rows(book: Book, matters: NDArray[np.bool_]) -> dict[int, Floats]:
     """Lookback -> float64[S, N], the rows in which each symbol of `matters` has a return; other gaps are 0."""
     limits, found = book.limits, {}
     specs = [s.lookback for s in (limits.var, limits.cvar, limits.correlation) if s is not None]
-    if limits.max_volatility is not None:
+    if limits.max_volatility is not None or value_of(limits, "average_correlation") is not None:
         specs.append(limits.volatility_lookback)
     for lookback in specs:
         rows = book.returns[-lookback:]

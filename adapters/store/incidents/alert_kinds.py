@@ -144,6 +144,13 @@ ALERT_KINDS: Final = (
         ("WARNING",),
     ),
     AlertKind(
+        "regime",
+        "the market is volatile by `[risk.regime]`, and the house may hold less",
+        "recovery",
+        ("INFO", "WARNING"),
+        ("WARNING",),
+    ),
+    AlertKind(
         "correlation",
         "the mean correlation of the holdings has changed",
         "recovery",

@@ -64,6 +64,8 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
     if now.get("loosening"):
         say(f"  looser limits wait: {now['loosening']}; see docs/operate/live.md")
+    if now.get("regime"):
+        say(f"  market {now['regime']}")
     for policy, lacking in now.get("not_isolated", {}).items():
         say(f"  {policy} is not isolated: {lacking}; see docs/operate/security.md")
     for sink, each in now.get("sinks", {}).items():

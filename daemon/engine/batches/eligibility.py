@@ -52,6 +52,7 @@ def steady(state: State) -> bool:
         or state.valuations.unclosed
         or rules.live is not None
         or rules.notices is not None
+        or rules.regime is not None
         or any(state.owed)
         or state.portfolios
         or not history.synchronous.count

@@ -122,7 +122,9 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     bars = {bar for _, _, bar in rules.bars}
     if not bars <= {blocked, duplicate, shock_missing} or (shock_missing in bars and limits.stress is not None):
         return None
-    if any(count.key != "max_open_orders" for count in rules.counts) or rules.unmeasured or rules.traded_measures:
+    if rules.openings or rules.unmeasured or rules.traded_measures:
+        return None
+    if any(count.key != "max_open_orders" for count in rules.counts):
         return None
     for _, _, cap in rules.caps:
         off = cap is order_notional and limits.max_order_notional is None
@@ -218,7 +220,7 @@ class _Maker:
     def add(self, book: int, limits: Limits) -> bool:
         """Add the measures of a book; False where it has one that is unknown here."""
         rules = rules_of(limits, self._universe)
-        if rules.unmeasured:
+        if rules.unmeasured or rules.average is not None:
             return False
 
         def measure(key: str, kind: int, bound: float, *own: float, least: int = 0) -> None:

@@ -12,19 +12,24 @@ from quantd.trading.instruments import MICRO
 
 
 def limits_in_force(state: State, book: int) -> Limits:
-    """The limits in force of an agent or of the house; the house's include [live] and the venue's buying power."""
+    """The limits in force of an agent or of the house; the house's include [live], the venue's buying power, and less
+    exposure while the market is volatile."""
     rules = state.rules
     if book != HOUSE:
         return rules.agents[book].limits
-    if rules.live is None and state.buying_power_micro is None and not state.unlent:
+    regime = rules.regime if state.noted.volatile else None
+    if rules.live is None and regime is None and state.buying_power_micro is None and not state.unlent:
         return rules.house
     left = left_micro(state)
-    now = state.equity_micro, state.live_sessions, left, state.unlent
+    now = state.equity_micro, state.live_sessions, left, state.unlent, regime is not None
     known = state.allowed
     if known is None or known[0] != now:
         made = rules.house
         if rules.live is not None:
             made = rules.live.limits(made, state.equity_micro, state.live_sessions)
+        if regime is not None:
+            gross = 1.0 if made.max_gross_exposure is None else made.max_gross_exposure
+            made = override(made, volatile_exposure=regime.exposure * gross)
         if left is not None:
             made = override(made, buying_power=limit(state.equity_micro, left))
         if state.unlent:

@@ -15,7 +15,8 @@ from quantd.trading.market import Floats
 
 
 class Noted(Struct):
-    """What earlier messages depend on: milestones passed, policies that decayed, and whether correlations differ.
+    """What earlier messages depend on: milestones passed, policies that decayed, whether correlations differ, and
+    whether the market is `volatile` by [risk.regime].
 
     `refused` counts the orders that the gate refused since the last message after a close, by reason.
     """
@@ -24,6 +25,7 @@ class Noted(Struct):
     decayed: list[int] = []
     correlation: bool = False
     refused: dict[str, int] = {}
+    volatile: bool = False
 
 
 class FrozenWatch(Struct, frozen=True):

@@ -49,6 +49,7 @@ cash = "1000.00"
 var = { limit = 0.03 }
 cvar = { limit = 0.03 }
 correlation = { joint_weight = 0.5 }
+regime = { above = 0.25, exposure = 0.6 }
 liquidity = { days = 5 }
 order_rate = { orders = 10 }
 protective = { stop_loss = 0.2 }
@@ -220,6 +221,10 @@ ROWS = {
     "risk.shocks.0.moves.0.of": ("SPY", "SPY"),
     "risk.shocks.0.moves.0.by": ("-0.3", -0.3),
     "risk.flatten_on": ('["drawdown"]', ("drawdown",)),
+    "risk.regime.above": ("0.35", 0.35),
+    "risk.regime.exposure": ("0.5", 0.5),
+    "risk.regime.lookback": ("60", 60),
+    "risk.regime.margin": ("0.2", 0.2),
     "risk.history.portfolio": ("100", 100),
     "risk.history.risk": ("100", 100),
     "risk.history.allocations": ("100", 100),
@@ -423,6 +428,7 @@ LIMIT_ROWS = {
     "protective.at_venue": ("true", True),
     "max_realised_volatility": ("0.3", 0.3),
     "min_diversification": ("0.2", 0.2),
+    "average_correlation": ("0.5", 0.5),
     "min_sharpe": ("0.4", 0.4),
     "max_turnover": ("0.5", 0.5),
     "volatility_lookback": ("126", 126),
@@ -503,7 +509,7 @@ def test_every_key_has_its_row():
 
 HOUSE_ONLY = {
     "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
-    "max_failures",
+    "max_failures", "regime",
     "max_loop_lag", "max_clock_jump", "max_missed_bars",
 }  # fmt: skip
 

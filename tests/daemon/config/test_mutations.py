@@ -31,9 +31,10 @@ restricted = ["BAC"]
 max_sector_weight = 0.5
 max_concentration = 0.3
 max_herfindahl = 0.4
+average_correlation = 0.6
 max_leverage = 1.0
 group_caps = [{ group = "large", cap = 0.6 }]
-liquidity = { days = 5.0, participation = 0.1 }
+liquidity = { days = 30.0, participation = 0.1 }
 order_rate = { orders = 50, per = "1m" }
 duplicate_window = "2s"
 protective = { stop_loss = 0.2, take_profit = 0.5, trailing = true, cooldown = 5, at_venue = true }
@@ -61,9 +62,9 @@ RISES = {
     "max_position_weight",
     "max_gross_exposure", "max_net_exposure", "max_order_notional_micro", "max_share_of_volume", "max_sector_weight",
     "max_concentration", "max_turnover", "max_volatility", "max_drawdown", "max_daily_loss", "max_weekly_loss",
-    "max_open_orders", "max_herfindahl", "max_leverage", "cap", "days", "participation", "orders", "stop_loss",
-    "take_profit", "max_realised_volatility", "follow_ups", "limit", "threshold", "joint_weight", "min_weight",
-    "allow_short",
+    "average_correlation", "max_open_orders", "max_herfindahl", "max_leverage", "cap", "days", "participation",
+    "orders", "stop_loss", "take_profit", "max_realised_volatility", "follow_ups", "limit", "threshold", "joint_weight",
+    "min_weight", "allow_short",
     "max_loop_lag_ns", "max_clock_jump_ns", "max_missed_bars",
 }  # fmt: skip
 FALLS = {

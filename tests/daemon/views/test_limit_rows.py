@@ -6,6 +6,7 @@ from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
 from quantd.daemon.views.limit_rows import figure, in_order, is_of, off, row, unit, words
 from quantd.risk.limits.catalogue import (
+    EXTRA,
     FIELDS,
     LIMIT_OF,
     LIMITS,
@@ -41,6 +42,12 @@ SAID = {
     "group_caps.large": ("", "group large", 0.4, "40.0 %"),
     "max_concentration": ("BTC", "single asset BTC", 0.3, "30.0 %"),
     "max_herfindahl": ("", "concentration, sum of squared weights", 0.25, "0.25"),
+    "average_correlation": (
+        "QQQ bought 0.90 with the others",
+        "average correlation of the positions, QQQ bought 0.90 with the others",
+        0.5,
+        "0.5",
+    ),
     "max_order_notional": ("", "order value at its worst price", 2310.4, "2,310.40"),
     "max_share_of_volume": ("", "order, share of the average volume", 0.05, "5.0 %"),
     "liquidity": ("QQQ", "sessions to sell QQQ at 20 % of volume", 1.5, "1.50"),
@@ -82,7 +89,7 @@ def test_every_reason_names_the_limit_that_gave_it(reason: Reason) -> None:
         assert words(key, Limits())
         assert is_of(key, reason)
         # a text names the key that it blames, where it names one
-        named = [k for k in FIELDS if k.removesuffix("_ns") in REASON_TEXT[reason].replace(".", " ").split()]
+        named = [k for k in (*FIELDS, *EXTRA) if k.removesuffix("_ns") in REASON_TEXT[reason].replace(".", " ").split()]
         assert not named or key in named or reason in (Reason.SECTOR_MISSING,)
 
 

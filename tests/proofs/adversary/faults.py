@@ -147,7 +147,7 @@ FAULTS: Final[Sequence[Fault]] = (
         "max_position_weight", "max_gross_exposure", "max_net_exposure", "max_sector_weight", "group_caps",
         "max_volatility",
         "var", "cvar", "correlation", "max_leverage", "max_turnover", "max_order_notional", "max_share_of_volume",
-        "liquidity", "max_herfindahl", "restricted", "max_orders_per_day",
+        "liquidity", "max_herfindahl", "restricted", "max_orders_per_day", "average_correlation",
     )),
     deaf("allow_short", allow_short=True),
     deaf("fee_bp", fee_bp=0.0),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.risk.limits.catalogue import value_of
 from quantd.risk.pretrade.gate import HALT, RUN, Verdict
 from quantd.trading.instruments import NANO
 from tests.support.risk_books import (
@@ -141,7 +142,7 @@ def _history(book: Book, matters: NDArray[np.bool_]) -> Iterable[str]:
     """Every portfolio measure has `min_history` rows in which all that matters has a return."""
     limits = book.limits
     specs = [s.lookback for s in (limits.var, limits.cvar, limits.correlation) if s is not None]
-    if limits.max_volatility is not None:
+    if limits.max_volatility is not None or value_of(limits, "average_correlation") is not None:
         specs.append(limits.volatility_lookback)
     for lookback in specs:
         rows = np.isfinite(book.returns[-lookback:][:, matters]).all(axis=1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.plan import market_context
@@ -46,6 +47,8 @@ def drawn_limits(rng: np.random.Generator, fee_bp: float) -> Limits:
         limit = some(low, high, 0.3)
         return None if limit is None else Tail(limit=limit, lookback=ROWS, confidence=0.9)
 
+    # drawn aside, so that all else is what it is without
+    aside = rng.spawn(1)[0]
     return Limits(
         collar=float(rng.choice([0.03, 0.05])),
         fee_bp=fee_bp,
@@ -66,6 +69,7 @@ def drawn_limits(rng: np.random.Generator, fee_bp: float) -> Limits:
         correlation=Correlation(0.5, joint_weight=float(rng.uniform(0.2, 0.8)), lookback=ROWS)
         if rng.random() < 0.3
         else None,
+        extra=(("average_correlation", float(aside.uniform(0.05, 0.8))),) if aside.random() < 0.3 else UNSET,
     )
 
 

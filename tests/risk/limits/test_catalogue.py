@@ -78,6 +78,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: float
         lambda: Limits(group_caps=(("one", float("nan")),)),
         lambda: Limits(var=Tail(limit=0.02, lookback=59)),
         lambda: Limits(max_volatility=0.2, volatility_lookback=30),
+        lambda: override(Limits(), average_correlation=0.7, volatility_lookback=30),
         lambda: Limits(max_drawdown=15.0),
         lambda: Tail(limit=-0.1),
         lambda: Tail(limit=0.02, confidence=0.49),
@@ -199,6 +200,8 @@ def test_of_two_tables_the_tighter_of_each_part_holds() -> None:
         ({"min_history": 61}, {"min_history": 60}, {"min_history": 61}),
         ({"min_diversification": 0.1}, {"min_diversification": 0.2}, {"min_diversification": 0.2}),
         ({"max_position_weight": 0.1}, {"max_position_weight": 0.2}, {"max_position_weight": 0.1}),
+        ({"extra": (("average_correlation", 0.7),)}, {"extra": (("average_correlation", 0.6),)},
+        {"extra": (("average_correlation", 0.6),)}),
         ({"cvar": Tail(0.03)}, {"cvar": Tail(0.02)}, {"cvar": Tail(0.02)}),
         ({"group_caps": (("b", 0.1),)}, {"group_caps": (("b", 0.2), ("a", 0.3))},
         {"group_caps": (("a", 0.3), ("b", 0.1))}),
@@ -277,7 +280,8 @@ def test_the_page_has_the_tables_of_the_records_with_every_field() -> None:
     with_tables = run_path(str(ROOT / "scripts/limits_page.py"))["with_tables"]
     assert with_tables(page) == page
     keys = set(re.findall(r"^\| `(\w+)` \|", page, re.M))
-    assert keys == {name.removesuffix("_ns") for name in FIELDS} - {"fee_bp"}  # [broker] commission_bp sets it
+    # [broker] commission_bp sets fee_bp
+    assert keys == {name.removesuffix("_ns") for name in FIELDS | EXTRA.keys()} - {"fee_bp"}
     assert with_tables(page.replace("| 0.15 |", "| 0.16 |")) == page
 
 
@@ -311,9 +315,9 @@ def test_the_codes_of_reasons_are_those_of_every_journal() -> None:
         "SECTOR_MISSING", "VOLUME_MISSING", "LIQUIDITY", "ORDER_RATE", "DUPLICATE", "PROTECTED", "STRESS",
         "SHOCK_MISSING",
         "HALTED", "ACCOUNT_NOTIONAL", "RAMP", "ORDERS_PER_DAY", "BUYING_POWER", "NO_BORROW",
-        "PRICE_JUMP",
+        "PRICE_JUMP", "AVERAGE_CORRELATION", "VOLATILE",
     ]  # fmt: skip
-    assert [int(reason) for reason in Reason] == list(range(43))
+    assert [int(reason) for reason in Reason] == list(range(45))
 
 
 def test_a_limit_without_a_field_is_overridden_merged_and_encoded_like_the_others(

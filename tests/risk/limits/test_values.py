@@ -10,12 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.risk.limits.case import SLACK, Account
-from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Stress, Tail, override
+from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Stress, Tail, override, value_of
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.measures.portfolio import FEW
 from quantd.risk.measures.stress import Shock
 from tests.support.examples import examples
-from tests.support.risk_books import Book, make_context, numerators, random_book, scenario_returns, scenario_rows
+from tests.support.risk_books import (
+    Book,
+    correlations,
+    make_context,
+    numerators,
+    random_book,
+    scenario_returns,
+    scenario_rows,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 NAMED = {
@@ -66,6 +74,12 @@ def judged(book: Book, lots: np.ndarray | None) -> Values:
     if limits.correlation is not None and enough:
         bound = 0.0 if limits.correlation.strict else limits.correlation.joint_weight
         found["correlation"] = (heaviest_pair(book, exposure / equity, state.matters), bound)
+    average = value_of(limits, "average_correlation")
+    if average is not None and enough:
+        side, rho = np.sign(exposure), correlations(scenario_rows(book, state.matters)[limits.volatility_lookback])
+        pairs = combinations(np.flatnonzero(exposure).tolist(), 2)
+        both = [rho[i, j] * side[i] * side[j] for i, j in pairs]
+        found["average_correlation"] = (float(np.mean(both)) if both else 0.0, average)
     return found
 
 
@@ -77,7 +91,7 @@ def held_after(account: Account, lots: np.ndarray | None) -> np.ndarray:
 
 
 def without_history(limits: Limits) -> Limits:
-    return override(limits, var=None, cvar=None, max_volatility=None, correlation=None)
+    return override(limits, var=None, cvar=None, max_volatility=None, correlation=None, average_correlation=None)
 
 
 def heaviest_pair(book: Book, weights: np.ndarray, matters: np.ndarray) -> float:

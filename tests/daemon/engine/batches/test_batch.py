@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.eligibility import plain
 from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.tables import gate_set
 from quantd.daemon.runtime.loop import SampleLog, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.run_record import Record
-from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Protective, Tail, override
-from quantd.trading.codec import encode
-from quantd.trading.effects import Effect, Filled, Valued
+from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Protective, Reason, Tail, override
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Effect, Filled, Planned, Valued
 from quantd.trading.events import Action, Event, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
@@ -178,6 +179,18 @@ def test_plans_whose_refusals_a_message_counts_are_left_to_the_engine():
     taken, _ = both(made, 5, steps)
     assert taken.rows > 0
     assert taken.plans == 0
+
+
+def test_a_limit_on_the_average_correlation_leaves_every_row_to_the_engine():
+    steps = Steps(), Steps()
+    made = world(4, agents=2, limits=override(PLAIN, average_correlation=0.01))
+    taken, _ = both(made, 5, steps)
+    assert steps[0].steps == steps[1].steps
+    assert taken.rows == 0
+    assert gate_set(PLAIN, made.universe) is not None
+    assert gate_set(override(PLAIN, average_correlation=0.01), made.universe) is None
+    plans = [effect for step in steps[0].steps for effect in decode(step).effects if isinstance(effect, Planned)]
+    assert any(Reason.AVERAGE_CORRELATION in plan.reason for plan in plans)
 
 
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk"), [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 21, 64)])

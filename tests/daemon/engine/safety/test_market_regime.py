@@ -1,0 +1,176 @@
+"""A volatile market cuts what the house may hold: nothing is sold by force, and reductions pass."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.planning.live_caps import Allowance
+from quantd.daemon.engine.safety.market_regime import market_volatility, regime_text
+from quantd.daemon.engine.settings import MarketRegime
+from quantd.daemon.engine.snapshot import freeze, in_force, limits_from, thaw, with_limits
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.recovery.tightening import tightened
+from quantd.risk.limits.catalogue import Limits, Reason, value_of
+from quantd.trading.effects import Planned, Publish
+from quantd.trading.events import Tick
+from quantd.trading.statistics import volatility
+from tests.daemon.engine.batches.test_batch import Steps, both
+from tests.support.engine import World, block
+
+CALM, WILD, DAYS = 30, 60, 110
+RULES = MarketRegime(above=0.3, exposure=0.5, lookback=20)
+LIMITS = Limits(max_gross_exposure=0.9, collar=0.0, reduce_collar=0.0, flatten_collar=0.0)
+
+
+def closes(symbols: int = 2) -> np.ndarray:
+    """Volatility near 8 % a year; 60 % in the samples from CALM to WILD."""
+    rng = np.random.default_rng(5)
+    step = np.where((np.arange(DAYS) >= CALM) & (np.arange(DAYS) < WILD), 0.04, 0.005)
+    moves = rng.choice([-1.0, 1.0], (DAYS, 1)) * step[:, None] + rng.normal(0.0, 0.001, (DAYS, symbols))
+    return np.round(100.0 * np.exp(np.cumsum(moves, axis=0)), 2)
+
+
+def world(weights: Sequence[float] = (0.4, 0.4), rules: MarketRegime | None = RULES, **more: Any) -> World:
+    return World(block(closes()), [lambda view: np.array(weights)], house=LIMITS, regime=rules, **more)
+
+
+def alerts(made: World) -> list[Publish]:
+    return [each for each in made.effects if isinstance(each, Publish) and each.kind == "regime"]
+
+
+def by_sample(made: World, read: Any) -> list[Any]:
+    """What `read` finds in the state after each sample."""
+    found = []
+    for item in made.items():
+        made.shell.take(item)
+        if isinstance(item, Tick):
+            found.append(read(made.shell.state))
+    return found
+
+
+def gross(state: State) -> float:
+    return state.exposure() * 1e6 / state.equity_micro
+
+
+@pytest.mark.requirement("R-156")
+def test_orders_that_add_risk_are_cut_in_a_volatile_market_and_pass_again_in_a_calm_one() -> None:
+    made = world()
+    seen = by_sample(made, lambda state: (state.noted.volatile, gross(state), limits_in_force(state, HOUSE)))
+    volatile = [each[0] for each in seen]
+    assert volatile[:21] == [True] * 20 + [False], "unknown, then calm"
+    first = volatile.index(True, 21)
+    last = first + volatile[first:].index(False)
+    assert CALM < first < WILD < last < WILD + 21
+    assert not any(volatile[last:])
+    assert [value_of(each[2], "volatile_exposure") for each in seen] == [0.45 if each else None for each in volatile]
+    # until the figure is known half of the limit may be held, then the whole target
+    assert max(each[1] for each in seen[:21]) < 0.46
+    assert seen[first - 1][1] == pytest.approx(0.8, abs=0.03)
+    # no position is sold by force
+    assert seen[last - 1][1] > 0.6
+    reasons = [code for each in made.effects if isinstance(each, Planned) for code in each.reason]
+    assert reasons.count(Reason.VOLATILE) > 5
+    assert seen[-1][1] == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.requirement("R-156")
+def test_a_reduction_passes_whole_in_a_volatile_market() -> None:
+    made = World(
+        block(closes()), [lambda view: np.array([0.4, 0.4]) if view.sample < 45 else np.array([0.1, 0.1])],
+        house=LIMITS, regime=RULES,
+    )  # fmt: skip
+    seen = by_sample(made, lambda state: (state.noted.volatile, gross(state)))
+    assert seen[44][0]
+    assert seen[44][1] > 0.6
+    assert seen[50][0]
+    assert seen[50][1] == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.requirement("R-156")
+def test_each_change_is_an_alert_with_the_figure_and_the_regime_is_left_below_the_margin() -> None:
+    made = world()
+    values = by_sample(made, lambda state: (market_volatility(state, RULES), state.noted.volatile, regime_text(state)))
+    found = alerts(made)
+    assert [each.level for each in found] == ["WARNING", "INFO", "WARNING", "INFO"]
+    assert "the volatility of the market is unknown" in found[0].text
+    assert "volatile market: the house may hold 50% of its gross exposure" in found[2].text
+    assert found[2].value is not None
+    assert found[2].value >= 0.3
+    assert found[3].value is not None
+    assert found[3].value < 0.27 == found[3].bound
+    for (_, before, _), (value, now, text) in pairwise(values):
+        assert now == (not value < (0.27 if before else 0.3))
+        assert text.startswith("volatile (" if now else "calm (")
+
+
+def test_the_figure_is_of_the_closes_up_to_the_sample_only() -> None:
+    market, ends = closes(), {}
+    for days in (50, DAYS):
+        made = World(block(market[:days]), [lambda view: np.array([0.4, 0.4])], house=LIMITS, regime=RULES)
+        ends[days] = by_sample(made, lambda state: market_volatility(state, RULES))
+    assert ends[50][20:] == ends[DAYS][20:50]
+    mean = (market[1:50] / market[:49] - 1.0).mean(axis=1)
+    assert ends[50][49] == pytest.approx(volatility(mean[-20:]))
+    alone = replace(RULES, benchmark=1)
+    made = World(block(market[:50]), [lambda view: np.array([0.4, 0.4])], house=LIMITS, regime=alone)
+    last = by_sample(made, lambda state: market_volatility(state, alone))[-1]
+    assert last == pytest.approx(volatility((market[1:50] / market[:49] - 1.0)[-20:, 1]))
+
+
+def test_without_the_table_nothing_changes() -> None:
+    made = world(rules=None)
+    assert not any(by_sample(made, lambda state: state.noted.volatile or regime_text(state)))
+    assert alerts(made) == []
+    assert b"regime" not in in_force(made.rules)
+
+
+def test_the_limit_ends_with_the_regime_beside_the_caps_of_mode_live() -> None:
+    state = world(live=Allowance(account_micro=50_000 * 1_000_000)).shell.state
+    found = []
+    for state.noted.volatile in (True, False, True):
+        limits = limits_in_force(state, HOUSE)
+        found.append((value_of(limits, "volatile_exposure"), limits.max_account_notional is not None))
+    assert found == [(0.45, True), (None, True), (0.45, True)]
+
+
+def test_batches_leave_every_row_to_the_engine() -> None:
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    taken, _ = both(world(), 3, steps)
+    assert steps[0].valued == steps[1].valued
+    assert taken.rows == 0
+    assert both(world(rules=None), 3, (Steps(rows_only=True), Steps(rows_only=True)))[0].rows > 0
+
+
+def test_a_restart_keeps_the_regime_and_a_recorded_segment_has_its_own_rules() -> None:
+    made = world()
+    by_sample(made, lambda state: None)
+    made.shell.state.noted.volatile = True
+    assert thaw(made.rules, freeze(made.shell.state)).noted.volatile
+    other = replace(made.rules, regime=None)
+    assert with_limits(other, in_force(made.rules)).regime == RULES
+    assert with_limits(made.rules, in_force(other)).regime is None
+
+
+@pytest.mark.parametrize(
+    ("change", "waits"),
+    [
+        (None, True),
+        ({"above": 0.4}, True),
+        ({"exposure": 0.6}, True),
+        ({"margin": 0.05}, True),
+        ({"lookback": 60}, True),
+        ({"above": 0.2, "exposure": 0.4, "margin": 0.2}, False),
+    ],
+)
+def test_a_live_start_with_a_looser_regime_waits(change: dict[str, float] | None, waits: bool) -> None:
+    before = world().rules
+    after = replace(before, regime=None if change is None else replace(RULES, **change))
+    names = ["a0"]
+    tight, looser = tightened((limits_from(in_force(before)), names), (limits_from(in_force(after)), names))
+    assert (looser == ("risk.regime",)) == waits
+    assert (tight.regime == RULES) == waits
