@@ -42,9 +42,7 @@ def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader
         fold.add(seq, entry.event, entry.effects)
     SQLModel.metadata.create_all(engine, [TABLES[table] for table in COLUMNS])
     with engine.begin() as db:
-        folded = fold.take()
-        # fills of orders that are older than the kept journal concern no row here
-        for table, rows in ((table, folded.get(table, [])) for table in COLUMNS):
+        for table, rows in fold.take().items():
             written = [dict(zip(COLUMNS[table], row, strict=True)) for row in rows]
             if table == "orders":
                 written = [row | {"id": f"{row['id']}@{name}"} for row in written]

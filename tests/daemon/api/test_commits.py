@@ -1,4 +1,4 @@
-"""A POST is answered with what its own event did, whatever is stepped beside it, and a failure after it is told."""
+"""A POST is answered with what its own event did, whatever is stepped beside it; a failure after it is reported."""
 
 import ast
 import asyncio
