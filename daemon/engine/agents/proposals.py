@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.safety.alerts import alert, refuse
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of
@@ -84,7 +84,7 @@ def not_planned(state: State, proposal: Proposed) -> str:
 def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refused]:
     """The effects of a proposal that is refused as a whole."""
     code: Refusal = "conflict" if state.rules.outside_seat(proposal.agent) is None else "refused"
-    return refuse(state, code, "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
+    return refuse_command(state, code, "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
 
 
 def _book_of(state: State, proposal: Proposed) -> int | None:

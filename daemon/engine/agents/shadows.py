@@ -11,7 +11,7 @@ import msgspec
 from quantd.daemon.engine.agents.promotion import note_decision
 from quantd.daemon.engine.agents.proposal_log import ProposalLog, verdict_of
 from quantd.daemon.engine.agents.proposals import refusal
-from quantd.daemon.engine.safety.alerts import refuse
+from quantd.daemon.engine.safety.alerts import refuse_command
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import (
     Ask,
@@ -132,7 +132,7 @@ def _commanded(state: State, k: int, order: Operator, step: Step) -> Sequence[Ef
     if order.command == "flatten":
         state.now = max(state.now, order.ts)
         text = f"{order.agent} is a shadow: there is nothing of it to sell. `halt` stops it"
-        return refuse(state, "command", "operator", text)
+        return refuse_command(state, "command", "operator", text)
     return _one(state, k, order, step)
 
 

@@ -41,7 +41,7 @@ def alert(
     )
 
 
-def refuse(
+def refuse_command(
     state: State, code: Refusal, kind: str, why: str, *, before: str = "", level: Level = "WARNING"
 ) -> tuple[Publish, Refused]:
     """The effects of a command that is refused: an alert, whose text begins with `before`, and the reason."""
