@@ -8,16 +8,16 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.trading.effects import Ask, Asked, Effect, JournalEffect, LimitMoved, Planned, Shadowed
+from quantd.trading.effects import Ask, Asked, Effect, JournalEffect, LimitMoved, Planned, Refused, Shadowed
 from quantd.trading.events import Bars, Decided, Event, JournalEvent, SliceRef
 from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.view import Memory
 
-CODEC_VERSION: Final = 4
+CODEC_VERSION: Final = 5
 """Version 1 has all limits in `values` of plans and baskets, and `values_before` of plans. Version 2 has only limits
 that cut a symbol or stand at 60 % of their bound. Version 3 adds LimitMoved. Version 4 adds PriceJumped and
-JumpExplained. One decoder reads all."""
+JumpExplained. Version 5 adds Refused, and the limits that an Approved names. One decoder reads all."""
 
 
 class Entry(Struct, frozen=True, array_like=True):
@@ -90,8 +90,9 @@ def decode(data: bytes) -> Entry:
 def same(recorded: Entry, computed: Entry) -> bool:
     """Whether an entry repeats a recorded one: equal, except for what its version recorded."""
     now = computed.effects
-    if not any(type(effect) is LimitMoved for effect in recorded.effects):  # before version 3
-        now = [effect for effect in now if type(effect) is not LimitMoved]
+    for later in (LimitMoved, Refused):  # of versions 3 and 5
+        if not any(type(effect) is later for effect in recorded.effects):
+            now = [effect for effect in now if type(effect) is not later]
     return recorded.event == computed.event and _same(recorded.effects, now)
 
 

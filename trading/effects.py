@@ -81,6 +81,20 @@ class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
     bound: float | None = None
 
 
+Refusal = Literal["agent", "agrees", "command", "conflict", "down", "reason", "refused"]
+"""Codes of refused commands. They are codes of errors in the API, and keep their meaning."""
+
+
+class Refused(Struct, frozen=True, tag=True, omit_defaults=True):
+    """The event was a command, and nothing of it was carried out; `text` is the reason, for its sender.
+
+    The alert before it is for operators. Journals of codec version 4 and before have the alert alone.
+    """
+
+    code: Refusal
+    text: str
+
+
 class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
     """Record: posted fills of rows of one basket. `lots` are signed; `shares` lists (agent, signed lots) per row."""
 
@@ -392,7 +406,7 @@ Record = (
 )
 """Effects that only report to the store and the bus."""
 
-Journalled = OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
+Journalled = OrderBasket | Cancel | Query | Publish | Refused | Record | Snapshot | Stop | Again | Shadowed
 """Effects that the journal stores unchanged."""
 
 Effect = Ask | Journalled

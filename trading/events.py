@@ -1,8 +1,7 @@
 """Events: the closed union of all inputs of the engine.
 
-External answers, time and randomness enter only as events. Events are frozen and journalled, and their meaning never
-changes. A new field or kind raises the codec's version. A new event is a struct here, in `market` or in `model_events`,
-its name in the union of its source below, and its handler `on_<event>` in a module of `quantd.daemon.engine`.
+External answers, time and randomness enter only as events. Events are frozen, and their meaning never changes. A new
+field or kind raises the codec's version. docs/develop/extending.md describes the way to add an event.
 """
 
 from typing import Literal
@@ -51,11 +50,12 @@ class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Approved(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A second person approves the looser limits that wait; they apply from here on."""
+    """A second person approves the looser limits that wait, if `limits` is their digest; they apply from here on."""
 
     ts: int
     reason: str
     who: str
+    limits: str = ""
 
 
 class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):

@@ -28,8 +28,8 @@ def check_shadow(house: Reader, name: str) -> None:
         raise StoreFailing(f"run {house.run.run} has no shadow {name!r:.80}; {known}")
 
 
-def reader_of_shadow(house: Reader, name: str, *, since: int = 1, paced: Paced = iter) -> Reader:
-    """Return a reader of the shadow `name` with its rows from entry `since` on.
+def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader:
+    """Return a reader of the shadow `name`.
 
     Its addresses and order ids end with @NAME: the store has no rows of them, and no venue has these orders. Raises
     StoreFailing without a journal.
@@ -38,7 +38,7 @@ def reader_of_shadow(house: Reader, name: str, *, since: int = 1, paced: Paced =
     found = Reader(engine, replace(house.run, epochs=((1, (name,)),)), house.records, name)
     weakref.finalize(found, engine.dispose)
     fold = Projection(house.run.run, house.run.universe.symbols, (name,))
-    for seq, entry in paced(found.journal(since)):
+    for seq, entry in paced(found.journal(1)):
         fold.add(seq, entry.event, entry.effects)
     SQLModel.metadata.create_all(engine, [TABLES[table] for table in COLUMNS])
     with engine.begin() as db:

@@ -1,7 +1,8 @@
 """Idempotency keys of POST requests: a request that is sent again under its key gets its first answer.
 
-A key is recorded before its request is carried out, and its answer before the answer is sent. A daemon that is killed
-between the two cannot know the result: it refuses the key from then on, so that no request is carried out twice.
+A key is recorded before its request is carried out, and its answer before the answer is sent. A request that fails
+after its commit has an answer too, which names its entry of the journal. A daemon that is killed between the two cannot
+know the result: it refuses the key from then on, so that no request is carried out twice.
 """
 
 import asyncio
@@ -59,6 +60,8 @@ class Keys:
         self._database: sqlite3.Connection | None = None
         self._one = asyncio.Lock()
         self._running: set[tuple[str, str]] = set()
+        self._earlier = 0
+        """Number of the newest key of an earlier process."""
 
     async def once(
         self, request: web.Request, sender: str, content: bytes, act: Callable[[], Awaitable[web.Response]], must: bool
@@ -121,6 +124,7 @@ class Keys:
                 "CREATE TABLE IF NOT EXISTS keys (number INTEGER PRIMARY KEY AUTOINCREMENT, sender TEXT, name TEXT, "
                 "ts INTEGER, request BLOB, status INTEGER, body BLOB, UNIQUE (sender, name))"
             )
+            (self._earlier,) = found.execute("SELECT COALESCE(MAX(number), 0) FROM keys").fetchone()
             self._database = found
         return self._database
 
@@ -128,7 +132,7 @@ class Keys:
         """Record a new key and return None, or return the answer of a known one. Raises Refused."""
         database = self._opened()
         known = database.execute(
-            "SELECT request, status, body FROM keys WHERE sender = ? AND name = ?", name
+            "SELECT number, request, status, body FROM keys WHERE sender = ? AND name = ?", name
         ).fetchone()
         if known is None:
             row = *name, time.time_ns(), digest, BEGUN, b""
@@ -138,7 +142,7 @@ class Keys:
             database.execute("DELETE FROM keys WHERE number <= ?", ((number or 0) - MOST,))
             self._running.add(name)
             return None
-        request, status, body = known
+        number, request, status, body = known
         if request != digest:
             text = f"{HEADER}: this key was sent with another path or body; send a new key"
             raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
@@ -147,10 +151,11 @@ class Keys:
         if name in self._running:
             text = "the request with this key is still carried out; ask again in a second"
             raise Refused(409, "idempotency", text, {"Retry-After": "1"})
-        text = (
-            "the daemon stopped while it carried out the request with this key, so its result is not known and it is "
-            "not carried out again; see /api/v1/orders or /api/v1/status, then send a new key"
-        )
+        if number > self._earlier:
+            what = f"the answer to the request with this key was sent, and could not be recorded in {FILE}"
+        else:
+            what = "the daemon stopped while it carried out the request with this key, so its result is not known"
+        text = f"{what}. It is not carried out again; see /api/v1/orders or /api/v1/status, then send a new key"
         raise Refused(409, "idempotency", text)
 
     def _finish(self, name: tuple[str, str], answer: Answered) -> None:

@@ -1,16 +1,27 @@
 """Errors of the API as problem documents (RFC 9457): JSON with a code, a sentence and the fields at fault."""
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 from aiohttp import web
 from msgspec import Struct
+
+log = structlog.get_logger("quantd.api")
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 URN: Final = "urn:quantd:problem:"
 """Prefix of `type`; the code follows."""
+
+
+FRAMES: Final = 4
+"""Innermost calls in the log line of an internal error."""
+
+INTERNAL: Final = "internal error while this request was answered; the daemon's log names it"
 
 
 class FieldFault(Struct, frozen=True):
@@ -47,6 +58,13 @@ class Refused(Exception):
         self.code = code
         self.headers = headers or {}
         self.errors = errors
+
+
+def log_fault(path: str, why: Exception) -> None:
+    """Log an internal error with its innermost calls, in one line."""
+    calls = traceback.extract_tb(why.__traceback__)[-FRAMES:]
+    at = " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
+    log.error("api.failed", path=path, error=f"{type(why).__name__}: {why}", at=at)
 
 
 def error(

@@ -4,12 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from quantd.adapters.store.errors import StoreError, StoreFailing
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Decision
-from quantd.adapters.store.shadow_reader import reader_of_shadow
 from quantd.daemon.api.problems import FieldFault, Refused
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.portfolio_targets import TargetsWrong
@@ -20,15 +18,8 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import Overview, overview
 from quantd.daemon.views.risk_measures import Assessed, assessed
 from quantd.daemon.views.rows import shadow_books
-from quantd.trading.effects import Planned
 
 T = TypeVar("T")
-
-NEWEST: Final = 20
-"""Decisions among which that of an event is looked up."""
-
-NEWEST_ENTRIES: Final = 200
-"""Entries of the journal among which the plan of a shadow is looked up."""
 
 
 class RunReader:
@@ -76,21 +67,6 @@ class RunReader:
             raise Refused(404, "not_found", str(why)) from None
         except StoreError as why:
             raise Refused(503, "store", str(why)) from None
-
-    async def address_of(self, plan: Planned, shadow: str = "") -> str:
-        """The address of a plan that was just committed, for GET /api/v1/decisions and /api/v1/why. Raises Refused.
-
-        A plan of a shadow is looked up in the newest entries of the journal.
-        """
-
-        def newest(reader: Reader) -> list[Decision]:
-            if shadow and reader.records is not None:
-                since = max(1, reader.records.last_seq(reader.run.run) - NEWEST_ENTRIES)
-                reader = reader_of_shadow(reader, shadow, since=since)
-            return reader.decisions(last=NEWEST)
-
-        found = await self.read(newest)
-        return next((d.address for d in found if (d.plan.ts, d.plan.agents) == (plan.ts, plan.agents)), "")
 
     def beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
         """Equity of each shadow's book by sample."""

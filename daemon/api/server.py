@@ -17,12 +17,12 @@ from quantd.adapters.certificates import Certificate
 from quantd.adapters.listener import Listener, descriptors
 from quantd.adapters.store.job_runs import JobRun
 from quantd.daemon.api.access.guard import CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, who
+from quantd.daemon.api.commits import OpenRequests, truthful
 from quantd.daemon.api.idempotency import Keys
 from quantd.daemon.api.openapi import document
 from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Read, Route, body_of, file_of, reading
 from quantd.daemon.api.routes import job_routes, manual_routes
 from quantd.daemon.api.routes.alert_routes import AlertRoutes
-from quantd.daemon.api.routes.command_routes import refused
 from quantd.daemon.api.routes.dashboard_routes import Dashboard
 from quantd.daemon.api.routes.metrics_route import Scrape
 from quantd.daemon.api.routes.model_routes import ModelRoutes
@@ -34,9 +34,7 @@ from quantd.daemon.api.routes.read_routes import Readings
 from quantd.daemon.api.routes.system_routes import SystemReads
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.commands.control import NotDone
 from quantd.daemon.config import Config
-from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
@@ -74,6 +72,7 @@ class Api:
         self._folder = folder
         self._guard = Guard(folder, config.api)
         self._keys = Keys(folder)
+        self._open = OpenRequests()
         self._routes: tuple[Route, ...] = ()
         run = RunReader(service, parts, config, folder)
         self._readings = Readings(run, bus_url)
@@ -128,13 +127,11 @@ class Api:
             asked, sender = await body_of(request, route.body, route.example), who(request)
 
             async def act() -> web.Response:
-                try:
-                    found = await route.handler(asked, sender, **request.match_info)
-                except (NotDone, InboxFull) as why:
-                    raise refused(why) from None
+                found = await truthful(request.path, route.handler(asked, sender, **request.match_info))
                 return web.Response(body=msgspec.json.encode(found), content_type="application/json")
 
-            return await self._keys.once(request, sender, msgspec.json.encode(asked), act, must=not route.rate)
+            content = msgspec.json.encode(asked)
+            return await self._open.answer(lambda: self._keys.once(request, sender, content, act, must=not route.rate))
 
         return post
 
@@ -205,6 +202,7 @@ class Api:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._runner.cleanup()
+        await self._open.end(STOP_S)  # they write the answers of their keys
         self._keys.close()
         self._server = self._runner = None
 

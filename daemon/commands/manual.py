@@ -20,7 +20,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.limit_rows import reason_text
 from quantd.risk.limits.catalogue import Reason
 from quantd.risk.switch import RUN
-from quantd.trading.effects import Cancel, Effect, Planned, Publish
+from quantd.trading.effects import Cancel, Effect, Planned
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
@@ -196,9 +196,9 @@ def _levels(state: State, book: int, column: int, lots: int, stop: str, target: 
     return found[0], found[1]
 
 
-def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -> Ordered:
-    """The gate's verdict on a manual order, from the effects of its event."""
-    state, column = service.shell.state, wish.symbol
+def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: str) -> Ordered:
+    """The gate's verdict on a manual order, from the effects of its event and the state behind it."""
+    column = wish.symbol
     universe, lot = state.universe, state.universe.lot_nano[column]
     plan = next((each for each in effects if isinstance(each, Planned)), None)
     waits = plan is None and any(isinstance(each, Cancel) for each in effects)
@@ -218,7 +218,7 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
     if basket is not None:
         row = basket.sym.index(column)
         lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
-        name = order_id(service.run, basket.sample, universe.symbols[column], basket.n)
+        name = order_id(run, basket.sample, universe.symbols[column], basket.n)
     text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
     switches = {"house": state.switch.state, wish.agent: RUN if who is None else state.agents[who].switch.state}
     stopped = max(switches, key=lambda name: switches[name])
@@ -304,8 +304,8 @@ def _ratio(jump: str) -> tuple[int, int]:
     raise NotDone("amount", f"jump {jump!r}: write real, or a split as new shares to old ones, for example 2:1")
 
 
-def became_of_halt(service: Service, event: Halted | JumpExplained) -> Stopped:
-    state, column = service.shell.state, event.symbol
+def became_of_halt(state: State, event: Halted | JumpExplained) -> Stopped:
+    column = event.symbol
     if column in state.halted:
         why = state.halted[column][1]
     else:
@@ -343,11 +343,8 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
     return Flow(market_now(service), -micro if removes else micro, who, agent=agent, reason=said)
 
 
-def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> Paid:
-    """The book after a deposit or withdrawal. Raises NotDone when the engine booked nothing."""
-    if refused := next((e.text for e in effects if isinstance(e, Publish) and e.level == "WARNING"), ""):
-        raise NotDone("conflict", refused)
-    state = service.shell.state
+def became_of_flow(state: State, moved: Flow) -> Paid:
+    """The book after a deposit or withdrawal."""
     number = agent_of(state, moved.agent)
     book = state.ledger.books[-1 if number is None else number]
     return Paid(moved.agent, *map(money_text, (moved.amount_micro, book.cash_micro, state.equity_micro)))

@@ -51,8 +51,13 @@ def seat_of(state: State, agent: str) -> int:
     return seat
 
 
-async def model_loaded(service: Service, asked: LoadModel, who: str, agent: str) -> ModelLoaded:
-    """The event of a load, after every check; the policy is then prepared. Raises NotDone."""
+async def model_loaded(
+    service: Service, asked: LoadModel, who: str, agent: str
+) -> tuple[ModelLoaded] | tuple[ModelLoaded, Condition]:
+    """The event of a load after every check, with the alert about a recorded market that the model was trained on.
+
+    The policy is then prepared. Raises NotDone.
+    """
     check_agent(service, agent)
     check_ready(service)
     if agent in service.config.places:
@@ -85,7 +90,9 @@ async def model_loaded(service: Service, asked: LoadModel, who: str, agent: str)
             raise NotDone("unfit", f"{path}: it fails on the present state: {failed}")
     seat_of(state, agent)  # a promotion may have come first
     seats.take(seat, path, policy)
-    return ModelLoaded(state.now, agent, path, digest, configured_as(table), reason, who, version_of(config, path))
+    loaded = ModelLoaded(state.now, agent, path, digest, configured_as(table), reason, who, version_of(config, path))
+    noted = _in_sample(state, agent, policy)
+    return (loaded,) if noted is None else (loaded, noted)
 
 
 def challenger_of(service: Service, agent: str, named: str = "") -> str:
@@ -121,10 +128,8 @@ def challenger_of(service: Service, agent: str, named: str = "") -> str:
     return free[0]
 
 
-def in_sample(service: Service, agent: str) -> Condition | None:
+def _in_sample(state: State, agent: str, policy: Policy) -> Condition | None:
     """The alert about a recorded market that an agent's model was trained on; None without one."""
-    state = service.shell.state
-    policy = service.shell.seats(state.rules.names().index(agent))
     until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
     if until <= state.now:
         return None

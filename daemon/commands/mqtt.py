@@ -6,12 +6,13 @@ act as soon as they are verified. The others act after their id is on disk, so t
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from quantd.adapters.bus.commands import (
     AHEAD_S,
@@ -27,11 +28,11 @@ from quantd.adapters.bus.commands import (
 from quantd.daemon.commands.acknowledgement import acknowledgement
 from quantd.daemon.commands.control import NotDone, operator
 from quantd.daemon.config import Config, Mistake, secret
-from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.service import Service
+from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.inbox import Command, Committed, InboxFull
+from quantd.daemon.runtime.service import Service, is_stop
 from quantd.daemon.views.overview import SWITCH
 from quantd.models.artifacts.folder import replace_file
-from quantd.trading.effects import Effect
 from quantd.trading.events import Acknowledged, Operator
 
 log = structlog.get_logger("quantd.commands")
@@ -86,7 +87,7 @@ class MqttCommands:
         self._now = now
         self._file = folder / FILE
         self._memory = _read(self._file, now())
-        self._queue: asyncio.Queue[tuple[BusCommand, asyncio.Future[Sequence[Effect]] | None]] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[tuple[BusCommand, Command | None]] = asyncio.Queue(QUEUE)
         self._told: dict[str, tuple[float, int]] = {}
 
     def received(self, payload: bytes, retained: bool) -> None:
@@ -121,17 +122,18 @@ class MqttCommands:
                             command,
                         )
                     done = self._act(command)
-                async with asyncio.timeout(WAIT_S):
-                    await asyncio.shield(done)
+                found = await _carried_out(done)
+                if (why := found.refused) is not None:
+                    raise CommandRefused("not_done", why.text, command)
             except TimeoutError:
                 self._say(command, False, f"not committed within {WAIT_S:g} s and still queued; check `quantd status`")
-            except CommandRefused as why:
-                self._refuse(why)
+            except CommandRefused as refused:
+                self._refuse(refused)
             else:
                 self._service.bus_commands["taken"] += 1
                 log.warning("command.taken", command=command.command, who=command.who, reason=command.reason)
                 later = "in force; it will be journalled once the store takes writes again"
-                self._say(command, True, later if self._service.store_error else "done")
+                self._say(command, True, later if found.unrecorded else "done", found.answer)
 
     def _event(self, command: BusCommand) -> Operator | Acknowledged:
         c = command
@@ -142,9 +144,10 @@ class MqttCommands:
         except NotDone as why:
             raise CommandRefused("not_done", str(why), c) from None
 
-    def _act(self, command: BusCommand) -> "asyncio.Future[Sequence[Effect]]":
+    def _act(self, command: BusCommand) -> Command:
         try:
-            return self._service.inbox.command(self._event(command))
+            events = [self._event(command)]
+            return self._service.inbox.commands(events, lambda state, _: _switch(state, command))[0]
         except InboxFull as why:
             raise CommandRefused("not_done", str(why), command) from None
 
@@ -160,11 +163,27 @@ class MqttCommands:
         if why.command is not None:
             self._say(why.command, False, str(why))
 
-    def _say(self, command: BusCommand, done: bool, text: str) -> None:
-        state = self._service.shell.state
-        switch = state.switch_of(command.agent if command.agent in state.rules.names() else "")
-        answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, SWITCH[switch.state])
+    def _say(self, command: BusCommand, done: bool, text: str, switch: object = None) -> None:
+        """Answer a command; `switch` is the switch right behind it, or the present one where it was not carried out."""
+        shown = str(switch or _switch(self._service.shell.state, command))
+        answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, shown)
         self._answer(msgspec.json.encode(answer))
+
+
+async def _carried_out(command: Command) -> Committed[object]:
+    """What became of a command. A stop is in force once it is stepped, committed or not. Raises TimeoutError."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            return await asyncio.shield(command.done)
+    except TimeoutError:
+        if command.stepped is None or not is_stop(command):
+            raise
+        return replace(command.stepped, unrecorded="the store is slow")
+
+
+def _switch(state: State, command: BusCommand) -> str:
+    """The state of the switch that a command concerns."""
+    return SWITCH[state.switch_of(command.agent if command.agent in state.rules.names() else "").state]
 
 
 def _read(file: Path, now_s: float) -> Taken:

@@ -6,15 +6,15 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.engine.planning.plan import give_up, plan
-from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, postpone
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
+from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, digest_of, postpone
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch, suspend
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
 from quantd.trading.books import LedgerBroken
-from quantd.trading.effects import Effect, Level, Snapshot, Stop, Switched
+from quantd.trading.effects import Effect, Level, Refused, Snapshot, Stop, Switched
 from quantd.trading.events import Acknowledged, Approved, Condition, Operator, Reloaded, Reminded, Stopping, Wished
 from quantd.trading.orders import price_text
 
@@ -30,9 +30,11 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     """A manual order: it passes the gate like an agent's, into that agent's book."""
     number = agent_of(state, order.agent)
     if number is None or number < 0:
-        return (alert(state, "WARNING", "operator", f"no book named {order.agent!r} for an order by hand"),)
+        return refuse_command(state, "agent", "operator", f"no book named {order.agent!r} for an order by hand")
     if number in state.portfolios:
-        return (alert(state, "WARNING", "operator", f"{order.agent} is a portfolio: it changes only by a rebalance"),)
+        return refuse_command(
+            state, "conflict", "operator", f"{order.agent} is a portfolio: it changes only by a rebalance"
+        )
     change = np.zeros(state.universe.size)
     change[order.symbol] = order.lots
     state.revalue()
@@ -63,17 +65,17 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
     if order.agent:
         names = [a.name for a in state.rules.agents]
         if order.agent not in names:
-            return (alert(state, "WARNING", "operator", f"no agent named {order.agent!r}"),)
+            return refuse_command(state, "agent", "operator", f"no agent named {order.agent!r}")
         who = names.index(order.agent)
     if order.command == "resume":
         if not order.reason.strip():
-            return (alert(state, "WARNING", "operator", f"not resumed: {order.who} gave no reason"),)
+            return refuse_command(state, "reason", "operator", f"not resumed: {order.who} gave no reason")
         return _resume(state, who, reason)
     if order.command == "flatten":
         return flatten(state, reason)
     if order.command == "pause":
         if who == HOUSE:
-            return (alert(state, "WARNING", "operator", "only an agent can be paused; reduce or halt the house"),)
+            return refuse_command(state, "command", "operator", "only an agent can be paused; reduce or halt the house")
         return suspend(state, who, "operator", f"paused, {reason}")
     return move_switch(state, who, HALT if order.command == "halt" else REDUCE, "operator", reason)
 
@@ -84,7 +86,7 @@ def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
     before = switch.state
     if state.down and who == HOUSE:
         what = ", ".join(sorted(state.down))
-        return (alert(state, "WARNING", "operator", f"not resumed: {what} still down"),)
+        return refuse_command(state, "down", "operator", f"not resumed: {what} still down")
     if who == HOUSE:
         state.flattening = False
     else:
@@ -130,7 +132,11 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
 
 def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
     """Apply the looser limits that wait."""
-    return apply_looser(state, f"approved by {approved.who}: {approved.reason}")
+    waiting, why = state.loosening, f"approved by {approved.who}: {approved.reason}"
+    if waiting is None or approved.limits not in ("", digest_of(waiting)):
+        text = "no looser limits wait" if waiting is None else "other looser limits wait now than those that were shown"
+        return alert(state, "WARNING", "loosening", f"{text} ({why})"), Refused("conflict", text)
+    return apply_looser(state, waiting, why)
 
 
 def on_acknowledged(state: State, acknowledged: Acknowledged) -> Sequence[Effect]:

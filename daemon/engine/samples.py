@@ -30,7 +30,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     """Append and value a sample, then handle overdue orders, exits and follow-ups. `serve_tick` does the rest."""
     effects: list[Effect] = []
     if state.loosening is not None and tick.ts >= state.loosening.due and not tick.warmup:
-        effects.extend(apply_looser(state, "the delay is over"))
+        effects.extend(apply_looser(state, state.loosening, "the delay is over"))
     if state.protecting:
         forget_best(state)
         settle_exits(state)  # before the sample counts: a cooldown begins with the next one

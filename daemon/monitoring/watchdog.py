@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +20,9 @@ import structlog
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.operator_events import check
-from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.inbox import Committed, InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
-from quantd.trading.effects import Effect
 from quantd.trading.events import Condition, Operator
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -283,7 +282,7 @@ class Sentry:
 
 async def watch_halt_file(service: Service) -> None:
     """Halts trading while the file HALT is in the state folder, until cancelled; it may exist before the first bar."""
-    asked: asyncio.Future[Sequence[Effect]] | None = None
+    asked: asyncio.Future[Committed[object]] | None = None
     while True:
         if service.shell.state.switch.state < HALT and (asked is None or asked.done()) and halt_file(service):
             with suppress(InboxFull):

@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from quantd.adapters.store.read_models import Decision
+from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.timeline import Item
-from quantd.trading.effects import Effect
+from quantd.trading.effects import Effect, Planned, Refused, Shadowed
 from quantd.trading.events import Condition, Event, Operator, Stopping
 from quantd.trading.orders import ScheduleRun
 from quantd.trading.ports import BrokerNews
@@ -32,12 +36,77 @@ class InboxFull(Exception):
     """Too many commands are waiting."""
 
 
+T = TypeVar("T")
+
+Outcome = Callable[[State, Sequence[Effect]], T]
+"""Makes the answer to a command from the effects of its event and the state right behind it, which it only reads."""
+
+
+class Committed(Struct, Generic[T], frozen=True):
+    """A command whose event is in the journal, as entry `seq`.
+
+    `address` is that of its first plan in GET /api/v1/decisions and /api/v1/why, empty without one; that of a shadow
+    ends with @NAME. `effects` are those of the event itself. `answer` is made from them and from the state right behind
+    the event, before anything else is stepped; it is an exception where that failed. `unrecorded` is the reason why a
+    stop is in force and not in the journal yet.
+    """
+
+    seq: int
+    address: str
+    effects: Sequence[Effect]
+    answer: T
+    unrecorded: str = ""
+
+    @property
+    def refused(self) -> Refused | None:
+        """The reason why nothing of it was carried out; None for a command that was."""
+        return next((effect for effect in self.effects if isinstance(effect, Refused)), None)
+
+
+def committed_at(
+    seq: int, effects: Sequence[Effect], state: State, outcome: Outcome[object] | None
+) -> Committed[object]:
+    """What became of the event of step `seq`. A refused one has no answer."""
+    found = Committed[object](seq, address_of(seq, effects), effects, None)
+    if outcome is None or found.refused is not None:
+        return found
+    try:
+        return replace(found, answer=outcome(state, effects))
+    except Exception as why:
+        return replace(found, answer=why)  # the event is stepped and will be committed: only its answer fails
+
+
+def address_of(seq: int, effects: Sequence[Effect]) -> str:
+    """The address of the first plan of a decision among the effects of step `seq`; empty without one."""
+    for name, own in _by_house(effects):
+        plans = [effect for effect in own if isinstance(effect, Planned)]
+        for number, plan in enumerate(plans, 1):
+            if plan.portion is None or not plan.portion.decided:  # not that of a child order
+                return Decision(seq, number, plan, (), name).address
+    return ""
+
+
+def _by_house(effects: Sequence[Effect]) -> list[tuple[str, Sequence[object]]]:
+    """The effects of the house, then those of each shadow, with its name."""
+    return [("", effects), *((each.name, each.effects) for each in effects if isinstance(each, Shadowed))]
+
+
 class Command(Struct):
-    """An event from outside the market, and a future of its `effects` after their commit."""
+    """An event from outside the market. `done` is what became of it, after its commit; `stepped` is that before."""
 
     event: Event
-    done: "asyncio.Future[Sequence[Effect]]"
-    effects: Sequence[Effect] = ()
+    done: "asyncio.Future[Committed[object]]"
+    outcome: Outcome[object] | None = None
+    stepped: Committed[object] | None = None
+
+    def take(self, seq: int, effects: Sequence[Effect], state: State) -> None:
+        """Note what became of the event in step `seq`: nothing else has been stepped since."""
+        self.stepped = committed_at(seq, effects, state, self.outcome)
+
+    def complete(self, unrecorded: str = "") -> None:
+        """Answer the sender; `unrecorded` is the reason why the event is not in the journal yet."""
+        if self.stepped is not None and not self.done.done():
+            self.done.set_result(replace(self.stepped, unrecorded=unrecorded))
 
 
 class Inbox:
@@ -56,17 +125,24 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._commands) + len(self._news) + len(self._chunks)
 
-    def command(self, event: Event) -> "asyncio.Future[Sequence[Effect]]":
+    def command(self, event: Event) -> "asyncio.Future[Committed[object]]":
         """Queue an event ahead of the market. Raises InboxFull."""
-        if len(self._commands) >= COMMANDS + (RESERVED if _stops(event) else 0):
+        return self.commands([event])[0].done
+
+    def commands(self, events: Sequence[Event], outcome: Outcome[object] | None = None) -> list[Command]:
+        """Queue events one behind the other, all or none; `outcome` is that of the last. Raises InboxFull."""
+        places = COMMANDS + (RESERVED if all(map(_stops, events)) else 0)
+        if len(self._commands) + len(events) > places:
             raise InboxFull(f"{len(self._commands)} commands wait already")
-        done: asyncio.Future[Sequence[Effect]] = asyncio.get_running_loop().create_future()
-        self._commands.append(Command(event, done))
+        loop = asyncio.get_running_loop()
+        found = [Command(event, loop.create_future()) for event in events]
+        found[-1].outcome = outcome
+        self._commands.extend(found)
         self._ready.set()
         self._commanded.set()
-        if _stops(event) and not (isinstance(event, Condition) and event.up):
+        if any(_stops(event) and not (isinstance(event, Condition) and event.up) for event in events):
             self._stopping.set()
-        return done
+        return found
 
     async def put(self, chunk: Chunk) -> None:
         """Queue instants of the market; waits while the inbox is full."""

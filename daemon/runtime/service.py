@@ -80,11 +80,10 @@ def is_stop(command: Command) -> bool:
     return isinstance(command.event, Operator) and command.event.command in ("halt", "reduce")
 
 
-def answer_stops(commands: Sequence[Command]) -> None:
+def answer_stops(commands: Sequence[Command], error: str) -> None:
     """Complete the commands that stop trading while the store fails: they are in force already."""
-    for command in commands:
-        if is_stop(command) and not command.done.done():
-            command.done.set_result(command.effects)
+    for command in filter(is_stop, commands):
+        command.complete(error)
 
 
 def reason_of(why: BaseException) -> str:
@@ -267,10 +266,10 @@ class Service:
         """Step all waiting commands, and one venue report at a time between them."""
         while True:
             while (command := self.inbox.next_command()) is not None:
-                command.effects = self._step(command.event)
+                command.take(self.journal.seq + 1, self._step(command.event), self.shell.state)
                 self._waiting.append(command)
                 if self.store_error:
-                    answer_stops([command])
+                    answer_stops([command], self.store_error)
             if (news := self.inbox.next_news()) is None:
                 return
             self.shell.run(news)
@@ -306,8 +305,7 @@ class Service:
         self._last_commit = time.monotonic()
         self.send(outgoing)
         for command in waiting:
-            if not command.done.done():
-                command.done.set_result(command.effects)
+            command.complete()
         self._published([*messages, *self._ahead])
         self._ahead.clear()
         for subscriber in self.subscribers:
@@ -361,7 +359,7 @@ class Service:
             except StoreError as error:
                 what = "the disk is full" if isinstance(error, StoreFull) else "the store fails"
                 self._store_failed(f"{what}: {error}")
-                answer_stops(waiting)
+                answer_stops(waiting, self.store_error)
                 if time.monotonic() - began > FULL_S:
                     raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
                 await self._heeding(asyncio.sleep(0.5))

@@ -27,6 +27,7 @@ from quantd.trading.effects import (
     Publish,
     Query,
     Reallocated,
+    Refused,
     Rested,
     Shadowed,
     Snapshot,
@@ -98,6 +99,7 @@ EVENTS: list[Struct] = [
 LATER_EVENTS: list[Struct] = [
     Reloaded(2, "ee", ("limits",), b"limits", b"looser", 5, ("risk.max_drawdown",)),
     Approved(2, "agreed", "api:second:ab"),
+    Approved(2, "agreed", "api:second:ab", "00ff"),
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
     ScheduleRun(14, 3, "close", "rebalance", "new cash", "api:owner", (0, 2)),
@@ -160,6 +162,7 @@ LATER: list[Struct] = [
     Rested(6, 5, 2, 0, 3, "trailing_stop", 104.0, 95.68),
     LimitMoved(6, [(-1, "var", 1, 3, 0.04, 0.03, True)]),
     Transferred(6, 2, -1, 10**9, [(0, 3, 10**8)]),
+    Refused("conflict", "the portfolio is being closed"),
 ]
 """Effects that came after the golden file was written."""
 
@@ -216,6 +219,19 @@ def test_an_entry_of_version_1_repeats_without_the_values_that_are_not_recorded_
     # version 2 compares in full
     assert not same(entry(new), entry([replace(new[0], values={}), new[1]]))
     assert not same(entry(old), Entry(SliceRef(1), entry(old).effects))
+
+
+def test_an_entry_before_version_5_has_the_alert_about_a_refusal_alone() -> None:
+    event = Operator(10, "resume", "", "me", "")
+    alerted, refused = Publish(10, "WARNING", "operator", "not resumed"), Refused("reason", "no reason given")
+
+    def entry(*found: Struct) -> Entry:
+        return decode(encode(event, found))  # type: ignore[arg-type]
+
+    assert same(entry(alerted), entry(alerted, refused))
+    assert not same(entry(), entry(alerted, refused))
+    assert not same(entry(alerted, refused), entry(alerted))
+    assert not same(entry(alerted, refused), entry(alerted, replace(refused, text="another")))
 
 
 def test_broken_bytes_are_refused() -> None:

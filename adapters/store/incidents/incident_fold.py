@@ -235,18 +235,7 @@ class _Step:
         incident = self._incidents.find(event.incident)
         if incident is None or incident.state not in ("raised", "reminded"):
             return
-        seen = replace(
-            incident,
-            state="acknowledged",
-            who=event.who,
-            reason=event.reason,
-            acknowledged_ts=event.ts,
-            ts=event.ts,
-        )
-        kind = kind_of(incident.kind, incident.symbol)
-        if kind is not None and kind.clears == "acknowledgement":
-            seen = replace(seen, state="cleared")
-        self._put(seen)
+        self._put(seen := acknowledged(incident, event))
         self._notice(seen, "INFO", f"acknowledged by {event.who}: {event.reason} ({incident.text})")
 
     def remind(self, event: Reminded) -> None:
@@ -309,6 +298,20 @@ class _Step:
 
     def _notice(self, incident: Incident, level: Level, text: str) -> None:
         self.changes.notices.append(Notice(incident.ts, level, text, incident, _route(incident)))
+
+
+def acknowledged(incident: Incident, event: Acknowledged) -> Incident:
+    """An incident after its acknowledgement, which clears one that only a person can end."""
+    kind = kind_of(incident.kind, incident.symbol)
+    ends = kind is not None and kind.clears == "acknowledgement"
+    return replace(
+        incident,
+        state="cleared" if ends else "acknowledged",
+        who=event.who,
+        reason=event.reason,
+        acknowledged_ts=event.ts,
+        ts=event.ts,
+    )
 
 
 _ENDS: Final[dict[Clears, Level]] = {"recovery": "INFO", "correction": "WARNING"}

@@ -7,7 +7,6 @@ import math
 import re
 import socket
 import time
-import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
@@ -25,7 +24,7 @@ from quantd.adapters.listener import is_loopback
 from quantd.daemon.api.access.keyring import CHECK_S, Keyring
 from quantd.daemon.api.access.origins import Origins
 from quantd.daemon.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
-from quantd.daemon.api.problems import Refused, error
+from quantd.daemon.api.problems import INTERNAL, Refused, error, log_fault
 from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Route
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.commands.tokens import OWNER, Scope, Token
@@ -50,9 +49,6 @@ HEADERS: Final = CIMultiDict({
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 })  # fmt: skip
-
-FRAMES: Final = 4
-"""Innermost calls in the log line of an internal error."""
 
 TOKEN: Final = web.RequestKey("token", Token)
 """The token of an authorised request."""
@@ -167,11 +163,8 @@ class Guard:
         except ConnectionResetError:
             raise
         except Exception as why:
-            calls = traceback.extract_tb(why.__traceback__)[-FRAMES:]
-            at = " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
-            log.error("api.failed", path=request.path, error=f"{type(why).__name__}: {why}", at=at)
-            text = "internal error while this request was answered; the daemon's log names it"
-            response = error(500, "internal", text)
+            log_fault(request.path, why)
+            response = error(500, "internal", INTERNAL)
         self.answers[f"{response.status // 100}xx"] += 1
         if not response.prepared:
             response.headers.merge(HEADERS)  # keeps those of the handler

@@ -6,15 +6,16 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from quantd.adapters.store.incidents.incident_fold import Incident
+from quantd.adapters.store.incidents.incident_fold import Incident, acknowledged
+from quantd.daemon.api.commits import committed
 from quantd.daemon.api.documents import Query
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post, Read
-from quantd.daemon.api.routes.command_routes import WAIT_S
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.commands.acknowledgement import acknowledgement
 from quantd.daemon.commands.control import AgentName, Because, NotDone, check_agent
 from quantd.daemon.engine.safety.monitor import limit_values
+from quantd.daemon.engine.state import State
 from quantd.trading.display_text import instant_text
 
 
@@ -64,6 +65,7 @@ class AlertRoutes:
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
+        self._one = asyncio.Lock()
 
     def routes(self) -> tuple[Read | Post, ...]:
         """The routes of this module."""
@@ -89,30 +91,29 @@ class AlertRoutes:
             raise Refused(404, why.fault, str(why)) from None
         rows = await self._run.read(lambda reader: reader.incidents())
         found = [each for each in rows if each.active and query.agent in ("", each.agent)]
-        return ActiveIncidents(service.run, [self._shown(each) for each in found])
+        return ActiveIncidents(service.run, [self._shown(each, service.shell.state) for each in found])
 
     async def acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
         """Acknowledge an incident; the answer follows the commit. Raises Refused, NotDone and InboxFull."""
+        async with self._one:  # whoever comes second is refused, and gets no answer about the first one
+            return await self._acknowledge(seen, sender, incident)
+
+    async def _acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:
         service = self._run.service
         stored = None
         if service.incidents.find(incident) is None:
             stored = await asyncio.to_thread(service.store.incident, service.run, incident)
         if stored is not None:
             raise NotDone("cleared", f"incident {incident} is cleared already; nothing is left to acknowledge")
-        done = service.inbox.command(acknowledgement(service, incident, seen.reason, sender))
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await asyncio.shield(done)
-        except TimeoutError:
-            text = f"not committed within {WAIT_S:g} s and still queued; check `quantd alerts --active`"
-            raise Refused(504, "late", text) from None
-        after = service.incidents.find(incident)
-        assert after is not None
-        return self._shown(after)
+        event = acknowledgement(service, incident, seen.reason, sender)
+        before = service.incidents.find(incident)
+        assert before is not None
+        after = acknowledged(before, event)
+        return (await committed(service, lambda state, _: self._shown(after, state), event)).answer
 
-    def _shown(self, incident: Incident) -> ActiveIncident:
+    def _shown(self, incident: Incident, state: State) -> ActiveIncident:
         i = incident
-        limits = limit_values(self._run.service.shell.state) if i.kind.startswith("limit_") and not i.agent else {}
+        limits = limit_values(state) if i.kind.startswith("limit_") and not i.agent else {}
         now = limits.get(i.kind.removeprefix("limit_"))
         return ActiveIncident(
             id=i.id,

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from quantd.daemon.api.commits import committed
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post
-from quantd.daemon.api.routes.command_routes import Done, Order, command, committed
+from quantd.daemon.api.routes.command_routes import Done, Order, command
 from quantd.daemon.commands.control import Because, NotDone, check_ready, one_line
 from quantd.daemon.commands.manual import (
     Cash,
@@ -35,6 +36,7 @@ from quantd.daemon.commands.manual import (
     wished,
 )
 from quantd.daemon.commands.tokens import stored
+from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.runtime.service import Service
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Approved
@@ -61,20 +63,23 @@ class Loosened(Struct, frozen=True):
 async def order(service: Service, asked: OrderByHand, sender: str) -> Ordered:
     """Submits a manual order through the gate."""
     wish = wished(service, asked, sender)
-    return became_of_order(service, wish, await committed(service, wish))
+    run = service.run
+    done = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
+    return done.answer
 
 
 async def cash(service: Service, asked: Cash, sender: str) -> Paid:
     """Books a deposit or a withdrawal."""
     moved = flow(service, asked, sender)
-    return became_of_flow(service, moved, await committed(service, moved))
+    done = await committed(service, lambda state, _: became_of_flow(state, moved), moved)
+    return done.answer
 
 
 async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
     """Halts or resumes trading of one symbol."""
     event = halted(service, asked, sender)
-    await committed(service, event)
-    return became_of_halt(service, event)
+    done = await committed(service, lambda state, _: became_of_halt(state, event), event)
+    return done.answer
 
 
 async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
@@ -94,8 +99,9 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
         return before
-    await committed(service, correction(service, account, asked.how, said, sender))
-    return msgspec.structs.replace(before, switch=int(service.shell.state.switch.state))
+    event = correction(service, account, asked.how, said, sender)
+    done = await committed(service, lambda state, _: int(state.switch.state), event)
+    return replace(before, switch=done.answer)
 
 
 async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:
@@ -112,8 +118,9 @@ async def approve(service: Service, folder: Path, asked: Approve, sender: str) -
     if token is None or token.created_ns >= waiting.since:
         # the owner's token and the configuration are files of one person
         raise Refused(403, "second", f"{NOT_SECOND} ({instant_text(waiting.since)})")
-    await committed(service, Approved(state.now, reason, sender))
-    return Loosened(list(waiting.looser), instant_text(waiting.since))
+    approved = Approved(state.now, reason, sender, digest_of(waiting))
+    loosened = Loosened(list(waiting.looser), instant_text(waiting.since))
+    return (await committed(service, lambda *_: loosened, approved)).answer
 
 
 def posts(service: Service, folder: Path) -> tuple[Post, ...]:

@@ -11,10 +11,10 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
+from quantd.daemon.api.commits import committed
 from quantd.daemon.api.documents import Query
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post, Read, Route, named_by
-from quantd.daemon.api.routes.command_routes import committed
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.commands.control import NotDone, check_agent, check_ready, one_line, operator
 from quantd.daemon.commands.model_loads import (
@@ -22,13 +22,13 @@ from quantd.daemon.commands.model_loads import (
     LoadShadow,
     Reasoned,
     challenger_of,
-    in_sample,
     model_loaded,
 )
 from quantd.daemon.engine.agents.promotion import unexchangeable
 from quantd.daemon.policies.model_facts import Artifact, Described, artifacts_of, described
 from quantd.daemon.views.overview import SWITCH
 from quantd.trading.display_text import instant_text
+from quantd.trading.events import Event
 from quantd.trading.model_events import Exchanged
 
 
@@ -132,10 +132,7 @@ class ModelRoutes:
     async def load(self, asked: LoadModel, sender: str, agent: str) -> Model:
         """Loads an artifact between two samples. Raises Refused, NotDone and InboxFull."""
         async with self._one:
-            await committed(self._service, await model_loaded(self._service, asked, sender, agent))
-            if (found := in_sample(self._service, agent)) is not None:
-                await committed(self._service, found)
-        return self._model(agent)
+            return await self._after(agent, *await model_loaded(self._service, asked, sender, agent))
 
     async def shadow(self, asked: LoadShadow, sender: str, agent: str) -> Model:
         """Loads an artifact into the challenger of an agent; returns the shadow. Raises Refused, NotDone, InboxFull."""
@@ -147,8 +144,7 @@ class ModelRoutes:
         if not one_line(asked.reason):
             raise NotDone("reason", f"{what} needs a reason for the journal")
         event = operator(self._service, "resume" if what == "resume" else "reduce", asked.reason, sender, agent)
-        await committed(self._service, replace(event, command=what))
-        return self._model(agent)
+        return await self._after(agent, replace(event, command=what))
 
     async def exchange(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Model:
         """Exchanges the policies of a shadow and its champion. Raises Refused, NotDone and InboxFull."""
@@ -160,8 +156,13 @@ class ModelRoutes:
             raise NotDone("reason", f"{what} needs a reason for the journal: no test takes place")
         if why := unexchangeable(state, agent, what):
             raise NotDone("conflict", f"{agent} is not {what}d: {why}")
-        await committed(service, Exchanged(state.now, agent, what, reason, sender))
-        return self._model(agent)
+        exchanged = Exchanged(state.now, agent, what, reason, sender)
+        return await self._after(agent, exchanged, refused=f"{agent} is not {what}d: ")
+
+    async def _after(self, agent: str, *events: Event, refused: str = "") -> Model:
+        """The model of an agent right behind the last of some events."""
+        done = await committed(self._service, lambda state, _: self._model(agent), *events, refused=refused)
+        return done.answer
 
     def _seat(self, name: str) -> int:
         return self._service.shell.state.rules.names().index(name)

@@ -10,16 +10,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Annotated, Final, Literal
 
-import msgspec
 import numpy as np
 from aiohttp import web
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from quantd.daemon.api.commits import committed
 from quantd.daemon.api.documents import PLAIN, Query
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post, Read, Route
-from quantd.daemon.api.routes.command_routes import committed
 from quantd.daemon.api.run_reader import RunReader, StateCopies, target_fault
 from quantd.daemon.commands.control import AgentName, Because, check_ready
 from quantd.daemon.commands.manual import Money, exact_amount, journal_reason, market_now
@@ -29,7 +28,6 @@ from quantd.daemon.commands.portfolio_answers import (
     PortfolioNow,
     Trades,
     holdings,
-    plans_of,
     portfolio_line,
     portfolio_now,
     traded_lots,
@@ -49,8 +47,8 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.views.preview import PlanNow
 from quantd.risk.switch import HALT
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Effect, Publish
-from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event, PortfolioClosed, PortfolioOpened, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 
@@ -223,12 +221,10 @@ class PortfolioRoutes:
         now = market_now(service)
         id, packed = self._id(), weights.tobytes()
         proposal = Proposed(now, place, id, said, sender, packed, basis=basis, portfolio=asked.name)
-        effects = await committed(service, replace(opened, ts=now, basis=basis), proposal)
-        if any(
-            isinstance(e, Publish) and e.level == "WARNING" and e.kind in ("portfolio", "proposal") for e in effects
-        ):
-            raise _refusal(effects)
-        return await self._answer(number, proposal, weights, effects)
+        partly = f"the portfolio {asked.name} is open and all in cash; rebalance or close it: "
+        return await self._committed(
+            number, weights, replace(opened, ts=now, basis=basis), proposal=proposal, partly=partly
+        )
 
     async def rebalance(self, asked: Rebalance, sender: str, name: str) -> Rebalanced:
         """Proposes new weights, or shows what they would become."""
@@ -245,10 +241,7 @@ class PortfolioRoutes:
         proposal = Proposed(now, agent, id, said, sender, weights.tobytes(), basis=basis, portfolio=name)
         if asked.dry_run:
             return await self._dry_run(number, name, proposal, weights)
-        effects = await committed(service, replace(proposal, plan=asked.as_planned))
-        if any(isinstance(e, Publish) and (e.kind, e.level) == ("proposal", "WARNING") for e in effects):
-            raise _refusal(effects)
-        return await self._answer(number, proposal, weights, effects)
+        return await self._committed(number, weights, proposal=replace(proposal, plan=asked.as_planned))
 
     async def close(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
         """Closes a portfolio; its sales follow the commit."""
@@ -259,13 +252,14 @@ class PortfolioRoutes:
         closed = PortfolioClosed(market_now(service), name, asked.how, said, sender, asked.to)
         if why := not_closed(state, closed):
             raise Refused(409, "conflict", why)
-        effects = await committed(service, closed)
-        number = place_of(state, name)
-        if number is not None and not state.portfolios[number].closing:
-            raise _refusal(effects)
-        trades = trades_of(state, effects, self._run.parts.costs, service.run)
-        left: Literal["closing", "closed"] = "closed" if number is None else "closing"
-        return PortfolioClosing(name, left, asked.how, asked.to, closed.ts, instant_text(closed.ts), trades)
+
+        def outcome(after: State, effects: Sequence[Effect]) -> PortfolioClosing:
+            trades = trades_of(after, effects, self._run.parts.costs, service.run)
+            left: Literal["closing", "closed"] = "closed" if place_of(after, name) is None else "closing"
+            return PortfolioClosing(name, left, asked.how, asked.to, closed.ts, instant_text(closed.ts), trades)
+
+        refused = f"portfolio {name} was not closed: "
+        return (await committed(service, outcome, closed, refused=refused)).answer
 
     def _open(self, name: str) -> int:
         """The place of an open portfolio. Raises Refused."""
@@ -349,13 +343,19 @@ class PortfolioRoutes:
             self._plans.popitem(last=False)
         return found
 
-    async def _answer(self, number: int, proposal: Proposed, weights: Floats, effects: Sequence[Effect]) -> Rebalanced:
-        """The answer after the commit, with the address of the plan."""
-        found = self._rebalanced(self._state, number, proposal, weights, effects, dry_run=False)
-        plans = plans_of(effects)
-        if not plans:
-            return found
-        return msgspec.structs.replace(found, decision=await self._run.address_of(plans[0]))
+    async def _committed(
+        self, number: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""
+    ) -> Rebalanced:
+        """The answer to targets after their commit, with the address of their plan."""
+        done = await committed(
+            self._run.service,
+            lambda state, effects: self._rebalanced(state, number, proposal, weights, effects, dry_run=False),
+            *before,
+            proposal,
+            refused=f"the targets for {proposal.agent} were refused: ",
+            partly=partly,
+        )
+        return replace(done.answer, decision=done.address)
 
     def _rebalanced(
         self,
@@ -384,9 +384,3 @@ class PortfolioRoutes:
             plan=plan_digest(proposal, effects),
             decision="",
         )
-
-
-def _refusal(effects: Sequence[Effect]) -> Refused:
-    """The error response to an event that the engine refused."""
-    texts = [e.text for e in effects if isinstance(e, Publish) and e.level == "WARNING"]
-    return Refused(409, "conflict", texts[0] if texts else "the portfolio has changed meanwhile; try again")

@@ -17,14 +17,14 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from quantd.daemon.api.access.rate_limits import MINUTE_S, Buckets
+from quantd.daemon.api.commits import committed
 from quantd.daemon.api.documents import PLAIN, Query
 from quantd.daemon.api.problems import FieldFault, Refused
 from quantd.daemon.api.route_records import Post, Read, Route
-from quantd.daemon.api.routes.command_routes import committed
 from quantd.daemon.api.run_reader import RunReader, StateCopies, target_fault
 from quantd.daemon.commands.control import Because, NotDone, check_ready
 from quantd.daemon.commands.manual import exact_amount, journal_reason, market_now
-from quantd.daemon.commands.portfolio_answers import Trades, plans_of, trades_of
+from quantd.daemon.commands.portfolio_answers import Trades, trades_of
 from quantd.daemon.commands.portfolio_targets import TargetsWrong, columns_of, given_weights
 from quantd.daemon.commands.proposal_answers import (
     AgentStanding,
@@ -186,13 +186,13 @@ class ProposalRoutes:
                 _raise_refused(known)
                 line = verdict_line(self._state.universe, known)
                 return ProposalAnswer(name, False, True, line, None, "", "")
-            effects = await committed(self._run.service, proposal)
-        found = self._answer(self._state, proposal, effects, preview=False)
-        _raise_refused(self._state.outside[name].find(proposal.id))
-        if not (plans := plans_of(own_effects(effects))):
-            return found
-        shadow = found.verdict.book if found.verdict.mode == "shadow" else ""
-        return replace(found, decision=await self._run.address_of(plans[0], shadow))
+            done = await committed(
+                self._run.service,
+                lambda state, effects: self._answer(state, proposal, effects, preview=False),
+                proposal,
+                refused=_refused_text(proposal.id),
+            )
+        return replace(done.answer, decision=done.address)
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
         """Where an outside agent decides now. Raises Refused."""
@@ -261,7 +261,11 @@ class ProposalRoutes:
 def _raise_refused(verdict: ProposalVerdict | None) -> None:
     """Raises Refused with the reason of a proposal of which nothing was planned."""
     if verdict is not None and verdict.outcome == "refused":
-        raise Refused(409, "refused", f"the proposal {verdict.id} was refused: {verdict.why}")
+        raise Refused(409, "refused", _refused_text(verdict.id) + verdict.why)
+
+
+def _refused_text(id: str) -> str:
+    return f"the proposal {id} was refused: "
 
 
 def _lots_of(house: State, orders: dict[str, str]) -> bytes:

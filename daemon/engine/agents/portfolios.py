@@ -11,7 +11,7 @@ import numpy as np
 from quantd.daemon.engine.planning.activity import Book
 from quantd.daemon.engine.planning.plan import give_up, plan
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
-from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.state import AgentState, Portfolio, State
 from quantd.daemon.engine.venue.account import agent_of, free_micro
 from quantd.risk.monitor.realised import Realised
@@ -61,7 +61,7 @@ def not_opened(state: State, opened: PortfolioOpened) -> str:
 def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effect]:
     """Open a portfolio: its capital is a flow from the unallocated book."""
     if why := not_opened(state, opened):
-        return (alert(state, "WARNING", "portfolio", f"portfolio {opened.name} was not opened: {why}"),)
+        return refuse_command(state, "conflict", "portfolio", why, before=f"portfolio {opened.name} was not opened: ")
     number = [rules.name for rules in state.rules.agents].index(opened.agent)
     _reset(state, number, opened.capital_micro)
     state.ledger.allocate(number, opened.capital_micro)
@@ -102,7 +102,7 @@ def not_closed(state: State, closed: PortfolioClosed) -> str:
 def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effect]:
     """Begin to close a portfolio; a portfolio without positions and orders is closed at once."""
     if why := not_closed(state, closed):
-        return (alert(state, "WARNING", "portfolio", f"portfolio {closed.name} was not closed: {why}"),)
+        return refuse_command(state, "conflict", "portfolio", why, before=f"portfolio {closed.name} was not closed: ")
     number = place_of(state, closed.name)
     assert number is not None
     portfolio = state.portfolios[number]

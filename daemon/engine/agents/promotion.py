@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from quantd.daemon.engine.agents.promotion_rule import Outcome, PromotionRules, looked
-from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect, Promotion
 from quantd.trading.model_events import Exchanged
@@ -59,7 +59,8 @@ def promote(state: State) -> list[Effect]:
 def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
     """Promote or demote by an operator's command: policies are exchanged as after a test, and none took place."""
     if why := unexchangeable(state, order.shadow, order.command):
-        return (alert(state, "WARNING", "promotion", f"{order.who} asked to {order.command} {order.shadow}: {why}"),)
+        before = f"{order.who} asked to {order.command} {order.shadow}: "
+        return refuse_command(state, "conflict", "promotion", why, before=before)
     k = shadow_number(state, order.shadow)
     champion = state.rules.challenges[k]
     exchange_policies(state, k, champion)

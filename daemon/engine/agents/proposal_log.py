@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from quantd.trading.effects import Cancel, Effect, Planned, Publish, Shadowed
+from quantd.trading.effects import Cancel, Effect, Planned, Refused, Shadowed
 from quantd.trading.events import Proposed
 
 VERDICTS_KEPT: Final = 64
@@ -17,9 +17,6 @@ IDS_KEPT: Final = 1024
 
 CUTS_KEPT: Final = 16
 """Cuts of a verdict that are remembered, the first ones by symbol."""
-
-REFUSED: Final = " were refused: "
-"""Divides the alert about a refused proposal: the reason follows."""
 
 Outcome = Literal["passed", "cut", "nothing", "waits", "refused"]
 
@@ -84,14 +81,6 @@ def own_effects(effects: Sequence[Effect]) -> list[Effect]:
     return found
 
 
-def refusal_of(effects: Sequence[Effect]) -> str:
-    """The reason why a proposal was refused as a whole; empty when it was planned."""
-    for each in effects:
-        if isinstance(each, Publish) and (each.kind, each.level) == ("proposal", "WARNING"):
-            return each.text.partition(REFUSED)[2] or each.text
-    return ""
-
-
 def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect]) -> ProposalVerdict:
     """The verdict in the effects of a proposal for agent `number` of a house."""
     own = own_effects(effects)
@@ -100,7 +89,8 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
     passed = sum((np.frombuffer(part.allowed, dtype=np.int64) for p in plans for part in p.agents), np.int64(0))
     cancels = sum(isinstance(e, Cancel) for e in own)
     outcome: Outcome = "cut" if cuts else "passed"
-    if why := refusal_of(own):
+    refused = next((each for each in own if isinstance(each, Refused)), None)
+    if refused is not None:
         outcome = "refused"
     elif not plans:
         outcome = "waits" if cancels else "nothing"
@@ -112,7 +102,7 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
         book=book,
         shadow=shadow,
         outcome=outcome,
-        why=why,
+        why="" if refused is None else refused.text,
         orders=int(np.count_nonzero(passed)),
         cuts=cuts[:CUTS_KEPT],
         cuts_left_out=max(0, len(cuts) - CUTS_KEPT),

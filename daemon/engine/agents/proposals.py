@@ -12,14 +12,13 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from quantd.daemon.engine.agents.proposal_log import REFUSED
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT
-from quantd.trading.effects import Effect, Planned, Publish
+from quantd.trading.effects import Effect, Planned, Publish, Refusal, Refused
 from quantd.trading.events import Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
@@ -35,13 +34,13 @@ MOST_LEVERAGE: Final = 10.0
 def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
     """Plan targets from outside."""
     if why := not_planned(state, proposal):
-        return (refusal(state, proposal, why),)
+        return refusal(state, proposal, why)
     if proposal.plan:
         copy = thaw(state.rules, freeze(state))
         copy.now = state.now
         if plan_digest(proposal, _planned(copy, proposal)) != proposal.plan:
             text = "the market or the books have changed since the dry run, and the orders would differ now"
-            return (refusal(state, proposal, text),)
+            return refusal(state, proposal, text)
     return _planned(state, proposal)
 
 
@@ -82,9 +81,10 @@ def not_planned(state: State, proposal: Proposed) -> str:
     return ""
 
 
-def refusal(state: State, proposal: Proposed, why: str) -> Publish:
-    """The alert about a proposal that is refused as a whole."""
-    return alert(state, "WARNING", "proposal", f"the targets for {proposal.agent}{REFUSED}{why}")
+def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refused]:
+    """The effects of a proposal that is refused as a whole."""
+    code: Refusal = "conflict" if state.rules.outside_seat(proposal.agent) is None else "refused"
+    return refuse_command(state, code, "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
 
 
 def _book_of(state: State, proposal: Proposed) -> int | None:

@@ -7,7 +7,7 @@ policy with another artifact begins without memory and with a new pairing.
 from collections.abc import Mapping, Sequence
 
 from quantd.daemon.engine.agents.promotion import exchange_policies, pair_anew
-from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect
 from quantd.trading.events import Started
@@ -47,7 +47,7 @@ def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
     """Let an agent decide with the loaded artifact from now on."""
     names, name = state.rules.names(), loaded.agent
     if name not in names:
-        return (alert(state, "WARNING", "artifact", f"no agent named {name!r} for {loaded.path}"),)
+        return refuse_command(state, "agent", "artifact", f"no agent named {name!r} for {loaded.path}")
     before, state.artifacts = state.artifacts, {**state.artifacts, name: loaded.digest}
     state.loaded = {**state.loaded, name: loaded}
     text = f"{loaded.who} loaded {loaded.path} ({_short(loaded.digest)}) for {name}: {loaded.reason}"

@@ -11,7 +11,7 @@ import msgspec
 from quantd.daemon.engine.agents.promotion import note_decision
 from quantd.daemon.engine.agents.proposal_log import ProposalLog, verdict_of
 from quantd.daemon.engine.agents.proposals import refusal
-from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.alerts import refuse_command
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import (
     Ask,
@@ -22,6 +22,7 @@ from quantd.trading.effects import (
     Promotion,
     Publish,
     Reallocated,
+    Refused,
     Shadowed,
     Snapshot,
     Stop,
@@ -114,7 +115,7 @@ def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
     state.now = max(state.now, proposal.ts)
     log = state.outside.setdefault(proposal.agent, ProposalLog())
     if proposal.id in log.ids:
-        return (refusal(state, proposal, f"a proposal {proposal.id!r} was decided before"),)
+        return refusal(state, proposal, f"a proposal {proposal.id!r} was decided before")
     k = shadow_of(state, proposal.agent)
     effects = step(state, proposal) if k is None else _one(state, k, proposal, step)
     where = state if k is None else state.shadows[k]
@@ -131,7 +132,7 @@ def _commanded(state: State, k: int, order: Operator, step: Step) -> Sequence[Ef
     if order.command == "flatten":
         state.now = max(state.now, order.ts)
         text = f"{order.agent} is a shadow: there is nothing of it to sell. `halt` stops it"
-        return (alert(state, "WARNING", "operator", text),)
+        return refuse_command(state, "command", "operator", text)
     return _one(state, k, order, step)
 
 
@@ -148,6 +149,8 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
                 outward.append(Ask(effect.round, number, effect.view, effect.memory, effect.policy))
             case Publish():
                 outward.append(_shadow_alert(shadow, effect))
+            case Refused():
+                outward.append(effect)
             case Assessed() | LimitMoved() | Crossed() | Snapshot() | Stop() | Reallocated() | Promotion() | Shadowed():
                 pass  # they belong to a real house or to its jobs
             case _:

@@ -8,7 +8,7 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import FLOORS, ON_BREACH
 from quantd.risk.monitor.levels import CRITICAL, Crossing
 from quantd.risk.switch import STATE_LIMITS
-from quantd.trading.effects import Level, LimitMoved, Publish
+from quantd.trading.effects import Level, LimitMoved, Publish, Refusal, Refused
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
 """Level of an alert by the level of `quantd.risk.monitor.levels`."""
@@ -39,6 +39,13 @@ def alert(
         value=measured.get("value"),
         bound=measured.get("bound"),
     )
+
+
+def refuse_command(
+    state: State, code: Refusal, kind: str, why: str, *, before: str = "", level: Level = "WARNING"
+) -> tuple[Publish, Refused]:
+    """The effects of a command that is refused: an alert, whose text begins with `before`, and the reason."""
+    return alert(state, level, kind, before + why), Refused(code, why)
 
 
 def level_effects(state: State, found: Sequence[tuple[int, Crossing]]) -> list[LimitMoved | Publish]:

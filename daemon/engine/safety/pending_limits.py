@@ -1,5 +1,7 @@
 """Limits of a changed configuration. In mode live, looser ones wait for a delay or for a second person's approval."""
 
+from hashlib import blake2b
+
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.snapshot import with_limits
 from quantd.daemon.engine.state import Loosening, State
@@ -34,11 +36,9 @@ def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
     return []
 
 
-def apply_looser(state: State, why: str) -> list[Effect]:
+def apply_looser(state: State, waiting: Loosening, why: str) -> list[Effect]:
     """Apply the looser limits that wait."""
-    waiting, state.loosening = state.loosening, None
-    if waiting is None:
-        return [alert(state, "WARNING", "loosening", f"no looser limits wait ({why})")]
+    state.loosening = None
     apply_limits(state, waiting.limits)
     return [alert(state, "CRITICAL", "loosening", f"{_names(waiting)} are looser from now on: {why}")]
 
@@ -47,6 +47,11 @@ def waiting_text(state: State) -> str:
     """The looser limits that wait, and until when; empty without any."""
     waiting = state.loosening
     return f"{_names(waiting)} from {instant_text(waiting.due)}" if waiting is not None else ""
+
+
+def digest_of(waiting: Loosening) -> str:
+    """Hex BLAKE2b of the looser limits, which an approval names."""
+    return blake2b(waiting.limits, digest_size=16).hexdigest()
 
 
 def _names(waiting: Loosening) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import ceil
 
-from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import REDUCE, flow
@@ -28,10 +28,12 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         return (Booked(moved.ts, moved.kind, moved.symbol, moved.amount_micro),)
     book = agent_of(state, moved.agent)
     if book is None:
-        return (alert(state, "WARNING", "operator", f"no agent named {moved.agent!r}; no money was moved"),)
+        return refuse_command(state, "agent", "operator", f"no agent named {moved.agent!r}; no money was moved")
     if not moved.id and -moved.amount_micro > free_micro(state, book):
         amount, free = money_text(-moved.amount_micro), money_text(free_micro(state, book))
-        return (alert(state, "WARNING", "operator", f"{amount} was not moved: the book has {free} in free cash"),)
+        return refuse_command(
+            state, "conflict", "operator", f"{amount} was not moved: the book has {free} in free cash"
+        )
     _deposit(state, moved.amount_micro, book)
     state.revalue()
     effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro, book)]
@@ -139,6 +141,9 @@ def differences_text(state: State, lots: Sequence[int], cash: int) -> list[str]:
 def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
     """Apply an operator's decision on a difference."""
     reason = f"{correction.who}: {correction.reason}"
+    if correction.how != "fence" and agent_of(state, correction.how) is None:
+        why = f"no agent named {correction.how!r}; nothing was corrected"
+        return refuse_command(state, "agent", "reconciliation", why, level="CRITICAL")
     return _correct(state, correction.lots, correction.cash_micro, correction.how, reason)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantd.daemon.engine.planning.execution import end_symbol
-from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.engine.venue.splits import scale_mark, split_books
@@ -40,7 +40,7 @@ def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
     symbol, who = answer.symbol, f"{answer.who}: {answer.reason}"
     if symbol not in state.jumped:
         name = state.universe.symbols[symbol]
-        return (alert(state, "WARNING", "operator", f"{name} is not held after a jump of its price ({who})"),)
+        return refuse_command(state, "agrees", "operator", f"{name} is not held after a jump of its price ({who})")
     split = split_of(answer)
     what = f"it was a {answer.numerator}:{answer.denominator} split" if split is not None else "it was a real move"
     return _end(state, symbol, split, f"{what} ({who})")

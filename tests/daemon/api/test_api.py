@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.handle import Store
+from quantd.daemon.api import commits
 from quantd.daemon.api.access import guard
-from quantd.daemon.api.routes import command_routes
 from quantd.daemon.api.server import Api, ApiUnavailable
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
@@ -275,7 +275,7 @@ async def test_a_halt_is_answered_and_the_trouble_shown_while_the_store_takes_no
 
 
 async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(world, monkeypatch):
-    monkeypatch.setattr(command_routes, "WAIT_S", 0.1)
+    monkeypatch.setattr(commits, "WAIT_S", 0.1)
     world.service.store = Slow(world.store)
     status, done = await command(world, {"command": "halt", "reason": "slow"}, world.bearer)
     assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not commit within 0.1 s")

@@ -19,7 +19,7 @@ from quantd.daemon.engine.venue.account import free_micro
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.codec import decode
-from quantd.trading.effects import Booked, Publish
+from quantd.trading.effects import Booked, Publish, Refused
 from quantd.trading.events import Flow, Halted, Wished
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
@@ -245,8 +245,9 @@ def test_the_engine_itself_moves_no_more_than_there_is() -> None:
     made = Engine(block(walk(10, 2, 1)), [lambda view: view.weights])
     state = made.shell.state
     before = state.ledger.house.cash_micro
-    (told,) = step(state, Flow(0, -before - 1, "me", agent="a0", reason="greed"))
+    told, refused = step(state, Flow(0, -before - 1, "me", agent="a0", reason="greed"))
     assert isinstance(told, Publish)
+    assert refused == Refused("conflict", told.text)
     assert (told.level, state.ledger.house.cash_micro) == ("WARNING", before)
     effects: Sequence[object] = step(state, Flow(0, -before, "me", agent="a0", reason="all of it"))
     assert any(isinstance(e, Booked) for e in effects)

@@ -31,6 +31,7 @@ from quantd.trading.codec import decode
 from quantd.trading.events import Condition, Operator, Stopping
 from tests.daemon.api.test_api import RUN as RUN_NAME
 from tests.daemon.api.test_api import World
+from tests.daemon.api.test_commits import before
 from tests.support.command_line import CONFIG, ROOT, environment, quantd, write
 from tests.support.mqtt import MemoryOutbox, Mosquitto, Subscriber, until
 from tests.support.services import require
@@ -145,6 +146,17 @@ async def test_resuming_over_the_bus_needs_a_reason_and_no_file_halt(tmp_path: P
         d.service.halt_file.unlink()
         assert d.switch == HALT
         assert d.refused == {"not_done": 2}
+
+
+async def test_a_command_that_the_engine_refuses_is_answered_as_not_done(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        d.commands.received(d.payload("halt"), False)
+        await d.answered(1)
+        before(d, Operator, lambda own: [Condition(own.ts, "broker", False, "no answer")])  # behind the checks
+        d.commands.received(d.payload("resume", "well"), False)
+        answer = await d.answered(2)
+        assert (answer["done"], answer["text"], answer["switch"]) == (False, "not resumed: broker still down", "HALT")
+        assert d.refused == {"not_done": 1}
 
 
 async def test_a_command_sent_again_is_refused_also_by_the_next_start_and_after_the_clock_went_back(

@@ -5,12 +5,13 @@ import pytest
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.live_caps import LOOSEN_AFTER_NS, Allowance
+from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import InForce, freeze, in_force, limits_from, thaw
 from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, tightened
 from quantd.risk.limits.catalogue import Limits, Tail
-from quantd.trading.effects import Publish
+from quantd.trading.effects import Publish, Refused
 from quantd.trading.events import Approved, Reloaded, Tick
 from tests.support.engine import World, block, walk
 
@@ -116,6 +117,20 @@ def test_an_approval_applies_it_at_once_and_without_one_that_waits_nothing_happe
     step(state, changed(state, given(state, max_drawdown=0.5)))
     assert alerts(step(state, Approved(state.now, "x", "api:second:abcd"))) == [("CRITICAL", "loosening")]
     assert state.rules.house.max_drawdown == 0.5
+
+
+def test_an_approval_of_limits_that_have_changed_meanwhile_is_refused() -> None:
+    state = live(OLD)
+    step(state, changed(state, given(state, max_drawdown=0.5)))
+    assert state.loosening is not None
+    shown = digest_of(state.loosening)
+    step(state, changed(state, given(state, max_drawdown=0.9)))
+    effects = step(state, Approved(state.now, "x", "api:second:abcd", shown))
+    assert alerts(effects) == [("WARNING", "loosening")]
+    assert [e.code for e in effects if isinstance(e, Refused)] == ["conflict"]
+    assert state.rules.house.max_drawdown == 0.2
+    step(state, Approved(state.now, "x", "api:second:abcd", digest_of(state.loosening)))
+    assert state.rules.house.max_drawdown == 0.9
 
 
 def test_a_restart_and_another_change_neither_end_nor_prolong_the_delay() -> None:

@@ -14,8 +14,8 @@ from quantd.trading.effects import Level
 from quantd.trading.events import Condition
 from tests.support.checkout import ROOT
 
-PUBLISHERS = ("alert", "Publish")
-"""Functions whose call makes an alert; the kind is the third argument of each, after state or ts and level."""
+PUBLISHERS = ("alert", "refuse_command", "Publish")
+"""Functions whose call makes an alert; the kind is the third argument of each, after state or ts and level or code."""
 
 
 @cache
@@ -57,6 +57,7 @@ def test_every_kind_that_is_computed_is_in_the_table() -> None:
         "f'limit_{key}'",
         "key[0]",
         "i.kind",
+        "kind",  # in `refuse_command`
     }
     assert computed <= known, "a new way to compute a kind: extend this test"
     (what,) = (t for name, t in Condition.__annotations__.items() if name == "what")

@@ -10,7 +10,7 @@ from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.agents.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.trading.codec import decode, encode
-from quantd.trading.effects import Ask, OrderBasket, Promotion, Publish, Shadowed
+from quantd.trading.effects import Ask, OrderBasket, Promotion, Publish, Refused, Shadowed
 from quantd.trading.events import Operator, Proposed, Tick
 from tests.support.engine import OPEN, World, block, walk
 
@@ -127,8 +127,8 @@ def test_an_id_is_decided_once_also_over_a_promotion_and_a_snapshot():
     for state in (made.state, copy):
         again = Proposed(state.now, GUEST, "1", "a test", "me", np.array([0.9, 0.0]).tobytes())
         effects = step(state, again)
-        assert [type(e) for e in effects] == [Publish]
-        assert "decided before" in effects[0].text
+        assert [type(e) for e in effects] == [Publish, Refused]
+        assert effects[1] == Refused("refused", "a proposal '1' was decided before")
         assert len(state.outside[GUEST].verdicts) == 1
         assert not state.working
 
@@ -137,8 +137,9 @@ def test_other_names_take_no_proposals():
     made = Gate().advance(20)
     for name, words in (("a0", "decides by its own policy"), ("nobody", "no agent named")):
         given = Proposed(made.state.now, name, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
-        (effect,) = made.take(given)
-        assert words in effect.text
+        told, refused = made.take(given)
+        assert words in refused.text
+        assert told.text == f"the targets for {name} were refused: {refused.text}"
     assert made.state.outside == {}
 
 

@@ -17,7 +17,7 @@ from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.codec import decode, encode
-from quantd.trading.effects import OrderBasket, Planned, Publish, Switched, Transferred
+from quantd.trading.effects import OrderBasket, Planned, Publish, Refused, Switched, Transferred
 from quantd.trading.events import Carried, Flow, Operator, PortfolioClosed, PortfolioOpened, Proposed, Tick, Wished
 from tests.support.engine import CASH, World, block, walk
 from tests.support.examples import examples
@@ -140,7 +140,8 @@ def test_a_proposal_that_cannot_be_carried_out_is_refused_as_a_whole(change, wor
     asked = Proposed(desk.state.now, "portfolio-1", "1", "why", "me", np.array([0.5, 0.0, 0.0]).tobytes())
     effects = desk.send(replace(asked, **change))
     assert words in desk.said[0]
-    assert len(effects) == 1
+    assert [type(e) for e in effects] == [Publish, Refused]
+    assert desk.said[0].endswith(f" were refused: {effects[1].text}")
     assert freeze(desk.state) == before
 
 
