@@ -167,8 +167,8 @@ class Guard:
         except ConnectionResetError:
             raise
         except Exception as why:
-            calls = traceback.extract_tb(why.__traceback__)[-FRAMES:]
-            at = " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
+            calls = [(frame.f_code, line) for frame, line in traceback.walk_tb(why.__traceback__)][-FRAMES:]
+            at = " < ".join(f"{Path(code.co_filename).name}:{line} {code.co_name}" for code, line in reversed(calls))
             log.error("api.failed", path=request.path, error=f"{type(why).__name__}: {why}", at=at)
             text = "internal error while this request was answered; the daemon's log names it"
             response = error(500, "internal", text)
@@ -195,6 +195,8 @@ class Guard:
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's response. A page with a token ends when the token is revoked, so that no stream outlives it."""
         reads, route, given = request.method in READS, self._route(request), _given(request)
+        if given:
+            await self._keyring.refresh()
         token = self._keyring.find(given) if given else None
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
@@ -215,6 +217,7 @@ class Guard:
         answering = asyncio.ensure_future(handler(request))
         try:
             while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
+                await self._keyring.refresh()
                 if not self._keyring.valid(token):
                     if request.transport is not None:
                         request.transport.close()
