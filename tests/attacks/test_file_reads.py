@@ -136,3 +136,35 @@ def test_no_file_is_opened_in_the_event_loop(daemon: Daemon) -> None:
     assert daemon.opened("loop") == []
     for name in ("index.html", "dashboard.js", "docs.html", "statm", "tokens.json"):
         assert any(name in each for each in daemon.opened("thread")), name
+
+
+FAILING = """
+import sys
+from quantd.daemon.monitoring.metrics import configure
+import structlog
+configure(format="json")
+log, opened = structlog.get_logger("quantd"), []
+def fail():
+    try:
+        raise KeyError("inner")
+    except KeyError as error:
+        raise ValueError("lost") from error
+log.info("first")
+sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+try:
+    fail()
+except ValueError:
+    log.exception("failed")
+print(opened)
+"""
+
+
+def test_a_failure_is_logged_with_its_calls_and_without_reading_their_source(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    words = [sys.executable, str(tmp_path / "failing.py")]
+    done = subprocess.run(words, env=ENV, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    told = json.loads(done.stderr.splitlines()[-1])["exception"]
+    assert f'File "{tmp_path}/failing.py", line 11, in fail' in told
+    assert "KeyError: 'inner'" in told
+    assert told.endswith("ValueError: lost")
