@@ -6,6 +6,7 @@ import pytest
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.setup.config import check
 from quantd.daemon.config import ConfigError
 from quantd.daemon.policies.isolation import readable_paths
 from quantd.daemon.policies.isolation.confinement import missing
@@ -88,7 +89,9 @@ READING = "def act(view):\n    open({path!r}).read()\n    return [0.1] * len(vie
 
 
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
-def test_an_agent_reads_the_folders_of_its_table_and_another_agent_does_not(tmp_path: Path) -> None:
+def test_an_agent_reads_the_folders_of_its_table_and_another_agent_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     own, bars = tmp_path / "own", tmp_path / "bars"
     own.mkdir()
     bars.mkdir()
@@ -105,6 +108,8 @@ def test_an_agent_reads_the_folders_of_its_table_and_another_agent_does_not(tmp_
         "mine.py",
         f'the link {own}/bars points to {bars}, outside its folder; write [[agents]] reads = ["{bars}"]',
     )
+    assert check(own / "config.toml") == 0
+    assert f"{fault[0]}: {fault[1]}" in capsys.readouterr().out
 
 
 SECOND = '[[agents]]\nname = "second"\npolicy = "mine.py:act"\ncapital = 0.5\n'
