@@ -88,6 +88,7 @@ prove-long: $(FULL)
 	@$(BIN)/python -m tests.proofs.simulation.kills --kills 10000 --whole 100
 	@$(BIN)/python -m tests.proofs.kill_switch --times 200
 	@$(BIN)/python -m tests.proofs.adversary --intents 1000000
+	@$(BIN)/python -m tests.attacks.call_fuzz 200
 
 mutants: $(FULL)
 	@$(BIN)/python -m tests.proofs.mutants $(ARGS)

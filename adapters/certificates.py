@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -27,19 +28,20 @@ class Certificate:
         # OpenSSL calls it at each handshake, with or without a host name from the client
         self.context.sni_callback = self._choose
         self._newest = self.context
+        self._reading: threading.Thread | None = None
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, first: ssl.SSLContext) -> None:
         now = time.monotonic()
-        if now >= self._next_s:
+        if now >= self._next_s and (self._reading is None or not self._reading.is_alive()):
             self._next_s = now + CHECK_S
-            self._refresh()
+            if (stamps := self._stamp()) != self._stamps:
+                # in a thread: the event loop waits for no file; connections until then get the certificate before
+                self._reading = threading.Thread(target=self._refresh, args=(stamps,), daemon=True)
+                self._reading.start()
         if self._newest is not first:
             connection.context = self._newest
 
-    def _refresh(self) -> None:
-        stamps = self._stamp()
-        if stamps == self._stamps:
-            return
+    def _refresh(self, stamps: tuple[tuple[int, int, int] | None, ...]) -> None:
         self._stamps, file = stamps, str(self._files[0])
         try:
             self._newest = self._loaded()

@@ -54,7 +54,7 @@ from quantd.daemon.monitoring.watchdog import watch as watch_conditions
 from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.composed import left_out
 from quantd.daemon.policies.deadline import Deadline
-from quantd.daemon.policies.worker import Apart, lacking
+from quantd.daemon.policies.isolation.worker import Apart, lacking, unreadable
 from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
@@ -137,6 +137,8 @@ async def serve(
     parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
     for worker, rights in lacking(parts.policies):
         log.warning("policy.not_isolated", policy=worker, missing=rights, see="docs/operate/security.md")
+    for worker, text in unreadable(parts.policies):
+        log.warning("policy.unreadable", policy=worker, found=text, see="docs/operate/security.md")
     for agent, features in left_out(config.seats, parts.policies):
         log.warning("features.left_out", agent=agent, features=features, why="use = false in [feed] series")
     where: str | Path = store_url(config.store.url) or folder

@@ -62,8 +62,8 @@ class Refused(Exception):
 
 def log_fault(path: str, why: Exception) -> None:
     """Log an internal error with its innermost calls, in one line."""
-    calls = traceback.extract_tb(why.__traceback__)[-FRAMES:]
-    at = " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
+    calls = [(frame.f_code, line) for frame, line in traceback.walk_tb(why.__traceback__)][-FRAMES:]  # reads no source
+    at = " < ".join(f"{Path(code.co_filename).name}:{line} {code.co_name}" for code, line in reversed(calls))
     log.error("api.failed", path=path, error=f"{type(why).__name__}: {why}", at=at)
 
 

@@ -1,8 +1,8 @@
 """Routes as data: one record gives the check of a request, its handler, its answer and its part of the document."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -112,16 +112,21 @@ def reading(route: Read) -> Raw:
     return get
 
 
-@cache
-def _content(path: Path) -> bytes:
-    return path.read_bytes()
+_CONTENTS: Final[dict[Path, bytes]] = {}
+
+
+async def content_of(path: Path) -> bytes:
+    """The bytes of an installed file, which is read once, in a thread."""
+    if path not in _CONTENTS:
+        _CONTENTS[path] = await asyncio.to_thread(path.read_bytes)
+    return _CONTENTS[path]
 
 
 def file_of(path: Path, content_type: str) -> Raw:
     """The handler of one file, which is read at its first request."""
 
     async def page(request: web.Request) -> web.Response:
-        return web.Response(body=_content(path), content_type=content_type, charset="utf-8")
+        return web.Response(body=await content_of(path), content_type=content_type, charset="utf-8")
 
     return page
 

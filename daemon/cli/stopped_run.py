@@ -8,7 +8,7 @@ from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.places import place
-from quantd.daemon.policies.worker import Apart
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import newest_snapshot, refold
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, time_of

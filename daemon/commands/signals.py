@@ -53,7 +53,13 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reloaded(service, read, parts)))
+    turns = asyncio.Lock()
+
+    async def again() -> None:
+        async with turns:  # two reads at once could apply the older file last
+            await reloaded(service, read, parts)
+
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(again()))
 
 
 async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -> None:
@@ -74,9 +80,9 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
     closed dates cause a restart too, because feed, venue and engine each hold the calendar.
     """
     try:
-        new = read()
+        new = await asyncio.to_thread(read)
         if parts.live and moves(parts, new):
-            await move(service, assemble_live(new, time.time_ns(), apart=parts.apart))
+            await move(service, await asyncio.to_thread(assemble_live, new, time.time_ns(), apart=parts.apart))
             return []
         changed, mistakes = reloading(service.config, new)
         if "universe.closed" in changed and not parts.live:

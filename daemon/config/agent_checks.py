@@ -28,6 +28,9 @@ def check_agents(document: Table, known: Known, source: Source) -> Iterator[Mist
         yield from secrets_in(params, (*path, "params"), source)
         if not isinstance(policy, str):
             continue
+        if agent.get("reads") and not any(".py" in each for each in (policy, *_texts_within(params))):
+            text = "is for policy files, and this agent has none: its policy reads no file"
+            yield source.mistake((*path, "reads"), text, "remove it")
         if ":" in policy or policy.endswith(".py"):
             if not re.fullmatch(r"[^:]+\.py(:[A-Za-z_]\w*)?", policy):
                 text = f"= {shown(policy)} names no function"

@@ -138,6 +138,7 @@ class Agent(Section):
     limits: Limits = Limits()
     sizing: Sizing = Sizing()
     rebalance: RebalanceTable = RebalanceTable()
+    reads: tuple[str, ...] = ()
 
 
 class Manual(Section):

@@ -139,6 +139,8 @@ class Config:
         for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
                 named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
+        for k, agent in enumerate(self.document.agents):
+            named += [(("agents", k, "reads"), name) for name in agent.reads]
         named += [(("models", "trusted_keys"), name) for name in self.models.trusted_keys]
         for section, tls in (("api", self.api.tls), ("bus", self.bus.tls)):
             if tls is not None:
@@ -146,7 +148,13 @@ class Config:
         if isinstance(rate := self.document.account.cash_rate, str):
             named.append((("account", "cash_rate"), rate))
         more = {"policy": "; name a policy, a file of one, or a trained artifact such as models/shipped/scorer"}
-        return [
+        no_folder = [
+            self.source.mistake(("agents", k, "reads"), f"= {shown(name)} is not a folder", "name a folder of data")
+            for k, agent in enumerate(self.document.agents)
+            for name in agent.reads
+            if self.at(name).is_file()
+        ]
+        return no_folder + [
             self.source.mistake(
                 path,
                 f"= {shown(name)}: {absent(name)}",
@@ -213,6 +221,7 @@ NOT_TRADING: dict[str, str] = {
     "store": "is a place and its retention",
     "api": "publishes only",
     "alerts": "publishes only",
+    "agents.*.reads": "is a permission to read; what a policy decides is in the journal",
     "models.trusted_keys": "restricts which artifacts are accepted, not their decisions",
     "log": "publishes only",
     "live.paper_days": "is a condition of a live start; it changes no trade",

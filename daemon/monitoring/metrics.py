@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from logging.handlers import RotatingFileHandler
+from traceback import StackSummary, TracebackException
 from typing import Final, Literal, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
 
 from quantd.bundled import placed
 from quantd.trading.display_text import ESCAPES, LINES
@@ -128,6 +129,16 @@ class Lines(logging.StreamHandler[TextIO]):
             super().emit(logging.makeLogRecord(record))
 
 
+def _calls(exc_info: ExcInfo) -> str:
+    """The traceback with file, line and function of each call; no source lines, which would be read from files."""
+    found = TracebackException(*exc_info, lookup_lines=False, compact=True)
+    each: TracebackException | None = found
+    while each is not None:
+        each.stack = StackSummary.from_list([(call.filename, call.lineno or 0, call.name, "") for call in each.stack])
+        each = each.__cause__ or each.__context__
+    return "".join(found.format()).rstrip()
+
+
 def configure(
     level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None, *, instance: str = ""
 ) -> None:
@@ -143,7 +154,7 @@ def configure(
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_calls),
         _confine,
     ]
     colors = format == "console" and out.isatty()

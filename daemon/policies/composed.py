@@ -34,6 +34,8 @@ def policy_of(
     `factor` returns the factor by which the agent's limits scale weights. `apart` makes the parts that run in separate
     processes. Raises PolicyError with the place in the file.
     """
+    if apart is not None and agent.reads:
+        apart = apart.reading([config.at(name) for name in agent.reads])
     try:
         policy = load(agent.policy, agent.params, config.source.folder, apart, config.feed.unused_series)
         fit(policy, universe)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
+from quantd.daemon.policies.isolation.worker import LIMIT_S, Worker
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.policies.user_file import UserPolicy
-from quantd.daemon.policies.worker import LIMIT_S, Worker
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.ports import Policy, leaves

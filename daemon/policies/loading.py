@@ -3,7 +3,7 @@
 An exception, an invalid answer or a write into the view has no effect outside the policy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -47,6 +47,10 @@ class Apart(Protocol):
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
         """The registered `policy`, created again in a separate process."""
+        ...
+
+    def reading(self, folders: Sequence[Path]) -> "Apart":
+        """The same, for policy files that read these folders beside their own."""
         ...
 
 

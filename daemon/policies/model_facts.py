@@ -9,7 +9,7 @@ from msgspec import Struct
 from quantd import bundled
 from quantd.models.artifacts.agent_policy import LearnedArtifact
 from quantd.models.artifacts.folder import digest_of, first_line
-from quantd.models.artifacts.loader import kind_in
+from quantd.models.artifacts.loader import KINDS
 from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, EnsembleManifest, ScorerManifest
 from quantd.models.artifacts.occlusion import Learned, training_mean
 from quantd.models.artifacts.runtime import Checked
@@ -154,7 +154,7 @@ def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
         folder=shown_folder(folder, home),
         version=folder.name if (folder.parent / CURRENT).is_file() else "",
         digest=manifest.digest,
-        kind=kind_in(folder).name if (folder / "manifest.json").is_file() else "",
+        kind=KINDS[getattr(manifest, "kind", "")].name if (folder / "manifest.json").is_file() else "",
         algorithm=algorithm,
         network=", ".join(dict.fromkeys(networks)),
         assets=assets,

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.policies.deadline import Deadline
-from quantd.daemon.policies.worker import LIMIT_S
+from quantd.daemon.policies.isolation.worker import LIMIT_S
 from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.trading.effects import Ask
 from quantd.trading.history import Ring

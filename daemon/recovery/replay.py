@@ -18,8 +18,8 @@ from quantd.daemon.engine.agents.carry_over import loaded_of
 from quantd.daemon.engine.agents.shadows import houses_of
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import State
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.seats import configured_as
-from quantd.daemon.policies.worker import Apart
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, fold, fold_live
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, instants

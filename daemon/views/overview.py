@@ -21,8 +21,8 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.coin_fees import dust_micro
 from quantd.daemon.engine.venue.halts import limits_text
 from quantd.daemon.engine.venue.price_jumps import hold_text
+from quantd.daemon.policies.isolation.worker import lacking
 from quantd.daemon.policies.seats import as_loaded
-from quantd.daemon.policies.worker import lacking
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots

@@ -1,7 +1,7 @@
 """Functions, classes and objects of the caller as policies."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,10 @@ class CallerPolicy:
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
         """Return the registered policy itself."""
         return policy
+
+    def reading(self, folders: Sequence[Path]) -> "CallerPolicy":
+        """Return itself: the caller's function has the rights of its process."""
+        return self
 
 
 def name_of(found: object) -> str:

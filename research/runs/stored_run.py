@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
-from quantd.daemon.policies.worker import Apart
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import ConfigLost, Records, Watched, first_start, refold, saved_config
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell

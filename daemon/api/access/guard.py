@@ -188,6 +188,8 @@ class Guard:
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's response. A page with a token ends when the token is revoked, so that no stream outlives it."""
         reads, route, given = request.method in READS, self._route(request), _given(request)
+        if given:
+            await self._keyring.refresh()
         token = self._keyring.find(given) if given else None
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
@@ -208,6 +210,7 @@ class Guard:
         answering = asyncio.ensure_future(handler(request))
         try:
             while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
+                await self._keyring.refresh()
                 if not self._keyring.valid(token):
                     if request.transport is not None:
                         request.transport.close()

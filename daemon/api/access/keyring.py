@@ -24,6 +24,9 @@ from quantd.daemon.commands.tokens import (
 CHECK_S: Final = 0.5
 """Shortest time between two looks at the files, so a revoked token is refused within a second."""
 
+READ_S: Final = 1.0
+"""Longest time that a request waits for changed files to be read."""
+
 Stamp = tuple[int, int, int, int, int]
 
 log = structlog.get_logger("quantd.api")
@@ -45,11 +48,23 @@ class Keyring:
         self._tokens: tuple[Token, ...] = ()
         self._used_ns: dict[str, int] = {}
         self._noting: asyncio.Future[None] | None = None
-        self._refresh()
+        self._reading: asyncio.Future[None] | None = None
+        self._read(self._stamps_now())
+
+    async def refresh(self) -> None:
+        """Reads the files again if they changed, in a thread. The event loop reads no file, so nothing can hold it."""
+        if self._reading is None and (now := time.monotonic()) >= self._next_s:
+            self._next_s = now + CHECK_S
+            if (stamps := self._stamps_now()) != self._stamps:
+                self._reading = asyncio.get_running_loop().run_in_executor(None, self._read, stamps)
+        if self._reading is not None:
+            # a file that cannot be read in time leaves the earlier tokens in force
+            await asyncio.wait({self._reading}, timeout=READ_S)
+            if self._reading is not None and self._reading.done():
+                self._reading = None
 
     def find(self, secret: bytes) -> Token | None:
-        """The unexpired token with this secret."""
-        self._refresh()
+        """The unexpired token with this secret, as of the last `refresh`."""
         now = time.time_ns()
         first = secret[:ID_CHARS].decode("ascii", "replace")
         for each in self._tokens:
@@ -60,17 +75,14 @@ class Keyring:
         return owner if owner is not None and owner.matches(secret) else None
 
     def valid(self, token: Token) -> bool:
-        """Whether a token that was found earlier is still in force."""
-        self._refresh()
+        """Whether a token that was found earlier is still in force, as of the last `refresh`."""
         known = {each.digest for each in (*self._tokens, *((self._owner,) if self._owner is not None else ()))}
         return token.digest in known and not token.expired(time.time_ns())
 
-    def _refresh(self) -> None:
-        now = time.monotonic()
-        if now < self._next_s:
-            return
-        self._next_s = now + CHECK_S
-        stamps = _stamp(self._owner_path), _stamp(self._folder / FILE)
+    def _stamps_now(self) -> tuple[Stamp | None, Stamp | None]:
+        return _stamp(self._owner_path), _stamp(self._folder / FILE)
+
+    def _read(self, stamps: tuple[Stamp | None, Stamp | None]) -> None:
         before, self._stamps = self._stamps, stamps
         if before is None or before[0] != stamps[0]:
             self._owner = owner_of(self._owner_path)

@@ -10,7 +10,7 @@ from aiohttp import web
 from quantd.daemon.api.access.guard import HEADERS
 from quantd.daemon.api.documents import Live, ShownAlert
 from quantd.daemon.api.problems import Refused
-from quantd.daemon.api.route_records import Page, Route, file_of
+from quantd.daemon.api.route_records import Page, Route, content_of, file_of
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.views.rows import decided, equity_line, newest_plans, order_line, thinned
 
@@ -58,7 +58,7 @@ class Dashboard:
         }
         # only "<" could end a script element: escaped, no text of a policy or a venue becomes markup
         data = msgspec.json.encode(known).decode().replace("<", "\\u003c")
-        text = (FOLDER / "index.html").read_text(encoding="utf-8").replace("FIRST", data, 1)
+        text = (await content_of(FOLDER / "index.html")).decode().replace("FIRST", data, 1)
         return web.Response(text=text, content_type="text/html")
 
     def _use(self) -> dict[str, object]:

@@ -377,7 +377,8 @@ class PredictionRoutes:
 
     async def _method_policy(self, method: str, params: Mapping[str, object]) -> tuple[str, Callable[[], Policy]]:
         """(digest, function that makes the policy) of a method. Raises Refused and NotDone."""
-        if ".py" in method or method in COMPOSITES:
+        # the first look for a name that is not built in reads the entry points of all packages
+        if ".py" in method or await asyncio.to_thread(COMPOSITES.__contains__, method):
             raise _fault("method", f"{method[:80]}: a file or a composite; name an allocator or an artifact")
         if "/" in method:
             if params:

@@ -189,18 +189,18 @@ class SystemReads:
 
     async def stats(self, request: web.Request, query: Query) -> Stats:
         service, run = self._run.service, self._run
-        files = [run.folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")]
-        size = sum(each.stat().st_size for each in files if each.exists()) if isinstance(run.where, Path) else None
+        files = [run.folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")] if isinstance(run.where, Path) else []
+        memory, size = await asyncio.to_thread(_sizes, files)
         return Stats(
             uptime_s=time.monotonic() - service.started,
             answers=dict(self._answers),
-            memory_bytes=_memory_bytes(),
+            memory_bytes=memory,
             streams=self._streams(),
             agents=len(service.shell.state.in_use()),
             models=len(evaluations(service.shell.seats.all(), service.shell.state)),
             portfolios=len(service.shell.state.portfolios),
             steps=service.journal.seq,
-            store_bytes=size,
+            store_bytes=size if files else None,
             loop_lag_s=service.measured.loop_lag_s,
         )
 
@@ -291,6 +291,7 @@ def _ref(folder: Path, name: str) -> str:
     return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
 
 
-def _memory_bytes() -> int:
-    """Resident memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+def _sizes(files: Sequence[Path]) -> tuple[int, int]:
+    """(resident memory of this process, size of the files that exist), in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE"), sum(each.stat().st_size for each in files if each.exists())

@@ -13,7 +13,7 @@ from quantd.daemon.cli.places import place
 from quantd.daemon.config import Config, ConfigError, Mistake, digest
 from quantd.daemon.config.mistakes import shown
 from quantd.daemon.policies.composed import left_out
-from quantd.daemon.policies.worker import Apart
+from quantd.daemon.policies.isolation.worker import Apart, unreadable
 from quantd.trading.exit_codes import CONFIG, DONE, ExplainedError
 
 
@@ -45,8 +45,9 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     trading = f"  digest of the keys that affect trading: {digest(found)}"
     off = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
            for agent, names in left_out(found.seats, policies)]  # fmt: skip
-    document = {"ok": True, "mistakes": [], "digest": digest(found), "left_out": off}
-    answer(as_json, document, f"{config}: {counts}", trading, *off)
+    closed = [f"{policy}: {text}" for policy, text in unreadable(policies)]
+    document = {"ok": True, "mistakes": [], "digest": digest(found), "left_out": off, "unreadable": closed}
+    answer(as_json, document, f"{config}: {counts}", trading, *off, *closed)
     return DONE
 
 

@@ -84,7 +84,7 @@ def _whole() -> Check:
 
 
 def _isolation() -> Check:
-    from quantd.daemon.policies.confinement import missing
+    from quantd.daemon.policies.isolation.confinement import missing
 
     lacking = ", ".join(missing())
     text = f"policy files are not isolated: this machine lacks {lacking}; see docs/operate/security.md"
@@ -115,8 +115,8 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     from quantd.adapters.calendars import UnknownCalendar
     from quantd.adapters.feeds.errors import FeedError
     from quantd.daemon.assembly.parts import Assembly, parts_of
+    from quantd.daemon.policies.isolation.worker import Apart
     from quantd.daemon.policies.loading import PolicyError
-    from quantd.daemon.policies.worker import Apart
     from quantd.trading.display_text import instant_text
 
     try:

@@ -24,7 +24,7 @@ from quantd.daemon.assembly.parts import parts_of
 from quantd.daemon.assembly.sinks import open_sinks
 from quantd.daemon.config import Config, secret
 from quantd.daemon.monitoring.watchdog import watch_halt_file
-from quantd.daemon.policies.worker import Apart
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.alert_filter import AlertFilter

@@ -16,7 +16,7 @@ from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.stopped_run import started, tracked
 from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers
-from quantd.daemon.policies.worker import Apart
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold
 from quantd.daemon.runtime.journal import Journal, ReplayDifference
 from quantd.daemon.runtime.timeline import Item

@@ -20,10 +20,10 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.loading import load as load_policy
 from quantd.daemon.policies.seats import artifacts_in
-from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import recover

@@ -279,6 +279,7 @@ ROWS = {
     "promotion.block": ("10", 10),
     "promotion.resamples": ("2000", 2000),
     "agents.0.min_trade": ("0.01", 0.01),
+    "agents.0.reads": ("bars", ("bars",), "agents.0.policy=mine.py:act"),
     "agents.0.params": ("{ lookback = 3 }", {"lookback": 3}),
     "agents.0.sizing.regime.model": ("markov", "markov"),
     "agents.0.sizing.regime.of": ("SPY", "SPY"),

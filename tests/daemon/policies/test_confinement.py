@@ -4,14 +4,16 @@ import os
 import signal
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from quantd.daemon.policies.confinement import _DENIED, MEMORY_BYTES, missing, readable, seccomp_program
+from quantd.daemon.policies.isolation.confinement import _ABSENT, _DENIED, MEMORY_BYTES, missing, seccomp_program
+from quantd.daemon.policies.isolation.worker import Apart, Worker
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.policies.worker import PACKAGES, Apart, Worker
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from tests.support.policies import market, view_of
@@ -28,6 +30,16 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "factors.csv").write_text("1,2\n")
     (tmp_path / "private.key").write_text("secret key")
     (tmp_path / ".env").write_text("SECRET=1")
+    (tmp_path / "B.PEM").write_text("secret key")
+    (tmp_path / "secrets.env").write_text("SECRET=1")
+    (tmp_path / "bars" / "daily").mkdir(parents=True)
+    (tmp_path / "bars" / "daily" / "spy.csv").write_text("1,2\n")
+    (tmp_path / "sub" / "Secrets").mkdir(parents=True)
+    for name in ("c.key", ".env", "Secrets/of.csv", "plain.csv"):
+        (tmp_path / "sub" / name).write_text("1,2\n")
+    (tmp_path / "away").symlink_to("/etc/passwd")
+    (tmp_path / "sub" / "away").symlink_to("/etc")
+    (tmp_path / "innocent.csv").symlink_to(tmp_path / ".env")
     return tmp_path
 
 
@@ -59,6 +71,14 @@ FORBIDDEN = {
     "the state folder is read through /proc": "open('/proc/self/root' + {folder!r} + '/state/token')",
     "a key beside it is read": "open({folder!r} + '/private.key')",
     "a hidden file beside it is read": "open({folder!r} + '/.env')",
+    "a key beside it with a name in capitals is read": "open({folder!r} + '/B.PEM')",
+    "secrets beside it are read": "open({folder!r} + '/secrets.env')",
+    "a key in a subfolder is read": "open({folder!r} + '/sub/c.key')",
+    "a hidden file in a subfolder is read": "open({folder!r} + '/sub/.env')",
+    "a folder of secrets in a subfolder is read": "open({folder!r} + '/sub/Secrets/of.csv')",
+    "a file is read by a link beside it": "open({folder!r} + '/away')",
+    "a folder is read by a link in a subfolder": "open({folder!r} + '/sub/away/passwd')",
+    "a hidden file is read by a link of another name": "open({folder!r} + '/innocent.csv')",
     "the environment of the daemon is read": "open(f'/proc/{{os.getppid()}}/environ', 'rb').read()",
     "the memory of the daemon is written": "open(f'/proc/{{os.getppid()}}/mem', 'r+b')",
     "a password file is read": "open('/etc/passwd').read()",
@@ -69,6 +89,16 @@ FORBIDDEN = {
     "a file beside it is cut": "os.truncate({folder!r} + '/factors.csv', 0)",
     "the rights of the state folder are changed": "os.chmod({folder!r} + '/state', 0)",
     "the time of a file is changed": "os.utime({folder!r} + '/factors.csv')",
+    "a file is cut by opening it": "os.open({folder!r} + '/factors.csv', os.O_RDONLY | os.O_TRUNC)",
+    "whoever opens a file is held up": "__import__('fcntl').fcntl(os.open(__file__, 0), 1024, 1)",
+    "a folder is watched by signals": "__import__('fcntl').fcntl(os.open({folder!r} + '/bars', 0), 1026, 2)",
+    "a folder is watched": "libc = ctypes.CDLL(None, use_errno=True)\n"
+    "if libc.inotify_add_watch(libc.inotify_init(), {folder!r}.encode() + b'/state', 0xfff) < 0: "
+    "raise OSError(ctypes.get_errno(), 'refused')",
+    "a file system is watched": "libc = ctypes.CDLL(None, use_errno=True)\n"
+    "if libc.fanotify_init(0x200, 0) < 0: raise OSError(ctypes.get_errno(), 'refused')",
+    "the attributes of a file are changed": "__import__('fcntl').ioctl(os.open(__file__, 0), 0x40086602, b'\\xc0' * 8)",
+    "a file is locked": "__import__('fcntl').flock(os.open(__file__, 0), 2)",
     "a link to the token is made": "os.link({folder!r} + '/state/token', {folder!r} + '/mine')",
     "a network socket is opened": "socket.create_connection(('127.0.0.1', {port}))",
     "a local socket is opened": "socket.socket(socket.AF_UNIX)",
@@ -103,6 +133,10 @@ def test_it_is_refused_that(what: str, folder: Path, made: list[Worker]) -> None
 
 
 ALLOWED = {
+    "a file in a folder beside it is read": "assert open({folder!r} + '/bars/daily/spy.csv').read() == '1,2\\n'",
+    "a file beside a key is read": "assert open({folder!r} + '/sub/plain.csv').read() == '1,2\\n'",
+    "a folder without keys is listed": "assert os.listdir({folder!r} + '/bars') == ['daily']",
+    "a record lock is taken for reading": "__import__('fcntl').lockf(os.open(__file__, 0), 1)",
     "a file beside it is read": "assert open({folder!r} + '/factors.csv').read() == '1,2\\n'",
     "itself is read": "open(__file__).read()",
     "installed packages are imported": "import pandas, polars, scipy.optimize, sklearn.linear_model, onnxruntime",
@@ -145,16 +179,27 @@ def test_a_module_of_the_working_folder_is_not_run(
     assert not (folder / "owned").exists()
 
 
-def test_the_state_folder_is_never_readable_wherever_the_file_lies(tmp_path: Path) -> None:
-    state = tmp_path / "var" / "state"
-    state.mkdir(parents=True)
-    (tmp_path / "var" / "data").mkdir()
-    (tmp_path / "mine.py").touch()
-    found = readable(tmp_path / "mine.py", PACKAGES, [state])
-    assert str(tmp_path / "mine.py") in found
-    assert str(tmp_path / "var" / "data") in found
-    assert not any(state.is_relative_to(path) or Path(path).is_relative_to(state) for path in found)
-    assert not any(Path(p).is_relative_to(tmp_path) for p in readable(tmp_path / "mine.py", PACKAGES, [tmp_path]))
+OLDER = """
+import os, sys
+from quantd.daemon.policies.isolation import confinement
+confinement._landlock_version = lambda: int(sys.argv[1])
+assert confinement.confine([sys.argv[2]], os.getppid()) == []
+for cut in (lambda: os.truncate(sys.argv[2], 0), lambda: os.open(sys.argv[2], os.O_RDONLY | os.O_TRUNC)):
+    try:
+        cut()
+    except PermissionError:
+        print("refused")
+"""
+
+
+@CONFINES
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_file_cannot_be_cut_where_landlock_does_not_cover_it(tmp_path: Path, version: int) -> None:
+    (tmp_path / "store").write_text("journal")
+    words = [sys.executable, "-c", OLDER, str(version), str(tmp_path / "store")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "refused\nrefused\n", done.stderr
+    assert (tmp_path / "store").read_text() == "journal"
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -174,8 +219,9 @@ def test_the_numbers_of_system_calls_are_the_kernels(column: int, header: str) -
         pytest.skip(f"{header} is not installed")
     words = [line.split() for line in Path(header).read_text().splitlines() if line.startswith("#define __NR")]
     known = {w[1].removeprefix("__NR3264_").removeprefix("__NR_"): int(w[2]) for w in words if w[2].isdigit()}
-    checked = {name: known[name] for name in _DENIED if name in known}
-    assert {name: _DENIED[name][column] for name in checked} == checked
+    refused = {**_DENIED, **_ABSENT}
+    checked = {name: known[name] for name in refused if name in known}
+    assert {name: refused[name][column] for name in checked} == checked
     assert len(checked) > 60
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import load
-from quantd.daemon.policies.worker import Apart
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Publish
 from quantd.trading.ports import Policy

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.policies.confinement import missing
+from quantd.daemon.policies.isolation.confinement import missing
 from tests.support.command_line import ROOT
 
 CONFIG = f"""

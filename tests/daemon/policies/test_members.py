@@ -9,9 +9,9 @@ from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.monitoring.terminal import trained_until
 from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import Inner, load
 from quantd.daemon.policies.user_file import UserPolicy
-from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.start import artifacts_in
 from quantd.daemon.views.agent_rows import helper_models
 from quantd.models.forests.allocation import LearnedAllocation

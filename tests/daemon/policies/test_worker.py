@@ -15,10 +15,10 @@ import pytest
 
 from quantd.daemon.cli.setup.init import POLICY
 from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.policies.isolation.worker import Apart, Worker
+from quantd.daemon.policies.isolation.worker_messages import CALLS, MESSAGE_BYTES, VALUES
+from quantd.daemon.policies.isolation.worker_process import Caller, FarView
 from quantd.daemon.policies.loading import PolicyError, answer, load
-from quantd.daemon.policies.worker import Apart, Worker
-from quantd.daemon.policies.worker_messages import CALLS, MESSAGE_BYTES, VALUES
-from quantd.daemon.policies.worker_process import Caller, FarView
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
@@ -330,7 +330,7 @@ def test_a_process_ends_with_the_daemon_however_that_ends(tmp_path: Path) -> Non
                                       "threading.Thread(target=spin).start()\ndef act(view):\n    return "
                                           "'hold'\n")  # fmt: skip
     code = (
-        "import os, signal\nfrom pathlib import Path\nfrom quantd.daemon.policies.worker import Apart\n"
+        "import os, signal\nfrom pathlib import Path\nfrom quantd.daemon.policies.isolation.worker import Apart\n"
         f"w = Apart().file(Path({str(tmp_path / 'spin.py')!r}), 'act', {{}})\n"
         "print(w._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -12,7 +12,7 @@ import pytest
 import quantd as api
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.policies.worker import Apart
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.research.runs.backtest import drive
 from quantd.research.runs.run_record import Record
 from tests.support.checkout import DATA

@@ -1,8 +1,8 @@
 """Runs a policy in a separate process: a user's untrusted file, or a registered policy with a slow solver.
 
-The process is an isolated interpreter. It gives up its rights (`quantd.daemon.policies.confinement`) before it loads
-the policy. It receives pickles through a pipe and answers in msgpack, which is checked here: its output is never
-unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
+The process is an isolated interpreter. It gives up its rights (`quantd.daemon.policies.isolation.confinement`) before
+it loads the policy. It receives pickles through a pipe and answers in msgpack, which is checked here: its output is
+never unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
 """
 
 import json
@@ -23,10 +23,8 @@ import msgspec
 import numpy as np
 import structlog
 
-from quantd.daemon.policies import confinement
-from quantd.daemon.policies.loading import any_universe
-from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, source_of
-from quantd.daemon.policies.worker_messages import (
+from quantd.daemon.policies.isolation.readable_paths import readable
+from quantd.daemon.policies.isolation.worker_messages import (
     CALLS,
     DECODER,
     LENGTH,
@@ -40,6 +38,8 @@ from quantd.daemon.policies.worker_messages import (
     Message,
     Unfit,
 )
+from quantd.daemon.policies.loading import any_universe
+from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, source_of
 from quantd.strategies.policies import ParamsError
 from quantd.trading.codec import memory_of
 from quantd.trading.events import Decided
@@ -62,7 +62,7 @@ LOOK_S: Final = 0.1
 CALLS_MOST: Final = 1_000
 """Maximum of view method calls for one answer. The process answers repeated calls itself."""
 
-HOME: Final = Path(__file__).parents[2]
+HOME: Final = Path(__file__).parents[3]
 """The installed package; in a checkout it holds one link for each top-level folder."""
 
 PACKAGES: Final = (
@@ -79,13 +79,16 @@ ENVIRONMENT: Final = frozenset(
 # appended after the installed packages, so that no other file shadows a module of Python
 BOOT: Final = """import sys
 sys.path.append(sys.argv[1])
-from quantd.daemon.policies.confinement import enter
+from quantd.daemon.policies.isolation.confinement import enter
 missing = enter()
-from quantd.daemon.policies.worker_process import main
+from quantd.daemon.policies.isolation.worker_process import main
 main(missing)
 """
 
 PIPE_BYTES: Final = 1 << 20
+
+MOST_FAULTS: Final = 8
+"""Most texts about unreadable files of one policy."""
 
 
 class Broken(Exception):
@@ -98,24 +101,34 @@ def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
     return [(worker.name, ", ".join(worker.missing)) for worker in workers if worker.missing]
 
 
+def unreadable(policies: Iterable[Policy]) -> list[tuple[str, str]]:
+    """(policy, what its process cannot read beside its file, with the remedy), the first of each."""
+    workers = (leaf for policy in policies for leaf in leaves(policy) if isinstance(leaf, Worker))
+    return [(worker.name, text) for worker in workers for text in worker.unreadable[:MOST_FAULTS]]
+
+
 class Apart:
     """Makes policies that run in separate processes; implements quantd.daemon.policies.loading.Apart.
 
-    No process can read the paths in `hidden`.
+    No process can read the paths in `hidden`. Those of files read the folders `reads` beside their own.
     """
 
-    def __init__(self, *hidden: Path) -> None:
-        self._hidden = hidden
+    def __init__(self, *hidden: Path, reads: Sequence[Path] = ()) -> None:
+        self._hidden, self._reads = hidden, tuple(reads)
+
+    def reading(self, folders: Sequence[Path]) -> "Apart":
+        """The same, for policy files that read these folders beside their own."""
+        return Apart(*self._hidden, reads=folders)
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> "Worker":
         """The loaded policy of a user's file. Raises ParamsError as load_user_policy does."""
         source, file = source_of(path), path.absolute()
         made = {"path": file, "attribute": attribute, "params": _plain(params), "source": source}
-        return Worker(path.name, file, made, self._hidden)
+        return Worker(path.name, file, made, self._hidden, reads=self._reads)
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> "Worker":
         """A registered policy; its process loads it in the background."""
-        made = Worker(name, Path("/", name), {"name": name, "params": _plain(params)}, self._hidden, policy.lookback)
+        made = Worker(name, None, {"name": name, "params": _plain(params)}, self._hidden, policy.lookback)
         made.fit = getattr(policy, "fit", made.fit)
         return made
 
@@ -129,7 +142,13 @@ class Worker:
     """One policy in a separate process; implements quantd.trading.ports.Policy."""
 
     def __init__(
-        self, name: str, file: Path, made: Mapping[str, object], hidden: Sequence[Path], lookback: int = 0
+        self,
+        name: str,
+        file: Path | None,
+        made: Mapping[str, object],
+        hidden: Sequence[Path],
+        lookback: int = 0,
+        reads: Sequence[Path] = (),
     ) -> None:
         self.name = name
         self.lookback = lookback
@@ -137,9 +156,11 @@ class Worker:
         self.limit_s = LIMIT_S
         self.missing: list[str] = []
         """Rights that the process could not give up; empty when it is isolated."""
+        self.unreadable: list[str] = []
+        """What the process cannot read although it lies beside the file, each with the remedy."""
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
-        self._file, self._made, self._hidden = file, pickle.dumps(made), hidden
+        self._file, self._made, self._hidden, self._reads = file, pickle.dumps(made), hidden, reads
         self._process: subprocess.Popen[bytes] | None = None
         self._end: weakref.finalize[[subprocess.Popen[bytes]], Worker] | None = None
         self._trusted = bool(lookback)
@@ -154,7 +175,7 @@ class Worker:
                 self._wait()
         except (Broken, OSError) as error:
             self.close()
-            raise ParamsError(f"{file}: {error} while it was loaded; correct what runs at import") from None
+            raise ParamsError(f"{file or name}: {error} while it was loaded; correct what runs at import") from None
 
     # the policy
 
@@ -214,9 +235,10 @@ class Worker:
                 with suppress(OSError):
                     fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._until = time.monotonic() + START_S
-        paths = confinement.readable(self._file, PACKAGES, self._hidden)
+        found = readable(self._file, PACKAGES, self._hidden, self._reads)
+        self.unreadable = found.faults
         with suppress(OSError, Broken):  # the process ended; the next read reports it
-            self._send(json.dumps({"paths": paths, "parent": os.getpid()}).encode())
+            self._send(json.dumps({"paths": found.paths, "parent": os.getpid()}).encode())
             self._send(self._made)
 
     def _wait(self) -> None:

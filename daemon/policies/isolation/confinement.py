@@ -22,16 +22,6 @@ MEMORY_BYTES: Final = 1 << 30
 
 OPEN_FILES: Final = 64
 
-SYSTEM: Final = (
-    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime",
-    "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
-    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/sys/kernel/mm/transparent_hugepage",
-)  # fmt: skip
-"""System paths that libraries read; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
-
-PRIVATE: Final = frozenset({".key", ".pem"})
-"""Suffixes of neighbouring files that a policy file may not read; dot files are excluded too."""
-
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
@@ -47,8 +37,13 @@ _ARCHITECTURES: Final = {"x86_64": (0, 0xC000003E, 317), "aarch64": (1, 0xC00000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
-_NR, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
+_NR, _ARCH, _ARGUMENTS = 0, 4, 16
 _CLONE_THREAD: Final = 0x10000
+_PASSED, _REFUSED, _UNKNOWN = (
+    (_RETURN, 0, 0, _ALLOW),
+    (_RETURN, 0, 0, _ERROR | _EPERM),
+    (_RETURN, 0, 0, _ERROR | _ENOSYS),
+)
 
 _NONE: Final = -1
 _DENIED: Final[dict[str, tuple[int, int]]] = {
@@ -64,7 +59,14 @@ _DENIED: Final[dict[str, tuple[int, int]]] = {
     "ioprio_set": (251, 30),
     "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
     "sched_setattr": (314, 274), "migrate_pages": (256, 238), "move_pages": (279, 239), "perf_event_open": (298, 241),
-    "shmget": (29, 194), "shmat": (30, 196), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "semctl": (66, 191),
+    "semop": (65, 193), "semtimedop": (220, 192), "msgget": (68, 186), "msgctl": (71, 187), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    # watches and locks on files, which others could notice or wait for; a flush of all files delays others
+    "inotify_add_watch": (254, 27), "fanotify_init": (300, 262), "fanotify_mark": (301, 263), "flock": (73, 32),
+    "sync": (162, 81), "syncfs": (306, 267),
+    # contents of the same user's files: Landlock before version 3 does not cover truncate
+    "truncate": (76, 45),
     # attributes of the same user's files, which Landlock does not cover: owners, modes, times
     "chmod": (90, _NONE), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, _NONE),
     "fchown": (93, 55), "lchown": (94, _NONE), "fchownat": (260, 54), "utime": (132, _NONE), "utimes": (235, _NONE),
@@ -75,8 +77,11 @@ _DENIED: Final[dict[str, tuple[int, int]]] = {
     # the kernel itself
     "bpf": (321, 280), "userfaultfd": (323, 282), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427), "mount": (165, 40), "umount2": (166, 39), "move_mount": (429, 429),
-    "fsopen": (430, 430), "open_tree": (428, 428), "mount_setattr": (442, 442), "pivot_root": (155, 41),
-    "chroot": (161, 51),
+    "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433),
+    "open_tree": (428, 428), "open_tree_attr": (467, 467), "mount_setattr": (442, 442), "pivot_root": (155, 41),
+    "chroot": (161, 51), "io_setup": (206, 0), "modify_ldt": (154, _NONE), "iopl": (172, _NONE),
+    "ioperm": (173, _NONE), "settimeofday": (164, 170), "clock_settime": (227, 112), "sethostname": (170, 161),
+    "setdomainname": (171, 162), "vhangup": (153, 58), "kexec_file_load": (320, 294), "quotactl_fd": (443, 443),
     "unshare": (272, 97), "setns": (308, 268), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
     "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "quotactl": (179, 60),
@@ -84,9 +89,31 @@ _DENIED: Final[dict[str, tuple[int, int]]] = {
 }  # fmt: skip
 """System calls that fail with EPERM, with their numbers on x86_64 and aarch64."""
 
-_CLONE, _CLONE3, _PRCTL, _FCNTL, _PRLIMIT = (56, 220), (435, 435), (157, 167), (72, 25), (302, 261)
-_OWNERS: Final = (8, 10, 15)
-"""fcntl commands that make the kernel signal another process: F_SETOWN, F_SETSIG, F_SETOWN_EX."""
+_CLONE, _PRCTL, _FCNTL, _IOCTL, _PRLIMIT = (56, 220), (157, 167), (72, 25), (16, 29), (302, 261)
+_OPEN, _OPENAT = (2, _NONE), (257, 56)
+_ABSENT: Final = {"clone3": (435, 435), "openat2": (437, 437)}
+"""System calls that seem not to exist: their arguments are in memory, which no filter sees. Libraries use others."""
+
+_FIRST_UNKNOWN: Final = 470
+"""The first number after the newest system call that this list was made for, on all machines; all from it fail."""
+
+_TRUNCATES: Final = 0o1000
+"""O_TRUNC: Landlock before version 3 lets an open for reading cut a file."""
+
+_FILE_COMMANDS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1032, 1034)
+"""fcntl commands that are allowed: copies and flags of a descriptor, POSIX locks, sizes of pipes, seals.
+
+Others make the kernel signal a process (F_SETOWN), hold up whoever opens a file (F_SETLEASE) or watch a folder
+(F_NOTIFY).
+"""
+
+_DEVICE_COMMANDS: Final = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""ioctl commands that are allowed: is it a terminal (TCGETS, TCGETS2), its size, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
+
+Others change attributes of files that are open for reading (FS_IOC_SETFLAGS).
+"""
+
+_Line = tuple[int, int, int, int]
 
 
 def missing() -> list[str]:
@@ -99,34 +126,6 @@ def missing() -> list[str]:
     elif _LIBC.prctl(21, 0, 0, 0, 0) < 0:  # PR_GET_SECCOMP
         lacking.append("seccomp in this kernel")
     return lacking
-
-
-def readable(file: Path, packages: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
-    """Paths that the policy of `file` may read: interpreter, packages, system libraries, and the file's neighbours.
-
-    No path in `hidden` is among them.
-    """
-    sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
-    installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sites}]
-    beside = [each for each in file.parent.iterdir() if not _private(each)] if file.parent.is_dir() else []
-    away = [each.resolve() for each in hidden]
-    found = [*map(Path, SYSTEM), *installed, *packages, *beside]
-    return sorted({str(path) for each in found for path in _without(each.resolve(), away)})
-
-
-def _private(path: Path) -> bool:
-    return path.name.startswith(".") or path.suffix in PRIVATE
-
-
-def _without(path: Path, hidden: Sequence[Path]) -> Iterator[Path]:
-    """`path`, or its entries without the hidden ones."""
-    if any(path == each or path.is_relative_to(each) for each in hidden):
-        return
-    if not any(each.is_relative_to(path) for each in hidden):
-        yield path
-        return
-    for each in path.iterdir():
-        yield from _without(each.resolve(), hidden)
 
 
 def confine(paths: Iterable[str], parent: int) -> list[str]:
@@ -172,7 +171,7 @@ def _landlock(paths: Iterable[str]) -> list[str]:
     ruleset = _LIBC.syscall(_CREATE, rules, len(rules), 0)
     for path in paths:
         try:
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             continue
         access = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
@@ -200,26 +199,36 @@ def _seccomp() -> list[str]:
 def seccomp_program(machine: str) -> bytes:
     """The seccomp filter of system calls for `machine`, in the kernel's format."""
     column, audit, _ = _ARCHITECTURES[machine]
-    eperm = (_RETURN, 0, 0, _ERROR | _EPERM)
-    code: list[tuple[int, int, int, int]] = [
+    code: list[_Line] = [
         (_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NR),
-        (_AT_LEAST, 0, 1, 0x40000000), eperm,  # numbers of x32 are other calls
-        (_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ERROR | _ENOSYS),  # the C library then calls clone
+        (_AT_LEAST, 0, 1, 0x40000000), _REFUSED,  # numbers of x32 are other calls
+        (_AT_LEAST, 0, 1, _FIRST_UNKNOWN), _UNKNOWN,
+        *(line for numbers in _ABSENT.values() for line in ((_EQUAL, 0, 1, numbers[column]), _UNKNOWN)),
         # threads are allowed, processes are not
-        (_EQUAL, 0, 4, _CLONE[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 1, 0, _CLONE_THREAD), eperm,
-        (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, 4, _PRCTL[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 0, 1, _PR_SET_PDEATHSIG), eperm,
-        (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, 4, _PRLIMIT[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 1, 0, 0), eperm,
-        (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, 2 + 2 * len(_OWNERS), _FCNTL[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT + 8),
-        *(line for command in _OWNERS for line in ((_EQUAL, 0, 1, command), eperm)), (_RETURN, 0, 0, _ALLOW),
+        *_when(_CLONE[column], 0, ((_ANY_BIT, 1, 0, _CLONE_THREAD), _REFUSED, _PASSED)),
+        *_when(_PRCTL[column], 0, _among((_PR_SET_PDEATHSIG,), _REFUSED, _PASSED)),
+        *_when(_PRLIMIT[column], 0, _among((0,), _PASSED, _REFUSED)),
+        *_when(_FCNTL[column], 1, _among(_FILE_COMMANDS, _PASSED, _REFUSED)),
+        *_when(_IOCTL[column], 1, _among(_DEVICE_COMMANDS, _PASSED, _REFUSED)),
+        *_when(_OPEN[column], 1, ((_ANY_BIT, 0, 1, _TRUNCATES), _REFUSED, _PASSED)),
+        *_when(_OPENAT[column], 2, ((_ANY_BIT, 0, 1, _TRUNCATES), _REFUSED, _PASSED)),
     ]  # fmt: skip
     for numbers in _DENIED.values():
         if numbers[column] != _NONE:
-            code += [(_EQUAL, 0, 1, numbers[column]), eperm]
-    code.append((_RETURN, 0, 0, _ALLOW))
+            code += [(_EQUAL, 0, 1, numbers[column]), _REFUSED]
+    code.append(_PASSED)
     return b"".join(struct.pack("HBBI", *line) for line in code)
+
+
+def _when(number: int, argument: int, lines: Sequence[_Line]) -> Iterator[_Line]:
+    """For the system call `number`: `lines`, which return, with the low half of an argument."""
+    if number != _NONE:
+        yield from ((_EQUAL, 0, len(lines) + 1, number), (_LOAD, 0, 0, _ARGUMENTS + 8 * argument), *lines)
+
+
+def _among(values: Sequence[int], then: _Line, otherwise: _Line) -> tuple[_Line, ...]:
+    tests = ((_EQUAL, len(values) - k, 0, value) for k, value in enumerate(values))
+    return (*tests, otherwise, then)
 
 
 def enter() -> list[str]:

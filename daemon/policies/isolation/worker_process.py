@@ -13,10 +13,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 from numpy.typing import NDArray
 
-from quantd.daemon.policies import confinement
-from quantd.daemon.policies.loading import answer
-from quantd.daemon.policies.user_file import load_user_policy
-from quantd.daemon.policies.worker_messages import (
+from quantd.daemon.policies.isolation import confinement
+from quantd.daemon.policies.isolation.worker_messages import (
     CALLS,
     LENGTH,
     PRINTED_CHARS,
@@ -27,6 +25,8 @@ from quantd.daemon.policies.worker_messages import (
     Message,
     Unfit,
 )
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.user_file import load_user_policy
 from quantd.strategies.policies import POLICIES, ParamsError
 from quantd.trading.bars import Bars
 from quantd.trading.effects import Ask

@@ -1,0 +1,1 @@
+"""Processes of policies: their rights, their messages, and what they read."""

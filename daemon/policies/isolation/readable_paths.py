@@ -1,0 +1,132 @@
+"""Paths that the process of a policy file may read: interpreter, packages, system libraries, and folders of the user.
+
+Of a user's folder it reads files, by what a name resolves to: no keys, no hidden files, and nothing outside it.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+SYSTEM: Final = (
+    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime",
+    "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
+    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/sys/kernel/mm/transparent_hugepage",
+)  # fmt: skip
+"""System paths that libraries read; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
+
+PRIVATE: Final = (".env", ".key", ".pem")
+"""Ends of names in a user's folder that no policy file reads, in any case; nor names of PRIVATE_STARTS."""
+
+PRIVATE_STARTS: Final = (".", "secrets")
+
+MOST_ENTRIES: Final = 50_000
+"""Most files and folders that are looked at for one policy; what comes after them is not readable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """`paths` are readable, each with all below it. `faults` name what a user may expect to be readable and is not."""
+
+    paths: list[str]
+    faults: list[str]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The search of a user's folders; `granted` are readable trees outside it, `hidden` are never readable."""
+
+    granted: Sequence[Path]
+    hidden: Sequence[Path]
+    left: int
+    links: list[Path] = field(default_factory=list)
+
+    def into(self, folder: Path) -> tuple[bool, list[Path]]:
+        """(whether all of `folder` may be read, the largest parts of it that may be)."""
+        whole, parts = True, list[Path]()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(islice(found, max(0, self.left) + 1), key=lambda each: each.name)
+        except OSError:
+            return False, []
+        for entry in entries:
+            self.left -= 1
+            path = folder / entry.name
+            if self.left < 0 or private(entry.name) or path in self.hidden:
+                whole = False
+            elif entry.is_symlink():
+                self.links.append(path)  # the rights of its target count, whichever folder has the link
+            elif entry.is_file():
+                parts.append(path)
+            elif path in self.granted:
+                continue
+            elif entry.is_dir():
+                inside, below = self.into(path)
+                whole = whole and inside
+                parts += [path] if inside else below
+            else:
+                whole = False  # a pipe or a socket is somebody else's
+        return whole, parts
+
+
+def private(name: str) -> bool:
+    """Whether no policy file reads a file or a folder of this name."""
+    return name.lower().startswith(PRIVATE_STARTS) or name.lower().endswith(PRIVATE)
+
+
+def readable(
+    file: Path | None, packages: Sequence[Path], hidden: Sequence[Path], reads: Sequence[Path] = ()
+) -> Readable:
+    """What the policy of `file` may read: its own folder, the folders `reads`, and no path in `hidden`.
+
+    A registered policy has no file. A file that is added later is readable in subfolders and `reads` only, and there
+    only in folders without anything private.
+    """
+    sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
+    installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sites}]
+    away = [each.resolve() for each in hidden]
+    given = [path for each in (*map(Path, SYSTEM), *installed, *packages) for path in _without(each.resolve(), away)]
+    walk = _Walk(given, away, MOST_ENTRIES)
+    found = set(given)
+    own = [] if file is None else [file.parent.resolve()]
+    folders = [*own, *(each.resolve() for each in reads)]
+    for folder in folders:
+        if not any(folder == each or folder.is_relative_to(each) for each in away):
+            whole, parts = walk.into(folder)
+            found |= {folder} if whole and folder not in own else set(parts)
+    faults = [text for link in walk.links if (text := _fault(link, found, folders))]
+    if walk.left < 0:
+        remedy = "give the policy file a folder of its own"
+        faults.append(f"{file and file.parent} has more than {MOST_ENTRIES:,} files and is readable in part; {remedy}")
+    return Readable(sorted(map(str, found)), faults)
+
+
+def _fault(link: Path, found: set[Path], folders: Sequence[Path]) -> str:
+    """Text about a link to something that is not readable; empty for others, and for a link to nothing."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
+        return ""
+    around = (target, *target.parents)
+    if not found.isdisjoint(around):
+        return ""
+    if private(target.name):
+        return f"the link {link} points to {target}, which is private; policy files read no such file"
+    if not set(folders).isdisjoint(around):
+        return ""
+    folder = target if target.is_dir() else target.parent
+    return f'the link {link} points to {target}, outside its folder; write [[agents]] reads = ["{folder}"]'
+
+
+def _without(path: Path, hidden: Sequence[Path]) -> Iterator[Path]:
+    """`path`, or its entries without the hidden ones."""
+    if any(path == each or path.is_relative_to(each) for each in hidden):
+        return
+    if not any(each.is_relative_to(path) for each in hidden):
+        yield path
+        return
+    for each in path.iterdir():
+        yield from _without(each.resolve(), hidden)
