@@ -16,8 +16,8 @@ CONNECTIONS: Final = 256
 KEPT: Final = 8
 """One place in so many is kept for connections with a valid token, and as many for new ones: 32 of 256 each."""
 
-FRESH_S: Final = 0.25
-"""Seconds in which a new connection may send its header before it is the first to be closed."""
+FRESH_S: Final = 1.0
+"""Seconds for the header of a new connection before it is the first to be closed; as long as `quantd halt` waits."""
 
 
 class Standing(IntEnum):
