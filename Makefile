@@ -87,6 +87,7 @@ prove-long: $(FULL)
 	@$(BIN)/python -m tests.proofs.simulation --days 10000 --everywhere 7 --bugs
 	@$(BIN)/python -m tests.proofs.simulation.kills --kills 10000 --whole 100
 	@$(BIN)/python -m tests.proofs.kill_switch --times 200
+	@$(BIN)/python -m tests.proofs.halt_flood --seconds 300
 	@$(BIN)/python -m tests.proofs.adversary --intents 1000000
 	@$(BIN)/python -m tests.attacks.call_fuzz 200
 

@@ -8,6 +8,8 @@ import ipaddress
 import os
 import resource
 import socket
+import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,6 +18,12 @@ FEWEST_DESCRIPTORS: Final = 128
 
 MOST_DESCRIPTORS: Final = 65_536
 """Upper bound, because some machines allow a thousand million."""
+
+ACCEPTS: Final = 8
+"""Connections that asyncio accepts in one pass of its loop, as `backlog` of create_server; others get their turn."""
+
+WAITING: Final = 1_024
+"""Connections that wait in the kernel to be accepted; the kernel may allow fewer."""
 
 
 def descriptors() -> int:
@@ -37,16 +45,52 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Listener(socket.socket):
-    """A socket for asyncio's `sock` that closes each new connection above `most`."""
+class Taken(socket.socket):
+    """One connection of a Listener, counted until it closes or is cut."""
 
-    def __init__(self, host: str, port: int, most: int) -> None:
-        """Bound to the first address of `host`, IPv4 before IPv6. Raises OSError."""
+    standing: int = 0
+    """Set and read by the user of the listener."""
+
+    def __init__(self, listener: "Listener", found: socket.socket) -> None:
+        super().__init__(found.family, found.type, found.proto, fileno=found.detach())
+        self._listener: Listener | None = listener
+        self.since_s = time.monotonic()
+        listener.connections[self.fileno()] = self
+
+    def cut(self) -> None:
+        """End the connection. Its transport, also one within a TLS handshake, reads the end and closes."""
+        with suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+        self._leave()
+
+    def close(self) -> None:
+        self._leave()
+        super().close()
+
+    def _leave(self) -> None:
+        if self._listener is not None:
+            del self._listener.connections[self.fileno()]
+            self._listener = None
+
+
+class Listener(socket.socket):
+    """A socket for asyncio's `sock` with at most `most` open connections."""
+
+    def __init__(
+        self, host: str, port: int, most: int, displaced: Callable[[Collection[Taken]], Taken | None] | None = None
+    ) -> None:
+        """Bound to the first address of `host`, IPv4 before IPv6. Raises OSError.
+
+        At each new connection, `displaced` gets the open ones, the oldest first, and returns the one to be cut.
+        A new connection above `most` is closed.
+        """
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
         super().__init__(family, kind, protocol)
         self.most = most
-        self.taken = 0
+        self.connections: dict[int, Taken] = {}
+        """The open connections by descriptor, the oldest first."""
+        self._displaced = displaced
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,6 +99,15 @@ class Listener(socket.socket):
         except OSError:
             self.close()
             raise
+
+    @property
+    def taken(self) -> int:
+        """The number of open connections."""
+        return len(self.connections)
+
+    def listen(self, backlog: int = WAITING, /) -> None:
+        """Begin to listen. asyncio passes the connections of one pass, of which more may wait."""
+        super().listen(max(backlog, WAITING))
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection. Raises BlockingIOError without one, or for a closed one."""
@@ -65,10 +118,12 @@ class Listener(socket.socket):
                 raise
             self._close_next()
             raise BlockingIOError(errno.EAGAIN, "closed: no file descriptor is left") from None
+        if self._displaced is not None and (other := self._displaced(self.connections.values())) is not None:
+            other.cut()
         if self.taken >= self.most:
             found.close()
             raise BlockingIOError(errno.EAGAIN, "closed: too many connections")
-        return _Taken(self, found), address
+        return Taken(self, found), address
 
     def close(self) -> None:
         super().close()
@@ -84,18 +139,3 @@ class Listener(socket.socket):
             super().accept()[0].close()
         with suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-
-class _Taken(socket.socket):
-    """One connection of a Listener, counted until it closes."""
-
-    def __init__(self, listener: Listener, found: socket.socket) -> None:
-        super().__init__(found.family, found.type, found.proto, fileno=found.detach())
-        self._listener: Listener | None = listener
-        listener.taken += 1
-
-    def close(self) -> None:
-        if self._listener is not None:
-            self._listener.taken -= 1
-            self._listener = None
-        super().close()

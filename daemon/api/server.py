@@ -14,9 +14,10 @@ import msgspec
 from aiohttp import web
 
 from quantd.adapters.certificates import Certificate
-from quantd.adapters.listener import Listener, descriptors
+from quantd.adapters.listener import ACCEPTS, Listener, descriptors
 from quantd.adapters.store.job_runs import JobRun
-from quantd.daemon.api.access.guard import CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience, who
+from quantd.daemon.api.access.connection_places import CONNECTIONS, ConnectionPlaces
+from quantd.daemon.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, Patience, who
 from quantd.daemon.api.commits import OpenRequests, truthful
 from quantd.daemon.api.idempotency import Keys
 from quantd.daemon.api.openapi import document
@@ -168,16 +169,18 @@ class Api:
         await runner.setup()
         manager = runner.server
         assert manager is not None
-
-        def connection() -> Patience:
-            return Patience(manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)
-
+        places = ConnectionPlaces(min(CONNECTIONS, descriptors() // 4))
         tls = self._tls()
-        most = min(CONNECTIONS, descriptors() // 4)
         try:
+            listener = Listener(api.host, api.port, places.most, places.displaced)
+
+            def connection() -> Patience:
+                return Patience(listener, places, manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)
+
             self._server = await loop.create_server(
                 connection,
-                sock=Listener(api.host, api.port, most),
+                sock=listener,
+                backlog=ACCEPTS,
                 ssl=tls,
                 ssl_handshake_timeout=HEADER_S if tls is not None else None,
             )

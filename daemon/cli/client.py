@@ -28,6 +28,13 @@ class Reached(Struct, frozen=True):
     token: str = "token"
 
 
+class Unanswered(Failure):
+    """No daemon answers; whether it carried out a request is unknown."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, TRY_LATER)
+
+
 class Daemon:
     """A daemon by its address."""
 
@@ -39,9 +46,9 @@ class Daemon:
         """The JSON at a path. Raises Failure."""
         return self._ask("GET", path, None)
 
-    def post(self, path: str, body: object) -> Any:
+    def post(self, path: str, body: object, within_s: float = ANSWER_S) -> Any:
         """The JSON response to a command, which is durable by then. Raises Failure."""
-        return self._ask("POST", path, json.dumps(body).encode())
+        return self._ask("POST", path, json.dumps(body).encode(), within_s)
 
     def listens(self) -> bool:
         """Whether its address accepts connections."""
@@ -59,19 +66,19 @@ class Daemon:
             return http.client.HTTPSConnection(host, port, timeout=ANSWER_S, context=_tls()), headers
         return http.client.HTTPConnection(host, port, timeout=ANSWER_S), headers
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
+    def _ask(self, method: str, path: str, body: bytes | None, within_s: float = ANSWER_S) -> Any:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         address = Address(self.reached.host, self.reached.port, _tls() if self.reached.tls else None)
         try:
-            response = exchange(address, method, path, headers, body)
+            response = exchange(address, method, path, headers, body, within_s)
         except OSError as why:
-            raise Failure(f"the daemon at {address} does not answer: {why}", TRY_LATER) from None
+            raise Unanswered(f"the daemon at {address} does not answer: {why}") from None
         try:
             found = json.loads(response.body)
         except ValueError:
-            raise Failure(f"what answers at {address} is not quantd", TRY_LATER) from None
+            raise Unanswered(f"what answers at {address} is not quantd") from None
         if response.status >= 400 and path != "/health":
             text = found.get("detail", response.reason)
             raise Failure(text, CODES.get(response.status, CHECK_FAILED))
@@ -102,10 +109,9 @@ def reach(place: Place) -> Daemon:
     """The daemon of this state folder, without a request yet: a kill switch must be quick. Raises Failure."""
     daemon = named(place)
     if daemon is None or not daemon.listens():
-        raise Failure(
+        raise Unanswered(
             f"no daemon runs on the state folder {place.folder}: start one with `quantd run`, or name another folder "
-            f"with --state.\nTo block trading from the next start on, create a file: touch {place.folder / 'HALT'}",
-            TRY_LATER,
+            f"with --state.\nTo block trading from the next start on, create a file: touch {place.folder / 'HALT'}"
         )
     return daemon
 

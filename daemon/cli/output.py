@@ -1,4 +1,7 @@
-"""Output of commands: one JSON document, or tables and lines of text; times of New York and UTC."""
+"""Output of commands: one JSON document, or tables and lines of text; times of New York and UTC.
+
+rich is imported where a table or a bar is printed: `quantd halt` prints neither, and must start quickly.
+"""
 
 import sys
 import time
@@ -9,10 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.display_text import instant, visible
@@ -49,6 +48,10 @@ def answer(as_json: bool, document: Any, *lines: str) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Print a plain table; columns named in `right` are numbers."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", no_wrap=True)
@@ -70,6 +73,8 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     if not (shown and sys.stderr.isatty()):
         yield lambda share, note="": None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),

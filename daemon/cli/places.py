@@ -1,6 +1,7 @@
 """The state folder, the store and the MQTT broker of a command's configuration.
 
-The file is read without checks: a mistake in config.toml must not prevent `quantd halt`.
+The file is read without checks: a mistake in config.toml must not prevent `quantd halt`. What checks it is imported
+where it is needed, because that takes most of the time of `quantd halt`.
 """
 
 import os
@@ -10,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantd.adapters.bus.settings import Tls
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.config import secret, store_url
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
+    from quantd.adapters.bus.settings import Tls
     from quantd.adapters.store.journal.records import Records, RunRecord
     from quantd.adapters.store.queries import Reader
 
@@ -55,7 +55,11 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
-    return Place(folder, store_url(url) or folder)
+    if not url:
+        return Place(folder, folder)
+    from quantd.daemon.config import store_url
+
+    return Place(folder, store_url(url))
 
 
 def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
@@ -74,13 +78,17 @@ def bus_root(config: Path) -> str:
 
 def bus_login(config: Path) -> tuple[str | None, str | None]:
     """The MQTT broker's configured user and the secret mqtt_password, or None."""
+    from quantd.daemon.config import secret
+
     table = _document(config) if config.exists() else {}
     user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
     return user or None, secret("mqtt_password") if user else None
 
 
-def bus_tls(config: Path, secure: bool) -> Tls | None:
+def bus_tls(config: Path, secure: bool) -> "Tls | None":
     """The TLS settings of a client of the configured broker; None without TLS."""
+    from quantd.adapters.bus.settings import Tls
+
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
     table = bus.get("tls") if isinstance(bus, dict) else None

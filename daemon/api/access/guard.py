@@ -1,4 +1,4 @@
-"""Checks before every handler: host name, origin, header time-out, number of connections, token, rate."""
+"""Checks before every handler: host name, origin, header time-out, place of the connection, token, rate."""
 
 import asyncio
 import base64
@@ -20,12 +20,13 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
 
-from quantd.adapters.listener import is_loopback
+from quantd.adapters.listener import Listener, Taken, is_loopback
+from quantd.daemon.api.access.connection_places import ConnectionPlaces, Standing
 from quantd.daemon.api.access.keyring import CHECK_S, Keyring
 from quantd.daemon.api.access.origins import Origins
 from quantd.daemon.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
 from quantd.daemon.api.problems import INTERNAL, Refused, error, log_fault
-from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Route
+from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Read, Route
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.commands.tokens import OWNER, Scope, Token
 from quantd.daemon.config.schema import Api
@@ -34,8 +35,7 @@ HEADER_S: Final = 10.0
 """Seconds within which a client must send its whole header; aiohttp alone would wait 75 s."""
 
 KEEPALIVE_S: Final = 30.0
-CONNECTIONS: Final = 256
-"""Maximum of open connections, and at most a quarter of the file descriptors; the next one is closed at once."""
+EVENTS: Final = "text/event-stream"
 
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -59,12 +59,15 @@ log = structlog.get_logger("quantd.api")
 
 
 class Patience(RequestHandler):
-    """A connection on which every header must arrive within HEADER_S."""
+    """A connection of a listener, on which every header must arrive within HEADER_S."""
 
-    __slots__ = ("_began_s", "_look", "_loop_of")
+    __slots__ = ("_began_s", "_listener", "_look", "_loop_of", "_place", "_places")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, listener: Listener, places: ConnectionPlaces, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._listener = listener
+        self._places = places
+        self._place: Taken | None = None
         self._loop_of = asyncio.get_running_loop()
         self._began_s = 0.0
         """Start of a header that is not complete, by the loop's clock; 0 between requests."""
@@ -72,6 +75,7 @@ class Patience(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._place = self._listener.connections.get(transport.get_extra_info("socket").fileno())
         self._await_header()
 
     def data_received(self, data: bytes) -> None:
@@ -82,6 +86,8 @@ class Patience(RequestHandler):
     def _await_header(self) -> None:
         """Begins the time-out. One timer serves all requests of a connection: it runs on when a header is complete."""
         self._began_s = self._loop_of.time()
+        if self._place is not None and self._place.standing != Standing.TOKEN:
+            self._place.standing = Standing.NO_HEADER
         if self._look is None:
             self._look = self._loop_of.call_later(HEADER_S, self._check_header)
 
@@ -95,8 +101,10 @@ class Patience(RequestHandler):
             self.transport.close()
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Logs one line; aiohttp would log a stack for each request that it cannot parse."""
+        """Logs one line; aiohttp would log a stack for each request that it cannot parse, or whose client has left."""
         why = kwargs.get("exc_info")
+        if isinstance(why, ConnectionResetError):
+            return
         log.warning("api.refused", text=str(args[0]) % args[1:], error=f"{type(why).__name__}: {why}".splitlines()[0])
 
     def handle_error(
@@ -109,9 +117,19 @@ class Patience(RequestHandler):
     def header_done(self) -> None:
         """Ends the time-out: the header is complete, and the body has its own time-outs."""
         self._began_s = 0.0
+        self.identify(Standing.NO_TOKEN)
+
+    def identify(self, standing: Standing) -> None:
+        """Sets the standing, which the newest request decides."""
+        if self._place is not None:
+            self._place.standing = standing
+
+    def crowded(self) -> bool:
+        """Whether the connection gives its place back after the response."""
+        return self._places.crowded(self._listener.connections.values())
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.header_done()
+        self._began_s = 0.0
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -167,6 +185,8 @@ class Guard:
             response = error(500, "internal", INTERNAL)
         self.answers[f"{response.status // 100}xx"] += 1
         if not response.prepared:
+            if isinstance(protocol, Patience) and protocol.crowded():
+                response.force_close()
             response.headers.merge(HEADERS)  # keeps those of the handler
         return response
 
@@ -186,11 +206,12 @@ class Guard:
         return token
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The handler's response. A page with a token ends when the token is revoked, so that no stream outlives it."""
+        """The handler's response. A stream ends with its connection, and a page with a token when that is revoked."""
         reads, route, given = request.method in READS, self._route(request), _given(request)
         if given:
             await self._keyring.refresh()
         token = self._keyring.find(given) if given else None
+        _identify(request, Standing.NO_TOKEN if token is None else Standing.TOKEN)
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
             raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
@@ -199,17 +220,26 @@ class Guard:
             if given and token is None and scope != "open":
                 raise self._unknown(request, given)
             token = token if reads and scope != "open" else None
+            if token is not None:
+                request[TOKEN] = token
         else:
             token = self._authorise(request, given, token, scope)
             if token.agent and not reads and request.match_info.get("name") != token.agent:
                 raise Refused(403, "agent", f"the token {token.name} is for the agent {token.agent} alone")
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
-        if token is None or not isinstance(route, Page):
+        streams = isinstance(route, Page) and route.content_type == EVENTS
+        if not isinstance(route, Page) or (token is None and not streams):
             return await handler(request)
+        if token is None:
+            _identify(request, Standing.STREAM)
         answering = asyncio.ensure_future(handler(request))
         try:
             while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
+                if request.transport is None:
+                    raise ConnectionResetError("the connection is closed")
+                if token is None:
+                    continue
                 await self._keyring.refresh()
                 if not self._keyring.valid(token):
                     if request.transport is not None:
@@ -217,6 +247,8 @@ class Guard:
                     raise ConnectionResetError(f"the token {token.name} is no longer in force")
             return answering.result()
         finally:
+            if token is None:
+                _identify(request, Standing.NO_TOKEN)
             if not answering.done():
                 answering.cancel()
                 await asyncio.wait({answering})
@@ -244,8 +276,11 @@ class Guard:
     def _limit(self, request: web.Request, token: Token | None, route: Route | None) -> None:
         """Raises Refused above the rate of a token, or of the address of a request without a valid one.
 
-        A valid token has a bucket of its own: strangers at the same address cannot use it up.
+        A valid token has a bucket of its own: strangers at the same address cannot use it up. `/health` is not limited:
+        its response costs no more than a refusal, and a supervisor would restart a daemon that refuses its probe.
         """
+        if isinstance(route, Read) and route.scope == "open":
+            return
         if token is not None and isinstance(route, Post) and not route.rate:
             return
         buckets = self._reads if request.method in READS else self._posts
@@ -265,6 +300,11 @@ class Guard:
         what = "this read needs a token" if reads else "requests that change the daemon need a token"
         text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
         return Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
+
+
+def _identify(request: web.Request, standing: Standing) -> None:
+    if isinstance(request.protocol, Patience):
+        request.protocol.identify(standing)
 
 
 def who(request: web.Request) -> str:

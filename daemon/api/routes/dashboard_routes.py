@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from quantd.daemon.api.access.guard import HEADERS
+from quantd.daemon.api.access.guard import EVENTS, HEADERS, TOKEN
 from quantd.daemon.api.documents import Live, ShownAlert
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Page, Route, content_of, file_of
@@ -16,6 +16,9 @@ from quantd.daemon.views.rows import decided, equity_line, newest_plans, order_l
 
 STREAMS: Final = 32
 """Maximum of open event streams."""
+
+KEPT: Final = 2
+"""Streams among them that only a token of scope trade may open."""
 
 STREAM_S: Final = 0.25
 """Shortest time between two events of one stream."""
@@ -41,7 +44,7 @@ class Dashboard:
             Page("/", self.page, "The dashboard.", "text/html"),
             Page("/dashboard.js", script, "Its script.", "text/javascript"),
             Page("/dashboard.css", file_of(FOLDER / "dashboard.css", "text/css"), "Its style.", "text/css"),
-            Page("/api/v1/events", self.events, "Events of the type Live, as they happen.", "text/event-stream"),
+            Page("/api/v1/events", self.events, "Events of the type Live, as they happen.", EVENTS),
         )
 
     def close(self) -> None:
@@ -73,15 +76,17 @@ class Dashboard:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the overview after each commit, at most four in a second."""
-        if self.streams >= STREAMS:
-            text = f"{STREAMS} event streams are already open; close one, or try again in 5 s"
+        token = request.get(TOKEN)
+        most = STREAMS if token is not None and token.grants("trade") else STREAMS - KEPT
+        if self.streams >= most:
+            text = f"{self.streams} event streams are already open; close one, or try again in 5 s"
             raise Refused(503, "streams", text, {"Retry-After": "5"})
         self.streams += 1
         # it listens before it looks: a commit while it sends is not missed
         news = asyncio.Event()
         self._run.service.listeners.add(news)
         try:
-            response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+            response = web.StreamResponse(headers={**HEADERS, "Content-Type": EVENTS})
             await response.prepare(request)
             while not self._closed.is_set():
                 news.clear()

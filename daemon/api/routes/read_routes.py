@@ -38,7 +38,7 @@ from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import evaluations, models_ready
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
-from quantd.daemon.views.overview import READY, Overview, with_risk
+from quantd.daemon.views.overview import READY, SWITCH, Overview, with_risk
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
@@ -73,12 +73,13 @@ class Readings:
         self._run = run
         self._bus_url = bus_url
         self._slow: Explaining | None = None
+        self._health: Health | None = None
 
     def routes(self) -> tuple[Route, ...]:
         """All documents."""
         v1 = "/api/v1"
         return (
-            Read("/health", self.health, Health, "Whether it is live and ready.", scope="open"),
+            Read("/health", self.health, Health, "Whether it is live and ready.", scope="open", shared=True),
             Read(v1, self.about, About, "The daemon and its run."),
             Read(f"{v1}/status", self.status, Overview, "The run at a glance.", shared=True),
             Read(f"{v1}/positions", self.positions, Positions, "Positions of the house and of each agent."),
@@ -106,13 +107,18 @@ class Readings:
     # the present
 
     async def health(self, request: web.Request, query: Query) -> Health:
-        service = self._run.service
-        found = models_ready(service.shell.seats.all(), service.shell.state)
+        """Computed from the state without the overview: a probe must stay cheap while everything moves."""
+        service, shell = self._run.service, self._run.service.shell
+        found = models_ready(shell.seats.all(), shell.state)
         models = {name: ready for name, ready in found.items() if name not in service.config.places}
-        ready = service.status in READY and all(models.values())
-        now = self._run.now()
         sinks = {kind: SinkHealth(counts.depth, bool(counts.error)) for kind, counts in service.sinks.items()}
-        return Health(service.status, ready, now.time, now.switch, service.store_error, models, sinks)
+        now = Health(
+            service.status, service.status in READY and all(models.values()), instant_text(shell.ts),
+            SWITCH[shell.state.switch.state], service.store_error, models, sinks,
+        )  # fmt: skip
+        if now != self._health:
+            self._health = now
+        return self._health
 
     async def about(self, request: web.Request, query: Query) -> About:
         config, service = self._run.config, self._run.service

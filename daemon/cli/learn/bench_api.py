@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ SETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Responses of one path, one after another on one connection."""
+    """Responses of one path; `per_s` is their number in a second of waiting for them."""
 
     path: str
     count: int
@@ -74,31 +75,38 @@ def api(
 
 
 def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
+    """The paths take turns in random order, so that other work of the daemon delays all of them alike."""
     connection, headers = daemon.connection()
+    times: dict[str, list[int]] = {path: [] for path in PATHS}
+    rng, began = random.Random(1), perf_counter_ns()
     try:
-        return [_answers(connection, headers, path, seconds) for path in PATHS]
+        while not times[PATHS[-1]] or perf_counter_ns() - began < seconds * len(PATHS) * 1e9:
+            for path in rng.sample(PATHS, len(PATHS)):
+                times[path].append(_answered_ns(connection, headers, path, len(times[path])))
     except (OSError, http.client.HTTPException) as why:
         raise Failure(f"the daemon does not answer: {why or type(why).__name__}", TRY_LATER) from None
     finally:
         connection.close()
+    rows = []
+    for path, taken in times.items():
+        p50, p99 = (float(ns) / 1e6 for ns in np.percentile(taken, (50, 99)))
+        rows.append(Answers(path, len(taken), len(taken) / (sum(taken) / 1e9), p50, p99))
+    return rows
 
 
-def _answers(connection: http.client.HTTPConnection, headers: dict[str, str], path: str, seconds: float) -> Answers:
-    times: list[int] = []
-    began = perf_counter_ns()
-    while not times or perf_counter_ns() - began < seconds * 1e9:
-        at = perf_counter_ns()
-        connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        response.read()
-        times.append(perf_counter_ns() - at)
-        if response.status == 429:
-            text = f"GET {path}: request {len(times)} is beyond [api] rate.reads; set a larger one, or fewer --seconds"
-            raise Failure(text, TRY_LATER)
-        if response.status >= 400 and path != "/health":
-            raise Failure(f"GET {path}: {response.status} {response.reason}", CHECK_FAILED)
-    p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times, (50, 99)))
-    return Answers(path, len(times), len(times) / ((perf_counter_ns() - began) / 1e9), p50, p99)
+def _answered_ns(connection: http.client.HTTPConnection, headers: dict[str, str], path: str, before: int) -> int:
+    """Duration of one request. Raises Failure."""
+    at = perf_counter_ns()
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    response.read()
+    taken = perf_counter_ns() - at
+    if response.status == 429:
+        text = f"GET {path}: request {before + 1} is beyond [api] rate.reads; set a larger one, or fewer --seconds"
+        raise Failure(text, TRY_LATER)
+    if response.status >= 400 and path != "/health":
+        raise Failure(f"GET {path}: {response.status} {response.reason}", CHECK_FAILED)
+    return taken
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.handle import Store
 from quantd.daemon.api import commits
 from quantd.daemon.api.access import guard
+from quantd.daemon.api.access.connection_places import CONNECTIONS, KEPT
 from quantd.daemon.api.server import Api, ApiUnavailable
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
@@ -469,16 +470,17 @@ async def test_a_request_that_cannot_be_parsed_is_refused_in_one_line_without_a_
     assert not caplog.records
 
 
-async def test_more_idle_connections_than_the_bound_are_closed_and_the_rest_is_served(world):
+async def test_more_idle_connections_than_their_share_are_closed_and_the_rest_is_served(world):
     port = int(world.api.url.rsplit(":", 1)[1].strip("/"))
-    crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(guard.CONNECTIONS + 44)]
+    share = CONNECTIONS - CONNECTIONS // KEPT
+    crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(share + 44)]
     ends = [asyncio.ensure_future(reader.read(1)) for reader, _ in crowd]
     await until(lambda: sum(end.done() for end in ends) >= 44, "44 closed")
-    assert sum(end.done() for end in ends) == 44
+    assert [end.done() for end in ends] == [True] * 44 + [False] * share
+    assert (await get(world, "/api/v1/status"))[0] == 200
     for _, writer in crowd:
         writer.close()
     await asyncio.gather(*ends, return_exceptions=True)
-    assert (await get(world, "/api/v1/status"))[0] == 200
 
 
 async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
