@@ -72,7 +72,7 @@ class Api:
         self.url = ""
         self._config = config
         self._folder = folder
-        self._guard = Guard(folder, config.api)
+        self._guard = Guard(folder, config.api, service.alert)
         self._keys = Keys(folder)
         self._routes: tuple[Route, ...] = ()
         run = RunReader(service, parts, config, folder)
@@ -134,7 +134,10 @@ class Api:
                     raise refused(why) from None
                 return web.Response(body=msgspec.json.encode(found), content_type="application/json")
 
-            return await self._keys.once(request, sender, msgspec.json.encode(asked), act, must=not route.rate)
+            def again() -> bytes | None:
+                return None if route.again is None else msgspec.json.encode(route.again(asked))
+
+            return await self._keys.once(request, sender, msgspec.json.encode(asked), act, again, must=not route.rate)
 
         return post
 

@@ -53,7 +53,13 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reloaded(service, read, parts)))
+    one = asyncio.Lock()  # a file that is read later is applied later
+
+    async def reload_in_turn() -> None:
+        async with one:
+            await reloaded(service, read, parts)
+
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload_in_turn()))
 
 
 async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -> None:
@@ -74,7 +80,7 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
     closed dates cause a restart too, because feed, venue and engine each hold the calendar.
     """
     try:
-        new = read()
+        new = await asyncio.to_thread(read)
         if parts.live and moves(parts, new):
             await move(service, assemble_live(new, time.time_ns(), apart=parts.apart))
             return []

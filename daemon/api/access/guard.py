@@ -125,11 +125,12 @@ class Patience(RequestHandler):
 class Guard:
     """The middleware with the checks of host name, origin, token and rate."""
 
-    def __init__(self, folder: Path, api: Api) -> None:
+    def __init__(self, folder: Path, api: Api, alert: Callable[[str], None]) -> None:
+        """`alert` raises an alert with a text."""
         token_of(folder, api.tokens)
         self._routes: dict[tuple[str, str], Route] = {}
         self.origins = Origins(api.cors)
-        self._keyring = Keyring(folder, api.tokens)
+        self._keyring = Keyring(folder, api.tokens, alert)
         self._hosts = _own_names(api.host)
         self._remote = not is_loopback(api.host)
         self._open_reads = api.open_reads and not self._remote
@@ -195,6 +196,8 @@ class Guard:
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's response. A page with a token ends when the token is revoked, so that no stream outlives it."""
         reads, route, given = request.method in READS, self._route(request), _given(request)
+        if given:
+            await self._keyring.refresh()
         token = self._keyring.find(given) if given else None
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
@@ -215,6 +218,7 @@ class Guard:
         answering = asyncio.ensure_future(handler(request))
         try:
             while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
+                await self._keyring.refresh()
                 if not self._keyring.valid(token):
                     if request.transport is not None:
                         request.transport.close()

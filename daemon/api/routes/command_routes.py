@@ -65,7 +65,8 @@ STATUS: Final = {
 class Done(Struct, frozen=True):
     """The answer to a command that is in force, with the present state of the switch.
 
-    `unrecorded` is the reason why the command is not in the journal yet; empty when it is.
+    `unrecorded` is the reason why the command is not in the journal yet; empty when it is. `replayed` is true where an
+    earlier request with the same idempotency key was carried out, and this one was not.
     """
 
     command: str
@@ -74,6 +75,7 @@ class Done(Struct, frozen=True):
     reason: str
     flattening: bool
     unrecorded: str = ""
+    replayed: bool = False
 
 
 def refused(why: NotDone | InboxFull) -> Refused:
@@ -105,6 +107,14 @@ async def command(service: Service, order: Order, sender: str) -> Done:
         state.flattening,
         service.store_error or unrecorded,
     )
+
+
+def replayed(service: Service, order: Order) -> Done:
+    """The answer to a command that was carried out before: the switch as it is now."""
+    state = service.shell.state
+    switch = state.switch_of(order.agent)
+    text = SWITCH[switch.state]
+    return Done(NAMES[type(order)], order.agent, text, switch.reason, state.flattening, service.store_error, True)
 
 
 async def committed(service: Service, *events: Event) -> list[Effect]:
