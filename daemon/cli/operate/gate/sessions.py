@@ -3,27 +3,34 @@
 import hashlib
 import time
 from collections import Counter
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
 
-from mcp_types import DEFAULT_NEGOTIATED_VERSION
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import msgspec
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Server = Callable[[Message, Receive, Send], Awaitable[None]]
+"""An application of ASGI 3; the first argument is the scope of a connection."""
 
 MOST: Final = 8
 """Sessions of one token."""
 
-SESSION: Final = "mcp-session-id"
+SESSION: Final = b"mcp-session-id"
+VERSION: Final = b"mcp-protocol-version"
+LAST_WITH_SESSIONS: Final = b"2025-11-25"
+"""Newest version of the protocol with sessions: versions are dates, and without the header it is an older one."""
+
 FULL: Final = (
     f"this token has {MOST} sessions open, the most that it may have; end one of them (DELETE), or wait until the "
     "oldest has been idle for ten minutes"
 )
 
 
-def opens(headers: Headers) -> bool:
-    """Whether a POST without a session may open one: newer versions of the protocol have no sessions."""
-    return headers.get("mcp-protocol-version", DEFAULT_NEGOTIATED_VERSION) in HANDSHAKE_PROTOCOL_VERSIONS
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
+    """The first header with a lower-case name; empty without one."""
+    return next((value for key, value in headers if key == name), b"")
 
 
 class SessionsOfTokens:
@@ -33,29 +40,29 @@ class SessionsOfTokens:
     counted here.
     """
 
-    def __init__(self, server: ASGIApp, idle_s: float) -> None:
+    def __init__(self, server: Server, idle_s: float) -> None:
         self._server = server
         self._idle_s = idle_s
-        self._owners: dict[str, str] = {}
+        self._owners: dict[bytes, str] = {}
         """By session: a digest of its token."""
-        self._running: Counter[str] = Counter()
+        self._running: Counter[bytes] = Counter()
         """Requests that are being answered, by session."""
-        self._ended_s: dict[str, float] = {}
+        self._ended_s: dict[bytes, float] = {}
         """When the last request of a session ended, by the monotonic clock."""
         self._opening: Counter[str] = Counter()
         """Requests for a session that have no answer, by digest of the token."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        session = headers.get(SESSION, "")
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        headers = scope.get("headers", ())
+        session = header(headers, SESSION)
         if session in self._owners:
             await self._served(session, scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] == "POST" and not session and opens(headers):
-            await self._opened(headers.get("authorization", ""), scope, receive, send)
+        elif scope.get("method") == "POST" and not session and header(headers, VERSION) <= LAST_WITH_SESSIONS:
+            await self._opened(header(headers, b"authorization"), scope, receive, send)
         else:
             await self._server(scope, receive, send)
 
-    async def _served(self, session: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _served(self, session: bytes, scope: Message, receive: Receive, send: Send) -> None:
         """Passes on a request of a session; a session that its client deletes is forgotten."""
         status = 0
 
@@ -73,19 +80,21 @@ class SessionsOfTokens:
             if scope["method"] == "DELETE" and status < 400:
                 self._forget(session)
 
-    async def _opened(self, authorization: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _opened(self, authorization: bytes, scope: Message, receive: Receive, send: Send) -> None:
         """Passes on a request that may open a session, if its token has room."""
-        token = hashlib.sha256(authorization.encode()).hexdigest()
+        token = hashlib.sha256(authorization).hexdigest()
         if self._opening[token] + self._open(token) >= MOST:
             error = {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": FULL}}
-            await JSONResponse(error, status_code=429)(scope, receive, send)
+            head = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 429, "headers": head})
+            await send({"type": "http.response.body", "body": msgspec.json.encode(error)})
             return
-        opened = ""
+        opened = b""
 
         async def watched(message: Message) -> None:
             nonlocal opened
             if message["type"] == "http.response.start" and message["status"] < 400:
-                opened = Headers(raw=message["headers"]).get(SESSION, "")
+                opened = header(message.get("headers", ()), SESSION)
             await send(message)
 
         self._opening[token] += 1
@@ -104,6 +113,6 @@ class SessionsOfTokens:
             self._forget(session)
         return sum(owner == token for owner in self._owners.values())
 
-    def _forget(self, session: str) -> None:
+    def _forget(self, session: bytes) -> None:
         for table in (self._owners, self._ended_s, self._running):
             table.pop(session, None)
