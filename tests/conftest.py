@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a test may import onnxruntime before quantd does
 # heads of ledgers of looks, outside the folders of the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
 

@@ -36,10 +36,18 @@ ACTS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)\.random\b|(^|\.)default_rng$")
 
 # a distribution's name where it is not that of its module
+BELOW = ("quantd", "bundled", "regular_file")
+"""Modules of src/quantd itself, which every package may import."""
+
 MODULES = {
     "exchange-calendars": "exchange_calendars",
     "prometheus-client": "prometheus_client",
     "scikit-learn": "sklearn",
+    "alpaca-py": "alpaca",
+    "paho-mqtt": "paho",
+    "pyportfolioopt": "pypfopt",
+    "pyyaml": "yaml",
+    "ta-lib": "talib",
 }
 
 
@@ -271,9 +279,7 @@ def test_every_imported_package_is_declared():
     for path in sources(*PACKAGES):
         for name in imports_of(path):
             top = name.split(".")[0]
-            assert top in sys.stdlib_module_names or top in {*PACKAGES, "quantd", "bundled"} or top in modules, (
-                f"{path}: {name}"
-            )
+            assert top in sys.stdlib_module_names or top in {*PACKAGES, *BELOW} or top in modules, f"{path}: {name}"
 
 
 def test_every_declared_package_is_locked_and_explained():
@@ -285,8 +291,32 @@ def test_every_declared_package_is_locked_and_explained():
     extras = project()["optional-dependencies"]
     for text in [*project()["dependencies"], *(text for extra in extras.values() for text in extra)]:
         name = requirement(text)
+        if name == "quantd":  # the extras that `dev` includes
+            continue
         assert name in names or name == "torch", f"{name} is not in constraints.txt"
         assert f"| {name} |" in explained, f"{name} is not in docs/develop/dependencies.md"
+
+
+def in_extra(name, extras):
+    """The modules of an extra, and of the extras that it includes."""
+    for text in extras[name]:
+        if requirement(text) == "quantd":
+            for inner in re.findall(r"[a-z]+", text.partition("[")[2]):
+                yield from in_extra(inner, extras)
+        else:
+            yield MODULES.get(requirement(text), requirement(text).replace("-", "_"))
+
+
+def test_the_extra_dev_has_every_package_that_a_test_imports():
+    modules = {MODULES.get(name, name.replace("-", "_")) for name in map(requirement, project()["dependencies"])}
+    modules |= set(in_extra("dev", project()["optional-dependencies"]))
+    modules |= {"empyrical"}  # scripts/make-env installs it without its dependencies
+    ours = {*PACKAGES, *BELOW, "tests", "benchmarks", "scripts"}
+    imported = {(name.split(".")[0], str(path)) for path in sources("tests") for name in imports_of(path)}
+    assert {
+        (name, path) for name, path in imported if name not in sys.stdlib_module_names and name not in modules | ours
+    } == set()
+    assert "'.[dev]'" in (ROOT / "scripts/make-env").read_text()
 
 
 def test_only_models_import_torch_and_not_when_they_are_imported():

@@ -12,6 +12,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.json_text import decoded
+
 VERSION: Final = 1
 
 COMMANDS: Final = "commands"
@@ -86,9 +88,6 @@ class CommandRefused(Exception):
         self.command = command
 
 
-_decode = msgspec.json.Decoder(BusCommand).decode
-
-
 def canonical(topic: str, command: BusCommand) -> bytes:
     """Return the signed text: topic and every field but the signature, one per line, so that no two texts are equal."""
     c = command
@@ -126,7 +125,7 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     if len(payload) > MOST_BYTES:
         raise CommandRefused("size", f"{len(payload)} bytes; a command has {MOST_BYTES} at most")
     try:
-        command = _decode(payload)
+        command: BusCommand = decoded(payload, BusCommand)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
         text = "".join(c if c.isprintable() else "?" for c in str(why).replace("`", ""))
         raise CommandRefused("form", text[:200]) from None

@@ -1,9 +1,11 @@
-"""Extends aiomqtt's client with two MQTT 5 features: refusals in acknowledgements, and the broker's receive maximum."""
+"""Extends aiomqtt's client with features of MQTT 5: refusals in acknowledgements, the broker's receive maximum, and the
+flag of retained messages."""
 
 import asyncio
 from typing import Any, Final
 
 from aiomqtt import Client, MqttError, ProtocolVersion
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from quantd.adapters.bus.settings import Protocol
 
@@ -11,6 +13,9 @@ VERSIONS: Final[dict[Protocol, ProtocolVersion]] = {"3.1.1": ProtocolVersion.V31
 
 PASSING: Final = frozenset({0x80, 0x83, 0x97})
 """Temporary refusals: no reason given, an implementation-specific error, an exceeded quota. (MQTT 5.0, 3.4.2.1)"""
+
+REFUSED: Final = 128
+"""Lowest failure code in place of a granted QoS."""
 
 OTHER_VERSION: Final = "nsupported protocol version"
 """Part of the answer of a broker with another protocol version."""
@@ -26,6 +31,7 @@ class BusClient(Client):
     def __init__(self, *arguments: Any, protocol: Protocol = "3.1.1", window: int = 32, **settings: Any) -> None:
         super().__init__(*arguments, protocol=VERSIONS[protocol], max_inflight_messages=window, **settings)
         self._window = window
+        self._version = VERSIONS[protocol]
         self._refused: dict[int, Any] = {}
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
@@ -40,6 +46,18 @@ class BusClient(Client):
         if getattr(reason_code, "is_failure", False):
             self._refused[mid] = reason_code
         super()._on_publish(client, userdata, mid, reason_code, properties)
+
+    async def hear(self, topic: str) -> bool:
+        """Subscribe to a topic; returns whether the broker lets this client read it. Raises MqttError.
+
+        With MQTT 5 a message that is sent as retained keeps its flag; with 3.1.1 brokers remove it for a subscriber
+        that is connected when it is sent.
+        """
+        if self._version is ProtocolVersion.V5:
+            granted = await self.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+        else:
+            granted = await self.subscribe(topic, qos=1)
+        return bool(granted) and all(getattr(code, "value", code) < REFUSED for code in granted)
 
     async def publish(  # type: ignore[override]
         self,

@@ -35,9 +35,6 @@ TRANSIENT: Final = 16
 COUNT_S: Final = 1.0
 """Seconds between counts of queued messages, while some are queued or the broker is unreachable."""
 
-REFUSED: Final = 128
-"""Lowest failure code in place of a granted QoS."""
-
 Outgoing = tuple[str, str, bytes, bool]
 """(id, topic, payload, retain)."""
 
@@ -361,10 +358,8 @@ async def _entered(client: BusClient) -> AsyncIterator[BusClient]:
 
 async def _hear(client: BusClient, listen: Listen | None) -> None:
     """Pass on the subscribed messages and discard the rest. The read also detects a lost connection at once."""
-    if listen is not None:
-        granted = await client.subscribe(listen.topic, qos=1)
-        if not granted or any(getattr(code, "value", code) >= REFUSED for code in granted):
-            log.error("the MQTT broker does not let us read %s; commands over MQTT do not arrive", listen.topic)
+    if listen is not None and not await client.hear(listen.topic):
+        log.error("the MQTT broker does not let us read %s; commands over MQTT do not arrive", listen.topic)
     async for message in client.messages:
         if listen is not None and message.topic.value == listen.topic and isinstance(message.payload, bytes):
             listen.received(message.payload, bool(message.retain))

@@ -226,6 +226,10 @@ class Store(Records):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def lock_lost(self) -> str:
+        """The reason why another process could open this state folder for writing; empty when none could."""
+        return self._lock.lost() if self._lock.held else ""
+
     def dropped(self, sink: str = BUS) -> int:
         """Return the number of messages that a full queue dropped: of the bus ever, of a sink since the start."""
         return super().dropped() if sink == BUS else self._writer.dropped(sink)

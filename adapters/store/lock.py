@@ -19,7 +19,7 @@ class StateLock:
     """Holds the file `lock` in the folder until `release` or the end of the process. Raises StoreLocked."""
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "lock"
+        path = self._path = folder / "lock"
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,6 +43,17 @@ class StateLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def lost(self) -> str:
+        """The reason why another process could lock the folder although this one holds it; empty when none could."""
+        own = os.fstat(self._fd)
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return f"{self._path} was removed"
+        except OSError as why:
+            return f"{self._path}: {(why.strerror or str(why)).lower()}"
+        return "" if (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) else f"{self._path} was replaced"
 
     @property
     def held(self) -> bool:

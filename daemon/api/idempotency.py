@@ -64,10 +64,17 @@ class Keys:
         """Number of the newest key of an earlier process."""
 
     async def once(
-        self, request: web.Request, sender: str, content: bytes, act: Callable[[], Awaitable[web.Response]], must: bool
+        self,
+        request: web.Request,
+        sender: str,
+        content: bytes,
+        act: Callable[[], Awaitable[web.Response]],
+        again: Callable[[], bytes | None],
+        must: bool,
     ) -> web.Response:
         """The answer of `act`, which runs once for each key of a sender; without a key it always runs.
 
+        `again` is the body where the request was carried out before; None for the body of the first answer.
         `content` is what the key stands for. Without `must`, a request whose key cannot be recorded is refused; a halt
         must be obeyed on a full disk too. Raises Refused.
         """
@@ -84,8 +91,12 @@ class Keys:
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
             raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
         if found is not None:
-            kind = "application/json" if found.status < 400 else MEDIA_TYPE
-            return web.Response(body=found.body, status=found.status, content_type=kind, headers={REPLAYED: "true"})
+            done = found.status < 400
+            now = again() if done else None
+            kind = "application/json" if done else MEDIA_TYPE
+            return web.Response(
+                body=now or found.body, status=found.status, content_type=kind, headers={REPLAYED: "true"}
+            )
         try:
             answer = await _settled(act)
             body = answer.body

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 from msgspec import Meta, Struct
 
+from quantd.adapters.json_text import decoded
 from quantd.daemon.api.documents import Query
 from quantd.daemon.api.problems import FieldFault, Refused
 from quantd.daemon.commands.tokens import Scope
@@ -52,7 +53,8 @@ class Post:
     """A POST with a typed body and answer; `example` is a body that is accepted.
 
     Without `rate`, a valid token is never refused for its frequency: a script that repeats requests must not keep its
-    owner from halting. A body larger than `body_bytes` is refused before it is read.
+    owner from halting. A body larger than `body_bytes` is refused before it is read. `again` is the answer to a request
+    that is sent again under its idempotency key, from the present state; without it that is the first answer.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Post:
     scope: Scope = "trade"
     rate: bool = True
     body_bytes: int = BODY_BYTES
+    again: Callable[[Any], Struct] | None = None
     method: ClassVar[str] = "POST"
 
 
@@ -133,7 +136,14 @@ def file_of(path: Path, content_type: str) -> Raw:
 
 def query_of(request: web.Request, kind: type[Query]) -> Query:
     """The typed query of a request. Raises Refused with the field at fault."""
-    return _converted(dict(request.query) if request.rel_url.raw_query_string else {}, kind)
+    if not request.rel_url.raw_query_string:
+        return _converted({}, kind)
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in given:
+            raise _fault(name, f"the parameter {name[:40]!r} is given twice")
+        given[name] = value
+    return _converted(given, kind)
 
 
 def _converted(given: Mapping[str, str], kind: type[Query]) -> Query:
@@ -163,7 +173,9 @@ async def body_of(request: web.Request, kind: Any, example: str) -> Any:
     except RequestPayloadError:
         raise Refused(400, "content_encoding", "the body is not compressed as its header names") from None
     try:
-        return msgspec.json.decode(body, type=kind)
+        if len(body) > BODY_BYTES:  # a mebibyte takes a hundredth of a second
+            return await asyncio.to_thread(decoded, body, kind)
+        return decoded(body, kind)
     except RecursionError:
         raise Refused(422, "command", f"the body is nested too deeply; send {example}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as why:

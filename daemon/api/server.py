@@ -71,7 +71,7 @@ class Api:
         self.url = ""
         self._config = config
         self._folder = folder
-        self._guard = Guard(folder, config.api)
+        self._guard = Guard(folder, config.api, service.alert)
         self._keys = Keys(folder)
         self._open = OpenRequests()
         self._routes: tuple[Route, ...] = ()
@@ -131,8 +131,11 @@ class Api:
                 found = await truthful(request.path, route.handler(asked, sender, **request.match_info))
                 return web.Response(body=msgspec.json.encode(found), content_type="application/json")
 
-            content = msgspec.json.encode(asked)
-            return await self._open.answer(lambda: self._keys.once(request, sender, content, act, must=not route.rate))
+            def again() -> bytes | None:
+                return None if route.again is None else msgspec.json.encode(route.again(asked))
+
+            content, must = msgspec.json.encode(asked), not route.rate
+            return await self._open.answer(lambda: self._keys.once(request, sender, content, act, again, must=must))
 
         return post
 

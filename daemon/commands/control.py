@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from quantd.daemon.config.agent_tables import PLACES, RESERVED, place_name
 from quantd.daemon.engine.state import State
 from quantd.daemon.monitoring.watchdog import halt_file
 from quantd.daemon.runtime.service import Service
@@ -91,6 +92,14 @@ def check_agent(service: Service, agent: str, more: str = "") -> None:
     names = [*names_in_use(state), *state.rules.names()[len(state.agents) :]]
     if agent and agent not in names:
         raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}{more}")
+
+
+def check_portfolio_name(service: Service, name: str) -> None:
+    """Raises NotDone for the name of a book, an agent, a shadow or a place: `book=NAME` would show the other one."""
+    taken = (*RESERVED, *service.shell.state.rules.names())
+    if name in taken or name in map(place_name, range(1, PLACES + 1)):
+        text = f"a portfolio cannot have the name {name!r}; these names are taken: {', '.join(sorted(taken))}, "
+        raise NotDone("conflict", f"{text}and portfolio-1 to portfolio-{PLACES}; choose another")
 
 
 def check_ready(service: Service) -> None:

@@ -245,11 +245,12 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
 
 class Stopped(Struct, frozen=True):
     """The trading state of a symbol: `halted`, or held after a jump of its price, and the reason; `why` is empty when
-    it trades."""
+    it trades. `replayed` is true where an earlier request with the same idempotency key was carried out."""
 
     symbol: str
     halted: bool
     why: str
+    replayed: bool = False
 
 
 def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplained:
@@ -304,13 +305,14 @@ def _ratio(jump: str) -> tuple[int, int]:
     raise NotDone("amount", f"jump {jump!r}: write real, or a split as new shares to old ones, for example 2:1")
 
 
-def became_of_halt(state: State, event: Halted | JumpExplained) -> Stopped:
-    column = event.symbol
+def became_of_halt(state: State, symbol: str, replayed: bool = False) -> Stopped:
+    """The trading state of a symbol of the universe."""
+    column = state.universe.index[symbol]
     if column in state.halted:
         why = state.halted[column][1]
     else:
         why = hold_text(state, column) if column in state.jumped else ""
-    return Stopped(state.universe.symbols[column], column in state.halted or column in state.jumped, why)
+    return Stopped(symbol, column in state.halted or column in state.jumped, why, replayed)
 
 
 def _column(state: State, symbol: str) -> int:

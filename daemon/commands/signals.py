@@ -53,13 +53,13 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    turns = asyncio.Lock()
+    one = asyncio.Lock()  # a file that is read later is applied later
 
-    async def again() -> None:
-        async with turns:  # two reads at once could apply the older file last
+    async def reload_in_turn() -> None:
+        async with one:
             await reloaded(service, read, parts)
 
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(again()))
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload_in_turn()))
 
 
 async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -> None:

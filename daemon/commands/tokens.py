@@ -23,8 +23,10 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.json_text import decoded
 from quantd.daemon.commands.api_token import ANY
-from quantd.trading.exit_codes import CONFIG, USAGE, ExplainedError
+from quantd.regular_file import NotRead, read_regular
+from quantd.trading.exit_codes import CONFIG, TRY_LATER, USAGE, ExplainedError
 
 Scope = Literal["read", "metrics", "propose", "trade", "admin"]
 
@@ -50,6 +52,7 @@ ID_CHARS: Final = 8
 MOST: Final = 100
 MOST_BYTES: Final = 256 * 1024
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+SALT, DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
 USED_S: Final = 3_600
 """Resolution of the time of last use; so the file is written at most once an hour for each token."""
 
@@ -64,6 +67,12 @@ class TokensUnreadable(ExplainedError):
     """The file of tokens cannot be trusted or read; the text has the remedy."""
 
     exit_code = CONFIG
+
+
+class TokensUnwritable(ExplainedError):
+    """The file of tokens cannot be written now and is as before; the text has the remedy."""
+
+    exit_code = TRY_LATER
 
 
 class Token(Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +114,10 @@ def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int
     return Token(name, first, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent)
 
 
+def _valid(token: Token) -> bool:
+    return bool(NAME.fullmatch(token.name) and SALT.fullmatch(token.salt) and DIGEST.fullmatch(token.digest))
+
+
 def _digest(secret: bytes, salt: str) -> str:
     return blake2b(secret, key=bytes.fromhex(salt), digest_size=32).hexdigest()
 
@@ -113,32 +126,27 @@ def stored(folder: Path) -> tuple[Token, ...]:
     """The tokens of a state folder; none without a file. Raises TokensUnreadable."""
     path = folder / FILE
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        data, status = read_regular(path, MOST_BYTES, links=False)
     except FileNotFoundError:
         return ()
-    except OSError as why:
-        raise TokensUnreadable(f"{path}: {why.strerror}; restore it, or remove it to revoke all its tokens") from None
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()):
-            raise TokensUnreadable(f"{path} is not a file of this user; remove it, and create its tokens again")
-        if stat.S_IMODE(found.st_mode) & ANY:
-            raise TokensUnreadable(f"other users may read or write {path}: chmod 600 {path}, and check its tokens")
-        data = file.read(MOST_BYTES + 1)
+    except NotRead as why:
+        raise TokensUnreadable(f"{path} {why}; restore it, or remove it to revoke all its tokens") from None
+    if status.st_uid not in (0, os.geteuid()):
+        raise TokensUnreadable(f"{path} is not a file of this user; remove it, and create its tokens again")
+    if stat.S_IMODE(status.st_mode) & ANY:
+        raise TokensUnreadable(f"other users may read or write {path}: chmod 600 {path}, and check its tokens")
     try:
-        tokens = msgspec.json.decode(data, type=tuple[Token, ...])
-        if len(data) > MOST_BYTES or len(tokens) > MOST or any(len(bytes.fromhex(t.salt)) != 16 for t in tokens):
+        tokens: tuple[Token, ...] = decoded(data, tuple[Token, ...])
+        if len(tokens) > MOST or not all(_valid(each) for each in tokens):
             raise ValueError
-        if any(NAME.fullmatch(t.name) is None for t in tokens):
-            raise ValueError
-    except (ValueError, msgspec.DecodeError):
+    except (ValueError, RecursionError, msgspec.DecodeError):
         text = f"{path} is damaged; restore it, or remove it and create its tokens again"
         raise TokensUnreadable(text) from None
     return tokens
 
 
 def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
-    """A new token and its secret, which is stored nowhere. Raises TokenRefused and TokensUnreadable."""
+    """A new token and its secret, which is stored nowhere. Raises as every change: see `_changing`."""
     if NAME.fullmatch(name) is None:
         text = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
         raise TokenRefused(f"{name!r:.80} is not a name of a token; write {text}")
@@ -162,7 +170,7 @@ def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: s
 def rotated(
     folder: Path, name: str, overlap_ns: int = 0, owner_file: str = "token", expires_ns: int = 0
 ) -> tuple[Token, str]:
-    """A new secret for a name; the old one stays valid for `overlap_ns`. Raises TokenRefused and TokensUnreadable.
+    """A new secret for a name; the old one stays valid for `overlap_ns`. Raises as every change: see `_changing`.
 
     Without `expires_ns` the new secret expires with the old one. That of the owner goes into the file `owner_file`.
     """
@@ -191,7 +199,7 @@ def rotated(
 
 
 def revoked(folder: Path, name: str) -> int:
-    """Removes the tokens of a name; returns their number. Raises TokenRefused and TokensUnreadable."""
+    """Removes the tokens of a name; returns their number. Raises as every change: see `_changing`."""
     with _changing(folder) as (tokens, write):
         kept = [each for each in tokens if each.name != name]
         if len(kept) == len(tokens):
@@ -202,7 +210,7 @@ def revoked(folder: Path, name: str) -> int:
 
 
 def note_used(folder: Path, used_ns: dict[str, int]) -> None:
-    """Records times of last use by id. Raises OSError and TokensUnreadable."""
+    """Records times of last use by id. Raises as every change: see `_changing`."""
     with _changing(folder) as (tokens, write):
         changed = [msgspec.structs.replace(each, used_ns=max(each.used_ns, used_ns.get(each.id, 0))) for each in tokens]
         if changed != list(tokens):
@@ -212,10 +220,10 @@ def note_used(folder: Path, used_ns: dict[str, int]) -> None:
 def owner_of(path: Path) -> Token | None:
     """The owner's token, from the file with its secret; None without one."""
     try:
-        found = path.stat()
-        secret = path.read_text(encoding="utf-8", errors="surrogateescape").strip()
-    except (OSError, ValueError):
+        data, found = read_regular(path, MOST_BYTES)
+    except (OSError, NotRead):
         return None
+    secret = data.decode(errors="surrogateescape").strip()
     salt = secrets.token_hex(16)
     digest = _digest(secret.encode("utf-8", "surrogateescape"), salt)
     return Token(OWNER, OWNER_ID, "admin", salt, digest, found.st_mtime_ns) if secret else None
@@ -227,7 +235,10 @@ def _unexpired(tokens: Iterable[Token], now_ns: int) -> list[Token]:
 
 @contextmanager
 def _changing(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Sequence[Token]], None]]]:
-    """The tokens and a function that writes new ones, under an exclusive lock on the folder. Raises TokenRefused."""
+    """The tokens and a function that writes new ones, under an exclusive lock on the folder.
+
+    Raises TokenRefused, TokensUnreadable and TokensUnwritable.
+    """
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as why:
@@ -241,12 +252,22 @@ def _changing(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Seque
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Writes a file of mode 0600 in one step."""
+    """Writes a file of mode 0600 in one step. Raises TokensUnwritable; the old file is then as before."""
     part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        part.unlink(missing_ok=True)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as why:
+        text = (
+            f"{path}: {(why.strerror or str(why)).lower()}; it is as before. Make room or rights there, and try again"
+        )
+        raise TokensUnwritable(text) from None

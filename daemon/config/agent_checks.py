@@ -5,14 +5,11 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import PurePosixPath
 
-from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL, PLACES, place_name
+from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL, PLACES, RESERVED, place_name
 from quantd.daemon.config.known import Known, Table, is_number, mistakes_of, names_of, table_of, tables, values_at
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.translate import secrets_in
-
-RESERVED = frozenset({"house", MANUAL, "unallocated"})
-"""Names of books, which no agent may have."""
 
 
 def check_agents(document: Table, known: Known, source: Source) -> Iterator[Mistake]:

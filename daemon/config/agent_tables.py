@@ -105,6 +105,10 @@ class RebalanceTable(Section):
 MANUAL = "manual"
 """Name of the book for manual orders."""
 
+BENCHMARK = "benchmark"
+RESERVED = ("house", MANUAL, "unallocated", BENCHMARK)
+"""Names of books, which no agent and no portfolio may have."""
+
 EXTERNAL = "external"
 """Policy of an agent outside the daemon, which decides by proposals (docs/trade/external.md)."""
 

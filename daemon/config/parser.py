@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -12,11 +12,14 @@ from quantd.daemon.config.checks import check
 from quantd.daemon.config.document import Config
 from quantd.daemon.config.keys import document_of
 from quantd.daemon.config.known import Known, tables
-from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
+from quantd.daemon.config.mistakes import ConfigError, Mistake, Source, shown
 from quantd.daemon.config.overrides import apply
-from quantd.daemon.config.scan import positions
+from quantd.daemon.config.scan import MOST_PARTS, deep_key, positions
 from quantd.daemon.config.schema import Document
 from quantd.daemon.config.translate import mistakes_of
+from quantd.regular_file import MIB, NotRead, read_regular
+
+FILE_REMEDY: Final = f"name a regular file of at most {MIB:,} bytes"
 
 _AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
 
@@ -27,10 +30,12 @@ def load(
     """The configuration in a file, with overrides from `environ` and then from `sets`. Raises ConfigError."""
     file = FilePath(path)
     try:
-        text = file.read_bytes().decode()
-    except OSError as error:
-        reason = (error.strerror or "cannot be read").lower()
-        raise ConfigError([Mistake(str(path), 0, "", f"{reason}", "`quantd init` writes one")]) from None
+        text = read_regular(file).data.decode()
+    except FileNotFoundError as error:
+        reason = (error.strerror or "does not exist").lower()
+        raise ConfigError([Mistake(str(path), 0, "", reason, "`quantd init` writes one")]) from None
+    except NotRead as error:
+        raise ConfigError([Mistake(str(path), 0, "", str(error), FILE_REMEDY)]) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError([Mistake(str(path), line, "", "is not UTF-8 text", "save the file as UTF-8")]) from None
@@ -47,6 +52,9 @@ def read(
     sets: Iterable[str] = (),
 ) -> Config:
     """The configuration in a text. Raises ConfigError with all its mistakes."""
+    if line := deep_key(text):
+        remedy = f"write at most {MOST_PARTS}; no key of quantd has more than a few"
+        raise ConfigError([Mistake(file, line, "", f"a key has more than {MOST_PARTS} parts", remedy)])
     try:
         document = tomllib.loads(text)
         lines = positions(text)
@@ -98,10 +106,17 @@ def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
         return []
     name = universe["symbols"]
     try:
-        rows = (source.folder / name).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
+        rows = read_regular(source.folder / name).data.decode().splitlines()
+    except (FileNotFoundError, NotRead, UnicodeDecodeError) as error:
         universe["symbols"] = ["SPY"]  # one mistake about the file, none about its missing content
-        text = f'= "{name}": this file does not exist'
-        return [source.mistake(("universe", "symbols"), text, 'write ["SPY"], or a file with one symbol a line')]
+        match error:
+            case NotRead():
+                why = str(error)
+            case UnicodeDecodeError():
+                why = "is not UTF-8 text"
+            case _:
+                why = "does not exist"
+        remedy = f'write ["SPY"], or {FILE_REMEDY} with one symbol a line'
+        return [source.mistake(("universe", "symbols"), f"= {shown(name)}: this file {why}", remedy)]
     universe["symbols"] = [row for line in rows if (row := line.partition("#")[0].strip())]
     return []

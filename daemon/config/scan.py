@@ -8,6 +8,7 @@ import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Callable
+from typing import Final
 
 Path = tuple[str | int, ...]
 """Keys and array indices from the root: ("agents", 0, "limits", "var")."""
@@ -23,6 +24,25 @@ _STRING = re.compile(
     re.DOTALL,
 )
 _SCALAR = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^\s,\]}#]*|[^\s,\]}#]+")  # a date and its time may have a space between
+
+MOST_PARTS: Final = 32
+"""Parts of a dotted key. tomllib takes time in the square of their number: 17 s for 20,000."""
+
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^\\"\n]|\\.)*+"?|'[^'\n]*+'?)"""
+_TOKEN = re.compile(  # a quote without its end takes the rest, so that the time is linear in any text
+    r'"""(?:[^\\"]|\\.|"{1,2}(?!"))*+(?:"{3,5})?'
+    r"|'''(?:[^']|'{1,2}(?!'))*+(?:'{3,5})?"
+    r"|#[^\n]*+"
+    rf"|(?P<deep>{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MOST_PARTS}}})"
+    rf"|{_PART}",
+    re.DOTALL,
+)
+
+
+def deep_key(source: str) -> int:
+    """Line (from 1) of the first key with more than MOST_PARTS parts in any text; 0 without one."""
+    found = next((each for each in _TOKEN.finditer(source) if each["deep"]), None)
+    return 0 if found is None else source.count("\n", 0, found.start()) + 1
 
 
 def positions(source: str) -> dict[Path, int]:

@@ -208,6 +208,8 @@ def _cron(value: str) -> str:
 
 
 def _url(value: str) -> str:
+    if not value.isprintable() or " " in value:
+        wrong("has a space, a line feed or another character that no address has", "remove it")
     authority = value.partition("://")[2].split("/")[0]
     if "@" in authority and ":" in authority.rpartition("@")[0]:
         wrong("has a password", "passwords come from systemd credentials or the environment (README, Secrets)")

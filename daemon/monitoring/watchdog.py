@@ -1,4 +1,4 @@
-"""The watchdog: monitors the event loop, the machine's clock, the feed, the ledger and the file HALT.
+"""The watchdog: monitors the event loop, the machine's clock, the feed, the ledger, and the files HALT and lock.
 
 Each monitor reports its findings as events in the inbox; none changes the state. The end of a condition is reported
 too, but only an operator resumes trading. The measures are pure functions of their readings.
@@ -176,7 +176,7 @@ async def watch(
     wall: Callable[[], int] = time.time_ns,
     steady: Callable[[], int] = time.monotonic_ns,
 ) -> None:
-    """Checks loop, clock, feed and ledger until cancelled.
+    """Checks loop, clock, feed, ledger and lock until cancelled.
 
     With pace = "fast" market time is not real time: loop and clock are measured but raise no condition.
     """
@@ -186,6 +186,7 @@ async def watch(
     slices = service.shell.tally.slices
     distance, before = apart(wall, steady), steady()
     calendars_from = before
+    unlocked = ""
     while True:
         await asyncio.sleep(LOOK_S)
         now = steady()
@@ -206,6 +207,11 @@ async def watch(
                 log.warning("calendar", detail=text)
                 with suppress(InboxFull):
                     service.inbox.command(Condition(service.shell.state.now, "calendar", False, text))
+        if (lost := service.store.lock_lost()) != unlocked:
+            unlocked = lost
+            if lost:
+                log.error("lock.lost", detail=lost)
+                service.alert(f"{lost}: a second daemon could start in this state folder and end this one; restart it")
         _say(service, ledger, now, check(service.shell.state))
         wrong = dead_feed(service, parts)
         came = service.shell.tally.slices

@@ -1,7 +1,7 @@
 """The answer of a learned policy to one observation: weights, scores and a confidence computed from them."""
 
 from hashlib import blake2b
-from math import log
+from math import isfinite, log
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -73,7 +73,16 @@ def input_hash(*parts: NDArray[np.float32] | NDArray[np.float64] | bytes) -> str
 
 
 def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
-    """The answer to an observation float32[D], without memory."""
+    """The answer to an observation float32[D], without memory. Raises Lacking where the model's answer is no number."""
+    with np.errstate(all="ignore"):
+        found = _answer_to(leaf, observed, symbols)
+    if not (np.isfinite(found.weights).all() and isfinite(found.confidence.value) and isfinite(found.value or 0.0)):
+        most = float(np.abs(observed).max())
+        raise Lacking(f"the answer of the model to these values is not a number; their largest size is {most:g}")
+    return found
+
+
+def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
     if isinstance(leaf, LearnedEnsemble):
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
         return _combined(leaf, votes[0].symbols, np.stack([each.weights for each in votes]))

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from quantd.daemon.api.access import guard, keyring
 from quantd.daemon.commands.tokens import created, revoked, rotated
 from quantd.daemon.recovery.replay import save_config
 from quantd.trading.codec import decode
-from quantd.trading.events import Flow, Operator
+from quantd.trading.events import Condition, Flow, Operator
 from tests.daemon.api.test_api import RUN, World, raw, standing_at_the_end
 from tests.support.command_line import CONFIG, answer, quantd
 
@@ -37,6 +38,8 @@ TARGETS = json.dumps({"weights": {"SPY": 0.1}, "id": "1", "reason": "attack"})
 ELSE = json.dumps({"weights": {"SPY": 0.1}, "id": "1", "reason": "attack", "agent": "even"})
 PROPOSE = "/api/v1/agents/{}/propose"
 APPROVAL, ORDERS, HISTORY = "/api/v1/limits/approve", "/api/v1/orders", "/api/v1/risk/history"
+CLOSES = ", ".join(["100.0"] * 3_000)
+TWICE = f'{{"method": "equal_weight", "prices": {{"SPY": [{CLOSES}], "SPY": [{CLOSES}]}}}}'
 BEARER = "Authorization: Bearer "
 
 
@@ -141,6 +144,8 @@ ATTACKS = (
     get("count without an end", 422, HISTORY + "?limit=1e9", BEARER + "{owner}"),
     get("count in other digits", 400, HISTORY + "?limit=\u0661".encode().decode("latin-1"), BEARER + "{owner}"),
     get("count beyond 64 bits", 422, HISTORY + "?limit=9223372036854775808", BEARER + "{owner}"),
+    get("count twice", 422, HISTORY + "?limit=1&limit=2", BEARER + "{owner}"),
+    get("count twice, once escaped", 422, HISTORY + "?limit=1&%6cimit=1", BEARER + "{owner}"),
     get("parameter that does not exist", 422, STATUS + "?admin=1", BEARER + "{owner}"),
     get("SQL in a path", 404, "/api/v1/why/'%20OR%201=1--", BEARER + "{owner}"),
     get("markup in a path", 404, "/api/v1/why/%3Cscript%3E", BEARER + "{owner}"),
@@ -168,6 +173,10 @@ ATTACKS = (
     post("compressed body that is none", 400, BEARER + "{owner}", "Content-Encoding: gzip"),
     post("compression that is not there", 400, BEARER + "{owner}", "Content-Encoding: br"),
     post("command that does not exist", 422, BEARER + "{owner}", body='{"command": "withdraw"}'),
+    post("command twice", 422, BEARER + "{owner}", body=HALT[:-1] + ', "command": "halt"}'),
+    post("size of an order twice", 422, BEARER + "{owner}", path=ORDERS, body=ORDER[:-1] + ', "qty": "9"}'),
+    post("size twice, once escaped", 422, BEARER + "{owner}", path=ORDERS, body=ORDER[:-1] + r', "\u0071ty": "9"}'),
+    post("price of a symbol twice in a large body", 422, BEARER + "{owner}", path="/api/v1/allocate", body=TWICE),
     post("field that does not exist", 422, BEARER + "{owner}", body='{"command": "halt", "admin": true}'),
     post("agent with a path", 404, BEARER + "{owner}", body='{"command": "halt", "agent": "../x"}'),
     post("reason that is no text", 422, BEARER + "{owner}", body='{"command": "halt", "reason": {"a": 1}}'),
@@ -294,7 +303,7 @@ async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(
         assert await status(new_owner) == 200
 
 
-@pytest.mark.parametrize("damage", ["[{]", '[{"name": "x"}]', "mode", "link"])
+@pytest.mark.parametrize("damage", ["[{]", '[{"name": "x"}]', "mode", "link", "folder", "pipe", "digest", "twice"])
 async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves_the_owner(tmp_path, damage):
     async with attacked(tmp_path) as (world, known):
         path = world.folder / "tokens.json"
@@ -303,6 +312,13 @@ async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves
         elif damage == "link":
             path.rename(tmp_path / "elsewhere")
             path.symlink_to(tmp_path / "elsewhere")
+        elif damage in ("folder", "pipe"):
+            path.unlink()
+            (os.mkdir if damage == "folder" else os.mkfifo)(path)
+        elif damage == "digest":
+            path.write_text(path.read_text().replace(json.loads(path.read_text())[0]["digest"][:3], "ä١x"))
+        elif damage == "twice":
+            path.write_text(path.read_text().replace('"scope":"read"', '"scope":"read","scope":"admin"'))
         else:
             path.write_text(damage)
         await asyncio.sleep(keyring.CHECK_S)
@@ -311,6 +327,10 @@ async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves
         assert statuses == [401] * 3
         assert [line["event"] for line in logs] == ["api.tokens_refused"]
         assert (await sent(world, known, post("owner", 200, BEARER + "{owner}")))[0] == 200
+        events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
+        (alert,) = (event.detail for event in events if isinstance(event, Condition))
+        assert "only the owner's token" in alert
+        assert "tokens.json" in alert
 
 
 @pytest.mark.requirement("R-235")

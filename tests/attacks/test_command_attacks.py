@@ -55,6 +55,9 @@ ATTACKS = (
     plain("signed with an empty key", "signature", key=""),
     plain("signed for another instance", "signature", topic="quantd/live/commands"),
     plain("signed for the topic of answers", "signature", topic=TOPIC + "/answer"),
+    Attack(
+        "command twice", "form", lambda d: d.payload("halt").replace(b'"command"', b'"command":"halt","command"', 1)
+    ),
     altered("no signature", "signature", signature=""),
     altered("signature of zeros", "signature", signature="0" * 64),
     altered("signature that is no text", "form", signature=0),

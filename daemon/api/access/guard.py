@@ -139,11 +139,12 @@ class Patience(RequestHandler):
 class Guard:
     """The middleware with the checks of host name, origin, token and rate."""
 
-    def __init__(self, folder: Path, api: Api) -> None:
+    def __init__(self, folder: Path, api: Api, alert: Callable[[str], None]) -> None:
+        """`alert` raises an alert with a text."""
         token_of(folder, api.tokens)
         self._routes: dict[tuple[str, str], Route] = {}
         self.origins = Origins(api.cors)
-        self._keyring = Keyring(folder, api.tokens)
+        self._keyring = Keyring(folder, api.tokens, alert)
         self._hosts = _own_names(api.host)
         self._remote = not is_loopback(api.host)
         self._open_reads = api.open_reads and not self._remote

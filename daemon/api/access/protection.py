@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
-from quantd.daemon.commands.tokens import FILE as NAMED_TOKENS
 from quantd.daemon.config import Config, Mistake, secret
 
-OWN_PLACE = "api.json"
+OWN_STEMS = frozenset({
+    "HALT", "api", "backups", "cache", "commands", "configs", "doctor-live", "idempotency", "journal", "lock", "quantd",
+    "statements", "tokens",
+})  # fmt: skip
+"""Names before the first point of what is in a state folder; the file of the owner's token may not have one of them."""
 
 
 def unenforced(config: Config) -> Sequence[Mistake]:
@@ -64,7 +67,7 @@ def _reachable(config: Config) -> Iterator[Mistake]:
     elif not is_loopback(api.host) and api.open_reads:
         text = f'= true shows positions and orders without a token, but host = "{api.host}" is open to other machines'
         yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
-    if api.tokens.removesuffix(".part") in (NAMED_TOKENS, OWN_PLACE):
+    if api.tokens.partition(".")[0] in OWN_STEMS:
         text = f'= "{api.tokens}" is a file of another use'
         yield config.source.mistake(("api", "tokens"), text, 'remove the key: the file is then "token"')
 

@@ -52,7 +52,8 @@ NAMES: Final[dict[type, Command]] = {HaltNow: "halt", Reduce: "reduce", Resume: 
 class Done(Struct, frozen=True):
     """The answer to a command that is in force, with the state of the switch right behind it.
 
-    `unrecorded` is the reason why the command is not in the journal yet; empty when it is.
+    `unrecorded` is the reason why the command is not in the journal yet; empty when it is. `replayed` is true where an
+    earlier request with the same idempotency key was carried out, and this one was not.
     """
 
     command: str
@@ -61,6 +62,7 @@ class Done(Struct, frozen=True):
     reason: str
     flattening: bool
     unrecorded: str = ""
+    replayed: bool = False
 
 
 async def command(service: Service, order: Order, sender: str) -> Done:
@@ -73,3 +75,11 @@ async def command(service: Service, order: Order, sender: str) -> Done:
 
     done = await committed(service, outcome, operator(service, name, order.reason, sender, order.agent))
     return replace(done.answer, unrecorded=done.unrecorded)
+
+
+def replayed(service: Service, order: Order) -> Done:
+    """The answer to a command that was carried out before: the switch as it is now."""
+    state = service.shell.state
+    switch = state.switch_of(order.agent)
+    text = SWITCH[switch.state]
+    return Done(NAMES[type(order)], order.agent, text, switch.reason, state.flattening, service.store_error, True)

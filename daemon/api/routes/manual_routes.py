@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from quantd.daemon.api.commits import committed
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post
-from quantd.daemon.api.routes.command_routes import Done, Order, command
+from quantd.daemon.api.routes.command_routes import Done, Order, command, replayed
 from quantd.daemon.commands.control import Because, NotDone, check_ready, one_line
 from quantd.daemon.commands.manual import (
     Cash,
@@ -78,7 +78,7 @@ async def cash(service: Service, asked: Cash, sender: str) -> Paid:
 async def halt(service: Service, asked: Halt, sender: str) -> Stopped:
     """Halts or resumes trading of one symbol."""
     event = halted(service, asked, sender)
-    done = await committed(service, lambda state, _: became_of_halt(state, event), event)
+    done = await committed(service, lambda state, _: became_of_halt(state, asked.symbol), event)
     return done.answer
 
 
@@ -114,7 +114,8 @@ async def approve(service: Service, folder: Path, asked: Approve, sender: str) -
     waiting = state.loosening
     if waiting is None:
         raise Refused(409, "conflict", "no looser limits wait; `quantd status` shows those that do")
-    token = next((each for each in stored(folder) if sender == f"api:{each.name}:{each.id}"), None)
+    tokens = await asyncio.to_thread(stored, folder)
+    token = next((each for each in tokens if sender == f"api:{each.name}:{each.id}"), None)
     if token is None or token.created_ns >= waiting.since:
         # the owner's token and the configuration are files of one person
         raise Refused(403, "second", f"{NOT_SECOND} ({instant_text(waiting.since)})")
@@ -131,7 +132,7 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
     return (
         Post(
             "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
-            '{"command": "halt", "reason": "..", "agent": ""}', rate=False,
+            '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=partial(replayed, service),
         ),
         Post(
             "/api/v1/orders", partial(order, service), OrderByHand, Ordered, "A manual order through the gate.",
@@ -144,6 +145,7 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
         Post(
             "/api/v1/halts", partial(halt, service), Halt, Stopped, "Halt or resume trading of one symbol.",
             '{"do": "halt", "symbol": "SPY", "reason": ".."}',
+            again=lambda asked: became_of_halt(service.shell.state, asked.symbol, replayed=True),
         ),
         Post(
             "/api/v1/reconcile", partial(reconcile, service), Settle, Compared, "Compare the books with the venue.",

@@ -6,7 +6,7 @@ Both are computed from the run's own record in a thread, one request at a time.
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from aiohttp import web
@@ -18,6 +18,7 @@ from quantd.daemon.api.problems import FieldFault, Refused
 from quantd.daemon.api.route_records import Read, Route
 from quantd.daemon.api.routes.explanation_routes import rested
 from quantd.daemon.api.run_reader import RunReader
+from quantd.daemon.config.agent_tables import BENCHMARK
 from quantd.daemon.engine.valuation import Gain
 from quantd.daemon.views.report.figures import own_closes
 from quantd.research.attribution.book_history import BookHistory
@@ -28,8 +29,6 @@ from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.stored_run import RunUnusable
 from quantd.trading.display_text import instant_text
 from quantd.trading.market import Floats
-
-BENCHMARK: Final = "benchmark"
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from quantd.daemon.api.documents import PLAIN, Query
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post, Read, Route
 from quantd.daemon.api.run_reader import RunReader, StateCopies, target_fault
-from quantd.daemon.commands.control import AgentName, Because, check_ready
+from quantd.daemon.commands.control import AgentName, Because, check_portfolio_name, check_ready
 from quantd.daemon.commands.manual import Money, exact_amount, journal_reason, market_now
 from quantd.daemon.commands.portfolio_answers import (
     Holding,
@@ -203,6 +203,7 @@ class PortfolioRoutes:
     async def _create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
         service, state = self._run.service, self._state
         self._require_market()
+        check_portfolio_name(service, asked.name)
         said = journal_reason(asked.reason, "a portfolio")
         capital = exact_amount(asked.capital, MICRO, "capital", "1000000.00")
         place = next(iter(vacant_places(state)), "")

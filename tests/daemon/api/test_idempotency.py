@@ -1,6 +1,7 @@
 """A POST under an idempotency key is carried out once, and its first answer is sent again, after a restart too."""
 
 import asyncio
+import json
 import stat
 import subprocess
 import sys
@@ -47,6 +48,22 @@ async def test_a_resume_that_is_sent_again_does_not_end_a_later_halt(world: Any)
     assert (status, replayed) == (200, "true")
     assert world.service.shell.state.switch.state == 2
     assert len(journalled(world, Operator)) == 3
+
+
+async def test_a_halt_that_is_sent_again_is_answered_with_the_present_state(world: Any) -> None:
+    paths = {"commands": {"command": "halt"}, "halts": {"do": "halt", "symbol": "SPY", "reason": "news"}}
+    resume = {"commands": {"command": "resume"}, "halts": {"do": "resume", "symbol": "SPY"}}
+    for path, halt in paths.items():
+        first = json.loads((await post(world, path, halt, key=f"{path}-h"))[1])
+        again = json.loads((await post(world, path, halt, key=f"{path}-h"))[1])
+        assert (first["replayed"], again) == (False, first | {"replayed": True})
+        await post(world, path, resume[path] | {"reason": "fine"}, key=f"{path}-r")
+        status, body, replayed = await post(world, path, halt, key=f"{path}-h")
+        now = json.loads(body)
+        assert (status, replayed, now["replayed"]) == (200, "true", True)
+        assert now.get("switch", "RUN") == "RUN"
+        assert not now.get("halted")
+    assert len(journalled(world, Operator)) == 2
 
 
 async def test_a_key_of_another_body_or_path_is_refused(world: Any) -> None:
@@ -122,7 +139,7 @@ async def act():
     os._exit(9)
 
 request = make_mocked_request("POST", "/api/v1/cash", headers={"Idempotency-Key": "k"})
-asyncio.run(Keys(Path(sys.argv[1])).once(request, "api:owner", b"{}", act, False))
+asyncio.run(Keys(Path(sys.argv[1])).once(request, "api:owner", b"{}", act, lambda: None, False))
 """
 
 

@@ -132,6 +132,7 @@ async def test_a_question_at_fault_names_its_field(world: Any) -> None:
         ({"artifact": "models/absent"}, 404, "", "manifest.json"),
         ({"artifact": "/etc"}, 422, "", "outside"),
         ({"agent": "learned", "observation": [1e300] * 16}, 422, "observation[0]", "<= 1e+30"),
+        ({"artifact": "models/shipped/scorer", "observation": [1e30] * 30}, 422, "", "largest size is 1e+30"),
     ):
         given, found = await world.post(PREDICT, body)
         assert given == status, found

@@ -2,10 +2,11 @@
 
 import tomllib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.config.scan import positions
+from quantd.daemon.config.scan import deep_key, positions
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
 
@@ -151,3 +152,31 @@ def test_a_key_inside_an_inline_table_stands_on_its_own_line():
     lines = positions(text)
     assert lines[("x", 0, "a")] == 2
     assert (lines[("x", 1, "b")], lines[("x", 1, "c")]) == (3, 5)
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(documents())
+def test_no_generated_text_has_a_deep_key(document):
+    assert deep_key(document[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (".".join("a" * 32) + " = 1", 0),
+        (".".join("a" * 33) + " = 1", 1),
+        ("\n[[" + " . ".join(["'a'", '"b.\\""', "c"] * 11) + "]]", 2),
+        ("x = '" + ".".join("a" * 33) + "'\ny = \"" + ".".join("a" * 33) + '"', 0),
+        ('x = """\n' + ".".join("a" * 33) + ' = 1\n""""\n', 0),
+        ("x = '''\n" + ".".join("a" * 33) + " = 1'''\n", 0),
+        ("# " + ".".join("a" * 33) + "\n" + ".".join("a" * 33), 2),
+    ],
+)
+def test_a_key_of_more_than_32_parts_is_found_and_no_text_or_comment_is_taken_for_one(text, line):
+    assert deep_key(text) == line
+
+
+@pytest.mark.parametrize("unit", ['"', "'", '"""', '"\\', "'''", "a", "a ", "a.", "[", "#\n", '"a".\n'])
+def test_a_deep_key_is_looked_for_in_linear_time_in_any_text(unit):
+    """A search in the square of the length would not end within the time of a test."""
+    assert deep_key(unit * (2**20 // len(unit))) == (unit == "a.")

@@ -252,6 +252,24 @@ async def test_a_clock_that_jumps_leaves_only_reducing_orders_until_a_person_res
         assert f"{seconds:+d}" in (await recorded(world))[0].detail
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_lock_that_is_removed_or_replaced_is_reported_once(
+    tmp_path: Path, replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
+    async with watched(tmp_path, PACED) as world:
+        await asyncio.sleep(0.1)
+        lock = world.folder / "lock"
+        lock.unlink()
+        if replaced:
+            lock.write_text("")
+        (alert,) = await recorded(world)
+        assert (alert.what, alert.up) == ("upkeep", False)
+        assert "lock was " in alert.detail
+        assert "a second daemon could start" in alert.detail
+        assert world.service.shell.state.switch.state == RUN
+
+
 async def test_a_small_correction_of_the_clock_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     wall = Clock()

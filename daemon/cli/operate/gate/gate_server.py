@@ -22,6 +22,7 @@ from quantd.adapters.listener import Listener, is_loopback
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.operate.gate.gate_tools import DATA, tools_of
 from quantd.daemon.cli.operate.gate.gateway import Gateway
+from quantd.daemon.cli.operate.gate.sessions import SessionsOfTokens
 from quantd.daemon.runtime.version import VERSION
 
 BODY_BYTES: Final = 64 * 2**10
@@ -116,7 +117,7 @@ def http_server(
         ),
     )
     config = uvicorn.Config(
-        app,
+        SessionsOfTokens(app, IDLE_S),
         log_level="warning",
         access_log=False,
         server_header=False,

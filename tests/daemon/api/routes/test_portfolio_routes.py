@@ -76,6 +76,16 @@ async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world
     assert (listed["places"], listed["vacant"], [p["name"] for p in listed["portfolios"]]) == (2, 1, ["core"])
 
 
+async def test_a_name_of_another_book_is_refused_with_the_names_that_are_taken(world: Any) -> None:
+    for name in ("house", "manual", "unallocated", "benchmark", "even", "portfolio-1", "portfolio-2", "portfolio-32"):
+        status, found = await post(world, "", CORE | {"name": name})
+        assert (status, found["code"]) == (409, "conflict"), name
+        assert "benchmark, even, house, manual" in found["detail"]
+        assert "portfolio-1 to portfolio-32" in found["detail"]
+    assert journalled(world, PortfolioOpened) == []
+    assert (await post(world, "", CORE | {"name": "portfolio-33"}))[0] == 200
+
+
 @pytest.mark.requirement("R-194")
 async def test_portfolios_that_are_opened_at_once_get_a_place_each(world: Any) -> None:
     both = [{**CORE, "name": name, "weights": weights} for name, weights in (("a", {"SPY": 0.4}), ("b", {"IWM": 0.3}))]

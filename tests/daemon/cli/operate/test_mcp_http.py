@@ -22,6 +22,7 @@ from mcp.types import ElicitResult
 from quantd.daemon.api.access import keyring
 from quantd.daemon.cli.operate.gate.gate_server import BODY_BYTES, CHECK_S, MOST_SESSIONS, http_server, listening
 from quantd.daemon.cli.operate.gate.gateway import Gateway
+from quantd.daemon.cli.operate.gate.sessions import MOST
 from quantd.daemon.commands.tokens import created, revoked
 from tests.daemon.api.routes.test_proposal_routes import OUTSIDE, journalled, promote
 from tests.daemon.api.test_api import World, standing_at_the_end
@@ -129,10 +130,26 @@ async def test_a_session_belongs_to_the_token_that_opened_it(world: Any) -> None
         assert (await http.post(address, json=listing, headers=bearers[0] | session)).status_code == 200
         assert (await http.post(address, json=listing, headers=bearers[1] | session)).status_code == 404
         assert (await http.delete(address, headers=bearers[1] | session)).status_code == 404
-        statuses = [
-            (await http.post(address, json=INITIALIZE, headers=bearers[0])).status_code for _ in range(MOST_SESSIONS)
-        ]
-        assert statuses == [200] * (MOST_SESSIONS - 1) + [503]
+
+
+async def test_a_token_has_a_share_of_the_sessions_and_another_one_has_its_own(world: Any) -> None:
+    one, other = await token(world, "one", "read"), await token(world, "other", "read")
+    async with served(world, "") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
+
+        async def opened(secret: str) -> tuple[int, str]:
+            found = await http.post(address, json=INITIALIZE, headers={"Authorization": f"Bearer {secret}"})
+            return found.status_code, found.headers.get("mcp-session-id", "")
+
+        first = await asyncio.gather(*(opened(one) for _ in range(MOST + 4)))
+        assert sorted(status for status, _ in first) == [200] * MOST + [429] * 4
+        assert await opened(one) == (429, "")
+        assert (await opened(other))[0] == 200
+        session = next(session for _, session in first if session)
+        for secret, status in ((other, 404), (one, 200)):
+            bearer = {"Authorization": f"Bearer {secret}", "Mcp-Session-Id": session}
+            assert (await http.delete(address, headers=bearer)).status_code == status
+            assert (await opened(one))[0] == (429 if status == 404 else 200)
+        assert MOST * 8 <= MOST_SESSIONS
 
 
 async def test_a_halt_over_http_is_confirmed_by_a_person_or_in_two_steps_of_one_token(world: Any) -> None:

@@ -1,11 +1,13 @@
 """`quantd token`: the secret is printed once, alone on standard output, and the list has none."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from quantd.daemon.commands.tokens import owner_of, stored
-from tests.support.command_line import answer, quantd, write
+from tests.support.command_line import answer, environment, quantd, write
 
 
 @pytest.fixture
@@ -60,6 +62,24 @@ def test_a_mistake_changes_nothing(folder, words, code):
     done = quantd(folder, "token", *words)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
     assert not (folder / "state" / "tokens.json").exists()
+
+
+def test_on_a_full_disk_the_file_stays_as_it_was(folder):
+    """No file can grow, as on a full disk: each write to one fails."""
+    quantd(folder, "token", "create", "ci", "--scope", "read")
+    path = folder / "state" / "tokens.json"
+    before = path.read_bytes()
+    code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+    code += "sys.argv = ['quantd', *sys.argv[1:]]; runpy.run_module('quantd.daemon.cli', run_name='__main__')"
+    for words in (("create", "more", "--scope", "read"), ("rotate", "ci"), ("revoke", "ci")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "token", *words],
+            cwd=folder, env=environment(), capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (75, ""), done.stderr
+        assert f"{path.name}: file too large; it is as before" in done.stderr
+        assert path.read_bytes() == before
+        assert [each.name for each in path.parent.iterdir()] == ["tokens.json"]
 
 
 def test_without_a_state_folder_the_remedy_is_named(tmp_path):

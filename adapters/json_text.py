@@ -1,0 +1,34 @@
+"""JSON text from outside, which is refused where an object has a key twice.
+
+msgspec and most other readers take the last value of a repeated key, and some the first. Two programs that read the
+same text would see two orders: `"dry_run": true, "dry_run": false` would be executed.
+"""
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+KEY_CHARS: Final = 40
+"""Characters of a repeated key in the message."""
+
+
+def decoded(text: bytes, kind: Any) -> Any:
+    """The value of a JSON text as a `kind`. Raises msgspec.DecodeError, UnicodeDecodeError and RecursionError."""
+    value = msgspec.json.decode(text, type=kind)
+    if (key := repeated_key(text)) is not None:
+        raise msgspec.ValidationError(f"the key {key[:KEY_CHARS]!r} is given twice")
+    return value
+
+
+def repeated_key(text: bytes) -> str | None:
+    """The first key that one object of a valid JSON text has twice, without its escapes; None without one."""
+    found: list[str] = []
+
+    def check(pairs: list[tuple[str, None]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            keys = [key for key, _ in pairs]
+            found.append(next(key for k, key in enumerate(keys) if key in keys[:k]))
+
+    json.loads(text.decode(), object_pairs_hook=check, parse_int=float)  # int() raises for more than 4,300 digits
+    return found[0] if found else None

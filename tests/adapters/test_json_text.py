@@ -1,0 +1,40 @@
+"""JSON with a key twice is refused wherever the key is, and every other text is decoded as by msgspec."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.adapters.json_text import decoded, repeated_key
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_a_text_without_repeated_keys_has_none(value: Any) -> None:
+    assert repeated_key(json.dumps(value).encode()) is None
+
+
+@given(VALUES, st.text(max_size=4), VALUES, VALUES)
+def test_a_repeated_key_is_found_at_any_depth_and_in_any_escape(outer: Any, key: str, one: Any, other: Any) -> None:
+    escaped = "".join(rf"\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1] for c in key)
+    inner = f'{{{json.dumps(key)}: {json.dumps(one)}, "{escaped}": {json.dumps(other)}}}'
+    assert repeated_key(f"[{json.dumps(outer)}, [{inner}]]".encode()) == key
+
+
+@pytest.mark.parametrize("text", ['{"dry_run": true, "dry_run": false}', '{"dry_run": true, "dry\\u005frun": true}'])
+def test_a_repeated_key_is_named_and_its_text_is_not_decoded(text: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="the key 'dry_run' is given twice"):
+        decoded(text.encode(), dict[str, bool])
+
+
+def test_a_number_of_many_digits_is_decoded() -> None:
+    assert decoded(b"[1" + b"0" * 300 + b"]", list[float]) == [1e300]
+    assert repeated_key(b"[1" + b"0" * 5_000 + b"]") is None
