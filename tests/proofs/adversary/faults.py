@@ -176,12 +176,22 @@ FAULTS: Final[Sequence[Fault]] = (
 )  # fmt: skip
 
 
+SEEN_AT: Final = {
+    "a limit that an open order may break is given up": ("offsetting", 46),
+    "an order may come twice": ("repeating", 13),
+    "liquidity is not read": ("repeating", 8),
+    "no equity is taken for some": ("little equity", 7),
+    "what is not a number is taken for nothing": ("not numbers", 5),
+}
+"""The first match of seed 0 that showed a fault, played first; where it shows nothing, all others follow."""
+
+
 def hunt(fault: Fault, patch: pytest.MonkeyPatch, matches: int = 60, seed: int = 0) -> str:
     """The first breach that a gate with this fault shows, or "" after that many matches of each kind."""
     gate = fault.plant(patch)
-    for match in range(matches):
-        for kind in KINDS:
-            wrong = match_of(kind, seed, match, gate).wrong
-            if wrong:
-                return wrong[0]
+    known = [SEEN_AT[fault.name]] if fault.name in SEEN_AT else []
+    for kind, match in (*known, *((kind, match) for match in range(matches) for kind in KINDS)):
+        wrong = match_of(kind, seed, match, gate).wrong
+        if wrong:
+            return wrong[0]
     return ""

@@ -22,6 +22,23 @@ SLOW = {
 
 SAMPLE = [bug for bug in BUGS[::2] if bug.name not in SLOW]
 
+SEEN_AT = {
+    "a cancelled order that never arrived is never given up": 3,
+    "orders past their end are not asked for": 3,
+    "an order ends although fills on the way are missing": 9,
+    "a split leaves resting orders as they were": 16,
+    "dividends are not booked": 3,
+    "a held symbol has the newest price": 10,
+    "a snapshot forgets holds": 10,
+    "a missing bar becomes a price of nothing": 1,
+    "unknown orders reserve nothing": 3,
+    "a split rounds shorts away from zero": 116,
+    "limits of orders go out twice as wide as reserved": 1,
+    "cash is not limited": 12,
+    "what is being closed may be added to": 3,
+}
+"""The first seed that showed a bug, tried first; where it shows nothing, all others follow."""
+
 
 def test_no_promise_is_broken_in_simulated_days_with_faults() -> None:
     days = faults = seed = 0
@@ -51,7 +68,7 @@ def test_every_bug_of_the_long_form_can_still_be_planted() -> None:
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("bug", SAMPLE, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug) -> None:  # type: ignore[no-untyped-def]
-    assert hunt(bug, range(200)) is not None
+    assert hunt(bug, (SEEN_AT.get(bug.name, 0), *range(200))) is not None
 
 
 @pytest.mark.long

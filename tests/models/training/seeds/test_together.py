@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "short positions": ("ppo", {**WILD, "market__kind": "box"}),
     "allocations": ("a2c", {"market__kind": "discrete"}),
     "a moving ratio": ("a2c", {"market__reward": {"kind": "sharpe"}}),
-    "imitation": ("ppo", {"clone": "risk_parity"}),
+    "imitation": ("ppo", {"clone": "inverse_volatility"}),
     "no normalisation": ("a2c", {"normalise": False}),
     "seeds that end early": ("ppo", {"evaluate_every": 200, "patience": 2}),
 }
