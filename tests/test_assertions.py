@@ -108,6 +108,7 @@ def given(**sources: str) -> dict[str, Module]:
     return {f"tests.{name}": module_of(ast.parse(source)) for name, source in sources.items()}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-269")
 def test_each_test_asserts() -> None:
     assert without_assertion(modules_below(ROOT / "tests")) == []

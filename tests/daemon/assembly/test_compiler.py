@@ -126,6 +126,7 @@ def test_kept_code_that_cannot_be_loaded_is_made_again(place):
     assert place(WAITED) == ["''", "hits 1"]
 
 
+@pytest.mark.long
 def test_without_a_usable_folder_it_compiles_and_keeps_nothing(place):
     (place.folder / "cache").write_text("a file where the folder should be")
     first, *rest = place(WAITED)
@@ -167,12 +168,14 @@ print('compiling', kernels.TOTAL.arrays)
 )
 
 
+@pytest.mark.long
 def test_a_process_that_ends_while_it_compiles_keeps_the_kernel_and_ends_well(place):
     assert place(LATE.format(only=False)) == ["compiling True"]
     assert list(place.kept[0].glob("*/*.total-*.nbi"))
     assert place(WAITED)[-1] == "hits 1"
 
 
+@pytest.mark.long
 def test_with_other_kernels_kept_one_without_kept_code_stays_interpreted(place):
     place(WAITED)
     for path in place.kept[0].glob("*/*.total-*"):
@@ -220,6 +223,7 @@ def test_a_kernel_that_cannot_be_compiled_stays_interpreted_and_says_so(place):
     assert second.startswith("the kernel odd is interpreted: TypingError: ")
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("kept", "bars", "imports"),
     [

@@ -166,6 +166,7 @@ def test_a_damaged_file_is_not_trusted(tmp_path):
         stored(tmp_path)
 
 
+@pytest.mark.long
 def test_changes_of_several_processes_at_once_are_all_kept(tmp_path):
     program = (
         "import sys, pathlib; from quantd.daemon.commands.tokens import *\n"

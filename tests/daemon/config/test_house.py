@@ -169,6 +169,7 @@ def test_a_challenger_is_asked_with_its_champion_and_one_of_its_own_at_each_samp
     assert [shadow.agents[0].scheduled for shadow in assembly.rules.shadows] == [True, True, False]
 
 
+@pytest.mark.long
 def test_five_agents_with_shadows_and_capital_on_the_move_still_add_up(assembly):
     from quantd.trading.effects import Promotion, Reallocated, Shadowed
     from tests.proofs.five_agents import prove

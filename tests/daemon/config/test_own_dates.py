@@ -140,6 +140,7 @@ def test_beta_and_correlation_to_the_benchmark_are_of_the_same_dates(tmp_path: P
     assert count == 514
 
 
+@pytest.mark.long
 def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(mixed: Assembly) -> None:
     straight, shell = mixed.shell(), mixed.shell()
     for number, instant in enumerate(instants(mixed.items())):
@@ -250,6 +251,7 @@ def test_a_report_values_each_instrument_at_its_own_close_of_the_date(mixed: Ass
     np.testing.assert_allclose(np.array(record.equity_micro) / 1e6, rebuilt.equity, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2022-12-14", 'start = 2024-01-02\npace = "fast"\nat_end = "stop"')
     text = text.replace('"min_variance"', '"equal_weight"')

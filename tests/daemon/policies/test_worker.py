@@ -263,6 +263,7 @@ def agents_of_examples() -> list[tuple[str, dict[str, object]]]:
     return found
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(("name", "params"), agents_of_examples())
 def test_each_example_answers_in_a_worker_as_in_line(
     name: str, params: dict[str, object], tmp_path: Path, one_view: View, closing: list[Worker | Deadline]

@@ -119,6 +119,7 @@ def part_of(document: dict[str, Any], agent: str) -> dict[str, Any]:
 ALONE = ("planted", "values", "both", "recurrent", "blind", "scorer")
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.requirement("R-082")
 @pytest.mark.parametrize("name", ALONE)
 def test_the_policy_is_measured_on_the_view_and_the_memory_of_the_decision(name: str, ran: Path) -> None:

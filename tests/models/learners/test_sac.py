@@ -246,6 +246,7 @@ def test_the_temperature_brings_the_entropy_down_to_what_is_asked_where_chance_c
     assert np.mean(told[-4:]) == pytest.approx(entropy, abs=0.2)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-095")
 def test_products_in_bfloat16_are_near_those_in_float32_and_learn_too() -> None:
     random = [torch.Generator().manual_seed(1) for _ in range(2)]

@@ -57,6 +57,7 @@ def test_every_metric_has_a_reference() -> None:
     assert set(REFERENCES) == set(NAMES)
 
 
+@pytest.mark.long
 @given(
     seed=st.integers(0, 10_000),
     samples=st.integers(30, 600),
@@ -90,6 +91,7 @@ SERIES = st.one_of(
 AMOUNT = st.one_of(st.none(), st.just(0.0), st.floats(0.0, 1e12))
 
 
+@pytest.mark.long
 @given(
     equity=SERIES,
     other=SERIES,

@@ -56,6 +56,7 @@ def test_a_differing_setting_is_refused_by_name(name: str, small: Made, rival: M
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.long
 def test_files_of_the_market_that_differ_are_named_and_not_refused(tmp_path: Path, small: Made) -> None:
     (tmp_path / "members.csv").write_text("symbol,joined,left\nSPY,2000-01-03,\nIWM,2000-01-03,\nAAPL,2019-06-03,\n")
     for name, level in (("one", 20.0), ("two", 30.0)):

@@ -240,6 +240,7 @@ def test_a_sweep_in_python_holds_when_asked(bars) -> None:
         api.sweep(sometimes, {"every": [0, 3]}, bars=bars)  # the stored point failed
 
 
+@pytest.mark.long
 def test_a_sweep_of_a_file_in_processes_raises_too(bars, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(BAD)
     with pytest.raises(api.Error, match=r"policy failed on .* no price today"):

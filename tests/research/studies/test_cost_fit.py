@@ -114,6 +114,7 @@ def test_a_backtest_with_the_fitted_costs_is_the_run(traded):
     assert (with_file.verdict.trials, without.verdict.trials) == (2, 3)  # the run itself is the first
 
 
+@pytest.mark.long
 def test_another_cost_of_one_symbol_and_hour_is_charged_there_alone(traded):
     folder, _ = traded
     rows = [FittedCost("", None, 0.0, 0.0), FittedCost("SPY", 9, 50.0, 0.0), FittedCost("QQQ", 10, 50.0, 0.0)]

@@ -176,6 +176,7 @@ def test_a_planted_correlation_is_found_within_its_error(strength):
     assert found.autocorrelation == pytest.approx(0.0, abs=0.02)
 
 
+@pytest.mark.long
 def test_a_random_factor_has_no_coefficient_and_few_of_200_are_found():
     p, means, errors = [], [], []
     for seed in range(200):

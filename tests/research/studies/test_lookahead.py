@@ -169,6 +169,7 @@ def act(view):
 """
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("field", "shift", "text"),
     [

@@ -132,6 +132,7 @@ def found_by(found: Lookahead) -> set[str]:
     return {guard for guard, evidence in spoken.items() if evidence}
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
 def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, calendars: Path) -> None:
     found = guarded(tmp_path, calendars, leak, leak.leak)

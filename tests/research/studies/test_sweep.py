@@ -88,6 +88,7 @@ def test_every_point_is_a_look_and_the_best_is_deflated_by_all(done):
     assert "6 trials known" in found.verdict()
 
 
+@pytest.mark.long
 def test_several_processes_find_the_same(done, tmp_path):
     _, found = done
     assert swept(tmp_path, where=executor("local", 2)).points == found.points

@@ -309,6 +309,7 @@ def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_ju
     assert found["equal_weight"]["sharpe"] == pytest.approx(judged.sharpe, rel=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-026")
 def test_training_writes_into_the_named_folders_only(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -272,6 +272,7 @@ def test_an_exchange_that_does_not_exist_is_a_mistake(tmp_path: Path, more: tupl
     assert text in done.stderr
 
 
+@pytest.mark.long
 async def test_it_works_while_a_daemon_holds_the_state_folder(live: Any, venue: AlpacaServer) -> None:
     folder, daemon = live
     assert daemon.poll() is None

@@ -97,6 +97,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 def test_a_long_backtest_says_once_that_it_compiles_and_with_json_nothing(tmp_path):
     write(tmp_path)

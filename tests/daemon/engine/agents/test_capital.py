@@ -235,6 +235,7 @@ def test_capital_that_moves_is_no_profit_and_no_drawdown():
     assert (falls[:, 1] == 0.0).all()
 
 
+@pytest.mark.long
 @settings(max_examples=examples(10), deadline=None)
 @given(st.integers(1, 80), st.integers(0, 5))
 def test_a_run_put_down_and_taken_up_again_moves_the_same_capital(cut, seed):

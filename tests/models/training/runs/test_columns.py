@@ -232,6 +232,7 @@ def test_features_that_this_code_computes_otherwise_are_refused(folder: Path, tm
         load_agent(other, {})
 
 
+@pytest.mark.long
 def test_a_copy_of_fewer_bits_and_an_ensemble_keep_the_columns(folder: Path, tmp_path: Path) -> None:
     quantize(folder, tmp_path / "half", "float16", "a test")
     half = load_agent(tmp_path / "half", {})
@@ -246,6 +247,7 @@ def test_a_copy_of_fewer_bits_and_an_ensemble_keep_the_columns(folder: Path, tmp
     )
 
 
+@pytest.mark.long
 def test_it_is_trained_again_and_distilled_with_its_series(folder: Path, tmp_path: Path) -> None:
     bars, actions = DATA / "us_daily.parquet", DATA / "us_actions.csv"
     request = RetrainingRequest(folder, tmp_path / "versions", bars, actions, until=date(2013, 6, 28))

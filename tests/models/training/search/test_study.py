@@ -207,6 +207,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sitting]:
     return folder, real(search(trials=3), folder)
 
 
+@pytest.mark.long
 def test_real_trials_end_with_scores_that_differ(tuned: tuple[Path, Sitting]) -> None:
     _, sitting = tuned
     assert sitting.finished
@@ -229,6 +230,7 @@ def test_the_test_part_of_a_trials_markets_is_sealed() -> None:
         _ = markets_of(search().base).test
 
 
+@pytest.mark.long
 def test_a_real_trial_asked_to_stop_goes_on_where_it_stood(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
     of = search(trials=3)
     study = opened(of, tmp_path)

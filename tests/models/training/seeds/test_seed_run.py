@@ -251,6 +251,7 @@ def test_a_higher_price_of_turnover_lowers_the_turnover_of_the_policy(tmp_path: 
     assert turned[1] < turned[0] / 2
 
 
+@pytest.mark.long
 def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
     gaps = {}
     for clone in ("", "equal_weight"):
