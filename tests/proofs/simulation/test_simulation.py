@@ -36,6 +36,8 @@ SEEN_AT = {
     "limits of orders go out twice as wide as reserved": 1,
     "cash is not limited": 12,
     "what is being closed may be added to": 3,
+    "a sale does not wait for the stop of what it sells": 3,
+    "what a stop closes may be entered at once": 13,
 }
 """The first seed that showed a bug, tried first; where it shows nothing, all others follow."""
 
