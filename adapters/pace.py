@@ -1,6 +1,7 @@
 """Rates of requests to a vendor or an exchange, the delay that it requests, and pauses after failures."""
 
 import asyncio
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,6 @@ def retry_after_s(headers: Mapping[str, str], longest_s: float) -> float:
             wait = float(later) if later[0].isdigit() else (parsedate_to_datetime(later) - now).total_seconds()
         else:
             wait = float(headers.get("X-RateLimit-Reset") or 0) - now.timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # a date's offset from UTC may exceed a C integer
         return 0.0
-    return min(max(wait, 0.0), longest_s)
+    return 0.0 if math.isnan(wait) else min(max(wait, 0.0), longest_s)  # a sleep of NaN seconds never ends

@@ -1,4 +1,4 @@
-"""Text for people: instants in UTC, foreign text without control characters, values of TOML."""
+"""Text for people: instants in UTC, foreign text without control characters, values of TOML, cells of CSV."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,3 +92,23 @@ def one_line(text: object, longest: int, hidden: Iterable[str] = ()) -> str:
 def visible(text: str) -> str:
     """Return `text` with escaped control characters, except line feeds and tabs; a JSON document keeps its meaning."""
     return text.translate(LINES)
+
+
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters of a cell that a spreadsheet runs as a formula; the last four are full-width."""
+
+
+def csv_cell(value: object) -> str:
+    """Return a value as a cell of a CSV file.
+
+    Text that begins like a formula is quoted, so that no spreadsheet runs it. Control characters are escaped, except
+    line feeds and tabs.
+    """
+    text = visible(str(value))
+    if not text.startswith(FORMULA_STARTS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text

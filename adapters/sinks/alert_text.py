@@ -13,7 +13,9 @@ TITLE_CHARS: Final = 200
 
 def title(alert: Alert) -> str:
     """Return the title on one line: "[quantd paper] CRITICAL switch"."""
-    return escaped(f"[quantd {alert.name}] {alert.level} {alert.kind}")[:TITLE_CHARS]
+    text = escaped(f"[quantd {alert.name}] {alert.level} {alert.kind}")
+    # "=?" begins an encoded word (RFC 2047): decoded, it could be the line ends of further headers
+    return text.replace("=?", "= ?")[:TITLE_CHARS]
 
 
 def body(alert: Alert) -> str:

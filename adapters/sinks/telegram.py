@@ -71,7 +71,7 @@ class Telegram:
         answer = await self._http.post(url, msgspec.json.encode(message), {"Content-Type": "application/json"})
         try:
             result = msgspec.json.decode(answer.body, type=Result)
-        except msgspec.DecodeError:  # a proxy answers
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a proxy answers
             result = Result()
         if not (answer.good and result.ok):
             raise self._refused(answer, result)

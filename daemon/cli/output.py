@@ -98,18 +98,6 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
             bar.stop()
 
 
-def cell(value: object) -> str:
-    """A value as a cell of a CSV file. Text that begins like a formula is quoted, so that no spreadsheet runs it."""
-    text = str(value)
-    if text[:1] not in ("=", "+", "-", "@", "\t", "\r"):
-        return text
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}"
-    return text
-
-
 def check_folder(path: Path) -> None:
     """Raise Failure when the folder of a file to be written is missing."""
     if not path.parent.is_dir():

@@ -331,11 +331,14 @@ def _line(error: BaseException, path: Path) -> int | None:
 
 
 def _text(error: BaseException) -> str:
+    kind = "exception"
     try:
+        kind = " ".join(type(error).__name__[:TEXT].split())
         text = " ".join(str(error).split())
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # its class is the file's: to read it may even raise SystemExit
         text = "(its text cannot be read)"
-    kind = type(error).__name__
     text = text if len(text) <= TEXT else text[:TEXT] + "…"
     return f"{kind}: {text}" if text else kind
 

@@ -11,7 +11,7 @@ from quantd.research.reports.page_parts import formatted
 from quantd.research.reports.page_sections import SUMMARY, TESTS, cost_settings, counted, names_of
 from quantd.research.reports.report_contents import BacktestReport, Figure
 from quantd.research.verdict import headline
-from quantd.trading.display_text import instant_text
+from quantd.trading.display_text import csv_cell, instant_text
 
 CSV_HEAD: Final = ("figure", "account", "value")
 
@@ -19,9 +19,6 @@ SERIES: Final = ("curves", "rolling", "samples", "exposures.ts", "exposures.gros
 """Parts of a report that are series. The CSV of figures leaves them out; `series_text` and the JSON have them."""
 
 SERIES_PATHS: Final = tuple(f"{name}." for name in SERIES)
-
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of text that a spreadsheet would run."""
 
 
 def markdown(report: BacktestReport) -> str:
@@ -218,9 +215,5 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _cell(value: Any) -> str:
-    """A value as text; empty for None. Text that begins like a formula is quoted."""
-    if value is None:
-        return ""
-    if isinstance(value, str) and value[:1] in FORMULA:
-        return f"'{value}"
-    return str(value)
+    """A value as a cell of a CSV file; empty for None."""
+    return "" if value is None else csv_cell(value)

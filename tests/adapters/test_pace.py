@@ -43,6 +43,9 @@ def test_a_rate_of_nothing_is_refused(calls: float, per_s: float) -> None:
         ({"Retry-After": "7"}, 7.0),
         ({"Retry-After": "1000"}, 20.0),
         ({"Retry-After": "soon"}, 0.0),
+        ({"X-RateLimit-Reset": "nan"}, 0.0),
+        ({"X-RateLimit-Reset": "inf"}, 20.0),
+        ({"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}, 0.0),
     ],
 )
 def test_a_requested_delay_is_seconds_and_bounded(headers: dict[str, str], delay_s: float) -> None:

@@ -3,11 +3,15 @@
 import re
 
 from tests.attacks import (
+    test_alert_attacks,
     test_api_attacks,
+    test_approval_attacks,
     test_command_attacks,
     test_config_attacks,
     test_mcp_attacks,
+    test_statement_attacks,
     test_store_attacks,
+    test_sweep_attacks,
 )
 from tests.daemon.policies.test_confinement import FORBIDDEN
 from tests.support.checkout import ROOT
@@ -18,6 +22,13 @@ TABLES = {
     "tests/attacks/test_command_attacks.py": len(test_command_attacks.ATTACKS),
     "tests/attacks/test_config_attacks.py": len(test_config_attacks.ATTACKS),
     "tests/attacks/test_store_attacks.py": len(test_store_attacks.ATTACKS),
+    "tests/attacks/test_alert_attacks.py": sum(map(len, (test_alert_attacks.TEXTS, test_alert_attacks.ANSWERS))),
+    "tests/attacks/test_statement_attacks.py": len(test_statement_attacks.CELLS)
+    + len(test_statement_attacks.DOCUMENTS),
+    "tests/attacks/test_sweep_attacks.py": sum(
+        map(len, (test_sweep_attacks.ATTACKS, test_sweep_attacks.SHADOWS, test_sweep_attacks.KILLS))
+    ),
+    "tests/attacks/test_approval_attacks.py": len(test_approval_attacks.ATTACKS),
     "tests/daemon/policies/test_confinement.py": len(FORBIDDEN),
 }
 

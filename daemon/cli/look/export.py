@@ -11,9 +11,10 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Run, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import cell, iso, say, write_whole
+from quantd.daemon.cli.output import iso, say, write_whole
 from quantd.daemon.cli.places import place
 from quantd.daemon.views.limit_rows import reason_name
+from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import USAGE
 from quantd.trading.orders import money_text
 
@@ -64,7 +65,7 @@ def export(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS[what])
-    cells = [[*map(cell, row)] for row in rows]
+    cells = [[*map(csv_cell, row)] for row in rows]
     writer.writerows(cells)
     if out is None:
         sys.stdout.write(text.getvalue())

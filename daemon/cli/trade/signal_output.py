@@ -10,10 +10,11 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import cell, check_folder, print_json, progress, say, table
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
 from quantd.research.runs.comparison import unlimited
 from quantd.research.studies import signal_study
 from quantd.research.studies.factors import source_of
+from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 
@@ -106,5 +107,5 @@ def _write(out: Path, result: signal_study.SignalStudies) -> None:
         writer = csv.writer(file)
         writer.writerow(signal_study.COLUMNS)
         writer.writerows(
-            [[cell("" if row[name] is None else row[name]) for name in signal_study.COLUMNS] for row in rows]
+            [[csv_cell("" if row[name] is None else row[name]) for name in signal_study.COLUMNS] for row in rows]
         )

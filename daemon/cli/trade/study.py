@@ -16,7 +16,7 @@ from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To, day
 from quantd.daemon.cli.configuration import between, read
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, cell, check_folder, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.trade.signal_output import study_signal
 from quantd.daemon.policies.loading import PolicyError, fit, load
@@ -30,7 +30,7 @@ from quantd.research.studies import cost_fit, parity, rebalancing_study, standin
 from quantd.research.studies.lookahead import lines, lookahead
 from quantd.strategies.policies import PASSIVE, POLICIES
 from quantd.trading.codec import decode
-from quantd.trading.display_text import toml_value
+from quantd.trading.display_text import csv_cell, toml_value
 from quantd.trading.execution import FittedCost
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 from quantd.trading.orders import base36
@@ -195,7 +195,7 @@ def study_rebalance(
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(rebalancing_study.Row.__struct_fields__)
-            writer.writerows([cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
+            writer.writerows([csv_cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from quantd.daemon.jobs.tasks.account_differences import Difference
 from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, StatementDay
-from quantd.trading.display_text import instant_text
+from quantd.trading.display_text import csv_cell, instant_text
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import money_text, price_text, quantity_text
 
@@ -62,12 +62,12 @@ def csv_text(statement: Statement, universe: Universe) -> str:
         for kind, balance, lines in (("opening", day.opening_micro, day.lines), ("closing", day.closing_micro, ())):
             id = f"{start}-{kind}"
             writer.writerow((id, day.day, "", kind, "", "", "", money_text(balance), currency, "", "", ""))
-            writer.writerows(_cells(each, lot.get(each.symbol, 1), currency) for each in lines)
+            writer.writerows(map(csv_cell, _cells(each, lot.get(each.symbol, 1), currency)) for each in lines)
         for number, each in enumerate(statement.differences.get(day.day, ()), 1):
             note = f"{difference_text(each)}. {each.remedy}"
             id = f"{start}-difference-{number}"
             fields = ("difference", "", "", "", "0.00", currency, each.reference, note, each.difference)
-            writer.writerow((id, day.day, "", *fields))
+            writer.writerow(map(csv_cell, (id, day.day, "", *fields)))
     return text.getvalue()
 
 

@@ -24,6 +24,7 @@ from quantd.daemon.jobs.tasks.account_differences import (
 from quantd.daemon.jobs.tasks.account_lines import AccountRecord, StatementDay, account_record
 from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
 from quantd.daemon.runtime.service import Service
+from quantd.regular_file import MIB, NotRead, read_regular
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import money_text, price_text, quantity_text
@@ -40,6 +41,9 @@ NAMED_CHARS: Final = 320
 
 AGAIN_DAYS: Final = 31
 """Newest days that are compared again while they differ."""
+
+DOCUMENT_BYTES: Final = 16 * MIB
+"""Maximum size of the document of a day."""
 
 UNANSWERED: Final = "not compared: the venue did not answer"
 
@@ -78,8 +82,9 @@ class StatementFile(Struct, frozen=True):
 def saved_statement(folder: Path, run: str, day: date) -> StatementFile | None:
     """The document that the job wrote for a day into a state folder; None without one of this run."""
     try:
-        found = msgspec.json.decode((folder / FOLDER / f"statement-{day}.json").read_bytes(), type=StatementFile)
-    except (OSError, msgspec.MsgspecError):
+        data = read_regular(folder / FOLDER / f"statement-{day}.json", DOCUMENT_BYTES).data
+        found = msgspec.json.decode(data, type=StatementFile)
+    except (FileNotFoundError, NotRead, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found if found.run == run else None
 

@@ -1,19 +1,10 @@
-"""Cells of CSV files, folders of files that a command writes, and the summary of a run."""
+"""Folders of files that a command writes, and the summary of a run."""
 
 import pytest
 
-from quantd.daemon.cli.output import cell, closing
+from quantd.daemon.cli.output import closing
 from quantd.daemon.views.run_summary import Summary
 from tests.support.command_line import quantd, write
-
-
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [("=SPY", "'=SPY"), ("+1+1", "'+1+1"), ("-SPY", "'-SPY"), ("@SUM(A1)", "'@SUM(A1)"), ("-12.50", "-12.50"),
-    ("A=B", "A=B")],
-)  # fmt: skip
-def test_text_that_a_spreadsheet_takes_for_a_formula_is_exported_as_text(text, written):
-    assert cell(text) == written
 
 
 @pytest.mark.parametrize(
