@@ -70,6 +70,16 @@ def leaves(linkage: Linkage) -> list[int]:
     return order
 
 
+def clusters(linkage: Linkage, height: float) -> list[list[int]]:
+    """Return the clusters of leaves that remain when merges above the distance `height` are undone."""
+    size = len(linkage) + 1
+    found = {leaf: [leaf] for leaf in range(size)}
+    for k, (one, other, distance) in enumerate(linkage):
+        if distance <= height:
+            found[size + k] = sorted(found.pop(one) + found.pop(other))
+    return sorted(found.values())
+
+
 def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:
     """Return weights float64[n], fully invested, by recursive bisection of the tree of instruments.
 
