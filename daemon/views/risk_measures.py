@@ -20,7 +20,7 @@ from quantd.risk.measures.liquidity import PARTICIPATION
 from quantd.risk.measures.portfolio import correlation
 from quantd.risk.measures.stress import SHIPPED
 from quantd.risk.monitor.realised import KEPT
-from quantd.strategies.allocators.hierarchy import clusters, distances, single_linkage
+from quantd.strategies.allocators.hierarchy import correlated
 from quantd.trading.covariance import covariance
 
 METRICS: Final = {
@@ -98,13 +98,9 @@ def correlation_groups(state: State) -> dict[str, str]:
     known = known[np.isfinite(known).all(axis=1)]
     if len(columns) < 2 or len(known) < limits.min_history:
         return {}
-    tree = single_linkage(distances(correlation(covariance(known))))
-    names = [sorted(state.universe.symbols[columns[k]] for k in each) for each in clusters(tree, _apart(rule))]
+    groups = correlated(correlation(covariance(known)), rule.threshold)
+    names = [sorted(state.universe.symbols[columns[k]] for k in each) for each in groups]
     return {symbol: each[0] for each in names if len(each) > 1 for symbol in each}
-
-
-def _apart(rule: Correlation) -> float:
-    return float(distances(np.array(rule.threshold)))
 
 
 def _assess(state: State, book: int) -> Assessment:
