@@ -242,6 +242,7 @@ BUILT_IN: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("max_diversification", {"lookback": 30}),
     ("max_sharpe", {"lookback": 30}),
     ("black_litterman", {"lookback": 30}),
+    ("grouped", {"lookback": 30}),
     ("hrp", {"lookback": 30}),
     ("min_cvar", {"lookback": 30}),
     ("kelly", {"lookback": 30}),

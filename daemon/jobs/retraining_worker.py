@@ -41,7 +41,7 @@ def carried_out(order: Order) -> Retrained:
     """Train, compare and write a version; returns the event without its time. Expected failures are answers."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
+    missing = [name for name in ("torch", "onnx", "safetensors", "sklearn") if find_spec(name) is None]
     if missing:
         return failure(order, f"training needs {', '.join(missing)}: install quantd with its extra `train`")
     from quantd.models.retraining.challenge import Rule
@@ -64,16 +64,21 @@ def carried_out(order: Order) -> Retrained:
         found = retrain(request, lambda line: None)
     except (ArtifactError, ValueError, OSError, ArithmeticError) as error:
         return failure(order, f"{error}"[:400] or type(error).__name__)
-    verdict = found.verdict
-    return Retrained(
+    made = Retrained(
         ts=0,
         agent=order.agent,
         version=found.version,
         digest=found.digest,
-        current=found.current_digest,
         until=found.until or order.until,
         promoted=found.promoted,
         reason=found.reason,
+    )
+    verdict = found.verdict
+    if verdict is None:
+        return made
+    return msgspec.structs.replace(
+        made,
+        current=found.current_digest,
         rule=found.rule.measure,
         sessions=verdict.sessions,
         gain=verdict.gain if verdict.gain is not None else 0.0,

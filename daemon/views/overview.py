@@ -27,7 +27,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
-from quantd.risk.assessment import Assessment
+from quantd.daemon.views.risk_measures import Assessed
 from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.display_text import instant_text
@@ -62,7 +62,8 @@ class PositionNow(Struct, frozen=True):
 
     `unrealised` is the value less the cost. `risk_share` is the part of the house's volatility that comes from this
     position; the parts of all positions add up to 1, and that of a hedge is negative. It is null where the volatility
-    is unknown. `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now, and
+    is unknown. `group` names the correlation group (`risk_measures.correlation_groups`); empty for none. `shadows` are
+    simulated positions. `halted` is the reason why the symbol cannot be traded now, and
     `jumped` the jump of its price for which it is held and valued at the worse price; else empty. `dust` is the
     fraction of a lot that fees in the instrument itself left at the venue and in no book; empty for none.
     """
@@ -76,6 +77,7 @@ class PositionNow(Struct, frozen=True):
     agents: dict[str, str]
     unrealised: str = ""
     risk_share: float | None = None
+    group: str = ""
     halted: str = ""
     jumped: str = ""
     dust: str = ""
@@ -280,13 +282,15 @@ def _agent(
     )
 
 
-def with_risk(found: Sequence[PositionNow], house: Assessment) -> list[PositionNow]:
-    """Positions with their shares of the house's volatility."""
-    whole = house.volatility_annual
+def with_risk(found: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
+    """Positions with their shares of the house's volatility and their correlation groups."""
+    whole, parts = risk.house.volatility_annual, risk.house.positions or {}
     return [
-        structs.replace(each, risk_share=house.positions[each.symbol].component_volatility / whole)
-        if whole and house.positions and each.symbol in house.positions
-        else each
+        structs.replace(
+            each,
+            risk_share=parts[each.symbol].component_volatility / whole if whole and each.symbol in parts else None,
+            group=risk.groups.get(each.symbol, ""),
+        )
         for each in found
     ]
 

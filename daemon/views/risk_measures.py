@@ -15,9 +15,13 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.valuation import realised_by_date
 from quantd.risk.assessment import Assessment, Book, Settings, assess
 from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.settings import Correlation
 from quantd.risk.measures.liquidity import PARTICIPATION
+from quantd.risk.measures.portfolio import correlation
 from quantd.risk.measures.stress import SHIPPED
 from quantd.risk.monitor.realised import KEPT
+from quantd.strategies.allocators.hierarchy import correlated
+from quantd.trading.covariance import covariance
 
 METRICS: Final = {
     "volatility": "volatility_annual",
@@ -56,11 +60,15 @@ class Metrics(Struct, frozen=True):
 
 
 class Assessed(Struct, frozen=True):
-    """The measures of the house and of each agent at `ts` (market time)."""
+    """The measures of the house and of each agent at `ts` (market time).
+
+    `groups` is the correlation group of each grouped instrument, by symbol.
+    """
 
     ts: int
     house: Assessment
     agents: dict[str, Assessment]
+    groups: dict[str, str] = {}
 
 
 def assessed(state: State) -> Assessed:
@@ -70,7 +78,29 @@ def assessed(state: State) -> Assessed:
         ts=state.now,
         house=_assess(state, HOUSE),
         agents={state.rules.agents[number].name: _assess(state, number) for number in state.in_use()},
+        groups=correlation_groups(state),
     )
+
+
+def correlation_groups(state: State) -> dict[str, str]:
+    """The correlation group of each instrument that a book holds, named by its alphabetically first member.
+
+    The groups are clusters of single linkage. Each member has a correlation of at least the threshold of [risk]
+    correlation (or its default) with another one, over the samples of its lookback in which all have a return. An
+    instrument without such a partner, with too few returns or without a move is in no group.
+    """
+    limits = limits_in_force(state, HOUSE)
+    rule = limits.correlation or Correlation()
+    held = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
+    returns = state.history.synchronous.returns(min(rule.lookback, state.history.synchronous.lookback))
+    columns = np.flatnonzero(held & (np.isfinite(returns).sum(axis=0) >= limits.min_history))
+    known = returns[:, columns]
+    known = known[np.isfinite(known).all(axis=1)]
+    if len(columns) < 2 or len(known) < limits.min_history:
+        return {}
+    groups = correlated(correlation(covariance(known)), rule.threshold)
+    names = [sorted(state.universe.symbols[columns[k]] for k in each) for each in groups]
+    return {symbol: each[0] for each in names if len(each) > 1 for symbol in each}
 
 
 def _assess(state: State, book: int) -> Assessment:

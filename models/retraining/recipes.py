@@ -11,13 +11,14 @@ import msgspec
 
 from quantd.models.artifacts.folder import kind_of
 from quantd.models.artifacts.loader import checked
-from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError, ScorerManifest
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError, ForestManifest, ScorerManifest
 from quantd.models.artifacts.versions import resolved
 from quantd.models.history.panel import MacroSource
 from quantd.models.history.splits import Split, Splits
 from quantd.trading.instruments import NANO, usual_lot_nano
 
 if TYPE_CHECKING:
+    from quantd.models.forests.fit import Plan as ForestPlan
     from quantd.models.training.plans.plan import Plan as LearnerPlan
     from quantd.models.training.runs.scorer_run import Plan as ScorerPlan
 
@@ -38,6 +39,8 @@ def recipe_of(source: Path) -> "Recipe":
         return scorer_of(manifest)
     if isinstance(manifest, AgentManifest):
         return learned_of(manifest)
+    if isinstance(manifest, ForestManifest):
+        return forest_of(manifest)
     raise ArtifactError(
         f"{folder / MANIFEST}: an artifact of kind {kind_of(folder)!r} cannot be trained again by this quantd"
     )
@@ -68,6 +71,11 @@ class ScorerRecipe:
         self._plan = plan
         self.symbols, self.splits, self.costs, self.capital = symbols, plan.splits, plan.costs, plan.cash
         self.lots = tuple(usual_lot_nano(symbol) / NANO for symbol in symbols)
+
+    @property
+    def last(self) -> date:
+        """The last day of its data."""
+        return self.splits.test.last
 
     def settings(self) -> dict[str, Any]:
         """Return everything that determines the training, except the data."""
@@ -123,6 +131,10 @@ class LearnedRecipe:
         self.sources = plan.data.sources
         self.lots = market.lots(self.symbols)
 
+    @property
+    def last(self) -> date:
+        return self.splits.test.last
+
     def settings(self) -> dict[str, Any]:
         table: dict[str, Any] = msgspec.to_builtins(self._plan)
         table.pop("data")  # files are told apart by what is in them
@@ -169,7 +181,59 @@ class LearnedRecipe:
             raise ValueError(str(error)) from error
 
 
-Recipe = ScorerRecipe | LearnedRecipe
+class ForestRecipe:
+    """A training of a forest. It has no parts and does not trade: the walk-forward test of its training judges it."""
+
+    sources: tuple[MacroSource, ...] = ()
+
+    def __init__(self, symbols: tuple[str, ...], plan: "ForestPlan") -> None:
+        self._plan = plan
+        self.symbols, self.last = symbols, plan.last
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "forest", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
+
+    def moved(self, days: int, *, expanding: bool) -> "ForestRecipe":
+        plan, by = self._plan, timedelta(days=days)
+        first = plan.first if expanding else plan.first + by
+        return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))
+
+    def changed(self, changes: Sequence[str]) -> "ForestRecipe":
+        from quantd.models.forests.fit import Plan
+
+        keys = ("horizon", "stride", "folds", "embargo", "leaves", "seed")
+        changed = _parsed(changes, f"one of {', '.join(keys)}", keys)
+        try:
+            return ForestRecipe(self.symbols, msgspec.convert(msgspec.to_builtins(self._plan) | changed, Plan))
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ValueError(f"--set {' '.join(changes)}: {error}") from None
+
+    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        from quantd.models.forests.fit import train
+
+        train(bars, actions if actions != Path() else None, self.symbols, self._plan, out, command, progress)
+
+
+Recipe = ScorerRecipe | LearnedRecipe | ForestRecipe
+
+
+def forest_of(manifest: ForestManifest) -> ForestRecipe:
+    """Return the recipe of a forest, from its manifest."""
+    from quantd.models.forests.fit import Plan
+
+    window = manifest.training.window
+    plan = Plan(
+        predicts=manifest.predicts,
+        first=date.fromisoformat(window.first),
+        last=date.fromisoformat(window.last),
+        horizon=manifest.horizon,
+        stride=manifest.training.stride,
+        folds=len(manifest.folds),
+        embargo=manifest.training.embargo,
+        leaves=manifest.forest.leaves,
+        seed=manifest.forest.seed,
+    )
+    return ForestRecipe(manifest.universe, plan)
 
 
 def learned_of(manifest: AgentManifest) -> LearnedRecipe:

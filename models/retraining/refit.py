@@ -15,15 +15,17 @@ from msgspec import Struct
 
 from quantd.bundled import find
 from quantd.models.artifacts.folder import locked, replace_file
-from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.loader import checked, load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, Comparison, ForestManifest
 from quantd.models.artifacts.runtime import Trained
 from quantd.models.artifacts.versions import point, resolved
 from quantd.models.history.panel_files import file_digest, read_panel, scan
 from quantd.models.retraining.challenge import SCHEMA, Rule, Verdict, judge
-from quantd.models.retraining.recipes import Progress, Recipe, recipe_of
+from quantd.models.retraining.recipes import ForestRecipe, LearnedRecipe, Progress, ScorerRecipe, recipe_of
 
 WORTH: Final = "worth trying as a challenger"
+
+SIGN_FIRST: Final = ", once it is signed: `quantd models sign`, then `quantd models use`"
 
 MAKING: Final = ".making-"
 LOCK: Final = ".lock"
@@ -70,12 +72,15 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     promoted: bool
     reason: str
     rule: Rule
-    verdict: Verdict
+    verdict: Verdict | None
+    """The comparison of a policy; None for a forest, which does not trade."""
     costs_bp: float
     """Commission, half spread and slippage of traded value."""
     capital: float
     parts: dict[str, tuple[str, str]]
     command: str
+    held_out: Comparison | None = None
+    """The walk-forward test of a forest beside its plain estimate; None for a policy."""
 
 
 def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
@@ -85,18 +90,19 @@ def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
     """
     recipe = recipe_of(request.source).changed(request.changes)
     last = last_session(request.bars, recipe.symbols, request.until)
-    recipe = recipe.moved((last - recipe.splits.test.last).days, expanding=request.expanding)
+    recipe = recipe.moved((last - recipe.last).days, expanding=request.expanding)
     if request.stale is not None and last < request.stale:
         raise ValueError(f"{request.bars}: bars of all symbols end {last}, before {request.stale}; fetch newer ones")
     version = _name(recipe, request, last)
     against = request.against or in_use(request.out) or (request.source if request.source.suffix != ".toml" else None)
     held = None if against is None else load_artifact(against, {})
+    held_digest = "" if against is None else _digest(against)
     place = request.out / version
     with _alone(request.out):
-        if (place / MANIFEST).is_file() and (known := _written(request.out, version)) is not None:
-            challenger = load_artifact(place, {}).digest
-            if known.digest == challenger and held is not None and held.digest in (challenger, known.current_digest):
-                return known
+        known = _written(request.out, version) if (place / MANIFEST).is_file() else None
+        same = known is not None and known.digest == _digest(place)
+        if known is not None and same and held_digest and held_digest in (known.digest, known.current_digest):
+            return known
         if not (place / MANIFEST).is_file():
             for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
                 shutil.rmtree(left, ignore_errors=True)
@@ -107,7 +113,10 @@ def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
                 (making / version).rename(place)
             finally:
                 shutil.rmtree(making, ignore_errors=True)
-        decision = _decided(request, recipe, version, against, held, progress)
+        if isinstance(recipe, ForestRecipe):
+            decision = _forest_decided(request, version, against)
+        else:
+            decision = _decided(request, recipe, version, against, held, progress)
         folder = request.out / DECISIONS
         folder.mkdir(exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
@@ -143,7 +152,7 @@ def in_use(out: Path) -> Path | None:
 
 def _decided(
     request: RetrainingRequest,
-    recipe: Recipe,
+    recipe: ScorerRecipe | LearnedRecipe,
     version: str,
     against: Path | None,
     held: Trained | None,
@@ -174,7 +183,7 @@ def _decided(
     )
     reason = verdict.why or (WORTH if held is not None else f"{WORTH}: there is none in use to hold it against")
     if verdict.worth and not request.takes:
-        reason += ", once it is signed: `quantd models sign`, then `quantd models use`"
+        reason += SIGN_FIRST
     costs = recipe.costs
     return Decision(
         schema=SCHEMA,
@@ -194,6 +203,43 @@ def _decided(
     )
 
 
+def _forest_decided(request: RetrainingRequest, version: str, against: Path | None) -> Decision:
+    """Judge a forest by its walk-forward test: it becomes current only where it beats the plain estimate."""
+    manifest = checked(request.out / version).manifest
+    assert isinstance(manifest, ForestManifest)
+    held_out, window, current = manifest.together, manifest.training.window, "" if against is None else _digest(against)
+    if current == manifest.digest:
+        against, current = None, ""
+    beats = manifest.beats_plain()
+    reason = (
+        f"its {manifest.predicts} forest {'beats' if beats else 'does not beat'} the plain estimate out of sample "
+        f"(MSE {held_out.model.mse:.4f} against {held_out.plain.mse:.4f} on {held_out.rows} rows)"
+    )
+    if beats and not request.takes:
+        reason += SIGN_FIRST
+    return Decision(
+        schema=SCHEMA,
+        version=version,
+        digest=manifest.digest,
+        current="" if against is None else str(against),
+        current_digest=current,
+        until=window.last,
+        promoted=beats and request.takes,
+        reason=reason,
+        rule=request.rule,
+        verdict=None,
+        costs_bp=0.0,
+        capital=0.0,
+        parts={"train": (window.first, window.last), "walk forward": (held_out.first, held_out.last)},
+        command=manifest.training.command,
+        held_out=held_out,
+    )
+
+
+def _digest(folder: Path) -> str:
+    return checked(resolved(folder)).manifest.digest
+
+
 def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date:
     """Return the last day, `until` at the latest, with bars of every symbol. Raises ValueError where there is none."""
     frame = scan(bars).filter(pl.col("symbol").is_in(list(symbols)))
@@ -208,7 +254,7 @@ def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date
     return day
 
 
-def _name(recipe: Recipe, request: RetrainingRequest, last: date) -> str:
+def _name(recipe: ScorerRecipe | LearnedRecipe | ForestRecipe, request: RetrainingRequest, last: date) -> str:
     """Return the name of a version, v20190329-1a2b3c: the last day, and a hash of plan and data."""
     series = [find(each.path) for each in recipe.sources]
     data = [file_digest(path) for path in (request.bars, request.actions, *series) if path != Path()]

@@ -1,4 +1,6 @@
-"""Hierarchical risk parity: allocation along a tree of instruments, clustered by correlation."""
+"""Allocation along a tree of instruments, clustered by correlation: hierarchical risk parity, and groups of a tree."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +12,10 @@ Linkage = list[tuple[int, int, float]]
 
 Leaves are 0 .. n-1; the k-th merge creates cluster n + k.
 """
+
+
+Level = Callable[[Floats], Floats]
+"""Returns weights float64[n] with the sum 1 from a covariance float64[n, n]."""
 
 
 def distances(correlation: Floats) -> Floats:
@@ -68,6 +74,34 @@ def leaves(linkage: Linkage) -> list[int]:
             left, right, _ = linkage[node - size]
             open_ += (right, left)
     return order
+
+
+def clusters(linkage: Linkage, height: float) -> list[list[int]]:
+    """Return the clusters of leaves that remain when merges above the distance `height` are undone."""
+    size = len(linkage) + 1
+    found = {leaf: [leaf] for leaf in range(size)}
+    for k, (one, other, distance) in enumerate(linkage):
+        if distance <= height:
+            found[size + k] = sorted(found.pop(one) + found.pop(other))
+    return sorted(found.values())
+
+
+def correlated(correlation: Floats, threshold: float) -> list[list[int]]:
+    """Return groups of columns: each member correlates with another member by at least `threshold`, or is alone."""
+    return clusters(single_linkage(distances(correlation)), float(distances(np.array(threshold))))
+
+
+def two_levels(cov: Floats, groups: Sequence[Sequence[int]], between: Level, inside: Level) -> Floats:
+    """Return weights float64[n], fully invested: those of the groups times those inside each group.
+
+    Every column is in one group. `between` allocates by the covariance of the returns of the groups. Raises Infeasible
+    where a level does.
+    """
+    members = np.zeros((len(cov), len(groups)))
+    for k, group in enumerate(groups):
+        columns = np.array(group)
+        members[columns, k] = inside(cov[columns[:, None], columns])
+    return members.dot(between(members.T.dot(cov).dot(members)))
 
 
 def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:

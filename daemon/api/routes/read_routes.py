@@ -136,7 +136,7 @@ class Readings:
 
     async def positions(self, request: web.Request, query: Query) -> Positions:
         now = self._run.now()
-        return Positions(self._run.service.run, now.ts, now.time, with_risk(now.positions, self._run.assessed().house))
+        return Positions(self._run.service.run, now.ts, now.time, with_risk(now.positions, self._run.assessed()))
 
     async def risk(self, request: web.Request, query: OneBook) -> RiskNow:
         return await self.explaining().risk(query)

@@ -18,7 +18,7 @@ from quantd.models.artifacts.versions import resolved
 from quantd.trading.exit_codes import DONE
 
 if TYPE_CHECKING:
-    from quantd.models.retraining.challenge import Figures
+    from quantd.models.retraining.challenge import Figures, Verdict
     from quantd.models.retraining.refit import Decision
 
 
@@ -48,7 +48,7 @@ def retrain(
     rule = {
         "measure": measure, "confidence": confidence, "min_gain": min_gain, "max_drawdown_ratio": max_drawdown_ratio,
     }  # fmt: skip
-    needs("training", "torch", "onnx", "safetensors")
+    needs("training", "torch", "onnx", "safetensors", "sklearn")
     bars, listed = market_files(bars, actions)
     from quantd.models.retraining import refit
     from quantd.models.retraining.challenge import Rule
@@ -74,6 +74,19 @@ def _print(decision: "Decision", out: Path) -> None:
     verdict = decision.verdict
     parts = ", ".join(f"{name} {first} to {last}" for name, (first, last) in decision.parts.items())
     say(f"{out / decision.version}: {parts}")
+    if verdict is not None:
+        _print_comparison(verdict, decision)
+    current = resolved(out)
+    if decision.promoted:
+        say(f"{decision.reason[0].upper()}{decision.reason[1:]}. {out} is this version from the next start.")
+    elif current != out:
+        say(f"No challenger: {decision.reason}. {out} is still {current.name}.")
+    else:
+        remedy = f"`quantd models use {out} VERSION` chooses one"
+        say(f"No challenger: {decision.reason}. {out} has no current version; {remedy}.")
+
+
+def _print_comparison(verdict: "Verdict", decision: "Decision") -> None:
     say(
         f"{verdict.window.first} to {verdict.window.last}, {verdict.sessions} decisions outside the fitting and "
         f"selection of the new version; costs {decision.costs_bp:g} bp, whole lots"
@@ -100,14 +113,6 @@ def _print(decision: "Decision", out: Path) -> None:
         )
     if verdict.seen_by_current:
         say(f"The version in use was fitted on {verdict.seen_by_current} of these sessions, an advantage for it.")
-    current = resolved(out)
-    if decision.promoted:
-        say(f"{decision.reason[0].upper()}{decision.reason[1:]}. {out} is this version from the next start.")
-    elif current != out:
-        say(f"No challenger: {decision.reason}. {out} is still {current.name}.")
-    else:
-        remedy = f"`quantd models use {out} VERSION` chooses one"
-        say(f"No challenger: {decision.reason}. {out} has no current version; {remedy}.")
 
 
 COMMAND: Final = Command("Set up", 60, retrain)

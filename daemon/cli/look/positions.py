@@ -20,12 +20,12 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     rows = [
         (
             p["symbol"], p["qty"], p["price"], p["value"], f"{p['weight']:.1%}", p["cost"],
-            p["unrealised"], "-" if p["risk_share"] is None else f"{p['risk_share']:.1%}",
+            p["unrealised"], "-" if p["risk_share"] is None else f"{p['risk_share']:.1%}", p["group"] or "-",
             ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
         )
         for p in found["positions"]
     ]  # fmt: skip
-    columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "books")
+    columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "group", "books")
     table(columns, rows, columns[1:-1])
     for p in found["positions"]:
         if p.get("halted"):
@@ -41,7 +41,7 @@ def _positions_at_rest(config: Path, state: Path | None, sets: Sets) -> dict[str
 
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
-    found = overview.with_risk(overview.positions(shell.state), assessed(shell.state).house)
+    found = overview.with_risk(overview.positions(shell.state), assessed(shell.state))
     return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": found}
 
 

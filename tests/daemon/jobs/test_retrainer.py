@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -32,6 +33,8 @@ from quantd.daemon.jobs.retraining_worker import Order
 from quantd.daemon.jobs.runner import Jobs
 from quantd.models.artifacts.manifest import MANIFEST
 from quantd.models.artifacts.versions import point, versions
+from quantd.models.forests import fit
+from quantd.models.forests.prediction import load_forest
 from quantd.models.retraining.refit import in_use
 from quantd.models.training.runs.scorer_run import train
 from quantd.trading.codec import decode
@@ -257,6 +260,38 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
     assert alert.agent == "s0"
     assert alert.text == f"retraining of s0 failed: {news.failed}; nothing has changed"
     assert sorted(str(p.relative_to(mine)) for p in mine.rglob("*") if ".making" not in str(p)) == before
+    kit.store.close()
+
+
+@pytest.mark.quick_cases(1)
+@pytest.mark.requirement("R-097")
+@pytest.mark.parametrize("predicts", ["risk", "allocation"])
+async def test_a_schedule_trains_a_forest_which_is_used_only_where_it_beats_the_plain_estimate(
+    tmp_path: Path, predicts: Literal["risk", "allocation"]
+) -> None:
+    mine = tmp_path / "made"
+    first = mine / "v20171229-abcdef"
+    plan = fit.Plan(predicts, date(2012, 1, 3), date(2017, 12, 29), folds=2, leaves=8, stride=10)
+    fit.train(BARS, ACTIONS, SYMBOLS, plan, first, "", lambda line: None)
+    point(mine, first.name, digest_of(first), "then")
+    kit, training, folder = beside(tmp_path, mine, "retrain.expanding=true")
+    stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
+    training.due["retrain"] = DUE
+    await until(lambda: any(e.kind == "retrain" for e in kit.service.recent))
+    await ended(kit, stepping, beside_it)
+    (news,) = events(kit)
+    (alert,) = [e for e in kit.service.recent if e.kind == "retrain"]
+    assert (news.failed, news.until, alert.level) == ("", "2019-01-02", "INFO")
+    made = load_forest(folder / news.version).artifact.manifest
+    assert (made.predicts, made.horizon, len(made.folds), made.universe) == (predicts, 21, 2, SYMBOLS)
+    assert made.training.window.last == "2019-01-02"
+    assert made.digest == news.digest
+    better = made.together.model.mse < made.together.plain.mse
+    assert news.promoted is better is (predicts == "risk")
+    used = in_use(folder)
+    assert used is not None
+    assert used.name == (news.version if better else first.name)
+    assert f"{'beats' if better else 'does not beat'} the plain estimate out of sample" in alert.text
     kit.store.close()
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.views.risk_measures import METRICS, Metrics, assessed, metrics_of, settings_of
+from quantd.daemon.views.overview import positions, with_risk
+from quantd.daemon.views.risk_measures import METRICS, Metrics, assessed, correlation_groups, metrics_of, settings_of
 from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
+from quantd.risk.limits.settings import Correlation
 from quantd.trading.history import History
 from quantd.trading.instruments import Universe
 from tests.support.engine import World, block, walk
@@ -49,6 +51,41 @@ def test_all_ten_metrics_are_there_with_no_reason_missing(state: State) -> None:
     assert {name: getattr(found, name) for name in METRICS if getattr(found, name) is None} == {}
     assert found.missing == {}
     assert found.cvar >= found.var > 0.0  # type: ignore[operator]
+
+
+def of_two_blocks(days: int = 180, house: Limits | None = None) -> World:
+    """S0 and S3 move together, S1 and S2 too, S4 alone; S5 is like S0 and nobody holds it."""
+    draw = np.random.default_rng(7)
+    first, second, alone = (draw.normal(0.0, 0.01, days) for _ in range(3))
+    own = draw.normal(0.0, 0.003, (days, 6))
+    closes = 100.0 * np.exp(np.cumsum(np.column_stack([first, second, second, first, alone, first]) + own, axis=0))
+    weights = np.array([0.2, 0.2, 0.2, 0.2, 0.1, 0.0])
+    return World(block(closes), [lambda view: weights], house=house or Limits(), agent=Limits())
+
+
+@pytest.mark.requirement("R-125")
+@pytest.mark.requirement("R-126")
+def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
+    made = of_two_blocks()
+    made.run()
+    state = made.shell.state
+    assert correlation_groups(state) == {"S0": "S0", "S3": "S0", "S1": "S1", "S2": "S1"}
+    shown = {each.symbol: each.group for each in with_risk(positions(state), assessed(state))}
+    assert shown == {"S0": "S0", "S1": "S1", "S2": "S1", "S3": "S0", "S4": ""}
+
+
+def test_the_threshold_of_the_groups_is_that_of_the_limit_on_pairs() -> None:
+    made = of_two_blocks(house=Limits(correlation=Correlation(threshold=0.99, joint_weight=1.0)))
+    made.run()
+    assert np.count_nonzero(made.shell.state.lots(0)) == 5
+    assert correlation_groups(made.shell.state) == {}
+
+
+def test_too_few_samples_give_no_groups() -> None:
+    made = of_two_blocks(40)
+    made.run()
+    assert made.shell.state.lots(0).any()
+    assert correlation_groups(made.shell.state) == {}
 
 
 def other_market(state: State) -> None:

@@ -13,7 +13,13 @@ from skfolio.optimization import HierarchicalRiskParity
 from skfolio.prior import EmpiricalPrior
 from skfolio.seriation import HierarchicalSeriation
 
-from quantd.strategies.allocators.hierarchy import distances, hierarchical_risk_parity, leaves, single_linkage
+from quantd.strategies.allocators.hierarchy import (
+    clusters,
+    distances,
+    hierarchical_risk_parity,
+    leaves,
+    single_linkage,
+)
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
 from tests.support.examples import examples
@@ -31,6 +37,16 @@ def test_the_tree_and_its_leaves_are_those_of_scipy(seed: int, size: int) -> Non
     assert [(a, b) for a, b, _ in found] == [(int(row[0]), int(row[1])) for row in oracle]
     np.testing.assert_allclose([d for _, _, d in found], oracle[:, 2], rtol=1e-12)
     assert leaves(found) == sch.leaves_list(oracle).tolist()
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(seed=st.integers(0, 100_000), size=st.integers(2, 40), height=st.floats(0.1, 0.8))
+def test_the_clusters_below_a_height_are_those_of_scipy(seed: int, size: int, height: float) -> None:
+    distance = distances(np.corrcoef(market(seed, size).T))
+    np.fill_diagonal(distance, 0.0)
+    oracle = sch.fcluster(sch.linkage(squareform(distance, checks=False), method="single"), height, "distance")
+    found = clusters(single_linkage(distance), height)
+    assert found == sorted(np.flatnonzero(oracle == label).tolist() for label in set(oracle.tolist()))
 
 
 def skfolio_weights(returns: Floats) -> Floats:

@@ -43,8 +43,8 @@ def weights_of(name: str, params: Mapping[str, object], prices: Floats, held: Fl
 
 def test_there_are_as_many_as_are_said() -> None:
     assert ALLOCATORS == [
-        "black_litterman", "hrp", "kelly", "max_diversification", "max_sharpe", "mean_variance", "merton", "min_cvar",
-        "min_variance", "risk_parity",
+        "black_litterman", "grouped", "hrp", "kelly", "max_diversification", "max_sharpe", "mean_variance", "merton",
+        "min_cvar", "min_variance", "risk_parity",
     ]  # fmt: skip
 
 
@@ -207,6 +207,10 @@ OTHERS: list[tuple[str, str, object]] = [
     ("kelly", "fraction", 0.05),
     ("min_cvar", "confidence", 0.7),
     ("risk_parity", "budgets", {"A": 5.0}),
+    ("grouped", "threshold", 0.0),
+    ("grouped", "by", "sector"),
+    ("grouped", "between", "inverse_volatility"),
+    ("grouped", "inside", "risk_parity"),
     ("black_litterman", "market", {"A": 3.0, "B": 1.0}),
     ("black_litterman", "views", [{"symbol": "C", "annual_return": 0.3}]),
 ]  # fmt: skip
@@ -217,6 +221,7 @@ BASE: dict[str, Mapping[str, object]] = {
     "mean_variance": {"cost_bp": 20.0},
     "merton": {"risk_aversion": 60.0},
     "kelly": {"fraction": 0.02},
+    "grouped": {"threshold": 0.3},
 }
 """From which each parameter is changed: where no bound holds all weights in place."""
 

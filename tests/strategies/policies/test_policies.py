@@ -25,6 +25,7 @@ PARAMS: dict[str, Mapping[str, object]] = {
     "hold": {},
     "targets": {},
     "external": {},
+    "grouped": {"lookback": LOOKBACK},
     "hrp": {"lookback": LOOKBACK},
     "inverse_volatility": {"lookback": LOOKBACK},
     "kelly": {"lookback": LOOKBACK},
@@ -119,6 +120,7 @@ def test_weights_are_finite_long_only_unlevered_and_zero_where_nothing_is_known(
 
 ALLOCATING = [
     "black_litterman",
+    "grouped",
     "hrp",
     "max_diversification",
     "mean_variance",
