@@ -29,7 +29,9 @@ class Standing(IntEnum):
     NO_TOKEN = 2
     FRESH = 3
     """Too new to have sent its header."""
-    TOKEN = 4
+    GIVEN = 4
+    """Its header has a token that has not been looked up yet."""
+    TOKEN = 5
 
 
 class ConnectionPlaces:

@@ -210,6 +210,7 @@ class Guard:
         """The handler's response. A stream ends with its connection, and a page with a token when that is revoked."""
         reads, route, given = request.method in READS, self._route(request), _given(request)
         if given:
+            _identify(request, Standing.GIVEN)  # not closed for newer ones while the files are looked at
             await self._keyring.refresh()
         token = self._keyring.find(given) if given else None
         _identify(request, Standing.NO_TOKEN if token is None else Standing.TOKEN)

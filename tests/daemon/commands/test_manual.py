@@ -209,7 +209,8 @@ async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
 async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal(world: Any) -> None:
     asked = {"do": "halt", "symbol": "QQQ", "reason": "earnings tonight"}
     status, done = await post(world, "halts", asked)
-    assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": "by hand: api:owner: earnings tonight"})
+    why = "by hand: api:owner: earnings tonight"
+    assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": why, "replayed": False})
     status, refused = await post(world, "orders", ORDER | {"symbol": "QQQ"})
     assert (status, refused["order"], refused["reason"]) == (200, "", "halted")
     for path, name in (("status", "halted"), ("overview", "halted")):

@@ -275,6 +275,7 @@ def test_the_oracle_sees_a_weaker_limit(old, new):
 def test_every_limit_is_in_the_text_and_has_a_direction():
     assert {(name, key) for (owner, name, key), value in BEFORE.items() if owner == "house" and value is None} <= {
         ("profile", "profile"),
+        ("regime", "regime"),  # a table; tests/daemon/engine/safety/test_market_regime.py has its direction
         ("flatten_on", "flatten_on"),
         ("volatility_lookback", "volatility_lookback"),
         ("volume_lookback", "volume_lookback"),

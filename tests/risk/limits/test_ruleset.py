@@ -97,7 +97,7 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     assert not power.held.any()
     assert not bare.tails
     assert not bare.quads
-    assert len({limit.key for limit, _ in ROWS}) == len(ROWS) == 9
+    assert len({limit.key for limit, _ in ROWS}) == len(ROWS) == 10
     assert {limit.key for limit, _ in FAMILIES} == {"max_sector_weight", "group_caps", "max_concentration"}
     assert {limit.key for limit, _ in TAILS} == {"var", "cvar", "stress"}
     assert {limit.key for limit, _ in FORMS} == {"var", "cvar", "max_volatility", "max_herfindahl"}

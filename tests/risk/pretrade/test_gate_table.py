@@ -5,12 +5,14 @@ is made by `python -m tests.risk.pretrade.test_gate_table`, which first prints w
 of the gate, and the commit that makes it says why.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import UNSET, structs
 
 from quantd.risk.limits.catalogue import Limits, Tail, override
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
@@ -279,6 +281,7 @@ def orders(book: Book, verdict: Verdict) -> list[Any] | None:
 
 def row(kind: str, seed: int) -> Row:
     book = KINDS[kind][0](seed)
+    book = dataclasses.replace(book, limits=structs.replace(book.limits, extra=UNSET))  # not drawn when it was written
     with np.errstate(invalid="ignore", over="ignore"):
         verdict = gate(book.ctx, book.account, book.asked, book.limits)
         found: Row = {"lots": numbers(verdict.lots), "reason": verdict.reason.tolist()}

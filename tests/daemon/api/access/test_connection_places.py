@@ -58,6 +58,14 @@ def test_the_oldest_header_goes_first_then_streams_then_others_and_a_token_never
         assert all(each.fileno() in listener.connections for each in (*tokens, *new[1:]))
 
 
+def test_a_token_that_is_being_looked_up_is_not_closed_for_a_header_that_may_come() -> None:
+    with accepted(ConnectionPlaces(MOST)) as (connect, listener):
+        given = connect(Standing.GIVEN)
+        for _ in range(2 * MOST):
+            connect(Standing.NO_HEADER)
+        assert given.fileno() in listener.connections
+
+
 def test_tokens_take_all_places_but_those_of_new_connections() -> None:
     places = ConnectionPlaces(MOST)
     with accepted(places) as (connect, listener):
@@ -68,7 +76,9 @@ def test_tokens_take_all_places_but_those_of_new_connections() -> None:
         for _ in range(KEPT):
             connect(Standing.NO_HEADER)
         assert (listener.taken, first.fileno() in listener.connections) == (MOST, False)
-        next(each for each in listener.connections.values() if each.standing != Standing.TOKEN).standing = 4
+        next(
+            each for each in listener.connections.values() if each.standing != Standing.TOKEN
+        ).standing = Standing.TOKEN
         assert places.crowded(listener.connections.values())
 
 
