@@ -124,7 +124,8 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {name for name in names if name.endswith(".py")}
     ours = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
-    assert modules == ours | {"quantd/__init__.py", "quantd/bundled/__init__.py"}
+    beside = {"quantd/__init__.py", "quantd/bundled/__init__.py", "quantd/regular_file.py"}
+    assert modules == ours | beside
     at, shipped = "quantd/bundled", ROOT / "models" / "shipped"
     assert names - modules == {
         "quantd/py.typed",
