@@ -11,6 +11,122 @@ from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Bools, Floats
 
 A = TypeVar("A", bound=NDArray[Any])
+Ints = NDArray[np.int64]
+
+RETURN: Final = 2.0**40
+"""A return counts as a whole number of its inverse, to the nearest: within 2^-41."""
+SQUARE: Final = 2.0**50
+"""The same for the square of a return: within 2^-51."""
+ROOM: Final = 2.0**12
+"""The sum of squares of a window stays below it, so that the whole numbers fit 63 bits."""
+HAIR: Final = 1.0 + 1e-14
+"""Covers the rounding of the floats in a bound."""
+ENDLESS: Final = 1e300
+"""The norm of an instrument with a return that is too large. 0 times it is 0."""
+
+
+class RunningSums:
+    """Sums of the newest `lookback` returns of each instrument and of their squares, as whole numbers.
+
+    They give upper bounds, which only decide that a number is not needed: what is journalled, alerted or shown is
+    computed from the returns. A row is added when it comes and subtracted when it leaves. Whole numbers make both
+    exact, so the sums depend on the returns alone and never drift. `rows` is the number of rows in which every
+    instrument has a return, `count` the number of rows that the ring had at the last update.
+    """
+
+    __slots__ = ("_deviation", "_first", "_large", "_mean", "_norm", "_squares", "_sums", "count", "lookback", "rows")
+
+    def __init__(self, lookback: int) -> None:
+        self.lookback: Final = lookback
+        self.rows = self._first = 0
+        self.count = -1
+        self._sums: Ints = np.empty(0, np.int64)
+        self._squares: Ints = self._sums
+        self._large: Ints = self._sums
+        """Number of returns of each instrument that are too large to be counted."""
+        self._deviation: Floats | None = None
+        self._mean: Floats | None = None
+        self._norm: Floats | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the window is full and every return in it is counted."""
+        return self.rows == self.lookback
+
+    def update(self, ring: "Ring") -> None:
+        """Include the rows of `ring` up to the newest, whose returns are computed."""
+        if ring.count == self.count:
+            return
+        oldest, first = ring.count - ring.end, max(ring.count - self.lookback, ring.count - ring.end)
+        new = ring.count - self.count
+        returns, place = ring.filled_returns, self.count - oldest
+        if self.count < 0 or self._first < oldest or 2 * new > self.lookback:
+            self._sums, self._squares, self._large = np.zeros((3, returns.shape[1]), np.int64)
+            self.rows = 0
+            self._add(returns[first - oldest : ring.end], 1)
+        elif new == 1 and first == self._first + 1:
+            self._shift(returns[self._first - oldest], returns[place])
+        else:
+            self._add(returns[self._first - oldest : first - oldest], -1)
+            self._add(returns[place : ring.end], 1)
+        self.count, self._first = ring.count, first
+        self._deviation = self._mean = self._norm = None
+
+    def _shift(self, old: Floats, new: Floats) -> None:
+        """One row leaves and one comes, which is the usual sample."""
+        both = np.array((new, old))
+        squares = both * both
+        if not float(np.add.reduce(squares, axis=None)) <= ROOM / self.lookback:
+            self._add(old[None], -1)
+            self._add(new[None], 1)
+            return
+        added, left = np.rint(both * RETURN).astype(np.int64)
+        self._sums += added - left
+        added, left = np.rint(squares * SQUARE).astype(np.int64)
+        self._squares += added - left
+
+    def _add(self, rows: Floats, sign: int) -> None:
+        """Count some rows in, or out with `sign` -1."""
+        with np.errstate(over="ignore"):
+            squares = rows * rows
+        known = squares <= ROOM / self.lookback
+        self.rows += sign * int(np.count_nonzero(np.logical_and.reduce(known, axis=1)))
+        self._large += sign * np.add.reduce(squares > ROOM / self.lookback, axis=0, dtype=np.int64)
+        kept, squares = np.where(known, rows, 0.0), np.where(known, squares, 0.0)
+        self._sums += sign * np.add.reduce(np.rint(kept * RETURN).astype(np.int64), axis=0)
+        self._squares += sign * np.add.reduce(np.rint(squares * SQUARE).astype(np.int64), axis=0)
+
+    def _most_squares(self) -> Floats:
+        """float64[N], never below the sums of squared returns."""
+        found: Floats = (self._squares / SQUARE + self.lookback * 2.0**-51) * HAIR
+        return found
+
+    def deviation(self) -> Floats:
+        """float64[N], never below the sample deviation (divisor S - 1) of the returns of a complete window."""
+        if self._deviation is None:
+            size = self.lookback
+            least = np.maximum(np.abs(self._sums) / RETURN - size * 2.0**-41, 0.0)
+            squares = np.maximum(self._most_squares() - least * least / (size * HAIR), 0.0)
+            self._deviation = np.sqrt(squares / max(size - 1, 1))
+        return self._deviation
+
+    def mean_size(self) -> Floats:
+        """float64[N], never below the size of the mean return of a complete window."""
+        if self._mean is None:
+            self._mean = (np.abs(self._sums) / RETURN + self.lookback * 2.0**-41) * (HAIR / self.lookback)
+        return self._mean
+
+    def norm(self, size: Floats) -> float:
+        """Never below the Euclidean norm of the losses of a book of float64[N] absolute weights, over the rows in which
+        every instrument that it holds has a return.
+
+        The triangle inequality gives |L| <= sum |w_i| |r_i|. The mean of the m worst losses is at most their root mean
+        square, so at most |L| / sqrt(m); a deviation of S losses is at most |L| / sqrt(S - 1).
+        """
+        if self._norm is None:
+            self._norm = np.sqrt(self._most_squares()) * HAIR
+            self._norm[self._large > 0] = ENDLESS
+        return float(self._norm.dot(size))
 
 
 class Ring:
@@ -33,6 +149,7 @@ class Ring:
         """Number of rows in `_columns`."""
         self._shared: tuple[int, dict[tuple[object, int, int], Any]] = -1, {}
         """The count of a sample, and the statistics computed since."""
+        self._sums: dict[int, RunningSums] = {}
         self._actions: dict[int, list[CorporateAction]] = {}
         self.end = 0
         self.count = 0
@@ -93,7 +210,7 @@ class Ring:
         rows = len(prices)
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
         self.end, self.count, self._filled = rows, count, max(rows, 1)
-        self._columns, self._shared = None, (-1, {})
+        self._columns, self._shared, self._sums = None, (-1, {}), {}
 
     def copy(self) -> "Ring":
         """Copy the newest rows into a separate ring."""
@@ -115,6 +232,16 @@ class Ring:
             window[k - self.end :] = self.filled_returns[: self.end]
         window.flags.writeable = False
         return window
+
+    def sums(self, k: int) -> RunningSums:
+        """Return the exact sums over the newest `k` rows of returns, at most `lookback`, up to the newest row."""
+        found = self._sums.get(k)
+        if found is None:
+            found = self._sums[k] = RunningSums(k)
+        if found.count != self.count:
+            self.fill()
+            found.update(self)
+        return found
 
     def by_symbol(self, k: int) -> Floats:
         """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""

@@ -15,6 +15,7 @@ from quantd.risk.limits.settings import NO_COLLAR
 from quantd.risk.measures.portfolio import FEW, correlation, least, total
 from quantd.risk.measures.tails import filtered
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf, ones
+from quantd.trading.history import RunningSums
 from quantd.trading.instruments import Universe
 
 Floats = NDArray[np.float64]
@@ -23,12 +24,15 @@ Bools = NDArray[np.bool_]
 
 
 class Scenarios:
-    """Synchronous return rows float64[S, N], all finite, with cached statistics."""
+    """Synchronous return rows float64[S, N], all finite, with cached statistics; `running` are the sums over these
+    rows, where they are at hand."""
 
-    def __init__(self, returns: Floats, sums: Floats | None = None) -> None:
+    def __init__(self, returns: Floats, sums: Floats | None = None, running: RunningSums | None = None) -> None:
         self.returns: Final = returns
         self._sums = sums
         self._deviation: Floats | None = None
+        self._running = running
+        self._count: Final = -1 if running is None else running.count
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -50,30 +54,42 @@ class Scenarios:
             self._deviation = np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1))
         return self._deviation
 
+    def _at_hand(self) -> RunningSums | None:
+        """The running sums, while they are of these rows."""
+        return self._running if self._running is not None and self._running.count == self._count else None
+
+    def most_deviation(self) -> Floats:
+        """float64[N], never below `deviation`."""
+        running = self._at_hand()
+        return self.deviation() if running is None else running.deviation()
+
     @cached_property
     def by_symbol(self) -> Floats:
         """float64[N, S] the same returns, those of a symbol together, in an array of their own."""
         return np.array(self.returns.T, order="C")
 
     def mean_size(self) -> Floats:
-        """float64[N] size of the mean return, with a hair for rounding, where nothing deviates."""
+        """float64[N], never below the size of the mean return, with a hair for rounding, where nothing deviates."""
+        running = self._at_hand()
+        if running is not None:
+            return running.mean_size()
         size: Floats = np.abs(self.sums) * ((1.0 + 1e-9) / len(self.returns))
         return size
 
     def beyond(self, m: int) -> float:
         """Deviations in an upper bound of the mean of the m worst losses.
 
-        `beyond` x `deviation` + `mean_size` bounds it per unit of exposure, whatever fills. The mean of the m worst of
-        S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The deviation of a sum is
-        at most the sum of deviations. The mean of losses without gains is at most (|mean| + root mean square) / 2,
-        which is at most |mean| + deviation / 2.
+        `beyond` x `most_deviation` + `mean_size` bounds it per unit of exposure, whatever fills. The mean of the m
+        worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The deviation of
+        a sum is at most the sum of deviations. The mean of losses without gains is at most (|mean| + root mean square)
+        / 2, which is at most |mean| + deviation / 2.
         """
         return sqrt((len(self.returns) - m) / m) + 0.5
 
     @cached_property
     def sample(self) -> "Spread":
         """The sample covariance."""
-        return Spread(self, lambda: covariance(self.returns, self.sums), self.deviation)
+        return Spread(self, lambda: covariance(self.returns, self.sums), self.most_deviation)
 
     @cached_property
     def shrunk(self) -> "Spread":
@@ -96,7 +112,8 @@ class Scenarios:
 
 
 class Spread:
-    """A covariance per sample with cached derived matrices. `deviation` supplies standard deviations without it."""
+    """A covariance per sample with cached derived matrices. `deviation` supplies upper bounds of standard
+    deviations without it."""
 
     def __init__(
         self, scenarios: Scenarios, make: Callable[[], Floats], deviation: Callable[[], Floats] | None = None
@@ -111,7 +128,7 @@ class Spread:
         return self._make()
 
     def deviation(self) -> Floats:
-        """float64[N], standard deviation per sample."""
+        """float64[N], never below the standard deviation per sample."""
         return np.sqrt(self.cov.diagonal()) if self._deviation is None else self._deviation()
 
     def small(self) -> bool:
@@ -141,16 +158,19 @@ class Spread:
 class Window:
     """The synchronous returns of one lookback, with their gaps."""
 
-    def __init__(self, returns: Floats, min_rows: int) -> None:
+    def __init__(self, returns: Floats, min_rows: int, running: RunningSums | None = None) -> None:
         self.min_rows = min_rows
+        self.returns = returns
+        self.short: Bools | None = None
+        self.by_rows: dict[bytes, Scenarios] = {}
+        if running is not None and running.complete and running.lookback == len(returns) >= min_rows:
+            self.complete, self.all = True, Scenarios(returns, None, running)
+            return
         # the sum of finite returns is finite, that of any others is not
         sums = ones(len(returns)).dot(returns)
         self.complete = isfinite(total(sums)) and len(returns) >= min_rows
-        self.returns = returns
-        self.by_rows: dict[bytes, Scenarios] = {}
         if self.complete:
             self.all = Scenarios(returns, sums)
-            self.short: Bools | None = None
             return
         self.valid = np.isfinite(returns)
         short = self.valid.sum(axis=0) < min_rows
@@ -182,7 +202,7 @@ class Context:
     `px` float64[N] is the value of one lot at the mark (0 where there is no price), `prices_nano` int64[N] the raw
     marks, `age_ns` int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known.
     `returns(k)` gives float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none. It is
-    called at most once per lookback.
+    called at most once per lookback. `sums(k)` gives the running sums over the same rows.
     """
 
     def __init__(
@@ -194,6 +214,7 @@ class Context:
         volume_lots: Floats,
         returns: Callable[[int], Floats],
         universe: Universe,
+        sums: Callable[[int], RunningSums] | None = None,
     ) -> None:
         self.universe: Final = universe
         self.size: Final = len(px)
@@ -201,6 +222,7 @@ class Context:
         self.age_ns: Final = age_ns
         self.volume_lots: Final = volume_lots
         self._returns = returns
+        self._running = sums
         self._windows: dict[tuple[int, int], Window] = {}
         self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
@@ -229,7 +251,8 @@ class Context:
         key = (lookback, min_rows)
         found = self._windows.get(key)
         if found is None:
-            found = self._windows[key] = Window(self._returns(lookback), min_rows)
+            running = None if self._running is None else self._running(lookback)
+            found = self._windows[key] = Window(self._returns(lookback), min_rows, running)
         return found
 
     def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:

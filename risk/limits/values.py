@@ -1,8 +1,7 @@
 """The value of each limit on a portfolio: for verdicts, the monitor and `quantd why`."""
 
-from collections.abc import Collection, Mapping, Sequence
-from math import inf, isfinite, sqrt
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from math import inf, sqrt
 
 import numpy as np
 
@@ -17,12 +16,14 @@ from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.settings import reserved
 from quantd.risk.measures.diversification import diversification
-from quantd.risk.measures.portfolio import FEW, herfindahl, most, tail_count, total
-from quantd.trading.covariance import ones
-from quantd.trading.history import Ring
+from quantd.risk.measures.portfolio import FEW, herfindahl, most, tail_count
+from quantd.trading.history import RunningSums
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). The bound of `cash` is a floor, in account currency."""
+
+Sums = Callable[[int], RunningSums]
+"""The sums over the newest returns, by lookback."""
 
 
 class Portfolio:
@@ -95,25 +96,25 @@ class Portfolio:
         found = [tail.key for tail in tails if tail.of(known)[0] is scenarios]
         return found + [q.key for q in self.rules.quads if q.spread is not None and known.get(q.lookback) is scenarios]
 
-    def doubtful(self, size: Floats, share: float, norms: Mapping[int, "Norms"]) -> set[str]:
+    def doubtful(self, size: Floats, share: float, sums: Sums | None) -> set[str]:
         """Limits over scenarios that are in `keys`, or may reach `share` of their bounds at float64[N] absolute weights
         `size`, by upper bounds of their values."""
         rules = self.rules
         found = set()
         for tail in rules.tails:
             most_lost = inf
-            if tail.fixed is None and not tail.filtered and tail.lookback in norms:
-                known = norms[tail.lookback]
+            if tail.fixed is None and not tail.filtered and sums is not None:
+                known = sums(tail.lookback)
                 rows = max(known.rows, rules.limits.min_history)
-                most_lost = known.of(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
+                most_lost = known.norm(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
             if tail.key in self.keys or not most_lost < share * tail.bound:
                 found.add(tail.key)
         for quad in rules.quads:
             most_moved = inf
-            if quad.key == "max_volatility" and quad.lookback in norms:
-                known = norms[quad.lookback]
+            if quad.key == "max_volatility" and sums is not None:
+                known = sums(quad.lookback)
                 rows = max(known.rows, rules.limits.min_history)
-                most_moved = known.of(size) * sqrt(quad.scale / max(rows - 1, 1))
+                most_moved = known.norm(size) * sqrt(quad.scale / max(rows - 1, 1))
             near = quad.key in self.keys or not most_moved < share * quad.settled_bound
             if quad.spread is not None and near:
                 found.add(quad.key)
@@ -131,61 +132,6 @@ def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
     """Whether every pair of float64[N] absolute weights surely weighs less than `bound`, or counts as nothing."""
     *_, second, first = sorted([0.0, 0.0, *size.tolist()])
     return first + second < bound or second < spec.min_weight * (1.0 - 1e-9)
-
-
-class Norms:
-    """Euclidean norm of the newest returns of each instrument, never too small: rows are added at each sample, and
-    taken off every AGE samples.
-
-    The triangle inequality bounds the losses of a book: |L| <= sum |w_i| |r_i|. The mean of the m worst losses is at
-    most their root mean square, so at most |L| / sqrt(m); a deviation is at most |L| / sqrt(S - 1). `rows` is the
-    number of samples in which every instrument had a return, at most S.
-    """
-
-    __slots__ = ("_age", "_count", "_ring", "_root", "_squares", "lookback", "rows")
-
-    AGE: Final = 25
-
-    def __init__(self, lookback: int) -> None:
-        self.lookback: Final = lookback
-        self.rows = 0
-        self._count = -2  # never one less than that of a ring
-        self._age = 0
-        self._ring: Ring | None = None
-        self._squares = self._root = np.empty(0)
-
-    def update(self, ring: Ring) -> None:
-        """Include the rows up to the newest."""
-        new = ring.count - self._count
-        if not new:
-            return
-        self._count, self._ring = ring.count, ring
-        self._age += 1
-        if new != 1 or self._age >= self.AGE:
-            self._renew(ring)
-            return
-        ring.fill()
-        row = ring.filled_returns[ring.end - 1]
-        self._squares += row * row
-        self._root = np.sqrt(self._squares)
-
-    def _renew(self, ring: Ring) -> None:
-        self._age = 0
-        window = ring.returns(self.lookback)
-        self.rows, squares = len(window), ones(len(window)).dot(window * window)
-        if not isfinite(total(squares)):
-            finite = np.isfinite(window)
-            known = np.where(finite, window, 0.0)
-            self.rows, squares = int(finite.all(axis=1).sum()), ones(len(window)).dot(known * known)
-        self._squares, self._root = squares, np.sqrt(squares)
-
-    def of(self, size: Floats) -> float:
-        """The largest norm of the losses of a book of float64[N] absolute weights."""
-        found = float(self._root.dot(size))
-        if found != found and self._ring is not None:  # the newest row has a gap
-            self._renew(self._ring)
-            found = float(self._root.dot(size))
-        return found
 
 
 def _linear(row: Row, weights: Floats, traded: float) -> float:
@@ -246,18 +192,18 @@ def standings(
     portfolios: Sequence[Portfolio],
     share: float = 0.0,
     beside: Sequence[Portfolio] = (),
-    norms: Mapping[int, "Norms"] | None = None,
+    sums: Sums | None = None,
 ) -> list[Values]:
     """`standing` of several books in one pass.
 
-    With `share`, a limit over scenarios is left out where no book can reach that share of its bound, by the `norms` of
+    With `share`, a limit over scenarios is left out where no book can reach that share of its bound, by the `sums` of
     each lookback. `beside` are books without values of their own; results agree to the last bit only with those of the
     same books.
     """
     _trades(ctx, portfolios)
     solvent = [p for p in portfolios if p.equity > 0.0]
     if solvent:
-        _exposures(ctx, solvent, share, [p for p in beside if p.equity > 0.0], norms or {})
+        _exposures(ctx, solvent, share, [p for p in beside if p.equity > 0.0], sums)
     return [portfolio.values for portfolio in portfolios]
 
 
@@ -269,7 +215,7 @@ def _weights(ctx: Context, portfolios: Sequence[Portfolio]) -> Floats:
 
 
 def _exposures(
-    ctx: Context, portfolios: list[Portfolio], share: float, beside: list[Portfolio], norms: Mapping[int, "Norms"]
+    ctx: Context, portfolios: list[Portfolio], share: float, beside: list[Portfolio], sums: Sums | None
 ) -> None:
     """All measures of solvent books."""
     weights = _weights(ctx, portfolios)
@@ -279,7 +225,7 @@ def _exposures(
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
         if keys is not None:
-            keys |= portfolio.doubtful(size[k], share, norms)
+            keys |= portfolio.doubtful(size[k], share, sums)
     if keys is not None and not keys:
         return
     if beside:

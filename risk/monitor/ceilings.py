@@ -1,8 +1,8 @@
 """Upper bounds of limit values, which settle most levels without a measurement.
 
-Exposures, weights and families are exact. `quantd.risk.limits.values.Norms` bounds VaR, CVaR and volatility. No pair of
-instruments weighs more than the two heaviest positions together. Where a bound does not settle a level, the losses of
-the book do. Where a value is within rounding of an edge, or returns are missing, the level is not settled.
+Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility. No
+pair of instruments weighs more than the two heaviest positions together. Where a bound does not settle a level, the
+losses of the book do. Where a value is within rounding of an edge, or returns are missing, the level is not settled.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from quantd.risk.limits.context import Floats
 from quantd.risk.limits.correlation import joint_bound
 from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules
-from quantd.risk.limits.values import Norms, pairs_small
+from quantd.risk.limits.values import pairs_small
 from quantd.risk.measures.portfolio import herfindahl, least, most, tail_count, total
 from quantd.risk.monitor.levels import NONE, UNWATCHED, band
 from quantd.trading.history import Ring
@@ -112,10 +112,10 @@ class Bands:
                 self.open = True
         self._ceilings: dict[tuple[int, int], float] = {}
 
-    def keep(self, weights: Floats, norms: Mapping[int, Norms], ring: Ring) -> bool:
+    def keep(self, weights: Floats, ring: Ring) -> bool:
         """Whether all levels surely stay, at float64[N] signed `weights` of a solvent book without open orders.
 
-        `norms` are those of each lookback, of the returns of `ring`.
+        `ring` has the synchronous returns.
         """
         if self.open:
             return False
@@ -139,8 +139,8 @@ class Bands:
         if not 2.0 * heaviest < self._pairs and not self._pairs_small(size):
             return False
         for lookback, tails in self._tails.items():
-            known = norms[lookback]
-            norm, rows = known.of(size), max(known.rows, self._least)
+            known = ring.sums(lookback)
+            norm, rows = known.norm(size), max(known.rows, self._least)
             ceiling = self._ceilings.get((lookback, rows))
             if ceiling is None:
                 ceiling = self._ceilings[lookback, rows] = min(tail.ceiling(rows) for tail in tails)

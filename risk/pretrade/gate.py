@@ -4,7 +4,7 @@ Reducing orders pass first and whole. Caps per symbol follow, then correlation p
 orders that add risk.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -14,7 +14,7 @@ from quantd.risk.limits.catalogue import LIMIT_OF, Limits, Reason
 from quantd.risk.limits.context import Bools, Context, Floats
 from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
-from quantd.risk.limits.values import Norms, Portfolio, Values, standing, standings
+from quantd.risk.limits.values import Portfolio, Sums, Values, standing, standings
 from quantd.risk.monitor.levels import QUIET, in_use
 from quantd.risk.pretrade.gate_inputs import Market
 from quantd.risk.pretrade.kernel import BASE, DONE, JUDGE, NEED_LINKS, NEED_MATRICES, NEED_RETURNS, Codes
@@ -65,17 +65,15 @@ class Verdict(Struct, eq=False):
         return {LIMIT_OF[code] for code in set(self.reason.tolist()) if code}
 
 
-def measure(
-    verdicts: Sequence[Verdict], before: Sequence[Verdict] = (), norms: Mapping[int, Norms] | None = None
-) -> None:
+def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = (), sums: Sums | None = None) -> None:
     """Computes `recorded` of some verdicts of one context in one pass, beside the present positions of `before`.
 
-    `norms` of each lookback save the measurement of what surely stays small."""
+    `sums` of each lookback save the measurement of what surely stays small."""
     ctx = verdicts[0]._ctx
     cutting = [verdict._cutting() for verdict in verdicts]
     books = [Portfolio(ctx, v._account, v._limits, v.lots, own) for v, own in zip(verdicts, cutting, strict=True)]
     beside = [Portfolio(ctx, v._account, v._limits, None) for v in before]
-    found = standings(ctx, books, QUIET, beside, norms)
+    found = standings(ctx, books, QUIET, beside, sums)
     for verdict, own, values in zip(verdicts, cutting, found, strict=True):
         verdict._recorded = _kept(values, own)
 
@@ -84,10 +82,10 @@ def _kept(values: Values, cutting: Collection[str] = ()) -> Values:
     return {k: pair for k, pair in values.items() if in_use(k, *pair) or k.partition(".")[0] in cutting}
 
 
-def granted(verdict: Verdict, norms: Mapping[int, Norms] | None = None) -> Verdict:
+def granted(verdict: Verdict, sums: Sums | None = None) -> Verdict:
     """The verdict of the same limits on the lots of `verdict`, for the same account: they pass whole."""
     again = Verdict(verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits)
-    measure([verdict], [verdict], norms)
+    measure([verdict], [verdict], sums)
     again._recorded = _kept(verdict.recorded)
     return again
 

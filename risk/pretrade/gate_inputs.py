@@ -188,7 +188,7 @@ class Market:
         return np.logical_or.reduce(marked).astype(np.float64) if marked else None
 
     def _statistics(self, head: Floats, scenarios: dict[int, Scenarios]) -> None:
-        """Deviations and means of all scenarios, and the entries of tails and forms."""
+        """Bounds of deviations and means of all scenarios, and the entries of tails and forms."""
         n = self.rules.size
         places: dict[int, int] = {}
         starts: dict[int, int] = {}
@@ -198,7 +198,7 @@ class Market:
             source, m = tail.of(scenarios)
             fixed = tail.fixed is not None
             if id(source) not in places:
-                places[id(source)] = self._put(source.deviation())
+                places[id(source)] = self._put(source.most_deviation())
                 self._put(source.mean_size())
                 if not fixed:
                     starts[id(source)] = self._columns

@@ -280,13 +280,11 @@ def _house_verdict(
     state: State, ctx: Context, parts: list[_Part], house: Account, requested: Floats, switch: int
 ) -> Verdict:
     """The verdict of the house's limits on the net; a lone agent that is the house has it already."""
-    first, limits, norms = parts[0], limits_in_force(state, HOUSE), state.watch.norms
-    for known in norms.values():
-        known.update(state.history.synchronous)
+    first, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
-        return granted(first.verdict, norms)
+        return granted(first.verdict, sums)
     verdict = gate(ctx, house, requested, limits, switch)
-    measure([verdict, *(p.verdict for p in parts)], [verdict], norms)
+    measure([verdict, *(p.verdict for p in parts)], [verdict], sums)
     return verdict
 
 

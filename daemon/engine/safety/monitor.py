@@ -36,6 +36,7 @@ def market_context(state: State) -> Context:
         age_ns=state.now - state.mark_ts,
         volume_lots=state.average_volume() / size,
         returns=state.history.synchronous.returns,
+        sums=state.history.synchronous.sums,
         universe=state.universe,
     )
     state.watch.context = state.now, state.marks, made
@@ -170,8 +171,6 @@ def _settled(state: State, books: list[int]) -> bool:
         bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
         if bands.open:
             return False
-        for lookback in bands.rules.lookbacks:
-            memory.norms_of(lookback).update(ring)
-        if not bands.keep(state.lots(book) * px / equity, memory.norms, ring):
+        if not bands.keep(state.lots(book) * px / equity, ring):
             return False
     return True

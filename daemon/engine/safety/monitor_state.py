@@ -7,7 +7,6 @@ from msgspec import Struct, field
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.limits.values import Norms
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.trading.instruments import Universe
@@ -41,27 +40,19 @@ class Watch:
     """The memory of one run. The house's levels are in `State.monitor`, those of the agents in `levels`.
 
     `ended`, of the house and then by agent, has the sample at which each level of a limit last ended; `realised` the
-    returns in the same order. The last record is of sample `recorded_no`. `norms` are those of each
-    lookback, `bands` those of the house and of each agent; they are not in snapshots and made again when needed.
+    returns in the same order. The last record is of sample `recorded_no`. `bands` are those of the
+    house and of each agent; they are not in snapshots and made again when needed.
     """
 
-    __slots__ = ("bands", "context", "ended", "levels", "norms", "realised", "recorded_no")
+    __slots__ = ("bands", "context", "ended", "levels", "realised", "recorded_no")
 
     def __init__(self, agents: int) -> None:
         self.levels: list[dict[str, int]] = [{} for _ in range(agents)]
         self.ended: list[dict[str, list[int]]] = [{} for _ in range(agents + 1)]
         self.realised: Final = [Realised() for _ in range(agents + 1)]
         self.recorded_no = 0
-        self.norms: Final[dict[int, Norms]] = {}
         self.bands: Final[list[Bands | None]] = [None] * (agents + 1)
         self.context: tuple[int, Floats, Context] | None = None
-
-    def norms_of(self, lookback: int) -> Norms:
-        """The norms of the returns of a lookback, made on first use."""
-        found = self.norms.get(lookback)
-        if found is None:
-            found = self.norms[lookback] = Norms(lookback)
-        return found
 
     def bands_of(self, book: int, limits: Limits, universe: Universe, levels: dict[str, int]) -> Bands:
         """The bands of a book's present levels; `book` is -1 for the house."""

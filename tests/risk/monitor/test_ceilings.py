@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.limits.values import Norms, held_values, standing
+from quantd.risk.limits.values import held_values, standing
 from quantd.risk.measures.stress import Shock
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.levels import in_use, observe
@@ -72,7 +72,6 @@ def context(ring: Ring, marks: np.ndarray) -> Context:
 def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> None:
     rng = np.random.default_rng(seed)
     limits, (ring, prices) = limits_of(rng), market(rng, 120)
-    norms = {k: Norms(k) for k in rules_of(limits, UNIVERSE).lookbacks}
     levels: dict[str, int] = {}
     marks, lots, equity = prices[0], np.zeros(6), 1e6
     for number, row in enumerate(prices):
@@ -87,11 +86,9 @@ def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> Non
         values = standing(ctx, account, limits, None) | held_values(ctx, account, limits)
         values.pop("max_turnover", None)
         bands = Bands(rules_of(limits, UNIVERSE), levels)
-        for known in norms.values():
-            known.update(ring)
         before = dict(levels)
         found = observe(levels, values)
-        if bands.keep(lots * marks / equity, norms, ring):
+        if bands.keep(lots * marks / equity, ring):
             assert not found, (number, found, before)
 
 
@@ -101,40 +98,11 @@ def test_most_samples_of_books_far_from_their_limits_are_settled() -> None:
     prices = 100.0 * np.cumprod(1.0 + scenario_returns(rng, 6, 120), axis=0)
     limits = Limits(var=Tail(0.3, lookback=40), max_volatility=2.0, volatility_lookback=40, max_gross_exposure=2.0,
                     correlation=Correlation(joint_weight=0.9, lookback=40), min_history=LEAST)  # fmt: skip
-    norms = {40: Norms(40)}
     kept = 0
     for row in prices:
         ring.append(row)
-        norms[40].update(ring)
-        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(np.full(6, 0.15), norms, ring)
+        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(np.full(6, 0.15), ring)
     assert kept == 120
-
-
-@settings(max_examples=examples(80), deadline=None)
-@given(SEEDS)
-def test_a_norm_is_never_below_that_of_the_losses(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    ring, prices = market(rng, 150)
-    known = Norms(40)
-    for number, row in enumerate(prices):
-        ring.append(row)
-        if rng.random() < 0.9:  # some samples pass unseen
-            known.update(ring)
-            window = ring.returns(40)
-            whole = window[np.isfinite(window).all(axis=1)]
-            weights = rng.normal(size=6)
-            assert known.of(np.abs(weights)) >= np.linalg.norm(whole @ weights) * (1.0 - 1e-12), number
-            assert known.rows <= len(whole)
-
-
-def test_a_ring_without_a_row_has_norms_of_nothing() -> None:
-    ring, known = Ring(6, 40), Norms(40)
-    known.update(ring)
-    assert (known.rows, known.of(np.ones(6))) == (0, 0.0)
-    for _ in range(3):
-        ring.append(np.full(6, 100.0))
-        known.update(ring)
-        assert known.of(np.ones(6)) == 0.0
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -142,17 +110,14 @@ def test_a_ring_without_a_row_has_norms_of_nothing() -> None:
 def test_what_a_verdict_records_are_those_of_all_values_that_cut_or_may_have_a_level(seed: int) -> None:
     rng = np.random.default_rng(seed)
     limits, (ring, prices) = limits_of(rng), market(rng, 80)
-    norms = {k: Norms(k) for k in (25, 40)}
     for row in prices:
         ring.append(row)
-        for known in norms.values():
-            known.update(ring)
     marks = np.array([column[np.isfinite(column)][-1] for column in prices.T])
     lots = np.trunc(rng.uniform(-0.2, 0.3, 6) * 1e6 / marks)
     ctx, account = context(ring, marks), Account(lots=lots, cash=1e6, equity=1e6)
     verdict = gate(ctx, account, np.trunc(rng.uniform(-3e3, 3e3, 6)), limits, RUN)
     values = verdict.values
-    measure([verdict], norms=norms)
+    measure([verdict], sums=ring.sums)
     cutting = verdict._cutting()
     expected = {k: v for k, v in values.items() if in_use(k, *v) or k.partition(".")[0] in cutting}
     assert verdict.recorded.keys() == expected.keys()
