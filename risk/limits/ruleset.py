@@ -105,7 +105,11 @@ class Rules:
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
         self.tables: Any = None
-        """The same as flat arrays, once the gate has made them."""
+        """The same as flat arrays, once a batch has made them."""
+        self.bounds: Any = None
+        """The same as the gate walks them, once it has made them."""
+        self.desks: Final[list[Any]] = []
+        """Gates that are free."""
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:

@@ -6,8 +6,11 @@ orders that add risk.
 
 from collections.abc import Collection, Sequence
 
+from typing import Final
+
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import LIMIT_OF, Limits, Reason
@@ -16,9 +19,14 @@ from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Sums, Values, standing, standings
 from quantd.risk.monitor.levels import QUIET, in_use
-from quantd.risk.pretrade.gate_inputs import Market
-from quantd.risk.pretrade.kernel import BASE, DONE, JUDGE, NEED_LINKS, NEED_MATRICES, NEED_RETURNS, Codes
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.preparation import Market
+from quantd.risk.pretrade.vectors import Vectors
 from quantd.risk.switch import HALT, REDUCE, RUN
+
+Codes = NDArray[np.int8]
+
+LOOPS: Final = Vectors()
 
 __all__ = [
     "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "gate", "granted", "measure",
@@ -147,19 +155,31 @@ def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules
     return None
 
 
+class _Desk:
+    """A gate, and its basket as arrays."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.gate: Final = Gate(rules.size, LOOPS, len(rules.counts))
+        basket = self.gate.basket
+        self.wish, self.lots, self.up, self.down, self.size, self.reason = map(
+            np.asarray, (basket.wish, basket.lots, basket.up, basket.down, basket.size, basket.reason)
+        )
+
+
 def _pass(
     ctx: Context, account: Account, asked: Floats, rules: Rules, switch: int, reason: Codes
 ) -> tuple[Floats, bool]:
     """Signed lots that pass, and whether fewer symbols need a second pass."""
     ready = ctx.ready.get(id(rules))
     market: Market = _market(ctx, rules) if ready is None else ready[1]
-    tables, n = market.tables, rules.size
-    work, out = np.empty(tables.length), np.empty(n)
-    work[BASE : BASE + n], work[BASE + n : BASE + 2 * n] = asked, account.lots
-    work[BASE + 2 * n : BASE + 3 * n] = 0.0 if account.up is None else account.up
-    work[BASE + 3 * n : BASE + 4 * n] = 0.0 if account.down is None else account.down
-    for k, count in enumerate(rules.counts, tables.rooms_at):
-        work[k] = count.most - count.used(account)
+    # one for each thread that is at it
+    desk = rules.desks.pop() if rules.desks else _Desk(rules)
+    gate: Gate = desk.gate
+    desk.wish[:], desk.lots[:], desk.reason[:] = asked, account.lots, reason
+    desk.up[:] = 0.0 if account.up is None else account.up
+    desk.down[:] = 0.0 if account.down is None else account.down
+    for k, count in enumerate(rules.counts):
+        gate.rooms[k] = count.most - count.used(account)
     bars = []
     for place, code, refusal in rules.bars:
         bad = refusal(rules, account, asked)
@@ -168,25 +188,19 @@ def _pass(
     given = account.open_loss
     least = 0
     while True:
-        table = market.barred(bars) if bars else market.table
-        status = JUDGE.run(
-            work, table, tables.numbers, tables.codes, market.returns, tables.fixed, market.matrices, market.links,
-            np.empty((6, market.width)), out, reason, int(switch == RUN), float(account.cash), float(account.equity),
-            float(account.up_cash), 0.0 if given is None else float(given), int(given is None),
-            float(account.open_gain), float(account.traded),
-        )  # fmt: skip
-        if status == DONE:
+        gate.widen(market.width)
+        if gate.judge(
+            market.bounds, market.scene, market.barred(bars) if bars else market.caps, switch == RUN,
+            account.cash, account.equity, account.up_cash, 0.0 if given is None else given, given is None,
+            account.open_gain, account.traded,
+        ):  # fmt: skip
             break
-        if status == NEED_RETURNS:
-            market.add_returns()
-        elif status == NEED_MATRICES:
-            market.add_matrices()
-        elif status == NEED_LINKS:
-            market.add_links(out > 0.0)
-        else:
-            requested = int(np.count_nonzero(out))
-            market, gaps = market.with_rows(account.carried(), out)
-            least = requested if gaps else 0
+        market, gaps = market.with_rows(account.carried(), desk.size)
+        least = int(np.count_nonzero(desk.size)) if gaps else 0
+    out = np.empty(rules.size)
+    gate.basket.passed(out.data)
+    reason[:] = desk.reason
+    rules.desks.append(desk)
     # reducing orders are not counted
     kept = np.count_nonzero((out != 0.0) & (out * account.lots >= 0.0)) if least else 0
     return out, bool(kept < least)

@@ -1,0 +1,75 @@
+"""What the gate knows of the market at one sample: prices, caps, scenarios, covariances and links."""
+
+from quantd.trading.buffers import Floats, Ints, Table
+
+UNKNOWN = 0
+READY = 1
+TOO_FEW = 2
+
+
+class Losses:
+    """The scenarios of one tail. `deviation` and `mean` float64[N] bound its losses: the `worst` losses lose at most
+    `beyond` deviations and the mean. `returns` float64[N, S] has them from column `first` on, once they are `known`."""
+
+    deviation: Floats
+    mean: Floats
+    beyond: float
+    known: bool
+    returns: Table
+    first: int
+    size: int
+    worst: int
+    number: int
+    """Tails with one number have the same scenarios."""
+
+    def __init__(self, deviation: Floats, mean: Floats, beyond: float, size: int, worst: int, number: int) -> None:
+        self.deviation, self.mean, self.beyond = deviation, mean, beyond
+        self.size, self.worst, self.number = size, worst, number
+        self.known, self.first = False, 0
+
+
+class Spread:
+    """The covariance of one form, once it is `known`; `deviation` float64[N] bounds it. With `identity` the form is the
+    sum of squares."""
+
+    identity: bool
+    deviation: Floats
+    known: bool
+    matrix: Table
+
+    def __init__(self, identity: bool, deviation: Floats) -> None:
+        self.identity, self.deviation, self.known = identity, deviation, identity
+
+
+class Scene:
+    """One sample under one set of rules. `rare` makes the arrays that few baskets need, when they are asked for."""
+
+    px: Floats
+    barred: Floats
+    """Reason why no order may reduce a symbol; 0: none."""
+    short: Floats
+    """1 for symbols with too few returns."""
+    any_short: bool
+    rows: int
+    """Whether the scenario rows are known, which may depend on the symbols."""
+    losses: list[Losses]
+    spreads: list[Spread]
+    links: Table
+    has_links: bool
+    rare: object
+
+    def __init__(self, px: Floats, barred: Floats, rows: int, rare: object) -> None:
+        self.px, self.barred, self.rows, self.rare = px, barred, rows, rare
+        self.any_short = self.has_links = False
+        self.short = barred
+        self.losses, self.spreads = [], []
+
+    def ask_returns(self) -> None:
+        self.rare.add_returns()
+
+    def ask_matrices(self) -> None:
+        self.rare.add_matrices()
+
+    def ask_links(self, sides: Ints, count: int) -> None:
+        """The links of at least the symbols of the first `count` of `sides`."""
+        self.rare.add_links([sides[at] for at in range(count)])

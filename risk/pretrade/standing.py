@@ -1,0 +1,292 @@
+"""A basket at the gate: what is asked for, and the book without its adding orders in its one or two states."""
+
+from math import inf
+
+from quantd.trading.buffers import Floats, Ints, floats, whole_numbers
+
+EXACT = 9007199254740992.0
+"""2^53: every larger float is whole."""
+
+SLACK = 1e-12
+"""Tolerance for rounding, as a share of equity. `quantd.risk.limits.case.SLACK` is the same number."""
+
+
+class Basket:
+    """The orders of one basket. Arrays are float64[N]; lots are unsigned but for `wish`, `lots` and `reduced`."""
+
+    n: int
+    px: Floats
+    """Value of one lot; 0 without a price."""
+    wish: Floats
+    """Signed lots asked for; 0 where they are not finite."""
+    lots: Floats
+    """Positions."""
+    up: Floats
+    down: Floats
+    """Open lots of buys and of sells."""
+    size: Floats
+    """Lots of adding orders that are left."""
+    reduced: Floats
+    """Lots of reducing orders."""
+    reason: Ints
+    """The limit that cut each symbol."""
+    known: bool
+    """Whether every number is finite and every position has a price."""
+    adding: int
+    reductions: int
+    """Numbers of orders."""
+    near: float
+    """Tolerance for rounding, in account currency."""
+    changes: int
+    """Number of cuts so far: what was computed from `size` at a smaller one is out of date."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.wish, self.lots, self.up, self.down = floats(n), floats(n), floats(n), floats(n)
+        self.size, self.reduced, self.reason = floats(n), floats(n), whole_numbers(n)
+        self.px = self.size
+
+    def passed(self, out: Floats) -> None:
+        """Write the signed lots that pass."""
+        for k in range(self.n):
+            own: float = self.size[k] if self.wish[k] > 0.0 else -self.size[k]
+            out[k] = own + self.reduced[k] if own != 0.0 else self.reduced[k]
+
+    def floor(self, value: float) -> float:
+        """The largest whole number at most `value`, which is not negative."""
+        if value < EXACT:
+            found: int = int(value)
+            return float(found)
+        return value
+
+    def whole(self, most: float) -> float:
+        """Whole lots within `most`, with a tolerance for rounding; 0 for NaN."""
+        return self.floor((most if most > 0.0 else 0.0) * (1.0 + SLACK))
+
+    def split(self, barred: Floats, not_finite: int, zero_crossing: int) -> None:
+        """Separate whole reducing lots from adding ones. `barred` has the reason why no order may reduce a symbol."""
+        self.known, self.adding, self.reductions = True, 0, 0
+        for k in range(self.n):
+            wish: float = self.wish[k]
+            position: float = self.lots[k]
+            more: float = self.up[k]
+            less: float = self.down[k]
+            total: float = wish + position + more + less
+            if not total - total == 0.0:
+                sound: bool = position - position == 0.0 and more - more == 0.0 and less - less == 0.0
+                if not sound:
+                    self.known = False
+                if not (sound and wish - wish == 0.0):
+                    if wish != 0.0:
+                        self.reason[k] = not_finite
+                    wish = 0.0
+                    self.wish[k] = 0.0
+            if not self.px[k] > 0.0 and (position != 0.0 or more != 0.0 or less != 0.0):
+                self.known = False
+            most: float = self.floor(wish if wish > 0.0 else -wish)
+            if wish * position < 0.0:
+                left: float = position - less if position > 0.0 else -position - more
+                left = self.floor(left) if left > 0.0 else 0.0
+                if most > left:
+                    self.reason[k] = zero_crossing
+                    most = left
+                if barred[k] > 0.0:
+                    # an order of less than one lot is none
+                    if not -1.0 < wish < 1.0:
+                        code: int = int(barred[k])
+                        self.reason[k] = code
+                    most = 0.0
+                if most > 0.0:
+                    self.reductions += 1
+                self.reduced[k] = most if wish > 0.0 else -most
+                self.size[k] = 0.0
+            else:
+                self.reduced[k] = 0.0
+                self.size[k] = most
+                if most > 0.0:
+                    self.adding += 1
+
+    def cap(self, k: int, most: float, code: int) -> None:
+        """Cut the adding lots of a symbol to `most`."""
+        own: float = self.size[k]
+        if own > 0.0 and not own <= most:
+            self.reason[k] = code
+            left: float = self.whole(most)
+            if left < own:
+                self.size[k] = left
+                self.changes += 1
+
+    def left(self) -> int:
+        """Number of adding orders that are left."""
+        found: int = 0
+        for k in range(self.n):
+            if self.size[k] > 0.0:
+                found += 1
+        return found
+
+    def by_value(self, order: Ints, names: Ints) -> int:
+        """Write the symbols with adding orders, the largest notional first and equal ones by name, into `order`;
+        returns how many (D. Shell, 1959)."""
+        count: int = 0
+        for k in range(self.n):
+            if self.size[k] > 0.0:
+                order[count] = k
+                count += 1
+        gap: int = count // 2
+        while gap > 0:
+            for start in range(gap, count):
+                own: int = order[start]
+                value: float = self.size[own] * self.px[own]
+                at: int = start
+                while at >= gap:
+                    other: int = order[at - gap]
+                    beside: float = self.size[other] * self.px[other]
+                    if beside > value or (beside == value and names[other] < names[own]):
+                        break
+                    order[at] = other
+                    at -= gap
+                order[at] = own
+            gap //= 2
+        return count
+
+
+class Standing:
+    """A book without its adding orders: the worst while orders are in flight, or settled after all fills at reference
+    prices.
+
+    `low` (negated) and `high` are the range of each exposure over every subset and partial fill, `short` and `long`
+    their positive parts; `full_short` and `full_long` include all adding orders. Money is in account currency.
+    """
+
+    settled: bool
+    basket: Basket
+    low: Floats
+    high: Floats
+    short: Floats
+    long: Floats
+    full_short: Floats
+    full_long: Floats
+    before: float
+    """Equity that decides whether a limit is already breached."""
+    equity: float
+    """Lowest equity over all fills of open and reducing orders."""
+    now: float
+    """Equity of the book as it stands."""
+    slip: float
+    """Loss of an adding order, as a share of its value."""
+    spent: float
+    """Cash in use."""
+    traded: float
+    wider: float
+    """Factor of the bounds in this state."""
+    sum_low: float
+    sum_high: float
+    sum_short: float
+    sum_long: float
+    heaviest: float
+    more_short: float
+    more_long: float
+    left: float
+    """Equity after all adding orders."""
+    fresh: int
+    """The changes of the basket at which what includes adding orders was computed."""
+
+    def __init__(self, basket: Basket, settled: bool) -> None:
+        n = basket.n
+        self.basket, self.settled = basket, settled
+        self.low, self.high, self.short, self.long = floats(n), floats(n), floats(n), floats(n)
+        self.full_short, self.full_long = floats(n), floats(n)
+
+    def sums(self) -> None:
+        """The positive parts of the range, and the sums of all."""
+        low: float = 0.0
+        high: float = 0.0
+        short: float = 0.0
+        long: float = 0.0
+        for k in range(self.basket.n):
+            below: float = self.low[k]
+            above: float = self.high[k]
+            low += below
+            high += above
+            if not below > 0.0:
+                below = 0.0
+            if not above > 0.0:
+                above = 0.0
+            self.short[k] = below
+            self.long[k] = above
+            short += below
+            long += above
+        self.sum_low, self.sum_high, self.sum_short, self.sum_long = low, high, short, long
+        self.fresh = -1
+
+    def reach(self) -> None:
+        """The largest exposures with all adding orders, and the equity left after them."""
+        basket: Basket = self.basket
+        if self.fresh == basket.changes:
+            return
+        self.fresh = basket.changes
+        heaviest: float = 0.0
+        longer: float = 0.0
+        shorter: float = 0.0
+        for k in range(basket.n):
+            short: float = self.short[k]
+            long: float = self.long[k]
+            own: float = basket.size[k]
+            if own > 0.0:
+                own *= basket.px[k]
+                if basket.wish[k] > 0.0:
+                    long += own
+                    longer += own
+                else:
+                    short += own
+                    shorter += own
+            self.full_short[k] = short
+            self.full_long[k] = long
+            if short > heaviest:
+                heaviest = short
+            if long > heaviest:
+                heaviest = long
+        self.heaviest, self.more_long, self.more_short = heaviest, longer, shorter
+        self.left = self.equity - self.slip * (longer + shorter)
+
+    def stands(self, k: int) -> float:
+        """Signed exposure of a symbol without the adding orders, exact. It decides whether a limit is already breached.
+        In flight it is the present position, else the position after all other fills."""
+        return self.high[k] if self.settled else self.basket.lots[k] * self.basket.px[k]
+
+
+class Factor:
+    """One factor for all adding orders, or caps of single orders where a limit is breached already."""
+
+    n: int
+    value: float
+    code: int
+    """The limit that gives it."""
+    capped: bool
+    """Whether a breached limit caps single orders."""
+    cap_code: int
+    ceiling: Floats
+
+    def __init__(self, n: int) -> None:
+        self.n, self.ceiling = n, floats(n)
+
+    def begin(self) -> None:
+        self.value, self.code, self.capped = 1.0, 0, False
+
+    def take(self, value: float, code: int) -> None:
+        """A factor; the first of equal ones gives the reason."""
+        if not value > 0.0:
+            value = 0.0
+        if value < self.value:
+            self.value, self.code = value, code
+
+    def bar(self, code: int) -> None:
+        """Begin caps of single orders: none yet."""
+        for k in range(self.n):
+            self.ceiling[k] = inf
+        self.capped, self.cap_code = False, code
+
+    def stop(self, k: int) -> None:
+        """Nothing of this order."""
+        self.ceiling[k] = 0.0
+        self.capped = True

@@ -1,0 +1,86 @@
+"""The loops of the gate by numpy, for a gate that is not compiled: the same bits, sums in their order."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.risk.pretrade.loops import Loops, Sides
+from quantd.trading.buffers import Floats, Table
+
+INF = np.inf
+
+
+def _row(buffer: Any, size: int) -> NDArray[np.float64]:
+    return np.frombuffer(buffer, np.float64, size)
+
+
+class Vectors(Loops):
+    """Each function as in `Loops`."""
+
+    def sum_above(self, row: Floats, size: int, edge: float) -> float:
+        beyond = _row(row, size) - edge
+        return float(np.cumsum(np.where(beyond <= 0.0, 0.0, beyond))[-1])
+
+    def count_above(self, row: Floats, size: int, bound: float) -> int:
+        return size - int(np.count_nonzero(_row(row, size) <= bound))
+
+    def dot(self, row: Floats, values: Floats, size: int) -> float:
+        return float(np.cumsum(np.multiply(_row(row, size), _row(values, size)))[-1])
+
+    def nth(self, row: Floats, spare: Floats, size: int, rank: int) -> float:
+        own = _row(row, size).copy()
+        own.partition(rank)
+        return float(own[rank])
+
+    def sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
+        lost = _row(losses, size)
+        worst = lost > edge
+        worst[(lost == edge).nonzero()[0][: m - int(np.count_nonzero(worst))]] = True
+        return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
+
+    def losses(self, out: Floats, size: int, returns: Table, first: int, fall: Floats, rise: Floats) -> None:
+        every = np.asarray(returns)
+        block, n = every[:, first : first + size], len(every)
+        each = block * _row(fall, n)[:, None]
+        each += np.maximum(block, 0.0) * _row(rise, n)[:, None]
+        found = _row(out, size)
+        # a single column would be added up in pairs
+        np.add.reduce(each, axis=0, out=found) if size > 1 else np.copyto(found, np.add.accumulate(each, axis=0)[-1])
+
+    def add_order(self, out: Floats, size: int, returns: Table, k: int, first: int, value: float, buys: bool) -> None:
+        found, row = _row(out, size), np.asarray(returns)[k, first : first + size]
+        if buys:
+            found += row * -value
+        found += np.maximum(row, 0.0) * value
+
+    def copy(self, out: Floats, row: Floats, size: int) -> None:
+        _row(out, size)[:] = _row(row, size)
+
+    def clear(self, out: Floats, size: int) -> None:
+        _row(out, size)[:] = 0.0
+
+    def add_scaled(self, out: Floats, base: Floats, adding: Floats, size: int, factor: float) -> None:
+        np.add(_row(base, size), _row(adding, size) * factor, out=_row(out, size))
+
+    def factors(self, out: Floats, base: Floats, adding: Floats, size: int, target: float, fall: float) -> None:
+        room, growth, found = target - _row(base, size), _row(adding, size) + fall, _row(out, size)
+        found[:] = np.where(room >= 0.0, INF, -INF)
+        np.divide(room, growth, out=found, where=growth > 0.0)
+
+    def corners(self, out: Sides, matrix: Table, of: Sides, n: int, sided: bool) -> None:
+        entries = np.asarray(matrix)
+        like = np.maximum(entries, 0.0)
+        unlike = like - entries
+        for short, long, less, more, one, other in (
+            (out.short, out.long, of.short, of.long, like, unlike),
+            (out.less, out.more, of.less, of.more, like, unlike),
+            (out.under, out.over, of.under, of.over, unlike, like),
+        ):
+            below, above = _row(less, n)[:, None], _row(more, n)[:, None]
+            _row(long, n)[:] = np.add.accumulate(one * above + other * below, axis=0)[-1]
+            _row(short, n)[:] = np.add.accumulate(one * below + other * above, axis=0)[-1] if sided else 0.0
+
+    def product(self, out: Floats, matrix: Table, values: Floats, size: int) -> None:
+        scaled = np.asarray(matrix) * _row(values, size)[:, None]
+        _row(out, size)[:] = np.add.accumulate(scaled, axis=0)[-1]
