@@ -13,6 +13,9 @@ from quantd.daemon.assembly.compiler import Say, compile_for
 from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config
+from quantd.daemon.engine.batches.declarations import why_stepped
+from quantd.daemon.engine.batches.kernel import TAKE_ROWS
+from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
@@ -74,8 +77,11 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
 
 
 def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
-    """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages."""
+    """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages, also
+    about what a batch of bars cannot have."""
     compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
+    if say is not None and TAKE_ROWS.arrays and (why := why_stepped(State(assembly.rules))):
+        say(why)
 
 
 def after_history(assembled: Callable[[int], Assembly], history: int = 0) -> Assembly:

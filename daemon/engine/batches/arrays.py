@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.declarations import undeclared_limit
 from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
 from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
 from quantd.daemon.engine.planning.gate_account import limits_in_force
@@ -84,7 +85,7 @@ def arrays_of(state: State, terms: FillTerms | None, records: bool) -> Arrays | 
     known, alone = state.arrays, watched(state) == [HOUSE]
     same = known is not None and known[0] is state.rules and known[1] is terms and known[2] == (limits, alone, records)
     if known is None or not same:
-        measured = levels_table(state, records)
+        measured = None if any(map(undeclared_limit, limits)) else levels_table(state, records)
         made = None if measured is None else _made(state, measured, terms)
         known = state.arrays = state.rules, terms, (limits, alone, records), made
     found: Arrays | None = known[3]

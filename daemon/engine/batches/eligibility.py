@@ -6,6 +6,7 @@ import numpy as np
 
 from quantd.daemon.engine.batches.arrays import Arrays, arrays_of
 from quantd.daemon.engine.batches.batch import Batch
+from quantd.daemon.engine.batches.declarations import undeclared
 from quantd.daemon.engine.batches.inputs import write_orders
 from quantd.daemon.engine.batches.layout import LONGEST, REALISED
 from quantd.daemon.engine.planning.gate_account import limits_in_force
@@ -95,7 +96,7 @@ def begin_batch(
 
     With `records`, it ends before a record of all limits is due.
     """
-    if not steady(state):
+    if not steady(state) or undeclared(state):
         return None
     plans = venue is not None and _plans(state)
     arrays = arrays_of(state, venue.fill_terms() if venue is not None and plans else None, records)

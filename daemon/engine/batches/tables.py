@@ -14,7 +14,8 @@ from quantd.daemon.engine.batches import levels_kernel as kernel
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.limits.catalogue import FLOORS, Limits
+from quantd.risk.limits.average_correlation import KEY as AVERAGE
+from quantd.risk.limits.catalogue import FLOORS, LIMIT_OF, Limits
 from quantd.risk.limits.context import Context, Floats, Scenarios
 from quantd.risk.limits.correlation import joint_bound
 from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
@@ -111,28 +112,42 @@ def levels_table(state: State, records: bool) -> Levels | None:
     made = _Maker(state.universe)
     for book in books:
         realised = state.rules.house if book == HOUSE else state.rules.agents[book].limits
-        if not made.add(book, limits_in_force(state, book)) or (made.realised(book, realised) and records):
+        if made.add(book, limits_in_force(state, book)) or (made.realised(book, realised) and records):
             return None
     return made.levels(state, int(books == [HOUSE]))
 
 
-def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
-    """The arrays of a set of limits; None where one of them depends on more than complete rows and the account."""
+def unknown_to_levels(state: State) -> str:
+    """The key of a limit in force whose measure is unknown here; empty for none."""
+    made = _Maker(state.universe)
+    return next(filter(None, (made.add(book, limits_in_force(state, book)) for book in watched(state))), "")
+
+
+def unknown_to_plans(limits: Limits, universe: Universe) -> str:
+    """The key of a limit that depends on more than complete rows and the account; empty for none."""
     rules = rules_of(limits, universe)
-    bars = {bar for _, _, bar in rules.bars}
-    if not bars <= {blocked, duplicate, shock_missing} or (shock_missing in bars and limits.stress is not None):
-        return None
-    if rules.openings or rules.unmeasured or rules.traded_measures:
-        return None
-    if any(count.key != "max_open_orders" for count in rules.counts):
-        return None
-    for _, _, cap in rules.caps:
+    for _, code, bar in rules.bars:
+        if bar not in (blocked, duplicate, shock_missing) or (bar is shock_missing and limits.stress is not None):
+            return LIMIT_OF[code]
+    found = [LIMIT_OF[code] for code, _ in rules.openings] + [row.key for row in rules.unmeasured]
+    found += [key for key, _, _ in rules.traded_measures] + [tail.key for tail in rules.tails if tail.filtered]
+    found += [count.key for count in rules.counts if count.key != "max_open_orders"]
+    for _, code, cap in rules.caps:
         off = cap is order_notional and limits.max_order_notional is None
         if not (cap in STEADY or cap in BY_VOLUME or off):
-            return None
-    if any(tail.filtered for tail in rules.tails):
+            found.append(LIMIT_OF[code])
+    for quad in rules.quads:
+        known = Scenarios(np.zeros((max(quad.lookback, 2), universe.size)))
+        if quad.spread is not None and quad.spread(known) is not known.sample:
+            found.append(quad.key)
+    return found[0] if found else ""
+
+
+def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
+    """The arrays of a set of limits; None where one of them depends on more than complete rows and the account."""
+    if unknown_to_plans(limits, universe):
         return None
-    n = universe.size
+    rules, n = rules_of(limits, universe), universe.size
     ctx = Context(
         px=np.ones(n),
         prices_nano=np.full(n, 2**60, dtype=np.int64),
@@ -142,9 +157,6 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
         universe=universe,
     )
     known = {k: Scenarios(np.zeros((max(k, 2), n))) for k in rules.lookbacks}
-    if any(quad.spread is not None and quad.spread(known[quad.lookback]) is not known[quad.lookback].sample
-           for quad in rules.quads):  # fmt: skip
-        return None
     market = Market(ctx, rules, known, whole=True)
     statistics, counts = _statistics(rules, market.table)
     tables = market.tables
@@ -217,11 +229,11 @@ class _Maker:
         self._lookback = 0
         self._spread = 0
 
-    def add(self, book: int, limits: Limits) -> bool:
-        """Add the measures of a book; False where it has one that is unknown here."""
+    def add(self, book: int, limits: Limits) -> str:
+        """Add the measures of a book. Returns the key of one that is unknown here, else an empty string."""
         rules = rules_of(limits, self._universe)
         if rules.unmeasured or rules.average is not None:
-            return False
+            return rules.unmeasured[0].key if rules.unmeasured else AVERAGE
 
         def measure(key: str, kind: int, bound: float, *own: float, least: int = 0) -> None:
             self._measure(book, key, kind, bound, *own, least=least)
@@ -229,14 +241,14 @@ class _Maker:
         if limits.min_diversification is not None:
             rows = limits.volatility_lookback
             if self._spread not in (0, rows):
-                return False
+                return "min_diversification"
             measure("min_diversification", kernel.DIVERSIFICATION, limits.min_diversification, rows,
                     least=limits.min_history)  # fmt: skip
             self._spread, self._lookback = rows, max(self._lookback, rows)
         grouped, alone = {family.key for family in rules.families}, {key for key, _, _ in rules.held_measures}
         for key, bound, _ in rules.held_measures:
             if key not in KINDS:
-                return False
+                return key
             if key not in grouped:
                 measure(key, KINDS[key], bound)
         for family in rules.families:
@@ -247,7 +259,7 @@ class _Maker:
                 measure(tail.key, kernel.STRESS, tail.bound, len(tail.fixed), sum(map(len, self._shocks)))
                 self._shocks.append(tail.fixed.returns)
             elif tail.filtered:
-                return False
+                return tail.key
             else:
                 kind, rows = kernel.CVAR if tail.mean else kernel.VAR, tail.lookback
                 measure(tail.key, kind, tail.bound, rows, len(self._counts), tail.scale, least=limits.min_history)
@@ -261,13 +273,13 @@ class _Maker:
                 )
                 self._lookback = max(self._lookback, rows)
             elif quad.spread is not None:
-                return False
+                return quad.key
         spec = limits.correlation
         if spec is not None:
             own = spec.min_weight, spec.threshold, spec.lookback
             measure("correlation", kernel.PAIRS, joint_bound(spec), *own, least=limits.min_history)
             self._lookback = max(self._lookback, spec.lookback)
-        return True
+        return ""
 
     def realised(self, book: int, limits: Limits) -> bool:
         """Add the realised measures of a book; False without any."""

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from quantd.daemon.assembly.compiler import COMPILING
+from quantd.daemon.engine.batches.kernel import TAKE_ROWS
 from tests.support.command_line import answer, environment, quantd, write
 
 
@@ -86,6 +87,16 @@ def test_a_hole_stops_a_backtest_unless_it_is_known(tmp_path):
     assert quantd(tmp_path, "backtest", *warm).returncode == 1, "the warm-up is one of the dates"
     known = ("--set", 'feed.holes="known"')
     assert quantd(tmp_path, "backtest", *warm, *known).returncode == 0
+
+
+def test_a_backtest_whose_plans_are_made_one_at_a_time_names_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(TAKE_ROWS, "arrays", True)  # as after compiling
+    write(tmp_path)
+    few = ("backtest", "--no-compare", "--to", "2019-01-31")
+    limited = quantd(tmp_path, *few, "--set", "risk.max_turnover=0.5")
+    line = "plans are made one at a time, which is slower: batches do not know the limit max_turnover"
+    assert limited.stderr.splitlines().count(line) == 1
+    assert line not in quantd(tmp_path, *few).stderr
 
 
 LONG = """

@@ -1,0 +1,286 @@
+"""What somebody adds to the engine is in force at every sample of a long backtest, and the run names it."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantd.daemon import engine
+from quantd.daemon.engine.batches.declarations import undeclared, why_stepped
+from quantd.daemon.engine.state import State
+from quantd.risk.limits.catalogue import Limits, Rate, Stress, Tail, override
+from quantd.risk.measures.stress import Shock
+from quantd.trading.events import Decided, Halted, Tick
+from tests.support.checkout import ROOT, copy_package, environment
+from tests.support.engine import World, block, walk
+
+PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
+
+SAMPLES = 400
+
+RUN = """
+import json
+import sys
+import numpy as np
+from msgspec.structs import replace
+from quantd.daemon.engine.batches.batch import Batch
+from quantd.daemon.engine.batches.declarations import why_stepped
+from quantd.daemon.engine.batches.kernel import TAKE_ROWS
+from quantd.risk.limits.catalogue import EXTRA, Limits, override
+from quantd.trading.effects import Filled, Publish
+from tests.support.engine import World, block, walk
+
+class Steps:
+    rows_only = True
+
+    def __init__(self):
+        self.effects = []
+
+    def answer(self, ask):
+        return None
+
+    def add(self, event, effects):
+        self.effects += effects
+
+limits = override(Limits(max_position_weight=0.9), **({"max_price": 105.0} if "max_price" in EXTRA else {}))
+world = World(
+    block(walk(int(sys.argv[1]), 2, 3)),
+    [lambda view: np.where(np.arange(2) == view.sample_time // 10**14 % 2, 0.6, 0.3)],
+    house=limits,
+)
+world.rules = replace(world.rules, agents=tuple(replace(each, scheduled=True) for each in world.rules.agents))
+items = list(world.items())
+items[1::10] = [replace(tick, due=(0,)) for tick in items[1::10]]
+rows, take = [], Batch.take
+
+def counted(batch):
+    before = batch.rows
+    status = take(batch)
+    rows.append(batch.rows - before)
+    return status
+
+Batch.take, TAKE_ROWS.arrays = counted, True
+steps = Steps()
+shell = world.fresh(steps)
+shell.take_all(items)
+state = shell.state
+bought = [
+    price / 1e9 for each in steps.effects if isinstance(each, Filled)
+    for price, lots in zip(each.price_nano, each.lots) if lots > 0
+]
+print(json.dumps({
+    "samples": shell.tally.samples,
+    "rows of batches": sum(rows),
+    "alerts": sum(isinstance(each, Publish) and each.kind == "count" for each in steps.effects),
+    "counted": [getattr(each, "samples", 0) for each in (state, state.activity)],
+    "dearest": max(bought),
+    "why": why_stepped(state),
+}))
+"""
+
+
+def run(root: Path) -> dict[str, Any]:
+    """What a run of SAMPLES samples counted, with the package in a folder."""
+    variables = environment(root) | {"OMP_NUM_THREADS": "1"}
+    variables.pop("PYTHONDONTWRITEBYTECODE")  # the copy is imported several times
+    variables["PYTHONPATH"] += f":{ROOT}"
+    command = [sys.executable, "-c", RUN, str(SAMPLES)]
+    done = subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["samples"] == SAMPLES
+    return found
+
+
+def edit(file: Path, *changes: tuple[str, str]) -> None:
+    """Replace each first text, which occurs once, by the second."""
+    text = file.read_text()
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    file.write_text(text)
+
+
+STAGE = '''"""Counts samples."""
+
+from collections.abc import Sequence
+
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.state import State
+from quantd.trading.effects import Effect
+from quantd.trading.events import Tick
+
+
+def {name}(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Effect]:
+    """Publish each sample."""
+    return [*done, alert(state, "INFO", "count", "a sample")] if tick.sample else done
+'''
+
+
+def add_stage(root: Path, name: str = "count_samples", before: str = "    Stage(serve_tick, (Tick,)),\n") -> None:
+    engine = root / "daemon/engine"
+    (engine / "sample_count.py").write_text(STAGE.format(name=name))
+    added = f"    Stage({name}, (Tick,)),\n"
+    imported = "from quantd.daemon.engine.samples import serve_tick\n"
+    own = f"from quantd.daemon.engine.sample_count import {name}\n"
+    edit(engine / "__init__.py", (before, before + added), (imported, own + imported))
+
+
+def replace_stage(root: Path) -> None:
+    """Another function under the name of a stage."""
+    line = "    Stage(note_rebalances, (Tick, Decided, Proposed)),\n"
+    add_stage(root, "note_rebalances", line)
+    own = "from quantd.daemon.engine.safety.notices import note_rebalances\n"
+    edit(root / "daemon/engine/__init__.py", (line, ""), (own, ""))
+
+
+def add_handler(root: Path) -> None:
+    """The event of the page, which nothing sends here."""
+    struct, handler = re.findall(r"```python\n(.*?)```", PAGE.split("\n## An event\n")[1].split("\n## ")[0], re.DOTALL)
+    edit(root / "trading/events.py", ("External = (\n", f"{struct}\n\nExternal = (\n    Remark |\n"))
+    (root / "daemon/engine/remarks.py").write_text(handler)
+
+
+def replace_handler(root: Path) -> None:
+    """Another function in place of a handler, in a module of its own."""
+    edit(root / "daemon/engine/samples.py", ("def on_tick(", "def take_tick("))
+    text = STAGE.format(name="on_tick").replace("tick: Tick, done: Sequence[Effect])", "tick: Tick)")
+    text = text.replace("    return [", "    done = take_tick(state, tick)\n    return [")
+    imported = "from quantd.daemon.engine.state"
+    text = text.replace(imported, f"from quantd.daemon.engine.samples import take_tick\n{imported}")
+    (root / "daemon/engine/sample_count.py").write_text(text)
+
+
+def wrap_handler(root: Path) -> None:
+    """A handler with a decorator that keeps its name."""
+    wrapper = (
+        "def counting(handler):\n    import functools\n\n    @functools.wraps(handler)\n    def counted(state, tick):\n"
+        '        done = handler(state, tick)\n        return [*done, alert(state, "INFO", "count", "")] if tick.sample '
+        "else done\n\n    return counted\n\n\n@counting\n"
+    )
+    edit(root / "daemon/engine/samples.py", ("def on_tick(", f"{wrapper}def on_tick("))
+
+
+COUNT = ("    effects: list[Effect] = []\n    if state.loosening is not None and tick", "{} += tick.sample\n")
+
+
+def add_attribute(root: Path) -> None:
+    edit(root / "daemon/engine/state.py", ("        self.now = 0\n", "        self.now = self.samples = 0\n"))
+    edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.samples += tick.sample\n" + COUNT[0]))
+
+
+def add_field(root: Path) -> None:
+    """A field of a part of the state."""
+    field = "    session_end: int = 0\n"
+    edit(root / "daemon/engine/planning/activity.py", (field, f"{field}    samples: int = 0\n"))
+    edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.activity.samples += tick.sample\n" + COUNT[0]))
+
+
+def add_limit(root: Path) -> None:
+    """The first limit of the page."""
+    text = re.findall(r"```python\n(.*?)```", PAGE.split("\n## A limit\n")[1], re.DOTALL)[0]
+    (root / "risk/limits/price_ceiling.py").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_package(tmp_path_factory.mktemp("declarations"))
+
+
+@pytest.fixture
+def root(copied: Path) -> Iterator[Path]:
+    """A copy of the package, which is as before after the test."""
+    before = {file: file.read_bytes() for file in copied.glob("*/**/*.py") if "shipped" not in file.parts}
+    yield copied
+    for file in copied.glob("*/**/*.py"):
+        if file not in before:
+            file.unlink()
+        elif file.read_bytes() != before[file]:
+            file.write_bytes(before[file])
+
+
+@pytest.mark.quick_cases(4)
+@pytest.mark.parametrize(
+    ("add", "named"),
+    [
+        (add_stage, "stage count_samples of quantd.daemon.engine.sample_count"),
+        (replace_handler, "handler on_tick of quantd.daemon.engine.sample_count"),
+        (add_attribute, "attribute samples of State"),
+        (add_limit, "limit max_price"),
+        (replace_stage, "stage note_rebalances of quantd.daemon.engine.sample_count"),
+        (add_handler, "handler on_remark of quantd.daemon.engine.remarks"),
+        (wrap_handler, "handler on_tick of quantd.daemon.engine.samples"),
+        (add_field, "attribute samples of Activity"),
+    ],
+)
+def test_an_addition_is_in_force_at_each_sample_and_is_named(
+    add: Callable[[Path], None], named: str, root: Path
+) -> None:
+    add(root)
+    found = run(root)
+    assert found["rows of batches"] == 0
+    assert found["why"] == f"bars are taken one at a time, which is slower: batches do not know the {named}"
+    if add in (add_stage, replace_stage, replace_handler, wrap_handler):
+        assert found["alerts"] == SAMPLES
+    if add in (add_attribute, add_field):
+        assert max(found["counted"]) == SAMPLES
+    assert (found["dearest"] <= 105.0 * 1.05) == (add is add_limit)
+
+
+def test_the_engine_as_it_is_takes_batches() -> None:
+    found = run(ROOT)
+    assert found["rows of batches"] > SAMPLES / 2
+    assert found["why"] == ""
+
+
+def state(limits: Limits, **rules: object) -> State:
+    return State(World(block(walk(3, 2, 1)), [lambda view: np.zeros(2)], house=limits, **rules).rules)
+
+
+def test_a_stage_that_follows_another_event_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *others = engine.STAGES
+    for stages, named in (
+        ((first, second._replace(after=(Tick, Decided)), *others), "serve_tick of quantd.daemon.engine.samples"),
+        ((first, second._replace(after=(Tick, Halted)), *others), ""),
+        ((second, first, *others), "serve_tick of quantd.daemon.engine.samples"),
+        ((first, *others), "note_rebalances of quantd.daemon.engine.safety.notices"),
+        ((*engine.STAGES, second), "serve_tick of quantd.daemon.engine.samples"),
+        (engine.STAGES[:-1], "count_refusals of quantd.daemon.engine.safety.session_messages"),
+        ((first._replace(run=partial(first.run)), second, *others), "functools.partial("),
+    ):
+        monkeypatch.setattr(engine, "STAGES", stages)
+        assert undeclared(state(Limits())).startswith(f"stage {named}" if named else "")
+        assert bool(named) == bool(undeclared(state(Limits())))
+
+
+def test_an_attribute_that_a_state_gets_later_is_named() -> None:
+    made = state(Limits())
+    made.history.extra = 1  # type: ignore[attr-defined]
+    assert undeclared(made) == "attribute extra of History"
+
+
+@pytest.mark.parametrize(
+    ("keys", "what", "named"),
+    [
+        ({"average_correlation": 0.5}, "bars", "average_correlation"),
+        ({"var": Tail(limit=0.05, method="filtered")}, "bars", "var"),
+        ({"max_turnover": 0.5}, "plans", "max_turnover"),
+        ({"order_rate": Rate(orders=5)}, "plans", "order_rate"),
+        ({"max_order_notional": 1e4}, "plans", "max_order_notional"),
+        ({"stress": Stress(limit=0.5, shocks=(Shock("crash", {"*": -0.2}),))}, "plans", "stress"),
+        ({"max_share_of_volume": 0.1}, "", ""),
+        ({"max_share_of_volume": 0.1, "daily": False}, "plans", "max_share_of_volume"),
+    ],
+)
+def test_a_limit_that_batches_leave_to_the_engine_is_named(keys: dict[str, object], what: str, named: str) -> None:
+    daily = bool(keys.pop("daily", True))
+    text = why_stepped(state(override(Limits(), **keys), daily=daily))
+    assert text.split(" ")[0] == what
+    assert text.split(" ")[-1] == named
