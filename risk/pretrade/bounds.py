@@ -16,8 +16,8 @@ NOTHING = 4
 class Cap:
     """What bounds each order by itself at one sample: a mask of reasons, a room in lots, or the weight of a position.
 
-    `sells` and `buys` float64[N] are the reasons (0: free) or the rooms. `held`, `same` and `other` are the parts of the
-    position and of open lots on each side that count.
+    `sells` and `buys` float64[N] are the reasons (0: free) or the rooms. `held`, `same` and `other` are the parts of
+    the position and of open lots on each side that count.
     """
 
     kind: int
@@ -70,8 +70,8 @@ class Row:
 
 
 class Family:
-    """The gross exposure of each group <= bound x equity. `labels` int64[N] has the group of each symbol, 1 to `groups`;
-    0: none."""
+    """The gross exposure of each group <= bound x equity. `labels` int64[N] has the group of each symbol, 1 to
+    `groups`; 0: none."""
 
     code: int
     groups: int

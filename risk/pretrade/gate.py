@@ -5,7 +5,6 @@ orders that add risk.
 """
 
 from collections.abc import Collection, Sequence
-
 from typing import Final
 
 import numpy as np
@@ -19,10 +18,11 @@ from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Sums, Values, standing, standings
 from quantd.risk.monitor.levels import QUIET, in_use
+from quantd.risk.pretrade.gate_inputs import Market
 from quantd.risk.pretrade.judge import Gate
-from quantd.risk.pretrade.preparation import Market
 from quantd.risk.pretrade.vectors import Vectors
 from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.trading.buffers import floats
 
 Codes = NDArray[np.int8]
 
@@ -164,6 +164,7 @@ class _Desk:
         self.wish, self.lots, self.up, self.down, self.size, self.reason = map(
             np.asarray, (basket.wish, basket.lots, basket.up, basket.down, basket.size, basket.reason)
         )
+        self.passed: Final = floats(rules.size)
 
 
 def _pass(
@@ -185,20 +186,19 @@ def _pass(
         bad = refusal(rules, account, asked)
         if bad is not None:
             bars.append((place, code, Refused(bad, bad)))
-    given = account.open_loss
+    basket, given = gate.basket, account.open_loss
+    basket.cash, basket.equity, basket.up_cash = account.cash, account.equity, account.up_cash
+    basket.open_loss, basket.derived = 0.0 if given is None else given, given is None
+    basket.open_gain, basket.traded = account.open_gain, account.traded
     least = 0
     while True:
-        gate.widen(market.width)
-        if gate.judge(
-            market.bounds, market.scene, market.barred(bars) if bars else market.caps, switch == RUN,
-            account.cash, account.equity, account.up_cash, 0.0 if given is None else given, given is None,
-            account.open_gain, account.traded,
-        ):  # fmt: skip
+        caps = market.barred(bars) if bars else market.caps
+        if gate.judge(market.bounds, market.scene, caps, switch == RUN):
             break
         market, gaps = market.with_rows(account.carried(), desk.size)
         least = int(np.count_nonzero(desk.size)) if gaps else 0
-    out = np.empty(rules.size)
-    gate.basket.passed(out.data)
+    basket.passed(desk.passed)
+    out = np.array(desk.passed)
     reason[:] = desk.reason
     rules.desks.append(desk)
     # reducing orders are not counted

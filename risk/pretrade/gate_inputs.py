@@ -1,30 +1,27 @@
-"""Arrays for the kernel of the gate: `Tables` of a set of limits, and `Market` of these and a context.
-
-Both are cached: tables with the rules, a market in its context.
-"""
+"""Makes the `Bounds` of a set of rules, kept with them, and the `Scene` of a sample under them, kept in its context."""
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.risk.limits.catalogue import Reason
-from quantd.risk.limits.context import Bools, Context, Floats, Scenarios, Spread
+from quantd.risk.limits.context import Bools, Context, Floats, Scenarios
+from quantd.risk.limits.context import Spread as Covariance
 from quantd.risk.limits.correlation import joint_bound, links_of
-from quantd.risk.limits.kinds import Refused, Room, Row, Weighed
+from quantd.risk.limits.kinds import Refused, Room, Weighed
+from quantd.risk.limits.kinds import Row as Linear
 from quantd.risk.limits.ruleset import Rules
 from quantd.risk.limits.settings import reserved
-from quantd.risk.pretrade import kernel
-from quantd.risk.pretrade.kernel import BASE, HEAD, MASK, ROOM, ROOMS, WEIGHT
+from quantd.risk.pretrade import bounds as kinds
+from quantd.risk.pretrade.bounds import Bounds, Cap, Family, Form, Row, Tail
+from quantd.risk.pretrade.scenes import READY, TOO_FEW, UNKNOWN, Losses, Scene, Spread
 
 _HELD: Final = {
-    "side": kernel.BY_SIDE, "net": kernel.NET, "traded": kernel.TRADED, "cash": kernel.CASH, "nothing": kernel.NOTHING
+    "side": kinds.BY_SIDE, "net": kinds.NET, "traded": kinds.TRADED, "cash": kinds.CASH, "nothing": kinds.NOTHING
 }  # fmt: skip
-
-NO_ROWS: Final = np.empty((1, 1))
-"""Stands for returns or matrices that are not made yet."""
 
 ENDLESS: Final = 1e300
 """A bound that no exposure reaches."""
@@ -32,68 +29,56 @@ ENDLESS: Final = 1e300
 EAGER: Final = 20_000
 """Returns that are put by symbol at once: that costs less than to ask for them."""
 
-NO_LINKS: Final = np.empty(1)
+
+def _buffer(values: Any) -> Any:
+    """A buffer that compiled code reads."""
+    return np.ascontiguousarray(values, dtype=np.float64).data
 
 
-class Tables:
-    """The limits of a set of rules as two flat arrays, `numbers` float64 and `codes` int64, and the returns float64[N,
-    F] of all fixed scenarios."""
+def _view(values: NDArray[Any]) -> Any:
+    """A buffer that stays as new as `values`."""
+    return values.data
 
-    def __init__(self, rules: Rules) -> None:
-        limits, n = rules.limits, rules.size
-        adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
-        paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
-        covered = (1.0 + reducing) * (1.0 + rules.fee) - 1.0
-        spec = limits.correlation
-        weights = [*rules.weights, -1.0, -1.0][:2]
-        numbers: list[Floats] = [np.array([
-            paid, covered, rules.fee, max(adding, reducing), limits.in_flight, limits.cash_reserve,
-            limits.max_cash_debit, 0.0 if rules.weight is None else rules.weight, *weights,
-            *((0.0, 0.0, 0.0) if spec is None else (spec.threshold, spec.min_weight, joint_bound(spec))),
-        ])]  # fmt: skip
-        head = np.zeros(kernel.CODES, dtype=np.int64)
-        codes: list[NDArray[np.int64]] = [head]
 
-        def number(*values: float | Floats) -> int:
-            """The place of some more numbers."""
-            place = sum(map(len, numbers))
-            numbers.append(np.hstack([np.atleast_1d(value) for value in values]))
-            return place
+def bounds_of(rules: Rules) -> Bounds:
+    """The bounds of `rules`, made once."""
+    found: Bounds | None = rules.bounds
+    if found is None:
+        found = rules.bounds = _bounds(rules)
+    return found
 
-        def table(at: int, entries: list[list[int]]) -> None:
-            """A table of entries, with its length at `at` in the head, and its place behind."""
-            head[at], head[at + 1] = len(entries), sum(map(len, codes))
-            codes.append(np.array([value for entry in entries for value in entry], dtype=np.int64))
 
-        table(kernel.C_ROWS, [_row(row, n, number) for row in rules.rows])
-        labels = []
-        for family in rules.families:
-            labels.append(sum(map(len, codes)))
-            codes.append(family.labels)
-        table(kernel.C_FAMILIES, [
-            [f.reason, f.names, f.largest, place, number(f.bound, f.settled_bound)]
-            for f, place in zip(rules.families, labels, strict=True)
-        ])  # fmt: skip
-        table(kernel.C_TAILS, [[t.reason, int(t.mean), number(t.bound, t.scale)] for t in rules.tails])
-        table(kernel.C_FORMS, [
-            [q.reason, 0, number(_root(q.bound, q.scale), _root(q.settled_bound, q.scale))] for q in rules.quads
-        ])  # fmt: skip
-        table(kernel.C_COUNTS, [[count.reason] for count in rules.counts])
-        head[kernel.C_NAMES_AT] = sum(map(len, codes))
-        names = np.empty(n, dtype=np.int64)
-        names[sorted(range(n), key=rules.universe.symbols.__getitem__)] = np.arange(n)
-        codes.append(names)
-        head[kernel.C_STATES], head[kernel.C_PAIRS] = 1 + rules.two_states, spec is not None
-        head[kernel.C_WEIGHT :] = [
-            rules.weight_code, Reason.NOT_FINITE, Reason.ZERO_CROSSING, Reason.SWITCH, Reason.EQUITY, Reason.HISTORY,
-            Reason.CORRELATION, Reason.CASH, next(k for k, row in enumerate(rules.rows) if row.reason == Reason.CASH),
-        ]  # fmt: skip
-        self.numbers: Final = np.concatenate(numbers)
-        self.codes: Final = np.concatenate(codes)
-        fixed = [t.fixed.by_symbol for t in rules.tails if t.fixed is not None]
-        self.fixed: Final = np.ascontiguousarray(np.hstack(fixed)) if fixed else NO_ROWS
-        self.rooms_at: Final = BASE + ROOMS * n
-        self.length: Final = self.rooms_at + len(rules.counts)
+def _bounds(rules: Rules) -> Bounds:
+    limits, found = rules.limits, Bounds()
+    adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
+    found.paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
+    found.covered = (1.0 + reducing) * (1.0 + rules.fee) - 1.0
+    found.fee, found.sold = rules.fee, max(adding, reducing)
+    found.in_flight, found.reserve, found.debit = limits.in_flight, limits.cash_reserve, limits.max_cash_debit
+    found.weight = 0.0 if rules.weight is None else rules.weight
+    found.first_weight, found.second_weight = [*rules.weights, -1.0, -1.0][:2]
+    spec = limits.correlation
+    found.pairs = spec is not None
+    found.least, found.joint = (0.0, 0.0) if spec is None else (spec.min_weight, joint_bound(spec))
+    found.rows = [_row(row, rules.size) for row in rules.rows]
+    found.cash_row = next(row for row in found.rows if row.code == Reason.CASH)
+    found.families = [
+        Family(f.reason, f.names, f.largest, f.labels.data, f.bound, f.settled_bound) for f in rules.families
+    ]
+    found.tails = [Tail(t.reason, t.mean, t.bound, t.scale) for t in rules.tails]
+    found.forms = [Form(q.reason, _root(q.bound, q.scale), _root(q.settled_bound, q.scale)) for q in rules.quads]
+    found.counts = np.array([int(count.reason) for count in rules.counts], dtype=np.int64).data
+    names = np.empty(rules.size, dtype=np.int64)
+    names[sorted(range(rules.size), key=rules.universe.symbols.__getitem__)] = np.arange(rules.size)
+    found.names, found.two_states = names.data, rules.two_states
+    found.weight_code, found.not_finite, found.zero_crossing = (
+        rules.weight_code,
+        Reason.NOT_FINITE,
+        Reason.ZERO_CROSSING,
+    )
+    found.switch, found.equity, found.history = Reason.SWITCH, Reason.EQUITY, Reason.HISTORY
+    found.correlation, found.cash = Reason.CORRELATION, Reason.CASH
+    return found
 
 
 def _root(bound: float, scale: float) -> float:
@@ -101,73 +86,43 @@ def _root(bound: float, scale: float) -> float:
     return bound / sqrt(scale) if scale > 0.0 else ENDLESS
 
 
-def _row(row: Row, n: int, number: "object") -> list[int]:
-    make = number
-    assert callable(make)
-    uniform = all(
-        np.ptp(each[side]) == 0.0 for each in (row.load, row.settled_load) for side in (slice(n), slice(n, None))
-    )
-    loads = (row.load, row.settled_load)
-    if uniform:
-        place = make(row.bound, row.settled_bound, *(each[side] for each in loads for side in (0, n)))
-    else:
-        place = make(row.bound, row.settled_bound, *loads)
-    return [row.reason, _HELD[row.kind], int(not uniform), place]
-
-
-def tables_of(rules: Rules) -> Tables:
-    found: Tables | None = rules.tables
-    if found is None:
-        found = rules.tables = Tables(rules)
+def _row(row: Linear, n: int) -> Row:
+    found = Row(row.reason, _HELD[row.kind], row.bound, row.settled_bound)
+    sides = [each[side] for each in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
+    found.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
+    found.short, found.long, found.settled_short, found.settled_long = (float(side[0]) for side in sides)
+    found.shorts, found.longs, found.settled_shorts, found.settled_longs = map(_buffer, sides)
     return found
 
 
 class Market:
-    """One context under one set of rules; with `scenarios` by lookback, where they are known."""
+    """One context under one set of rules; with `scenarios` by lookback, where they are known. It makes the arrays that
+    its `scene` asks for."""
 
     def __init__(
         self, ctx: Context, rules: Rules, scenarios: dict[int, Scenarios] | None, *, whole: bool, few: bool = False
     ) -> None:
         self.ctx: Final = ctx
         self.rules: Final = rules
-        self.tables: Final = tables_of(rules)
+        self.bounds: Final = bounds_of(rules)
         self.scenarios: Final = scenarios
-        self.returns: Floats = NO_ROWS
-        self.matrices: Floats = NO_ROWS
-        self.links: Floats = NO_LINKS
         self._linked: Bools | None = None
         self._by_rows: Final[dict[tuple[int, ...], Market]] = {}
-        n = rules.size
-        head = np.zeros(HEAD)
-        self._parts: Final = [head, ctx.px, self._barred()]
-        self._length = HEAD + 2 * n
-        self.width = n
-        self._columns = 0
+        rows = READY if scenarios is not None else TOO_FEW if few else UNKNOWN
+        self.scene: Final = Scene(_buffer(ctx.px), _buffer(self._barred()), rows, self)
         self._sources: Final[list[Scenarios]] = []
-        """The distinct sampled scenarios of the tails."""
-        self._spreads: Final[list[Spread]] = []
-        """The distinct covariances of the forms."""
+        """Those of each tail."""
+        self._covariances: Final[list[Covariance | None]] = []
+        """Those of each form."""
         if scenarios is not None:
-            head[kernel.M_ROWS] = 1.0
-            self._statistics(head, scenarios)
-        else:
-            head[kernel.M_ROWS] = -1.0 if few else 0.0
+            self._statistics(scenarios)
         short = None if whole else self._short()
         if short is not None:
-            head[kernel.M_SHORT_AT] = self._put(short)
+            self.scene.short, self.scene.any_short = _buffer(short), True
         self._steps: Final = [
             (place, code, found) for place, code, cap in rules.caps if (found := cap(ctx, rules)) is not None
         ]
-        self.table: Floats = self._with(self._steps)
-        if 0 < self._columns * n <= EAGER:
-            self.add_returns()
-
-    def _put(self, part: Floats) -> int:
-        """Adds a part to the table; returns its place."""
-        place = self._length
-        self._parts.append(part)
-        self._length += len(part)
-        return place
+        self.caps: Final = self._with(self._steps)
 
     def _barred(self) -> Floats:
         """Reason why no order may reduce each symbol; 0: none."""
@@ -187,80 +142,64 @@ class Market:
         marked = [short for short in shorts if short is not None]
         return np.logical_or.reduce(marked).astype(np.float64) if marked else None
 
-    def _statistics(self, head: Floats, scenarios: dict[int, Scenarios]) -> None:
-        """Bounds of deviations and means of all scenarios, and the entries of tails and forms."""
-        n = self.rules.size
-        places: dict[int, int] = {}
-        starts: dict[int, int] = {}
-        tails: list[float] = []
-        stored = 0
+    def _statistics(self, scenarios: dict[int, Scenarios]) -> None:
+        """The scenarios of the tails, and the covariances of the forms, with what bounds them."""
+        numbers: dict[int, int] = {}
+        columns = 0
         for tail in self.rules.tails:
-            source, m = tail.of(scenarios)
-            fixed = tail.fixed is not None
-            if id(source) not in places:
-                places[id(source)] = self._put(source.most_deviation())
-                self._put(source.mean_size())
-                if not fixed:
-                    starts[id(source)] = self._columns
-                    self._columns += len(source)
-                    self._sources.append(source)
-            start = stored if fixed else starts[id(source)]
-            tails += [places[id(source)], float(fixed), start, len(source), m, source.beyond(m)]
-            stored += len(source) if fixed else 0
-        self.width = max(n, self._columns, stored)
-        forms: list[float] = []
+            source, worst = tail.of(scenarios)
+            number = numbers.setdefault(id(source), len(numbers))
+            same = [k for k, each in enumerate(self._sources) if each is source]
+            if same:
+                before = self.scene.losses[same[0]]
+                deviation, mean = before.deviation, before.mean
+            else:
+                deviation, mean = _buffer(source.most_deviation()), _buffer(source.mean_size())
+                columns += len(source)
+            own = Losses(deviation, mean, source.beyond(worst), len(source), worst, number)
+            self._sources.append(source)
+            self.scene.losses.append(own)
+            self.scene.width = max(self.scene.width, len(source))
+            if tail.fixed is not None:
+                own.returns, own.known = _buffer(source.by_symbol), True
         for quad in self.rules.quads:
             if quad.spread is None:
-                forms += [0.0, -1.0]
+                self._covariances.append(None)
+                self.scene.spreads.append(Spread(True, self.scene.px))
                 continue
             spread = quad.spread(scenarios[quad.lookback])
-            if id(spread) not in places:
-                places[id(spread)] = self._put(spread.deviation())
-                starts[id(spread)] = n * len(self._spreads)
-                self._spreads.append(spread)
-            forms += [places[id(spread)], starts[id(spread)]]
-        head[kernel.M_TAILS_AT] = self._put(np.array(tails))
-        head[kernel.M_FORMS_AT] = self._put(np.array(forms))
+            self._covariances.append(spread)
+            self.scene.spreads.append(Spread(False, _buffer(spread.deviation())))
 
-    def _with(self, steps: Sequence[tuple[int, int, Refused | Room | Weighed]]) -> Floats:
-        """The table with some caps."""
-        n, head = self.rules.size, self._parts[0]
-        entries: list[float] = []
-        arrays: list[Floats] = []
-        merged: list[tuple[int, tuple[float, float, float], Floats | None]] = []
-        for _, code, found in steps:
-            match found:
+    def _with(self, steps: Sequence[tuple[int, int, Refused | Room | Weighed]]) -> list[Cap]:
+        """The caps of some steps, in order; refusals that follow each other are one."""
+        n, px = self.rules.size, self.scene.px
+        found: list[Cap] = []
+        masks: list[Floats] = []
+        for _, code, step in steps:
+            match step:
                 case Refused():
                     sides = np.zeros(2 * n)
-                    if found.sells is not None:
-                        sides[:n][found.sells] = code
-                    if found.buys is not None:
-                        sides[n:][found.buys] = code
-                    if merged and merged[-1][0] == -1:
-                        before = merged[-1][2]
-                        assert before is not None
-                        np.copyto(before, sides, where=before == 0.0)
+                    if step.sells is not None:
+                        sides[:n][step.sells] = code
+                    if step.buys is not None:
+                        sides[n:][step.buys] = code
+                    if found and found[-1].kind == kinds.MASK:
+                        np.copyto(masks[-1], sides, where=masks[-1] == 0.0)
                     else:
-                        merged.append((-1, (0.0, 0.0, 0.0), sides))
+                        masks.append(sides)
+                        found.append(Cap(kinds.MASK, 0, _view(sides[:n]), _view(sides[n:])))
                 case Room():
-                    same, other = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}[found.open]
-                    room = np.empty(2 * n)
-                    room[:n], room[n:] = found.sells, found.buys
-                    merged.append((code, (float(found.held), same, other), room))
+                    own = Cap(kinds.ROOM, code, _buffer(step.sells), _buffer(step.buys))
+                    own.held = float(step.held)
+                    own.same, own.other = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}[step.open]
+                    found.append(own)
                 case Weighed():
-                    merged.append((code, (0.0, 0.0, 0.0), None))
-        place = self._length
-        for code, parts, array in merged:
-            kind = WEIGHT if array is None else MASK if code == -1 else ROOM
-            entries += [kind, code, *parts, place]
-            if array is not None:
-                arrays.append(array)
-                place += len(array)
-        head[kernel.M_STEPS], head[kernel.M_STEPS_AT] = len(merged), place
-        return np.concatenate((*self._parts, *arrays, np.array(entries)))
+                    found.append(Cap(kinds.WEIGHT, code, px, px))
+        return found
 
-    def barred(self, bars: list[tuple[int, int, Refused]]) -> Floats:
-        """The table with (place, code, refusal) of what the state of an account refuses."""
+    def barred(self, bars: list[tuple[int, int, Refused]]) -> list[Cap]:
+        """The caps with (place, code, refusal) of what the state of an account refuses."""
         return self._with(sorted([*self._steps, *bars], key=lambda step: step[0]))
 
     def with_rows(self, carried: Bools, lots: Floats) -> "tuple[Market, bool]":
@@ -283,29 +222,26 @@ class Market:
         gaps = not few and not all(window.complete or window.uniform for window in windows.values())
         return self._by_rows[key], gaps
 
-    def _made(self, flag: int) -> None:
-        known = int(self._parts[0][kernel.M_KNOWN]) | flag
-        self._parts[0][kernel.M_KNOWN] = self.table[kernel.M_KNOWN] = known
-
     def add_returns(self) -> None:
         """The returns of all sampled scenarios, by symbol."""
-        sources = [source.by_symbol for source in self._sources]
-        self.returns = sources[0] if len(sources) == 1 else np.hstack(sources)
-        self._made(1)
+        for own, source in zip(self.scene.losses, self._sources, strict=True):
+            if not own.known:
+                own.returns, own.known = _buffer(source.by_symbol), True
 
     def add_matrices(self) -> None:
-        """The distinct covariances of the forms, one below the other."""
-        matrices = [spread.cov for spread in self._spreads]
-        self.matrices = np.ascontiguousarray(matrices[0] if len(matrices) == 1 else np.vstack(matrices))
-        self._made(2)
+        """The covariances of the forms."""
+        for own, spread in zip(self.scene.spreads, self._covariances, strict=True):
+            if spread is not None:
+                own.matrix, own.known = _buffer(spread.cov), True
 
-    def add_links(self, wanted: Bools) -> None:
-        """Which symbols are linked, at least of those `wanted`."""
+    def add_links(self, sides: list[int]) -> None:
+        """Which symbols are linked, at least of those of some sides."""
         spec = self.rules.limits.correlation
         assert spec is not None
         assert self.scenarios is not None
+        wanted = np.zeros(self.rules.size, dtype=np.bool_)
+        wanted[[side % self.rules.size for side in sides]] = True
         if self._linked is not None:
-            wanted = wanted | self._linked
+            wanted |= self._linked
         self._linked = wanted
-        self.links = links_of(self.scenarios[spec.lookback], wanted, spec).ravel()
-        self._made(4)
+        self.scene.links, self.scene.has_links = _buffer(links_of(self.scenarios[spec.lookback], wanted, spec)), True

@@ -1,7 +1,7 @@
 """Loops over scenarios and symbols, each with its sums in their order.
 
-Arrays are one-dimensional and read up to `size`. `quantd.risk.pretrade.vectors` does the same with numpy, for a gate that
-is not compiled; both give the same bits.
+Arrays are one-dimensional and read up to `size`. `quantd.risk.pretrade.vectors` does the same with numpy, for a gate
+that is not compiled; both give the same bits.
 """
 
 from math import inf

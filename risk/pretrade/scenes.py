@@ -1,5 +1,7 @@
 """What the gate knows of the market at one sample: prices, caps, scenarios, covariances and links."""
 
+from typing import Protocol
+
 from quantd.trading.buffers import Floats, Ints, Table
 
 UNKNOWN = 0
@@ -41,6 +43,14 @@ class Spread:
         self.identity, self.deviation, self.known = identity, deviation, identity
 
 
+class Rare(Protocol):
+    """What makes the arrays that few baskets need."""
+
+    def add_returns(self) -> None: ...
+    def add_matrices(self) -> None: ...
+    def add_links(self, sides: list[int]) -> None: ...
+
+
 class Scene:
     """One sample under one set of rules. `rare` makes the arrays that few baskets need, when they are asked for."""
 
@@ -53,16 +63,18 @@ class Scene:
     rows: int
     """Whether the scenario rows are known, which may depend on the symbols."""
     losses: list[Losses]
+    width: int
+    """The most scenarios of a tail."""
     spreads: list[Spread]
     links: Table
     has_links: bool
-    rare: object
+    rare: Rare
 
-    def __init__(self, px: Floats, barred: Floats, rows: int, rare: object) -> None:
+    def __init__(self, px: Floats, barred: Floats, rows: int, rare: Rare) -> None:
         self.px, self.barred, self.rows, self.rare = px, barred, rows, rare
         self.any_short = self.has_links = False
         self.short = barred
-        self.losses, self.spreads = [], []
+        self.losses, self.spreads, self.width = [], [], 0
 
     def ask_returns(self) -> None:
         self.rare.add_returns()

@@ -2,6 +2,7 @@
 
 from math import inf
 
+from quantd.risk.pretrade.bounds import Bounds
 from quantd.trading.buffers import Floats, Ints, floats, whole_numbers
 
 EXACT = 9007199254740992.0
@@ -35,6 +36,15 @@ class Basket:
     adding: int
     reductions: int
     """Numbers of orders."""
+    cash: float
+    equity: float
+    up_cash: float
+    """The largest cost of open buys."""
+    open_loss: float
+    """The largest fall of equity when open orders fill; `derived` from `up_cash` and the collars instead."""
+    derived: bool
+    open_gain: float
+    traded: float
     near: float
     """Tolerance for rounding, in account currency."""
     changes: int
@@ -52,6 +62,13 @@ class Basket:
             own: float = self.size[k] if self.wish[k] > 0.0 else -self.size[k]
             out[k] = own + self.reduced[k] if own != 0.0 else self.reduced[k]
 
+    def refuse(self, code: int) -> None:
+        """Refuse all adding orders."""
+        for k in range(self.n):
+            if self.size[k] > 0.0:
+                self.reason[k] = code
+                self.size[k] = 0.0
+
     def floor(self, value: float) -> float:
         """The largest whole number at most `value`, which is not negative."""
         if value < EXACT:
@@ -65,14 +82,17 @@ class Basket:
 
     def split(self, barred: Floats, not_finite: int, zero_crossing: int) -> None:
         """Separate whole reducing lots from adding ones. `barred` has the reason why no order may reduce a symbol."""
-        self.known, self.adding, self.reductions = True, 0, 0
+        money: float = self.cash + self.equity + self.up_cash + self.open_gain + self.traded
+        if not self.derived:
+            money += self.open_loss
+        self.known, self.adding, self.reductions = money - money == 0.0, 0, 0
         for k in range(self.n):
             wish: float = self.wish[k]
             position: float = self.lots[k]
             more: float = self.up[k]
             less: float = self.down[k]
             total: float = wish + position + more + less
-            if not total - total == 0.0:
+            if total - total != 0.0:
                 sound: bool = position - position == 0.0 and more - more == 0.0 and less - less == 0.0
                 if not sound:
                     self.known = False
@@ -197,6 +217,79 @@ class Standing:
         self.low, self.high, self.short, self.long = floats(n), floats(n), floats(n), floats(n)
         self.full_short, self.full_long = floats(n), floats(n)
 
+    def settle(self, bounds: Bounds) -> None:
+        """The range of exposures, equity and cash, with all open and reducing orders."""
+        basket: Basket = self.basket
+        opened: float = 0.0
+        closed: float = 0.0
+        covers: float = 0.0
+        sales: float = 0.0
+        for k in range(basket.n):
+            price: float = basket.px[k]
+            position: float = basket.lots[k]
+            more: float = basket.up[k]
+            less: float = basket.down[k]
+            back: float = basket.reduced[k]
+            low: float = position - less
+            high: float = position + more
+            opened += more * price
+            closed += less * price
+            if back > 0.0:
+                high += back
+                covers += back * price
+            else:
+                low += back
+                sales -= back * price
+            if self.settled:
+                exposed: float = (low + high - position) * price
+                self.low[k] = -exposed
+                self.high[k] = exposed
+            else:
+                self.low[k] = -(low * price)
+                self.high[k] = high * price
+        self.sums()
+        self.traded = basket.traded + opened + closed + (covers + sales)
+        if self.settled:
+            self.count_settled(bounds, opened, closed, covers, sales)
+        else:
+            self.count_worst(bounds, opened, closed, covers, sales)
+
+    def count_worst(self, bounds: Bounds, opened: float, closed: float, covers: float, sales: float) -> None:
+        """Equity and cash after the worst fills of open buys and sells and of reducing ones."""
+        basket: Basket = self.basket
+        covered: float = bounds.covered
+        loss: float = basket.open_loss
+        if basket.derived:
+            worst: float = opened * bounds.paid
+            extra: float = basket.up_cash - opened
+            loss = (worst if worst > extra else extra) + closed * (bounds.sold + bounds.fee)
+        lowest: float = basket.equity - loss
+        # largest permitted cash debit: a share of the equity left by all open orders, less what a sale of this basket
+        # costs of that share beyond what it brings
+        lost: float = sales * covered
+        owed: float = bounds.debit * lost - (sales - lost)
+        owed = (owed if owed > 0.0 else 0.0) - bounds.debit * (lowest - covers * covered)
+        spent: float = basket.up_cash - basket.cash + bounds.reserve * basket.equity
+        self.equity = lowest - (covers + sales) * covered
+        self.before = basket.equity + basket.open_gain
+        self.slip = bounds.paid
+        self.spent = spent + covers * (1.0 + covered) + owed
+        self.wider = 1.0 + bounds.in_flight
+        self.now = basket.equity
+
+    def count_settled(self, bounds: Bounds, opened: float, closed: float, covers: float, sales: float) -> None:
+        """Equity and cash after all fills at reference prices."""
+        basket: Basket = self.basket
+        fee: float = bounds.fee
+        settled: float = basket.equity - (opened + closed) * fee
+        spent: float = basket.up_cash - basket.cash + bounds.reserve * basket.equity
+        self.equity = settled - (covers + sales) * fee
+        self.before = settled
+        self.slip = fee
+        self.spent = spent + covers * (1.0 + fee) - sales * (1.0 - fee) - closed * (1.0 - fee)
+        self.wider = 1.0
+        self.now = settled
+
     def sums(self) -> None:
         """The positive parts of the range, and the sums of all."""
         low: float = 0.0
@@ -248,6 +341,16 @@ class Standing:
                 heaviest = long
         self.heaviest, self.more_long, self.more_short = heaviest, longer, shorter
         self.left = self.equity - self.slip * (longer + shorter)
+
+    def outer(self, side: int) -> float:
+        """The largest exposure of a side: a symbol where it is short, and n more where it is long."""
+        n: int = self.basket.n
+        return self.short[side] if side < n else self.long[side - n]
+
+    def full(self, side: int) -> float:
+        """The same with all adding orders."""
+        n: int = self.basket.n
+        return self.full_short[side] if side < n else self.full_long[side - n]
 
     def stands(self, k: int) -> float:
         """Signed exposure of a symbol without the adding orders, exact. It decides whether a limit is already breached.

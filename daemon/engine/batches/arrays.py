@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.declarations import undeclared_limit
+from quantd.daemon.engine.batches.gate_kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
 from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
 from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
 from quantd.daemon.engine.planning.gate_account import limits_in_force
@@ -18,7 +19,6 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.monitor.realised import KEPT
-from quantd.risk.pretrade.kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import FillTerms

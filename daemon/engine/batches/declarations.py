@@ -90,7 +90,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     ),
     Ledger: _names("_equity _lot_nano _ratios _same _scratch books cells flat house names room units"),
     History: _names("bars known known_actions macro own_dates pending size sync_actions synchronous waiting"),
-    Ring: _names("_actions _columns _filled _shared _turned count end filled_returns lookback prices"),
+    Ring: _names("_actions _columns _filled _shared _sums _turned count end filled_returns lookback prices"),
     Account: _names("amounts cells size views"),
     Activity: _names("books session_end"),
     AgentRules: _names("capital_micro limits min_trade name place scheduled"),
@@ -121,7 +121,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Tick: _names("cash_rate coming due final jobs key macro opened sample ts warmup"),
     Universe: _names("benchmark calendar currency groups instruments"),
     Valuations: _names("closed unclosed"),
-    Watch: _names("bands context ended levels norms realised recorded_no"),
+    Watch: _names("bands context ended levels realised recorded_no"),
     Working: _names("again basket filled live lots odd shares state whole worst_nano"),
 }
 """The attributes of the state, of its parts, and of events of a batch."""

@@ -5,12 +5,12 @@ from math import isfinite
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
+from quantd.daemon.engine.batches.gate_kernel import NEED_MATRICES
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.context import Bools, Scenarios, Window
 from quantd.risk.limits.correlation import links_of
 from quantd.risk.measures.portfolio import least, total
 from quantd.risk.monitor.realised import KEPT
-from quantd.risk.pretrade.kernel import NEED_MATRICES
 from quantd.trading.covariance import ones
 from quantd.trading.events import Tick
 from quantd.trading.market import Block

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.gate_kernel import NEED_LINKS, NEED_MATRICES
 from quantd.daemon.engine.batches.layout import Bars, Encoded, Gate, Rings
 from quantd.daemon.engine.batches.round_kernel import make_plan
 from quantd.daemon.engine.batches.rows_kernel import take_row
-from quantd.risk.pretrade.kernel import NEED_LINKS, NEED_MATRICES
 from quantd.trading.jit import Entry, inner
 
 Floats = NDArray[np.float64]

@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.orders_kernel import cross_prices, net_lots, order_prices, put_orders, send_orders
-from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds, deviations
-from quantd.daemon.engine.planning.kernel import STACK, change_of
-from quantd.risk.pretrade.kernel import (
+from quantd.daemon.engine.batches.gate_kernel import (
     ASKED,
     BASE,
     DONE,
@@ -24,6 +21,9 @@ from quantd.risk.pretrade.kernel import (
     TAIL,
     judge,
 )
+from quantd.daemon.engine.batches.orders_kernel import cross_prices, net_lots, order_prices, put_orders, send_orders
+from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds, deviations
+from quantd.daemon.engine.planning.kernel import STACK, change_of
 from quantd.trading.jit import inner
 from quantd.trading.kernel import CASH, SINGLE
 

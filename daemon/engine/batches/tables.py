@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches import levels_kernel as kernel
+from quantd.daemon.engine.batches.gate_inputs import Market
+from quantd.daemon.engine.batches.gate_kernel import FORM, M_FORMS_AT, M_STEPS, M_STEPS_AT, M_TAILS_AT, ROOM, STEP, TAIL
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
@@ -25,8 +27,6 @@ from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.tail_risk import shock_missing
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.monitor.levels import NOISE, NONE, band, floor_band
-from quantd.risk.pretrade.gate_inputs import Market
-from quantd.risk.pretrade.kernel import FORM, M_FORMS_AT, M_STEPS, M_STEPS_AT, M_TAILS_AT, ROOM, STEP, TAIL
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.instruments import NANO, Universe
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN
 from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED, SHARPE
 from quantd.daemon.engine.batches.round_kernel import renew_table
 from quantd.daemon.engine.batches.rows_kernel import guarded, realise
 from quantd.risk.limits.catalogue import Limits, Protective
 from quantd.risk.monitor.realised import KEPT, LEAST, Realised
-from quantd.risk.pretrade.kernel import HEAD, M_KNOWN
 from quantd.risk.protective import guards, levels, touched
 from quantd.trading.kernel import SINGLE
 from tests.daemon.engine.batches.test_round_kernel import Cells, N

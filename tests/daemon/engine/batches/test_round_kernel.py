@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN, M_ROWS, M_TAILS_AT, TAIL
 from quantd.daemon.engine.batches.levels_kernel import GROSS
 from quantd.daemon.engine.batches.round_kernel import (
     change_agent,
@@ -21,7 +22,6 @@ from quantd.daemon.engine.batches.round_kernel import (
 )
 from quantd.daemon.engine.batches.rows_kernel import deviations
 from quantd.daemon.engine.planning.kernel import STACK
-from quantd.risk.pretrade.kernel import HEAD, M_KNOWN, M_ROWS, M_TAILS_AT, TAIL
 from quantd.trading.kernel import CASH, SINGLE
 
 N = 3

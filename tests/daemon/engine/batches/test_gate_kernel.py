@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from quantd.daemon.engine.batches.gate_inputs import _row
 from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail, override
 from quantd.risk.limits.context import Context, Scenarios
 from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade import gate_inputs, kernel
 from quantd.risk.pretrade.gate import Account, gate
-from quantd.risk.pretrade.gate_inputs import _row
 from quantd.trading.jit import LOOPS
 from tests.risk.pretrade.test_gate_table import KINDS
 from tests.support.checkout import ROOT, environment
@@ -82,7 +82,7 @@ import sys
 import numpy as np
 from quantd.daemon.assembly.compiler import compile_kernels, interpret_kernels
 from quantd.risk.pretrade import gate as module
-from quantd.risk.pretrade.kernel import JUDGE
+from quantd.daemon.engine.batches.gate_kernel import JUDGE
 from tests.risk.pretrade.test_gate_table import KINDS
 
 def verdicts():

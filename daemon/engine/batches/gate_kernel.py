@@ -1,7 +1,7 @@
 """The gate as kernels over arrays: caps, pairs, and one common factor in closed form, for one basket.
 
-`judge` decides a basket. It needs arrays that `quantd.risk.pretrade.market` makes for a set of limits and a context. An
-array that only few baskets need is asked for by the returned status, and made then.
+`judge` decides a basket. It needs arrays that `quantd.daemon.engine.batches.gate_inputs` makes for a set of limits and
+a context. An array that only few baskets need is asked for by the returned status, and made then.
 
 A book has one or two states: 0 is the worst while orders are in flight, 1 is the state after all fills at reference
 prices. Arrays by side have length 2N, short | long. Money is in account currency. Comparisons are written so that NaN
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.risk.limits.case import SLACK
-from quantd.trading.jit import Entry, Floats, add_gains, add_scaled, count_above, fill, inner, vector
+from quantd.trading.jit import Floats, add_gains, add_scaled, count_above, fill, inner, vector
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int8]
@@ -1589,6 +1589,3 @@ def judge(
         own = work[size + k] if work[asked + k] > 0.0 else -work[size + k]
         out[k] = own + work[reducing + k] if own != 0.0 else work[reducing + k]
     return DONE
-
-
-JUDGE: Final = Entry(judge)

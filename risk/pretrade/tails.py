@@ -1,0 +1,198 @@
+"""Tails: value at risk, expected shortfall and stress, over the worst losses of scenarios."""
+
+from math import inf
+
+from quantd.risk.pretrade.bounds import Bounds, Tail
+from quantd.risk.pretrade.loops import Loops
+from quantd.risk.pretrade.scenes import Losses, Scene
+from quantd.risk.pretrade.standing import SLACK, Basket, Factor, Standing
+from quantd.trading.buffers import Floats, floats
+
+
+class Tails:
+    """The tails of one basket. Arrays float64[S] are by scenario."""
+
+    basket: Basket
+    factor: Factor
+    loops: Loops
+    bounds: Bounds
+    scene: Scene
+    fall: Floats
+    rise: Floats
+    """float64[N]: what a return and a gain of each symbol add to a loss."""
+    width: int
+    """The most scenarios for which there is room."""
+    lossy: Floats
+    """Losses of the book with all adding orders."""
+    base: Floats
+    """Without them."""
+    adding: Floats
+    """Of these alone."""
+    now: Floats
+    spare: Floats
+    alone: Floats
+    """Of one order."""
+
+    def __init__(self, basket: Basket, factor: Factor, loops: Loops) -> None:
+        self.basket, self.factor, self.loops = basket, factor, loops
+        self.fall, self.rise = floats(basket.n), floats(basket.n)
+        self.width = -1
+        self.widen(0)
+
+    def begin(self, bounds: Bounds, scene: Scene) -> None:
+        """A new basket."""
+        self.bounds, self.scene = bounds, scene
+        self.widen(scene.width)
+
+    def widen(self, scenarios: int) -> None:
+        """Room for so many scenarios."""
+        if scenarios <= self.width:
+            return
+        self.width = scenarios
+        self.lossy, self.base, self.adding = floats(scenarios), floats(scenarios), floats(scenarios)
+        self.now, self.spare, self.alone = floats(scenarios), floats(scenarios), floats(scenarios)
+
+    def book_losses(self, state: Standing, losses: Losses, out: Floats, book: bool, orders: bool) -> None:
+        """Worst losses of each scenario: of the book without the adding orders, of these, or of both.
+
+        A range of exposures from `low` to `high` loses at most max(r, 0) (high - low) - r high.
+        """
+        basket: Basket = self.basket
+        for k in range(self.basket.n):
+            below: float = 0.0
+            above: float = 0.0
+            if book:
+                below = state.low[k]
+                above = state.high[k]
+            if orders and basket.size[k] > 0.0:
+                if basket.wish[k] > 0.0:
+                    above += basket.size[k] * basket.px[k]
+                else:
+                    below += basket.size[k] * basket.px[k]
+            self.fall[k] = -above
+            self.rise[k] = below + above
+        self.loops.losses(out, losses.size, losses.returns, losses.first, self.fall, self.rise)
+
+    def measure(self, mean: bool, m: int, row: Floats, size: int) -> float:
+        """VaR, or with `mean` the mean of the m worst losses."""
+        edge: float = self.loops.nth(row, self.spare, size, size - m)
+        if not mean:
+            return edge
+        return edge + self.loops.sum_above(row, size, edge) / m
+
+    def factor_of(self, mean: bool, m: int, size: int, target: float, fall: float, adding: Floats) -> float:
+        """Largest factor f (of a mean: at most 1) with measure(base + f adding) <= target - f fall.
+
+        VaR is the m-th worst loss, and scenario s complies up to (target - base_s) / (adding_s + fall), so VaR complies
+        up to the m-th smallest of these. The mean of the worst is the largest mean over m scenarios, each linear in f.
+        Newton's method starts at f = 1 with the worst set, goes down to where that set complies, and repeats until no
+        other set is worse. Each step is exact and the sets are finite (W. Dinkelbach, On nonlinear fractional
+        programming, 1967).
+        """
+        loops: Loops = self.loops
+        if not mean:
+            loops.factors(self.now, self.base, adding, size, target, fall)
+            return loops.nth(self.now, self.spare, size, m - 1)
+        factor: float = 1.0
+        while factor > 0.0:
+            loops.add_scaled(self.now, self.base, adding, size, factor)
+            edge: float = loops.nth(self.now, self.spare, size, size - m)
+            room: float = target - loops.sum_worst(self.base, self.now, size, edge, m) / m
+            growth: float = loops.sum_worst(adding, self.now, size, edge, m) / m + fall
+            step: float = inf if room >= 0.0 else -inf
+            if growth > 0.0:
+                step = room / growth
+            if step >= factor * (1.0 - SLACK):
+                return factor
+            factor = step
+        return 0.0
+
+    def scale(self, state: Standing) -> bool:
+        """The worst losses of scenarios <= bound x equity; whether one is breached already and caps single orders."""
+        near: float = self.basket.near
+        number: int = -1
+        lost: bool = False
+        deviation: float = 0.0
+        mean: float = 0.0
+        for at in range(len(self.bounds.tails)):
+            tail: Tail = self.bounds.tails[at]
+            losses: Losses = self.scene.losses[at]
+            bound: float = tail.bound * state.wider / tail.scale
+            if losses.number != number:
+                number, lost, deviation, mean = losses.number, False, 0.0, 0.0
+                for k in range(self.basket.n):
+                    both: float = state.full_short[k] + state.full_long[k]
+                    deviation += losses.deviation[k] * both
+                    mean += losses.mean[k] * both
+            # no book of these exposures can lose more
+            if losses.beyond * deviation + mean <= bound * state.left:
+                continue
+            if not losses.known:
+                self.scene.ask_returns()
+            target: float = bound * state.left + near
+            size: int = losses.size
+            if not lost:
+                lost = True
+                self.book_losses(state, losses, self.lossy, True, True)
+            if not tail.mean:
+                if self.loops.count_above(self.lossy, size, target) < losses.worst:
+                    continue
+            else:
+                # an upper bound at any edge (R. Rockafellar and S. Uryasev, Optimization of conditional VaR, 2000)
+                edge: float = 0.75 * target
+                if edge + self.loops.sum_above(self.lossy, size, edge) / losses.worst <= target:
+                    continue
+                if self.measure(True, losses.worst, self.lossy, size) <= target:
+                    continue
+            if self.bind(state, tail, losses, bound):
+                return True
+        return False
+
+    def bind(self, state: Standing, tail: Tail, losses: Losses, bound: float) -> bool:
+        """A factor where the book complies without the orders; else caps of the orders that add to its losses."""
+        basket: Basket = self.basket
+        factor: Factor = self.factor
+        near: float = basket.near
+        size: int = losses.size
+        m: int = losses.worst
+        self.book_losses(state, losses, self.base, True, False)
+        self.book_losses(state, losses, self.adding, False, True)
+        for k in range(self.basket.n):
+            self.fall[k] = -state.stands(k)
+            self.rise[k] = 0.0
+        self.loops.losses(self.now, size, losses.returns, losses.first, self.fall, self.rise)
+        present: float = self.measure(tail.mean, m, self.now, size)
+        if present <= bound * state.now + near:
+            target: float = bound * state.equity + near
+            fall: float = bound * (state.equity - state.left)
+            factor.take(self.factor_of(tail.mean, m, size, target, fall, self.adding), tail.code)
+            return False
+        # breached already: no order may make it larger, alone or with others
+        present += near
+        factor.bar(tail.code)
+        for k in range(self.basket.n):
+            if basket.size[k] > 0.0:
+                self.cap_losses(losses, tail.mean, k, present)
+                if basket.whole(factor.ceiling[k]) < basket.size[k]:
+                    factor.capped = True
+        if factor.capped:
+            return True
+        factor.take(self.factor_of(tail.mean, m, size, present, 0.0, self.adding), tail.code)
+        return False
+
+    def cap_losses(self, losses: Losses, mean: bool, k: int, present: float) -> None:
+        """The lots of one order whose losses leave the measure at most at `present`."""
+        basket: Basket = self.basket
+        loops: Loops = self.loops
+        size: int = losses.size
+        m: int = losses.worst
+        buys: bool = basket.wish[k] > 0.0
+        loops.copy(self.now, self.base, size)
+        loops.add_order(self.now, size, losses.returns, k, losses.first, basket.px[k], buys)
+        if self.measure(mean, m, self.now, size) <= present:
+            loops.clear(self.alone, size)
+            loops.add_order(self.alone, size, losses.returns, k, losses.first, basket.size[k] * basket.px[k], buys)
+            part: float = self.factor_of(mean, m, size, present, 0.0, self.alone)
+            self.factor.ceiling[k] = part * basket.size[k]
+        else:
+            self.factor.ceiling[k] = 0.0
