@@ -17,6 +17,7 @@ from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, PlainRows
+from quantd.engine_build.state import advice
 from quantd.research.runs.failures import stop_at_failure
 from quantd.trading.ports import leaves
 
@@ -75,7 +76,10 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
 
 def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
     """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages."""
-    compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
+    bars = symbol_bars(assembly, runs)
+    if say is not None and (text := advice(bars)):
+        say(text)
+    compile_for(bars, say or (lambda text: None))
 
 
 def after_history(assembled: Callable[[int], Assembly], history: int = 0) -> Assembly:

@@ -1,0 +1,45 @@
+"""The part of the build that pyproject.toml cannot express: a wheel has the compiled engine.
+
+An editable installation has none. QUANTD_PURE_WHEEL=1 requests a wheel without it.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+from setuptools.dist import Distribution
+
+HERE = Path(__file__).resolve().parent
+PURE = os.environ.get("QUANTD_PURE_WHEEL") == "1"
+
+
+class WithEngine(build_py):
+    """Copies the modules, then the compiled engine."""
+
+    def run(self) -> None:
+        super().run()
+        if PURE or self.editable_mode:
+            return
+        sys.path.insert(0, str(HERE / "src"))
+        from quantd.engine_build.builder import build
+        from quantd.engine_build.c_compiler import NoBuild
+
+        try:
+            made = build(jobs=os.cpu_count() or 1)
+        except NoBuild as why:
+            sys.exit(f"quantd: the engine is not compiled: {why}; a wheel without it: make wheel-pure")
+        place = Path(self.build_lib) / "quantd" / "engine_build" / "built" / made.name
+        shutil.copytree(made, place)
+
+
+class OfPlatform(Distribution):
+    """A wheel with the compiled engine is of one platform and one Python."""
+
+    def has_ext_modules(self) -> bool:
+        return not PURE
+
+
+setup(cmdclass={"build_py": WithEngine}, distclass=OfPlatform)
