@@ -140,6 +140,9 @@ def _make(scratch: Path, kind: str, jobs: int) -> None:
     """Declare, translate, compile and load every module below a folder. Raises NoBuild and OSError."""
     _cython()
     compiler = c_compiler.find()
+    probe = scratch / "probe.c"
+    probe.write_text("#include <Python.h>\n", encoding="utf-8")
+    compiler.compile(probe, scratch / "probe.so")  # fails before minutes are spent on translating
     declared = declare(read, MODULES, INNER_LOOPS, checked=kind == "checked")
     if declared.refusals:
         lines = "\n".join(map(str, declared.refusals))
