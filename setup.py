@@ -16,23 +16,26 @@ HERE = Path(__file__).resolve().parent
 PURE = os.environ.get("QUANTD_PURE_WHEEL") == "1"
 
 
+def engine() -> Path:
+    """The folder with the compiled engine. Leaves with a line that names the remedy where there is none."""
+    sys.path.insert(0, str(HERE / "src"))
+    from quantd.engine_build.builder import build
+    from quantd.engine_build.c_compiler import NoBuild
+
+    try:
+        return build(jobs=os.cpu_count() or 1)
+    except NoBuild as why:
+        sys.exit(f"quantd: the engine is not compiled: {why}; a wheel without it: make wheel-pure")
+
+
 class WithEngine(build_py):
     """Copies the modules, then the compiled engine."""
 
     def run(self) -> None:
+        made = None if PURE or self.editable_mode else engine()
         super().run()
-        if PURE or self.editable_mode:
-            return
-        sys.path.insert(0, str(HERE / "src"))
-        from quantd.engine_build.builder import build
-        from quantd.engine_build.c_compiler import NoBuild
-
-        try:
-            made = build(jobs=os.cpu_count() or 1)
-        except NoBuild as why:
-            sys.exit(f"quantd: the engine is not compiled: {why}; a wheel without it: make wheel-pure")
-        place = Path(self.build_lib) / "quantd" / "engine_build" / "built" / made.name
-        shutil.copytree(made, place)
+        if made is not None:
+            shutil.copytree(made, Path(self.build_lib) / "quantd" / "engine_build" / "built" / made.name)
 
 
 class OfPlatform(Distribution):

@@ -55,13 +55,15 @@ def reason() -> str:
     kind = finder.variant()
     if not kind:
         return "QUANTD_UNCOMPILED is set; unset it"
+    changed = stale()
+    if changed and finder.CHECKOUT is None:
+        return f"{', '.join(changed)} changed since quantd was installed; install it again"
     from quantd.engine_build import builder
 
     if builder.running():
         return "it is being compiled in the background; the next start uses the result"
     if why := builder.failure(kind) or builder.obstacle():
         return why
-    changed = stale()
     told = f"{', '.join(changed)} changed since the last build" if changed else "it was not built yet"
     return f"{told}; make {'build' if kind == 'release' else 'build-checked'} compiles it"
 
