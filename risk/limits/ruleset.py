@@ -31,6 +31,11 @@ MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if li
 class Rules:
     """A set of limits for one universe, as arrays; `rules_of` caches it."""
 
+    tables: Any = None
+    """The same as flat arrays, once a batch has made them."""
+    prepared: Any = None
+    """The same as the gate walks them, with the gates that are free, once it has made them."""
+
     def __init__(self, limits: Limits, universe: Universe) -> None:
         self.limits: Final = limits
         self.universe: Final = universe
@@ -104,12 +109,6 @@ class Rules:
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
-        self.tables: Any = None
-        """The same as flat arrays, once a batch has made them."""
-        self.bounds: Any = None
-        """The same as the gate walks them, once it has made them."""
-        self.desks: Final[list[Any]] = []
-        """Gates that are free."""
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:

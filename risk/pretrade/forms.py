@@ -2,11 +2,11 @@
 
 from math import sqrt
 
-from quantd.risk.pretrade.bounds import Form
+from quantd.risk.pretrade.gate_bounds import Form
 from quantd.risk.pretrade.loops import Loops, Sides
 from quantd.risk.pretrade.scenes import Scene, Spread
 from quantd.risk.pretrade.standing import Basket, Factor, Standing
-from quantd.trading.buffers import Floats, floats
+from quantd.trading.number_types import Floats, float_zeros
 
 
 class Forms:
@@ -28,7 +28,7 @@ class Forms:
     def __init__(self, basket: Basket, factor: Factor, loops: Loops) -> None:
         self.basket, self.factor, self.loops = basket, factor, loops
         self.sized, self.corners = Sides(basket.n), Sides(basket.n)
-        self.stands, self.product = floats(basket.n), floats(basket.n)
+        self.stands, self.product = float_zeros(basket.n), float_zeros(basket.n)
 
     def begin(self, scene: Scene) -> None:
         """A new basket."""
@@ -93,7 +93,7 @@ class Forms:
         of: Sides = self.sized
         n: int = basket.n
         for k in range(n):
-            of.short[k], of.long[k] = state.short[k], state.long[k]
+            of.shorts[k], of.longs[k] = state.shorts[k], state.longs[k]
             of.less[k] = of.more[k] = 0.0
             if basket.size[k] > 0.0:
                 if basket.wish[k] > 0.0:
@@ -109,9 +109,9 @@ class Forms:
             of.over[k] = -state.low[k] if state.low[k] < 0.0 and not of.less[k] > 0.0 else 0.0
         sums: Sides = self.corners
         loops.corners(sums, spread.matrix, of, n, state.sum_short + state.more_short > 0.0)
-        self.squared = loops.dot(sums.short, of.short, n) + loops.dot(sums.long, of.long, n)
+        self.squared = loops.dot(sums.shorts, of.shorts, n) + loops.dot(sums.longs, of.longs, n)
         self.squared -= loops.dot(sums.under, of.under, n) + loops.dot(sums.over, of.over, n)
-        self.crossed = loops.dot(sums.short, of.less, n) + loops.dot(sums.long, of.more, n)
+        self.crossed = loops.dot(sums.shorts, of.less, n) + loops.dot(sums.longs, of.more, n)
         self.ordered = loops.dot(sums.less, of.less, n) + loops.dot(sums.more, of.more, n)
 
     def add_squares(self) -> None:
@@ -121,12 +121,12 @@ class Forms:
         cross: float = 0.0
         square: float = 0.0
         for k in range(self.basket.n):
-            base += of.short[k] * of.short[k]
-            cross += of.less[k] * of.short[k]
+            base += of.shorts[k] * of.shorts[k]
+            cross += of.less[k] * of.shorts[k]
             square += of.less[k] * of.less[k]
         for k in range(self.basket.n):
-            base += of.long[k] * of.long[k]
-            cross += of.more[k] * of.long[k]
+            base += of.longs[k] * of.longs[k]
+            cross += of.more[k] * of.longs[k]
             square += of.more[k] * of.more[k]
         self.squared, self.crossed, self.ordered = base, cross, square
 

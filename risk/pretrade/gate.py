@@ -18,15 +18,15 @@ from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Sums, Values, standing, standings
 from quantd.risk.monitor.levels import QUIET, in_use
-from quantd.risk.pretrade.gate_inputs import Market
+from quantd.risk.pretrade.gate_inputs import Market, bounds_of
 from quantd.risk.pretrade.judge import Gate
-from quantd.risk.pretrade.vectors import Vectors
+from quantd.risk.pretrade.vectors import quickest
 from quantd.risk.switch import HALT, REDUCE, RUN
-from quantd.trading.buffers import floats
+from quantd.trading.number_types import float_zeros
 
 Codes = NDArray[np.int8]
 
-LOOPS: Final = Vectors()
+LOOPS: Final = quickest()
 
 __all__ = [
     "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "gate", "granted", "measure",
@@ -164,7 +164,22 @@ class _Desk:
         self.wish, self.lots, self.up, self.down, self.size, self.reason = map(
             np.asarray, (basket.wish, basket.lots, basket.up, basket.down, basket.size, basket.reason)
         )
-        self.passed: Final = floats(rules.size)
+        self.passed: Final = float_zeros(rules.size)
+
+
+class _Prepared:
+    """What the gate keeps with a set of rules: its limits, and the desks that are free."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.bounds: Final = bounds_of(rules)
+        self.free: Final[list[_Desk]] = []
+
+
+def _prepared(rules: Rules) -> _Prepared:
+    found: _Prepared | None = rules.prepared
+    if found is None:
+        found = rules.prepared = _Prepared(rules)
+    return found
 
 
 def _pass(
@@ -173,8 +188,9 @@ def _pass(
     """Signed lots that pass, and whether fewer symbols need a second pass."""
     ready = ctx.ready.get(id(rules))
     market: Market = _market(ctx, rules) if ready is None else ready[1]
+    prepared = _prepared(rules)
     # one for each thread that is at it
-    desk = rules.desks.pop() if rules.desks else _Desk(rules)
+    desk = prepared.free.pop() if prepared.free else _Desk(rules)
     gate: Gate = desk.gate
     desk.wish[:], desk.lots[:], desk.reason[:] = asked, account.lots, reason
     desk.up[:] = 0.0 if account.up is None else account.up
@@ -193,14 +209,14 @@ def _pass(
     least = 0
     while True:
         caps = market.barred(bars) if bars else market.caps
-        if gate.judge(market.bounds, market.scene, caps, switch == RUN):
+        if gate.judge(prepared.bounds, market.scene, caps, switch == RUN):
             break
         market, gaps = market.with_rows(account.carried(), desk.size)
         least = int(np.count_nonzero(desk.size)) if gaps else 0
     basket.passed(desk.passed)
     out = np.array(desk.passed)
     reason[:] = desk.reason
-    rules.desks.append(desk)
+    prepared.free.append(desk)
     # reducing orders are not counted
     kept = np.count_nonzero((out != 0.0) & (out * account.lots >= 0.0)) if least else 0
     return out, bool(kept < least)

@@ -1,4 +1,4 @@
-"""Makes the `Bounds` of a set of rules, kept with them, and the `Scene` of a sample under them, kept in its context."""
+"""Makes the `Bounds` of a set of rules, and the `Scene` of a sample under them."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -15,8 +15,8 @@ from quantd.risk.limits.kinds import Refused, Room, Weighed
 from quantd.risk.limits.kinds import Row as Linear
 from quantd.risk.limits.ruleset import Rules
 from quantd.risk.limits.settings import reserved
-from quantd.risk.pretrade import bounds as kinds
-from quantd.risk.pretrade.bounds import Bounds, Cap, Family, Form, Row, Tail
+from quantd.risk.pretrade import gate_bounds as kinds
+from quantd.risk.pretrade.gate_bounds import Bounds, Cap, Family, Form, Row, Tail
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, UNKNOWN, Losses, Scene, Spread
 
 _HELD: Final = {
@@ -41,14 +41,7 @@ def _view(values: NDArray[Any]) -> Any:
 
 
 def bounds_of(rules: Rules) -> Bounds:
-    """The bounds of `rules`, made once."""
-    found: Bounds | None = rules.bounds
-    if found is None:
-        found = rules.bounds = _bounds(rules)
-    return found
-
-
-def _bounds(rules: Rules) -> Bounds:
+    """The limits of `rules`, as the gate walks them."""
     limits, found = rules.limits, Bounds()
     adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
     found.paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
@@ -76,7 +69,7 @@ def _bounds(rules: Rules) -> Bounds:
         Reason.NOT_FINITE,
         Reason.ZERO_CROSSING,
     )
-    found.switch, found.equity, found.history = Reason.SWITCH, Reason.EQUITY, Reason.HISTORY
+    found.switched, found.equity, found.history = Reason.SWITCH, Reason.EQUITY, Reason.HISTORY
     found.correlation, found.cash = Reason.CORRELATION, Reason.CASH
     return found
 
@@ -90,8 +83,8 @@ def _row(row: Linear, n: int) -> Row:
     found = Row(row.reason, _HELD[row.kind], row.bound, row.settled_bound)
     sides = [each[side] for each in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
     found.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
-    found.short, found.long, found.settled_short, found.settled_long = (float(side[0]) for side in sides)
-    found.shorts, found.longs, found.settled_shorts, found.settled_longs = map(_buffer, sides)
+    found.per_short, found.per_long, found.settled_short, found.settled_long = (float(side[0]) for side in sides)
+    found.short_loads, found.long_loads, found.settled_short_loads, found.settled_long_loads = map(_buffer, sides)
     return found
 
 
@@ -104,7 +97,6 @@ class Market:
     ) -> None:
         self.ctx: Final = ctx
         self.rules: Final = rules
-        self.bounds: Final = bounds_of(rules)
         self.scenarios: Final = scenarios
         self._linked: Bools | None = None
         self._by_rows: Final[dict[tuple[int, ...], Market]] = {}
@@ -118,7 +110,7 @@ class Market:
             self._statistics(scenarios)
         short = None if whole else self._short()
         if short is not None:
-            self.scene.short, self.scene.any_short = _buffer(short), True
+            self.scene.lacking, self.scene.any_lacking = _buffer(short), True
         self._steps: Final = [
             (place, code, found) for place, code, cap in rules.caps if (found := cap(ctx, rules)) is not None
         ]

@@ -4,14 +4,14 @@
 at the equity that is left. Comparisons are written so that NaN refuses.
 """
 
-from quantd.risk.pretrade.bounds import BY_SIDE, CASH, MASK, NET, ROOM, TRADED, Bounds, Cap, Family, Row
 from quantd.risk.pretrade.forms import Forms
+from quantd.risk.pretrade.gate_bounds import BY_SIDE, CASH, MASK, NET, ROOM, TRADED, Bounds, Cap, Family, Row
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.pairs import Pairs
 from quantd.risk.pretrade.scenes import TOO_FEW, UNKNOWN, Scene
 from quantd.risk.pretrade.standing import SLACK, Basket, Factor, Standing
-from quantd.risk.pretrade.tails import Tails
-from quantd.trading.buffers import Floats, Ints, floats, whole_numbers
+from quantd.risk.pretrade.worst_losses import Tails
+from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 
 class Gate:
@@ -42,7 +42,7 @@ class Gate:
         self.flight, self.after = Standing(self.basket, False), Standing(self.basket, True)
         self.pairs = Pairs(self.basket)
         self.tails, self.forms = Tails(self.basket, self.factor, loops), Forms(self.basket, self.factor, loops)
-        self.rooms, self.order, self.groups = floats(counts), whole_numbers(n), floats(n + 1)
+        self.rooms, self.order, self.groups = float_zeros(counts), int_zeros(n), float_zeros(n + 1)
 
     def judge(self, bounds: Bounds, scene: Scene, caps: list[Cap], run: bool) -> bool:
         """Decide the basket: `basket.size` and `basket.reduced` are what passes, `basket.reason` what cut each symbol.
@@ -56,7 +56,7 @@ class Gate:
         basket.split(scene.barred, bounds.not_finite, bounds.zero_crossing)
         refusal: int = 0
         if not run:
-            refusal = bounds.switch
+            refusal = bounds.switched
         elif not basket.known:
             refusal = bounds.not_finite
         elif not basket.equity > 0.0:
@@ -74,7 +74,7 @@ class Gate:
         if left > 0:
             if scene.rows == UNKNOWN:
                 return False
-            if scene.rows == TOO_FEW or scene.any_short:
+            if scene.rows == TOO_FEW or scene.any_lacking:
                 left = self.history()
         if left > 0:
             self.shrink()
@@ -162,7 +162,7 @@ class Gate:
         """Lots up to which a position weighs at most its share of `equity`, less its own slippage."""
         bound: float = self.bounds.weight * state.wider
         price: float = self.basket.px[k]
-        own: float = state.long[k] if self.basket.wish[k] > 0.0 else state.short[k]
+        own: float = state.longs[k] if self.basket.wish[k] > 0.0 else state.shorts[k]
         return (bound * equity + self.basket.near - own) / (price + bound * (state.slip * price))
 
     def weigh_again(self) -> None:
@@ -196,7 +196,7 @@ class Gate:
             room: float = self.rooms[c] - basket.reductions
             if not room > 0.0:  # NaN leaves none
                 room = 0.0
-            if left <= room:
+            if float(left) <= room:
                 continue
             found: int = basket.by_value(self.order, self.bounds.names)
             kept: int = int(room)
@@ -214,13 +214,13 @@ class Gate:
         basket: Basket = self.basket
         scene: Scene = self.scene
         refused: bool = scene.rows == TOO_FEW
-        if scene.any_short:
+        if scene.any_lacking:
             for k in range(self.n):
                 carried: bool = basket.lots[k] != 0.0 or basket.up[k] != 0.0 or basket.down[k] != 0.0
-                if scene.short[k] > 0.0 and carried:
+                if scene.lacking[k] > 0.0 and carried:
                     refused = True
         for k in range(self.n):
-            if refused or (scene.any_short and scene.short[k] > 0.0):
+            if refused or (scene.any_lacking and scene.lacking[k] > 0.0):
                 basket.cap(k, 0.0, self.bounds.history)
         return basket.left()
 
@@ -327,13 +327,13 @@ class Gate:
         net: bool = row.kind == NET
         if not row.by_symbol:
             if net:
-                return row.short * state.sum_low + row.long * state.sum_high
-            return row.short * state.sum_short + row.long * state.sum_long
+                return row.per_short * state.sum_low + row.per_long * state.sum_high
+            return row.per_short * state.sum_short + row.per_long * state.sum_long
         used: float = 0.0
         for k in range(self.n):
-            used += row.shorts[k] * (state.low[k] if net else state.short[k])
+            used += row.short_loads[k] * (state.low[k] if net else state.shorts[k])
         for k in range(self.n):
-            used += row.longs[k] * (state.high[k] if net else state.long[k])
+            used += row.long_loads[k] * (state.high[k] if net else state.longs[k])
         return used
 
     def breached(self, state: Standing, row: Row, bound: float) -> bool:
@@ -377,10 +377,10 @@ class Gate:
         enough: float = bound * state.now + self.basket.near
         for k in range(self.n):
             now: float = state.stands(k)
-            if -now <= enough and state.short[k] > largest:
-                largest = state.short[k]
-            if now <= enough and state.long[k] > largest:
-                largest = state.long[k]
+            if -now <= enough and state.shorts[k] > largest:
+                largest = state.shorts[k]
+            if now <= enough and state.longs[k] > largest:
+                largest = state.longs[k]
         return largest / bound if largest / bound > low else low
 
     def family(self, state: Standing, family: Family) -> bool:
@@ -406,7 +406,7 @@ class Gate:
                 if family.labels[k] == label:
                     stands: float = state.stands(k)
                     now += -stands if stands < 0.0 else stands
-                    used += state.short[k] + state.long[k]
+                    used += state.shorts[k] + state.longs[k]
                     growth += basket.size[k] * basket.px[k]
             if not now <= bound * state.now + near:
                 factor.bar(family.code)

@@ -6,23 +6,23 @@ that is not compiled; both give the same bits.
 
 from math import inf
 
-from quantd.trading.buffers import Floats, Table, floats
+from quantd.trading.number_types import FloatRows, Floats, float_zeros
 
 
 class Sides:
-    """Six arrays float64[N]: outer sizes `short` and `long`, those of orders `less` and `more`, inner sizes `under` and
-    `over`."""
+    """Six arrays float64[N]: outer sizes `shorts` and `longs`, those of orders `less` and `more`, inner sizes `under`
+    and `over`."""
 
-    short: Floats
-    long: Floats
+    shorts: Floats
+    longs: Floats
     less: Floats
     more: Floats
     under: Floats
     over: Floats
 
     def __init__(self, n: int) -> None:
-        self.short, self.long, self.less, self.more = floats(n), floats(n), floats(n), floats(n)
-        self.under, self.over = floats(n), floats(n)
+        self.shorts, self.longs, self.less, self.more = float_zeros(n), float_zeros(n), float_zeros(n), float_zeros(n)
+        self.under, self.over = float_zeros(n), float_zeros(n)
 
 
 class Loops:
@@ -95,12 +95,12 @@ class Loops:
                 found += values[k]
         return found
 
-    def losses(self, out: Floats, size: int, returns: Table, first: int, fall: Floats, rise: Floats) -> None:
+    def losses(self, out: Floats, size: int, returns: FloatRows, first: int, fall: Floats, rise: Floats) -> None:
         """The loss of each scenario from column `first` on: the sum of r `fall` + max(r, 0) `rise` over the symbols of
         float64[N, S] `returns`."""
         for s in range(size):
             out[s] = 0.0
-        for k in range(returns.shape[0]):
+        for k in range(len(fall)):
             per_return: float = fall[k]
             per_gain: float = rise[k]
             if per_gain != 0.0:
@@ -111,7 +111,9 @@ class Loops:
                 for s in range(size):
                     out[s] += returns[k, first + s] * per_return
 
-    def add_order(self, out: Floats, size: int, returns: Table, k: int, first: int, value: float, buys: bool) -> None:
+    def add_order(
+        self, out: Floats, size: int, returns: FloatRows, k: int, first: int, value: float, buys: bool
+    ) -> None:
         """Adds the worst losses of an order of `value` in symbol `k`."""
         if buys:
             for s in range(size):
@@ -145,41 +147,41 @@ class Loops:
             else:
                 out[s] = inf if room >= 0.0 else -inf
 
-    def corners(self, out: Sides, matrix: Table, of: Sides, n: int, sided: bool) -> None:
+    def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
         """M y, M z and W v by side, of the y, z and v of `of`, none negative.
 
         M has the positive entries of float64[N, N] `matrix` on like sides and the negative ones on unlike sides, W the
         other way round. Without `sided` nothing is short, and its products are 0.
         """
         for j in range(n):
-            out.short[j] = 0.0
-            out.long[j] = 0.0
+            out.shorts[j] = 0.0
+            out.longs[j] = 0.0
             out.less[j] = 0.0
             out.more[j] = 0.0
             out.under[j] = 0.0
             out.over[j] = 0.0
         for k in range(n):
-            short: float = of.short[k]
-            long: float = of.long[k]
+            sold: float = of.shorts[k]
+            bought: float = of.longs[k]
             less: float = of.less[k]
             more: float = of.more[k]
             under: float = of.under[k]
             over: float = of.over[k]
-            if short + long + less + more + under + over == 0.0:
+            if sold + bought + less + more + under + over == 0.0:
                 continue
             for j in range(n):
                 value: float = matrix[k, j]
                 like: float = 0.0 if value <= 0.0 else value
                 unlike: float = like - value
-                out.long[j] += like * long + unlike * short
+                out.longs[j] += like * bought + unlike * sold
                 out.more[j] += like * more + unlike * less
                 out.over[j] += unlike * over + like * under
                 if sided:
-                    out.short[j] += like * short + unlike * long
+                    out.shorts[j] += like * sold + unlike * bought
                     out.less[j] += like * less + unlike * more
                     out.under[j] += unlike * under + like * over
 
-    def product(self, out: Floats, matrix: Table, values: Floats, size: int) -> None:
+    def product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
         """The product of float64[N, N] `matrix` and float64[N] `values`, by rows of the matrix."""
         for j in range(size):
             out[j] = 0.0

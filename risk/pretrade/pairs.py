@@ -2,10 +2,10 @@
 
 from math import inf, nan
 
-from quantd.risk.pretrade.bounds import Bounds
+from quantd.risk.pretrade.gate_bounds import Bounds
 from quantd.risk.pretrade.scenes import Scene
 from quantd.risk.pretrade.standing import Basket, Standing
-from quantd.trading.buffers import Floats, Ints, floats, whole_numbers
+from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 UNLINKED = 0
 LINKED = 1
@@ -28,7 +28,7 @@ class Pairs:
 
     def __init__(self, basket: Basket) -> None:
         self.basket = basket
-        self.order, self.sides, self.taken = whole_numbers(basket.n), whole_numbers(2 * basket.n), floats(2 * basket.n)
+        self.order, self.sides, self.taken = int_zeros(basket.n), int_zeros(2 * basket.n), float_zeros(2 * basket.n)
 
     def begin(self, bounds: Bounds, scene: Scene) -> None:
         """A new basket."""

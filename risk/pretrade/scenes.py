@@ -1,8 +1,7 @@
 """What the gate knows of the market at one sample: prices, caps, scenarios, covariances and links."""
 
-from typing import Protocol
-
-from quantd.trading.buffers import Floats, Ints, Table
+from quantd.risk.pretrade.rare_arrays import Rare
+from quantd.trading.number_types import FloatRows, Floats, Ints
 
 UNKNOWN = 0
 READY = 1
@@ -17,7 +16,7 @@ class Losses:
     mean: Floats
     beyond: float
     known: bool
-    returns: Table
+    returns: FloatRows
     first: int
     size: int
     worst: int
@@ -37,18 +36,10 @@ class Spread:
     identity: bool
     deviation: Floats
     known: bool
-    matrix: Table
+    matrix: FloatRows
 
     def __init__(self, identity: bool, deviation: Floats) -> None:
         self.identity, self.deviation, self.known = identity, deviation, identity
-
-
-class Rare(Protocol):
-    """What makes the arrays that few baskets need."""
-
-    def add_returns(self) -> None: ...
-    def add_matrices(self) -> None: ...
-    def add_links(self, sides: list[int]) -> None: ...
 
 
 class Scene:
@@ -57,23 +48,23 @@ class Scene:
     px: Floats
     barred: Floats
     """Reason why no order may reduce a symbol; 0: none."""
-    short: Floats
+    lacking: Floats
     """1 for symbols with too few returns."""
-    any_short: bool
+    any_lacking: bool
     rows: int
     """Whether the scenario rows are known, which may depend on the symbols."""
     losses: list[Losses]
     width: int
     """The most scenarios of a tail."""
     spreads: list[Spread]
-    links: Table
+    links: FloatRows
     has_links: bool
     rare: Rare
 
     def __init__(self, px: Floats, barred: Floats, rows: int, rare: Rare) -> None:
         self.px, self.barred, self.rows, self.rare = px, barred, rows, rare
-        self.any_short = self.has_links = False
-        self.short = barred
+        self.any_lacking = self.has_links = False
+        self.lacking = barred
         self.losses, self.spreads, self.width = [], [], 0
 
     def ask_returns(self) -> None:

@@ -2,8 +2,8 @@
 
 from math import inf
 
-from quantd.risk.pretrade.bounds import Bounds
-from quantd.trading.buffers import Floats, Ints, floats, whole_numbers
+from quantd.risk.pretrade.gate_bounds import Bounds
+from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 EXACT = 9007199254740992.0
 """2^53: every larger float is whole."""
@@ -52,8 +52,8 @@ class Basket:
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self.wish, self.lots, self.up, self.down = floats(n), floats(n), floats(n), floats(n)
-        self.size, self.reduced, self.reason = floats(n), floats(n), whole_numbers(n)
+        self.wish, self.lots, self.up, self.down = float_zeros(n), float_zeros(n), float_zeros(n), float_zeros(n)
+        self.size, self.reduced, self.reason = float_zeros(n), float_zeros(n), int_zeros(n)
         self.px = self.size
 
     def passed(self, out: Floats) -> None:
@@ -174,7 +174,7 @@ class Standing:
     """A book without its adding orders: the worst while orders are in flight, or settled after all fills at reference
     prices.
 
-    `low` (negated) and `high` are the range of each exposure over every subset and partial fill, `short` and `long`
+    `low` (negated) and `high` are the range of each exposure over every subset and partial fill, `shorts` and `longs`
     their positive parts; `full_short` and `full_long` include all adding orders. Money is in account currency.
     """
 
@@ -182,8 +182,8 @@ class Standing:
     basket: Basket
     low: Floats
     high: Floats
-    short: Floats
-    long: Floats
+    shorts: Floats
+    longs: Floats
     full_short: Floats
     full_long: Floats
     before: float
@@ -212,10 +212,10 @@ class Standing:
     """The changes of the basket at which what includes adding orders was computed."""
 
     def __init__(self, basket: Basket, settled: bool) -> None:
-        n = basket.n
+        n: int = basket.n
         self.basket, self.settled = basket, settled
-        self.low, self.high, self.short, self.long = floats(n), floats(n), floats(n), floats(n)
-        self.full_short, self.full_long = floats(n), floats(n)
+        self.low, self.high, self.shorts, self.longs = float_zeros(n), float_zeros(n), float_zeros(n), float_zeros(n)
+        self.full_short, self.full_long = float_zeros(n), float_zeros(n)
 
     def settle(self, bounds: Bounds) -> None:
         """The range of exposures, equity and cash, with all open and reducing orders."""
@@ -294,8 +294,8 @@ class Standing:
         """The positive parts of the range, and the sums of all."""
         low: float = 0.0
         high: float = 0.0
-        short: float = 0.0
-        long: float = 0.0
+        sold: float = 0.0
+        bought: float = 0.0
         for k in range(self.basket.n):
             below: float = self.low[k]
             above: float = self.high[k]
@@ -305,11 +305,11 @@ class Standing:
                 below = 0.0
             if not above > 0.0:
                 above = 0.0
-            self.short[k] = below
-            self.long[k] = above
-            short += below
-            long += above
-        self.sum_low, self.sum_high, self.sum_short, self.sum_long = low, high, short, long
+            self.shorts[k] = below
+            self.longs[k] = above
+            sold += below
+            bought += above
+        self.sum_low, self.sum_high, self.sum_short, self.sum_long = low, high, sold, bought
         self.fresh = -1
 
     def reach(self) -> None:
@@ -322,30 +322,30 @@ class Standing:
         longer: float = 0.0
         shorter: float = 0.0
         for k in range(basket.n):
-            short: float = self.short[k]
-            long: float = self.long[k]
+            sold: float = self.shorts[k]
+            bought: float = self.longs[k]
             own: float = basket.size[k]
             if own > 0.0:
                 own *= basket.px[k]
                 if basket.wish[k] > 0.0:
-                    long += own
+                    bought += own
                     longer += own
                 else:
-                    short += own
+                    sold += own
                     shorter += own
-            self.full_short[k] = short
-            self.full_long[k] = long
-            if short > heaviest:
-                heaviest = short
-            if long > heaviest:
-                heaviest = long
+            self.full_short[k] = sold
+            self.full_long[k] = bought
+            if sold > heaviest:
+                heaviest = sold
+            if bought > heaviest:
+                heaviest = bought
         self.heaviest, self.more_long, self.more_short = heaviest, longer, shorter
         self.left = self.equity - self.slip * (longer + shorter)
 
     def outer(self, side: int) -> float:
         """The largest exposure of a side: a symbol where it is short, and n more where it is long."""
         n: int = self.basket.n
-        return self.short[side] if side < n else self.long[side - n]
+        return self.shorts[side] if side < n else self.longs[side - n]
 
     def full(self, side: int) -> float:
         """The same with all adding orders."""
@@ -371,7 +371,7 @@ class Factor:
     ceiling: Floats
 
     def __init__(self, n: int) -> None:
-        self.n, self.ceiling = n, floats(n)
+        self.n, self.ceiling = n, float_zeros(n)
 
     def begin(self) -> None:
         self.value, self.code, self.capped = 1.0, 0, False

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.risk.pretrade import loops
 from quantd.risk.pretrade.loops import Loops, Sides
-from quantd.trading.buffers import Floats, Table
+from quantd.trading.number_types import FloatRows, Floats
 
 INF = np.inf
 
@@ -39,7 +40,7 @@ class Vectors(Loops):
         worst[(lost == edge).nonzero()[0][: m - int(np.count_nonzero(worst))]] = True
         return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
 
-    def losses(self, out: Floats, size: int, returns: Table, first: int, fall: Floats, rise: Floats) -> None:
+    def losses(self, out: Floats, size: int, returns: FloatRows, first: int, fall: Floats, rise: Floats) -> None:
         every = np.asarray(returns)
         block, n = every[:, first : first + size], len(every)
         each = block * _row(fall, n)[:, None]
@@ -48,7 +49,9 @@ class Vectors(Loops):
         # a single column would be added up in pairs
         np.add.reduce(each, axis=0, out=found) if size > 1 else np.copyto(found, np.add.accumulate(each, axis=0)[-1])
 
-    def add_order(self, out: Floats, size: int, returns: Table, k: int, first: int, value: float, buys: bool) -> None:
+    def add_order(
+        self, out: Floats, size: int, returns: FloatRows, k: int, first: int, value: float, buys: bool
+    ) -> None:
         found, row = _row(out, size), np.asarray(returns)[k, first : first + size]
         if buys:
             found += row * -value
@@ -68,12 +71,12 @@ class Vectors(Loops):
         found[:] = np.where(room >= 0.0, INF, -INF)
         np.divide(room, growth, out=found, where=growth > 0.0)
 
-    def corners(self, out: Sides, matrix: Table, of: Sides, n: int, sided: bool) -> None:
+    def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
         entries = np.asarray(matrix)
         like = np.maximum(entries, 0.0)
         unlike = like - entries
         for short, long, less, more, one, other in (
-            (out.short, out.long, of.short, of.long, like, unlike),
+            (out.shorts, out.longs, of.shorts, of.longs, like, unlike),
             (out.less, out.more, of.less, of.more, like, unlike),
             (out.under, out.over, of.under, of.over, unlike, like),
         ):
@@ -81,6 +84,11 @@ class Vectors(Loops):
             _row(long, n)[:] = np.add.accumulate(one * above + other * below, axis=0)[-1]
             _row(short, n)[:] = np.add.accumulate(one * below + other * above, axis=0)[-1] if sided else 0.0
 
-    def product(self, out: Floats, matrix: Table, values: Floats, size: int) -> None:
+    def product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
         scaled = np.asarray(matrix) * _row(values, size)[:, None]
         _row(out, size)[:] = np.add.accumulate(scaled, axis=0)[-1]
+
+
+def quickest() -> Loops:
+    """The loops where they are compiled, else the same by numpy."""
+    return Vectors() if str(loops.__file__).endswith(".py") else Loops()

@@ -1,27 +1,27 @@
-"""Faults inside the kernel of the gate, to plant where a search must find them."""
+"""Faults inside the gate, to plant where a search must find them. The gate must be uncompiled."""
 
 from collections.abc import Callable
 from math import ceil
 from typing import Any, Final
 
-from quantd.risk.pretrade import kernel
-from quantd.risk.pretrade.kernel import BASE, BEFORE, DOWN, NOW, RANGE, REDUCTIONS, SLIP, STATE, UP
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.standing import Basket, Standing
+from quantd.risk.pretrade.vectors import Vectors
+from quantd.trading.number_types import float_zeros
 
 Make = Callable[[Any], Any]
-"""A function of the kernel -> the function with a fault."""
+"""A method -> the method with a fault."""
 
 
 def post_trade_only(settle: Any) -> Any:
     """Exposures with every open and reducing order filled."""
 
-    def faulty(n: int, *given: Any) -> None:
-        settle(n, *given)
-        work = given[7]
-        for e in range(2):
-            for k in range(BASE + (RANGE + 2 * e) * n, BASE + (RANGE + 2 * e + 1) * n):
-                middle = (work[k + n] - work[k]) / 2
-                work[k], work[k + n] = -middle, middle
-            kernel._sums(n, e, work)
+    def faulty(self: Standing, bounds: Any) -> None:
+        settle(self, bounds)
+        for k in range(self.basket.n):
+            middle = (self.high[k] - self.low[k]) / 2
+            self.low[k], self.high[k] = -middle, middle
+        self.sums()
 
     return faulty
 
@@ -29,13 +29,15 @@ def post_trade_only(settle: Any) -> Any:
 def open_ignored(settle: Any) -> Any:
     """Open orders take part in nothing but the caps."""
 
-    def faulty(n: int, cash: float, equity: float, *given: Any) -> None:
-        work = given[5]
-        opened = slice(BASE + UP * n, BASE + (DOWN + 1) * n)
-        kept = bytes(work[opened])
-        work[opened] = memoryview(bytes(len(kept))).cast("d")
-        settle(n, cash, equity, 0.0, 0.0, 1, 0.0, 0.0, *given[5:])
-        work[opened] = memoryview(kept).cast("d")
+    def faulty(self: Standing, bounds: Any) -> None:
+        own = self.basket
+        names = ("up", "down", "up_cash", "open_loss", "derived", "open_gain", "traded")
+        kept = {name: getattr(own, name) for name in names}
+        own.up, own.down, own.derived = float_zeros(own.n), float_zeros(own.n), True
+        own.up_cash = own.open_loss = own.open_gain = own.traded = 0.0
+        settle(self, bounds)
+        for name, value in kept.items():
+            setattr(own, name, value)
 
     return faulty
 
@@ -43,9 +45,9 @@ def open_ignored(settle: Any) -> Any:
 def slip_ignored(settle: Any) -> Any:
     """Worst prices take nothing from equity."""
 
-    def faulty(n: int, *given: Any) -> None:
-        settle(n, *given)
-        given[7][SLIP] = given[7][STATE + SLIP] = 0.0
+    def faulty(self: Standing, bounds: Any) -> None:
+        settle(self, bounds)
+        self.slip = 0.0
 
     return faulty
 
@@ -53,49 +55,46 @@ def slip_ignored(settle: Any) -> Any:
 def held_at_most(settle: Any) -> Any:
     """Equity of a breach is the highest; `held_highest` goes with it."""
 
-    def faulty(n: int, *given: Any) -> None:
-        settle(n, *given)
-        given[7][NOW] = given[7][BEFORE]
+    def faulty(self: Standing, bounds: Any) -> None:
+        settle(self, bounds)
+        if not self.settled:
+            self.now = self.before
 
     return faulty
 
 
-def held_highest(standing: Any) -> Any:
+def held_highest(stands: Any) -> Any:
     """What open orders could make of a position counts as held."""
-
-    def faulty(n: int, e: int, k: int, work: Any, market: Any) -> float:
-        first = BASE + (RANGE + 2 * e) * n + k
-        low, high = -work[first], work[first + n]
-        return float(high if high > -low else low)
-
-    return faulty
+    return lambda self, k: self.high[k] if self.high[k] > self.low[k] else -self.low[k]
 
 
 def hedges_counted(losses: Any) -> Any:
     """Gains of orders that may not fill are counted."""
 
-    def faulty(out: Any, returns: Any, first: int, fall: Any, rise: Any) -> None:
-        losses(out, returns, first, fall, memoryview(bytes(8 * len(rise))).cast("d"))
+    def faulty(self: Any, out: Any, size: int, returns: Any, first: int, fall: Any, rise: Any) -> None:
+        losses(self, out, size, returns, first, fall, float_zeros(len(rise)))
 
     return faulty
 
 
 def small_covariances(corners: Any) -> Any:
-    def faulty(rows: Any, *given: Any) -> None:
-        corners(rows, *given)
-        rows[:4] *= 0.8
+    def faulty(self: Any, out: Any, matrix: Any, of: Any, n: int, sided: bool) -> None:
+        corners(self, out, matrix, of, n, sided)
+        for row in (out.shorts, out.longs, out.less, out.more):
+            for k in range(n):
+                row[k] *= 0.8
 
     return faulty
 
 
 def rounded_up(floor: Any) -> Any:
-    return lambda value: float(ceil(value)) if value < 1e15 else value
+    return lambda self, value: float(ceil(value)) if value < 1e15 else value
 
 
 def reductions_free(count: Any) -> Any:
-    def faulty(n: int, work: Any, *given: Any) -> Any:
-        work[REDUCTIONS] = 0.0
-        return count(n, work, *given)
+    def faulty(self: Gate) -> Any:
+        self.basket.reductions = 0
+        return count(self)
 
     return faulty
 
@@ -104,21 +103,23 @@ def nothing(function: Any) -> Any:
     return lambda *given: None
 
 
-FAULTS: Final[dict[str, list[tuple[str, Make]]]] = {
-    "post-trade values only": [("settle", post_trade_only)],
-    "open orders ignored": [("settle", open_ignored)],
-    "worst prices take nothing from equity": [("settle", slip_ignored)],
-    "hedges that have not filled count": [("losses", hedges_counted)],
-    "covariances too small": [("corners", small_covariances)],
-    "lots rounded up": [("floor", rounded_up)],
-    "weights are not seen again at the lower equity": [("weigh_again", nothing)],
-    "a limit that an open order may break is given up": [("settle", held_at_most), ("standing", held_highest)],
-    "reductions are not counted": [("count", reductions_free)],
-}
-"""Name -> functions of the kernel and what is made of each."""
+FAULTS: Final[dict[str, list[tuple[type, str, Make]]]] = {
+    "post-trade values only": [(Standing, "settle", post_trade_only)],
+    "open orders ignored": [(Standing, "settle", open_ignored)],
+    "worst prices take nothing from equity": [(Standing, "settle", slip_ignored)],
+    "hedges that have not filled count": [(Vectors, "losses", hedges_counted)],
+    "covariances too small": [(Vectors, "corners", small_covariances)],
+    "lots rounded up": [(Basket, "floor", rounded_up)],
+    "weights are not seen again at the lower equity": [(Gate, "weigh_again", nothing)],
+    "a limit that an open order may break is given up": [
+        (Standing, "settle", held_at_most), (Standing, "stands", held_highest)
+    ],
+    "reductions are not counted": [(Gate, "count", reductions_free)],
+}  # fmt: skip
+"""Name -> methods of the gate and what is made of each."""
 
 
 def plant(name: str, patch: Any) -> None:
-    """Replaces functions of the kernel while `patch`, a pytest.MonkeyPatch, holds."""
-    for function, make in FAULTS[name]:
-        patch.setattr(kernel, function, make(getattr(kernel, function)))
+    """Replaces methods of the gate while `patch`, a pytest.MonkeyPatch, holds."""
+    for owner, method, make in FAULTS[name]:
+        patch.setattr(owner, method, make(getattr(owner, method)))

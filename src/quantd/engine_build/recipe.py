@@ -5,7 +5,17 @@ A change of this file makes every build stale.
 
 from typing import Final, NamedTuple
 
-MODULES: Final = ("quantd.trading.integers",)
+MODULES: Final = (
+    "quantd.trading.integers",
+    "quantd.risk.pretrade.gate_bounds",
+    "quantd.risk.pretrade.loops",
+    "quantd.risk.pretrade.scenes",
+    "quantd.risk.pretrade.standing",
+    "quantd.risk.pretrade.pairs",
+    "quantd.risk.pretrade.worst_losses",
+    "quantd.risk.pretrade.forms",
+    "quantd.risk.pretrade.judge",
+)
 """Modules that are compiled, all or none."""
 
 

@@ -15,7 +15,7 @@ from quantd.daemon.engine.venue import account, open_orders, price_holds, price_
 from quantd.daemon.runtime import journal
 from quantd.risk import protective
 from quantd.risk.limits import cash, exposure, ruleset
-from quantd.risk.pretrade import baskets, kernel
+from quantd.risk.pretrade import baskets, standing
 from quantd.trading import books, jit
 from tests.proofs.simulation.runner import simulate
 
@@ -99,16 +99,17 @@ BUGS = (
         "round_micro(abs(self.house.held(symbol)) * unit)"),
     Bug("a split rounds shorts away from zero", books.Ledger.split,
         "after = truncate(before, numerator, denominator)", "after = before * numerator // denominator"),
-    Bug("the gate forgets open purchases", kernel.settle,
-        "position - less, position + more", "position - less, position"),
-    Bug("the gate lets sell what is being sold", kernel.split,
-        "left = position - less if", "left = position if"),
+    Bug("the gate forgets open purchases", standing.Standing.settle,
+        "high: float = position + more", "high: float = position"),
+    Bug("the gate lets sell what is being sold", standing.Basket.split,
+        "left: float = position - less if", "left: float = position if"),
     Bug("cash is reserved at the mark, not at the worst price", cash.cash,
         "paid = (1.0 + reserved(limits.collar)) * (1.0 + fee)", "paid = 1.0 + fee"),
     Bug("limits of orders go out twice as wide as reserved", baskets.worst_nano,
         "for width in (collar, reduce", "for width in (2 * collar, reduce"),
     Bug("gross exposure is not limited", exposure.gross, "return [Linear(most, long=1.0, short=1.0)]", "return []"),
-    Bug("cash is not limited", kernel.settle, "up_cash - cash +", "up_cash - 9.0 * cash +"),
+    Bug("cash is not limited", standing.Standing.count_worst,
+        "basket.up_cash - basket.cash +", "basket.up_cash - 9.0 * basket.cash +"),
     Bug("a wish to hold withdraws a protective exit", targets.hold_back,
         "differs[list(state.agents[agent].exits)] = False", "pass"),
     Bug("a snapshot forgets protective exits", snapshot.thaw, "agent.exits, agent.blocked = exits, blocked", "pass"),

@@ -18,9 +18,12 @@ from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, L
 from quantd.risk.limits.ruleset import BARS, CAPS, COUNTS, FAMILIES, FORMS, ROWS, TAILS, Rules, rules_of
 from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
 from quantd.risk.measures.stress import Shock
-from quantd.risk.pretrade import kernel
+from quantd.risk.pretrade import worst_losses
 from quantd.risk.pretrade.gate import gate
-from quantd.risk.pretrade.gate_inputs import Tables
+from quantd.risk.pretrade.gate_inputs import bounds_of
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.standing import Basket, Factor
+from quantd.risk.pretrade.vectors import quickest
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.support.examples import examples
 from tests.support.risk_books import make_context
@@ -28,16 +31,19 @@ from tests.support.risk_books import make_context
 UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
 
 
-def largest_of(mean: int) -> Callable[[Floats, Floats, int, float, float], float]:
-    """The kernel's largest factor of a tail; `mean` 1: of the mean of the worst losses."""
+def largest_of(mean: bool) -> Callable[[Floats, Floats, int, float, float], float]:
+    """The gate's largest factor of a tail; `mean`: of the mean of the worst losses."""
 
     def largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
-        return kernel._tail_factor(mean, m, target, fall, base, adding, np.empty_like(base), np.empty_like(base))
+        tails = worst_losses.Tails(Basket(1), Factor(1), quickest())
+        tails.widen(len(base))
+        np.asarray(tails.base)[:] = base
+        return tails.factor_of(mean, m, len(base), target, fall, np.ascontiguousarray(adding).data)
 
     return largest
 
 
-var_largest, cvar_largest = largest_of(0), largest_of(1)
+var_largest, cvar_largest = largest_of(False), largest_of(True)
 
 
 @pytest.mark.parametrize(("largest", "measure"), [(var_largest, historical_var), (cvar_largest, historical_cvar)])
@@ -262,21 +268,17 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
 def weighed(way: float, lots: list[float], short: bool = False, most_lots: float = 0.3) -> tuple[bool, list[float]]:
     """Whether a weight of 30 % (33 % on the way) cuts, and the lots left, with equity `way` on the way, where buys take
     5 % of it, and 100,000 at the end; 1,000 of A are held, or sold short."""
-    n = 3
     rules = rules_of(Limits(max_position_weight=most_lots, in_flight=0.1), UNIVERSE_OF_THREE)
-    tables, work = Tables(rules), np.zeros(kernel.BASE + 23 * n)
-    held = np.array([-1_000.0, 0.0, 0.0, 1_000.0, 0.0, 0.0]) * (-1.0 if short else 1.0)
-    for e, equity, slip in ((0, way, 0.05), (1, 1e5, 0.0)):
-        work[kernel.STATE * e + kernel.EQUITY], work[kernel.STATE * e + kernel.SLIP] = equity, slip
-        work[kernel.STATE * e + kernel.WIDER] = (1.1, 1.0)[e]
-        work[kernel.BASE + (kernel.OUTER + 2 * e) * n :][: 2 * n] = np.maximum(held, 0.0)
-    work[kernel.FRESH], work[kernel.TOLERANCE] = -1.0, SLACK * 1e5
-    work[kernel.BASE :][:n] = [-1.0 if short else 1.0, 1.0, 1.0]
-    sizes = work[kernel.BASE + kernel.SIZE * n :][:n]
-    sizes[:] = lots
-    market = np.concatenate((np.zeros(kernel.HEAD), MARKS))
-    kernel.weigh(n, work, market, tables.numbers, tables.codes, np.zeros(n, np.int8))
-    return bool(work[kernel.HEAVY]), sizes.tolist()
+    gate = Gate(3, quickest(), 0)
+    gate.bounds, gate.heavy, basket = bounds_of(rules), False, gate.basket
+    basket.px, basket.near, basket.changes = MARKS.astype(np.float64).data, SLACK * 1e5, 0
+    basket.wish = np.array([-1.0 if short else 1.0, 1.0, 1.0]).data
+    basket.size = np.array(lots).data
+    for state, equity, slip, wider in ((gate.flight, way, 0.05, 1.1), (gate.after, 1e5, 0.0, 1.0)):
+        state.equity, state.slip, state.wider, state.fresh = equity, slip, wider, -1
+        (state.shorts if short else state.longs)[0] = 1_000.0
+    gate.weigh()
+    return gate.heavy, np.asarray(basket.size).tolist()
 
 
 UNIVERSE_OF_THREE = Universe(tuple(map(Instrument, "ABC")))
@@ -341,7 +343,8 @@ def test_cash_is_paid_at_the_collar_with_fees_and_at_the_end_at_the_mark() -> No
     assert row.settled_load.tolist() == pytest.approx([-0.99, -0.99, 1.01, 1.01])
     assert (row.bound, row.settled_bound) == (0.0, 0.0)
     assert made.fee == 0.01
-    assert Tables(made).numbers[:2] == pytest.approx([0.111, 0.212])
+    bounds = bounds_of(made)
+    assert (bounds.paid, bounds.covered) == (pytest.approx(0.111), pytest.approx(0.212))
 
 
 def test_a_family_is_a_label_for_each_symbol() -> None:

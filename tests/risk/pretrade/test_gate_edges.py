@@ -11,10 +11,10 @@ from quantd.risk.limits.correlation import joint_weight
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import standing
 from quantd.risk.pretrade import gate as gate_module
-from quantd.risk.pretrade import kernel
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import REDUCE, RUN, Account, Verdict, gate, granted, measure, same_book
-from quantd.risk.pretrade.gate_inputs import Tables
+from quantd.risk.pretrade.gate_inputs import bounds_of
+from quantd.risk.pretrade.standing import Basket, Factor, Standing
 from quantd.trading.instruments import NANO
 from tests.support.risk_books import make_context, scenario_returns
 
@@ -161,11 +161,11 @@ def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
 
 def test_a_factor_that_is_not_a_number_lets_nothing_pass() -> None:
     for value, left in ((float("nan"), 0.0), (-1.0, 0.0), (0.4, 0.4), (2.0, 1.0)):
-        work = np.zeros(kernel.BASE)
-        work[kernel.FACTOR] = 1.0
-        kernel.take(value, Reason.GROSS, work)
-        assert work[kernel.FACTOR] == left
-        assert work[kernel.FACTOR_CODE] == (Reason.GROSS if left < 1.0 else Reason.NONE)
+        factor = Factor(1)
+        factor.begin()
+        factor.take(value, Reason.GROSS)
+        assert factor.value == left
+        assert factor.code == (Reason.GROSS if left < 1.0 else Reason.NONE)
 
 
 @pytest.mark.parametrize("key", ["var", "cvar", "max_volatility"])
@@ -424,8 +424,8 @@ def test_where_nothing_is_missing_the_scenarios_are_those_of_the_whole_market() 
 
 
 def test_limits_without_room_on_the_way_look_at_one_state_and_others_at_two() -> None:
-    for limits, states in ((Limits(), 1), (Limits(in_flight=0.1), 2), (Limits(max_cash_debit=0.1), 2)):
-        assert Tables(rules_of(limits, market().universe)).codes[kernel.C_STATES] == states
+    for limits, two in ((Limits(), False), (Limits(in_flight=0.1), True), (Limits(max_cash_debit=0.1), True)):
+        assert bounds_of(rules_of(limits, market().universe)).two_states == two
 
 
 def test_a_fraction_of_a_lot_cannot_be_sold() -> None:
@@ -462,27 +462,24 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
 
 
 def states_of(ctx: Any, book: Account, reducing: np.ndarray, limits: Limits) -> list[SimpleNamespace]:
-    """The states of a book with signed `reducing` lots, as the kernel makes them."""
-    rules, n = rules_of(limits, ctx.universe), ctx.size
-    tables, work = Tables(rules), np.zeros(kernel.BASE + 23 * n)
-    parts = (kernel.LOTS, book.lots), (kernel.UP, book.up), (kernel.DOWN, book.down), (kernel.REDUCED, reducing)
-    for place, part in parts:
-        assert part is not None
-        work[kernel.BASE + place * n :][:n] = part
-    loss = book.open_loss
-    market = np.concatenate((np.zeros(kernel.HEAD), ctx.px))
-    kernel.settle(
-        n, book.cash, book.equity, book.up_cash, loss or 0.0, int(loss is None), book.open_gain, book.traded,
-        work, market, tables.numbers, tables.codes,
-    )  # fmt: skip
+    """The states of a book with signed `reducing` lots, as the gate makes them."""
+    bounds, basket = bounds_of(rules_of(limits, ctx.universe)), Basket(ctx.size)
+    assert book.up is not None
+    assert book.down is not None
+    basket.px, basket.lots, basket.up, basket.down, basket.reduced = (
+        np.asarray(each, dtype=np.float64).data for each in (ctx.px, book.lots, book.up, book.down, reducing)
+    )
+    basket.cash, basket.equity, basket.up_cash = book.cash, book.equity, book.up_cash
+    basket.open_loss, basket.derived = book.open_loss or 0.0, book.open_loss is None
+    basket.open_gain, basket.traded = book.open_gain, book.traded
     found = []
-    for e in range(tables.codes[kernel.C_STATES]):
-        own = work[kernel.STATE * e :][: kernel.STATE]
-        w = work[kernel.BASE + (kernel.RANGE + 2 * e) * n :][: 2 * n]
-        slip = own[kernel.SLIP] * ctx.px
+    for settled in (False, True)[: 1 + bounds.two_states]:
+        state = Standing(basket, settled)
+        state.settle(bounds)
+        w = np.concatenate((np.asarray(state.low), np.asarray(state.high)))
         found.append(SimpleNamespace(
-            w=w, equity=own[kernel.EQUITY], before=own[kernel.BEFORE], slip=slip, cash_used=own[kernel.CASH_USED],
-            traded=own[kernel.TURNOVER],
+            w=w, equity=state.equity, before=state.before, slip=state.slip * ctx.px, cash_used=state.spent,
+            traded=state.traded,
         ))  # fmt: skip
     return found
 

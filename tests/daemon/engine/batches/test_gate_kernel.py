@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from quantd.daemon.engine.batches import gate_inputs
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.daemon.engine.batches.gate_inputs import _row
 from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail, override
 from quantd.risk.limits.context import Context, Scenarios
 from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.pretrade import gate_inputs, kernel
 from quantd.risk.pretrade.gate import Account, gate
 from quantd.trading.jit import LOOPS
 from tests.risk.pretrade.test_gate_table import KINDS

@@ -2,11 +2,11 @@
 
 from math import inf
 
-from quantd.risk.pretrade.bounds import Bounds, Tail
+from quantd.risk.pretrade.gate_bounds import Bounds, Tail
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.scenes import Losses, Scene
 from quantd.risk.pretrade.standing import SLACK, Basket, Factor, Standing
-from quantd.trading.buffers import Floats, floats
+from quantd.trading.number_types import Floats, float_zeros
 
 
 class Tails:
@@ -35,7 +35,7 @@ class Tails:
 
     def __init__(self, basket: Basket, factor: Factor, loops: Loops) -> None:
         self.basket, self.factor, self.loops = basket, factor, loops
-        self.fall, self.rise = floats(basket.n), floats(basket.n)
+        self.fall, self.rise = float_zeros(basket.n), float_zeros(basket.n)
         self.width = -1
         self.widen(0)
 
@@ -49,8 +49,8 @@ class Tails:
         if scenarios <= self.width:
             return
         self.width = scenarios
-        self.lossy, self.base, self.adding = floats(scenarios), floats(scenarios), floats(scenarios)
-        self.now, self.spare, self.alone = floats(scenarios), floats(scenarios), floats(scenarios)
+        self.lossy, self.base, self.adding = float_zeros(scenarios), float_zeros(scenarios), float_zeros(scenarios)
+        self.now, self.spare, self.alone = float_zeros(scenarios), float_zeros(scenarios), float_zeros(scenarios)
 
     def book_losses(self, state: Standing, losses: Losses, out: Floats, book: bool, orders: bool) -> None:
         """Worst losses of each scenario: of the book without the adding orders, of these, or of both.

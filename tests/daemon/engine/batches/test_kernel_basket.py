@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantd.daemon.engine.batches import gate_inputs
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.risk.limits.catalogue import Limits, Reason, Tail
-from quantd.risk.pretrade import gate_inputs, kernel
 from quantd.risk.pretrade.gate import Account, gate
 from tests.support.risk_books import make_context, scenario_returns
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk.pretrade import kernel
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import one_order
+from tests.daemon.engine.batches.gate_arrays import one_order
 
 
 @pytest.mark.parametrize(("bound", "summed"), [(0.5, False), (np.nextafter(0.5, 0.0), True)])

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from quantd.risk.pretrade import kernel
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import Arrays, Floats, Found, stated, unpriced
+from tests.daemon.engine.batches.gate_arrays import Arrays, Floats, Found, stated, unpriced
 
 SEEDS = range(400)
 EQUITY_CODE, CASH_CODE = 3, 4

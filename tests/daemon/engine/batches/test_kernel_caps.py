@@ -5,10 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.risk.limits.case import SLACK
-from quantd.risk.pretrade import kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import Arrays, Floats, drawn
+from tests.daemon.engine.batches.gate_arrays import Arrays, Floats, drawn
 
 SEEDS = range(200)
 WEIGHT, HISTORY, CORRELATION = 7, 8, 9

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantd.risk.pretrade import kernel
-from quantd.risk.pretrade.kernel import BASE, HEAD, STATE
+from quantd.daemon.engine.batches import gate_kernel as kernel
+from quantd.daemon.engine.batches.gate_kernel import BASE, HEAD, STATE
 from quantd.trading.jit import interpreted
 
 Floats = NDArray[np.float64]

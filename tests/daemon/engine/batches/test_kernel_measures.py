@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk.pretrade import kernel
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import Arrays, Floats, Found, one_order, stated, unpriced
+from tests.daemon.engine.batches.gate_arrays import Arrays, Floats, Found, one_order, stated, unpriced
 
 SEEDS = range(300)
 

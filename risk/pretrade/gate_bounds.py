@@ -1,6 +1,6 @@
 """The limits of a set of rules as the gate walks them: typed objects, made once for a set of limits and a universe."""
 
-from quantd.trading.buffers import Floats, Ints
+from quantd.trading.number_types import Floats, Ints
 
 MASK = 0
 ROOM = 1
@@ -41,32 +41,32 @@ class Row:
     bound: float
     settled_bound: float
     by_symbol: bool
-    short: float
-    long: float
+    per_short: float
+    per_long: float
     """Of what is held, for every symbol alike, and of growth in flight."""
     settled_short: float
     settled_long: float
     """Of growth after all fills."""
-    shorts: Floats
-    longs: Floats
-    settled_shorts: Floats
-    settled_longs: Floats
+    short_loads: Floats
+    long_loads: Floats
+    settled_short_loads: Floats
+    settled_long_loads: Floats
     """The same for each symbol."""
 
     def __init__(self, code: int, kind: int, bound: float, settled_bound: float) -> None:
         self.code, self.kind, self.bound, self.settled_bound = code, kind, bound, settled_bound
         self.by_symbol = False
-        self.short = self.long = self.settled_short = self.settled_long = 0.0
+        self.per_short = self.per_long = self.settled_short = self.settled_long = 0.0
 
     def load(self, settled: bool, k: int, buys: bool) -> float:
         """What an order of this symbol adds for each unit of its value."""
         if self.by_symbol:
             if settled:
-                return self.settled_longs[k] if buys else self.settled_shorts[k]
-            return self.longs[k] if buys else self.shorts[k]
+                return self.settled_long_loads[k] if buys else self.settled_short_loads[k]
+            return self.long_loads[k] if buys else self.short_loads[k]
         if settled:
             return self.settled_long if buys else self.settled_short
-        return self.long if buys else self.short
+        return self.per_long if buys else self.per_short
 
 
 class Family:
@@ -139,7 +139,7 @@ class Bounds:
     weight_code: int
     not_finite: int
     zero_crossing: int
-    switch: int
+    switched: int
     equity: int
     history: int
     correlation: int

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from quantd.risk.pretrade import kernel
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import Arrays, drawn
+from tests.daemon.engine.batches.gate_arrays import Arrays, drawn
 
 SEEDS = range(400)
 NOT_FINITE, CROSSING = 7, 8

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantd.risk.pretrade import kernel
+from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.trading.jit import LOOPS
 
 Floats = NDArray[np.float64]
