@@ -24,25 +24,36 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run test test-all coverage check bench bench-peers prove prove-long mutants wheel install clean lock
+.PHONY: help run build build-checked test test-all test-uncompiled coverage check bench bench-peers prove prove-long \
+	mutants wheel wheel-pure install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
+	@echo 'make build    compile the engine now (make run does it in the background, for its next start)'
 	@echo 'make test     run the quick tests in five parts (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
+	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
-	@echo 'make wheel    build an installable wheel into dist/'
+	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without)'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
 
 run: $(CORE)
+	@$(BIN)/python -P -m quantd.engine_build later
 	@$(BIN)/quantd run $(ARGS)
+
+build: $(CORE)
+	@$(BIN)/python -P -m quantd.engine_build build
+
+# for the tests: inner loops keep their checks of bounds
+build-checked: $(CORE)
+	@$(BIN)/python -P -m quantd.engine_build build --kind checked
 
 test: $(FULL)
 ifeq ($(ARGS),)
@@ -58,8 +69,12 @@ endif
 test-all: $(FULL)
 	@$(BIN)/python -m pytest $(ALL_TESTS) $(ARGS)
 
+test-uncompiled: $(FULL)
+	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest $(ALL_TESTS) $(ARGS)
+
+# lines of the source are counted, so it runs uncompiled
 coverage: $(FULL)
-	@$(BIN)/python -m pytest $(ALL_TESTS) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest $(ALL_TESTS) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
 check: $(FULL)
 	@$(BIN)/ruff format --check .
@@ -92,10 +107,13 @@ prove-long: $(FULL)
 	@$(BIN)/python -m tests.attacks.call_fuzz 200
 
 mutants: $(FULL)
-	@$(BIN)/python -m tests.proofs.mutants $(ARGS)
+	@QUANTD_UNCOMPILED=1 $(BIN)/python -m tests.proofs.mutants $(ARGS)
 
 wheel: $(CORE)
 	@scripts/make-wheel dist && ls dist/*.whl
+
+wheel-pure: $(CORE)
+	@QUANTD_PURE_WHEEL=1 scripts/make-wheel dist && ls dist/*.whl
 
 install:
 	@scripts/install-system

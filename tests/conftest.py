@@ -8,6 +8,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
+from quantd.engine_build import finder, state
+
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a test may import onnxruntime before quantd does
 # heads of ledgers of looks, outside the folders of the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
@@ -18,9 +20,21 @@ settings.register_profile("full", BASE)
 settings.load_profile("quick")  # --hypothesis-profile chooses another
 
 
+def pytest_report_header() -> str:
+    """Names the engine that is tested. Ends the run where the checked build was requested and is not there."""
+    if finder.variant() == "checked" and finder.loaded() is None:
+        pytest.exit(f"QUANTD_CHECKED is set, and {state.reason()}", returncode=1)
+    return f"engine: {state.label()}"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`."""
+    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`, and skips
+    tests that patch the engine where it is compiled."""
+    if finder.loaded() is not None:
+        for item in items:
+            if item.get_closest_marker("uncompiled"):
+                item.add_marker(pytest.mark.skip(reason="patches the engine; QUANTD_UNCOMPILED=1 runs it"))
     if settings.get_current_profile_name() == "quick":
         # else the first property of a worker parses each imported module for numbers to try
         providers._get_local_constants = providers.Constants

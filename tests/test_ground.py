@@ -36,7 +36,7 @@ ACTS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)\.random\b|(^|\.)default_rng$")
 
 # a distribution's name where it is not that of its module
-BELOW = ("quantd", "bundled", "regular_file")
+BELOW = ("quantd", "bundled", "engine_build", "regular_file")
 """Modules of src/quantd itself, which every package may import."""
 
 MODULES = {
@@ -489,8 +489,9 @@ NAMED_PROGRAM = re.compile(r"python -m ((?:tests|benchmarks|quantd)(?:\.\w+)+)")
 
 def program_is_there(dotted_name):
     """Whether `python -m` finds a module or a package of this name."""
-    place = ROOT / Path(*dotted_name.removeprefix("quantd.").split("."))
-    return place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+    inside = Path(*dotted_name.removeprefix("quantd.").split("."))
+    places = [ROOT / inside, ROOT / "src" / "quantd" / inside]
+    return any(place.with_suffix(".py").is_file() or (place / "__main__.py").is_file() for place in places)
 
 
 @pytest.mark.requirement("R-270")

@@ -12,11 +12,13 @@ import time
 import venv
 import zipfile
 from contextlib import contextmanager, suppress
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
 from quantd.bundled import SOURCE_ONLY
+from quantd.engine_build.recipe import MODULES
 from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
@@ -125,7 +127,14 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     modules = {name for name in names if name.endswith(".py")}
     ours = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
     beside = {"quantd/__init__.py", "quantd/bundled/__init__.py", "quantd/regular_file.py"}
+    beside |= {
+        f"quantd/{path.relative_to(ROOT / 'src/quantd')}" for path in (ROOT / "src/quantd/engine_build").rglob("*.py")
+    }
     assert modules == ours | beside
+    built = {name for name in names if name.startswith("quantd/engine_build/built/")}
+    libraries = {f"{module}{EXTENSION_SUFFIXES[0]}" for module in MODULES}
+    assert sorted(Path(name).name for name in built) == sorted({"manifest", *libraries})
+    names -= built
     at, shipped = "quantd/bundled", ROOT / "models" / "shipped"
     assert names - modules == {
         "quantd/py.typed",

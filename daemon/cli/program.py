@@ -89,8 +89,9 @@ def _leave(code: int | None, version: bool) -> None:
 def _version(wanted: bool) -> None:
     if wanted:
         from quantd.daemon.runtime.version import code_version
+        from quantd.engine_build.state import short
 
-        typer.echo(f"quantd {code_version()}")
+        typer.echo(f"quantd {code_version()}, engine {short()}")
         raise typer.Exit
 
 

@@ -20,6 +20,7 @@ from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, PlainRows
+from quantd.engine_build.state import advice
 from quantd.research.runs.failures import stop_at_failure
 from quantd.trading.ports import leaves
 
@@ -79,7 +80,10 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
 def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
     """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages, also
     about what a batch of bars cannot have."""
-    compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
+    bars = symbol_bars(assembly, runs)
+    if say is not None and (text := advice(bars)):
+        say(text)
+    compile_for(bars, say or (lambda text: None))
     if say is not None and TAKE_ROWS.arrays and (why := why_stepped(State(assembly.rules))):
         say(why)
 

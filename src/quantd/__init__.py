@@ -14,6 +14,8 @@ repository: `quantd.risk` is `risk/`, and so on.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from quantd.engine_build import finder
+
 if TYPE_CHECKING:
     from quantd.daemon.api.client_side.python_client import Client
     from quantd.daemon.config import Config, ConfigError
@@ -47,6 +49,8 @@ _HOMES: Final = {
     "study_signal": "quantd.research.python_api.signals:study_signal",
 }
 """Name -> its module and attribute: `import quantd` alone loads none of them."""
+
+finder.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ class Check:
 
 def ground_checks() -> list[Check]:
     """Python and the installation, before any configuration is read."""
-    return [_python(), _ours(), _whole()]
+    return [_python(), _ours(), _whole(), _engine()]
 
 
 def base_checks(config: Config, where: Place, store: bool, torch_before: bool) -> Iterator[Check]:
@@ -81,6 +81,16 @@ def _whole() -> Check:
     if gone:
         return Check("files", False, f"{len(gone)} are missing, the first is {gone[0]}; install quantd again")
     return Check("files", True, f"{len(recorded)}, as installed")
+
+
+def _engine() -> Check:
+    """Whether the engine is compiled. An uncompiled one gives the same results more slowly."""
+    from quantd.engine_build.state import label, reason
+
+    why = reason()
+    return Check(
+        "engine", None if why else True, f"{label()}: {why.splitlines()[0]}" if why else f"compiled, {label()}"
+    )
 
 
 def _isolation() -> Check:

@@ -16,6 +16,7 @@ from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
 from quantd.daemon.live.permission import refusal
 from quantd.daemon.monitoring.metrics import configure
+from quantd.engine_build.state import reason
 from quantd.trading.exit_codes import CONFIG
 
 
@@ -46,6 +47,8 @@ def run(
         quiet=quiet or as_json, environ=dict(os.environ),
     )  # fmt: skip
     log = structlog.get_logger("quantd.run")
+    if why := reason():
+        log.info("engine.uncompiled", why=why, see="docs/develop/build.md")
     in_json = found.log.format == "json"
     try:
         summary = asyncio.run(serve(found, options))

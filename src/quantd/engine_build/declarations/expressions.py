@@ -1,0 +1,291 @@
+"""The types of expressions, and the arithmetic whose result in C would not be that of Python."""
+
+import ast
+from dataclasses import dataclass, field
+from typing import Final
+
+from quantd.engine_build.declarations.c_types import BOOL, FLOAT, INT, OBJECT, UNKNOWN, CType
+from quantd.engine_build.declarations.constants import Value, folded
+from quantd.engine_build.declarations.refusal import Refusals
+from quantd.engine_build.declarations.surface import Class, Module, Signature, Surface
+
+EXACT: Final = 2**53
+"""Integers up to here are floats too."""
+
+WIDEST: Final = 2**63
+LONGEST_SHIFT: Final = 62
+
+MATH: Final = {
+    **dict.fromkeys(("sqrt", "fabs", "exp", "log", "copysign"), FLOAT), "inf": FLOAT, "nan": FLOAT,
+    **dict.fromkeys(("isfinite", "isnan", "isinf"), BOOL), "ceil": INT, "floor": INT,
+}  # fmt: skip
+"""What names of the module math give."""
+
+CLOSURE: Final = "write a loop, a comprehension or a method"
+
+
+@dataclass(slots=True)
+class Scope:
+    """A function: where it stands, and the types of its names."""
+
+    surface: Surface
+    module: Module
+    refusals: Refusals
+    owner: Class | None = None
+    names: dict[str, CType] = field(default_factory=dict)
+    negative: set[str] = field(default_factory=set)
+    """Names that somewhere get a negative constant."""
+
+    def constant(self, node: ast.expr) -> Value | None:
+        """The number of a constant expression; a local name is none."""
+
+        def lookup(name: str) -> Value | None:
+            return None if name in self.names else self.surface.constant(name, self.module)
+
+        return folded(node, lookup)
+
+    def add(self, node: ast.AST, what: str, remedy: str) -> None:
+        self.refusals.add(node, what, remedy)
+
+
+def of_number(value: object) -> CType:
+    """The type of a literal number or text."""
+    if isinstance(value, bool):
+        return BOOL
+    if isinstance(value, int):
+        return INT if -WIDEST <= value < WIDEST else OBJECT
+    return FLOAT if isinstance(value, float) else CType("str", "str") if isinstance(value, str) else UNKNOWN
+
+
+def type_of(node: ast.expr, scope: Scope) -> CType:
+    """The type of an expression; its parts are checked on the way."""
+    match node:
+        case ast.Constant():
+            return of_number(node.value)
+        case ast.Name():
+            return name_type(node.id, scope)
+        case ast.Attribute():
+            found = scope.surface.member(type_of(node.value, scope), node.attr)
+            return found if isinstance(found, CType) else UNKNOWN
+        case ast.Subscript():
+            return subscript(node, scope)
+        case ast.BinOp():
+            return arithmetic(node, node.op, node.left, node.right, scope)
+        case ast.UnaryOp():
+            inner = type_of(node.operand, scope)
+            return BOOL if isinstance(node.op, ast.Not) else INT if inner is BOOL else inner
+        case ast.Compare():
+            return comparison(node, scope)
+        case ast.BoolOp():
+            return joined([type_of(each, scope) for each in node.values], node, scope)
+        case ast.IfExp():
+            type_of(node.test, scope)
+            return joined([type_of(each, scope) for each in (node.body, node.orelse)], node, scope)
+        case ast.Call():
+            return call(node, scope)
+        case ast.Tuple():
+            return CType("tuple", "tuple", tuple(type_of(each, scope) for each in node.elts))
+        case ast.NamedExpr():
+            return walrus(node, scope)
+        case _:
+            return other(node, scope)
+
+
+def other(node: ast.expr, scope: Scope) -> CType:
+    """An expression that is no number. Refuses what needs a function inside the function."""
+    if isinstance(node, ast.Lambda):
+        scope.add(node, "a closure: a lambda inside a function", CLOSURE)
+    elif isinstance(node, ast.GeneratorExp | ast.Yield | ast.YieldFrom):
+        scope.add(node, "a generator", CLOSURE)
+    elif isinstance(node, ast.Await):
+        scope.add(node, "an await", "move it to a module that is not listed")
+    else:
+        bound = comprehended(node)
+        inner = Scope(scope.surface, scope.module, scope.refusals, scope.owner, dict(scope.names), scope.negative)
+        inner.names.update(dict.fromkeys(bound, UNKNOWN))
+        for each in ast.iter_child_nodes(node):
+            parts = [each.iter, *each.ifs] if isinstance(each, ast.comprehension) else [each]
+            for part in parts:
+                if isinstance(part, ast.expr):
+                    type_of(part, inner)
+    return UNKNOWN
+
+
+def comprehended(node: ast.expr) -> list[str]:
+    """The names that a comprehension binds."""
+    loops: list[ast.comprehension] = getattr(node, "generators", [])
+    return [each.id for loop in loops for each in ast.walk(loop.target) if isinstance(each, ast.Name)]
+
+
+def name_type(name: str, scope: Scope) -> CType:
+    """The type of a name: of the function, or a constant of a module."""
+    if name in scope.names:
+        return scope.names[name]
+    value = scope.surface.constant(name, scope.module)
+    if value is not None:
+        return of_number(value)
+    place, inner = scope.module.imports.get(name, ("", ""))
+    return MATH[inner] if place == "math" and inner in ("inf", "nan") else UNKNOWN
+
+
+def walrus(node: ast.NamedExpr, scope: Scope) -> CType:
+    value = type_of(node.value, scope)
+    if node.target.id not in scope.names and value.number:
+        unannotated(node, node.target.id, value, scope)
+    return scope.names.get(node.target.id, value)
+
+
+def unannotated(node: ast.AST, name: str, value: CType, scope: Scope) -> None:
+    """A number in a local without a type would be an object."""
+    scope.add(node, f"the local {name} holds a number and has no type", f"declare {name}: {value.kind}")
+
+
+def subscript(node: ast.Subscript, scope: Scope) -> CType:
+    """An item of a buffer, a list or a tuple."""
+    held = type_of(node.value, scope)
+    indices = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    for each in indices:
+        kind = type_of(each, scope) if not isinstance(each, ast.Slice) else UNKNOWN
+        if held.kind == "buffer":
+            check_index(each, kind, scope)
+    if held.kind == "buffer":
+        whole = len(indices) == len(held.of) and not any(isinstance(each, ast.Slice) for each in indices)
+        return held.of[0] if whole else UNKNOWN
+    if held.kind == "tuple" and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
+        return held.of[node.slice.value] if node.slice.value < len(held.of) else UNKNOWN
+    return held.of[-1] if held.kind in ("list", "dict") and held.of else UNKNOWN
+
+
+def check_index(node: ast.expr, kind: CType, scope: Scope) -> None:
+    value = scope.constant(node) if not isinstance(node, ast.Slice) else None
+    named = isinstance(node, ast.Name) and node.id in scope.negative
+    if named or (value is not None and value < 0):
+        what = f"{ast.unparse(node)} is a negative index into a buffer: memory before the array in C"
+        scope.add(node, what, "write the place from the front, such as size - 1")
+    if kind.kind == "float":
+        scope.add(node, f"the index {ast.unparse(node)} is a float", "write an int")
+
+
+def joined(kinds: list[CType], node: ast.expr, scope: Scope) -> CType:
+    """One of several values."""
+    found = {each.kind for each in kinds}
+    if found == {"int", "float"}:
+        scope.add(node, "one value is an int, the other a float: C makes both floats", "write both as floats")
+    return kinds[0] if len(found) == 1 else UNKNOWN
+
+
+def arithmetic(node: ast.AST, op: ast.operator, left: ast.expr, right: ast.expr, scope: Scope) -> CType:
+    """The type of an operation. Refuses those that C does in another way."""
+    one, two = type_of(left, scope), type_of(right, scope)
+    if isinstance(node, ast.expr) and (value := scope.constant(node)) is not None:
+        return of_number(value)
+    if not (one.number and two.number):
+        return UNKNOWN
+    real = FLOAT in (one, two)
+    if isinstance(op, ast.Div):
+        if not real:
+            what = "a quotient of two ints: Python rounds the exact quotient, C that of two floats"
+            scope.add(node, what, "write float(a) / float(b)")
+        return FLOAT
+    if isinstance(op, ast.FloorDiv | ast.Mod) and real:
+        scope.add(node, "// or % of floats: Python and C round differently", "write ints, or math.floor of a quotient")
+    elif isinstance(op, ast.Pow):
+        scope.add(node, "a power: its type and its last bit depend on the library", "write the product")
+    elif isinstance(op, ast.LShift | ast.RShift):
+        by = scope.constant(right)
+        if by is None or not 0 <= by <= LONGEST_SHIFT:
+            scope.add(node, "a shift by a number that is not a constant from 0 to 62", "write a constant")
+    return FLOAT if real else INT
+
+
+def comparison(node: ast.Compare, scope: Scope) -> CType:
+    """Refuses comparisons of an int with a float: Python's are exact."""
+    parts = [node.left, *node.comparators]
+    kinds = [type_of(each, scope) for each in parts]
+    for k in range(len(node.ops)):
+        both = {kinds[k].kind: parts[k], kinds[k + 1].kind: parts[k + 1]}
+        if both.keys() == {"int", "float"}:
+            value = scope.constant(both["int"])
+            if value is None or abs(value) > EXACT:
+                text = ast.unparse(both["int"])
+                what = f"{text} is an int and is compared with a float: Python's comparison is exact, C rounds it"
+                scope.add(node, what, f"write float({text})")
+    return BOOL
+
+
+def call(node: ast.Call, scope: Scope) -> CType:
+    """The result of a call. Its arguments are checked against the signature, where that is known."""
+    given = [type_of(each.value if isinstance(each, ast.Starred) else each, scope) for each in node.args]
+    named = {each.arg: (type_of(each.value, scope), each.value) for each in node.keywords}
+    found: Signature | None = None
+    if isinstance(node.func, ast.Attribute):
+        member = scope.surface.member(type_of(node.func.value, scope), node.func.attr)
+        found = member if isinstance(member, Signature) else None
+    elif isinstance(node.func, ast.Name):
+        name = node.func.id
+        place = scope.surface.home(name, scope.module)
+        if place is None:
+            return builtin(node, name, given, scope)
+        made = scope.surface.listed_class(name, scope.module)
+        found = made.methods.get("__init__") if made else scope.surface.function(name, scope.module)
+        if made:
+            pass_on(node, found, given, named, scope)
+            return CType("class", made.node.name, home=place[0].name)
+    else:
+        type_of(node.func, scope)
+    pass_on(node, found, given, named, scope)
+    return found.returns if found else UNKNOWN
+
+
+def pass_on(
+    node: ast.Call,
+    found: Signature | None,
+    given: list[CType],
+    named: dict[str | None, tuple[CType, ast.expr]],
+    scope: Scope,
+) -> None:
+    """Check the arguments of a call of ours."""
+    if found is None or any(isinstance(each, ast.Starred) for each in node.args):
+        return
+    for wanted, kind, value in zip(found.types, given, node.args, strict=False):
+        check_fits(wanted, kind, value, scope)
+    for name, wanted in zip(found.names, found.types, strict=True):
+        if name in named:
+            check_fits(wanted, *named[name], scope)
+
+
+def builtin(node: ast.Call, name: str, given: list[CType], scope: Scope) -> CType:
+    """The result of a function of Python or of the module math."""
+    place, inner = scope.module.imports.get(name, ("", ""))
+    if place:
+        return MATH.get(inner, UNKNOWN) if place == "math" else UNKNOWN
+    match name, [each.kind for each in given]:
+        case ("int" | "len", _):
+            return INT
+        case ("float", _):
+            return FLOAT
+        case ("bool" | "isinstance", _):
+            return BOOL
+        case ("abs", [kind]) | ("round", [kind]) if kind in ("int", "float"):
+            return INT if name == "round" else given[0]
+        case ("min" | "max", kinds) if len(kinds) > 1:
+            return joined(given, node, scope)
+        case ("divmod", ["int", "int"]):
+            return CType("tuple", "tuple", (INT, INT))
+        case ("divmod", ["float", _] | [_, "float"]):
+            scope.add(node, "divmod of floats: Python and C round differently", "write ints")
+    return UNKNOWN
+
+
+def check_fits(wanted: CType, kind: CType, node: ast.expr, scope: Scope) -> None:
+    """Python keeps what is assigned, C converts it: a value must have the type of its place."""
+    text = ast.unparse(node)
+    if wanted is FLOAT and kind in (INT, BOOL):
+        value = scope.constant(node)
+        remedy = f"write {float(value)}" if value is not None else f"write float({text})"
+        scope.add(node, f"{text} is an int where a float belongs: it stays an int in Python only", remedy)
+    elif wanted is INT and kind is BOOL:
+        scope.add(node, f"{text} is a bool where an int belongs: it stays a bool in Python only", f"write int({text})")
+    elif wanted.kind == "tuple" and kind.kind == "tuple" and isinstance(node, ast.Tuple):
+        for part, inner, each in zip(wanted.of, kind.of, node.elts, strict=False):
+            check_fits(part, inner, each, scope)

@@ -1,0 +1,128 @@
+"""Loads the compiled engine where it was built from the source that is here, and the source everywhere else.
+
+A build is a folder whose name begins with a digest of the listed sources, the recipe and the interface of this Python.
+A build of another source has another name, so that it is never found. The digest is computed at the first import of a
+listed module; a command that imports none pays for a test of a name only.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from typing import Final
+
+from quantd.engine_build.recipe import CHECKED, MODULES, UNCOMPILED
+
+HERE: Final = Path(__file__).resolve().parent
+PACKAGE: Final = HERE.parent
+CHECKOUT: Final = PACKAGE.parent.parent if (PACKAGE.parent.parent / "pyproject.toml").is_file() else None
+"""The checkout that this package is part of; None where a wheel is installed."""
+
+BUILDS: Final = CHECKOUT / "build" / "engine" if CHECKOUT else HERE / "built"
+MANIFEST: Final = "manifest"
+SHAPING: Final = ("recipe.py", "builder.py", "c_compiler.py", "declarations")
+"""Files of this package whose change makes a build stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A folder with a compiled module for each listed one."""
+
+    folder: Path
+    variant: str
+
+
+def variant() -> str:
+    """The kind of build that the environment requests: release, checked (QUANTD_CHECKED), or none."""
+    if requested(UNCOMPILED):
+        return ""
+    return "checked" if requested(CHECKED) else "release"
+
+
+def requested(variable: str) -> bool:
+    """Whether a variable of the environment is set, and not to 0."""
+    return os.environ.get(variable, "0") not in ("", "0")
+
+
+def source(module: str) -> Path:
+    """The source file of a module."""
+    return PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+
+
+def digest(file: Path) -> str:
+    """Digest of a file. Raises OSError."""
+    from hashlib import blake2b
+
+    return blake2b(file.read_bytes(), digest_size=16).hexdigest()
+
+
+def key(kind: str) -> str:
+    """Digest of the listed sources, of the recipe and of this Python: folders of fitting builds begin with it. Raises
+    OSError."""
+    from hashlib import blake2b
+
+    shaping = [file for name in SHAPING for file in (sorted((HERE / name).glob("*.py")) or [HERE / name])]
+    found = blake2b(repr((kind, EXTENSION_SUFFIXES[0], MODULES)).encode(), digest_size=12)
+    for file in (*shaping, *map(source, MODULES)):
+        found.update(digest(file).encode())
+    return found.hexdigest()
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """Module -> digest of its source, of every source that a build has read. Raises OSError and ValueError."""
+    lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
+    return dict(line.split(maxsplit=1) for line in lines if not line.startswith("#"))
+
+
+def library(folder: Path, module: str) -> Path:
+    """The compiled file of a module in a build."""
+    return folder / f"{module}{EXTENSION_SUFFIXES[0]}"
+
+
+def fitting(kind: str) -> Path | None:
+    """The folder of a build of the source that is here; None without one. Raises OSError."""
+    for folder in sorted(BUILDS.glob(f"{key(kind)}-*")):
+        try:
+            known = manifest(folder)
+        except (OSError, ValueError):
+            continue
+        whole = all(library(folder, name).is_file() for name in MODULES)
+        # a key has the listed modules only; others gave types and constants
+        if whole and all(digest(source(name)) == told for name, told in known.items() if name not in MODULES):
+            return folder
+    return None
+
+
+@cache
+def loaded() -> Build | None:
+    """The build that this process uses; None where it runs uncompiled."""
+    kind = variant()
+    try:
+        folder = fitting(kind) if kind else None
+    except OSError:
+        return None
+    return Build(folder, kind) if folder else None
+
+
+class Finder:
+    """Finds the listed modules, all in one build or all in their source. A library beside a source is never loaded."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Where a listed module is loaded from; None for every other module."""
+        if name not in MODULES:
+            return None
+        build = loaded()
+        if build is None:
+            file = str(source(name))
+            return spec_from_file_location(name, file, loader=SourceFileLoader(name, file))
+        file = str(library(build.folder, name))
+        return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
+
+
+def install() -> None:
+    """Put the finder before those of Python, once."""
+    if not any(type(each) is Finder for each in sys.meta_path):
+        sys.meta_path.insert(0, Finder())

@@ -1,0 +1,30 @@
+"""The number types of compiled modules: buffers of numbers, and integers of any size.
+
+A buffer is a contiguous memoryview. Its elements are Python numbers where the module is interpreted, and C numbers
+where it is compiled. The text after its type is the format of an element, as in the module `struct`; a 2 means rows.
+"""
+
+from typing import Annotated, TypeAlias
+
+import numpy as np
+
+Ints: TypeAlias = Annotated["memoryview[int]", "q"]
+Floats: TypeAlias = Annotated["memoryview[float]", "d"]
+Codes: TypeAlias = Annotated["memoryview[int]", "b"]
+Bytes: TypeAlias = Annotated["memoryview[int]", "B"]
+IntRows: TypeAlias = Annotated["memoryview[int]", "q", 2]
+FloatRows: TypeAlias = Annotated["memoryview[float]", "d", 2]
+
+Whole: TypeAlias = Annotated[int, object]
+"""An integer of any size, which C code leaves to Python. Every other `int` of a compiled module has 64 bits."""
+
+
+def int_zeros(size: int) -> Ints:
+    """So many integers, all zero."""
+    return np.zeros(size, dtype=np.int64).data
+
+
+def float_zeros(size: int) -> Floats:
+    """So many floats, all zero."""
+    zeros: Floats = np.zeros(size).data  # type: ignore[assignment]  # typeshed knows no other element than int
+    return zeros
