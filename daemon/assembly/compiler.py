@@ -182,9 +182,28 @@ def _of_types(dispatcher: Any) -> Any:
 
 
 def _inner_compiler() -> Any:
-    """The compiler of functions that only kernels call. LLVM optimises these as parts of an entry, and not by
-    themselves before: that would take half as long again."""
-    from numba.core import compiler, compiler_machinery, typed_passes
+    """The compiler of functions that only kernels call. LLVM optimises and translates these as parts of an entry, and
+    not by themselves before: that would take nearly as long again."""
+    from numba.core import codegen, compiler, compiler_machinery, typed_passes
+
+    class Part(codegen.JITCodeLibrary):
+        """The code of one such function: it has no address, and the entries link it."""
+
+        def _optimize_final_module(self) -> None: ...
+
+        def _finalize_final_module(self) -> None:
+            self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]
+            self._finalized = True
+
+        def get_pointer_to_function(self, name: str) -> int:
+            self._ensure_finalized()  # type: ignore[no-untyped-call]
+            return 0
+
+        @property
+        def codegen(self) -> "Part":
+            return self
+
+        def set_env(self, name: str, env: object) -> None: ...
 
     @compiler_machinery.register_pass(mutates_CFG=False, analysis_only=True)  # type: ignore[no-untyped-call]
     class Library(compiler_machinery.AnalysisPass):
@@ -194,8 +213,7 @@ def _inner_compiler() -> Any:
             compiler_machinery.AnalysisPass.__init__(self)  # type: ignore[no-untyped-call]
 
         def run_pass(self, state: Any) -> bool:
-            state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-            state.library._optimize_final_module = lambda: None
+            state.library = Part(state.targetctx.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
             return False
 
     class Inner(compiler.CompilerBase):

@@ -15,6 +15,7 @@ from quantd.daemon.config.keys import Key, Pattern, all_keys, pattern_of
 from quantd.daemon.config.mistakes import ConfigError, Mistake, nearest
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import Document
+from quantd.engine_build.recipe import VARIABLES
 
 PREFIX = "QUANTD_"
 
@@ -48,7 +49,8 @@ OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
     """The variables with the prefix QUANTD_ that are not keys of config.toml."""
-    return frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *(PREFIX + name.upper() for name in (*SECRETS, *secrets))})
+    named = (PREFIX + name.upper() for name in (*SECRETS, *secrets))
+    return frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *VARIABLES, *named})
 
 
 def apply(

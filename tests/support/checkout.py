@@ -1,11 +1,15 @@
-"""The checkout that the tests run in, and a copy of its package that a test may extend with a file."""
+"""The checkout that the tests run in, a copy of its package that a test may extend with a file, and its compiled
+kernels."""
 
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = ROOT / "data"
@@ -18,7 +22,8 @@ def copy_package(tmp_path: Path) -> Path:
     """The folder that holds the copied packages; what they only read is linked."""
     root = tmp_path / "checkout"
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        # with the compiled modules, which are valid there, but for those that a process is writing
+        shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=shutil.ignore_patterns("*.pyc.*"))
     for name in LINKED:
         (root / name).symlink_to(ROOT / name)
     return root
@@ -29,9 +34,15 @@ def environment(root: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def printed(code: str, argument: str, cache: Path) -> str:
-    """What a program prints, whose compiled kernels are kept in `cache`."""
-    env = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+def kernel_cache(factory: "pytest.TempPathFactory") -> dict[str, str]:
+    """The variable that names the cache of compiled kernels: one for all workers of a test session."""
+    own = factory.getbasetemp()
+    return {"XDG_CACHE_HOME": str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache")}
+
+
+def printed(code: str, argument: str, factory: "pytest.TempPathFactory") -> str:
+    """What a program prints that may compile kernels."""
+    env = {**os.environ, **kernel_cache(factory)}
     run = subprocess.run(
         [sys.executable, "-c", code, argument], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env
     )

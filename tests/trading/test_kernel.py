@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -258,8 +257,8 @@ for _ in range(300):
 
 
 @pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
-def test_compiled_kernels_give_the_bits_of_interpreted_ones(tmp_path: Path) -> None:
-    compiled, interpreted = (printed(SAME, way, tmp_path) for way in ("compiled", "interpreted"))
+def test_compiled_kernels_give_the_bits_of_interpreted_ones(tmp_path_factory: pytest.TempPathFactory) -> None:
+    compiled, interpreted = (printed(SAME, way, tmp_path_factory) for way in ("compiled", "interpreted"))
     assert compiled == interpreted != ""
 
 

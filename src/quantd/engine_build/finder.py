@@ -14,7 +14,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Final
 
-from quantd.engine_build.recipe import MODULES
+from quantd.engine_build.recipe import CHECKED, MODULES, UNCOMPILED
 
 HERE: Final = Path(__file__).resolve().parent
 PACKAGE: Final = HERE.parent
@@ -37,9 +37,14 @@ class Build:
 
 def variant() -> str:
     """The kind of build that the environment requests: release, checked (QUANTD_CHECKED), or none."""
-    if os.environ.get("QUANTD_UNCOMPILED", "0") not in ("", "0"):
+    if requested(UNCOMPILED):
         return ""
-    return "checked" if os.environ.get("QUANTD_CHECKED", "0") not in ("", "0") else "release"
+    return "checked" if requested(CHECKED) else "release"
+
+
+def requested(variable: str) -> bool:
+    """Whether a variable of the environment is set, and not to 0."""
+    return os.environ.get(variable, "0") not in ("", "0")
 
 
 def source(module: str) -> Path:

@@ -19,6 +19,13 @@ MODULES: Final = (
 """Modules that are compiled, all or none."""
 
 
+UNCOMPILED: Final = "QUANTD_UNCOMPILED"
+CHECKED: Final = "QUANTD_CHECKED"
+PURE_WHEEL: Final = "QUANTD_PURE_WHEEL"
+VARIABLES: Final = (UNCOMPILED, CHECKED, PURE_WHEEL)
+"""Variables of the environment: run the source, load the checked build, make a wheel without a build."""
+
+
 class InnerLoop(NamedTuple):
     """A function without bounds checks. Its caller `checked_by` checks the lengths of every buffer that it indexes."""
 

@@ -1,6 +1,7 @@
 """Compiling the kernels: private folder, one of several processes, no folder, no compiler; each in its own process."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -54,11 +55,12 @@ PROTECTED = "import ctypes; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0\
 
 
 class Place:
-    """A cache and a module of kernels of one test."""
+    """A cache of one test, and a module of kernels: its own, or that of another place."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "kernels.py").write_text(KERNELS)
+    def __init__(self, folder: Path, kernels: Path | None = None) -> None:
+        self.folder, self.kernels = folder, kernels or folder / "kernels.py"
+        if kernels is None:
+            self.kernels.write_text(KERNELS)
 
     @property
     def kept(self) -> list[Path]:
@@ -67,7 +69,10 @@ class Place:
 
     def begin(self, code: str, **environ: str) -> "subprocess.Popen[str]":
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-        own = {"PYTHONPATH": f"{self.folder}:{ROOT}", "XDG_CACHE_HOME": str(self.folder / "cache")}
+        own = {
+            "PYTHONPATH": f"{self.folder}:{self.kernels.parent}:{ROOT}",
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+        }
         command = [sys.executable, "-c", code]
         return subprocess.Popen(
             command, env=inherited | own | environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -90,8 +95,23 @@ def place(tmp_path):
     return Place(tmp_path)
 
 
-def test_the_first_process_compiles_with_a_message_and_the_second_loads_without_one(place):
-    assert place(WAITED) == [compiler.COMPILING, "''", "hits 0"]
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A place whose kernels a process has compiled, and the lines that it printed."""
+    place = Place(tmp_path_factory.mktemp("first"))
+    return place, place(WAITED)
+
+
+@pytest.fixture
+def compiled(first, tmp_path):
+    """A place with a copy of the kept kernels: compiling takes a second."""
+    shutil.copytree(first[0].folder / "cache", tmp_path / "cache")
+    return Place(tmp_path, first[0].kernels)
+
+
+def test_the_first_process_compiles_with_a_message_and_the_second_loads_without_one(first):
+    place, said = first
+    assert said == [compiler.COMPILING, "''", "hits 0"]
     # what only kernels call is part of their code, and not kept by itself
     assert [file.name.split("-")[0] for file in place.kept[0].glob("*/*.nbi")] == ["kernels.total"]
     assert place(WAITED) == ["''", "hits 1"]
@@ -114,16 +134,14 @@ def test_a_kernel_is_interpreted_until_a_thread_has_compiled_it(place):
 def test_of_two_processes_at_once_one_compiles_and_the_other_loads(place):
     both = [place.begin(WAITED) for _ in range(2)]
     assert sorted(ended(each)[-1] for each in both) == ["hits 0", "hits 1"]
-    assert place(WAITED) == ["''", "hits 1"]
 
 
 @pytest.mark.long
-def test_kept_code_that_cannot_be_loaded_is_made_again(place):
-    place(WAITED)
-    for path in place.folder.glob("cache/quantd/kernels/*/*/*.nb[ic]"):
+def test_kept_code_that_cannot_be_loaded_is_made_again(compiled):
+    for path in compiled.folder.glob("cache/quantd/kernels/*/*/*.nb[ic]"):
         path.write_bytes(path.read_bytes()[:40])
-    assert place(WAITED) == ["''", "hits 0"]
-    assert place(WAITED) == ["''", "hits 1"]
+    assert compiled(WAITED) == ["''", "hits 0"]
+    assert compiled(WAITED) == ["''", "hits 1"]
 
 
 @pytest.mark.long
@@ -136,15 +154,14 @@ def test_without_a_usable_folder_it_compiles_and_keeps_nothing(place):
 
 
 @pytest.mark.long
-def test_a_folder_into_which_others_may_write_is_not_used(place):
-    place(WAITED)
-    place.kept[0].chmod(0o777)
-    assert place(WAITED)[0] == f"compiled kernels are not kept: others may write into {place.kept[0]}"
+def test_a_folder_into_which_others_may_write_is_not_used(compiled):
+    compiled.kept[0].chmod(0o777)
+    assert compiled(WAITED)[0] == f"compiled kernels are not kept: others may write into {compiled.kept[0]}"
 
 
 @pytest.mark.long
-def test_code_of_other_sources_versions_or_processors_lies_apart_and_goes_when_nothing_uses_it(place):
-    place(WAITED)
+def test_code_of_other_sources_versions_or_processors_lies_apart_and_goes_when_nothing_uses_it(compiled):
+    place = Place(compiled.folder)
     (first,) = place.kept
     assert place(WAITED, NUMBA_CPU_NAME="generic")[-1] == "hits 0"
     (generic,) = set(place.kept) - {first}
@@ -176,14 +193,13 @@ def test_a_process_that_ends_while_it_compiles_keeps_the_kernel_and_ends_well(pl
 
 
 @pytest.mark.long
-def test_with_other_kernels_kept_one_without_kept_code_stays_interpreted(place):
-    place(WAITED)
-    for path in place.kept[0].glob("*/*.total-*"):
+def test_with_other_kernels_kept_one_without_kept_code_stays_interpreted(compiled):
+    for path in compiled.kept[0].glob("*/*.total-*"):
         path.unlink()
-    (place.kept[0] / "other").mkdir()
-    (place.kept[0] / "other" / "kernel.other-1.py311.nbi").touch()
-    assert place(LATE.format(only=True)) == ["compiling False"]
-    assert not list(place.kept[0].glob("*/*.total-*.nbi"))
+    (compiled.kept[0] / "other").mkdir()
+    (compiled.kept[0] / "other" / "kernel.other-1.py311.nbi").touch()
+    assert compiled(LATE.format(only=True)) == ["compiling False"]
+    assert not list(compiled.kept[0].glob("*/*.total-*.nbi"))
 
 
 def test_where_memory_may_not_be_writable_and_executable_every_kernel_is_interpreted(place):
@@ -234,8 +250,7 @@ def test_a_kernel_that_cannot_be_compiled_stays_interpreted_and_says_so(place):
         (True, compiler.PAYS_LOADING, True),
     ],
 )
-def test_only_a_run_that_is_long_enough_imports_numba(place, kept, bars, imports):
-    if kept:
-        place(WAITED)
+def test_only_a_run_that_is_long_enough_imports_numba(request, kept, bars, imports):
+    place = request.getfixturevalue("compiled" if kept else "place")
     code = f"import kernels, sys\nfrom quantd.daemon.assembly import compiler\ncompiler.compile_for({bars})\n"
     assert place(code + "print('numba' in sys.modules)") == [str(imports)]

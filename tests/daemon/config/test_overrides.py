@@ -92,7 +92,8 @@ def test_a_mistyped_variable_is_refused_with_the_nearest():
 
 
 def test_variables_that_are_no_keys_and_those_of_others_are_let_alone():
-    others = config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1")
+    engine = dict.fromkeys(("QUANTD_UNCOMPILED", "QUANTD_CHECKED", "QUANTD_PURE_WHEEL"), "1")
+    others = config(QUANTD_REQUIRE_SERVICES="1", QUANTD_MQTT_PASSWORD="x", PATH="/bin", QUANTDX="1", **engine)
     assert others == config()
 
 

@@ -101,6 +101,7 @@ class Run:
         self.guarded = guarded(world.rules.house.protective, [a.limits.protective for a in world.rules.agents])
         self.journal: list[bytes] = []
         self.snapshots: list[tuple[int, bytes]] = []
+        self.known: list[tuple[int, bytes]] = []
         self.baskets: dict[tuple[int, int], OrderBasket] = {}
         self.never_sent: dict[tuple[int, int], set[int]] = {}
         self.taken = 0
@@ -116,9 +117,23 @@ class Run:
 
     def begin(self) -> None:
         """A fresh process: nothing is known but the journal."""
-        self.state, self.asks = refold(self.setting, self.journal, self._snapshot())
+        self.state, self.asks = self._recovered(self._snapshot())
+        if self.state.round is None and not self.asks:
+            self.known.append((len(self.journal), states.freeze(self.state)))
         working = self.state.at_venue().items()
         self.link.again = {(*key, row): times for key, work in working for row, times in work.again.items()}
+
+    def _recovered(self, kept: tuple[int, bytes] | None) -> tuple[states.State, dict[tuple[int, int], Ask]]:
+        """The state at the end of the journal from a snapshot, or from nothing. Where the fold meets a known state, it
+        continues from the newest one: equal states fold alike."""
+        seq = kept[0] if kept else 0
+        later = [each for each in self.known if each[0] > seq]
+        if not later:
+            return refold(self.setting, self.journal, kept)
+        met, _ = refold(self.setting, self.journal[: later[0][0]], kept)
+        if states.freeze(met) != later[0][1]:
+            raise Violation(f"a snapshot at step {seq} gives another state at step {later[0][0]}")
+        return refold(self.setting, self.journal, later[-1])
 
     def _snapshot(self) -> tuple[int, bytes] | None:
         if not self.snapshots or self.rng.random() < 0.05:
@@ -286,6 +301,7 @@ class Run:
             self.step(item, item=True)
             if self.rng.random() < self.faults.snapshot and self.state.round is None:
                 self.snapshots.append((len(self.journal), states.freeze(self.state)))
+                self.known.append(self.snapshots[-1])
 
     def _deliver(self) -> None:
         """News that have come, in the order in which they came."""

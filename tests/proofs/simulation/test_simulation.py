@@ -23,13 +23,15 @@ SLOW = {
 SAMPLE = [bug for bug in BUGS[::2] if bug.name not in SLOW]
 
 SEEN_AT = {
-    "a cancelled order that never arrived is never given up": 3,
-    "orders past their end are not asked for": 3,
-    "an order ends although fills on the way are missing": 9,
+    "fees are forgotten": 58,
+    "a basket is put away when its first row ends": 58,
+    "a cancelled order that never arrived is never given up": 29,
+    "orders past their end are not asked for": 19,
+    "an order ends although fills on the way are missing": 18,
     "a split leaves resting orders as they were": 16,
     "dividends are not booked": 3,
     "a held symbol has the newest price": 10,
-    "a snapshot forgets holds": 10,
+    "a snapshot forgets holds": 14,
     "a missing bar becomes a price of nothing": 1,
     "unknown orders reserve nothing": 3,
     "a split rounds shorts away from zero": 116,
@@ -39,7 +41,7 @@ SEEN_AT = {
     "a sale does not wait for the stop of what it sells": 3,
     "what a stop closes may be entered at once": 13,
 }
-"""The first seed that showed a bug, tried first; where it shows nothing, all others follow."""
+"""A short world that showed the bug, tried first; where it shows nothing, all others follow."""
 
 
 def test_no_promise_is_broken_in_simulated_days_with_faults() -> None:
@@ -75,14 +77,14 @@ def test_a_planted_bug_is_found(bug) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.mark.long
 def test_what_is_planted_is_gone_afterwards() -> None:
-    before = simulate(0)
-    assert hunt(BUGS[0], range(1)) is not None
-    assert simulate(0).digest == before.digest
+    before = simulate(7)
+    assert hunt(BUGS[0], (0,)) is not None
+    assert simulate(7).digest == before.digest
 
 
 @pytest.mark.long
 def test_two_processes_with_other_hash_seeds_have_the_same_digests() -> None:
-    command = [sys.executable, "-m", "tests.proofs.simulation", "--digests", "20"]
+    command = [sys.executable, "-m", "tests.proofs.simulation", "--digests", "20", "--seed", "24"]
     runs = [
         subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
         for seed in ("1", "2")

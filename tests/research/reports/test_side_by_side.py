@@ -28,6 +28,8 @@ from tests.support.backtest_reports import CONFIG, Made, made
 from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd, write
 
+SHORT = CONFIG.replace("end = 2020-06-30", "end = 2019-06-28")
+
 
 @pytest.fixture(scope="module")
 def rival(tmp_path_factory: pytest.TempPathFactory) -> Made:
@@ -127,7 +129,7 @@ def test_a_comparison_is_written_in_each_format(tmp_path: Path, small: Made, riv
 
 def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
     """The journal is replayed: every figure of the stored run is that of the report, to the last digit."""
-    write(tmp_path, CONFIG)
+    write(tmp_path, SHORT)
     stored = answer(quantd(tmp_path, "backtest", "--journal", "--report", "a.json", "--json"))["run"]
     rival = ("--set", "agents.0.policy=inverse_volatility")
     other = answer(quantd(tmp_path, "backtest", "--journal", "--no-compare", "--json", *rival))["run"]
@@ -149,7 +151,7 @@ def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
 
 
 def test_a_paper_run_over_a_recorded_market_is_compared_too(tmp_path: Path) -> None:
-    write(tmp_path, CONFIG)
+    write(tmp_path, SHORT)
     run = answer(quantd(tmp_path, "run", "--json", "--set", "api.port=0", "--set", "bus.port=0"))
     assert quantd(tmp_path, "backtest", "--no-compare", "--report", "a.json").returncode == 0
     found = answer(quantd(tmp_path, "report", "--compare", run["run"], "a.json", "--json"))
@@ -157,7 +159,7 @@ def test_a_paper_run_over_a_recorded_market_is_compared_too(tmp_path: Path) -> N
 
 
 def test_a_run_under_two_configurations_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, CONFIG)
+    write(tmp_path, SHORT)
     ports = ("--set", "api.port=0", "--set", "bus.port=0")
     run = answer(quantd(tmp_path, "run", "--json", *ports))["run"]
     assert quantd(tmp_path, "run", *ports, "--set", "agents.0.min_trade=0.01").returncode == 0
@@ -169,7 +171,7 @@ def test_a_run_under_two_configurations_is_refused(tmp_path: Path) -> None:
 def test_a_run_whose_bars_are_others_now_is_refused(tmp_path: Path) -> None:
     bars = pl.read_parquet(ROOT / "data/us_daily.parquet")
     bars.write_parquet(tmp_path / "bars.parquet")
-    write(tmp_path, CONFIG.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet"))
+    write(tmp_path, SHORT.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet"))
     run = answer(quantd(tmp_path, "backtest", "--journal", "--no-compare", "--json"))["run"]
     bars.head(len(bars) - 1).write_parquet(tmp_path / "bars.parquet")
     refused = quantd(tmp_path, "report", "--compare", run, run)

@@ -82,6 +82,14 @@ def test_a_table_answers_for_the_hour_then_the_symbol_then_all():
 
 
 @pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a configuration."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def traded(tmp_path, monkeypatch):
     """A stored run at costs that its configuration does not know any more."""
     monkeypatch.chdir(tmp_path)
@@ -115,8 +123,7 @@ def test_a_backtest_with_the_fitted_costs_is_the_run(traded):
 
 
 @pytest.mark.long
-def test_another_cost_of_one_symbol_and_hour_is_charged_there_alone(traded):
-    folder, _ = traded
+def test_another_cost_of_one_symbol_and_hour_is_charged_there_alone(folder):
     rows = [FittedCost("", None, 0.0, 0.0), FittedCost("SPY", 9, 50.0, 0.0), FittedCost("QQQ", 10, 50.0, 0.0)]
     table = [{"symbol": r.symbol, "hour": r.hour, "fixed_bp": r.fixed_bp, "impact": r.impact} for r in rows]
     (folder / "fitted.json").write_text(json.dumps({"costs": {"rows": table}}))
@@ -133,8 +140,7 @@ def test_another_cost_of_one_symbol_and_hour_is_charged_there_alone(traded):
 @pytest.mark.parametrize(
     "text", ["{", "{}", '{"costs": {"rows": [{"symbol": "A", "hour": 9, "fixed_bp": -1, "impact": 0}]}}']
 )
-def test_a_file_that_is_no_table_of_costs_is_refused_with_the_remedy(traded, text):
-    folder, _ = traded
+def test_a_file_that_is_no_table_of_costs_is_refused_with_the_remedy(folder, text):
     (folder / "fitted.json").write_text(text)
     with pytest.raises(quantd.Error, match="study costs --out"):
         quantd.backtest("config.toml", settings={"broker.costs": "fitted.json"})

@@ -109,10 +109,10 @@ def guarded(folder: Path, cache: Path, leak: Leak, body: str) -> Lookahead:
     """The result of the command that the leak is studied by."""
     config = read(market(folder, leak, body))
     if leak.command == "study lookahead":
-        return lookahead(config, "mine.py:act", cuts=8, cache=cache)
+        return lookahead(config, "mine.py:act", cuts=4, cache=cache)
     alone = unlimited(config, {}, name="studied", policy="equal_weight", params={})
     source = source_of("mine.py:signal", folder, ())
-    return study_signals(assemble(alone, cache=cache), [source], horizons=(1,), cuts=6).studies[0].guard
+    return study_signals(assemble(alone, cache=cache), [source], horizons=(1,), cuts=3).studies[0].guard
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.util import find_spec
 from math import nan
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -837,7 +836,7 @@ for seed in range(12):
 
 
 @pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
-def test_compiled_fills_are_those_of_the_interpreted_venue(tmp_path: Path) -> None:
-    compiled, interpreted = (printed(SAME, way, tmp_path) for way in ("compiled", "interpreted"))
+def test_compiled_fills_are_those_of_the_interpreted_venue(tmp_path_factory: pytest.TempPathFactory) -> None:
+    compiled, interpreted = (printed(SAME, way, tmp_path_factory) for way in ("compiled", "interpreted"))
     assert compiled == interpreted
     assert compiled.count("price_nano") > 400

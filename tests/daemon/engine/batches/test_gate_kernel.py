@@ -19,7 +19,7 @@ from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Account, gate
 from quantd.trading.jit import LOOPS
 from tests.risk.pretrade.test_gate_table import KINDS
-from tests.support.checkout import ROOT, environment
+from tests.support.checkout import ROOT, environment, kernel_cache
 from tests.support.risk_books import make_context, scenario_returns
 
 RNG = np.random.default_rng(8)
@@ -105,10 +105,12 @@ interpret_kernels()
 
 
 @pytest.mark.long
-def test_the_compiled_gate_says_what_the_interpreted_one_says_to_the_bit_for_one_signature() -> None:
+def test_the_compiled_gate_says_what_the_interpreted_one_says_to_the_bit_for_one_signature(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     pytest.importorskip("numba")
     command = [sys.executable, "-c", COMPILED]
-    variables = environment(ROOT)
+    variables = environment(ROOT) | kernel_cache(tmp_path_factory)
     variables["PYTHONPATH"] += f":{ROOT}"
     done = subprocess.run(command, env=variables, cwd=ROOT, text=True, capture_output=True, timeout=400)
     assert (done.returncode, done.stderr) == (0, "")

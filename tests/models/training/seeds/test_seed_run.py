@@ -70,9 +70,10 @@ def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("which", WHICH)
 def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
-    plan = world.plan(bars, which)
+    # longer than what a memory holds
+    plan = world.plan(bars, which, steps=1_800, evaluate_every=900, checkpoint_every=450)
     whole = run(plan, tmp_path / "whole")
-    stopped = run(plan, tmp_path / "broken", until=1_200)
+    stopped = run(plan, tmp_path / "broken", until=1_000)
     assert stopped.ended == "stopped"
     assert stopped.steps < whole.steps
     resumed = run(plan, tmp_path / "broken", resume=True)
@@ -133,7 +134,7 @@ def killed(plan: Plan, tmp_path: Path) -> None:
 @pytest.mark.requirement("R-084")
 @pytest.mark.long
 def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(bars: Path, tmp_path: Path) -> None:
-    killed(world.plan(bars, "ppo", steps=8_000, keep=50, evaluate_every=4_000), tmp_path)
+    killed(world.plan(bars, "ppo", steps=4_000, keep=50, evaluate_every=2_000, checkpoint_every=250), tmp_path)
 
 
 @pytest.mark.slow
@@ -143,11 +144,11 @@ def test_every_learner_that_was_killed_goes_on_to_the_same_bits(which: str, bars
 
 
 def test_a_longer_plan_goes_on_from_the_end_of_a_shorter_one(bars: Path, tmp_path: Path) -> None:
-    plan = world.plan(bars, "ppo")
+    plan = world.plan(bars, "ppo", steps=1_000, evaluate_every=500, checkpoint_every=500)
     run(plan, tmp_path / "a")
     assert run(plan, tmp_path / "a", resume=True).steps == run(plan, None).steps
-    longer = replaced(plan, {"steps": 4_000})
-    assert run(longer, tmp_path / "a", resume=True).steps >= 4_000
+    longer = replaced(plan, {"steps": 1_400})
+    assert run(longer, tmp_path / "a", resume=True).steps >= 1_400
 
 
 @pytest.mark.requirement("R-070", "R-086")
@@ -217,7 +218,7 @@ def test_every_figure_that_is_promised_is_in_the_records(bars: Path, tmp_path: P
         "best_score",
     }
     for which, more in expected.items():
-        run(world.plan(bars, which, steps=1_500), tmp_path / which)
+        run(world.plan(bars, which, steps=800, evaluate_every=400), tmp_path / which)
         rows = figures(tmp_path / which)
         assert common - {"steps_per_s"} | more <= set(rows[0])
         assert any(row["validation_score"] for row in rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from quantd.models.training.plans.plan import Plan
-from quantd.models.training.seeds import checkpoints
+from quantd.models.training.seeds import checkpoints, imitation
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, SeedDiverged, fit, fit_all
 from tests.support import training as world
@@ -34,7 +34,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "a moving ratio": ("a2c", {"market__reward": {"kind": "sharpe"}}),
     "imitation": ("ppo", {"clone": "inverse_volatility"}),
     "no normalisation": ("a2c", {"normalise": False}),
-    "seeds that end early": ("ppo", {"evaluate_every": 200, "patience": 2}),
+    "seeds that end early": ("ppo", {"steps": 1_500, "evaluate_every": 200, "patience": 2}),
 }
 
 
@@ -71,9 +71,13 @@ def assert_as_alone(plan: Plan, folder_of: Callable[[int], Path], alone: Path) -
 
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("case", CASES)
-def test_each_of_several_seeds_has_the_bits_of_its_training_alone(case: str, bars: Path, tmp_path: Path) -> None:
+def test_each_of_several_seeds_has_the_bits_of_its_training_alone(
+    case: str, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imitation, "UPDATES", 60)  # bits need no good imitation
     which, changes = CASES[case]
-    plan = world.plan(bars, which, **{"seeds": SEEDS, "steps": 1_500, "checkpoint_every": 500, **changes})
+    usual = {"seeds": SEEDS, "steps": 640, "evaluate_every": 320, "checkpoint_every": 320}
+    plan = world.plan(bars, which, **{**usual, **changes})
     fitted = fit_all(plan, markets_of(plan), lambda seed: tmp_path / f"seed-{seed}", go_on)
     assert [each.seed for each in fitted] == SEEDS
     assert_as_alone(plan, lambda seed: tmp_path / f"seed-{seed}", tmp_path / "alone")
@@ -83,7 +87,7 @@ def test_each_of_several_seeds_has_the_bits_of_its_training_alone(case: str, bar
 
 @pytest.mark.long
 def test_seeds_that_were_stopped_together_go_on_together(bars: Path, tmp_path: Path) -> None:
-    plan = world.plan(bars, "a2c", seeds=SEEDS, steps=6_400)
+    plan = world.plan(bars, "a2c", seeds=SEEDS, steps=4_800, evaluate_every=1_600)
 
     def folder_of(seed: int) -> Path:
         return tmp_path / f"seed-{seed}"
@@ -95,7 +99,7 @@ def test_seeds_that_were_stopped_together_go_on_together(bars: Path, tmp_path: P
     stopped = fit_all(plan, markets_of(plan), folder_of, told)
     assert [(each.steps, each.ended) for each in stopped] == [(n, "stopped") for n in (1_600, 3_200, 3_200)]
     resumed = fit_all(plan, markets_of(plan), folder_of, go_on, resume=True)
-    assert [(each.steps, each.ended) for each in resumed] == [(6_400, "end")] * 3
+    assert [(each.steps, each.ended) for each in resumed] == [(4_800, "end")] * 3
     assert_as_alone(plan, folder_of, tmp_path / "alone")
 
 

@@ -1,0 +1,192 @@
+"""Drives the engine through one world and records what it does."""
+
+import os
+import traceback
+from itertools import groupby
+from typing import Any
+
+from msgspec.structs import replace
+
+from quantd.trading.events import Busted, Carried, Event, Reloaded, Started, Tick
+from quantd.trading.sessions import DAY_NS
+
+from ..engine import Rules, Shell, State, accounts_of, answer, carry_of, freeze, unfit
+from ..stories import BUST, CARRY, RESTART, THAW
+from ..timeline import is_market
+from ..world import World, world_of
+from .journal import ACCOUNT, Record
+
+HISTORY = 80
+"""Market items before a carry-over that the new run takes as its warm-up."""
+
+
+class Drive:
+    """One world with the engine that runs it."""
+
+    def __init__(self, world: World, record: Record) -> None:
+        self.world, self.record = world, record
+        self.taken: list[Any] = []
+        """The last items of the market."""
+        self.shell: Any = self.begin(world.rules)
+
+    def begin(self, rules: Rules) -> Any:
+        """An engine in its first state, with new venues."""
+        world = self.world
+        shadows = [world.venue(k) for k in range(len(rules.shadows))]
+        options: dict[str, Any] = {"interval_ns": world.interval_ns, "log": self.record, "shadows": shadows}
+        return Shell(State(rules), world.venue(), self.ask, **options)
+
+    def ask(self, question: Any) -> Any:
+        return answer(self.world.policies[question.policy], question)
+
+    def run(self) -> None:
+        """Run all items."""
+        for market, items in groupby(self.world.items, key=is_market):
+            if market:
+                self.take(list(items))
+                continue
+            for item in items:
+                self.follow(item)
+
+    def take(self, items: list[Any]) -> None:
+        """Give an engine consecutive items of the market, in one call where the world does."""
+        self.taken = [*self.taken, *items][-HISTORY:]
+        if self.world.together:
+            self.shell.take_all(items)
+            return
+        for item in items:
+            self.shell.take(item)
+
+    def follow(self, item: Any) -> None:
+        """Do one item that is not of the market."""
+        if item == THAW:
+            self.thaw()
+        elif item == RESTART:
+            self.thaw()
+            names = self.world.rules.names()
+            changed = names[self.shell.ts // 1_000_000_000 % len(names)]
+            self.shell.run(self.started(self.shell.ts, {changed: str(self.shell.ts)}))
+        elif item == CARRY:
+            self.carry()
+        elif item == BUST:
+            self.bust()
+        elif (event := item(self.shell.state) if callable(item) else item) is not None:
+            self.event(event)
+
+    def event(self, event: Event) -> None:
+        self.shell.run(event)
+        if type(event) is Reloaded:
+            self.world.rules = self.shell.state.rules
+
+    def thaw(self) -> None:
+        """Save the run and continue it from the snapshot in new objects."""
+        kept, rules = self.shell.keep(), self.shell.state.rules
+        self.shell = self.begin(rules)
+        self.shell.restore(rules, kept)
+        self.record.features.hit("frozen and thawed")
+
+    def started(self, ts: int, changed: dict[str, str]) -> Started:
+        """The next start, with the artifacts of now and those that `changed`."""
+        artifacts = self.shell.state.artifacts | changed
+        loaded = tuple(name for name in self.shell.state.loaded if name not in changed)
+        symbols = self.world.rules.universe.symbols
+        return Started(
+            ts=ts, run="r", version="", lock="", config="", feed="", symbols=symbols, artifacts=artifacts, blas="",
+            loaded=loaded,
+        )  # fmt: skip
+
+    def carry(self) -> None:
+        """Carry the account over into a new run, if it can be, after the newest items as the warm-up."""
+        old, rules = self.shell, self.world.rules
+        names = [agent.name for agent in rules.agents]
+        try:
+            account = carry_of(freeze(old.state), rules.universe, names, simulated=True)
+        except ValueError:
+            self.record.features.hit("carry-over: not now")
+            return
+        after = reversed_agents(rules) if old.ts // DAY_NS % 2 else rules
+        if unfit(account, after):
+            return
+        warm = [replace(item, warmup=True, due=(), jobs=()) if type(item) is Tick else item for item in self.taken]
+        first = min((item.ts_event if hasattr(item, "ts_event") else item.ts for item in warm), default=old.ts) - 1
+        self.world.rules, started = after, self.started(first, {})
+        self.shell = self.begin(after)
+        self.shell.run(started)
+        self.shell.run(Carried(first, "r", account, old.ts, old.ts, started.loaded))
+        for item in warm:
+            self.shell.take(item)
+        self.record.features.hit("carry-over: in another order" if after is not rules else "carry-over: as before")
+
+    def bust(self) -> None:
+        """Let the venue cancel the last fill, or correct its price."""
+        last, state = self.record.last, self.shell.state
+        if last is None or (work := state.basket((last.sample, last.n))) is None:
+            return
+        price, row = last.price_nano[-1], work.basket.sym.index(last.sym[-1])
+        lots, kept = abs(last.lots[-1]), (last.sample % 7) % 2
+        new = {"new_lots": lots * kept, "new_price_nano": (price + 10_000) * kept}
+        self.shell.run(Busted(last.sample, last.n, self.shell.ts, row, lots, price, **new, id=f"b{last.ts}"))
+
+    def finish(self) -> None:
+        """Record the accounts, the counts and the digest at the end."""
+        shell, record = self.shell, self.record
+        for book in accounts_of(shell.state):
+            record.end("Account", [getattr(book, name) for name in ACCOUNT])
+        record.end("Equity", [shell.state.equity_micro, shell.state.books_micro])
+        record.end("Tally", [getattr(shell.tally, name) for name in shell.tally.__struct_fields__])
+        record.end("Digest", [shell.digest.hexdigest()])
+        record.features.note_world(self.world, accounts_of(shell.state))
+
+
+def reversed_agents(rules: Rules) -> Rules:
+    """The rules with the agents in the opposite order; the same ones where others refer to them by number."""
+    if rules.shadows or rules.outside or len(rules.agents) < 2:
+        return rules
+    return replace(rules, agents=rules.agents[::-1])
+
+
+def drive(seed: int, *, journal: bool = False) -> Record:
+    """Run the world of a seed; an exception ends it, and is recorded."""
+    record = Record(journal, rows_only=seed % 2 == 1 and not journal)
+    note_batches(record)
+    world = world_of(seed)
+    record.features.begin(world)
+    run = Drive(world, record)
+    try:
+        run.run()
+        run.finish()
+    except Exception as error:
+        record.end("Error", [type(error).__name__, str(error)])
+        record.features.hit(f"error: {type(error).__name__}: {str(error)[:60]}")
+        if os.environ.get("COMPARE_ENGINES_TRACE"):
+            traceback.print_exc()
+    return record
+
+
+def note_batches(record: Record) -> None:
+    """Note in `record` what the engine takes and plans in batches, where it can."""
+    from quantd.daemon.runtime import loop
+
+    module: Any = loop
+    if not hasattr(module, "Batch"):
+        return
+    from quantd.daemon.engine.batches import eligibility
+
+    maker: Any = eligibility
+    kind: Any = getattr(module.Batch, "whole", module.Batch)
+
+    class Noted(kind):  # type: ignore[misc]
+        whole = kind
+
+        def take(self) -> int:
+            before, waits = self.rows, self.waits
+            status: int = super().take()
+            if self.rows > before:
+                record.features.hit("rows in a batch")
+            if waits and self.sent:
+                record.features.hit("orders in a batch")
+            if self.fills:
+                record.features.hit("fills in a batch")
+            return status
+
+    module.Batch = maker.Batch = Noted
