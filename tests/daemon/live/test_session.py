@@ -127,7 +127,7 @@ async def stretch(
     """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still
     goes on."""
     with Store.open(folder) as store:
-        projection = store.begin(RUN, of.universe, agents=["mix"])
+        projection = store.begin(RUN, of.universe, agents=["mix"], mode=of.config.quantd.mode)
         shell, journal = recover(of, store, RUN, folder)
         fresh = journal.seq == 0
         service = Service(

@@ -1,0 +1,79 @@
+"""Records runs anew, each by the product's own processes or assembly, and writes their index.
+
+    python -m tests.recorded_runs NAME [NAME ...]
+
+The archives were recorded at one commit and are data: a run that is recorded anew shows nothing about earlier code.
+"""
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+from quantd.adapters.store.handle import read_only
+from quantd.trading.codec import decode
+from tests.recorded_runs import archive
+from tests.recorded_runs.features import FEATURES, lacking
+from tests.recorded_runs.index import IndexedRun, IndexedStore, counted, read_index, write_index
+from tests.recorded_runs.processor import begin_with_setting
+from tests.recorded_runs.replaying import account_of, parts_at_end, runs_of, snapshots
+from tests.recorded_runs.scan import identifiers
+
+
+def indexed(folder: Path) -> IndexedStore:
+    """The index of a store, with the accounts of its newest snapshots: those of the daemon, not of a replay."""
+    records = read_only(folder / "state")
+    runs, entries = [], []
+    for run in runs_of(records):
+        entries += [decode(data) for _, data in records.entries(run, 1)]
+        there = snapshots(records, run)
+        last = records.last_seq(run)
+        if not there or there[-1][0] != last:
+            raise RuntimeError(f"run {run} was not stopped cleanly: no snapshot follows its step {last}")
+        parts = parts_at_end(folder, records, run)
+        shell = parts.shell()
+        shell.restore(parts.rules, there[-1][1])
+        runs.append(IndexedRun(run, last, [seq for seq, _ in there], account_of(shell)))
+    return IndexedStore(runs, *counted(entries))
+
+
+def record(name: str) -> None:
+    """Records one run and writes its archive."""
+    with tempfile.TemporaryDirectory(prefix="quantd-recording-") as folder:
+        made = Path(folder)
+        FEATURES[name].record(made)
+        archive.neutral(made)
+        archive.pack(made, archive.STORES / f"{name}.tar.xz")
+
+
+def index_again(name: str) -> None:
+    """Writes the index of one archive. Raises RuntimeError when it names this machine or lost its feature."""
+    path = archive.path_of(name)
+    with archive.opened(path) as (unpacked, _):
+        found = indexed(unpacked)
+    if missing := lacking(name, found):
+        raise RuntimeError(f"{name} lost what it is for: {missing}")
+    if named := identifiers(path):
+        raise RuntimeError(f"{name} names this machine: {named}")
+    write_index(read_index() | {name: found})
+    steps = sum(run.steps for run in found.runs)
+    sys.stdout.write(f"{name}: {steps} steps, {path.stat().st_size:,} bytes\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.recorded_runs", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=FEATURES, help=", ".join(FEATURES))
+    parser.add_argument("--index", action="store_true", help="index the archives that are there, and record nothing")
+    given = parser.parse_args()
+    begin_with_setting()
+    logging.disable(logging.WARNING)
+    for name in given.names:
+        if not given.index:
+            record(name)
+        index_again(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

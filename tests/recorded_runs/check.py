@@ -1,0 +1,179 @@
+"""Replays recorded runs and prints what differs, as JSON: name of a store or of a planted difference -> what was found.
+
+    python -m tests.recorded_runs.check NAME [NAME ...]
+
+It must begin with the setting of `processor`, so tests start it as a process.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.adapters.store.journal.records import Records
+from quantd.daemon.engine.snapshot import freeze
+from quantd.trading.codec import Entry, decode
+from quantd.trading.effects import Planned
+from quantd.trading.events import Decided, Operator, Tick
+from quantd.trading.orders import OrderBasket
+from tests.recorded_runs.archive import StoreMissing, opened, path_of, place, unpack
+from tests.recorded_runs.features import FEATURES, lacking
+from tests.recorded_runs.index import IndexedRun, counted, read_index
+from tests.recorded_runs.processor import begin_with_setting
+from tests.recorded_runs.replaying import (
+    Differs,
+    account_of,
+    joined,
+    recorded,
+    refolded,
+    replay,
+    require_same,
+    runs_of,
+    snapshots,
+    split,
+    state_of,
+)
+
+PLANTED_IN: Final = "three_agents"
+
+
+class Found(Struct, frozen=True):
+    """The first difference, empty without one; `step` is that of a planted difference."""
+
+    text: str
+    step: int = 0
+
+
+def require_store(name: str) -> None:
+    """Raises Differs or StoreMissing unless a store replays to what is recorded in it and in runs.toml."""
+    path, index, entries = path_of(name), read_index().get(name), []
+    if index is None:
+        raise Differs(f"runs.toml has no {name}: `python -m tests.recorded_runs --index {name}` writes it")
+    with opened(path) as (folder, records):
+        require_equal("the runs", runs_of(records), [each.run for each in index.runs])
+        for run in index.runs:
+            require_run(folder, records, run)
+            entries += [decode(data) for _, data in records.entries(run.run, 1)]
+    events, effects = counted(entries)
+    require_equal("the counts of events", events, index.events)
+    require_equal("the counts of effects", effects, index.effects)
+    require_equal("what is lacking", lacking(name, index), [])
+
+
+def require_run(folder: Path, records: Records, run: IndexedRun) -> None:
+    """Raises Differs unless a run replays to its record, from its first event and from each snapshot."""
+    then, there = recorded(records, run.run), snapshots(records, run.run)
+    require_equal(f"run {run.run}: the number of steps", len(then), run.steps)
+    require_equal(f"run {run.run}: the snapshots", [seq for seq, _ in there], run.snapshots)
+    for seq, snapshot in [(0, b""), *there]:
+        now = refolded(folder, records, run.run, seq=seq, snapshot=snapshot)
+        require_same(run.run, then[seq:], now)
+        assert now.shell is not None
+        where = f"run {run.run} from step {seq}"
+        require_equal(f"{where}: the account at the end", account_of(now.shell), run.account)
+        if freeze(now.shell.state) != state_of(there[-1][1]).state:
+            raise Differs(f"{where}: the state at the end is not that of the last snapshot")
+
+
+def require_equal(what: str, now: object, then: object) -> None:
+    if now != then:
+        raise Differs(f"{what}: {then} recorded, {now} now")
+
+
+class Planted(Records):
+    """Records with one entry that is changed, or left out where `entry` is None."""
+
+    def __init__(self, records: Records, at: int, entry: bytes | None) -> None:
+        super().__init__(records._connect, records.archives)
+        self._at, self._entry = at, entry
+
+    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
+        found = [self._entry if seq == self._at else data for seq, data in super().entries(run, 1)]
+        left = [data for data in found if data is not None]
+        yield from ((seq, data) for seq, data in enumerate(left, 1) if seq >= from_seq)
+
+
+def with_another_byte(seq: int, data: bytes) -> bytes:
+    """The entry with one other byte in its effects, so that it is still an entry."""
+    step = split(seq, data)
+    for at in reversed(range(len(step.effects))):
+        effects = bytearray(step.effects)
+        effects[at] ^= 1
+        other = joined(step._replace(effects=bytes(effects)))
+        try:
+            if decode(other) != decode(data):
+                return other
+        except ValueError:
+            continue
+    raise AssertionError("no byte of these effects can change")
+
+
+def first(records: Records, run: str, after: int, kind: type) -> tuple[int, bytes]:
+    """The first entry after a step whose event, or one of whose effects, is of a kind."""
+
+    def has(entry: Entry) -> bool:
+        return any(isinstance(each, kind) for each in (entry.event, *entry.effects))
+
+    return next((seq, data) for seq, data in records.entries(run, after + 1) if has(decode(data)))
+
+
+def planted(kind: type, *, after: int = 200, left_out: bool = False) -> Found:
+    """What the comparison finds when the first entry with a kind of event or effect was changed or left out."""
+    with opened(path_of(PLANTED_IN)) as (folder, records):
+        (run,) = runs_of(records)
+        seq, data = first(records, run, after, kind)
+        other = Planted(records, seq, None if left_out else with_another_byte(seq, data))
+        try:
+            require_same(run, recorded(other, run), refolded(folder, other, run))
+        except Differs as error:
+            return Found(str(error), seq)
+        return Found("", seq)
+
+
+def iterated() -> Found:
+    """Whether `replay` gives all runs in order, of a folder as of an archive."""
+    name = "carry_over"
+    index = read_index()[name].runs
+    with tempfile.TemporaryDirectory(prefix="quantd-recorded-") as folder:
+        unpack(path_of(name), Path(folder))
+        place(Path(folder))
+        steps = list(replay(Path(folder)))
+    wanted = [seq for run in index for seq in range(1, run.steps + 1)]
+    last = list(replay(path_of(name), index[-1].run))
+    right = [step.seq for step in steps] == wanted and steps[-len(last) :] == last and len(last) == index[-1].steps
+    return Found("" if right else f"{len(steps)} steps and {len(last)} of the last run, {len(wanted)} recorded")
+
+
+def stored(name: str) -> Found:
+    """What differs in a store."""
+    try:
+        require_store(name)
+    except (Differs, StoreMissing) as error:
+        return Found(str(error))
+    return Found("")
+
+
+CHECKS: Final[Mapping[str, Callable[[], Found]]] = {
+    **{name: partial(stored, name) for name in FEATURES},
+    "a changed byte of orders": partial(planted, OrderBasket),
+    "a changed byte of a plan": partial(planted, Planned),
+    "a tick left out": partial(planted, Tick, left_out=True),
+    "an answer left out": partial(planted, Decided, left_out=True),
+    "a command left out": partial(planted, Operator, after=1, left_out=True),
+    "replay": iterated,
+}
+
+
+def main() -> None:
+    begin_with_setting()
+    names = sys.argv[1:] or list(FEATURES)
+    sys.stdout.write(msgspec.json.encode({name: CHECKS[name]() for name in names}).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()
