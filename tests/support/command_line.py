@@ -96,8 +96,9 @@ class Done:
 @contextmanager
 def restored() -> Iterator[None]:
     """Undoes what a command changes in its process: environment, folder, logging, limit of open files, frozen
-    objects."""
+    objects, threshold of collections."""
     environ, here = dict(os.environ), Path.cwd()
+    collecting = gc.get_threshold()
     root, logs = logging.getLogger(), structlog.get_config()
     handlers, level, levels = list(root.handlers), root.level, {name: logging.getLogger(name).level for name in QUIET}
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -117,6 +118,7 @@ def restored() -> Iterator[None]:
         structlog.configure(**logs)
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
         gc.unfreeze()
+        gc.set_threshold(*collecting)
 
 
 def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
