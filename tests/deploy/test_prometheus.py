@@ -72,7 +72,9 @@ def test_promtool_accepts_each_rule_and_each_case_of_the_rules_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "case"), [("vector(1) unless vector(1)", "fires"), ("vector(1)", "does not fire")], ids=["never", "always"]
+    ("broken", "case"),
+    [("vector(1) unless vector(1)", "fires"), ("vector(1)", "does not fire")],
+    ids=["never", "always"],
 )
 def test_a_rule_that_never_fires_or_fires_always_is_seen_by_its_case(tmp_path: Path, broken: str, case: str) -> None:
     """All rules are broken at once: a case looks at the alert of its own rule alone."""
