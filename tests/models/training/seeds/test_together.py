@@ -23,6 +23,9 @@ WILD: dict[str, object] = {
 }
 """Everything in a market that draws numbers, or adds them up."""
 
+SHORT: dict[str, object] = {"seeds": SEEDS, "steps": 600, "checkpoint_every": 200, "evaluate_every": 400}
+"""Several updates, three checkpoints and two evaluations of each seed."""
+
 CASES: dict[str, tuple[str, dict[str, object]]] = {
     "a2c": ("a2c", {}),
     "ppo": ("ppo", {}),
@@ -34,7 +37,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "a moving ratio": ("a2c", {"market__reward": {"kind": "sharpe"}}),
     "imitation": ("ppo", {"clone": "inverse_volatility"}),
     "no normalisation": ("a2c", {"normalise": False}),
-    "seeds that end early": ("ppo", {"evaluate_every": 200, "patience": 2}),
+    "seeds that end early": ("ppo", {"evaluate_every": 200, "patience": 2, "steps": 1_500}),
 }
 
 
@@ -71,9 +74,12 @@ def assert_as_alone(plan: Plan, folder_of: Callable[[int], Path], alone: Path) -
 
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("case", CASES)
-def test_each_of_several_seeds_has_the_bits_of_its_training_alone(case: str, bars: Path, tmp_path: Path) -> None:
+def test_each_of_several_seeds_has_the_bits_of_its_training_alone(
+    case: str, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantd.models.training.seeds.imitation.UPDATES", 300)
     which, changes = CASES[case]
-    plan = world.plan(bars, which, **{"seeds": SEEDS, "steps": 1_500, "checkpoint_every": 500, **changes})
+    plan = world.plan(bars, which, **{**SHORT, **changes})
     fitted = fit_all(plan, markets_of(plan), lambda seed: tmp_path / f"seed-{seed}", go_on)
     assert [each.seed for each in fitted] == SEEDS
     assert_as_alone(plan, lambda seed: tmp_path / f"seed-{seed}", tmp_path / "alone")
