@@ -305,6 +305,13 @@ def test_a_machine_without_a_compiler_says_which_package_helps(bare):
     assert "-ffast-math changes the bits of results" in bare.state(CC="gcc -ffast-math")
 
 
+def test_only_a_long_backtest_mentions_a_build_that_would_make_it_faster(built):
+    code = "from quantd.engine_build.state import advice as a; print([a(20_000), a(20_001)])"
+    told = "the engine runs uncompiled, and a compiled one is faster: QUANTD_UNCOMPILED is set; unset it"
+    assert built.python("-c", code).stdout == "['', '']\n"
+    assert built.python("-c", code, QUANTD_UNCOMPILED="1").stdout == f"['', '{told}']\n"
+
+
 def test_a_missing_cython_is_named_with_the_command_that_installs_it(bare):
     done = bare.python("-S", "-c", STATE)
     told = f"uncompiled | Cython is not installed; {sys.executable} -m pip install cython=={recipe.CYTHON}"
