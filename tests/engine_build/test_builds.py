@@ -128,7 +128,7 @@ def lay(folder):
     assert listed in text
     text = text.replace('"-O3"', '"-O0"')  # a third of the time
     files = {
-        "engine_build/recipe.py": text, "__init__.py": "from quantd.engine_build import finder\n\nfinder.install()\n",
+        "engine_build/recipe.py": text, "__init__.py": "from quantd.engine_build import hook\n\nhook.install()\n",
         "trading/__init__.py": "", "trading/small.py": SMALL, "trading/user.py": USER, "trading/bounds.py": BOUNDS,
     }  # fmt: skip
     for name, content in files.items():
