@@ -22,6 +22,7 @@ import structlog
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import main
 from quantd.daemon.monitoring.metrics import QUIET
+from quantd.engine_build.recipe import VARIABLES
 from tests.support.checkout import ROOT
 
 COSTS = """\
@@ -80,7 +81,7 @@ def write(folder: Path, text: str = CONFIG) -> Path:
 
 
 def environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("QUANTD_")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("QUANTD_") or k in VARIABLES}
     return kept | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "COLUMNS": "200"}
 
 
