@@ -749,6 +749,8 @@ def test_stops_without_triggers_and_baskets_of_several_kinds_are_refused() -> No
     venue = Paper(UNIVERSE, FREE)
     bad = stops(at_close(0), [(0, -5, 0.0, 80.0)])
     assert reports(venue.submit(bad))[0].reason == "a stop without a trigger price"
+    half = stops(at_close(2), [(0, -5, 92.0, 80.0), (1, -5, 0.0, 30.0)])
+    assert reports(venue.submit(half))[0].reason == "a stop without a trigger price"
     mixed = stops(at_close(1), [(0, -5, 92.0, 80.0), (1, -5, 40.0, 30.0)])
     mixed.kind[1] = int(Kind.LIMIT)
     assert reports(venue.submit(mixed))[0].reason == "the orders of a basket are all of one kind"
