@@ -180,11 +180,13 @@ def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
     venue = Paper(UNIVERSE, Costs(participation=0.1))
     venue.submit(basket(at_close(0), [(0, 70, 105.0)]))
     venue.submit(basket(at_close(0), [(0, 50, 105.0)], n=1))
+    venue.submit(basket(at_close(0), [(0, 10, 105.0)], n=2))
     first, second = reports(venue.on_slice(bar(1)))
     assert (first.lots, first.cause) == ([70], [Cause.LAST_FILL])
     assert (second.lots, second.cause) == ([30], [Cause.PART_FILL])
-    (rest,) = reports(venue.on_slice(bar(2)))
+    rest, third = reports(venue.on_slice(bar(2)))
     assert (rest.cum, rest.lots, rest.cause) == ([50], [20], [Cause.LAST_FILL])
+    assert (third.n, third.cum, third.cause) == (2, [10], [Cause.LAST_FILL])
 
 
 @pytest.mark.parametrize("volume", [0.0, 9.0, nan])
