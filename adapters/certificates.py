@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from cryptography import x509
 
 CHECK_S: Final = 1.0
 """Shortest time between two looks at the files."""
@@ -63,6 +62,8 @@ class Certificate:
 
 def end_s(certificate: Path) -> float:
     """End of a certificate's validity, in seconds since 1970. Raises OSError and ValueError."""
+    from cryptography import x509
+
     own, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
     return own.not_valid_after_utc.timestamp()
 

@@ -30,15 +30,21 @@ from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
-from quantd.daemon.api.access.protection import bus_tls, embedded_settings, unenforced, unguarded
+from quantd.daemon.api.access.protection import (
+    bus_tls,
+    command_key,
+    embedded_settings,
+    secrets_mistakes,
+    unenforced,
+)
 from quantd.daemon.api.server import Api
 from quantd.daemon.assembly.names import known_names, mistakes_of
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
-from quantd.daemon.assembly.sinks import lacking_secrets, open_sinks
+from quantd.daemon.assembly.sinks import open_sinks
 from quantd.daemon.commands.api_token import Insecure, tighten
-from quantd.daemon.commands.mqtt import MqttCommands, command_key
+from quantd.daemon.commands.mqtt import MqttCommands
 from quantd.daemon.commands.signals import KillSignal, handle_signals
-from quantd.daemon.config import Config, ConfigError, Mistake, load, secret, store_url
+from quantd.daemon.config import Config, ConfigError, load, secret, store_url
 from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery, GroupTopic
 from quantd.daemon.jobs.dead_man import DeadMansSwitch
 from quantd.daemon.jobs.job_lanes import JobLanes, works_of
@@ -103,11 +109,6 @@ def read_config(options: Options) -> Config:
     if mistakes:
         raise ConfigError(mistakes)
     return config
-
-
-def secrets_mistakes(config: Config) -> list[Mistake]:
-    """The mistakes of a configuration beside the secrets of this process."""
-    return [*command_key(config)[1], *unguarded(config), *lacking_secrets(config)]
 
 
 async def serve(

@@ -1,5 +1,6 @@
 """The two hypothesis profiles and the cases of a table that `make test` runs."""
 
+import gc
 import os
 import tempfile
 from collections import Counter
@@ -13,6 +14,12 @@ from quantd.engine_build import finder, state
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a test may import onnxruntime before quantd does
 # heads of ledgers of looks, outside the folders of the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
+# compiled kernels of the user would make each short backtest load numba, 120 MB; the workers of xdist share a folder
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = f"{os.environ['XDG_STATE_HOME']}/cache"
+
+# with the libraries that are loaded here, looking for cycles every 700 objects costs 7 % of the time
+gc.set_threshold(10_000, 10, 10)
 
 BASE = settings.get_profile("ci" if os.environ.get("CI") else "default")
 settings.register_profile("quick", BASE, max_examples=25)

@@ -202,11 +202,6 @@ class FilledBasket(Protocol):
 class SimulatedBroker(Protocol):
     """A simulated venue: a pure fold over baskets, cancels, actions and slices."""
 
-    @property
-    def idle(self) -> bool:
-        """Whether no order is open, so that slices without an order change nothing."""
-        ...
-
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]: ...
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]: ...

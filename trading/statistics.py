@@ -1,6 +1,8 @@
 """Return statistics for research, the simulator, training and reports. Every figure is derived from wealth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add
 from typing import Final
 
 import numpy as np
@@ -39,6 +41,15 @@ OWN_CLOSES: Final = (
 def sharpe_definition(risk_free: str) -> str:
     """Return the definition of the Sharpe ratio, with `risk_free` in words for a rate that varies by sample."""
     return f"{_SHARPE}{risk_free}; the deviation is that of excess returns" if risk_free else SHARPE_DEFINITION
+
+
+def sum_in_order(values: Iterable[float]) -> float:
+    """Return the sum of floats, one after the other, as kernels add.
+
+    From Python 3.12 on, `sum` of floats carries the rounding errors along: its last bit may differ from that of an
+    older version, and with it the digest of a run.
+    """
+    return reduce(add, values, 0.0)
 
 
 class Performance(Struct, frozen=True, omit_defaults=True):

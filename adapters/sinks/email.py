@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
-import structlog
 from msgspec import Meta, Struct
 
 from quantd.adapters.bus.payloads import Alert
@@ -21,8 +20,6 @@ from quantd.adapters.listener import is_loopback
 from quantd.adapters.sinks.alert_text import body, title
 from quantd.adapters.sinks.sink import Sink, SinkError
 from quantd.trading.display_text import ESCAPES, one_line
-
-log = structlog.get_logger("quantd.sinks")
 
 TLS_PORT: Final = 465
 """The port with TLS from the first byte (RFC 8314). On others STARTTLS follows the greeting."""
@@ -95,7 +92,11 @@ class Email:
         self._partial, self._left, self._tries = alert.id, tuple(refused), self._tries + 1
         if self._tries < REFUSED_TRIES:
             raise SinkError(f"the server refuses some recipients: {why}"[:300])
-        log.warning("alerts.recipients_refused", sink="email", id=alert.id, error=why[:300])
+        import structlog
+
+        structlog.get_logger("quantd.sinks").warning(
+            "alerts.recipients_refused", sink="email", id=alert.id, error=why[:300]
+        )
         self._partial = ""
 
     async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
@@ -55,8 +54,6 @@ from quantd.trading.model_events import ModelLoaded
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
-
-log = structlog.get_logger("quantd.assembly")
 
 LIVE_BACK_YEARS: Final = 3
 """Years of sessions before the warm-up: maximum age of a run that is replayed from its beginning."""
@@ -151,7 +148,9 @@ class Parts:
                 try:
                     each.refresh()
                 except FeedError as error:
-                    log.warning("series.unread", series=each.name, error=str(error))
+                    import structlog  # most starts log nothing here
+
+                    structlog.get_logger("quantd.assembly").warning("series.unread", series=each.name, error=str(error))
         known = tuple(value for each in self.macro for value in each.known(tick.ts))
         return replace(tick, macro=known, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 

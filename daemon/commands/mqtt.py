@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from quantd.adapters.bus.commands import (
     AHEAD_S,
-    KEY_CHARS,
     SKEW_S,
     VERSION,
     BusAnswer,
@@ -27,7 +26,6 @@ from quantd.adapters.bus.commands import (
 )
 from quantd.daemon.commands.acknowledgement import acknowledgement
 from quantd.daemon.commands.control import NotDone, operator
-from quantd.daemon.config import Config, Mistake, secret
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.inbox import Command, Committed, InboxFull
 from quantd.daemon.runtime.service import Service, is_stop
@@ -48,23 +46,6 @@ QUEUE: Final = 64
 
 WAIT_S: Final = 10.0
 """Seconds to wait for the commit of a command."""
-
-SECRET: Final = "mqtt_command_key"
-
-
-def command_key(config: Config) -> tuple[str, list[Mistake]]:
-    """(signing key, mistakes): the key is empty when commands are off; a missing or short key is a mistake."""
-    if not config.bus.commands:
-        return "", []
-    key = secret(SECRET) or ""
-    if len(key) >= KEY_CHARS:
-        return key, []
-    what = "is not given" if not key else f"has {len(key)} characters"
-    remedy = (
-        f"give {KEY_CHARS} or more in the systemd credential {SECRET} or in QUANTD_{SECRET.upper()}; "
-        "`openssl rand -hex 32` makes one"
-    )
-    return "", [config.source.mistake(("bus", "commands"), f"= true: the secret {SECRET} {what}", remedy)]
 
 
 class MqttCommands:

@@ -14,7 +14,7 @@ import structlog
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.source import TellsHalts
-from quantd.adapters.store.journal.writer import BadBar as StoredBadBar
+from quantd.adapters.store.journal.quarantine import BadBar as StoredBadBar
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import difference

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from quantd.adapters.store.journal.writer import BadBar
+from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config, digest
 from quantd.daemon.engine.snapshot import in_force

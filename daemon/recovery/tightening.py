@@ -1,13 +1,12 @@
 """Limits of a start in mode live: what is tighter than before applies at once, and what is looser waits."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from quantd.adapters.store.handle import Store
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.settings import MarketRegime, Rules
 from quantd.daemon.engine.snapshot import InForce, in_force, limits_from, limits_of_snapshot
@@ -16,11 +15,14 @@ from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, override, tighter_of, value_of
 from quantd.trading.events import Reloaded
 
+if TYPE_CHECKING:
+    from quantd.adapters.store.handle import Store
+
 Named = tuple[InForce, Sequence[str]]
 """Limits with the names of their agents."""
 
 
-def last_live(store: Store, run: str) -> Named | None:
+def last_live(store: "Store", run: str) -> Named | None:
     """The limits at the newest snapshot of the last other run in mode live; None without one."""
     for record in reversed(store.runs()):
         newest = store.latest_snapshot(record.run) if record.run != run else None

@@ -51,11 +51,6 @@ class Wire:
     def __init__(self) -> None:
         self._waiting: list[Outgoing] = []
 
-    @property
-    def idle(self) -> bool:
-        """False: the orders of a real venue are not known here."""
-        return False
-
     def taken(self) -> list[Outgoing]:
         """The orders since the last call, in order."""
         waiting, self._waiting = self._waiting, []

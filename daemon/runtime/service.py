@@ -19,7 +19,8 @@ from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
 from quantd.adapters.store.handle import Store
-from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
+from quantd.adapters.store.journal.quarantine import BadBar
+from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.config import Config
 from quantd.daemon.engine.planning.buying_power import cut_by_venue

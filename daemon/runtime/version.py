@@ -7,8 +7,6 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
-
 from quantd import bundled
 
 VERSION = "0.1.0"
@@ -73,5 +71,7 @@ def lock_hash() -> str:
 @cache
 def blas_name() -> str:
     """Name and version of numpy's linear algebra."""
+    import numpy as np
+
     blas = np.__config__.CONFIG["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"

@@ -32,6 +32,7 @@ from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
+from quantd.trading.statistics import sum_in_order
 from quantd.trading.view import MEMORY_BYTES, Memory, Noted, View
 
 Member = LearnedPolicy | LearnedAgent
@@ -192,7 +193,7 @@ def combine(
         shares = [1.0 / len(folders)] * len(folders) if folders else []
     elif shares is None:
         shares, measured = _by_validation(members), "Sharpe ratios on the members' validation windows"
-    total = sum(shares)
+    total = sum_in_order(shares)
     if len(shares) != len(folders) or not total > 0.0:
         raise ArtifactError(f"{len(shares)} shares that add up to {total:g} for {len(folders)} members")
     shares = [share / total for share in shares]

@@ -7,11 +7,6 @@ from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
-
-# its import writes an identifier of the machine into the user's cache folder, for telemetry
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-import onnxruntime  # type: ignore[import-untyped]
 from msgspec import Struct
 
 from quantd.models.artifacts.folder import first_line
@@ -41,6 +36,10 @@ def new_session(
     """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid one."""
     if fault := graph_fault(graph, operators, infinite):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
+    # its import writes an identifier of the machine into the user's cache folder, for telemetry
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # type: ignore[import-untyped]
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

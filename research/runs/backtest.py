@@ -7,8 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.store.handle import Store
-from quantd.adapters.store.journal.writer import Batch
 from quantd.daemon.assembly.compiler import Say, compile_for
 from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly
@@ -47,6 +45,8 @@ class BacktestJournal:
     """The journal of a backtest, and its store."""
 
     def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
+        from quantd.adapters.store.handle import Store  # only journals that are kept need the database's libraries
+
         names = [a.name for a in assembly.rules.agents]
         self.journal = Journal()
         self.store = Store.open(folder)
@@ -56,6 +56,8 @@ class BacktestJournal:
 
     def commit(self, ts: int, *, least: int = 1) -> None:
         """Write the new steps if there are at least `least`."""
+        from quantd.adapters.store.journal.writer import Batch
+
         if len(self.journal.entries) < least:
             return
         entries, steps = self.journal.taken()

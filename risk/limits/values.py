@@ -18,6 +18,7 @@ from quantd.risk.limits.settings import reserved
 from quantd.risk.measures.diversification import diversification
 from quantd.risk.measures.portfolio import FEW, herfindahl, most, tail_count
 from quantd.trading.history import RunningSums
+from quantd.trading.statistics import sum_in_order
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). The bound of `cash` is a floor, in account currency."""
@@ -176,7 +177,7 @@ def _paid(ctx: Context, p: Portfolio) -> float:
 def _sums(rows: Floats) -> list[float]:
     """Sums of the rows of float64[K, N]."""
     if rows.shape[1] <= FEW:
-        return [sum(row) for row in rows.tolist()]
+        return [sum_in_order(row) for row in rows.tolist()]
     found: list[float] = np.add.reduce(rows, axis=1).tolist()
     return found
 

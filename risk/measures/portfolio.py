@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quantd.trading.covariance import covariance as covariance
 from quantd.trading.covariance import ones as ones
-from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.trading.statistics import PERIODS_PER_YEAR, sum_in_order
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ most: Final = partial(_of, max, np.maximum.reduce)
 least: Final = partial(_of, min, np.minimum.reduce)
 """The smallest of float64[N]."""
 
-total: Final = partial(_of, sum, np.add.reduce)
+total: Final = partial(_of, sum_in_order, np.add.reduce)
 """The sum of float64[N]; not finite if an entry is not."""
 
 

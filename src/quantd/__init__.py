@@ -14,7 +14,7 @@ repository: `quantd.risk` is `risk/`, and so on.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from quantd.engine_build import finder
+from quantd.engine_build import hook
 
 if TYPE_CHECKING:
     from quantd.daemon.api.client_side.python_client import Client
@@ -50,7 +50,7 @@ _HOMES: Final = {
 }
 """Name -> its module and attribute: `import quantd` alone loads none of them."""
 
-finder.install()
+hook.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from quantd.strategies.policies.inverse_volatility import inverse_deviations
 from quantd.strategies.policies.params import ParamsError, Share
 from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
+from quantd.trading.statistics import sum_in_order
 from quantd.trading.view import Memory, View
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Signals:
     def exposure(self, features: Floats) -> float:
         """Return the factor on `invested`, 0 to 1; 0 while one of its features is unknown."""
         # one number for all instruments: each column has it in every row
-        moved = sum(
+        moved = sum_in_order(
             w * float(v) for w, v in zip(self.params.exposure.values(), features[0, len(self.weights) :], strict=True)
         )
         return min(max(1.0 + moved, 0.0), 1.0) if isfinite(moved) else 0.0

@@ -15,7 +15,7 @@ from quantd.strategies.regimes.markov import Markov, filtered, fit_markov
 from quantd.strategies.regimes.mixture import States, fit_mixture, responsibilities
 from quantd.strategies.regimes.thresholds import direction_of, level_of, regime_of
 from quantd.trading.market import Floats
-from quantd.trading.statistics import PERIODS_PER_YEAR, momentum_of, volatility
+from quantd.trading.statistics import PERIODS_PER_YEAR, momentum_of, sum_in_order, volatility
 from quantd.trading.view import Memory, View
 
 REGIMES: Final = ("bull", "bear", "volatile")
@@ -123,7 +123,7 @@ def named(mean: float, volatility: float, overall: float) -> int:
 
 def by_name(states: Floats, names: list[int]) -> Floats:
     """Return float64[3], the probabilities of states summed by regime."""
-    return np.array([float(sum(p for p, n in zip(states.tolist(), names, strict=True) if n == k)) for k in range(3)])
+    return np.array([sum_in_order(p for p, n in zip(states.tolist(), names, strict=True) if n == k) for k in range(3)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 import pytest
 
+from quantd.daemon.runtime.version import python_files
 from quantd.engine_build import builder, recipe
-from quantd.engine_build.declarations import declare
+from quantd.engine_build.declarations import Surface, declare, hidden_overrides
 from quantd.engine_build.recipe import InnerLoop
+from tests.support.checkout import ROOT
 
 NUMBER_TYPES = """
 from typing import Annotated, TypeAlias
@@ -230,3 +232,25 @@ def test_every_module_of_the_list_is_declared_without_refusal():
     assert found.refusals == ()
     assert set(found.declarations) == set(recipe.MODULES)
     assert set(recipe.MODULES) <= set(found.read)
+
+
+def test_a_private_method_of_a_compiled_class_is_replaced_by_no_subclass():
+    surface = Surface({ONE: HEAD + BOOK, "quantd.types": NUMBER_TYPES}.get, (ONE,))
+    text = "from quantd.trading.one import Book\nclass Broken(Book):\n    def _part(self):\n        return 0, 0\n"
+    (found,) = hidden_overrides(surface, "tests/broken.py", text)
+    assert str(found) == (
+        "tests/broken.py:3: _part of Broken replaces a C function of Book, which calls its own; "
+        "give it a public name in trading/one.py"
+    )
+    assert hidden_overrides(surface, "tests/broken.py", text.replace("_part", "value")) == []
+    assert hidden_overrides(surface, "tests/broken.py", text.replace("_part", "__init__")) == []
+
+
+def test_no_class_of_this_repository_replaces_a_private_method_of_a_compiled_one():
+    surface = Surface(builder.read, recipe.MODULES)
+    classes = {name for module in recipe.MODULES for name in surface.of(module).classes}
+    tops = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research", "tests", "benchmarks")
+    for file in (each for top in tops for each in python_files(ROOT / top)):
+        text = file.read_text(encoding="utf-8")
+        if any(f"({name})" in text for name in classes):
+            assert hidden_overrides(surface, str(file.relative_to(ROOT)), text) == []

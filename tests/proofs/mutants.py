@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
@@ -136,6 +136,9 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.copy_location(ast.Pass(), node)
 
 
+_RUN: Final = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
 def _fields(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
     """(field, index in it, child) of what is run: no annotations, decorators or defaults."""
     for name, value in ast.iter_fields(node):
@@ -164,33 +167,50 @@ def module_path(name: str) -> Path:
     return own if own.exists() else RISK / f"{name}.py"
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """Every change of every function of a module."""
-    source = path.read_text()
-    tree = ast.parse(source)
+class Place(NamedTuple):
+    """What may stand in the place of a node of a function: the child of `parent` in a field, and at an index there."""
 
-    def walk(node: ast.AST, function: str, inside: bool) -> Iterator[Mutant]:
-        for name, index, child in _fields(node):
-            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
-                continue
-            own = function
-            if isinstance(child, ast.FunctionDef | ast.ClassDef):
-                own = f"{function}.{child.name}" if function else child.name
-            deeper = inside or isinstance(child, ast.FunctionDef | ast.Lambda)
-            if inside:
-                for new in _changes(child):
-                    _put(node, name, index, new)
-                    try:
-                        code = compile(tree, str(path), "exec")
-                        line = child.lineno  # type: ignore[attr-defined]
-                        text = ast.unparse(new).split("\n")[0]
-                        was = ast.unparse(child).split("\n")[0]
-                        yield Mutant(module_name(path), own, line, f"{was}  ->  {text}", code)
-                    finally:
-                        _put(node, name, index, child)
-            yield from walk(child, own, deeper)
+    function: str
+    parent: ast.AST
+    field: str
+    index: int | None
+    child: ast.AST
+    new: ast.AST
 
-    yield from walk(tree, "", False)
+
+def mutants(path: Path, numbers: Container[int] | None = None) -> Iterator[Mutant]:
+    """Every change of every function of a module, or those with these numbers."""
+    tree = ast.parse(path.read_text())
+    for number, (function, parent, field, index, child, new) in enumerate(_places(tree, "", False)):
+        if numbers is not None and number not in numbers:
+            continue
+        _put(parent, field, index, new)
+        try:
+            code = compile(tree, str(path), "exec")
+            text = ast.unparse(new).split("\n")[0]
+            was = ast.unparse(child).split("\n")[0]
+            line = child.lineno  # type: ignore[attr-defined]
+            yield Mutant(module_name(path), function, line, f"{was}  ->  {text}", code)
+        finally:
+            _put(parent, field, index, child)
+
+
+def count(path: Path) -> int:
+    """How many mutants a module has."""
+    return sum(1 for _ in _places(ast.parse(path.read_text()), "", False))
+
+
+def _places(node: ast.AST, function: str, inside: bool) -> Iterator[Place]:
+    for name, index, child in _fields(node):
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            continue
+        own = function
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own = f"{function}.{child.name}" if function else child.name
+        if inside:
+            for new in _changes(child):
+                yield Place(own, node, name, index, child, new)
+        yield from _places(child, own, inside or isinstance(child, _RUN))
 
 
 def _put(node: ast.AST, name: str, index: int | None, child: ast.AST) -> None:

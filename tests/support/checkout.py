@@ -19,11 +19,11 @@ LINKED: Final = ("config.toml", "constraints.txt", "data", "examples")
 
 
 def copy_package(tmp_path: Path) -> Path:
-    """The folder that holds the copied packages; what they only read is linked."""
+    """The folder that holds the copied packages, with their compiled modules; what they only read is linked."""
     root = tmp_path / "checkout"
+    half_written = shutil.ignore_patterns("*.pyc.*")
     for name in PACKAGES:
-        # with the compiled modules, which are valid there, but for those that a process is writing
-        shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=shutil.ignore_patterns("*.pyc.*"))
+        shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=half_written)
     for name in LINKED:
         (root / name).symlink_to(ROOT / name)
     return root
@@ -31,7 +31,7 @@ def copy_package(tmp_path: Path) -> Path:
 
 def environment(root: Path) -> dict[str, str]:
     """The environment in which Python imports `quantd` from the copy."""
-    return {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": str(root / "src")}
 
 
 def kernel_cache(factory: "pytest.TempPathFactory") -> dict[str, str]:

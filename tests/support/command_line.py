@@ -22,6 +22,7 @@ import structlog
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import main
 from quantd.daemon.monitoring.metrics import QUIET
+from quantd.engine_build.recipe import VARIABLES
 from tests.support.checkout import ROOT
 
 COSTS = """\
@@ -80,7 +81,7 @@ def write(folder: Path, text: str = CONFIG) -> Path:
 
 
 def environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("QUANTD_")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("QUANTD_") or k in VARIABLES}
     return kept | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "COLUMNS": "200"}
 
 
@@ -96,8 +97,9 @@ class Done:
 @contextmanager
 def restored() -> Iterator[None]:
     """Undoes what a command changes in its process: environment, folder, logging, limit of open files, frozen
-    objects."""
+    objects, threshold of collections."""
     environ, here = dict(os.environ), Path.cwd()
+    collecting = gc.get_threshold()
     root, logs = logging.getLogger(), structlog.get_config()
     handlers, level, levels = list(root.handlers), root.level, {name: logging.getLogger(name).level for name in QUIET}
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -117,6 +119,7 @@ def restored() -> Iterator[None]:
         structlog.configure(**logs)
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
         gc.unfreeze()
+        gc.set_threshold(*collecting)
 
 
 def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:

@@ -460,3 +460,22 @@ def test_a_payment_on_positions_that_cancel_each_other_belongs_to_no_agent():
     assert [book.income_micro for book in ledger.books] == [0, 0, 1_000_000]
     assert ledger.house.income_micro == 1_000_000
     ledger.check()
+
+
+@pytest.mark.parametrize(
+    ("parts", "got"),
+    [
+        ([(1, 5)], [0, -10, 0, 0]),
+        ([(0, 1), (1, 1), (2, 1)], [-4, -4, -2, 0]),
+        ([(2, 3), (0, 1)], [-2, 0, -8, 0]),
+        ([], [0, 0, 0, -10]),
+    ],
+)
+def test_a_payment_is_shared_in_proportion_and_the_last_named_takes_the_rest(
+    parts: list[tuple[int, int]], got: list[int]
+) -> None:
+    ledger = Ledger(UNIVERSE, ("a", "b", "c"))
+    ledger.deposit(1_000)
+    ledger.income(-10, parts)
+    assert [book.income_micro for book in ledger.books] == got
+    assert ledger.house.income_micro == -10

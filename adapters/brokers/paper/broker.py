@@ -70,10 +70,6 @@ class Paper:
         self._seen: MarketSlice | None = None
         """The last slice: an order that follows from its fills has missed the rest of it."""
 
-    @property
-    def idle(self) -> bool:
-        return not self._resting
-
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
         """Accept a basket or some of its rows; rows without lots or a limit are rejected, known ones reported again."""
         self._ts = basket.ts

@@ -24,6 +24,7 @@ from quantd.adapters.store.journal.chain import (
     pack,
     unpack,
 )
+from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.adapters.store.journal.queues import BUS, Queued, post, queues_of, remove
 from quantd.adapters.store.lease import Lease
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
@@ -55,15 +56,6 @@ class SnapshotOf(Struct, frozen=True):
     seq: int
     version: str
     data: bytes
-
-
-class BadBar(Struct, frozen=True):
-    """A refused bar as text, with the reason."""
-
-    ts: int
-    symbol: str
-    reason: str
-    bar: str
 
 
 class Batch(Struct):

@@ -2,10 +2,13 @@
 
 import ssl
 from collections.abc import Iterator, Sequence
+from typing import Final
 
+from quantd.adapters.bus.commands import KEY_CHARS
 from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
+from quantd.daemon.assembly.sinks import lacking_secrets
 from quantd.daemon.config import Config, Mistake, secret
 
 OWN_STEMS = frozenset({
@@ -13,6 +16,10 @@ OWN_STEMS = frozenset({
     "statements", "tokens",
 })  # fmt: skip
 """Names before the first point of what is in a state folder; the file of the owner's token may not have one of them."""
+
+
+SECRET: Final = "mqtt_command_key"
+"""Name of the secret that signs commands over MQTT."""
 
 
 def unenforced(config: Config) -> Sequence[Mistake]:
@@ -35,6 +42,26 @@ def unguarded(config: Config) -> Sequence[Mistake]:
         text = f'= "{bus.username}" needs the secret mqtt_password, which is missing'
         remedy = "give it as a systemd credential or in QUANTD_MQTT_PASSWORD, or remove username"
     return [config.source.mistake(("bus", "username"), text, remedy)]
+
+
+def command_key(config: Config) -> tuple[str, list[Mistake]]:
+    """(signing key, mistakes): the key is empty when commands are off; a missing or short key is a mistake."""
+    if not config.bus.commands:
+        return "", []
+    key = secret(SECRET) or ""
+    if len(key) >= KEY_CHARS:
+        return key, []
+    what = "is not given" if not key else f"has {len(key)} characters"
+    remedy = (
+        f"give {KEY_CHARS} or more in the systemd credential {SECRET} or in QUANTD_{SECRET.upper()}; "
+        "`openssl rand -hex 32` makes one"
+    )
+    return "", [config.source.mistake(("bus", "commands"), f"= true: the secret {SECRET} {what}", remedy)]
+
+
+def secrets_mistakes(config: Config) -> list[Mistake]:
+    """The mistakes of a configuration beside the secrets of this process."""
+    return [*command_key(config)[1], *unguarded(config), *lacking_secrets(config)]
 
 
 def bus_tls(config: Config, secure: bool) -> Tls | None:

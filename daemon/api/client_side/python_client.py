@@ -33,7 +33,8 @@ from quantd.daemon.api.routes.portfolio_routes import (
 from quantd.daemon.api.routes.prediction_routes import Allocate, Allocated, Predict, Prediction
 from quantd.daemon.api.routes.proposal_routes import Preview, ProposalAnswer, Proposals, Propose
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
-from quantd.daemon.commands.manual import Cash, Compared, Halt, OrderByHand, Ordered, Paid, Settle, Stopped
+from quantd.daemon.commands.manual import Cash, Halt, OrderByHand, Settle
+from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.daemon.commands.model_loads import LoadModel, LoadShadow, Reasoned
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
 from quantd.daemon.commands.proposal_answers import AgentStanding
@@ -391,8 +392,7 @@ class Client:
 
     def load_model(self, agent: str, reason: str, *, path: str = "", version: str = "", key: str = "") -> Model:
         """Let another artifact or version decide for an agent."""
-        asked = LoadModel(reason, path, version)
-        return self._post(f"/api/v1/models/{quote(agent, safe='')}/load", asked, Model, key)
+        return self._post(f"/api/v1/models/{quote(agent, safe='')}/load", LoadModel(reason, path, version), Model, key)
 
     def shadow_model(
         self, agent: str, reason: str, *, path: str = "", version: str = "", shadow: str = "", key: str = ""

@@ -18,13 +18,9 @@ from quantd.daemon.api.routes.command_routes import Done, Order, command, replay
 from quantd.daemon.commands.control import Because, NotDone, check_ready, one_line
 from quantd.daemon.commands.manual import (
     Cash,
-    Compared,
     Halt,
     OrderByHand,
-    Ordered,
-    Paid,
     Settle,
-    Stopped,
     became_of_flow,
     became_of_halt,
     became_of_order,
@@ -35,6 +31,7 @@ from quantd.daemon.commands.manual import (
     how_of,
     wished,
 )
+from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.daemon.commands.tokens import stored
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.runtime.service import Service

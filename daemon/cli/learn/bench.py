@@ -3,24 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.bench_api import api
 from quantd.daemon.cli.learn.bench_inference import inference
 from quantd.daemon.cli.output import print_json, progress, say, table
-from quantd.daemon.policies.loading import answer
-from quantd.daemon.views.risk_measures import assessed
-from quantd.trading.effects import Ask
-from quantd.trading.events import Decided, Tick
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
-from quantd.trading.market import MarketSlice
-from quantd.trading.ports import leaves
+
+if TYPE_CHECKING:
+    from quantd.daemon.assembly.parts import Assembly
 
 ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "inference": 10.0}
 """Part -> largest p99: a bar of all assets through the engine, a full risk report of every book, a round from its
@@ -44,6 +37,9 @@ class Timed:
 
 def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
     """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is too high."""
+    from quantd.daemon.assembly.parts import assemble
+    from quantd.daemon.cli.configuration import read
+
     found = read(config, sets)
     assembly = assemble(found, cache=found.state_folder(state) / "cache")
     with progress("bench", shown=not as_json) as bar:
@@ -65,12 +61,21 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
 
 def timed(part: str, times_ns: list[int]) -> Timed:
     """The percentiles of the times of one part."""
+    import numpy as np
+
     p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times_ns, (50, 99)))
     return Timed(part, len(times_ns), p50, p99, ALLOWED_MS[part], p99 <= ALLOWED_MS[part])
 
 
-def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[int]]:
+def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, list[int]]:
     """Part -> its times in ns, in one run over the recorded market."""
+    from quantd.daemon.policies.loading import answer
+    from quantd.daemon.views.risk_measures import assessed
+    from quantd.trading.effects import Ask
+    from quantd.trading.events import Decided, Tick
+    from quantd.trading.market import MarketSlice
+    from quantd.trading.ports import leaves
+
     times: dict[str, list[int]] = {part: [] for part in ALLOWED_MS}
     shell = assembly.shell()
 

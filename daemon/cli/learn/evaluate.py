@@ -13,13 +13,11 @@ from msgspec.structs import replace
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.daemon.cli.setup.bar_files import probed
-from quantd.models.artifacts.card import lots_text
-from quantd.research.runs.looks import Look, MarketIdentity, note_looks
 from quantd.trading.exit_codes import CONFIG
-from quantd.trading.statistics import PERIODS_PER_YEAR
+
+if TYPE_CHECKING:
+    from quantd.research.runs.looks import Look
 
 if TYPE_CHECKING:
     from quantd.models.training.runs.evaluation import Evaluated
@@ -44,6 +42,11 @@ def evaluate(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
+    from quantd.daemon.cli.learn.artifact_files import require_sound_bars
+    from quantd.daemon.cli.setup.bar_files import probed
+    from quantd.models.artifacts.card import lots_text
+    from quantd.research.runs.looks import note_looks
+
     needs("evaluation", "torch")
     from quantd.models.training.runs import evaluation
 
@@ -95,8 +98,11 @@ def evaluate(
     return 0
 
 
-def look_at(name: str, found: "Evaluated", family: str = "") -> Look:
+def look_at(name: str, found: "Evaluated", family: str = "") -> "Look":
     """Return the look of an evaluation, for the ledger."""
+    from quantd.research.runs.looks import Look, MarketIdentity
+    from quantd.trading.statistics import PERIODS_PER_YEAR
+
     window = (found.first.isoformat(), found.last.isoformat())
     symbols = tuple(found.lots)
 

@@ -20,7 +20,6 @@ from quantd.daemon.cli.learn.plan_options import plan_of, signals
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.models.learners import names
 from quantd.models.learners.record import learners
-from quantd.research.significance.deflated_sharpe import expected_maximum, probabilistic_sharpe
 from quantd.trading.exit_codes import DONE, INTERRUPTED
 from quantd.trading.statistics import PERIODS_PER_YEAR
 
@@ -137,6 +136,8 @@ def _show_space(agent: str, *, as_json: bool) -> None:
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     """The significance of the best score; None when no trial has a score."""
+    from quantd.research.significance.deflated_sharpe import expected_maximum, probabilistic_sharpe
+
     known = np.array([score for score in scores if math.isfinite(score)]) / math.sqrt(PERIODS_PER_YEAR)
     if not len(known):
         return None

@@ -1,19 +1,16 @@
 """List the newest alerts, or with --active the incidents that hold; --ack acknowledges one, --test sends an alert."""
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import msgspec
 import typer
-from aiomqtt import Client, MqttError
 
 from quantd.adapters.bus.settings import address
-from quantd.adapters.store.queries import Reader
 from quantd.daemon.cli.client import reach, running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Mqtt, Reason, Run, Sets, State
 from quantd.daemon.cli.failures import Failure
@@ -21,6 +18,9 @@ from quantd.daemon.cli.output import answer, say
 from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
 from quantd.trading.display_text import local
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.queries import Reader
 
 
 def alerts(
@@ -45,6 +45,8 @@ def alerts(
     sets: Sets = None,
     as_json: Json = False,
 ) -> int:
+    import asyncio
+
     if ack:
         return _acknowledge(config, state, sets, ack, reason, mqtt, as_json=as_json)
     if (kind or without) and (follow or test or active):
@@ -76,7 +78,7 @@ def _kinds(shown: int, found: Mapping[str, int]) -> str:
     return f"{shown:,} of {sum(found.values()):,} alerts: {kinds}. --kind and --without choose among them"
 
 
-def _active(reader: Reader, as_json: bool) -> int:
+def _active(reader: "Reader", as_json: bool) -> int:
     """List the incidents that hold."""
     found = [each for each in reader.incidents() if each.active]
     lines = [
@@ -105,6 +107,8 @@ def _acknowledge(
 
 def _test(config: Path, sets: Sets, as_json: bool) -> int:
     """Deliver a test alert to each sink of the configuration, past their levels and kinds."""
+    import asyncio
+
     from quantd.daemon.assembly.sinks import lacking_secrets
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.setup.rehearsal import deliveries
@@ -148,6 +152,10 @@ def _bus(where: Place) -> tuple[str, str]:
 
 async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
     """Print the alerts of a broker until interrupted; reconnects after a lost connection."""
+    import asyncio
+
+    from aiomqtt import Client, MqttError
+
     host, port, secure = address(url)
     user, password = bus_login(config)
     tls = bus_tls(config, secure)

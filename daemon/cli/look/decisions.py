@@ -5,7 +5,6 @@ from typing import Final
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, State
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
-from quantd.daemon.views.rows import decision_line
 from quantd.trading.display_text import local
 
 
@@ -17,6 +16,8 @@ def decisions(
     shadow: OfShadow = "",
     as_json: Json = False,
 ) -> None:
+    from quantd.daemon.views.rows import decision_line
+
     reader = place(config, state).reader(run, shadow)
     universe = reader.run.universe
     found = reader.decisions(last=last)

@@ -13,10 +13,8 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Run, Sta
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, say, write_whole
 from quantd.daemon.cli.places import place
-from quantd.daemon.views.limit_rows import reason_name
 from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import USAGE
-from quantd.trading.orders import money_text
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),
@@ -37,6 +35,9 @@ def export(
         str | None, typer.Option("--by", metavar="agent", help="Fills by agent: one row per share and cross.")
     ] = None,
 ) -> None:
+    from quantd.daemon.views.limit_rows import reason_name
+    from quantd.trading.orders import money_text
+
     if what not in COLUMNS:
         raise Failure(f"{what!r} cannot be exported; there are: {', '.join(COLUMNS)}", USAGE)
     if by not in (None, "agent") or (by and what != "fills"):

@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, Json
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.daemon.config import ConfigError
-from quantd.strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
-from quantd.strategies.features.families import SOURCE_OF
-from quantd.strategies.indicators import INDICATORS
-from quantd.strategies.policies import nearest
 from quantd.trading.exit_codes import DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.strategies.features import Feature
 
 NEEDED = {
     "benchmark": "benchmark", "weight": "book", "cash": "book", "equity": "book",
@@ -58,6 +55,9 @@ def features_list(
     as_json: Json = False,
 ) -> int:
     """List the features: samples, availability, source and meaning."""
+    from quantd.strategies.features import SETS, UNAVAILABLE, FeatureError, feature
+    from quantd.strategies.indicators import INDICATORS
+
     series, inputs = _inputs(config)
     off = {f"series_{each}": OFF for each, used in series.items() if not used}
     if name is not None:
@@ -109,6 +109,9 @@ def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
     """Return each series per symbol of a configuration and whether it is in use, and the words that the configuration
     provides: its macro series, and "benchmark". Both are empty where no configuration is named and config.toml is
     missing or has mistakes."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import ConfigError
+
     if config is None and not CONFIG_FILE.is_file():
         return {}, frozenset()
     try:
@@ -124,6 +127,9 @@ def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
 
 
 def _names(of: str | None) -> list[str]:
+    from quantd.strategies.features import FAMILIES, SETS, feature
+    from quantd.strategies.policies import nearest
+
     if of is not None:
         if of not in SETS:
             raise Failure(f"there is no set {of!r}; {nearest(of, SETS)}", USAGE)
@@ -134,7 +140,10 @@ def _names(of: str | None) -> list[str]:
     return [*named, *(family for family in FAMILIES if family not in met)]
 
 
-def _row(each: Feature, series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
+def _row(each: "Feature", series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
+    from quantd.strategies.features.families import SOURCE_OF
+    from quantd.strategies.indicators import INDICATORS
+
     about, node = each.about, each.node()
     words = [NEEDED.get(need, need) for need in about.needs if each.series not in series]
     indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))

@@ -1,17 +1,16 @@
 """List the newest orders with their present state."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, State
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.recovery.replay import slices_of
-from quantd.daemon.views.addresses import refused_lines
-from quantd.daemon.views.rows import OrderLine, order_line
-from quantd.daemon.views.shortfall import of_orders
 from quantd.trading.display_text import local
+
+if TYPE_CHECKING:
+    from quantd.daemon.views.rows import OrderLine
 
 
 def orders(
@@ -26,6 +25,11 @@ def orders(
     shadow: OfShadow = "",
     as_json: Json = False,
 ) -> None:
+    from quantd.daemon.recovery.replay import slices_of
+    from quantd.daemon.views.addresses import refused_lines
+    from quantd.daemon.views.rows import order_line
+    from quantd.daemon.views.shortfall import of_orders
+
     where = place(config, state)
     reader = where.reader(run, shadow)
     if refused:
@@ -56,7 +60,7 @@ def orders(
     )
 
 
-def _state(row: OrderLine) -> str:
+def _state(row: "OrderLine") -> str:
     return f"{row.state} {row.filled}" if row.state != "filled" and row.filled not in ("", "0") else row.state
 
 

@@ -1,7 +1,7 @@
 """Show the orders, costs and refusals if every agent decided now. Nothing is traded."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -9,15 +9,16 @@ from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.cli.stopped_run import at_rest
-from quantd.daemon.engine.snapshot import freeze
-from quantd.daemon.policies.deadline import Deadline
-from quantd.daemon.views.limit_rows import LimitRow, figure
-from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.trading.display_text import local
+
+if TYPE_CHECKING:
+    from quantd.daemon.views.limit_rows import LimitRow
+    from quantd.daemon.views.preview import PlanNow
 
 
 def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    from quantd.daemon.views.preview import PlanNow
+
     where = place(config, state, sets)
     document = document_of(where, "/api/v1/plan", lambda: _plan_at_rest(config, state, sets))
     if as_json:
@@ -26,7 +27,12 @@ def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
     _plan_lines(msgspec.convert(document, PlanNow))
 
 
-def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> PlanNow:
+def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.engine.snapshot import freeze
+    from quantd.daemon.policies.deadline import Deadline
+    from quantd.daemon.views.preview import plan_now
+
     shell, run, assembly = at_rest(config, state, sets)
     deadline = Deadline(assembly.policies, seated=shell.seats)
     try:
@@ -35,7 +41,7 @@ def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> PlanNow:
         deadline.close()
 
 
-def _plan_lines(now: PlanNow) -> None:
+def _plan_lines(now: "PlanNow") -> None:
     say(f"at {local(now.ts)} New York, switch {now.switch}: orders if every agent decided now; none is sent")
     if now.note:
         say(f"  {now.note}")
@@ -77,7 +83,9 @@ def _plan_lines(now: PlanNow) -> None:
         table(columns, [_moved(row) for row in now.limits], columns[1:])
 
 
-def _moved(row: LimitRow) -> tuple[str, ...]:
+def _moved(row: "LimitRow") -> tuple[str, ...]:
+    from quantd.daemon.views.limit_rows import figure
+
     use = "" if row.use is None else f"{row.use:.0%}"
     return (row.words, *(figure(x, row.unit) for x in (row.before, row.after, row.bound, row.headroom)), use)
 

@@ -2,48 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
 from quantd.adapters.store.errors import StoreError
-from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, place, recorded
-from quantd.daemon.cli.stopped_run import at_rest, started, tracked
-from quantd.daemon.jobs.risk_reports import standing_of
-from quantd.daemon.recovery.replay import slices_of
-from quantd.daemon.recovery.state_at import Refolder
-from quantd.daemon.runtime.timeline import Item
-from quantd.daemon.views.report.contents import Standing
-from quantd.daemon.views.report.curves import DAY_NS, date_ns
-from quantd.daemon.views.report.figures import report
-from quantd.daemon.views.report.files import FOLDER, write
-from quantd.daemon.views.run_summary import summary
-from quantd.research.attribution.book_history_log import BookHistoryLog
-from quantd.research.reports.page_sections import SUMMARY
-from quantd.research.reports.report_contents import RunFigures
-from quantd.research.reports.report_figures import run_figures
-from quantd.research.reports.report_files import check_suffix, read_backtest_report
-from quantd.research.reports.side_by_side import (
-    Comparable,
-    p_rows,
-    rows_of,
-    sentence,
-    sentences_of_tests,
-    settings_text,
-    side_by_side,
-    write_comparison,
-)
-from quantd.research.runs.run_record import Record
-from quantd.research.runs.stored_run import replay_into, stored_market
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.journal.records import Records
+    from quantd.daemon.views.report.contents import Standing
+    from quantd.research.reports.report_contents import RunFigures
+    from quantd.research.reports.side_by_side import Comparable
 
 
 def write_report(
@@ -65,6 +42,14 @@ def write_report(
         ),
     ] = None,
 ) -> int:
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.stopped_run import started
+    from quantd.daemon.recovery.replay import slices_of
+    from quantd.daemon.recovery.state_at import Refolder
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
+    from quantd.daemon.views.report.figures import report
+    from quantd.daemon.views.report.files import FOLDER, write
+
     if compare is not None:
         return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
     where = place(config, state, sets)
@@ -104,6 +89,18 @@ def write_report(
 
 def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> int:
     """Print two backtests side by side, and write the comparison to `out`. A policy that failed is exit code 1."""
+    from quantd.research.reports.page_sections import SUMMARY
+    from quantd.research.reports.report_files import check_suffix
+    from quantd.research.reports.side_by_side import (
+        p_rows,
+        rows_of,
+        sentence,
+        sentences_of_tests,
+        settings_text,
+        side_by_side,
+        write_comparison,
+    )
+
     if out is not None:
         check_suffix(out)
         check_folder(out)
@@ -132,8 +129,10 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     return code
 
 
-def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> Comparable:
+def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> "Comparable":
     """Read a report, or replay the stored run of this name. Raises Failure."""
+    from quantd.research.reports.report_files import read_backtest_report
+
     path = Path(name)
     if path.suffix.lower() == ".json" or path.is_file():
         return read_backtest_report(path)
@@ -152,8 +151,16 @@ def _figures(name: str, where: Callable[[], Place], *, as_json: bool) -> Compara
     )
 
 
-def _stored(records: Records, run: str, folder: Path, cache: Path, *, as_json: bool) -> RunFigures:
+def _stored(records: "Records", run: str, folder: Path, cache: Path, *, as_json: bool) -> "RunFigures":
     """Replay a stored run and measure it. Raises Failure or ReplayDifference."""
+    from quantd.daemon.cli.stopped_run import tracked
+    from quantd.daemon.runtime.timeline import Item
+    from quantd.daemon.views.run_summary import summary
+    from quantd.research.attribution.book_history_log import BookHistoryLog
+    from quantd.research.reports.report_figures import run_figures
+    from quantd.research.runs.run_record import Record
+    from quantd.research.runs.stored_run import replay_into, stored_market
+
     try:
         assembly = stored_market(records, run, folder, cache)
         feed = assembly.feed
@@ -171,7 +178,11 @@ def _stored(records: Records, run: str, folder: Path, cache: Path, *, as_json: b
         raise Failure(f"run {run}: {why}", CHECK_FAILED) from None
 
 
-def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> Standing:
+def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> "Standing":
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.jobs.risk_reports import standing_of
+    from quantd.daemon.views.report.contents import Standing
+
     found = document_of(where, "/api/v1/risk/standing", lambda: standing_of(at_rest(config, state, sets)[0].state))
     return msgspec.convert(found, Standing)
 

@@ -1,7 +1,7 @@
 """Show the switch, the headroom of each limit and the largest order per symbol that would pass."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,15 +14,12 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Se
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import Place, place
-from quantd.daemon.cli.stopped_run import at_rest
-from quantd.daemon.policies.loading import PolicyError
-from quantd.daemon.recovery.replay import ConfigLost
-from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
-from quantd.daemon.views.headroom import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
-from quantd.daemon.views.limit_rows import figure, in_order
-from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.trading.display_text import instant_text, local
 from quantd.trading.exit_codes import USAGE
+
+if TYPE_CHECKING:
+    from quantd.daemon.views.headroom import RiskNow, SideRoom
+    from quantd.daemon.views.overview import LimitNow
 
 
 def risk(
@@ -33,6 +30,8 @@ def risk(
     symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
     as_json: Json = False,
 ) -> None:
+    from quantd.daemon.views.headroom import RiskNow
+
     query = urlencode({name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None})
     path = f"/api/v1/risk{f'?{query}' if query else ''}"
     where = place(config, state, sets)
@@ -43,7 +42,13 @@ def risk(
     _risk_lines(msgspec.convert(document, RiskNow))
 
 
-def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> RiskNow:
+def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> "RiskNow":
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.policies.loading import PolicyError
+    from quantd.daemon.recovery.replay import ConfigLost
+    from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
+    from quantd.daemon.views.headroom import Book, Unknown, named, risk_now
+
     try:
         shell, run, _ = at_rest(config, state, sets)
     except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
@@ -56,8 +61,12 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
     return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns)))
 
 
-def _risk_recorded(where: Place, why: str) -> RiskNow:
+def _risk_recorded(where: Place, why: str) -> "RiskNow":
     """The house by the store only: its limits after the newest decision."""
+    from quantd.daemon.views.headroom import BookSwitch, RiskNow
+    from quantd.daemon.views.limit_rows import in_order
+    from quantd.daemon.views.overview import limit_now
+
     reader = where.reader()
     newest = next(iter(reader.decisions(last=1)), None)
     point = next(iter(reader.equity(last=1)), None)
@@ -87,7 +96,9 @@ def _risk_recorded(where: Place, why: str) -> RiskNow:
     )
 
 
-def _risk_lines(now: RiskNow) -> None:
+def _risk_lines(now: "RiskNow") -> None:
+    from quantd.daemon.views.limit_rows import figure
+
     when = f" at {local(now.ts)} New York" if now.ts else ""
     own = "house" if now.book == "house" else f"agent {now.book}, its own limits"
     say(f"{own}{when}: switch {now.switch} {now.reason if now.switch != 'RUN' else ''}".rstrip())
@@ -112,7 +123,9 @@ def _risk_lines(now: RiskNow) -> None:
         say("\n".join(f"  {each.words:52} {each.switch_on}" for each in now.off))
 
 
-def _limit(row: LimitNow) -> tuple[str, ...]:
+def _limit(row: "LimitNow") -> tuple[str, ...]:
+    from quantd.daemon.views.limit_rows import figure
+
     if row.unit == "none":
         return (row.words, "on", "", "", "")
     use = "" if row.use is None else f"{row.use:.0%}"
@@ -121,7 +134,7 @@ def _limit(row: LimitNow) -> tuple[str, ...]:
     return (row.words, now, figure(row.bound, row.unit), left, use)
 
 
-def _side(room: SideRoom) -> tuple[str, str, str]:
+def _side(room: "SideRoom") -> tuple[str, str, str]:
     if room.qty is None:
         return ("any", "", room.text)
     return (room.qty, "" if room.value is None else f"{room.value:,.2f}", room.limit)

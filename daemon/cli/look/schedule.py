@@ -10,15 +10,15 @@ import typer
 
 from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Reason, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
 from quantd.daemon.cli.places import Place, place
-from quantd.daemon.config import Config
-from quantd.daemon.jobs.job_table import BY_NAME, JobRunLine, last_of, line_of
-from quantd.daemon.runtime.schedule import Schedule, moved_from, next_instants, schedule_of, sessions_of, zone_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
-from quantd.trading.sessions import Sessions
+
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
+    from quantd.daemon.runtime.schedule import Schedule
+    from quantd.trading.sessions import Sessions
 
 if TYPE_CHECKING:
     from quantd.adapters.store.job_runs import JobRun
@@ -38,6 +38,10 @@ def schedule_list(
     config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
 ) -> None:
     """List the schedules, each with its next instant, and start, state, duration and result of its last run."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.jobs.job_table import BY_NAME, last_of
+    from quantd.daemon.runtime.schedule import next_instants
+
     found = read(config, sets)
     where = place(config, state, sets)
     ts, clock = _after(found, where, None)
@@ -66,6 +70,8 @@ def schedule_jobs(
     config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, n: Last = 20, as_json: Json = False
 ) -> None:
     """List the newest runs of jobs: due or by hand, with attempts, duration and result."""
+    from quantd.daemon.jobs.job_table import line_of
+
     runs = [line_of(run) for run in _runs(place(config, state, sets))[:n]]
     if as_json:
         print_json({"runs": msgspec.to_builtins(runs)})
@@ -89,6 +95,7 @@ def schedule_run(
 ) -> int:
     """Run a schedule now in the running daemon, and wait for its end. Exit code 1 when it failed."""
     from quantd.adapters.store.job_runs import OPEN
+    from quantd.daemon.jobs.job_table import JobRunLine
 
     daemon = reach(place(config, state, sets))
     path = f"/api/v1/schedules/{quote(name, safe='')}/run"
@@ -113,6 +120,9 @@ def schedule_next(
     as_json: Json = False,
 ) -> None:
     """List the coming instants in exchange time and UTC. A replayed run has its own clock, unless --after is given."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
+
     found = read(config, sets)
     where = place(config, state, sets)
     ts, clock = _after(found, where, after)
@@ -145,8 +155,10 @@ def schedule_next(
     )  # fmt: skip
 
 
-def _schedules(config: Config, where: Place, ts: int) -> tuple[list[Schedule], dict[str, Sessions]]:
+def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule], dict[str, Sessions]]":
     """The enabled schedules, and the sessions around an instant. Raises Failure without a schedule."""
+    from quantd.daemon.runtime.schedule import schedule_of, sessions_of
+
     schedules = [schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled]
     if not schedules:
         file = config.source.file
@@ -174,7 +186,7 @@ def _last_cells(last: dict[str, Any] | None) -> tuple[str, str, str, str, str]:
     return last["due"], last["state"], started, "" if seconds is None else f"{seconds:g}", last["result"][:SHOWN]
 
 
-def _after(config: Config, where: Place, given: str | None) -> tuple[int, str]:
+def _after(config: "Config", where: Place, given: str | None) -> tuple[int, str]:
     """(the start in ns, the name of its clock)."""
     if given is not None and given != "now":
         try:

@@ -8,16 +8,10 @@ import typer
 from msgspec.structs import replace
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table, write_whole
 from quantd.daemon.cli.places import place
-from quantd.daemon.jobs.tasks.account_differences import Difference
-from quantd.daemon.jobs.tasks.account_lines import account_record
-from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
-from quantd.daemon.jobs.tasks.statement_job import saved_statement, simulated_differences
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
-from quantd.trading.orders import money_text
 
 
 def statement(
@@ -31,6 +25,13 @@ def statement(
     as_json: Json = False,
 ) -> int:
     """Exit code 1 when a day differs from the venue's record."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.jobs.tasks.account_differences import Difference
+    from quantd.daemon.jobs.tasks.account_lines import account_record
+    from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
+    from quantd.daemon.jobs.tasks.statement_job import saved_statement, simulated_differences
+    from quantd.trading.orders import money_text
+
     where = place(config, state, sets)
     reader = where.reader(run)
     name, universe = reader.run.run, reader.run.universe

@@ -8,7 +8,6 @@ import typer
 
 from quantd.adapters.store.errors import StoreFailing
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Run, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
@@ -41,6 +40,8 @@ def why(
     ] = False,
     as_json: Json = False,
 ) -> None:
+    from quantd.daemon.cli.configuration import read
+
     if last and at is not None:
         raise typer.BadParameter("--at and --last exclude each other")
     where = place(config, state, sets)

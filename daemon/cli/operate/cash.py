@@ -9,7 +9,7 @@ from quantd.daemon.cli.client import posted
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import place
-from quantd.daemon.commands.manual import Paid
+from quantd.daemon.commands.manual_answers import Paid
 
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="1000.00")]
 Book = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="Book; the unallocated one without it.")]

@@ -8,7 +8,7 @@ from quantd.daemon.cli.client import posted
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
-from quantd.daemon.commands.manual import Ordered
+from quantd.daemon.commands.manual_answers import Ordered
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 

@@ -8,8 +8,7 @@ from quantd.daemon.cli.client import posted
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import place
-from quantd.daemon.commands.manual import Compared
-from quantd.daemon.views.overview import SWITCH
+from quantd.daemon.commands.manual_answers import Compared
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 
@@ -33,6 +32,8 @@ def reconcile(
     result = settled.get(done.how, f"added to the book of {done.how}")
     lines = [f"the venue has {'; '.join(done.differences)}: {result}"]
     if done.switch:
+        from quantd.daemon.views.overview import SWITCH  # it imports the engine
+
         lines.append(f"the switch is {SWITCH[done.switch]}; `quantd resume --reason ..` re-arms it")
     answer(as_json, done, *lines)
     return DONE if done.how else CHECK_FAILED

@@ -66,7 +66,7 @@ def switch(
         return
     with _naming_the_house(name):
         if symbol:
-            from quantd.daemon.commands.manual import Stopped
+            from quantd.daemon.commands.manual_answers import Stopped
 
             asked = {"do": name, "symbol": symbol, "reason": reason, "jump": jump}
             stopped = posted(where, "/api/v1/halts", asked, Stopped)

@@ -11,13 +11,14 @@ from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
 from quantd.daemon.cli.places import place, token_file
 from quantd.daemon.commands.tokens import Scope, Token, created, owner_of, revoked, rotated, stored
-from quantd.daemon.config.values import duration_ns
 
 LONGEST_NS: Final = 3_650 * 86_400 * 10**9
 
 
 def span(text: str) -> int:
     """Parse a duration in ns; "0" is none."""
+    from quantd.daemon.config.values import duration_ns
+
     try:
         found = 0 if text in ("", "0") else duration_ns(text)
     except ValueError:

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quantd.adapters.store.upkeep.backup import Manifest, backup
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
-from quantd.daemon.config import ConfigError
-from quantd.daemon.policies.model_folders import configured_models
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.upkeep.backup import Manifest
 
 
 def write_backup(
@@ -23,6 +22,8 @@ def write_backup(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
+    from quantd.adapters.store.upkeep.backup import backup
+
     where = place(config, state, sets)
     with progress("backup", shown=not as_json) as bar:
         manifest = backup(where.store, where.folder, target, bar, _models(config, sets))
@@ -33,6 +34,10 @@ def write_backup(
 
 def _models(config: Path, sets: Sets) -> dict[str, Path]:
     """The models of the configuration; none without one, or with one that has mistakes."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import ConfigError
+    from quantd.daemon.policies.model_folders import configured_models
+
     try:
         return configured_models(read(config, sets))
     except ConfigError as error:
@@ -40,7 +45,7 @@ def _models(config: Path, sets: Sets) -> dict[str, Path]:
         return {}
 
 
-def contents(manifest: Manifest) -> dict[str, Any]:
+def contents(manifest: "Manifest") -> dict[str, Any]:
     """The contents of a backup as JSON."""
     return {
         "revision": manifest.revision, "rows": manifest.rows, "hash": manifest.hash,
@@ -49,7 +54,7 @@ def contents(manifest: Manifest) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def contents_lines(manifest: Manifest) -> Iterator[str]:
+def contents_lines(manifest: "Manifest") -> Iterator[str]:
     """The contents of a backup as text."""
     files = f"{len(manifest.files)} files, {sum(size for size, _ in manifest.files.values()) / 2**20:,.1f} MiB"
     yield f"  {files}; {manifest.rows:,} journal rows; revision {manifest.revision}"
@@ -59,7 +64,7 @@ def contents_lines(manifest: Manifest) -> Iterator[str]:
             yield f"    {name}: policy {digest[:16]}, {_place_of(manifest, digest)}"
 
 
-def _place_of(manifest: Manifest, digest: str) -> str:
+def _place_of(manifest: "Manifest", digest: str) -> str:
     found = {Path(file).parent for file in manifest.files if Path(file).parent.name.endswith(f"-{digest[:12]}")}
     return f"in {min(found)}" if found else "which is not in the backup"
 

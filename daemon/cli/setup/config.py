@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import answer, print_json, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.config import Config, ConfigError, Mistake, digest
-from quantd.daemon.config.mistakes import shown
 from quantd.trading.exit_codes import CONFIG, DONE, ExplainedError
+
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
 
 
 def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
@@ -18,10 +18,13 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
 
     It reads the bars, loads the policies and looks for the secrets, and starts nothing.
     """
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import ConfigError, Mistake, digest
+
     try:
         found = read(config, sets)
         # what needs no parsed file is imported behind it: an unfit file is refused within a second
-        from quantd.daemon.app import secrets_mistakes
+        from quantd.daemon.api.access.protection import secrets_mistakes
         from quantd.daemon.assembly.parts import parts_of
         from quantd.daemon.policies.composed import left_out
         from quantd.daemon.policies.isolation.worker import Apart, unreadable
@@ -51,7 +54,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     return DONE
 
 
-def counts_of(config: Config) -> Iterator[str]:
+def counts_of(config: "Config") -> Iterator[str]:
     """Yield what a configuration has, with numbers."""
     places = len(config.places)
     found = (
@@ -68,6 +71,9 @@ def counts_of(config: Config) -> Iterator[str]:
 def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:
     """List every setting with its value and its source."""
     from quantd.daemon.assembly.config_rows import settings_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import digest
+    from quantd.daemon.config.mistakes import shown
 
     found = read(config, sets)
     rows = settings_of(found)

@@ -5,12 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.adapters.store.upkeep.backup import read_manifest
-from quantd.adapters.store.upkeep.restore import restore
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
-from quantd.daemon.cli.setup.backup import contents, contents_lines
 
 
 def put_back(
@@ -21,6 +18,10 @@ def put_back(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing store, which is moved aside.")] = False,
     as_json: Json = False,
 ) -> None:
+    from quantd.adapters.store.upkeep.backup import read_manifest
+    from quantd.adapters.store.upkeep.restore import restore
+    from quantd.daemon.cli.setup.backup import contents, contents_lines
+
     where = place(config, state, sets)
     read_manifest(source)
     with progress("restore", shown=not as_json):

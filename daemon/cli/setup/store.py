@@ -6,14 +6,9 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from quantd.adapters.store.handle import Store
-from quantd.adapters.store.journal.compaction import Keep
-from quantd.adapters.store.lease import account_key
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
-from quantd.daemon.jobs.maintenance import keep_of
 
 Days = Annotated[
     float | None, typer.Option(min=1, metavar="N", help=r"Retention in days; that of \[store] without it.")
@@ -38,6 +33,12 @@ def store_compact(
     as_json: Json = False,
 ) -> None:
     """Move old journal rows into verified parquet archives; `replay` and `why` still read them."""
+    from quantd.adapters.store.handle import Store
+    from quantd.adapters.store.journal.compaction import Keep
+    from quantd.adapters.store.lease import account_key
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.jobs.maintenance import keep_of
+
     days = {
         "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
     }  # fmt: skip

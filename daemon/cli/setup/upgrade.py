@@ -3,20 +3,18 @@
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from quantd.adapters.store.errors import StoreFailing
-from quantd.adapters.store.handle import for_reading
-from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import StateLock
-from quantd.adapters.store.migrations.upgrade import Step, migrate, revision_of, steps_from
-from quantd.adapters.store.tables.schema import REVISION
-from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import Place, place
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.migrations.upgrade import Step
 
 
 def upgrade(
@@ -26,6 +24,8 @@ def upgrade(
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the steps only.")] = False,
     as_json: Json = False,
 ) -> None:
+    from quantd.adapters.store.tables.schema import REVISION
+
     where = place(config, state, sets)
     revision, steps = _missing_steps(where)
     saved: Path | None = None
@@ -42,8 +42,11 @@ def upgrade(
         print_json({"from": revision, "to": REVISION, "steps": listed, "done": done, "backup": backup})
 
 
-def _missing_steps(where: Place) -> tuple[str, list[Step]]:
+def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
     """(revision of the store, steps to this version). Raises StoreFailing without a store."""
+    from quantd.adapters.store.handle import for_reading
+    from quantd.adapters.store.migrations.upgrade import revision_of, steps_from
+
     _, connect, path = for_reading(where.store, where.folder)
     if path is not None and not path.exists():
         raise StoreFailing(f"{path}: there is no store here; `quantd run` creates one")
@@ -56,6 +59,12 @@ def _missing_steps(where: Place) -> tuple[str, list[Step]]:
 
 def _upgraded(where: Place, revision: str, as_json: bool) -> Path:
     """Back up and migrate the store under its lock; the path of the backup."""
+    from quantd.adapters.store.handle import for_reading
+    from quantd.adapters.store.lease import refuse_held
+    from quantd.adapters.store.migrations.upgrade import migrate
+    from quantd.adapters.store.tables.schema import REVISION
+    from quantd.adapters.store.upkeep.backup import backup
+
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = where.folder / "backups" / f"before-{REVISION}-{stamp}.tar"
     lock = StateLock(where.folder)
@@ -73,7 +82,7 @@ def _upgraded(where: Place, revision: str, as_json: bool) -> Path:
     return target
 
 
-def _say_steps(where: Place, revision: str, steps: list[Step]) -> None:
+def _say_steps(where: Place, revision: str, steps: "list[Step]") -> None:
     if not steps:
         say(f"{where.folder}: the store has the newest revision {revision}; there is nothing to do")
         return

@@ -9,24 +9,10 @@ import msgspec
 import typer
 
 from quantd.adapters.store.lock import BACKTESTS
-from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
-from quantd.daemon.cli.configuration import between, read
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, check_folder, closing, progress
-from quantd.daemon.recovery.replay import save_config
-from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.views.run_summary import summary
-from quantd.research.attribution.book_history_log import BookHistoryLog
-from quantd.research.reports.report_figures import benchmark_records, planned, report_of
-from quantd.research.reports.report_files import check_suffix, write_backtest_report
-from quantd.research.runs.backtest import BacktestJournal, after_history, compile_for_runs, drive
-from quantd.research.runs.benchmark_runs import benchmark_history
-from quantd.research.runs.comparison import NAME, Drive, settings_of
-from quantd.research.runs.run_record import Record
-from quantd.research.verdict import judge, lines
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
-from quantd.trading.orders import base36
 
 
 def backtest(
@@ -46,6 +32,21 @@ def backtest(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
+    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.cli.configuration import between, read
+    from quantd.daemon.recovery.replay import save_config
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.daemon.views.run_summary import summary
+    from quantd.research.attribution.book_history_log import BookHistoryLog
+    from quantd.research.reports.report_figures import benchmark_records, planned, report_of
+    from quantd.research.reports.report_files import check_suffix, write_backtest_report
+    from quantd.research.runs.backtest import BacktestJournal, after_history, compile_for_runs, drive
+    from quantd.research.runs.benchmark_runs import benchmark_history
+    from quantd.research.runs.comparison import NAME, Drive, settings_of
+    from quantd.research.runs.run_record import Record
+    from quantd.research.verdict import judge, lines
+    from quantd.trading.orders import base36
+
     given = between(sets, start, end)
     if report is not None:
         check_suffix(report)

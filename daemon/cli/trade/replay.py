@@ -2,27 +2,20 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 
-from quantd.adapters.store.journal.records import Records
-from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place, recorded
-from quantd.daemon.cli.stopped_run import started, tracked
-from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers
-from quantd.daemon.policies.isolation.worker import Apart
-from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold
-from quantd.daemon.runtime.journal import Journal, ReplayDifference
-from quantd.daemon.runtime.timeline import Item
-from quantd.daemon.views.run_summary import summary
-from quantd.research.runs.backtest import compile_for_runs
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.journal.records import Records
+    from quantd.daemon.assembly.parts import Parts
 
 LISTED = 50
 
@@ -37,6 +30,17 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> int:
+    from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.stopped_run import tracked
+    from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers
+    from quantd.daemon.policies.isolation.worker import Apart
+    from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold
+    from quantd.daemon.runtime.journal import Journal, ReplayDifference
+    from quantd.daemon.runtime.timeline import Item
+    from quantd.daemon.views.run_summary import summary
+    from quantd.research.runs.backtest import compile_for_runs
+
     where = place(config, state, sets)
     records, record = recorded(where, run)
     name = record.run
@@ -93,8 +97,10 @@ def replay(
     return CHECK_FAILED if differs else 0
 
 
-def same_market(parts: Parts, records: Records, run: str) -> None:
+def same_market(parts: "Parts", records: "Records", run: str) -> None:
     """Raise Failure unless the configuration describes the market and the agents of the run."""
+    from quantd.daemon.cli.stopped_run import started
+
     first = started(records, run)
     if first is None:
         raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)

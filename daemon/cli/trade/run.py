@@ -1,22 +1,15 @@
 """Start the daemon, or continue its run. Ctrl-C stops it in order."""
 
-import asyncio
 import os
 import sys
 from typing import Annotated, Final
 
 import msgspec
-import structlog
 import typer
 
-from quantd.daemon.app import BeginAnew, Options, serve
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
-from quantd.daemon.live.permission import refusal
-from quantd.daemon.monitoring.metrics import configure
-from quantd.engine_build.state import reason
 from quantd.trading.exit_codes import CONFIG
 
 
@@ -34,6 +27,16 @@ def run(
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
 ) -> None:
+    import asyncio
+
+    import structlog
+
+    from quantd.daemon.app import BeginAnew, Options, serve
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.live.permission import refusal
+    from quantd.daemon.monitoring.metrics import configure
+    from quantd.engine_build.state import reason
+
     found = read(config, sets)
     if missing := refusal(found, found.state_folder(state), live):
         raise Failure(missing, CONFIG)

@@ -2,20 +2,18 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
-from quantd.research.runs.comparison import unlimited
-from quantd.research.studies import signal_study
-from quantd.research.studies.factors import source_of
 from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.research.studies import signal_study
 
 
 def study_signal(
@@ -26,8 +24,11 @@ def study_signal(
     state: State = None,
     sets: Sets = None,
     horizons: Annotated[
-        str, typer.Option("--horizons", metavar="1,5,21", help="Horizons of the returns, in samples.")
-    ] = ",".join(map(str, signal_study.HORIZONS)),
+        str,
+        typer.Option(
+            "--horizons", metavar="1,5,21", help="Horizons of the returns, in samples.", show_default="1,2,5,10,21,63"
+        ),
+    ] = "",
     quantiles: Annotated[int, typer.Option("--quantiles", min=2, max=100, help="Number of quantiles.")] = 5,
     cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 20,
     out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
@@ -35,11 +36,17 @@ def study_signal(
     as_json: Json = False,
 ) -> int:
     """Measure factors: information coefficient, decay, spread, turnover and cost; exit code 1 on look-ahead."""
+    from quantd.daemon.assembly.parts import assemble
+    from quantd.daemon.cli.configuration import read
+    from quantd.research.runs.comparison import unlimited
+    from quantd.research.studies import signal_study
+    from quantd.research.studies.factors import source_of
+
     if out is not None:
         check_folder(out)
     found = read(config, sets)
     folder = found.state_folder(state)
-    asked = _horizons(horizons)
+    asked = _horizons(horizons) if horizons else signal_study.HORIZONS
     sources = [source_of(name, Path.cwd(), found.feed.inputs) for name in dict.fromkeys(factors)]
     alone = unlimited(found, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(alone, cache=folder / "cache")
@@ -77,7 +84,9 @@ def _horizons(text: str) -> tuple[int, ...]:
         raise Failure(f"--horizons {text!r}: write whole numbers of samples, such as 1,5,21", USAGE) from None
 
 
-def _show(result: signal_study.SignalStudies) -> None:
+def _show(result: "signal_study.SignalStudies") -> None:
+    from quantd.research.studies import signal_study
+
     for study in result.studies:
         for line in signal_study.title(study):
             say(line)
@@ -101,7 +110,9 @@ def _show(result: signal_study.SignalStudies) -> None:
             say(line)
 
 
-def _write(out: Path, result: signal_study.SignalStudies) -> None:
+def _write(out: Path, result: "signal_study.SignalStudies") -> None:
+    from quantd.research.studies import signal_study
+
     rows = signal_study.flat(result)
     with out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -4,38 +4,24 @@ import csv
 import secrets
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from msgspec import to_builtins
 from msgspec.structs import replace
 
 from quantd.adapters.calendars import sessions
-from quantd.daemon.assembly.first_session import longest_history
-from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To, day
-from quantd.daemon.cli.configuration import between, read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.trade.signal_output import study_signal
-from quantd.daemon.policies.loading import PolicyError, fit, load
-from quantd.daemon.recovery.replay import ConfigLost, saved_config, slices_of
-from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.views.report.curves import DAY_NS, date_ns
-from quantd.research.runs.backtest import compile_for_runs, drive
-from quantd.research.runs.comparison import NAME, Drive
-from quantd.research.runs.looks import Look, read_looks
-from quantd.research.studies import cost_fit, parity, rebalancing_study, standings
-from quantd.research.studies.lookahead import lines, lookahead
-from quantd.strategies.policies import PASSIVE, POLICIES
-from quantd.trading.codec import decode
 from quantd.trading.display_text import csv_cell, toml_value
-from quantd.trading.execution import FittedCost
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
-from quantd.trading.orders import base36
-from quantd.trading.ports import Policy
-from quantd.trading.statistics import OWN_CLOSES
+
+if TYPE_CHECKING:
+    from quantd.research.runs.looks import Look
+    from quantd.research.studies import rebalancing_study
 
 
 def study_lookahead(
@@ -50,6 +36,9 @@ def study_lookahead(
 
     Exit code 1 when a decision differs or fails, 2 when nothing is decided because the policy reads files of its own.
     """
+    from quantd.daemon.cli.configuration import read
+    from quantd.research.studies.lookahead import lines, lookahead
+
     found = read(config, sets)
     folder = found.state_folder(state)
     name, colon, attribute = policy.partition(":")
@@ -77,6 +66,18 @@ def study_compare(
     as_json: Json = False,
 ) -> int:
     """Compare policies: each alone over the recorded market, after costs, beside equal weight."""
+    from quantd.daemon.assembly.first_session import longest_history
+    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.policies.loading import PolicyError, fit, load
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.research.runs.backtest import compile_for_runs, drive
+    from quantd.research.runs.comparison import NAME, Drive
+    from quantd.research.studies import standings
+    from quantd.strategies.policies import PASSIVE, POLICIES
+    from quantd.trading.orders import base36
+    from quantd.trading.ports import Policy
+
     given = tuple(policies or ())
     found = read(config, sets)
     folder = found.state_folder(state)
@@ -127,6 +128,12 @@ def study_parity(
     as_json: Json = False,
 ) -> int:
     """Compare a run with a backtest over the same bars: decisions, prices, fills and costs, with the causes."""
+    from quantd.daemon.assembly.parts import parts_of
+    from quantd.daemon.recovery.replay import ConfigLost, saved_config
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
+    from quantd.research.studies import parity
+    from quantd.trading.codec import decode
+
     where = place(config, state, sets)
     records, record = recorded(where, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
@@ -166,6 +173,13 @@ def study_rebalance(
     as_json: Json = False,
 ) -> int:
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
+    from quantd.daemon.assembly.parts import Assembly
+    from quantd.daemon.cli.configuration import between, read
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.research.runs.backtest import compile_for_runs, drive
+    from quantd.research.studies import rebalancing_study
+    from quantd.trading.statistics import OWN_CLOSES
+
     if out is not None:
         check_folder(out)
     charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
@@ -230,7 +244,7 @@ def study_rebalance(
     return code
 
 
-def _mark(row: rebalancing_study.Row) -> str:
+def _mark(row: "rebalancing_study.Row") -> str:
     return "  (failed)" if row.failed else "  *" if row.best else ""
 
 
@@ -245,6 +259,11 @@ def study_costs(
     as_json: Json = False,
 ) -> int:
     """Fit spread, slippage and impact to the fills of a run, by symbol and hour, with the error of the fit."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.recovery.replay import slices_of
+    from quantd.research.studies import cost_fit
+    from quantd.trading.execution import FittedCost
+
     if out is not None:
         check_folder(out)
     where = place(config, state, sets)
@@ -274,7 +293,7 @@ SOMETIMES: Final = ("values", "trials of models", "family")
 """Columns that are left out where they are empty."""
 
 
-def _look(look: Look) -> dict[str, object]:
+def _look(look: "Look") -> dict[str, object]:
     """Return a look as JSON, with symbols and interval but no fingerprints."""
     known = look.identity
     return {
@@ -286,6 +305,8 @@ def _look(look: Look) -> dict[str, object]:
 
 def study_looks(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
     """List the looks at markets that the ledger has, and check that none was changed; exit code 1 when one was."""
+    from quantd.research.runs.looks import read_looks
+
     known = read_looks(place(config, state, sets).folder)
     if as_json:
         print_json({

@@ -1,25 +1,17 @@
 """Run a grid of values over the recorded market, and measure how far the best of them may be luck."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from msgspec.structs import replace
 
-from quantd.daemon.assembly.compiler import PAYS_COMPILING
-from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
-from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
-from quantd.models.training.runs.workers import executor
-from quantd.research.runs.backtest import symbol_bars
-from quantd.research.runs.looks import trial_digest
-from quantd.research.studies.grid import Grid, axis_of
-from quantd.research.studies.heat_map import sweep_page
-from quantd.research.studies.sweep import Sweep, folder_of, identity_of
-from quantd.research.studies.sweep import sweep as run_sweep
-from quantd.research.studies.sweep_points import base_of, grid_history
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from quantd.research.studies.sweep import Sweep
 
 LISTED: Final = 10
 """Best points in the terminal."""
@@ -50,6 +42,18 @@ def sweep(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
+    from quantd.daemon.assembly.compiler import PAYS_COMPILING
+    from quantd.daemon.assembly.parts import assemble
+    from quantd.daemon.cli.configuration import read
+    from quantd.models.training.runs.workers import executor
+    from quantd.research.runs.backtest import symbol_bars
+    from quantd.research.runs.looks import trial_digest
+    from quantd.research.studies.grid import Grid, axis_of
+    from quantd.research.studies.heat_map import sweep_page
+    from quantd.research.studies.sweep import folder_of, identity_of
+    from quantd.research.studies.sweep import sweep as run_sweep
+    from quantd.research.studies.sweep_points import base_of, grid_history
+
     if report is not None:
         check_folder(report)
     grid = Grid(dict(map(axis_of, over)))
@@ -75,7 +79,7 @@ def sweep(
     return DONE if result.ran and not result.failure_lines else CHECK_FAILED
 
 
-def document(result: Sweep, folder: Path) -> dict[str, object]:
+def document(result: "Sweep", folder: Path) -> dict[str, object]:
     """Return a sweep as a JSON document."""
     found = result.overfitting
     return {
@@ -91,7 +95,7 @@ def document(result: Sweep, folder: Path) -> dict[str, object]:
     }
 
 
-def _say(result: Sweep, folder: Path, report: Path | None) -> None:
+def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
     failed = result.failure_lines
     for line in failed[:LISTED]:
         say(line)

@@ -18,6 +18,7 @@ from quantd.trading.statistics import (
     mean_correlation,
     newest,
     sharpe,
+    sum_in_order,
     volatility,
 )
 
@@ -121,9 +122,9 @@ def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> li
     standard error of a ratio of Lo (2002). The mean correlation `together` of the returns reduces that error (Jobson
     and Korkie, 1981). Fewer than four ratios permit no such estimator: each distance is halved.
     """
-    k, mean = len(ratios), sum(ratios) / len(ratios)
+    k, mean = len(ratios), sum_in_order(ratios) / len(ratios)
     apart = [ratio - mean for ratio in ratios]
-    spread = sum(each * each for each in apart)
+    spread = sum_in_order(each * each for each in apart)
     if spread <= 0.0:
         return [0.0] * k
     if k < 4:
@@ -136,7 +137,7 @@ def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> li
 
 def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
     """`raw` scaled to sum 1, shrunk towards the configured shares, and bounded."""
-    total = sum(raw)
+    total = sum_in_order(raw)
     pulled = [
         rules.shrink * base + (1.0 - rules.shrink) * each / total for base, each in zip(rules.base, raw, strict=True)
     ]
@@ -151,7 +152,7 @@ def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float
     low, high = min(shares) - 1.0, max(shares) + 1.0
     for _ in range(100):
         middle = 0.5 * (low + high)
-        if sum(min(max(each - middle, floor), ceiling) for each in shares) > 1.0:
+        if sum_in_order(min(max(each - middle, floor), ceiling) for each in shares) > 1.0:
             low = middle
         else:
             high = middle
@@ -167,7 +168,8 @@ def stepped(now: Sequence[float], target: Sequence[float], max_step: float) -> t
 
 def amounts(pool_micro: int, shares: Sequence[float]) -> list[int]:
     """`pool_micro` in integer parts with that exact sum; the largest fractions are rounded up, ties in order."""
-    exact = [pool_micro * share / sum(shares) for share in shares]
+    total = sum_in_order(shares)
+    exact = [pool_micro * share / total for share in shares]
     whole = [int(np.floor(each)) for each in exact]
     over = pool_micro - sum(whole)
     order = sorted(range(len(whole)), key=lambda k: whole[k] - exact[k])

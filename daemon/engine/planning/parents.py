@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from quantd.trading.execution import split_row
+from quantd.trading.statistics import sum_in_order
 
 Style = Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"]
 
@@ -124,7 +125,7 @@ def _volume(profile: Sequence[float], part: float) -> float:
     """Expected volume up to a part (0 to 1) of the session; even within each part of the profile."""
     at = min(max(part, 0.0), 1.0) * len(profile)
     done = min(int(at), len(profile) - 1)
-    return sum(profile[:done]) + profile[done] * (at - done)
+    return sum_in_order(profile[:done]) + profile[done] * (at - done)
 
 
 def participation_lots(rules: Execution, whole: int, seen: float, lot_size: float) -> int:

@@ -14,7 +14,7 @@ from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.trading.effects import Effect, Planned
 from quantd.trading.orders import OrderBasket
-from quantd.trading.statistics import PERIODS_PER_YEAR
+from quantd.trading.statistics import PERIODS_PER_YEAR, sum_in_order
 
 SHORT: Final = 20
 """Samples of the present correlation."""
@@ -44,7 +44,9 @@ def note_rebalances(state: State, event: object, done: Sequence[Effect]) -> Sequ
     if not orders:
         return done
     values = state.lot_values()
-    value = sum(abs(n) * float(values[s]) for basket in baskets for s, n in zip(basket.sym, basket.lots, strict=True))
+    value = sum_in_order(
+        abs(n) * float(values[s]) for basket in baskets for s, n in zip(basket.sym, basket.lots, strict=True)
+    )
     share = value * 1e6 / state.equity_micro if state.equity_micro > 0 else 0.0
     text = f"rebalance: {orders} order{'s' if orders > 1 else ''} worth {share:.1%} of equity"
     return [*done, alert(state, "INFO", "rebalance", text, value=share)]

@@ -13,6 +13,7 @@ from quantd.trading.execution import round_micro
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import ENDED, ForeignOrder, money_text, quantity_text
 from quantd.trading.ports import OpenOrder
+from quantd.trading.statistics import sum_in_order
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
@@ -66,7 +67,7 @@ def free_micro(state: State, book: int) -> int:
     paid = 1.0 + state.rules.house.fee_bp / 1e4
 
     def needed(of: int) -> int:
-        return ceil(sum(lots * worst for _, lots, worst in state.open_rows(of) if lots > 0) * paid * MICRO)
+        return ceil(sum_in_order(lots * worst for _, lots, worst in state.open_rows(of) if lots > 0) * paid * MICRO)
 
     own = state.ledger.books[book].cash_micro - (needed(book) if book >= 0 else 0)
     return max(0, min(own, state.ledger.house.cash_micro - needed(HOUSE)))

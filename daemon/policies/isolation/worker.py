@@ -21,7 +21,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import structlog
 
 from quantd.daemon.policies.isolation.readable_paths import readable
 from quantd.daemon.policies.isolation.worker_messages import (
@@ -47,8 +46,6 @@ from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View
-
-log = structlog.get_logger("quantd.policy")
 
 START_S: Final = 60.0
 """Seconds within which a process must start and load its policy: solver libraries import slowly."""
@@ -275,7 +272,11 @@ class Worker:
                 case Answered(n, decided, printed) if n == self._n:
                     self._pause(True)
                     if printed:
-                        log.info("policy.printed", policy=self.name, text=_cleaned(printed, PRINTED_CHARS))
+                        import structlog
+
+                        structlog.get_logger("quantd.policy").info(
+                            "policy.printed", policy=self.name, text=_cleaned(printed, PRINTED_CHARS)
+                        )
                     return decided
                 case _:
                     raise Broken("its process answered what was not asked")

@@ -1,4 +1,5 @@
 """Compiles the listed modules of the engine to C, and loads the result where it fits their source.
 
-`finder` runs at each start, `builder` on demand. docs/develop/build.md describes both.
+`hook` is part of each start, `finder` runs for the first listed module, `builder` on demand.
+docs/develop/build.md describes them.
 """

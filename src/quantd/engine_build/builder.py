@@ -185,7 +185,7 @@ def _load(made: Path, kind: str) -> None:
     code = (
         "import sys, pathlib, importlib.util as u; from quantd.engine_build import finder as f; "
         "b = f.Build(pathlib.Path(sys.argv[1]), sys.argv[2]); f.loaded = lambda: b; "
-        "[u.module_from_spec(f.Finder().find_spec(n)) for n in f.MODULES]"
+        "[u.module_from_spec(f.spec(n)) for n in f.MODULES]"
     )
     search = os.pathsep.join(filter(None, (str(finder.PACKAGE.parent), os.environ.get("PYTHONPATH", ""))))
     done = subprocess.run(

@@ -6,13 +6,11 @@ listed module; a command that imports none pays for a test of a name only.
 """
 
 import os
-import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from quantd.engine_build.recipe import CHECKED, MODULES, UNCOMPILED
 
@@ -27,8 +25,7 @@ SHAPING: Final = ("recipe.py", "builder.py", "c_compiler.py", "declarations")
 """Files of this package whose change makes a build stale."""
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(NamedTuple):
     """A folder with a compiled module for each listed one."""
 
     folder: Path
@@ -107,22 +104,11 @@ def loaded() -> Build | None:
     return Build(folder, kind) if folder else None
 
 
-class Finder:
-    """Finds the listed modules, all in one build or all in their source. A library beside a source is never loaded."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Where a listed module is loaded from; None for every other module."""
-        if name not in MODULES:
-            return None
-        build = loaded()
-        if build is None:
-            file = str(source(name))
-            return spec_from_file_location(name, file, loader=SourceFileLoader(name, file))
-        file = str(library(build.folder, name))
-        return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
-
-
-def install() -> None:
-    """Put the finder before those of Python, once."""
-    if not any(type(each) is Finder for each in sys.meta_path):
-        sys.meta_path.insert(0, Finder())
+def spec(name: str) -> ModuleSpec | None:
+    """Where a listed module is loaded from: the build, or its source."""
+    build = loaded()
+    if build is None:
+        file = str(source(name))
+        return spec_from_file_location(name, file, loader=SourceFileLoader(name, file))
+    file = str(library(build.folder, name))
+    return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))

@@ -2,35 +2,19 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from quantd.adapters.calendars import sessions
+from quantd.daemon.cli import COLLECT_AFTER
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.look import status
 from quantd.daemon.cli.program import commands, program
-from tests.support.checkout import DATA
-from tests.support.command_line import environment, quantd
-
-SCHEDULED = f"""
-[universe]
-symbols = ["SPY"]
-[feed]
-path = "{DATA / "us_daily.parquet"}"
-stamps = "session"
-start = 2020-01-02
-[broker]
-cash = "1000.00"
-[[agents]]
-name = "all"
-policy = "equal_weight"
-capital = 1.0
-[[schedules]]
-name = "open"
-at = "open+30m"
-do = "rebalance"
-"""
+from tests.support.command_line import environment, quantd, write
 
 
 def exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -77,21 +61,68 @@ def test_help_answers_at_once_and_without_the_libraries_of_trading():
     assert "backtest" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [("features list --count", 0), ("schedule next --after 2020-01-03", 0), ("why QQQ", 1)],
-)
-def test_a_small_command_loads_neither_the_engine_nor_the_store(tmp_path: Path, words: str, code: int) -> None:
-    (tmp_path / "config.toml").write_text(SCHEDULED)
-    heavy = ("torch", "polars", "aiohttp", "sqlmodel", "onnxruntime", "cryptography", "aiomqtt", "quantd.daemon.engine",
-             "quantd.daemon.assembly.parts")  # fmt: skip
-    if words.startswith("why"):  # it looks for a store, and there is none
-        heavy = tuple(name for name in heavy if name != "sqlmodel")
-    program = "import sys\nfrom quantd.daemon.cli import main\ntry: main(sys.argv[1:])\n"
-    program += f"except SystemExit as end: print(end.code, [n for n in {heavy} if n in sys.modules], file=sys.stderr)"
-    line = [sys.executable, "-c", program, *words.split()]
-    run = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
-    assert run.stderr.splitlines()[-1] == f"{code} []", run.stderr
+LOADS = """
+import gc, sys
+from quantd.daemon.cli import main
+
+for line in sys.argv[1].splitlines():
+    words, _, rare = line.partition(": ")
+    try:
+        main(words.split())
+    except SystemExit as end:
+        print("loaded:", words, end.code, *(n for n in rare.split() if n in sys.modules), file=sys.stderr)
+print("loaded: collects after", gc.get_threshold()[0], file=sys.stderr)
+"""
+"""Runs commands one after the other in one process; after each, which of the modules behind its colon it has loaded."""
+
+VENDORS = "yfinance curl_cffi ccxt aiosmtplib pandas exchange_calendars"
+RARE = f"torch numba onnxruntime cryptography scipy {VENDORS}"
+SERVER = "aiohttp aiomqtt amqtt prometheus_client quantd.daemon.app quantd.daemon.api.server quantd.daemon.live"
+STORE = "sqlalchemy sqlmodel alembic"
+ENGINE = "quantd.daemon.engine quantd.daemon.assembly.parts quantd.research"
+
+
+def loaded(folder: Path, lines: Iterable[str]) -> list[str]:
+    """Each command with its exit code and the modules that it should not have loaded."""
+    write(folder)
+    # built here: without it a command loads the library of calendars
+    sessions("XNYS", date(2017, 1, 1), date(2022, 12, 31), cache=folder / "state" / "cache")
+    line = [sys.executable, "-c", LOADS, "\n".join(lines)]
+    run = subprocess.run(line, cwd=folder, env=environment(), capture_output=True, text=True, check=True)
+    *found, last = [each.removeprefix("loaded: ") for each in run.stderr.splitlines() if each.startswith("loaded: ")]
+    assert last == f"collects after {COLLECT_AFTER}"
+    return found
+
+
+def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_others(tmp_path: Path) -> None:
+    never = f"{RARE} {SERVER} {STORE} structlog"
+    found = loaded(
+        tmp_path,
+        [
+            f"--version: {never} numpy polars {ENGINE}",
+            f"features list --count: {never} polars {ENGINE}",
+            f"schedule next --after 2020-01-03: {never} polars {ENGINE}",
+            f"config check: {never} quantd.research",
+            f"backtest --json --no-compare: {never}",
+        ],
+    )
+    assert found == [
+        "--version 0", "features list --count 0", "schedule next --after 2020-01-03 0", "config check 0",
+        "backtest --json --no-compare 0",
+    ]  # fmt: skip
+
+
+def test_the_help_of_a_command_loads_neither_the_engine_nor_the_store_nor_a_server(tmp_path: Path) -> None:
+    never = f"{RARE} {SERVER} {STORE} structlog {ENGINE}"
+    names = sorted(commands(), key=lambda name: ".learn." in commands()[name].module or name == "data")
+    readers = {"data", *(name for name in names if ".learn." in commands()[name].module)}
+    lines = [f"{name} --help: {never}{'' if name in readers else ' polars'}" for name in names]
+    assert loaded(tmp_path, lines) == [f"{name} --help 0" for name in names]
+
+
+def test_a_run_loads_no_library_of_models_vendors_or_certificates(tmp_path: Path) -> None:
+    lines = [f"why QQQ: {RARE} {SERVER} structlog polars {ENGINE}", f"run --quiet: {RARE} alembic"]
+    assert loaded(tmp_path, lines) == ["why QQQ 1", "run --quiet 0"]  # there is no store before the run
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.store.handle import Store
-from quantd.daemon.commands.manual import Compared, compared, correction
+from quantd.daemon.commands.manual import compared, correction
+from quantd.daemon.commands.manual_answers import Compared
 from quantd.daemon.live import order_sender, reconciliation
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.service import Service

@@ -21,10 +21,11 @@ from quantd.adapters.bus.embedded_broker import EmbeddedBroker
 from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.publisher import Listen, MqttBus
 from quantd.adapters.bus.settings import MqttSettings
+from quantd.daemon.api.access.protection import command_key
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.operate import remote
-from quantd.daemon.commands.mqtt import FILE, MqttCommands, command_key
+from quantd.daemon.commands.mqtt import FILE, MqttCommands
 from quantd.daemon.config import ConfigError, load
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode

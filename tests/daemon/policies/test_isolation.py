@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from quantd.daemon.policies.isolation.confinement import missing
-from tests.support.command_line import ROOT
+from tests.support.command_line import ROOT, quantd
 
 CONFIG = f"""
 [quantd]
@@ -46,7 +46,8 @@ policy = "{{policy}}"
 capital = 1.0
 params = {{params}}
 """
-HELD = "import re\ndef act(view):\n    re.match(r'(a+)+$', 'a' * 34 + 'b')\n"
+HELD = "import ctypes\ndef act(view):\n    ctypes.PyDLL(None).sleep(600)\n"
+"""Holds its interpreter's lock, and needs no CPU for it."""
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -56,10 +57,18 @@ def write(folder: Path, source: str, policy: str = "mine.py:act", params: str = 
     (folder / "config.toml").write_text(CONFIG.format(policy=policy, params=params, pace=pace, at_end=at_end))
 
 
+def printed(folder: Path, *words: str) -> str:
+    """What a command prints; it runs in this process."""
+    done = quantd(folder, *words)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
 def command(folder: Path, *words: str) -> str:
-    quantd = Path(sys.executable).parent / "quantd"
+    """What a command prints; it runs as the installed program."""
+    program = Path(sys.executable).parent / "quantd"
     done = subprocess.run(
-        [quantd, *words], cwd=folder, env=ENV, capture_output=True, text=True, timeout=120, check=False
+        [program, *words], cwd=folder, env=ENV, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
@@ -74,9 +83,9 @@ def digest_of(text: str) -> str:
 @contextmanager
 def running(folder: Path) -> "Iterator[tuple[subprocess.Popen[str], str]]":
     """A daemon and the address of its API."""
-    quantd = Path(sys.executable).parent / "quantd"
+    program = Path(sys.executable).parent / "quantd"
     process = subprocess.Popen(
-        [quantd, "run"], cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [program, "run"], cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
         assert process.stdout is not None
@@ -134,7 +143,7 @@ def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch(tmp_pat
         process.terminate()
         process.communicate(timeout=20)
         assert process.returncode == 0
-    alerts = command(tmp_path, "alerts")
+    alerts = printed(tmp_path, "alerts")
     assert "mine: the question was withdrawn: what stops trading came first" in alerts
     assert "policy failed" not in alerts
 
@@ -174,10 +183,10 @@ def act(view):
 def test_a_gate_that_a_policy_replaces_is_not_the_daemons(tmp_path: Path) -> None:
     write(tmp_path, EVIL)
     command(tmp_path, "run", "--quiet")
-    held = json.loads(command(tmp_path, "positions", "--json"))["positions"]
+    held = json.loads(printed(tmp_path, "positions", "--json"))["positions"]
     weights = {each["symbol"]: each["weight"] for each in held}
     assert 0.3 < weights["SPY"] < 0.4, "0.35 and what the market did since"
-    command(tmp_path, "replay")  # ends with 1 where a step differs
+    printed(tmp_path, "replay")  # ends with 1 where a step differs
 
 
 SEEING = """
@@ -203,8 +212,8 @@ def act(view, memory):
 )
 def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, params: str) -> None:
     write(tmp_path, SEEING, policy, params)
-    run = digest_of(command(tmp_path, "run"))
-    assert run == digest_of(command(tmp_path, "backtest", "--json"))
+    run = digest_of(printed(tmp_path, "run"))
+    assert run == digest_of(printed(tmp_path, "backtest", "--json"))
 
 
 @pytest.mark.long
@@ -255,8 +264,8 @@ def test_the_token_is_unreadable_for_a_policy_of_a_run(tmp_path: Path) -> None:
         tmp_path,
         f"def act(view):\n    return [0.1, 0.1, len(open({str(tmp_path / 'state' / 'token')!r}).read()) / 1000]\n",
     )
-    command(tmp_path, "run", "--quiet")
-    alerts = command(tmp_path, "alerts")
+    printed(tmp_path, "run", "--quiet")
+    alerts = printed(tmp_path, "alerts")
     assert "PermissionError: [Errno 13] Permission denied" in alerts
     assert "suspended after 3 failures" in alerts
 
@@ -292,14 +301,13 @@ def test_a_kernel_that_lacks_something_is_named_at_the_start_and_by_the_doctor(t
     assert "digest" in run
     doctor = without("doctor")
     assert "policy files are not isolated: this machine lacks Landlock" in doctor
-    assert "policy files run confined" in command(tmp_path, "doctor")
+    assert "policy files run confined" in printed(tmp_path, "doctor")
 
 
 @pytest.mark.skipif(bool(missing()), reason=f"this kernel lacks {missing()}")
 def test_a_check_of_the_configuration_runs_a_policy_file_in_its_process_only(tmp_path: Path) -> None:
     write(tmp_path, "open(__file__ + '.ran', 'w')\ndef act(view):\n    return [0.1, 0.1, 0.1]\n")
-    quantd = [Path(sys.executable).parent / "quantd", "config", "check"]
-    done = subprocess.run(quantd, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False)
+    done = quantd(tmp_path, "config", "check")
     assert done.returncode == 78
     assert "mine.py:1: PermissionError" in done.stderr
     assert sorted(each.name for each in tmp_path.iterdir()) == ["config.toml", "mine.py"]
@@ -320,5 +328,5 @@ def act(view):
 def test_no_command_that_looks_at_a_run_loads_a_policy_file_with_the_rights_of_the_user(tmp_path: Path) -> None:
     write(tmp_path, QUIET)
     for words in (["run", "--quiet"], ["status"], ["orders"], ["why", "SPY"], ["plan"], ["report"], ["replay"]):
-        command(tmp_path, *words)
+        printed(tmp_path, *words)
         assert not (tmp_path / "mine.py.ran").exists(), words

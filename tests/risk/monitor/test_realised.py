@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.realised import KEPT, LEAST, Realised
@@ -133,3 +134,16 @@ def test_returns_of_before_there_was_a_rate_keep_the_usual_one() -> None:
     found = of(walk(3))
     found.add(walk(4)[-1], 0, 0.001)
     assert found.risk_free_annual().tolist() == pytest.approx([0.02, 0.02, 0.252])
+
+
+def test_a_gain_found_later_belongs_to_its_sample_and_to_no_other() -> None:
+    book = of([100, 200, 300])
+    assert book.with_gains({0: 5, 2: 7, 3: 9, -1: 11}).freeze().equity == of([107, 200, 305]).freeze().equity
+    assert book.freeze() == of([100, 200, 300]).freeze()
+
+
+def test_a_snapshot_without_growth_has_that_of_its_last_sample() -> None:
+    book = of([300, 400, 500], [200, 250, 400])
+    assert Realised.thaw(replace(book.freeze(), grown=0.0)).basis(400) == (1.25, 500.0, 0.0)
+    unpaid = of([300], [0])
+    assert Realised.thaw(replace(unpaid.freeze(), grown=0.0)).basis(0) == (1.0, 300.0, 0.0)

@@ -179,11 +179,13 @@ def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
     venue = Paper(UNIVERSE, Costs(participation=0.1))
     venue.submit(basket(at_close(0), [(0, 70, 105.0)]))
     venue.submit(basket(at_close(0), [(0, 50, 105.0)], n=1))
+    venue.submit(basket(at_close(0), [(0, 10, 105.0)], n=2))
     first, second = reports(venue.on_slice(bar(1)))
     assert (first.lots, first.cause) == ([70], [Cause.LAST_FILL])
     assert (second.lots, second.cause) == ([30], [Cause.PART_FILL])
-    (rest,) = reports(venue.on_slice(bar(2)))
+    rest, third = reports(venue.on_slice(bar(2)))
     assert (rest.cum, rest.lots, rest.cause) == ([50], [20], [Cause.LAST_FILL])
+    assert (third.n, third.cum, third.cause) == (2, [10], [Cause.LAST_FILL])
 
 
 @pytest.mark.parametrize("volume", [0.0, 9.0, nan])
@@ -748,6 +750,8 @@ def test_stops_without_triggers_and_baskets_of_several_kinds_are_refused() -> No
     venue = Paper(UNIVERSE, FREE)
     bad = stops(at_close(0), [(0, -5, 0.0, 80.0)])
     assert reports(venue.submit(bad))[0].reason == "a stop without a trigger price"
+    half = stops(at_close(2), [(0, -5, 92.0, 80.0), (1, -5, 0.0, 30.0)])
+    assert reports(venue.submit(half))[0].reason == "a stop without a trigger price"
     mixed = stops(at_close(1), [(0, -5, 92.0, 80.0), (1, -5, 40.0, 30.0)])
     mixed.kind[1] = int(Kind.LIMIT)
     assert reports(venue.submit(mixed))[0].reason == "the orders of a basket are all of one kind"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.api.routes.test_portfolio_routes import PORTFOLIOS
-from tests.support.command_line import answer, environment, program, write
+from tests.support.command_line import answer, environment, quantd, write
 
 SLOW = PORTFOLIOS.replace('pace = "fast"', 'pace = "4/s"').replace('at_end = "stop"', 'at_end = "wait"')
 
@@ -37,7 +37,7 @@ def until(holds: Callable[[], object], process: "subprocess.Popen[bytes]", withi
 
 
 def portfolio(folder: Path, *arguments: str) -> Any:
-    return answer(program(folder, "portfolio", *arguments, "--json"))
+    return answer(quantd(folder, "portfolio", *arguments, "--json"))
 
 
 @pytest.mark.long
@@ -46,13 +46,13 @@ def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> 
     process = started(tmp_path)
     weights = ("-w", "SPY=0.4", "-w", "IWM=0.3", "-r", "a mandate", "--capital", "20000")
     try:
-        until(lambda: program(tmp_path, "portfolio", "create", "core", *weights).returncode == 0, process)
+        until(lambda: quantd(tmp_path, "portfolio", "create", "core", *weights).returncode == 0, process)
         until(lambda: any(row["weight"] > 0.2 for row in portfolio(tmp_path, "show", "core")["allocations"]), process)
         before = portfolio(tmp_path, "show", "core")
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
         process = started(tmp_path)
-        until(lambda: program(tmp_path, "portfolio", "show", "core").returncode == 0, process)
+        until(lambda: quantd(tmp_path, "portfolio", "show", "core").returncode == 0, process)
         after = portfolio(tmp_path, "show", "core")
         same = ("name", "agent", "created", "capital", "proposal", "reason", "basis", "state")
         assert {key: after[key] for key in same} == {key: before[key] for key in same}
@@ -67,6 +67,6 @@ def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> 
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-    replayed = program(tmp_path, "replay", "--json")
+    replayed = quantd(tmp_path, "replay", "--json")
     assert replayed.returncode == 0, replayed.stderr
     assert json.loads(replayed.stdout)

@@ -19,7 +19,7 @@ from mcp import Client, StdioServerParameters
 
 from tests.daemon.api.routes.test_portfolio_processes import started
 from tests.daemon.cli.operate.test_mcp import call
-from tests.support.command_line import CONFIG, answer, environment, program, write
+from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 DAY = (
     CONFIG.replace('pace = "fast"', 'pace = "4/s"')
@@ -76,7 +76,7 @@ async def each_session(client: Client, what: Callable[[Any], Awaitable[bool]], w
 async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
     write(tmp_path, DAY)
     (tmp_path / "state").mkdir(mode=0o700)
-    made = program(tmp_path, "token", "create", "robot", "--scope", "propose", "--agent", "guest")
+    made = quantd(tmp_path, "token", "create", "robot", "--scope", "propose", "--agent", "guest")
     (tmp_path / "robot.token").write_text(made.stdout)
     process = started(tmp_path)
     decided: dict[str, Any] = {}
@@ -145,9 +145,9 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-    replayed = answer(program(tmp_path, "replay", "--json"))
+    replayed = answer(quantd(tmp_path, "replay", "--json"))
     assert (replayed["same"], replayed["compared"]) == (True, replayed["steps"]), replayed
-    again = answer(program(tmp_path, "replay", "--json"))
+    again = answer(quantd(tmp_path, "replay", "--json"))
     assert again["digest"] == replayed["digest"]
 
 

@@ -1,22 +1,19 @@
 """`quantd config` from outside: every setting with its source, every mistake with its place."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from tests.support.checkout import ROOT
-from tests.support.command_line import CONFIG, environment, quantd, write
+from tests.support.command_line import CONFIG, quantd, write
 
 
 @pytest.mark.requirement("R-004")
 def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
     text = CONFIG.replace("capital = 0.4", 'capital = 0.4\nprofile = "balanced"')
     write(tmp_path, text)
-    env = {**environment(), "QUANTD_RISK__MAX_DAILY_LOSS": "0.04", "QUANTD_ALPACA_SECRET": "hush"}
-    command = [sys.executable, "-m", "quantd.daemon.cli", "config", "show", "--set", "broker.spread_bp=3", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    env = {"QUANTD_RISK__MAX_DAILY_LOSS": "0.04", "QUANTD_ALPACA_SECRET": "hush"}
+    done = quantd(tmp_path, "config", "show", "--set", "broker.spread_bp=3", "--json", env=env)
     found = {row["key"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
     line = {key.split(" =")[0]: k for k, key in enumerate(text.splitlines(), 1)}
     assert found["risk.max_position_weight"] == (0.25, f"config.toml:{line['max_position_weight']}")

@@ -5,10 +5,12 @@ import json
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 
 @pytest.mark.requirement("R-271")
@@ -22,6 +24,19 @@ def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, t
     (bad,) = [c for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
     assert bad["name"] == "policy"
     assert "random numbers" in bad["text"]
+
+
+def test_the_doctor_and_the_version_tell_whether_the_engine_is_compiled(tmp_path):
+    environ = environment() | {"QUANTD_UNCOMPILED": "1"}
+    command = [sys.executable, "-m", "quantd.daemon.cli"]
+
+    def out(*words):
+        return subprocess.run([*command, *words], cwd=tmp_path, env=environ, capture_output=True, text=True).stdout
+
+    write(tmp_path)
+    (engine,) = [c for c in json.loads(out("doctor", "--json"))["checks"] if c["name"] == "engine"]
+    assert (engine["ok"], engine["text"]) == (None, "uncompiled: QUANTD_UNCOMPILED is set; unset it")
+    assert out("--version").endswith(", engine uncompiled\n")
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,21 @@ def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
 
 
 def test_a_whole_run_and_a_short_backtest_and_replay_import_no_numba(tmp_path):
-    """The service forbids memory that is writable and executable, and numba costs memory and time."""
+    """The service forbids memory that is writable and executable, and numba costs memory and time. The run logs why its
+    engine is not compiled."""
     write(tmp_path)
     for words in (("run", "--quiet"), ("replay", "--json"), ("backtest", "--json")):
         command = [sys.executable, "-c", WATCHED, *words]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180, check=False
+            command,
+            cwd=tmp_path,
+            env=environment() | {"QUANTD_UNCOMPILED": "1"},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         assert done.stderr.splitlines()[-1] == "no numba", words
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if "engine.uncompiled" in line]
+        assert ["QUANTD_UNCOMPILED is set; unset it" in line for line in lines] == [True] * (words[0] == "run")

@@ -197,6 +197,7 @@ def test_an_agent_that_holds_shares_sells_first_and_pays_then():
     assert state is not None
     assert state.owed[0] > 0
     assert state.owed[0] == -state.owed[1]
+    assert thaw(made.rules, freeze(state)).owed == state.owed
     before = state.ledger.books[0].lots[0]
     # the sale of it is on its way already: it was planned with less capital at once
     assert (

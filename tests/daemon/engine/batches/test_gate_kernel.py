@@ -124,28 +124,6 @@ def test_a_normal_book_has_no_value_at_risk_in_the_better_half() -> None:
     assert gate(ctx, book, np.array([300.0, 400.0]), half).lots.tolist() == [300.0, 400.0]
 
 
-def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() -> None:
-    n = 300  # beyond what is put by symbol at once
-    returns = scenario_returns(np.random.default_rng(5), n)
-    ctx = make_context(np.full(n, 100.0), returns, [f"S{k}" for k in range(n)])
-    book = Account(lots=np.zeros(n), cash=1e7, equity=1e7)
-    limits = Limits(
-        max_volatility=0.1, volatility_lookback=80, cvar=Tail(limit=0.02, lookback=80),
-        correlation=Correlation(threshold=0.0, joint_weight=0.1, lookback=80),
-    )  # fmt: skip
-    gate(ctx, book, np.full(n, 1.0), limits)
-    ((_, market),) = ctx.ready.values()
-    assert (market.returns.size, market.matrices.size, market.links.size) == (1, 1, 1)
-    verdict = gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
-    assert 0 < np.count_nonzero(verdict.lots) < 5
-    assert verdict.reason.any()
-    made = market.returns, market.matrices, market.links
-    assert [each.size for each in made] == [80 * n, n * n, n * n]
-    gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
-    again = market.returns, market.matrices, market.links
-    assert all(one is other for one, other in zip(again, made, strict=True))
-
-
 @pytest.mark.parametrize("kind", ["drawn", "loose", "mostly long"])
 @pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
 def test_the_unit_of_money_changes_no_verdict(kind: str, unit: float) -> None:

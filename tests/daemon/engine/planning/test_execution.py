@@ -183,6 +183,16 @@ def test_an_auction_that_prints_beyond_the_limit_fills_nothing():
     assert [e.state for e in run.of(Ended)] == [[8]]
 
 
+@pytest.mark.parametrize(("gap", "fills"), [(1.2, 2), (0.8, 1)])
+def test_a_sale_at_an_auction_takes_a_better_price_and_none_beyond_its_limit(gap: float, fills: int):
+    close = drift(3, 1, 3)
+    close[2 * SESSION :] = np.round(close[2 * SESSION :] * gap, 2)
+    acts = [lambda view: np.array([0.5 if view.time < at(1, 0) else 0.0])]
+    run = world("open", minutes(close, open_=close), asked=[NOON, at(1, 120)], acts=acts).run()
+    assert [basket.lots[0] > 0 for basket in run.of(OrderBasket)] == [True, False]
+    assert len(run.of(Filled)) == fills
+
+
 def test_the_first_bar_that_is_missing_is_no_auction():
     close = drift(2, 1, 4)
     close[SESSION] = np.nan

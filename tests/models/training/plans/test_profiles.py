@@ -1,6 +1,7 @@
 """Profiles of several agents: sizes are those that were asked for, Lite really sees less, and what is trained is what
 trades."""
 
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import quantd
 from benchmarks.multi_agent import chosen, ranked
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.history.panel import Panel
@@ -27,6 +29,7 @@ from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.learner import learner_of, policy_of
 from quantd.models.training.seeds.markets import Markets, markets_of
 from quantd.models.training.seeds.seed_run import fit
+from tests.support.checkout import DATA
 from tests.support.panels import market, panel_of
 
 SPLITS = {
@@ -198,3 +201,84 @@ def test_plans_of_several_agents_that_cannot_be_are_refused() -> None:
             replaced(plan, change)
     with pytest.raises(PlanError, match="is one agent"):
         replaced(default("ppo"), {"market.seats": [{"name": "a"}]})
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+    """An ESG score for each month and a sentiment for each weekday of three symbols, in files, as `data.series`."""
+    folder = tmp_path_factory.mktemp("ratings")
+    draw = np.random.default_rng(7)
+    for name, step in (("esg", 30), ("sentiment", 1)):
+        days = [date(1998, 6, 1) + timedelta(days=k) for k in range(0, 1900, step)]
+        rows = [f"{day},{symbol},{draw.normal():.3f}" for day in days for symbol in ("AAPL", "BAC", "SPY")]
+        (folder / f"{name}.csv").write_text("\n".join(["ts,symbol,value", *rows]) + "\n")
+    return [
+        {"name": "esg", "path": str(folder / "esg.csv")},
+        {"name": "sentiment", "path": str(folder / "sentiment.csv"), "valid_days": 5},
+    ]
+
+
+RATED = ("series_esg", "series_esg.rank", "series_sentiment", "series_sentiment_change_5")
+
+
+@pytest.mark.requirement("R-074")
+def test_full_sees_scores_and_sentiment_from_files_beside_its_features(ratings: list[dict[str, object]]) -> None:
+    plan = plan_of("full", **{"data.series": ratings, "sight.columns": RATED})
+    assert plan.sight.size(3) - plan_of("full").sight.size(3) == 3 * len(RATED)
+    observed = markets_of(plan).train.observed
+    assert {f"{column} {symbol}" for column in RATED for symbol in ("AAPL", "BAC", "SPY")} < set(observed.names)
+    # the rows of training show the scores as published: the ESG scores in ranks, one beside the others
+    places = [observed.names.index(f"series_esg.rank {symbol}") for symbol in ("AAPL", "BAC", "SPY")]
+    shown = observed.table[300:500, places]
+    assert np.allclose(np.sort(shown, axis=1), [0.0, 0.5, 1.0])
+    assert len({tuple(row) for row in shown.tolist()}) >= 3
+    learner, _ = learner_with(plan, markets_of(plan))
+    assert isinstance(learner.network.body, Encoder)
+    off = [{**each, "use": False, "path": "absent.csv"} for each in ratings]
+    assert plan_of("full", **{"data.series": off, "sight.columns": ["rsi_14", *RATED]}).sight.columns == ("rsi_14",)
+
+
+CONFIG = f"""
+[universe]
+symbols = ["AAPL", "BAC", "SPY"]
+[feed]
+path = "{DATA / "us_daily.parquet"}"
+actions = "{DATA / "us_actions.csv"}"
+stamps = "session"
+start = 2002-07-01
+end = 2002-12-31
+warmup = 300
+series = [SERIES]
+[broker]
+cash = "1000000.00"
+[[agents]]
+name = "rated"
+policy = "FOLDER"
+capital = 1.0
+"""
+
+
+@pytest.mark.requirement("R-074")
+@pytest.mark.long
+def test_full_trades_on_the_scores_and_the_sentiment_that_it_learned_from(
+    ratings: list[dict[str, object]], tmp_path: Path
+) -> None:
+    plan = plan_of("full", **{"data.series": ratings, "sight.columns": RATED})
+    manifest = train(plan, tmp_path / "rated", "quantd train", lambda _: False)
+    assert manifest.sight.series == ("esg", "sentiment")
+    assert {"esg.csv", "sentiment.csv"} < set(manifest.training.data)
+    esg, sentiment = (f'{{ name = "{each["name"]}", path = "{each["path"]}" }}' for each in ratings)
+    bad = tmp_path / "bad.csv"
+    rows = [f"{date(2002, 6, 3) + timedelta(days=k)},{s},-9.0" for k in range(220) for s in ("AAPL", "BAC", "SPY")]
+    bad.write_text("\n".join(["ts,symbol,value", *rows]) + "\n")
+    path = tmp_path / "config.toml"
+    shares = []
+    for series in (f"{esg}, {sentiment}", f"{esg}, {sentiment.replace(str(ratings[1]['path']), str(bad))}"):
+        path.write_text(CONFIG.replace("SERIES", series).replace("FOLDER", str(tmp_path / "rated")))
+        orders = quantd.backtest(path).orders
+        assert orders.height > 0
+        shares.append(orders)
+    assert not shares[0].equals(shares[1]), "another sentiment gives other orders"
+    path.write_text(CONFIG.replace("SERIES", esg).replace("FOLDER", str(tmp_path / "rated")))
+    with pytest.raises(quantd.Error, match=r"reads the series per symbol 'sentiment'.*\[feed\] series"):
+        quantd.backtest(path)

@@ -1,8 +1,6 @@
 """The same work here, in processes and on a cluster: the same results, in whatever order; questions are answered,
 losses are told."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +22,7 @@ from quantd.models.training.runs.workers import (
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, fit
 from tests.support.studies import plan
+from tests.support.worker_functions import counts, fails
 
 
 class Heard:
@@ -40,21 +39,6 @@ class Heard:
 
     def ended(self, number: int, outcome: object) -> None:
         self.results[number] = outcome
-
-
-def counts(upto: int, tell: Callable[[int], bool]) -> int:
-    for number in range(upto):
-        if tell(number):
-            return -number
-    return upto
-
-
-def fails(word: str, tell: Callable[[int], bool]) -> str:
-    if word == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if word == "raise":
-        raise ValueError("a reason")
-    return word
 
 
 def trained(seed: int, tell: Callable[[Progress], bool]) -> tuple[float, bytes]:

@@ -1,14 +1,14 @@
-"""A whole basket in the gate's kernel: what is asked for, in which order, and what is not."""
+"""A whole basket at the gate: what is asked for, in which order, and what is not."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.batches import gate_inputs
-from quantd.daemon.engine.batches import gate_kernel as kernel
-from quantd.risk.limits.catalogue import Limits, Reason, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail
+from quantd.risk.pretrade import gate_inputs
 from quantd.risk.pretrade.gate import Account, gate
+from quantd.risk.pretrade.judge import Gate
 from tests.support.risk_books import make_context, scenario_returns
 
 PX = np.array([100.0, 50.0, 200.0])
@@ -41,17 +41,18 @@ def test_rows_of_scenarios_are_not_asked_for_where_no_order_is_left(monkeypatch:
         assert len(calls) == 1
 
 
+@pytest.mark.uncompiled
 def test_a_basket_says_what_it_needs_before_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    statuses, run = [], kernel.JUDGE.run
+    decided, judge = [], Gate.judge
 
-    def recorded(*given: Any) -> int:
-        statuses.append(run(*given))
-        return statuses[-1]
+    def recorded(self: Gate, *given: Any) -> bool:
+        decided.append(judge(self, *given))
+        return decided[-1]
 
-    monkeypatch.setattr(kernel.JUDGE, "run", recorded)
+    monkeypatch.setattr(Gate, "judge", recorded)
     book = Account(lots=np.zeros(3), cash=1e5, equity=1e5)
     gate(with_a_gap(), book, np.array([1.0, 0.0, 0.0]), TAILED)
-    assert statuses == [kernel.NEED_ROWS, kernel.DONE]
+    assert decided == [False, True]
 
 
 @pytest.mark.parametrize("name", ["cash", "equity", "up_cash", "open_loss", "open_gain", "traded"])
@@ -70,3 +71,27 @@ def test_nothing_is_added_without_equity(equity: float, passes: bool) -> None:
     verdict = gate(ctx, Account(lots=np.zeros(3), cash=1e5, equity=equity), np.array([0.0, 1.0, 0.0]), Limits())
     assert verdict.reason.tolist() == [0, 0 if passes else Reason.EQUITY, 0]
     assert verdict.lots.tolist() == [0.0, float(passes), 0.0]
+
+
+def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() -> None:
+    n = 300
+    returns = scenario_returns(np.random.default_rng(5), n)
+    ctx = make_context(np.full(n, 100.0), returns, [f"S{k}" for k in range(n)])
+    book = Account(lots=np.zeros(n), cash=1e7, equity=1e7)
+    limits = Limits(
+        max_volatility=0.1, volatility_lookback=80, cvar=Tail(limit=0.02, lookback=80),
+        correlation=Correlation(threshold=0.0, joint_weight=0.1, lookback=80),
+    )  # fmt: skip
+    gate(ctx, book, np.full(n, 1.0), limits)
+    ((_, market),) = ctx.ready.values()
+    scene = market.scene
+    (losses,), (spread,) = scene.losses, scene.spreads
+    assert (losses.known, spread.known, scene.has_links) == (False, False, False)
+    verdict = gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
+    assert 0 < np.count_nonzero(verdict.lots) < 5
+    assert verdict.reason.any()
+    made = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
+    assert [each.shape for each in made] == [(n, 80), (n, n), (n, n)]
+    gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
+    again = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
+    assert all(np.shares_memory(one, other) for one, other in zip(again, made, strict=True))
