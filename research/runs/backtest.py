@@ -77,8 +77,8 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
 
 
 def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
-    """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages, also
-    about what a batch of bars cannot have."""
+    """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages,
+    also on what keeps bars or plans out of batches."""
     compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
     if say is not None and TAKE_ROWS.arrays and (why := why_stepped(State(assembly.rules))):
         say(why)
