@@ -81,7 +81,7 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
 
 def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
     """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages, also
-    about what a batch of bars cannot have."""
+    on what keeps bars or plans out of batches."""
     bars = symbol_bars(assembly, runs)
     if say is not None and (text := advice(bars)):
         say(text)

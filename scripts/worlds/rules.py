@@ -52,6 +52,8 @@ class Kind:
     """Whether every kind of story happens."""
     strict: str
     """"house" or "agents": who alone has many limits; empty for both."""
+    alone: str = ""
+    """The only limit of a strict house: "ramp" or a key; empty for many."""
 
 
 def costs_of(draw: random.Random) -> Costs:
@@ -114,7 +116,7 @@ def rules_of(draw: random.Random, market: Market, kind: Kind) -> Rules:
         differences=draw.choice(("", "fence", "a0")),
         cash_tolerance_micro=draw.choice((0, MICRO)),
         execution=Execution() if kind.tour else _execution(draw, interval < DAY_NS),
-        live=_allowance(draw, cash) if draw.random() < (0.5 if kind.strict == "house" else 0.15) else None,
+        live=_live(draw, kind, cash),
     )
     if count > 1 and draw.random() < 0.5:
         rules = replace(rules, capital=_capital(draw, count, parts))
@@ -133,6 +135,8 @@ def _limits(draw: random.Random, market: Market, kind: Kind, others: str, fee_bp
     few = kind.strict == others
     share = 0.03 if kind.tour else 0.0 if few else draw.choice((0.05, 0.15, 0.35)) if kind.strict else None
     always = draw.choice(SELDOM) if kind.strict and not few else ""
+    if kind.alone and not few:
+        share, always = 0.0, kind.alone
     found = limits_of(draw, market.universe, market.interval, fee_bp, share, always)
     if kind.tour and found.protective is not None:
         return override(found, protective=replace(found.protective, at_venue=True))
@@ -244,6 +248,13 @@ def _execution(draw: random.Random, intraday: bool) -> Execution:
         step_bp=draw.choice((5.0, 50.0)),
         most=draw.choice((1, 5)),
     )
+
+
+def _live(draw: random.Random, kind: Kind, cash: int) -> Allowance | None:
+    """The caps of mode live, in some worlds."""
+    if kind.alone:
+        return Allowance(ramp_days=20, ramp_from=0.1) if kind.alone == "ramp" else None
+    return _allowance(draw, cash) if draw.random() < (0.5 if kind.strict == "house" else 0.15) else None
 
 
 def _allowance(draw: random.Random, cash: int) -> Allowance:

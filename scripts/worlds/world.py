@@ -22,6 +22,9 @@ from .venue import UnreliablePaper
 TOUR_EVERY: Final = 25
 """Every so many worlds, one is a tour of all stories."""
 
+ALONE: Final = {5: "max_herfindahl", 10: "max_gross_exposure", 15: "ramp"}
+"""Seed of a world, modulo `TOUR_EVERY` -> the only limit of its house: beside others it seldom cuts an order."""
+
 
 @dataclass
 class World:
@@ -56,6 +59,8 @@ def kind_of(seed: int, draw: random.Random) -> Kind:
     """What the world of a seed is for; `draw` is a new generator of that seed."""
     if is_tour(seed):
         return Kind(draw.randint(4, 6), calm=False, bare=False, tour=True, strict="")
+    if alone := ALONE.get(seed % TOUR_EVERY):
+        return Kind(draw.randint(1, 10), calm=False, bare=False, tour=False, strict="house", alone=alone)
     size = 40 if draw.random() < 0.02 else draw.randint(1, 10)
     calm = draw.random() < 0.25
     strict = "" if calm else draw.choice(("house", "house", "agents", "", ""))
