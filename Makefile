@@ -24,7 +24,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run build build-checked test test-all test-uncompiled coverage check bench bench-peers prove prove-long \
+.PHONY: help run build build-checked test test-all test-uncompiled test-patched coverage check bench bench-peers prove prove-long \
 	mutants wheel wheel-pure install clean lock
 
 help:
@@ -71,6 +71,11 @@ test-all: $(FULL)
 
 test-uncompiled: $(FULL)
 	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest $(ALL_TESTS) $(ARGS)
+
+# only what patches the engine, or plants a fault in it
+test-patched: $(FULL)
+	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest -q -rs -m 'uncompiled and not slow' --hypothesis-profile=full \
+		$$(grep -rl --include='test_*.py' mark.uncompiled tests) $(ARGS)
 
 # lines of the source are counted, so it runs uncompiled
 coverage: $(FULL)

@@ -20,6 +20,8 @@ class Fault(NamedTuple):
 
     name: str
     plant: Callable[[pytest.MonkeyPatch], Gate]
+    inside: bool = False
+    """Whether it changes a method of the gate, which must then be uncompiled."""
 
 
 # ---- a gate that is not told everything ---------------------------------------------------------------------
@@ -122,13 +124,13 @@ def _whatever_the_switch(ctx: Any, account: Account, asked: Any, limits: Limits,
 
 
 def inside(name: str) -> Fault:
-    """A fault of the kernel."""
+    """A fault of the gate's own methods, which can be planted where it is uncompiled."""
 
     def planted(patch: pytest.MonkeyPatch) -> Gate:
         gate_faults.plant(name, patch)
         return real_gate
 
-    return Fault(name, planted)
+    return Fault(name, planted, inside=True)
 
 
 FAULTS: Final[Sequence[Fault]] = (

@@ -58,7 +58,9 @@ def test_some_verdict_of_nearly_every_kind_comes_within_a_hair_of_a_limit() -> N
 
 
 @pytest.mark.quick_cases(4)
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(each, id=each.name, marks=[pytest.mark.uncompiled] * each.inside) for each in FAULTS]
+)
 def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hunt(fault, monkeypatch), "nobody saw it"
 

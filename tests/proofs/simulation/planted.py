@@ -13,6 +13,7 @@ from quantd.daemon.engine.safety import switch
 from quantd.daemon.engine.stops import exits, sync, venue_stops
 from quantd.daemon.engine.venue import account, open_orders, price_holds, price_jumps, reports, splits, unknown
 from quantd.daemon.runtime import journal
+from quantd.engine_build.recipe import MODULES
 from quantd.risk import protective
 from quantd.risk.limits import cash, exposure, ruleset
 from quantd.risk.pretrade import baskets, standing
@@ -27,6 +28,11 @@ class Bug(NamedTuple):
     place: Callable[..., Any]
     right: str
     wrong: str
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is in a module that may be compiled, in which nothing can be planted."""
+        return self.place.__module__ in MODULES
 
 
 BUGS = (

@@ -122,6 +122,7 @@ def seen() -> bool:
     return any(judged(seed, 1)[1] for seed in range(1600))
 
 
+@pytest.mark.uncompiled
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_property_sees_a_planted_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gate_faults.plant(name, monkeypatch)

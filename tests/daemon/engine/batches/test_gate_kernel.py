@@ -1,25 +1,20 @@
 """The kernel of the gate: the same bits interpreted and compiled, and each array made when it is needed."""
 
-import subprocess
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from quantd.daemon.engine.batches import gate_inputs
 from quantd.daemon.engine.batches import gate_kernel as kernel
-from quantd.daemon.engine.batches.gate_inputs import _row
 from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail, override
 from quantd.risk.limits.context import Context, Scenarios
-from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.pretrade import gate as gate_module
 from quantd.risk.pretrade.gate import Account, gate
 from quantd.trading.jit import LOOPS
+from tests.daemon.engine.batches.kernel_gate import kernel_pass
 from tests.risk.pretrade.test_gate_table import KINDS
-from tests.support.checkout import ROOT, environment, kernel_cache
 from tests.support.risk_books import make_context, scenario_returns
 
 RNG = np.random.default_rng(8)
@@ -78,42 +73,21 @@ def test_symbols_are_in_order_of_value_then_of_name() -> None:
         assert order.astype(int).tolist() == sorted(range(n), key=lambda k: (-size[k] * px[k], names[k]))
 
 
-COMPILED = """
-import sys
-import numpy as np
-from quantd.daemon.assembly.compiler import compile_kernels, interpret_kernels
-from quantd.risk.pretrade import gate as module
-from quantd.daemon.engine.batches.gate_kernel import JUDGE
-from tests.risk.pretrade.test_gate_table import KINDS
-
-def verdicts():
-    for make, count in KINDS.values():
-        for seed in range(0, count, 2):
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kernel_decides_as_the_gate_does_to_the_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, count = KINDS[kind]
+    cut = 0
+    for seed in range(0, count, 3):
+        found = []
+        for each in (gate_module._pass, kernel_pass):
             book = make(seed)
-            with np.errstate(all="ignore"):
-                verdict = module.gate(book.ctx, book.account, book.asked, book.limits)
-            yield verdict.lots.tobytes() + verdict.reason.tobytes()
-
-interpreted = list(verdicts())
-if reason := compile_kernels(wait=True):
-    sys.exit(reason)
-compiled = list(verdicts())
-assert len(JUDGE.run.signatures) == 1, JUDGE.run.signatures
-assert compiled == interpreted
-interpret_kernels()
-"""
-
-
-@pytest.mark.long
-def test_the_compiled_gate_says_what_the_interpreted_one_says_to_the_bit_for_one_signature(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    pytest.importorskip("numba")
-    command = [sys.executable, "-c", COMPILED]
-    variables = environment(ROOT) | kernel_cache(tmp_path_factory)
-    variables["PYTHONPATH"] += f":{ROOT}"
-    done = subprocess.run(command, env=variables, cwd=ROOT, text=True, capture_output=True, timeout=400)
-    assert (done.returncode, done.stderr) == (0, "")
+            with monkeypatch.context() as patch, np.errstate(all="ignore"):
+                patch.setattr(gate_module, "_pass", each)
+                verdict = gate(book.ctx, book.account, book.asked, book.limits)
+            found.append((verdict.lots.tobytes(), verdict.reason.tobytes()))
+        assert found[0] == found[1], seed
+        cut += any(found[0][1])
+    assert cut > count // 20
 
 
 def test_a_normal_book_has_no_value_at_risk_in_the_better_half() -> None:
@@ -255,28 +229,21 @@ def _pairs_need_more_than_is_left(rng: np.random.Generator) -> bool:
     return not unknown and need > left
 
 
-def _each_symbol(row: Row, n: int, number: Callable[..., int]) -> list[int]:
-    """The entry of a row with a coefficient for each side of each symbol; that of cash has one for all."""
-    if row.reason == Reason.CASH:
-        return _row(row, n, number)
-    held = {"side": kernel.BY_SIDE, "net": kernel.NET, "traded": kernel.TRADED, "cash": kernel.CASH}
-    place = number(row.bound, row.settled_bound, row.load, row.settled_load)
-    return [row.reason, held.get(row.kind, kernel.NOTHING), 1, place]
-
-
 @pytest.mark.parametrize("kind", ["drawn", "mostly long"])
 def test_coefficients_that_are_equal_decide_as_one_does(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     make, count = KINDS[kind]
     cut = 0
     for seed in range(0, count, 2):
-        with monkeypatch.context() as patch:
-            book = make(seed)
-            expected = gate(book.ctx, book.account, book.asked, book.limits)
-            patch.setattr(gate_inputs, "_row", _each_symbol)
-            patch.setattr(gate_inputs, "tables_of", gate_inputs.Tables)
-            book = make(seed)
-            verdict = gate(book.ctx, book.account, book.asked, book.limits)
+        book = make(seed)
+        expected = gate(book.ctx, book.account, book.asked, book.limits)
+        book = make(seed)
+        rules = rules_of(book.limits, book.ctx.universe)
+        rules.prepared = None
+        gate_module._prepared(rules)
+        for row in rules.prepared.bounds.rows:
+            row.by_symbol = True
+        verdict = gate(book.ctx, book.account, book.asked, book.limits)
         assert (verdict.lots.tolist(), verdict.reason.tolist()) == (expected.lots.tolist(), expected.reason.tolist())
-        by_symbol = {row.reason for row in rules_of(book.limits, book.ctx.universe).rows} - {Reason.CASH}
+        by_symbol = {row.reason for row in rules.rows} - {Reason.CASH}
         cut += bool(by_symbol & set(verdict.reason.tolist()))
     assert cut > 5
