@@ -26,10 +26,24 @@ class Sides:
 
 
 class Loops:
-    """The functions; the class has no data."""
+    """The functions; the class has no data. Each checks the lengths for its inner loop, which a build compiles without
+    bounds checks."""
+
+    def fits(self, size: int, room: int) -> None:
+        """Raises IndexError for a buffer with less room than `size`."""
+        if size < 1 or size > room:
+            raise IndexError(f"{size} elements in a buffer of {room}")
+
+    def reaches(self, rows: FloatRows, k: int, size: int) -> float:
+        """The last of `size` elements of a row. Raises IndexError where it is not there."""
+        return rows[k, size - 1]
 
     def sum_above(self, row: Floats, size: int, edge: float) -> float:
         """The sum of what elements exceed `edge` by."""
+        self.fits(size, len(row))
+        return self._sum_above(row, size, edge)
+
+    def _sum_above(self, row: Floats, size: int, edge: float) -> float:
         found: float = 0.0
         for k in range(size):
             beyond: float = row[k] - edge
@@ -38,6 +52,10 @@ class Loops:
 
     def count_above(self, row: Floats, size: int, bound: float) -> int:
         """The number of elements that are not at most `bound`; NaN counts."""
+        self.fits(size, len(row))
+        return self._count_above(row, size, bound)
+
+    def _count_above(self, row: Floats, size: int, bound: float) -> int:
         found: int = 0
         for k in range(size):
             if not row[k] <= bound:
@@ -53,8 +71,13 @@ class Loops:
 
     def nth(self, row: Floats, spare: Floats, size: int, rank: int) -> float:
         """The element of `rank` in ascending order, from 0; of zeros either sign (C. Hoare, Algorithm 65: Find)."""
-        for k in range(size):
-            spare[k] = row[k]
+        self.fits(size, len(row))
+        self.fits(size, len(spare))
+        self.fits(rank + 1, size)
+        self._copy(spare, row, size)
+        return self._nth(spare, size, rank)
+
+    def _nth(self, spare: Floats, size: int, rank: int) -> float:
         low: int = 0
         high: int = size - 1
         while low < high:
@@ -82,6 +105,11 @@ class Loops:
 
     def sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
         """The sum of `values` in the m scenarios with the worst losses, of which the least is `edge`."""
+        self.fits(size, len(values))
+        self.fits(size, len(losses))
+        return self._sum_worst(values, losses, size, edge, m)
+
+    def _sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
         left: int = m
         for k in range(size):
             if losses[k] > edge:
@@ -95,35 +123,50 @@ class Loops:
                 found += values[k]
         return found
 
-    def losses(self, out: Floats, size: int, returns: FloatRows, first: int, fall: Floats, rise: Floats) -> None:
-        """The loss of each scenario from column `first` on: the sum of r `fall` + max(r, 0) `rise` over the symbols of
-        float64[N, S] `returns`."""
-        for s in range(size):
-            out[s] = 0.0
+    def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
+        """The loss of each scenario: the sum of r `fall` + max(r, 0) `rise` over the symbols of float64[N, S]
+        `returns`."""
+        self.fits(size, len(out))
+        self.clear(out, size)
         for k in range(len(fall)):
             per_return: float = fall[k]
             per_gain: float = rise[k]
-            if per_gain != 0.0:
-                for s in range(size):
-                    value: float = returns[k, first + s]
-                    out[s] += value * per_return + (0.0 if value <= 0.0 else value) * per_gain
-            elif per_return != 0.0:
-                for s in range(size):
-                    out[s] += returns[k, first + s] * per_return
+            if per_return != 0.0 or per_gain != 0.0:
+                self.reaches(returns, k, size)
+                self._add_losses(out, size, returns, k, per_return, per_gain)
 
-    def add_order(
-        self, out: Floats, size: int, returns: FloatRows, k: int, first: int, value: float, buys: bool
+    def _add_losses(
+        self, out: Floats, size: int, returns: FloatRows, k: int, per_return: float, per_gain: float
     ) -> None:
+        if per_gain != 0.0:
+            for s in range(size):
+                value: float = returns[k, s]
+                out[s] += value * per_return + (0.0 if value <= 0.0 else value) * per_gain
+        else:
+            for s in range(size):
+                out[s] += returns[k, s] * per_return
+
+    def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
         """Adds the worst losses of an order of `value` in symbol `k`."""
+        self.fits(size, len(out))
+        self.reaches(returns, k, size)
+        self._add_order(out, size, returns, k, value, buys)
+
+    def _add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
         if buys:
             for s in range(size):
-                out[s] += returns[k, first + s] * -value
+                out[s] += returns[k, s] * -value
         for s in range(size):
-            change: float = returns[k, first + s]
+            change: float = returns[k, s]
             out[s] += (0.0 if change <= 0.0 else change) * value
 
     def copy(self, out: Floats, row: Floats, size: int) -> None:
         """Set a row to another."""
+        self.fits(size, len(out))
+        self.fits(size, len(row))
+        self._copy(out, row, size)
+
+    def _copy(self, out: Floats, row: Floats, size: int) -> None:
         for k in range(size):
             out[k] = row[k]
 
@@ -134,11 +177,23 @@ class Loops:
 
     def add_scaled(self, out: Floats, base: Floats, adding: Floats, size: int, factor: float) -> None:
         """out = base + adding x factor, by element."""
+        self.fits(size, len(out))
+        self.fits(size, len(base))
+        self.fits(size, len(adding))
+        self._add_scaled(out, base, adding, size, factor)
+
+    def _add_scaled(self, out: Floats, base: Floats, adding: Floats, size: int, factor: float) -> None:
         for s in range(size):
             out[s] = base[s] + adding[s] * factor
 
     def factors(self, out: Floats, base: Floats, adding: Floats, size: int, target: float, fall: float) -> None:
         """The largest factor f of each scenario with base + f adding <= target - f fall."""
+        self.fits(size, len(out))
+        self.fits(size, len(base))
+        self.fits(size, len(adding))
+        self._factors(out, base, adding, size, target, fall)
+
+    def _factors(self, out: Floats, base: Floats, adding: Floats, size: int, target: float, fall: float) -> None:
         for s in range(size):
             room: float = target - base[s]
             growth: float = adding[s] + fall
@@ -153,13 +208,12 @@ class Loops:
         M has the positive entries of float64[N, N] `matrix` on like sides and the negative ones on unlike sides, W the
         other way round. Without `sided` nothing is short, and its products are 0.
         """
-        for j in range(n):
-            out.shorts[j] = 0.0
-            out.longs[j] = 0.0
-            out.less[j] = 0.0
-            out.more[j] = 0.0
-            out.under[j] = 0.0
-            out.over[j] = 0.0
+        self.clear(out.shorts, n)
+        self.clear(out.longs, n)
+        self.clear(out.less, n)
+        self.clear(out.more, n)
+        self.clear(out.under, n)
+        self.clear(out.over, n)
         for k in range(n):
             sold: float = of.shorts[k]
             bought: float = of.longs[k]
@@ -169,23 +223,50 @@ class Loops:
             over: float = of.over[k]
             if sold + bought + less + more + under + over == 0.0:
                 continue
-            for j in range(n):
-                value: float = matrix[k, j]
-                like: float = 0.0 if value <= 0.0 else value
-                unlike: float = like - value
-                out.longs[j] += like * bought + unlike * sold
-                out.more[j] += like * more + unlike * less
-                out.over[j] += unlike * over + like * under
-                if sided:
-                    out.shorts[j] += like * sold + unlike * bought
-                    out.less[j] += like * less + unlike * more
-                    out.under[j] += unlike * under + like * over
+            self.reaches(matrix, k, n)
+            self._add_corners(out, matrix, k, n, sold, bought, less, more, under, over)
+            if sided:
+                self._add_corners_short(out, matrix, k, n, sold, bought, less, more, under, over)
+
+    def _add_corners(
+        self, out: Sides, matrix: FloatRows, k: int, n: int, sold: float, bought: float, less: float, more: float,
+        under: float, over: float,
+    ) -> None:  # fmt: skip
+        longs: Floats = out.longs
+        mores: Floats = out.more
+        overs: Floats = out.over
+        for j in range(n):
+            value: float = matrix[k, j]
+            like: float = 0.0 if value <= 0.0 else value
+            unlike: float = like - value
+            longs[j] += like * bought + unlike * sold
+            mores[j] += like * more + unlike * less
+            overs[j] += unlike * over + like * under
+
+    def _add_corners_short(
+        self, out: Sides, matrix: FloatRows, k: int, n: int, sold: float, bought: float, less: float, more: float,
+        under: float, over: float,
+    ) -> None:  # fmt: skip
+        shorts: Floats = out.shorts
+        lesser: Floats = out.less
+        unders: Floats = out.under
+        for j in range(n):
+            value: float = matrix[k, j]
+            like: float = 0.0 if value <= 0.0 else value
+            unlike: float = like - value
+            shorts[j] += like * sold + unlike * bought
+            lesser[j] += like * less + unlike * more
+            unders[j] += unlike * under + like * over
 
     def product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
         """The product of float64[N, N] `matrix` and float64[N] `values`, by rows of the matrix."""
-        for j in range(size):
-            out[j] = 0.0
+        self.fits(size, len(out))
+        self.clear(out, size)
         for k in range(size):
             if values[k] != 0.0:
-                for j in range(size):
-                    out[j] += matrix[k, j] * values[k]
+                self.reaches(matrix, k, size)
+                self._add_row(out, matrix, k, size, values[k])
+
+    def _add_row(self, out: Floats, matrix: FloatRows, k: int, size: int, factor: float) -> None:
+        for j in range(size):
+            out[j] += matrix[k, j] * factor

@@ -10,14 +10,13 @@ TOO_FEW = 2
 
 class Losses:
     """The scenarios of one tail. `deviation` and `mean` float64[N] bound its losses: the `worst` losses lose at most
-    `beyond` deviations and the mean. `returns` float64[N, S] has them from column `first` on, once they are `known`."""
+    `beyond` deviations and the mean. `returns` float64[N, S] has them, once they are `known`."""
 
     deviation: Floats
     mean: Floats
     beyond: float
     known: bool
     returns: FloatRows
-    first: int
     size: int
     worst: int
     number: int
@@ -26,7 +25,7 @@ class Losses:
     def __init__(self, deviation: Floats, mean: Floats, beyond: float, size: int, worst: int, number: int) -> None:
         self.deviation, self.mean, self.beyond = deviation, mean, beyond
         self.size, self.worst, self.number = size, worst, number
-        self.known, self.first = False, 0
+        self.known = False
 
 
 class Spread:

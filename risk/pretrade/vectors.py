@@ -40,19 +40,17 @@ class Vectors(Loops):
         worst[(lost == edge).nonzero()[0][: m - int(np.count_nonzero(worst))]] = True
         return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
 
-    def losses(self, out: Floats, size: int, returns: FloatRows, first: int, fall: Floats, rise: Floats) -> None:
+    def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
         every = np.asarray(returns)
-        block, n = every[:, first : first + size], len(every)
+        block, n = every[:, :size], len(every)
         each = block * _row(fall, n)[:, None]
         each += np.maximum(block, 0.0) * _row(rise, n)[:, None]
         found = _row(out, size)
         # a single column would be added up in pairs
         np.add.reduce(each, axis=0, out=found) if size > 1 else np.copyto(found, np.add.accumulate(each, axis=0)[-1])
 
-    def add_order(
-        self, out: Floats, size: int, returns: FloatRows, k: int, first: int, value: float, buys: bool
-    ) -> None:
-        found, row = _row(out, size), np.asarray(returns)[k, first : first + size]
+    def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
+        found, row = _row(out, size), np.asarray(returns)[k, :size]
         if buys:
             found += row * -value
         found += np.maximum(row, 0.0) * value

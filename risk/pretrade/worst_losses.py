@@ -71,7 +71,7 @@ class Tails:
                     below += basket.size[k] * basket.px[k]
             self.fall[k] = -above
             self.rise[k] = below + above
-        self.loops.losses(out, losses.size, losses.returns, losses.first, self.fall, self.rise)
+        self.loops.losses(out, losses.size, losses.returns, self.fall, self.rise)
 
     def measure(self, mean: bool, m: int, row: Floats, size: int) -> float:
         """VaR, or with `mean` the mean of the m worst losses."""
@@ -160,7 +160,7 @@ class Tails:
         for k in range(self.basket.n):
             self.fall[k] = -state.stands(k)
             self.rise[k] = 0.0
-        self.loops.losses(self.now, size, losses.returns, losses.first, self.fall, self.rise)
+        self.loops.losses(self.now, size, losses.returns, self.fall, self.rise)
         present: float = self.measure(tail.mean, m, self.now, size)
         if present <= bound * state.now + near:
             target: float = bound * state.equity + near
@@ -188,10 +188,10 @@ class Tails:
         m: int = losses.worst
         buys: bool = basket.wish[k] > 0.0
         loops.copy(self.now, self.base, size)
-        loops.add_order(self.now, size, losses.returns, k, losses.first, basket.px[k], buys)
+        loops.add_order(self.now, size, losses.returns, k, basket.px[k], buys)
         if self.measure(mean, m, self.now, size) <= present:
             loops.clear(self.alone, size)
-            loops.add_order(self.alone, size, losses.returns, k, losses.first, basket.size[k] * basket.px[k], buys)
+            loops.add_order(self.alone, size, losses.returns, k, basket.size[k] * basket.px[k], buys)
             part: float = self.factor_of(mean, m, size, present, 0.0, self.alone)
             self.factor.ceiling[k] = part * basket.size[k]
         else:

@@ -71,8 +71,8 @@ def held_highest(stands: Any) -> Any:
 def hedges_counted(losses: Any) -> Any:
     """Gains of orders that may not fill are counted."""
 
-    def faulty(self: Any, out: Any, size: int, returns: Any, first: int, fall: Any, rise: Any) -> None:
-        losses(self, out, size, returns, first, fall, float_zeros(len(rise)))
+    def faulty(self: Any, out: Any, size: int, returns: Any, fall: Any, rise: Any) -> None:
+        losses(self, out, size, returns, fall, float_zeros(len(rise)))
 
     return faulty
 

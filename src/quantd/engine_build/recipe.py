@@ -34,7 +34,22 @@ class InnerLoop(NamedTuple):
     checked_by: str
 
 
-INNER_LOOPS: Final[tuple[InnerLoop, ...]] = ()
+_LOOPS: Final = "quantd.risk.pretrade.loops"
+
+INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
+    InnerLoop(_LOOPS, "Loops._sum_above", "Loops.sum_above"),
+    InnerLoop(_LOOPS, "Loops._count_above", "Loops.count_above"),
+    InnerLoop(_LOOPS, "Loops._nth", "Loops.nth"),
+    InnerLoop(_LOOPS, "Loops._sum_worst", "Loops.sum_worst"),
+    InnerLoop(_LOOPS, "Loops._add_losses", "Loops.losses"),
+    InnerLoop(_LOOPS, "Loops._add_order", "Loops.add_order"),
+    InnerLoop(_LOOPS, "Loops._copy", "Loops.copy"),
+    InnerLoop(_LOOPS, "Loops._add_scaled", "Loops.add_scaled"),
+    InnerLoop(_LOOPS, "Loops._factors", "Loops.factors"),
+    InnerLoop(_LOOPS, "Loops._add_corners", "Loops.corners"),
+    InnerLoop(_LOOPS, "Loops._add_corners_short", "Loops.corners"),
+    InnerLoop(_LOOPS, "Loops._add_row", "Loops.product"),
+)
 
 CYTHON: Final = "3.3.1"
 """The version of Cython that builds; constraints.txt and pyproject.toml name the same."""
