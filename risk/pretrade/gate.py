@@ -18,7 +18,7 @@ from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Sums, Values, standing, standings
 from quantd.risk.monitor.levels import QUIET, in_use
-from quantd.risk.pretrade.gate_inputs import Market, bounds_of
+from quantd.risk.pretrade.gate_inputs import Market, bounds_of, refusing
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.vectors import quickest
 from quantd.risk.switch import HALT, REDUCE, RUN
@@ -148,7 +148,12 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
 def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules, reason: Codes) -> Bools | None:
     """Symbols of complying `lots` that may only be reduced, with the limit in `reason`; None for none."""
     for code, refusal in rules.openings:
-        refused = refusal(ctx, rules, account, lots)
+        try:
+            refused = refusal(ctx, rules, account, lots)
+        except Exception:
+            refusing(code)
+            adding: Bools = (lots != 0.0) & (lots * account.lots >= 0.0)
+            refused = adding if adding.any() else None
         if refused is not None:
             reason[refused] = code
             return refused
@@ -196,10 +201,18 @@ def _pass(
     desk.up[:] = 0.0 if account.up is None else account.up
     desk.down[:] = 0.0 if account.down is None else account.down
     for k, count in enumerate(rules.counts):
-        gate.rooms[k] = count.most - count.used(account)
+        try:
+            gate.rooms[k] = count.most - count.used(account)
+        except Exception:
+            refusing(count.reason)
+            gate.rooms[k] = 0.0
     bars = []
     for place, code, refusal in rules.bars:
-        bad = refusal(rules, account, asked)
+        try:
+            bad = refusal(rules, account, asked)
+        except Exception:
+            refusing(code)
+            bad = np.ones(rules.size, dtype=np.bool_)
         if bad is not None:
             bars.append((place, code, Refused(bad, bad)))
     basket, given = gate.basket, account.open_loss

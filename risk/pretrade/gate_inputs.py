@@ -7,10 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.limits.catalogue import Reason
+from quantd.risk.limits.catalogue import EXTRA, LIMIT_OF, Reason
 from quantd.risk.limits.context import Bools, Context, Floats, Scenarios
 from quantd.risk.limits.context import Spread as Covariance
 from quantd.risk.limits.correlation import joint_bound, links_of
+from quantd.risk.limits.kinds import Cap as CapOf
 from quantd.risk.limits.kinds import Refused, Room, Weighed
 from quantd.risk.limits.kinds import Row as Linear
 from quantd.risk.limits.ruleset import Rules
@@ -26,9 +27,6 @@ _HELD: Final = {
 ENDLESS: Final = 1e300
 """A bound that no exposure reaches."""
 
-EAGER: Final = 20_000
-"""Returns that are put by symbol at once: that costs less than to ask for them."""
-
 
 def _buffer(values: Any) -> Any:
     """A buffer that compiled code reads."""
@@ -38,6 +36,13 @@ def _buffer(values: Any) -> Any:
 def _view(values: NDArray[Any]) -> Any:
     """A buffer that stays as new as `values`."""
     return values.data
+
+
+def refusing(code: int) -> None:
+    """To call where a function of a limit has raised: a limit without a field of `Limits`, as those of installed
+    packages, refuses; any other raises on."""
+    if LIMIT_OF.get(code) not in EXTRA:
+        raise
 
 
 def bounds_of(rules: Rules) -> Bounds:
@@ -112,9 +117,17 @@ class Market:
         if short is not None:
             self.scene.lacking, self.scene.any_lacking = _buffer(short), True
         self._steps: Final = [
-            (place, code, found) for place, code, cap in rules.caps if (found := cap(ctx, rules)) is not None
+            (place, code, found) for place, code, cap in rules.caps if (found := self._cap(code, cap)) is not None
         ]
         self.caps: Final = self._with(self._steps)
+
+    def _cap(self, code: int, cap: CapOf) -> Refused | Room | Weighed | None:
+        try:
+            return cap(self.ctx, self.rules)
+        except Exception:
+            refusing(code)
+            every = np.ones(self.rules.size, dtype=np.bool_)
+            return Refused(every, every)
 
     def _barred(self) -> Floats:
         """Reason why no order may reduce each symbol; 0: none."""
