@@ -34,7 +34,6 @@ CALLS = 60
 SESSIONS = 300
 
 SCRATCH = {
-    "quantd.risk.pretrade.kernel.judge": {"rows"},
     "quantd.daemon.engine.batches.kernel.take_rows": {"rows"},
 }
 """Kernel -> arguments that nobody reads after a call: numpy's partition leaves another order there than the loop."""
