@@ -1,0 +1,187 @@
+"""The states of a book at the gate, beside a search of all fills and plain sums, in exact numbers."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantd.risk.pretrade.gate_bounds import Bounds
+from quantd.risk.pretrade.standing import Basket, Standing
+
+SEEDS = range(400)
+NOT_FINITE, CROSSING = 7, 8
+
+
+def basket_of(**given: Any) -> Basket:
+    """A basket with these arrays and amounts, and nothing else: what is read unasked shows."""
+    basket = Basket(len(given["px"]))
+    basket.cash = basket.equity = basket.up_cash = basket.open_loss = basket.open_gain = basket.traded = 0.0
+    basket.derived = True
+    for name, value in given.items():
+        setattr(basket, name, np.array(value, dtype=np.float64).data if isinstance(value, np.ndarray) else value)
+    return basket
+
+
+def test_an_order_against_a_position_reduces_it_by_whole_lots_that_no_open_order_closes() -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        _split_as_by_hand(rng, int(rng.integers(1, 6)))
+
+
+def _split_as_by_hand(rng: np.random.Generator, n: int) -> None:
+    asked, lots = (rng.choice([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 2.5, 4.0], n) for _ in range(2))
+    up, down = (rng.choice([0.0, 0.0, 0.0, 1.0, 1.5], n) for _ in range(2))
+    if rng.random() < 0.3:
+        for each, value in ((asked, 1e308), (lots, 1e308), (up, 0.0), (down, 0.0)):
+            each[0] = value
+    px, barred = rng.choice([1.0, 2.0, 0.0, np.nan], n, p=[0.6, 0.3, 0.05, 0.05]), rng.choice([0.0, 0.0, 1.0, 5.0], n)
+    if rng.random() < 0.5:
+        (asked, lots, up, down)[int(rng.integers(4))][int(rng.integers(n))] = rng.choice([np.nan, np.inf, -np.inf])
+    money = float(rng.choice([1.0, np.nan, np.inf], p=[0.8, 0.1, 0.1]))
+    basket = basket_of(px=px, wish=asked, lots=lots, up=up, down=down, cash=money)
+    basket.split(barred.data, NOT_FINITE, CROSSING)
+
+    known = bool(np.isfinite(money))
+    size, reducing, reason = np.zeros(n), np.zeros(n), np.zeros(n)
+    for k in range(n):
+        held = [lots[k], up[k], down[k]]
+        known = known and bool(np.isfinite(held).all() and (px[k] > 0.0 or not any(held)))
+        if not np.isfinite([asked[k], *held]).all():
+            reason[k] = NOT_FINITE if asked[k] != 0.0 else 0
+            asked[k] = 0.0
+        whole, sign = np.floor(abs(asked[k])), np.sign(asked[k])
+        if sign == 0.0 or sign * lots[k] >= 0.0:
+            size[k] = whole
+            continue
+        free = np.floor(max(abs(lots[k]) - (down[k] if lots[k] > 0.0 else up[k]), 0.0))
+        if whole > free:
+            reason[k] = CROSSING
+        if barred[k] and abs(asked[k]) >= 1.0:
+            reason[k] = barred[k]
+        reducing[k] = 0.0 if barred[k] else sign * min(whole, free)
+    assert list(basket.wish) == asked.tolist()
+    assert list(basket.size) == size.tolist()
+    assert list(basket.reduced) == reducing.tolist()
+    assert list(basket.reason) == reason.tolist()
+    assert basket.known == known
+    assert (basket.adding, basket.reductions) == (np.count_nonzero(size), np.count_nonzero(reducing))
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_state_has_the_widest_exposures_the_least_equity_and_the_most_cash_of_all_fills(settled: bool) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        _settled_as_by_hand(rng, int(rng.integers(1, 4)), settled)
+
+
+def _settled_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> None:
+    px, lots = rng.choice([1.0, 2.0, 4.0], n), rng.integers(-3, 4, n) * 1.0
+    up, down = (rng.integers(0, 3, n) * (rng.random(n) < 0.6) for _ in range(2))
+    back = -np.sign(lots) * rng.integers(0, 3, n)
+    paid, covered, fee, reserve, in_flight = rng.choice([0.0, 0.125, 0.25, 0.5], 5).tolist()
+    sold, debit = float(rng.choice([0.0, 0.125, 0.5])), float(rng.choice([0.0, 0.5, 2.0, 8.0]))
+    cash, equity, up_cash, loss, gain, traded = rng.integers(-8, 32, 6).astype(float).tolist()
+    derived = int(rng.integers(2))
+    basket = basket_of(
+        px=px, lots=lots, up=up, down=down, reduced=back, cash=cash, equity=equity, up_cash=up_cash, open_loss=loss,
+        derived=bool(derived), open_gain=gain, traded=traded,
+    )  # fmt: skip
+    bounds = Bounds()
+    bounds.paid, bounds.covered, bounds.fee, bounds.reserve, bounds.in_flight = paid, covered, fee, reserve, in_flight
+    bounds.sold, bounds.debit = sold, debit
+    state = Standing(basket, settled)
+    state.settle(bounds)
+
+    opened, closed = float(up @ px), float(down @ px)
+    covers, sales = float(back.clip(0) @ px), float((-back).clip(0) @ px)
+    if derived:
+        loss = max(opened * paid, up_cash - opened) + closed * (sold + fee)
+    fills = np.array([
+        [a * up[k] - b * down[k] + c * back[k] for a, b, c in product((0.0, 1.0), repeat=3)] for k in range(n)
+    ])  # fmt: skip
+    exposure = (lots[:, None] + fills) * px[:, None]
+    least, most = exposure.min(axis=1), exposure.max(axis=1)
+    owed = [
+        up_cash - cash + reserve * equity + covers * (1 + covered) - filled * sales * (1 - covered)
+        - debit * (equity - loss - (covers + filled * sales) * covered)
+        for filled in (0.0, 1.0)
+    ]  # fmt: skip
+    turnover, turned = traded + opened + closed + covers + sales, covers + sales
+    if not settled:
+        _holds(state, np.concatenate((-least, most)), {
+            "equity": equity - loss - turned * covered, "before": equity + gain, "slip": paid, "spent": max(owed),
+            "traded": turnover, "wider": 1 + in_flight, "now": equity,
+        })  # fmt: skip
+        return
+    end, fees = (lots + up - down + back) * px, equity - (opened + closed) * fee
+    spent = up_cash - cash + reserve * equity + covers * (1 + fee) - (sales + closed) * (1 - fee)
+    _holds(state, np.concatenate((-end, end)), {
+        "equity": fees - turned * fee, "before": fees, "slip": fee, "spent": spent, "traded": turnover, "wider": 1.0,
+        "now": fees,
+    })  # fmt: skip
+
+
+def _holds(state: Standing, wide: np.ndarray, expected: dict[str, float]) -> None:
+    """Whether a state has these exposures and numbers, and their sums."""
+    n, outer = len(wide) // 2, np.maximum(wide, 0.0)
+    assert [*state.low, *state.high] == wide.tolist()
+    assert [*state.shorts, *state.longs] == outer.tolist()
+    sums = {
+        "sum_low": wide[:n].sum(), "sum_high": wide[n:].sum(), "sum_short": outer[:n].sum(), "sum_long": outer[n:].sum()
+    }  # fmt: skip
+    assert {name: getattr(state, name) for name in expected | sums} == expected | sums
+    assert [state.outer(side) for side in range(2 * n)] == outer.tolist()
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_the_reach_of_a_state_is_its_exposures_with_all_orders_and_the_equity_that_they_leave(settled: bool) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 5))
+        px, size = rng.choice([1.0, 2.0, 4.0], n), rng.integers(0, 4, n) * 1.0
+        wish = (size + rng.integers(0, 2, n)) * rng.choice([-1.0, 1.0], n)
+        # what has no order needs no price
+        basket = basket_of(px=np.where(size > 0.0, px, np.nan), size=size, wish=wish, changes=3)
+        state, outer = Standing(basket, settled), rng.integers(0, 4, 2 * n) * 1.0
+        state.shorts, state.longs = outer[:n].copy().data, outer[n:].copy().data
+        state.equity, state.slip, state.fresh = float(rng.integers(1, 40)), 0.25, 3
+        state.reach()
+        assert not any([*state.full_short, *state.full_long]), "at hand for this number of changes"
+        state.fresh = int(rng.integers(-1, 3))
+        state.reach()
+        value = np.where(size > 0.0, size * px, 0.0)
+        added = np.concatenate((np.where(wish > 0.0, 0.0, value), np.where(wish > 0.0, value, 0.0)))
+        full = outer + added
+        assert state.fresh == 3
+        assert [state.full(side) for side in range(2 * n)] == full.tolist()
+        assert (state.more_short, state.more_long) == (added[:n].sum(), added[n:].sum())
+        assert (state.heaviest, state.left) == (full.max(), state.equity - 0.25 * added.sum())
+
+
+def test_a_book_stands_at_its_positions_in_flight_and_at_its_exposures_after_all_fills() -> None:
+    basket = basket_of(lots=np.array([3.0, -2.0]), px=np.array([4.0, 2.0]))
+    states = [Standing(basket, settled) for settled in (False, True)]
+    for state in states:
+        state.high = np.array([5.0, -7.0]).data
+    assert [[state.stands(k) for k in range(2)] for state in states] == [[12.0, -4.0], [5.0, -7.0]]
+
+
+def test_a_cut_leaves_whole_lots_and_counts_as_a_change_where_it_takes_some() -> None:
+    basket = basket_of(px=np.ones(3), size=np.array([3.0, 3.0, 0.0]), changes=0)
+    basket.cap(0, 2.9999999999999996, 5)  # within rounding of all
+    basket.cap(1, 2.5, 6)
+    basket.cap(2, 0.0, 7)
+    assert (list(basket.size), list(basket.reason), basket.changes) == ([3.0, 2.0, 0.0], [5, 6, 0], 1)
+    basket.cap(1, float("nan"), 8)
+    assert (list(basket.size), list(basket.reason), basket.changes) == ([3.0, 0.0, 0.0], [5, 8, 0], 2)
+
+
+def test_symbols_are_in_order_of_value_then_of_name() -> None:
+    rng = np.random.default_rng(1)
+    for n in range(1, 30):
+        size, px, names = rng.integers(0, 4, n) * 1.0, rng.integers(1, 3, n) * 1.0, rng.permutation(n)
+        basket, order = basket_of(px=px, size=size), np.zeros(n, dtype=np.int64)
+        count = basket.by_value(order.data, names.astype(np.int64).data)
+        left = [k for k in range(n) if size[k] > 0.0]
+        assert order[:count].tolist() == sorted(left, key=lambda k: (-size[k] * px[k], names[k]))
