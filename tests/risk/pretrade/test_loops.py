@@ -1,0 +1,161 @@
+"""The loops of the gate and the same by numpy: equal bits, and plain formulas on whole numbers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from quantd.risk.pretrade.loops import Loops, Sides
+from quantd.risk.pretrade.vectors import Vectors
+
+Floats = NDArray[np.float64]
+SEEDS = range(60)
+BOTH = pytest.mark.parametrize("loops", [Loops(), Vectors()], ids=["loops", "vectors"])
+NAMES = ("shorts", "longs", "less", "more", "under", "over")
+
+
+def few(rng: np.random.Generator, *shape: int) -> Floats:
+    """Small whole numbers, of which many are equal: every sum of them is exact."""
+    return rng.integers(-3, 4, shape).astype(np.float64)
+
+
+def sides(rng: np.random.Generator, n: int) -> Sides:
+    """Sizes that are not negative, many of them 0."""
+    found = Sides(n)
+    for name in NAMES:
+        np.asarray(getattr(found, name))[:] = np.abs(rng.normal(size=n)) * (rng.random(n) < 0.6)
+    return found
+
+
+RNG = np.random.default_rng(8)
+ROW, OTHER = RNG.normal(size=97), RNG.normal(size=97)
+TIES = np.round(ROW, 1) + 0.0
+RETURNS = RNG.normal(size=(7, 97))
+FALL = RNG.normal(size=7) * np.array([1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0])
+RISE = np.abs(RNG.normal(size=7)) * np.array([1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0])
+MATRIX = RNG.normal(size=(7, 7))
+
+CALLS: dict[str, Callable[[Loops, Floats], Any]] = {
+    "sum_above": lambda loops, out: loops.sum_above(ROW.data, 90, 0.3),
+    "count_above": lambda loops, out: loops.count_above(np.append(ROW, np.nan).data, 98, 0.3),
+    "dot": lambda loops, out: loops.dot(ROW.data, OTHER.data, 97),
+    "nth": lambda loops, out: loops.nth(ROW.data, np.empty(97).data, 95, 90),
+    "nth of equal ones": lambda loops, out: loops.nth(TIES.data, np.empty(97).data, 97, 50),
+    "sum_worst": lambda loops, out: loops.sum_worst(OTHER.data, ROW.data, 97, float(np.sort(ROW)[92]), 5),
+    "sum_worst of equal ones": lambda loops, out: loops.sum_worst(
+        OTHER.data, TIES.data, 97, float(np.sort(TIES)[80]), 17
+    ),
+    "losses": lambda loops, out: loops.losses(out.data, 90, RETURNS.data, FALL.data, RISE.data),
+    "losses of one scenario": lambda loops, out: loops.losses(
+        out.data, 1, RETURNS[:, :1].copy().data, FALL.data, RISE.data
+    ),
+    "add_order of a buy": lambda loops, out: loops.add_order(out.data, 90, RETURNS.data, 3, 7.3, True),
+    "add_order of a sale": lambda loops, out: loops.add_order(out.data, 90, RETURNS.data, 3, 7.3, False),
+    "copy": lambda loops, out: loops.copy(out.data, ROW.data, 90),
+    "clear": lambda loops, out: loops.clear(out.data, 90),
+    "add_scaled": lambda loops, out: loops.add_scaled(out.data, ROW.data, OTHER.data, 90, 0.37),
+    "factors": lambda loops, out: loops.factors(out.data, ROW.data, OTHER.data, 90, 0.5, 0.1),
+    "product": lambda loops, out: loops.product(out.data, MATRIX.data, FALL.data, 7),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_loop_and_its_vector_form_give_the_same_bits(name: str) -> None:
+    outs = [np.array(OTHER) for _ in range(2)]
+    one, other = (CALLS[name](loops, out) for loops, out in zip((Loops(), Vectors()), outs, strict=True))
+    assert (one is None) == (other is None)
+    assert one is None or np.float64(one).tobytes() == np.float64(other).tobytes()
+    assert np.array_equal(outs[0], outs[1])
+    assert one is not None or not np.array_equal(outs[0], OTHER)
+
+
+@pytest.mark.parametrize("sided", [True, False])
+def test_the_corners_of_a_form_are_the_same_bits(sided: bool) -> None:
+    of, found = sides(np.random.default_rng(3), 7), []
+    for loops in (Loops(), Vectors()):
+        out = Sides(7)
+        loops.corners(out, MATRIX.data, of, 7, sided)
+        found.append({name: np.array(getattr(out, name)) for name in NAMES})
+    for name in NAMES:
+        assert np.array_equal(found[0][name], found[1][name]), name
+    like, unlike = np.maximum(MATRIX, 0.0), np.maximum(-MATRIX, 0.0)
+    own = {name: np.array(getattr(of, name)) for name in NAMES}
+    assert found[0]["longs"] == pytest.approx(own["longs"] @ like + own["shorts"] @ unlike)
+    assert found[0]["over"] == pytest.approx(own["over"] @ unlike + own["under"] @ like)
+    assert any(found[0]["shorts"]) == sided
+
+
+def test_every_loop_is_compared() -> None:
+    public = {name for name in vars(Loops) if not name.startswith("_")} - {"fits", "reaches", "corners"}
+    assert public == {name.split(" ", maxsplit=1)[0] for name in CALLS}
+
+
+@BOTH
+def test_the_element_of_a_rank_is_that_of_the_sorted_row(loops: Loops) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        row = few(rng, int(rng.integers(1, 12)))
+        for rank in range(len(row)):
+            assert loops.nth(row.data, np.full(len(row), np.nan).data, len(row), rank) == sorted(row)[rank]
+
+
+@BOTH
+def test_what_exceeds_an_edge_is_added_up_and_counted(loops: Loops) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        row, edge = few(rng, int(rng.integers(1, 12))), float(rng.integers(-4, 5))
+        assert loops.sum_above(row.data, len(row), edge) == sum(x - edge for x in row if x > edge)
+        assert loops.count_above(row.data, len(row), edge) == sum(x > edge for x in row)
+
+
+@BOTH
+def test_the_worst_scenarios_are_the_largest_losses_and_of_equal_ones_the_first(loops: Loops) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 12))
+        values, losses, m = rng.permutation(2.0 ** np.arange(n)), few(rng, n), int(rng.integers(1, n + 1))
+        worst = sorted(range(n), key=lambda k: -losses[k])[:m]
+        assert loops.sum_worst(values.data, losses.data, n, losses[worst[-1]], m) == values[worst].sum()
+
+
+@BOTH
+def test_a_scenario_loses_what_each_symbol_loses_in_it(loops: Loops) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        n, scenarios = int(rng.integers(1, 6)), int(rng.integers(1, 6))
+        returns, fall, rise = few(rng, n, scenarios + 2), few(rng, n), np.abs(few(rng, n))
+        out = np.full(scenarios, np.nan)
+        loops.losses(out.data, scenarios, returns.data, fall.data, rise.data)
+        for s in range(scenarios):
+            r = returns[:, s]
+            assert out[s] == sum(r[k] * fall[k] + max(r[k], 0.0) * rise[k] for k in range(n))
+
+
+LONG = np.zeros(5).data
+BRIEF = np.zeros(3).data
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda loops: loops.sum_above(BRIEF, 4, 0.0),
+        lambda loops: loops.count_above(BRIEF, 4, 0.0),
+        lambda loops: loops.nth(LONG, BRIEF, 4, 0),
+        lambda loops: loops.nth(LONG, LONG, 4, 4),
+        lambda loops: loops.sum_worst(LONG, BRIEF, 4, 0.0, 1),
+        lambda loops: loops.losses(BRIEF, 4, np.zeros((2, 9)).data, np.ones(2).data, np.ones(2).data),
+        lambda loops: loops.losses(LONG, 4, np.zeros((2, 3)).data, np.ones(2).data, np.ones(2).data),
+        lambda loops: loops.losses(LONG, 4, np.zeros((1, 4)).data, np.ones(2).data, np.ones(2).data),
+        lambda loops: loops.add_order(LONG, 4, np.zeros((2, 3)).data, 0, 1.0, True),
+        lambda loops: loops.copy(BRIEF, LONG, 4),
+        lambda loops: loops.add_scaled(LONG, BRIEF, LONG, 4, 1.0),
+        lambda loops: loops.factors(LONG, LONG, BRIEF, 4, 1.0, 0.0),
+        lambda loops: loops.product(LONG, np.zeros((4, 3)).data, np.ones(4).data, 4),
+        lambda loops: loops.sum_above(LONG, 0, 0.0),
+    ],
+)
+def test_a_loop_behind_a_check_of_lengths_reads_nothing_beyond_a_buffer(call: Callable[[Loops], Any]) -> None:
+    with pytest.raises(IndexError):
+        call(Loops())
