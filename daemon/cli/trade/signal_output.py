@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,9 @@ from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 if TYPE_CHECKING:
     from quantd.research.studies import signal_study
 
+HORIZONS: Final = "1,2,5,10,21,63"
+"""Those of `quantd.research.studies.signal_study`, which a help text does not import."""
+
 
 def study_signal(
     factors: Annotated[
@@ -24,11 +27,11 @@ def study_signal(
     state: State = None,
     sets: Sets = None,
     horizons: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--horizons", metavar="1,5,21", help="Horizons of the returns, in samples.", show_default="1,2,5,10,21,63"
+            "--horizons", metavar="1,5,21", help="Horizons of the returns, in samples.", show_default=HORIZONS
         ),
-    ] = "",
+    ] = None,
     quantiles: Annotated[int, typer.Option("--quantiles", min=2, max=100, help="Number of quantiles.")] = 5,
     cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 20,
     out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
@@ -46,7 +49,7 @@ def study_signal(
         check_folder(out)
     found = read(config, sets)
     folder = found.state_folder(state)
-    asked = _horizons(horizons) if horizons else signal_study.HORIZONS
+    asked = signal_study.HORIZONS if horizons is None else _horizons(horizons)
     sources = [source_of(name, Path.cwd(), found.feed.inputs) for name in dict.fromkeys(factors)]
     alone = unlimited(found, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(alone, cache=folder / "cache")

@@ -3,7 +3,9 @@
 import pytest
 
 from quantd.daemon.cli.output import closing
+from quantd.daemon.cli.trade import signal_output
 from quantd.daemon.views.run_summary import Summary
+from quantd.research.studies import signal_study
 from tests.support.command_line import quantd, write
 
 
@@ -34,3 +36,11 @@ def test_a_missing_folder_is_refused_before_the_work(tmp_path, words):
 def test_the_summary_of_a_run_names_a_few_positions_and_the_number_of_the_others(count: int, text: str) -> None:
     positions = {f"S{k}": str(k + 1) for k in range(count)}
     assert text in closing(Summary("r", "paper", 0, 0, 0, 0, 0, 0, 0, "1", "1", positions, 0, 0.1, 0.0, "d")) + "\n"
+
+
+def test_the_horizons_of_a_signal_study_are_those_that_its_help_names_and_none_is_a_mistake(tmp_path):
+    assert ",".join(map(str, signal_study.HORIZONS)) == signal_output.HORIZONS
+    write(tmp_path)
+    done = quantd(tmp_path, "study", "signal", "momentum_21", "--horizons", "")
+    assert done.returncode == 2
+    assert "--horizons ''" in done.stderr
