@@ -160,18 +160,14 @@ def measured(wanted: Callable[[str], bool], interpreted: bool) -> Iterator[tuple
 
 
 def compiling() -> Times:
-    """CPU time of compiling, from a cold cache less from a warm one: the gate alone, then all of a run."""
-    found = {}
-    gate_only = "gate.measure(gate.World(20, 'long'), gate.all_limits(True), 20)"
+    """CPU time of compiling the kernels of a run, from a cold cache less from a warm one."""
     whole = "[engine.seconds(engine.CASES[name], 200) for name in ('daily', 'three daily', 'one symbol', 'monthly')]"
-    for name, code in (("compile gate", gate_only), ("compile all", f"{gate_only}; {whole}")):
-        with tempfile.TemporaryDirectory() as cache:
-            program = "import time; from benchmarks import engine, gate; "
-            program += "from quantd.daemon.assembly.compiler import compile_kernels; "
-            program += f"compile_kernels(wait=True); {code}; print(time.process_time())"
-            cold, warm = (_cpu_s(program, cache) for _ in range(2))
-            found[name] = (cold - warm) * 1e6
-    return found
+    with tempfile.TemporaryDirectory() as cache:
+        program = "import time; from benchmarks import engine; "
+        program += "from quantd.daemon.assembly.compiler import compile_kernels; "
+        program += f"compile_kernels(wait=True); {whole}; print(time.process_time())"
+        cold, warm = (_cpu_s(program, cache) for _ in range(2))
+    return {"compile all": (cold - warm) * 1e6}
 
 
 def _cpu_s(program: str, cache: str) -> float:

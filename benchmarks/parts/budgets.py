@@ -44,7 +44,6 @@ BUDGETS: Final[dict[str, float]] = {
     "session 20 three daily, four more limits": 190.0,
     "session 1 asked every bar": 16.0,
     # once
-    "compile gate": 10e6,
     "compile all": 40e6,
 }
 

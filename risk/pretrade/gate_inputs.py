@@ -29,8 +29,8 @@ ENDLESS: Final = 1e300
 
 
 def _buffer(values: Any) -> Any:
-    """A buffer that compiled code reads."""
-    return np.ascontiguousarray(values, dtype=np.float64).data
+    """A buffer that compiled code takes: of float64, by rows, and writable. Others are copied."""
+    return np.require(values, np.float64, ["C", "W"]).data
 
 
 def _view(values: NDArray[Any]) -> Any:

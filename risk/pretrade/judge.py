@@ -4,12 +4,13 @@
 at the equity that is left. Comparisons are written so that NaN refuses.
 """
 
+from quantd.risk.limits.case import SLACK
 from quantd.risk.pretrade.forms import Forms
 from quantd.risk.pretrade.gate_bounds import BY_SIDE, CASH, MASK, NET, ROOM, TRADED, Bounds, Cap, Family, Row
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.pairs import Pairs
 from quantd.risk.pretrade.scenes import TOO_FEW, UNKNOWN, Scene
-from quantd.risk.pretrade.standing import SLACK, Basket, Factor, Standing
+from quantd.risk.pretrade.standing import Basket, Factor, Standing
 from quantd.risk.pretrade.worst_losses import Tails
 from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 

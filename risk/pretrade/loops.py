@@ -224,39 +224,21 @@ class Loops:
             if sold + bought + less + more + under + over == 0.0:
                 continue
             self.reaches(matrix, k, n)
-            self._add_corners(out, matrix, k, n, sold, bought, less, more, under, over)
+            self._add_corners(out.longs, out.more, out.over, matrix, k, n, bought, sold, more, less, over, under)
             if sided:
-                self._add_corners_short(out, matrix, k, n, sold, bought, less, more, under, over)
+                self._add_corners(out.shorts, out.less, out.under, matrix, k, n, sold, bought, less, more, under, over)
 
     def _add_corners(
-        self, out: Sides, matrix: FloatRows, k: int, n: int, sold: float, bought: float, less: float, more: float,
-        under: float, over: float,
+        self, outer: Floats, orders: Floats, inner: Floats, matrix: FloatRows, k: int, n: int,
+        like_y: float, unlike_y: float, like_z: float, unlike_z: float, like_v: float, unlike_v: float,
     ) -> None:  # fmt: skip
-        longs: Floats = out.longs
-        mores: Floats = out.more
-        overs: Floats = out.over
         for j in range(n):
             value: float = matrix[k, j]
             like: float = 0.0 if value <= 0.0 else value
             unlike: float = like - value
-            longs[j] += like * bought + unlike * sold
-            mores[j] += like * more + unlike * less
-            overs[j] += unlike * over + like * under
-
-    def _add_corners_short(
-        self, out: Sides, matrix: FloatRows, k: int, n: int, sold: float, bought: float, less: float, more: float,
-        under: float, over: float,
-    ) -> None:  # fmt: skip
-        shorts: Floats = out.shorts
-        lesser: Floats = out.less
-        unders: Floats = out.under
-        for j in range(n):
-            value: float = matrix[k, j]
-            like: float = 0.0 if value <= 0.0 else value
-            unlike: float = like - value
-            shorts[j] += like * sold + unlike * bought
-            lesser[j] += like * less + unlike * more
-            unders[j] += unlike * under + like * over
+            outer[j] += like * like_y + unlike * unlike_y
+            orders[j] += like * like_z + unlike * unlike_z
+            inner[j] += unlike * like_v + like * unlike_v
 
     def product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
         """The product of float64[N, N] `matrix` and float64[N] `values`, by rows of the matrix."""

@@ -2,14 +2,12 @@
 
 from math import inf
 
+from quantd.risk.limits.case import SLACK
 from quantd.risk.pretrade.gate_bounds import Bounds
 from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 EXACT = 9007199254740992.0
 """2^53: every larger float is whole."""
-
-SLACK = 1e-12
-"""Tolerance for rounding, as a share of equity. `quantd.risk.limits.case.SLACK` is the same number."""
 
 
 class Basket:

@@ -2,10 +2,11 @@
 
 from math import inf
 
+from quantd.risk.limits.case import SLACK
 from quantd.risk.pretrade.gate_bounds import Bounds, Tail
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.scenes import Losses, Scene
-from quantd.risk.pretrade.standing import SLACK, Basket, Factor, Standing
+from quantd.risk.pretrade.standing import Basket, Factor, Standing
 from quantd.trading.number_types import Floats, float_zeros
 
 

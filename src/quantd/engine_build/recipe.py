@@ -47,7 +47,6 @@ INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
     InnerLoop(_LOOPS, "Loops._add_scaled", "Loops.add_scaled"),
     InnerLoop(_LOOPS, "Loops._factors", "Loops.factors"),
     InnerLoop(_LOOPS, "Loops._add_corners", "Loops.corners"),
-    InnerLoop(_LOOPS, "Loops._add_corners_short", "Loops.corners"),
     InnerLoop(_LOOPS, "Loops._add_row", "Loops.product"),
 )
 

@@ -115,9 +115,19 @@ MANY = Universe(tuple(Instrument(f"S{k:02}") for k in range(SIZE)))
 
 
 SOME = Limit("some", 0, "some", refusals=(Refusal(120, "SOME", "some"),))
+
+
+def _kept() -> Floats:
+    """A limit may hand out what it keeps."""
+    room = np.where(ODD, 0.0, np.inf)
+    room.flags.writeable = False
+    return room
+
+
 DECLARED: dict[str, tuple[list[Any], Any]] = {
     "cap": (CAPS, Capped(1, lambda ctx, rules: refused(ODD))),
     "room": (CAPS, Capped(1, lambda ctx, rules: Room(np.where(ODD, 0.0, np.inf), np.where(ODD, 0.0, np.inf)))),
+    "room that nobody may write": (CAPS, Capped(1, lambda ctx, rules: Room(_kept(), _kept()))),
     "bar": (BARS, Barred(1, lambda rules, account, asked: ODD)),
     "count": (COUNTS, Counts(1, lambda account: 0, lambda value: SIZE // 2)),
     "row": (ROWS, Rows(1, lambda value, limits, universe: [Linear(0.001, long=ODD * 1.0, short=ODD * 1.0)])),
