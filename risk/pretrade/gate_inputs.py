@@ -149,18 +149,14 @@ class Market:
 
     def _statistics(self, scenarios: dict[int, Scenarios]) -> None:
         """The scenarios of the tails, and the covariances of the forms, with what bounds them."""
-        numbers: dict[int, int] = {}
-        columns = 0
         for tail in self.rules.tails:
             source, worst = tail.of(scenarios)
-            number = numbers.setdefault(id(source), len(numbers))
-            same = [k for k, each in enumerate(self._sources) if each is source]
-            if same:
-                before = self.scene.losses[same[0]]
-                deviation, mean = before.deviation, before.mean
+            # the number of the first tail over the same scenarios
+            number = next((k for k, each in enumerate(self._sources) if each is source), len(self._sources))
+            if number < len(self._sources):
+                deviation, mean = self.scene.losses[number].deviation, self.scene.losses[number].mean
             else:
                 deviation, mean = _buffer(source.most_deviation()), _buffer(source.mean_size())
-                columns += len(source)
             own = Losses(deviation, mean, source.beyond(worst), len(source), worst, number)
             self._sources.append(source)
             self.scene.losses.append(own)
