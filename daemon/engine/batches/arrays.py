@@ -12,8 +12,8 @@ from quantd.daemon.engine.batches.declarations import undeclared_limit
 from quantd.daemon.engine.batches.gate_kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
 from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
 from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
+from quantd.daemon.engine.batches.targets_kernel import STACK
 from quantd.daemon.engine.planning.gate_account import limits_in_force
-from quantd.daemon.engine.planning.kernel import STACK
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE

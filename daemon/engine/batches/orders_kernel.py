@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.digest_kernel import put_order
-from quantd.risk.pretrade.baskets import collar_price
-from quantd.trading.books import cross_lots, share_lots
+from quantd.daemon.engine.batches.ledger_kernel import collar_price, cross_lots, share_lots
 from quantd.trading.jit import inner
 
 Floats = NDArray[np.float64]

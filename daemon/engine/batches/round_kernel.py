@@ -21,11 +21,11 @@ from quantd.daemon.engine.batches.gate_kernel import (
     TAIL,
     judge,
 )
+from quantd.daemon.engine.batches.ledger_kernel import CASH, SINGLE
 from quantd.daemon.engine.batches.orders_kernel import cross_prices, net_lots, order_prices, put_orders, send_orders
 from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds, deviations
-from quantd.daemon.engine.planning.kernel import STACK, change_of
+from quantd.daemon.engine.batches.targets_kernel import STACK, change_of
 from quantd.trading.jit import inner
-from quantd.trading.kernel import CASH, SINGLE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.digest_kernel import put_equity, put_order
+from quantd.daemon.engine.batches.fills_kernel import fill_limits
+from quantd.daemon.engine.batches.integers_kernel import ratio
+from quantd.daemon.engine.batches.ledger_kernel import SINGLE, equity, post, trade
 from quantd.daemon.engine.batches.levels_kernel import (
     DAY_OPEN,
     HIGH,
@@ -24,9 +27,8 @@ from quantd.daemon.engine.batches.levels_kernel import (
 )
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.monitor.realised import KEPT, LEAST
-from quantd.trading.execution import MOST, fill_limits, ratio
+from quantd.trading.execution import MOST
 from quantd.trading.jit import inner
-from quantd.trading.kernel import SINGLE, equity, post, trade
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 Floats = NDArray[np.float64]
