@@ -29,8 +29,8 @@ LONGER = {
         "daemon/engine/batches/gate_kernel.py rows_factor": 65,
         "daemon/engine/batches/gate_kernel.py settle": 81,
         "daemon/engine/batches/gate_kernel.py tails_factor": 99,
-        "trading/execution.py fill_limits": 81,
-        "trading/kernel.py post": 75,
+        "daemon/engine/batches/fills_kernel.py fill_limits": 81,
+        "daemon/engine/batches/ledger_kernel.py post": 75,
     },
     "one statement of a migration for each table; a migration is never edited": {
         "adapters/store/migrations/versions/r0001_first.py upgrade": 189,

@@ -1,22 +1,17 @@
 """Trading costs and fill prices for the paper broker, the ledger and the simulator.
 
-Every amount is an integer. A rate in basis points is converted once to an integer, with `RATE_ONE` as 100 %. Functions
-marked `inner` are called by kernels too. `MOST` bounds the integers that they store.
+Every amount is an integer. A rate in basis points is converted once to an integer, with `RATE_ONE` as 100 %. `MOST`
+bounds the integers.
 """
 
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import ceil, gcd, isfinite, sqrt
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO
-from quantd.trading.jit import Entry, Floats, inner, vector
-
-Ints = NDArray[np.int64]
 
 MOST: Final = 2**62 - 1
 """The largest amount in micro, number of lots and price in nano that the ledger and the fills hold, in either
@@ -28,9 +23,6 @@ ANY_SALE, ANY_BUY = UNLIMITED = 1, MOST
 _TOO_MANY: Final = MOST + 1
 _SAFE: Final = 4.6e18
 """A product whose estimate in float64 is below this fits 63 bits."""
-
-_SHORT: Final = 2**44
-"""A divisor below this leaves remainders that can be multiplied by 18 bits within 62."""
 
 RATE_ONE: Final = 10**13
 """The integer for 100 % (10,000 bp); one unit is 1e-9 bp."""
@@ -155,76 +147,11 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     return quotient
 
 
-@inner
-def _divide(a: int, b: int, divisor: int) -> tuple[int, int]:
-    """Return the quotient and the remainder of a x b / divisor, for 0 <= a, b and a quotient below 2**63."""
-    if float(a) * float(b) < _SAFE:
-        whole = a * b
-        return whole // divisor, whole % divisor
-    quotient, rest = a * (b // divisor), b % divisor
-    part = left = 0  # of the digits of `a` so far, times `rest`
-    width = 18 if divisor < _SHORT else 12 if divisor < _SHORT * 64 else 6 if divisor < _SHORT * 4096 else 0
-    if width > 0:
-        shift = 62 // width * width
-        while shift > 0 and a >> shift == 0:
-            shift -= width
-        one = 1 << width
-        while shift >= 0:
-            digits = left * one + rest * ((a >> shift) & (one - 1))
-            part = part * one + digits // divisor
-            left = digits % divisor
-            shift -= width
-        return quotient + part, left
-    for bit in range(62, -1, -1):
-        part += part
-        if left >= divisor - left:
-            left -= divisor - left
-            part += 1
-        else:
-            left += left
-        if (a >> bit) & 1:
-            if left >= divisor - rest:
-                left -= divisor - rest
-                part += 1
-            else:
-                left += rest
-    return quotient + part, left
-
-
-def _ratio_loop(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
-    if a < 0 or b < 0 or float(a) * float(b) * float(numerator) / float(divisor) > 4.8e18:
-        return _TOO_MANY, 0  # the size of -2**63 is negative
-    if a == 0:
-        return 0, 0
-    quotient, rest = 0, b
-    if numerator != 1:
-        quotient, rest = _divide(b, numerator, divisor)
-        quotient *= a
-    more, rest = _divide(a, rest, divisor)
-    quotient += more
-    return (_TOO_MANY, 0) if quotient > MOST else (quotient, rest)
-
-
-@vector(_ratio_loop)
 def ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
     """Return the quotient and the remainder of a x b x numerator / divisor, exact for 0 <= a, b, numerator < 2**63 and
     0 < divisor < 2**63. A quotient beyond MOST is (2**62, 0)."""
     quotient, rest = divmod(a * b * numerator, divisor)
     return (_TOO_MANY, 0) if quotient > MOST else (quotient, rest)
-
-
-def _portion_loop(amount: int, part: int, whole: int) -> int:
-    quotient, rest = ratio(abs(amount), abs(part), 1, abs(whole))
-    if ((amount < 0) != (part < 0)) != (whole < 0):
-        return -quotient - (1 if rest else 0)
-    return quotient
-
-
-@vector(_portion_loop)
-def portion(amount: int, part: int, whole: int) -> int:
-    """Return amount x part / whole rounded down, for integers above -2**63. A result beyond MOST is 2**62 in size."""
-    found = amount * part // whole
-    return found if -MOST <= found <= MOST else _TOO_MANY if found > 0 else -_TOO_MANY
 
 
 def with_remainder(total: int, parts: list[int]) -> list[int]:
@@ -246,7 +173,6 @@ def round_micro(atto: int) -> tuple[int, int]:
     return micro, rest
 
 
-@inner
 def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
     """Return the open moved by rate / one to the adverse side, rounded adversely to a nano, and capped at the limit.
     The open itself must not be beyond the limit (see `trades_through`)."""
@@ -259,27 +185,23 @@ def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int =
     return price if price > limit_nano else limit_nano
 
 
-@inner
 def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
     """Whether a bar traded strictly beyond the limit, so that a limit order there certainly filled."""
     extreme = _nano(low if buy else high)
     return 0 < extreme < limit_nano if buy else extreme > limit_nano
 
 
-@inner
 def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
     """Whether a bar traded at or beyond a stop: from above for a sale, from below for a purchase."""
     extreme = _nano(high if buy else low)
     return extreme >= stop_nano > 0 if buy else 0 < extreme <= stop_nano
 
 
-@inner
 def _nano(price: float) -> int:
     """Round a price to six decimals, as `quantd.trading.market.nano` does; 0 where it is not finite."""
     return round(price * 1e6) * (NANO // 1_000_000) if isfinite(price) else 0
 
 
-@inner
 def at_least(least_micro: int, charged_micro: int, fee_micro: int) -> int:
     """Return the fee of a fill, with which its order has paid at least `least_micro` from its first fill on.
     `charged_micro` are the order's commissions before the minimum so far, -1 before the first fill."""
@@ -288,7 +210,6 @@ def at_least(least_micro: int, charged_micro: int, fee_micro: int) -> int:
     return (after if after > least_micro else least_micro) - (before if charged_micro >= 0 else 0)
 
 
-@inner
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
     """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0. The result is an integer rate,
     rounded up."""
@@ -296,7 +217,6 @@ def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> in
     return ceil(rate) if rate < _SAFE else MOST
 
 
-@inner
 def lots_to_be_had(volume: float, numerator: int, denominator: int) -> int:
     """Return the whole lots that a participation cap permits of a bar's volume; 0 for zero or unknown volume. The
     fraction is `Costs.participation_ratio`."""
@@ -312,7 +232,6 @@ def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
     return lowest(lot_nano * rate, RATE_ONE * ATTO_PER_MICRO)
 
 
-@inner
 def commission_micro(lots: int, price_nano: int, numerator: int, denominator: int) -> int:
     """Return the commission on unsigned lots in whole micro, rounded half-even. The fraction is `commission_ratio`."""
     whole, rest = ratio(lots, price_nano, numerator, denominator)
@@ -355,96 +274,3 @@ def split_stop(stop_nano: int, buy: bool, numerator: int, denominator: int) -> i
     rounded so that the stop never triggers later (a sale's up, a purchase's down)."""
     scaled = stop_nano * denominator
     return scaled // numerator if buy else -(-scaled // numerator)
-
-
-FILLED: Final = 4
-"""Columns of the report of `fill_limits`."""
-
-_NEVER: Final = 2**63 - 1
-
-
-@inner
-def fill_limits(
-    orders: Ints,
-    rows: int,
-    ts_open: int,
-    ts_event: int,
-    fresh: Any,
-    open_nano: Ints,
-    low: Floats,
-    high: Floats,
-    volume: Floats,
-    terms: Ints,
-    rate: int,
-    one: int,
-    least_micro: int,
-    capped: bool,
-    impact_bp: float,
-    left: Ints,
-    out: Ints,
-) -> int:
-    """Fill limit orders on one bar. Returns the number of fills; -1 where an amount is beyond 64 bits.
-
-    `orders` are columns of `rows` integers: the symbols' columns, signed lots, limit prices, ends and starts of the
-    windows; and, unless no order has a fill or a minimum commission, filled lots and charged commissions. Starts and
-    commissions are written. `fresh`, `open_nano`, `low`, `high` and `volume` are the bar's, by column. `terms` are the
-    numerators, then the denominators of `commission_ratio`, the same of `Costs.participation_ratio`, and the lot sizes
-    in nano-units. A fill costs `rate` / `one`, and the impact of its lots. `left` are the lots left of the bar's volume
-    by column, -1 where no order has asked. `out` are columns of `rows` integers, by fill: new lots, price, fee, the
-    order's row; and at the end the number of orders that are filled whole.
-    """
-    columns, begun = len(open_nano), len(orders) > 5 * rows
-    made = ended = 0
-    for row in range(rows):
-        column, lots, limit, until = orders[row], orders[rows + row], orders[2 * rows + row], orders[3 * rows + row]
-        if ts_open < orders[4 * rows + row] or not fresh[column]:
-            continue
-        orders[4 * rows + row] = ts_event
-        price, buy = open_nano[column], lots > 0
-        if ts_open >= until or price <= 0:
-            continue
-        if price > limit if buy else price < limit:
-            if until < ts_event or not trades_through(limit, buy, low[column], high[column]):
-                continue
-            price = limit
-        remaining = lots if buy else -lots
-        if begun:
-            remaining -= orders[5 * rows + row]
-        wanted, moved = remaining, rate
-        if capped or impact_bp > 0.0:
-            if not float(volume[column]) * NANO < _SAFE:
-                return -1
-            allowed = left[column]
-            if allowed < 0:
-                if capped:
-                    numerator, denominator = terms[2 * columns + column], terms[3 * columns + column]
-                    allowed = lots_to_be_had(volume[column], numerator, denominator)
-                else:
-                    allowed = _NEVER if volume[column] > 0.0 else 0
-            wanted = wanted if wanted <= allowed else allowed
-            left[column] = allowed - wanted
-            if wanted == 0:
-                continue
-            if impact_bp > 0.0:
-                lot_nano = terms[4 * columns + column]
-                if not float(wanted) * float(lot_nano) < _SAFE:
-                    return -1
-                moved += impact_rate(impact_bp, wanted, lot_nano, volume[column])
-        if moved > 0:
-            price = fill_price(price, limit, buy, moved, one)
-        fee = commission_micro(wanted, price, terms[column], terms[columns + column])
-        if fee > MOST:
-            return -1
-        if least_micro > 0:
-            charged = orders[6 * rows + row]
-            orders[6 * rows + row] = (charged if charged > 0 else 0) + fee
-            fee = at_least(least_micro, charged, fee)
-        out[made], out[rows + made], out[2 * rows + made], out[3 * rows + made] = wanted, price, fee, row
-        made += 1
-        if wanted == remaining:
-            ended += 1
-    out[4 * rows] = ended
-    return made
-
-
-FILL_LIMITS: Final = Entry(fill_limits)

@@ -7,9 +7,13 @@ where it is compiled. The text after its type is the format of an element, as in
 from typing import Annotated, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 Ints: TypeAlias = Annotated["memoryview[int]", "q"]
 Floats: TypeAlias = Annotated["memoryview[float]", "d"]
+ReadInts: TypeAlias = Annotated["memoryview[int]", "const q"]
+ReadFloats: TypeAlias = Annotated["memoryview[float]", "const d"]
+"""Numbers that are only read, for an argument: the buffer may be one that nobody may write."""
 Codes: TypeAlias = Annotated["memoryview[int]", "b"]
 Bytes: TypeAlias = Annotated["memoryview[int]", "B"]
 IntRows: TypeAlias = Annotated["memoryview[int]", "q", 2]
@@ -28,3 +32,9 @@ def float_zeros(size: int) -> Floats:
     """So many floats, all zero."""
     zeros: Floats = np.zeros(size).data  # type: ignore[assignment]  # typeshed knows no other element than int
     return zeros
+
+
+def read_floats(values: NDArray[np.float64]) -> ReadFloats:
+    """The numbers of an array."""
+    found: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
+    return found

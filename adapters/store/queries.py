@@ -32,10 +32,10 @@ from quantd.adapters.store.tables.table_models import (
     RiskRow,
     SwitchRow,
 )
-from quantd.trading.books import fee_parts
 from quantd.trading.codec import Entry, decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned, Promotion, Reallocated, Valued
+from quantd.trading.ledger.shares import fee_parts
 from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
 
 END: Final = 2**63 - 1

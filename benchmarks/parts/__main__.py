@@ -37,7 +37,7 @@ TIMES: Final = Path(__file__).parent / "times.csv"
 SHARES: Final = {
     "rows and plan": ("quantd.daemon.engine.batches.batch:Batch.take",),
     "plan": ("quantd.daemon.engine.planning.plan:plan",),
-    "ledger post": ("quantd.trading.kernel:Postings.fills",),
+    "ledger post": ("quantd.trading.ledger.books:Ledger.fills",),
     "paper fill": ("quantd.adapters.brokers.paper.broker:Paper.on_slice",),
     "monitor sample": ("quantd.daemon.engine.safety.monitor:watch",),
     "view and policy call": ("quantd.daemon.policies.loading:answer",),

@@ -15,9 +15,9 @@ import numpy as np
 
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.assembly.compiler import compile_kernels, interpret_kernels
-from quantd.trading.books import Ledger
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.ledger.books import Ledger
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import OrderBasket
 

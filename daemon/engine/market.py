@@ -115,7 +115,7 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
     ]
     state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
     state.jumped.pop(symbol, None)
-    held = state.ledger.house.held(symbol)
+    held = state.ledger.house.held[symbol]
     text = f"{name} was delisted at {action.cash_nano / NANO:g} a share"
     effects.append(alert(state, "WARNING" if held else "INFO", "action", text, symbol=symbol))
     if state.rules.venue_pays:

@@ -13,9 +13,9 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
-from quantd.trading.books import LedgerBroken
 from quantd.trading.effects import Effect, Level, Refused, Snapshot, Stop, Switched
 from quantd.trading.events import Acknowledged, Approved, Condition, Operator, Reloaded, Reminded, Stopping, Wished
+from quantd.trading.ledger.errors import LedgerBroken
 from quantd.trading.orders import price_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.agents.proposal_log import ProposalLog
-from quantd.daemon.engine.planning.activity import Activity, Book
+from quantd.daemon.engine.planning.activity import Activity, BookActivity
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor_state import Noted, Watch
@@ -27,12 +27,12 @@ from quantd.risk.monitor.levels import Monitor
 from quantd.risk.protective import Guards, Kind, Levels
 from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
-from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
 from quantd.trading.execution import UNLIMITED
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
-from quantd.trading.kernel import Account
+from quantd.trading.ledger.book import Book
+from quantd.trading.ledger.books import Ledger
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.model_events import ModelLoaded
@@ -154,7 +154,7 @@ class State:
         self.volumes: Floats = np.empty((rules.volume_lookback, size))
         """Units traded in the last `volume_count` sessions, in any order; NaN where unknown."""
         self.volume_count = 0
-        self.activity = Activity([Book() for _ in range(len(rules.agents) + 1)])
+        self.activity = Activity([BookActivity() for _ in range(len(rules.agents) + 1)])
         self._average: Floats | None = None
         self.now = 0
         self.sample = 0
@@ -277,7 +277,7 @@ class State:
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
 
-    def account(self, book: int) -> Account:
+    def account(self, book: int) -> Book:
         """The account of an agent or of the house."""
         return self.ledger.house if book == HOUSE else self.ledger.books[book]
 

@@ -28,11 +28,11 @@ from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.policy_inputs import Inputs, inputs_of
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
 from quantd.risk.limits.catalogue import Limits
-from quantd.trading.books import Ledger
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
 from quantd.trading.events import split_of
 from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.ledger.books import Ledger
 from quantd.trading.orders import Fill, Order, price_text, quantity_text
 
 

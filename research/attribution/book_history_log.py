@@ -10,20 +10,17 @@ from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.runtime.loop import Log
 from quantd.research.attribution.book_history import ACCOUNT, BOOKINGS, Actions, BookHistory, Bookings, Trades
-from quantd.trading.books import Ledger, LedgerBroken
 from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Transferred, Valued
 from quantd.trading.events import Action, Decided, Event, Flow, Tick, split_of
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.kernel import CASH, FEES
+from quantd.trading.ledger.books import Ledger
+from quantd.trading.ledger.errors import LedgerBroken
 from quantd.trading.market import Floats, Ints, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import Kind, OrderBasket
 from quantd.trading.sessions import DAY_NS
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-
-FLOWS: Final = 2
-"""Place of the flows among the amounts of `quantd.trading.kernel.ROW`."""
 
 BASKETS_KEPT: Final = 4_096
 """Baskets whose decision prices are kept. A fill of an older basket counts as decided at the open of its bar."""
@@ -75,9 +72,6 @@ class BookHistoryLog:
         self._ledger.deposit(rules.cash_micro)
         for number, agent in enumerate(rules.agents):
             self._ledger.allocate(number, agent.capital_micro)
-        cells = self._ledger.cells[1:]
-        self._lots = cells[:, :size]
-        self._cash, self._fees, self._flows = (cells[:, 2 * size + place] for place in (CASH, FEES, FLOWS))
         self._marks_nano: Ints = np.zeros(size, dtype=np.int64)
         self._held: dict[int, PriceHold] = {}
         """The symbols that the run holds after a jump of their price: marked at the worse of two prices."""
@@ -99,6 +93,19 @@ class BookHistoryLog:
         """Trades whose bar has not arrived."""
         self._bookings: list[tuple[int, int, int, int, float]] = []
         self._actions: list[tuple[int, int, float, float]] = []
+
+    def _amounts(self, name: str) -> Ints:
+        """int64[books], an amount of each book."""
+        return np.array([getattr(book, name) for book in self._ledger.books])
+
+    @property
+    def _cash(self) -> Ints:
+        return self._amounts("cash_micro")
+
+    @property
+    def _lots(self) -> Ints:
+        """int64[books, N]."""
+        return np.array([book.held for book in self._ledger.books])
 
     def answer(self, ask: Ask) -> Decided | None:
         return self._after.answer(ask) if self._after is not None else None
@@ -210,9 +217,9 @@ class BookHistoryLog:
         for symbol, lots, price, fee, shares in zip(
             fill.sym, fill.lots, fill.price_nano, fill.fee_micro, fill.shares, strict=True
         ):
-            cash, fees = self._cash.copy(), self._fees.copy()
+            cash, fees = self._cash, self._amounts("fees_micro")
             self._ledger.fills([symbol], [lots], [price], [fee], [shares])
-            paid = self._fees - fees
+            paid = self._amounts("fees_micro") - fees
             moved = self._cash - cash + paid
             known = sent is not None and sent.kind != Kind.STOP and symbol in sent.columns
             decision = float(sent.prices[sent.columns.index(symbol)]) if sent is not None and known else np.nan
@@ -223,7 +230,7 @@ class BookHistoryLog:
                 self._trades.append(_Trade(len(self._days), agent, symbol, part, *amounts, decision, key))
 
     def _crossed(self, cross: Crossed) -> None:
-        cash = self._cash.copy()
+        cash = self._cash
         self._ledger.cross(cross.symbol, cross.price_nano, cross.shares)
         moved, price = self._cash - cash, cross.price_nano / NANO
         decision = self._crosses.get((cross.sample, cross.symbol), price)
@@ -249,14 +256,14 @@ class BookHistoryLog:
         for symbol, hold in self._held.items():
             if market.fresh[symbol]:
                 hold.newest_nano = int(closes[symbol])
-            self._set_mark(symbol, hold.worse_nano(self._ledger.house.held(symbol)))
+            self._set_mark(symbol, hold.worse_nano(self._ledger.house.held[symbol]))
 
     def _hold(self, jump: PriceJumped) -> None:
         """Mark a symbol as the engine does while it is held."""
         if jump.symbol not in self._held:
             self._held[jump.symbol] = PriceHold.of(jump)
         hold = self._held[jump.symbol]
-        self._set_mark(jump.symbol, hold.worse_nano(self._ledger.house.held(jump.symbol)))
+        self._set_mark(jump.symbol, hold.worse_nano(self._ledger.house.held[jump.symbol]))
 
     def _release(self, symbol: int, split: Action | None) -> None:
         """End a hold at the newest price, with the split that explains it, if any."""
@@ -297,7 +304,7 @@ class BookHistoryLog:
 
     def _act(self, action: Action) -> None:
         """Post a corporate action, with each book's cash from it."""
-        symbol, interval, cash = action.symbol, len(self._days), self._cash.copy()
+        symbol, interval, cash = action.symbol, len(self._days), self._cash
         per_share = action.cash_nano / NANO * float(self._split[symbol])
         if action.kind == "dividend":
             self._ledger.dividend(symbol, action.cash_nano)
@@ -333,7 +340,7 @@ class BookHistoryLog:
 
     def _booked(self, event: Event, booked: Booked) -> None:
         """Post an accrual or a flow, with each book's part. Corporate actions are posted before."""
-        cash = self._cash.copy()
+        cash = self._cash
         match event:
             case Tick() if booked.kind in ("borrow", "interest"):
                 days = (event.key - self._accrued_key) // DAY_NS
@@ -409,7 +416,7 @@ class BookHistoryLog:
             )
         key = cast(Tick, event).key
         self._days.append(key - key % DAY_NS)
-        self._samples.append((self._lots.copy(), self._marks_nano, books, self._flows.copy()))
+        self._samples.append((self._lots, self._marks_nano, books, self._amounts("flows_micro")))
         self._own_marks.append(self._marks_nano)
         self._split = np.ones_like(self._split)
 

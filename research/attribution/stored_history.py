@@ -15,7 +15,7 @@ from quantd.research.attribution.book_history import CASH, BookHistory
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.breakdown import breakdown
 from quantd.research.runs.stored_run import RunUnusable, replay_into
-from quantd.trading.books import LedgerBroken
+from quantd.trading.ledger.errors import LedgerBroken
 
 FAULTS = (ConfigLost, ConfigError, FeedError, LedgerBroken, RecordTooLong, ReplayDifference, StoreError, ValueError)
 

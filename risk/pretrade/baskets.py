@@ -13,11 +13,9 @@ from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Verdict
 from quantd.trading.execution import ANY_BUY, ANY_SALE, ratio
 from quantd.trading.instruments import NANO
-from quantd.trading.jit import inner
 from quantd.trading.orders import Kind, OrderBasket
 
 
-@inner
 def collar_price(buys: bool, mark: int, up: int, down: int, one: int, tick: int) -> int:
     """The limit price of a marketable order, nano-currency: `mark` x `up` / `one` ticks rounded down for a purchase,
     x `down` / `one` rounded up for a sale. `down` is 0 without a collar: then any price does."""

@@ -154,7 +154,7 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
 
 def module_name(path: Path) -> str:
     """The path of a module in risk/, or else among the packages, without .py, such as `pretrade/gate` or
-    `trading/kernel`; of any other file its stem."""
+    `trading/ledger/book`; of any other file its stem."""
     for folder in (RISK, PACKAGES):
         if path.is_relative_to(folder):
             return path.relative_to(folder).with_suffix("").as_posix()
@@ -443,7 +443,9 @@ def main() -> int:
         "--only", type=Path, help="a file with survivors as printed: only these changes, on whatever lines they are now"
     )
     parser.add_argument(
-        "modules", nargs="*", help="paths without .py: in risk/ such as pretrade/gate, or trading/kernel; none: risk/"
+        "modules",
+        nargs="*",
+        help="paths without .py: in risk/ as pretrade/gate, or trading/ledger/book; none: risk/",
     )
     asked = parser.parse_args()
     names = asked.modules or sorted(module_name(p) for p in RISK.rglob("*.py") if p.stem != "__init__")

@@ -95,14 +95,14 @@ def test_a_module_is_named_by_its_path_in_risk_or_among_the_packages_and_found_b
     places = {
         "pretrade/gate": RISK / "pretrade" / "gate.py",
         "switch": RISK / "switch.py",
-        "trading/kernel": PACKAGES / "trading" / "kernel.py",
+        "trading/ledger/book": PACKAGES / "trading" / "ledger" / "book.py",
     }
     assert {name: module_path(name) for name in places} == places
     assert [module_name(path) for path in places.values()] == list(places)
 
 
 def test_survivors_outside_risk_are_found_again_too() -> None:
-    mutant = next(mutants(module_path("daemon/engine/planning/kernel")))
-    assert str(mutant).startswith("daemon/engine/planning/kernel.py:")
+    mutant = next(mutants(module_path("daemon/engine/planning/lots")))
+    assert str(mutant).startswith("daemon/engine/planning/lots.py:")
     assert asked_again(mutant, survivors_in(f"{mutant}  (survived)\n"))
     assert not asked_again(mutant, survivors_in(f"{mutant} or not  (survived)\n"))

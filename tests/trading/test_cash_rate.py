@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.trading.books import Ledger
 from quantd.trading.cash_rate import CashRateError, constant, earned, parsed
 from quantd.trading.execution import RATE_ONE
 from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.ledger.books import Ledger
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import sharpe, sortino
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from quantd.daemon.engine.batches.fills_kernel import fill_limits
 from quantd.trading.execution import (
     ANY_BUY,
     ANY_SALE,
@@ -19,7 +20,6 @@ from quantd.trading.execution import (
     commission_micro,
     commission_ratio,
     divide_half_even,
-    fill_limits,
     fill_price,
     impact_rate,
     lots_to_be_had,

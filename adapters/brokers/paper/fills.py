@@ -3,20 +3,17 @@
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantd.adapters.brokers.paper.orders import NEVER, Resting
 from quantd.trading.display_text import instant
 from quantd.trading.execution import (
-    FILL_LIMITS,
-    FILLED,
     MOST,
     RATE_ONE,
     Costs,
-    Ints,
     at_least,
     commission_micro,
     commission_ratio,
@@ -110,10 +107,9 @@ class Fills:
                 self._terms, *self._fixed, costs.commission_min_micro, costs.participation > 0.0, float(costs.impact),
                 costs.latency_ns,
             )  # fmt: skip
-        self._out = np.zeros(FILLED * len(self._lot_nano) + 1, dtype=np.int64)
 
-    def _of_kernel(self) -> Ints | None:
-        """The terms of `fill_limits`, int64[5 N]; None where one is beyond 62 bits."""
+    def _of_kernel(self) -> NDArray[np.int64] | None:
+        """The terms of the batches' `fill_limits`, int64[5 N]; None where one is beyond 62 bits."""
         ratios = (*zip(*self._commission, strict=True), *zip(*self._share, strict=True), self._lot_nano)
         terms = [*chain.from_iterable(ratios)]
         return np.array(terms, dtype=np.int64) if max(terms) <= MOST else None
@@ -124,10 +120,6 @@ class Fills:
         A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
         """
         kind, ts = resting.kind[0] if resting.kind else Kind.LIMIT, bar.ts_open
-        if self._terms is not None and kind == Kind.LIMIT and FILL_LIMITS.arrays:
-            report = self._by_kernel(resting, bar, self._terms)
-            if report is not False:
-                return report
         bar.lists()
         if kind == Kind.LIMIT or kind == Kind.STOP:
             found = self._limits(resting, bar, stops=kind == Kind.STOP)
@@ -163,54 +155,6 @@ class Fills:
             resting.keep([row for row in resting.open if cums[row] != abs(signed[row])])
         report = Reports(resting.sample, resting.n, ts, rows, cum, lots, prices, fees, causes)
         resting.reports.append(report)
-        return report
-
-    def _by_kernel(self, resting: Resting, bar: Bar, terms: Ints) -> Reports | Literal[False] | None:
-        """`filled` for limit orders, compiled; False, without any change, where that needs unbounded integers."""
-        r, rows, costs = resting, resting.open, self._costs
-        size, block, t = len(rows), bar.market.block, bar.market.row
-        begun = costs.commission_min_micro > 0 or any(r.cum)
-        columns = [r.sym, r.lots, r.worst_nano, r.until, r.after, *((r.cum, r.charged_micro) if begun else ())]
-        if size < len(r.sym):
-            columns = [[column[row] for row in rows] for column in columns]
-        orders = np.array([*chain.from_iterable(columns)], dtype=np.int64)
-        before = bar.left.copy() if len(bar.left) else bar.left
-        if FILLED * size >= len(self._out):
-            self._out = np.zeros(FILLED * size + 1, dtype=np.int64)
-        out = self._out
-        made = FILL_LIMITS.run(
-            orders, size, bar.ts_open, bar.ts_event, block.fresh[t], block.open_nano[t], block.low[t], block.high[t],
-            block.volume[t], terms, *self._fixed, costs.commission_min_micro, costs.participation > 0.0,
-            float(costs.impact), bar.left, out,
-        )  # fmt: skip
-        if made < 0:
-            bar.left[:] = before
-            return False
-        for row, after in zip(rows, orders[4 * size : 5 * size].tolist(), strict=True):
-            r.after[row] = after
-        if not made:
-            return None
-        found = out[: FILLED * size].tolist()
-        lots, prices, fees = found[:made], found[size : size + made], found[2 * size : 2 * size + made]
-        if out.item(FILLED * size) == made == size and not begun:
-            # the usual report: all rows whole
-            cum, causes = lots, [_LAST_FILL] * size
-            for row, filled in zip(rows, lots, strict=True):
-                r.cum[row] = filled
-            r.keep([])
-        else:
-            rows = [rows[k] for k in found[3 * size : 3 * size + made]]
-            cum = []
-            for k, row, filled in zip(found[3 * size :], rows, lots, strict=False):
-                r.cum[row] += filled
-                cum.append(r.cum[row])
-                if begun:
-                    r.charged_micro[row] = orders.item(6 * size + k)
-            causes = [_LAST_FILL if r.cum[row] == abs(r.lots[row]) else _PART_FILL for row in rows]
-            if _LAST_FILL in causes:
-                r.keep([row for row in r.open if r.cum[row] != abs(r.lots[row])])
-        report = Reports(r.sample, r.n, bar.ts_open, rows, cum, lots, prices, fees, causes)
-        r.reports.append(report)
         return report
 
     def _limits(self, resting: Resting, bar: Bar, *, stops: bool) -> Iterator[tuple[int, int]]:

@@ -14,9 +14,9 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.risk.switch import HALT, flow
-from quantd.trading.books import share
 from quantd.trading.effects import Effect, Reallocated
 from quantd.trading.instruments import MICRO
+from quantd.trading.ledger.shares import share
 from quantd.trading.statistics import volatility
 
 

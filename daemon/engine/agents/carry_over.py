@@ -19,11 +19,10 @@ from quantd.daemon.engine.state import Portfolio, State
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import Switch
-from quantd.trading.books import FrozenLedger
 from quantd.trading.effects import Effect
 from quantd.trading.events import Carried
 from quantd.trading.instruments import Universe
-from quantd.trading.kernel import UNALLOCATED, FrozenAccount
+from quantd.trading.ledger.books import UNALLOCATED, FrozenBook, FrozenLedger
 from quantd.trading.model_events import ModelLoaded
 
 
@@ -37,7 +36,7 @@ class Carry(Struct, frozen=True):
     symbols: tuple[str, ...]
     lot_nano: tuple[int, ...]
     agents: tuple[str, ...]
-    accounts: list[FrozenAccount]
+    accounts: list[FrozenBook]
     switches: list[Switch]
     returns: list[FrozenReturns]
     suspended: list[bool]
@@ -168,7 +167,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     index = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
     numbers = {agent.name: k for k, agent in enumerate(state.rules.agents)}
-    books: list[FrozenAccount | None] = [None] * len(numbers)
+    books: list[FrozenBook | None] = [None] * len(numbers)
     spare = _placed(carry.accounts[-1], index, state.universe.size)
     for name, account in zip(carry.agents, carry.accounts[1:], strict=False):
         placed = _placed(account, index, state.universe.size)
@@ -176,7 +175,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
             books[numbers[name]] = placed
         else:
             spare = _joined(spare, placed)
-    empty = FrozenAccount([0] * state.universe.size, [0] * state.universe.size, 0, (0, 0), 0, 0, 0, 0)
+    empty = FrozenBook([0] * state.universe.size, [0] * state.universe.size, 0, (0, 0), 0, 0, 0, 0)
     house = _placed(carry.accounts[0], index, state.universe.size)
     frozen = FrozenLedger([*numbers, UNALLOCATED], house, [*(book or empty for book in books), spare])
     state.ledger.thaw(msgspec.to_builtins(frozen))
@@ -257,7 +256,7 @@ def _take_proposals(state: State, carry: Carry) -> None:
     }
 
 
-def _placed(account: FrozenAccount, index: Sequence[int], size: int) -> FrozenAccount:
+def _placed(account: FrozenBook, index: Sequence[int], size: int) -> FrozenBook:
     """An account with its columns moved by `index`; -1 drops a column."""
     lots, cost = [0] * size, [0] * size
     for column, at in enumerate(index):
@@ -266,7 +265,7 @@ def _placed(account: FrozenAccount, index: Sequence[int], size: int) -> FrozenAc
     return msgspec.structs.replace(account, lots=lots, cost_micro=cost)
 
 
-def _joined(one: FrozenAccount, other: FrozenAccount) -> FrozenAccount:
+def _joined(one: FrozenBook, other: FrozenBook) -> FrozenBook:
     """The sum of two accounts; `other` holds no lots."""
     totals = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
     sums = {name: getattr(one, name) + getattr(other, name) for name in totals}

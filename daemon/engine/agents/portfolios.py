@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.planning.activity import Book
+from quantd.daemon.engine.planning.activity import BookActivity
 from quantd.daemon.engine.planning.plan import give_up, plan
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
@@ -184,7 +184,7 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
 def _reset(state: State, number: int, capital_micro: int) -> None:
     """Forget everything about the agent of a place: switch, levels, returns, and counted orders."""
     state.agents[number] = AgentState(capital_micro)
-    state.activity.books[number] = Book()
+    state.activity.books[number] = BookActivity()
     state.watch.levels[number], state.watch.ended[number + 1] = {}, {}
     state.watch.realised[number + 1] = Realised()
     state.watch.bands[number + 1] = None

@@ -13,6 +13,7 @@ from quantd.daemon.engine.batches.arrays import Arrays
 from quantd.daemon.engine.batches.filled_orders import FillColumns, FilledOrders
 from quantd.daemon.engine.batches.inputs import Supplies, write_state
 from quantd.daemon.engine.batches.kernel import NEEDS, OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.ledger_kernel import CASH
 from quantd.daemon.engine.batches.levels_kernel import MARKS
 from quantd.daemon.engine.batches.row_effects import SampleRows, plan_alerts, row_effects, sample_rows
 from quantd.daemon.engine.rounds import follow_ups
@@ -105,18 +106,28 @@ class Batch:
             known.prices.reshape(-1), known.filled_returns.reshape(-1), by_date.prices.reshape(-1),
             by_date.filled_returns.reshape(-1), by_date.columns(),
         )  # fmt: skip
-        tuples = *bars, *rings, *arrays.gate, *arrays.encoded
-        self._args = arrays.ints, arrays.floats, state.ledger.flat, *tuples
+        self._books = state.ledger.cells()
+        self._args = arrays.ints, arrays.floats, self._books.reshape(-1), *bars, *rings, *arrays.gate, *arrays.encoded
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The ledger and the history are those of a step before the next row."""
-        self.state.ledger.room = self._cells[place.ROOM]
+        self._settle_books()
         yield
-        self._cells[place.ROOM] = self.state.ledger.room
+        self._books[:], self._cells[place.ROOM] = self.state.ledger.cells(), self.state.ledger.room
         self._adjust()
         if any(key > self.ticks[self.rows].key for key, *_ in self.state.history.sync_actions):
             self.ticks, self.pauses = self.ticks[: self.rows], []  # the next row is not the one that they precede
+
+    def _settle_books(self) -> None:
+        """Move the ledger to the last row taken."""
+        ledger = self.state.ledger
+        ledger.restore(self._books)
+        ledger.room = self._cells[place.ROOM]
+
+    def _cash_micro(self, book: int) -> int:
+        """The cash of the house or of an agent after the last row taken."""
+        return int(self._books[book + 1, 2 * self.state.universe.size + CASH])
 
     def _adjust(self) -> None:
         """Write the corporate actions before the next row."""
@@ -263,7 +274,7 @@ class Batch:
                 by_date=history.by_date,
                 prices=prices,
                 weights=weights,
-                cash=state.ledger.books[number].cash_micro / equity,
+                cash=self._cash_micro(number) / equity,
                 equity=equity / MICRO,
                 time=tick.ts,
                 sample_time=tick.ts,
@@ -285,12 +296,13 @@ class Batch:
     def records(self, row: int, *, losses: bool) -> list[Effect]:
         """As `row_effects`, of a row of the last call."""
         closes = self.block.close[self.first + row]
-        return row_effects(self.state, self._arrays, closes, row, self.ticks[row].ts, losses=losses)
+        cash = self._cash_micro(HOUSE)
+        return row_effects(self.state, self._arrays, closes, cash, row, self.ticks[row].ts, losses=losses)
 
     def samples(self, before: int, until: int) -> SampleRows:
         """The valuations of rows of the last call, from number `before` up to and without `until`."""
         closes = self.block.close[self.first + before : self.first + until]
-        return sample_rows(self.state, self._arrays, closes, before, self.ticks[before:until])
+        return sample_rows(self.state, self._arrays, closes, self._cash_micro(HOUSE), before, self.ticks[before:until])
 
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is
@@ -435,7 +447,7 @@ class Batch:
             watch.realised[book + 1].extend(equity, flows, float(basis[3 * (book + 1)]))
         state.sample_no += rows - before
         release_blocked(state)
-        state.ledger.room = self._cells[place.ROOM]
+        self._settle_books()
         arrays.finite = state.history.synchronous.count
 
     def finish_tick(self) -> list[Effect]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from quantd.daemon import engine
 from quantd.daemon.engine.batches.tables import unknown_to_levels, unknown_to_plans
-from quantd.daemon.engine.planning.activity import Activity, Book
+from quantd.daemon.engine.planning.activity import Activity, BookActivity
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.safety.monitor_state import Noted, Watch
@@ -25,11 +25,11 @@ from quantd.risk.monitor.levels import Monitor
 from quantd.risk.monitor.realised import Realised
 from quantd.risk.protective import Guards
 from quantd.risk.switch import Switch
-from quantd.trading.books import Ledger
 from quantd.trading.events import Decided, Tick
 from quantd.trading.history import History, Ring
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.kernel import Account
+from quantd.trading.ledger.book import Book
+from quantd.trading.ledger.books import Ledger
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket, Reports
 
@@ -88,14 +88,16 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "artifacts balances_micro carried dust entitled fenced flattens_jumped flows foreign_ids leaving live_sessions "
         "loaded loosening outside pairings postponed proposals rests retries seats spending"
     ),
-    Ledger: _names("_equity _lot_nano _ratios _same _scratch books cells flat house names room units"),
+    Ledger: _names("_lot_nano _same amounts books denominator house lost_atto names numerator room"),
     History: _names("bars known known_actions macro own_dates pending size sync_actions synchronous waiting"),
     Ring: _names("_actions _columns _filled _shared _sums _turned count end filled_returns lookback prices"),
-    Account: _names("amounts cells size views"),
+    Book: _names(
+        "cash_micro cost fees_micro flows_micro held income_micro realised_micro residue_micro residue_rest size"
+    ),
     Activity: _names("books session_end"),
     AgentRules: _names("capital_micro limits min_trade name place scheduled"),
     AgentState: _names("blocked exits failures follow_up memory note suspended switch"),
-    Book: _names("asked asked_at orders sent traded"),
+    BookActivity: _names("asked asked_at orders sent traded"),
     Correlation: _names("joint_weight lookback min_weight strict threshold"),
     Cross: _names("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
     Decided: _names("agent failed memory note round warns weights"),
@@ -126,7 +128,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
 }
 """The attributes of the state, of its parts, and of events of a batch."""
 
-BY_INSTANCE: Final = (State, Ledger, History, Ring)
+BY_INSTANCE: Final = (State, Ledger, Book, History, Ring)
 """Parts whose attributes are those of the instance."""
 
 LIMITS: Final = _names(
@@ -187,10 +189,10 @@ def _undeclared_field() -> str:
 
 def _undeclared_attribute(state: State) -> str:
     """An attribute of a part that has them by instance."""
-    for part in (state, state.ledger, state.history, state.history.known):
-        names = PARTS.get(type(part), frozenset())
-        if not vars(part).keys() <= names:
-            return f"attribute {min(vars(part).keys() - names)} of {type(part).__name__}"
+    for part in (state, state.ledger, state.ledger.house, state.history, state.history.known):
+        names, found = PARTS.get(type(part), frozenset()), getattr(part, "__dict__", {}).keys()
+        if not found <= names:
+            return f"attribute {min(found - names)} of {type(part).__name__}"
     return ""
 
 

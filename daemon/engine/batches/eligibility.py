@@ -112,7 +112,7 @@ def begin_batch(
     ring.fill()
     known.fill()
     if state.ledger.room <= 0:
-        state.ledger.admit()
+        state.ledger.measure()
     if any(key > ticks[0].key for key, *_ in state.history.sync_actions):
         return None
     batch = Batch(state, block, first, ticks[:most], arrays)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from math import isfinite
 
+import numpy as np
+
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
 from quantd.daemon.engine.batches.gate_kernel import NEED_MATRICES
@@ -48,7 +50,8 @@ def write_state(state: State, arrays: Arrays, block: Block, first: int, ticks: S
     arrays.section(place.A_MARKS, len(marks))[:] = marks
     arrays.numbers(place.F_BASIS, len(basis))[:] = basis
     size = state.universe.size
-    arrays.numbers(place.F_HELD, books * size).reshape(books, size)[:] = state.ledger.cells[:books, :size]
+    held = np.array([book.held for book in (state.ledger.house, *state.ledger.books[:-1])])
+    arrays.numbers(place.F_HELD, books * size).reshape(books, size)[:] = held
     if cells[place.REALISED]:
         before = arrays.numbers(place.F_REALISED, books * (KEPT + place.LONGEST)).reshape(books, -1)
         counts = arrays.section(place.A_REALISED, books)

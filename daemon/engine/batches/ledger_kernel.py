@@ -1,7 +1,8 @@
 """The accounts as an array, and the kernels of batches that post fills to them, value and share them.
 
 All accounts are one int64 array: the house, the agents' books in order, the unallocated book. An account of N columns
-has the cells of `quantd.trading.books.ROW`.
+has the cells of a snapshot: signed lots by column, their cost, then cash, commissions, flows, income, realised profit,
+the residue in whole micro, and its remainder in atto.
 """
 
 from typing import Final

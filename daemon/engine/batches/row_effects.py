@@ -20,10 +20,13 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 
 
-def row_effects(state: State, arrays: Arrays, closes: Floats, row: int, ts: int, *, losses: bool) -> list[Effect]:
+def row_effects(
+    state: State, arrays: Arrays, closes: Floats, cash_micro: int, row: int, ts: int, *, losses: bool
+) -> list[Effect]:
     """The valuation of a row; before it, with `losses`, the record of those of the house, where one is due.
 
-    `closes` float64[N] are those of the row, `ts` is its sample. The positions are those of the last row taken.
+    `closes` float64[N] and `cash_micro` are those of the row, `ts` is its sample. The positions are
+    those of the last row taken.
     """
     agents = len(state.agents)
     at = int(arrays.ints[place.A_EQUITY]) + row * (agents + 5)
@@ -38,7 +41,7 @@ def row_effects(state: State, arrays: Arrays, closes: Floats, row: int, ts: int,
         Valued(
             ts=ts,
             equity_micro=equity,
-            cash_micro=state.ledger.house.cash_micro,
+            cash_micro=cash_micro,
             books=rest[: agents + 1],
             gross=float(units.dot(closes)) * MICRO / equity,
             drawdown=max(0.0, 1.0 - equity / max(high, 1)),
@@ -63,7 +66,9 @@ class SampleRows(NamedTuple):
     drawdown: list[float]
 
 
-def sample_rows(state: State, arrays: Arrays, closes: Floats, first: int, ticks: Sequence[Tick]) -> SampleRows:
+def sample_rows(
+    state: State, arrays: Arrays, closes: Floats, cash_micro: int, first: int, ticks: Sequence[Tick]
+) -> SampleRows:
     """The valuations of rows of a batch from number `first` on; `closes` float64[R, N] and `ticks` are theirs."""
     agents, count = len(state.agents), len(ticks)
     at, width = int(arrays.ints[place.A_EQUITY]) + first * (agents + 5), agents + 5
@@ -74,7 +79,7 @@ def sample_rows(state: State, arrays: Arrays, closes: Floats, first: int, ticks:
         ts=[tick.ts for tick in ticks],
         key=[tick.key for tick in ticks],
         equity_micro=equity,
-        cash_micro=state.ledger.house.cash_micro,
+        cash_micro=cash_micro,
         books_micro=rows[:, 1 : agents + 2].copy(),
         gross=[float(units.dot(row)) * MICRO / own for row, own in zip(closes, equity, strict=True)],
         drawdown=[max(0.0, 1.0 - own / max(top, 1)) for own, top in zip(equity, high, strict=True)],

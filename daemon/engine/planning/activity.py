@@ -11,7 +11,7 @@ from quantd.trading.market import Floats
 from quantd.trading.sessions import Sessions
 
 
-class Book(Struct):
+class BookActivity(Struct):
     """One book: currency `traded` and `orders` sent in the session, `sent` (instant, orders) of recent baskets, and the
     last request: instant and float64[N] signed lots."""
 
@@ -26,7 +26,7 @@ class Activity(Struct):
     """All books, agents in order and the house last. `session_end` is the close of the counted session: a decision at
     a close trades in the next one."""
 
-    books: list[Book]
+    books: list[BookActivity]
     session_end: int = 0
 
     def roll(self, now: int, sessions: Sessions) -> None:

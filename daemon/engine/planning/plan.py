@@ -22,9 +22,9 @@ from quantd.risk.limits.values import Values
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
 from quantd.risk.switch import REDUCE
-from quantd.trading.books import net, share
 from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
 from quantd.trading.instruments import NANO
+from quantd.trading.ledger.shares import net, share
 from quantd.trading.market import Floats
 from quantd.trading.orders import Kind, OrderBasket
 

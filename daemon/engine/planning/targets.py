@@ -1,24 +1,29 @@
 """The change of position for a target, less the lots of open orders."""
 
-from typing import Final
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.planning.kernel import CHANGE, FACTOR, STACK
+from quantd.daemon.engine.planning.lots import Targets
 from quantd.daemon.engine.settings import room_of
 from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
+from quantd.trading.number_types import read_floats
 from quantd.trading.orders import OrderState
 
-_STACK: Final = np.empty(STACK)
+
+@lru_cache(maxsize=8)
+def _targets(size: int) -> Targets:
+    """The scratch of `target_change`, which no thread but the engine's calls."""
+    return Targets(size)
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
     """The factor, at most 1, that keeps gross exposure and cash within limits when all orders fill at worst prices."""
-    return FACTOR.run(np.array(weights), np.array([0.0, *room_of(agent, house)]), np.empty_like(weights), _STACK)
+    return Targets(len(weights)).factor(read_floats(weights), *room_of(agent, house))
 
 
 def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> tuple[Floats, float]:
@@ -31,13 +36,14 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
     held = state.lots(agent)
     if flatten:
         return -held, 1.0
-    equity = state.capital(agent) / 1e6
-    numbers = np.array([equity, *state.rooms[agent], rules.min_trade * equity, 0.0])
-    change = np.empty(len(held))
+    equity, targets, own = state.capital(agent) / 1e6, _targets(len(held)), read_floats(weights)
     age = state.now - state.mark_ts
-    # copies, because a read-only array is of another kind, for which the kernel would be compiled once more
-    inputs = np.array(weights), np.array(held), np.array(state.lot_values())
-    scale = CHANGE.run(*inputs, age, rules.limits.max_price_age_ns, numbers, change, _STACK)
+    scale = targets.factor(own, *state.rooms[agent])
+    most_age, least = rules.limits.max_price_age_ns, rules.min_trade * equity
+    targets.change_to(
+        own, read_floats(held), read_floats(state.lot_values()), age.data, most_age, scale * equity, least
+    )
+    change: Floats = np.array(targets.change)
     if state.agents[agent].exits:
         change[list(state.agents[agent].exits)] = 0.0  # an exit overrides the policy
     return change, scale

@@ -155,7 +155,7 @@ def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], 
         rows: list[tuple[float, int, int]] = []
         for number, agent in enumerate(state.agents):
             stop = float(now.stop[number, symbol]) if guards.rests[number] else np.nan
-            own = side * state.ledger.books[number].held(symbol) - taken[number][symbol]
+            own = side * state.ledger.books[number].held[symbol] - taken[number][symbol]
             if own <= 0 or not stop > 0.0 or agent.switch.state == HALT:
                 continue
             if symbol not in agent.exits:
@@ -198,7 +198,7 @@ def _adding(state: State) -> set[tuple[int, int]]:
         (who, work.basket.sym[row])
         for work in state.working.values()
         for row, who, lots in work.open_shares()
-        if state.ledger.books[who].held(work.basket.sym[row]) * lots > 0
+        if state.ledger.books[who].held[work.basket.sym[row]] * lots > 0
     }
 
 
@@ -215,7 +215,7 @@ def _differs(
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
     if exit_ is not None and exit_.kind != "take_profit":
         # the stop was triggered: it may go on filling, within the position
-        own = abs(state.ledger.books[stop.agent].held(stop.symbol))
+        own = abs(state.ledger.books[stop.agent].held[stop.symbol])
         return stop.left > own or not stop_may_fill(state, *at, exit_.since)
     want = wanted.get(at)
     if want is None or stop.left > want.lots:
@@ -237,7 +237,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
     total = np.zeros(state.universe.size)
     for (agent, symbol), want in wanted.items():
         retry = state.retries.get((agent, symbol))
-        held, mark = state.ledger.house.held(symbol), float(state.marks[symbol])
+        held, mark = state.ledger.house.held[symbol], float(state.marks[symbol])
         side = 1 if held > 0 else -1
         free = abs(held) - away[symbol] - sum(stop.left for stop in there if stop.symbol == symbol)
         free -= int(abs(total[symbol]))
@@ -301,7 +301,7 @@ def _with_stops(state: State, account: Account) -> None:
     up = np.zeros(size) if account.up is None else account.up
     down = np.zeros(size) if account.down is None else account.down
     for stop in live_stops(state):
-        (up if state.ledger.house.held(stop.symbol) < 0 else down)[stop.symbol] += stop.left
+        (up if state.ledger.house.held[stop.symbol] < 0 else down)[stop.symbol] += stop.left
     account.up, account.down = up, down
 
 

@@ -95,7 +95,7 @@ def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = F
         here = [stop for stop in stops if stop.symbol == symbol]
         requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
         less = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}
-        own = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].held(symbol) < 0}
+        own = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].held[symbol] < 0}
         if not less and not own:
             continue
         away = away or reducing_lots(state)
@@ -106,7 +106,7 @@ def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = F
             and own[stop.agent]
             + away[stop.agent][symbol]
             + sum(other.left for other in here if other.agent == stop.agent)
-            > abs(state.ledger.books[stop.agent].held(symbol))
+            > abs(state.ledger.books[stop.agent].held[symbol])
         ]
         others = sum(stop.left for stop in here if stop not in mine)
         if less and sum(less.values()) + away[HOUSE][symbol] + others > abs(held[symbol]):
@@ -195,7 +195,7 @@ def forget_own(state: State) -> None:
     """Drop operators' levels of closed positions that no open order opens again."""
     busy = {(who, work.basket.sym[row]) for work in state.working.values() for row, who, _ in work.open_shares()}
     busy |= {(who, symbol) for each in state.postponed for who in each.lots or () for symbol in each.symbols}
-    gone = [at for at in state.own if not state.ledger.books[at[0]].held(at[1]) and at not in busy]
+    gone = [at for at in state.own if not state.ledger.books[at[0]].held[at[1]] and at not in busy]
     for at in gone:
         del state.own[at]
     if gone:

@@ -84,7 +84,7 @@ def agent_of(state: State, name: str) -> int | None:
 
 def entitle(state: State, action: Action) -> None:
     """Record the books' positions on an ex date, for the division of the venue's later payment."""
-    parts = [(number, book.held(action.symbol)) for number, book in enumerate(state.ledger.books)]
+    parts = [(number, book.held[action.symbol]) for number, book in enumerate(state.ledger.books)]
     state.entitled.append((action.symbol, [(number, lots) for number, lots in parts if lots]))
 
 
@@ -96,7 +96,7 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
             return parts
     if symbol < 0:
         return []
-    return [(number, book.held(symbol)) for number, book in enumerate(state.ledger.books) if book.held(symbol)]
+    return [(number, book.held[symbol]) for number, book in enumerate(state.ledger.books) if book.held[symbol]]
 
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:

@@ -6,9 +6,9 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.engine.venue.reports import contradiction
-from quantd.trading.books import share
 from quantd.trading.effects import Effect, Filled
 from quantd.trading.events import Busted
+from quantd.trading.ledger.shares import share
 from quantd.trading.orders import price_text, quantity_text
 
 

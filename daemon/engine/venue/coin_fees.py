@@ -7,9 +7,9 @@ equal the venue's units to the nano; cash does not change.
 from collections.abc import Sequence
 
 from quantd.daemon.engine.state import State
-from quantd.trading.books import share
 from quantd.trading.effects import Effect, Filled
 from quantd.trading.execution import round_micro
+from quantd.trading.ledger.shares import share
 
 
 def pay_in_coin(

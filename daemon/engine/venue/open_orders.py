@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.trading.books import share
 from quantd.trading.effects import Cancel
 from quantd.trading.execution import split_row
+from quantd.trading.ledger.shares import share
 from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
 
 Key = tuple[int, int]

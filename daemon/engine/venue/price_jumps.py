@@ -151,7 +151,7 @@ def _mark(state: State, symbols: Sequence[int]) -> None:
     """Set the mark of held symbols to the worse of the two prices."""
     for symbol in symbols:
         jump = state.jumped[symbol]
-        _set_mark(state, symbol, jump.worse_nano(state.ledger.house.held(symbol)))
+        _set_mark(state, symbol, jump.worse_nano(state.ledger.house.held[symbol]))
 
 
 def _set_mark(state: State, symbol: int, nano: int) -> None:

@@ -13,8 +13,8 @@ from quantd.daemon.engine.venue.coin_fees import pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
 from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.risk.switch import REDUCE
-from quantd.trading.books import share
 from quantd.trading.effects import Effect, Ended, Filled, Query
+from quantd.trading.ledger.shares import share
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports
 
 ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})

@@ -92,5 +92,5 @@ def _timely(state: State, work: Working, row: int) -> bool:
         return False
     if 0 < basket.end[row] <= state.now or state.now - basket.ts > state.rules.house.max_price_age_ns:
         return False
-    held = state.ledger.house.held(basket.sym[row])
+    held = state.ledger.house.held[basket.sym[row]]
     return state.switch.state < REDUCE or (state.switch.state == REDUCE and held * lots < 0 and abs(lots) <= abs(held))

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 MODULES: Final = (
     "quantd.trading.integers",
+    "quantd.trading.ledger.book",
     "quantd.risk.pretrade.gate_bounds",
     "quantd.risk.pretrade.loops",
     "quantd.risk.pretrade.scenes",
@@ -15,6 +16,7 @@ MODULES: Final = (
     "quantd.risk.pretrade.worst_losses",
     "quantd.risk.pretrade.forms",
     "quantd.risk.pretrade.judge",
+    "quantd.daemon.engine.planning.lots",
 )
 """Modules that are compiled, all or none."""
 

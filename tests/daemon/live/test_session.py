@@ -362,7 +362,7 @@ async def test_an_order_that_was_halted_after_its_commit_does_not_leave() -> Non
 
 async def test_what_a_person_flattens_leaves_under_a_halt_and_nothing_else_does() -> None:
     state = parts().shell().state
-    state.ledger.house.cells[0] = 10
+    state.ledger.house.held[0] = 10
     sale, purchase = (OrderBasket(NOW, 1, NOW, [0], [lots], [10**11], [0]) for lots in (-10, 3))
     assert withheld(state, purchase) == withheld(state, sale) == ""
     state.switch.state = HALT

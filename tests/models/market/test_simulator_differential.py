@@ -1,6 +1,6 @@
 """The simulators held to the event core: the same weights, days, costs and whole shares on real data with splits and
-dividends give the same lots and the same equity at every close. The core is exact, and runs by its kernels; a simulator
-may round in the last bits."""
+dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last
+bits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replace_panel
@@ -31,9 +31,8 @@ from quantd.risk.limits.catalogue import PROFILES, override
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.effects import Ask, Effect, Valued
 from quantd.trading.events import Decided, Event
-from quantd.trading.execution import FILL_LIMITS, Costs
+from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.kernel import EQUITY, POST
 from quantd.trading.ports import Policy
 from quantd.trading.view import Memory, View
 from tests.support.checkout import ROOT
@@ -44,13 +43,6 @@ SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")
 WARM, START, END = date(2013, 6, 3), date(2014, 1, 2), date(2015, 6, 30)
 COSTS = Costs(commission_bp=10.0, spread_bp=2.0, slippage_bp=1.0)
 CASH = 100_000
-
-
-@pytest.fixture(autouse=True)
-def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The core fills, posts and values by the kernels, as where they are compiled."""
-    for entry in (FILL_LIMITS, POST, EQUITY):
-        monkeypatch.setattr(entry, "arrays", True)
 
 
 class Equity:

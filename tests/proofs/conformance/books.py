@@ -54,8 +54,8 @@ class Books:
 
     def holding(self, column: int, lots: int) -> None:
         """The account held that before."""
-        self.state.ledger.house.cells[column] += lots
-        self.state.ledger.books[0].cells[column] += lots
+        self.state.ledger.house.held[column] += lots
+        self.state.ledger.books[0].held[column] += lots
 
     def take(self, news: Iterable[BrokerNews]) -> None:
         """Step news, as the loop does; the ledger stays whole after each."""

@@ -13,10 +13,10 @@ from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.profit import KINDS, profit, residual
 from quantd.research.runs.run_record import Counter
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
-from quantd.trading.books import LedgerBroken
 from quantd.trading.effects import Booked, Crossed, Filled, Reallocated, Valued
 from quantd.trading.events import Action, Correction, Flow, Tick
 from quantd.trading.execution import Costs
+from quantd.trading.ledger.errors import LedgerBroken
 from quantd.trading.market import JumpExplained, PriceJumped
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD

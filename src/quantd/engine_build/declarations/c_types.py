@@ -42,7 +42,8 @@ BUILTINS: Final = {
 
 ELEMENTS: Final = {
     "q": ("long long", INT), "i": ("int", INT), "b": ("signed char", INT), "B": ("unsigned char", INT),
-    "d": ("double", FLOAT),
+    "d": ("double", FLOAT), "const q": ("const long long", INT),
+    "const d": ("const double", FLOAT),
 }  # fmt: skip
 """Format of a memoryview, as in the module struct -> the C type of an element, and its type in Python."""
 

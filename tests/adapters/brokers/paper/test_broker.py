@@ -1,29 +1,23 @@
 """The paper venue: what fills, when, at which price, and that it is a fold."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from importlib.util import find_spec
 from math import nan
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import MOST_ENDED, Paper
-from quantd.trading import execution
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
-from quantd.trading.execution import FILL_LIMITS, MOST, Costs
+from quantd.trading.execution import MOST, Costs
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.jit import LOOPS
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
-from tests.support.checkout import printed
 from tests.support.examples import examples
 
 HOUR = 3_600_000_000_000
@@ -766,81 +760,10 @@ def test_a_stop_whose_cancel_takes_effect_inside_a_bar_is_triggered_by_its_open_
         assert [row[-1] for row in news] == causes
 
 
-@pytest.fixture
-def int64(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The kernel of limit orders on integers of 64 bits, which raise an error where they overflow; its results."""
-    made: list[int] = []
-
-    def run(*args: Any) -> int:
-        made.append(FILL_LIMITS.python(*(np.int64(each) if type(each) is int else each for each in args)))
-        return made[-1]
-
-    monkeypatch.setattr(execution, "ratio", LOOPS[execution.ratio])
-    monkeypatch.setattr(FILL_LIMITS, "run", run)
-    with np.errstate(over="raise"):
-        yield made
-
-
-@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(scripts(splits=True), st.sampled_from([1, 10**6, 10**8]))
-def test_the_kernel_of_limit_orders_reports_and_keeps_what_the_venue_does_row_by_row(
-    int64: list[int], script: Script, scale: int
-) -> None:
-    plain, compiled = Paper(UNIVERSE, script.costs), Paper(UNIVERSE, script.costs)
-    for name, args in script.steps:
-        if name == "submit":
-            args = (replace(args[0], lots=[scale * lots for lots in args[0].lots]),)
-        elif name == "slice":
-            args = (*args[:4], [scale * volume for volume in args[4]], args[5])
-        FILL_LIMITS.arrays = False
-        expected = list(step(plain, name, args))
-        FILL_LIMITS.arrays = True
-        assert list(step(compiled, name, args)) == expected
-        assert compiled.freeze() == plain.freeze()
-    FILL_LIMITS.arrays = False
-
-
-@pytest.mark.parametrize(("lots", "volume", "made"), [(10**9, 1e9, -1), (10, 1e12, -1), (10, 1e9, 1)])
-def test_a_fill_beyond_64_bits_is_not_the_kernels_and_has_a_fee_that_no_ledger_holds(
-    int64: list[int], monkeypatch: pytest.MonkeyPatch, lots: int, volume: float, made: int
-) -> None:
-    monkeypatch.setattr(FILL_LIMITS, "arrays", True)
+@pytest.mark.parametrize(("lots", "volume"), [(10**9, 1e9), (10, 1e12), (10, 1e9)])
+def test_a_fill_beyond_64_bits_has_a_fee_that_no_ledger_holds(lots: int, volume: float) -> None:
     venue = Paper(UNIVERSE, Costs(commission_bp=10_000.0, participation=1.0))
     venue.submit(basket(at_close(0), [(0, lots, 5e6)]))
     (report,) = venue.on_slice(bar(1, (4e6, 1.0, 1.0), volume=(volume, 1.0, 1.0)))
     assert isinstance(report, Reports)
-    assert (report.lots, report.fee_micro, int64) == ([lots], [min(lots * 4 * 10**12, MOST + 1)], [made])
-
-
-SAME = """
-import sys
-import numpy as np
-from quantd.adapters.brokers.paper.broker import Paper
-from quantd.daemon.assembly.compiler import compile_kernels
-from quantd.trading.execution import Costs
-from tests.adapters.brokers.paper.test_broker import UNIVERSE, at_close, bar, basket
-if sys.argv[1] == "compiled":
-    assert compile_kernels(wait=True) == ""
-for seed in range(12):
-    draw = np.random.default_rng(seed)
-    costs = Costs(
-        commission_bp=0.37, slippage_bp=3.0, impact=30.0 * (seed % 2), participation=0.2 * (seed % 3),
-        commission_min_micro=1_000_000 * (seed % 4),
-    )
-    venue = Paper(UNIVERSE, costs)
-    for t in range(40):
-        opens = np.round(draw.uniform(95.0, 105.0, 3), 2).tolist()
-        rows = [(k, int(draw.integers(1, 4000)) * (-1) ** int(draw.integers(2)), round(draw.uniform(95, 105), 2))
-                for k in draw.integers(0, 3, 4).tolist()]
-        venue.submit(basket(at_close(t), rows, end=[0, 0, at_close(t + 1), at_close(t + 3)]))
-        volume = draw.integers(0, 3000, 3).astype(float).tolist()
-        fresh = (draw.random(3) < 0.8).tolist()
-        print(venue.on_slice(bar(t + 1, opens, low=min(opens) - 3, high=max(opens) + 3, volume=volume, fresh=fresh)))
-"""
-
-
-@pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
-def test_compiled_fills_are_those_of_the_interpreted_venue(tmp_path_factory: pytest.TempPathFactory) -> None:
-    compiled, interpreted = (printed(SAME, way, tmp_path_factory) for way in ("compiled", "interpreted"))
-    assert compiled == interpreted
-    assert compiled.count("price_nano") > 400
+    assert (report.lots, report.fee_micro) == ([lots], [min(lots * 4 * 10**12, MOST + 1)])

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN
+from quantd.daemon.engine.batches.ledger_kernel import SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED, SHARPE
 from quantd.daemon.engine.batches.round_kernel import renew_table
 from quantd.daemon.engine.batches.rows_kernel import guarded, realise
 from quantd.risk.limits.catalogue import Limits, Protective
 from quantd.risk.monitor.realised import KEPT, LEAST, Realised
 from quantd.risk.protective import guards, levels, touched
-from quantd.trading.kernel import SINGLE
 from tests.daemon.engine.batches.test_round_kernel import Cells, N
 
 UNIT = [1.0, 0.1, 2.5]

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.orders_kernel import net_lots, part_of
-from quantd.trading.books import net, share
+from quantd.trading.ledger.shares import net, share
 
 Ints = np.ndarray
 

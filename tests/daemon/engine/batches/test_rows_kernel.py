@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.ledger_kernel import SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS, MARKS, VAR
 from quantd.daemon.engine.batches.rows_kernel import add_prices, book_crosses, crosses_fit, value_books
-from quantd.trading.books import Ledger
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.kernel import SINGLE
+from quantd.trading.ledger.books import Ledger
 from tests.daemon.engine.batches.test_round_kernel import Cells
 
 Ints = np.ndarray
@@ -29,7 +29,7 @@ def crossing(ledger: Ledger, lots: list[list[int]], low: int, high: int) -> Ints
     ints[place.SIZE], ints[place.AGENTS], ints[place.FIRST], ints[place.CROSSES] = n, agents, FIRST, 1
     for name, values in (
         (place.A_CROSSED, [*np.ravel(lots).tolist(), *[-7] * (agents * n)]),
-        (place.A_CROSS_WORST, [high] * n + [low] * n), (place.A_UNITS, ledger.units.tolist()),
+        (place.A_CROSS_WORST, [high] * n + [low] * n), (place.A_UNITS, [*ledger.numerator, *ledger.denominator]),
     ):  # fmt: skip
         ints[name], ints[at : at + len(values)] = at, values
         at += len(values)
@@ -72,8 +72,9 @@ def test_crosses_of_a_row_are_booked_as_the_ledger_books_them(given_, row):
             expected.cross(symbol, price, shares)
     ints = crossing(own, lots, min(prices), max(prices))
     assert crosses_fit(ints.data, row, opens(row, prices).data) is True
-    book_crosses(ints.data, own.flat.data)
-    assert own.cells.tolist() == expected.cells.tolist()
+    cells = own.cells()
+    book_crosses(ints.data, cells.reshape(-1).data)
+    assert cells.tolist() == expected.cells().tolist()
     assert ints[place.CROSSES] == 0
     assert not ints[ints[place.A_CROSSED] :][: agents * size].any()
 

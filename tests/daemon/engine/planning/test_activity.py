@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.activity import Activity, Book
+from quantd.daemon.engine.planning.activity import Activity, BookActivity
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE
@@ -66,7 +66,7 @@ def _bought(fill: object) -> float:
 
 
 def test_fills_of_one_session_count_until_it_closes_and_belong_to_the_next_after() -> None:
-    activity, days = Activity([Book(), Book(), Book()]), sessions(10)
+    activity, days = Activity([BookActivity(), BookActivity(), BookActivity()]), sessions(10)
     morning, close = START + 10 * HOUR, START + 16 * HOUR
     activity.roll(morning, days)
     activity.fill([0], [2_000_000_000], [[(0, 30), (1, -10)]], np.array([1.0]))
@@ -80,7 +80,7 @@ def test_fills_of_one_session_count_until_it_closes_and_belong_to_the_next_after
 
 
 def test_an_order_rate_looks_back_over_its_window() -> None:
-    activity, limits = Activity([Book(), Book()]), Limits(order_rate=Rate(10, 100))
+    activity, limits = Activity([BookActivity(), BookActivity()]), Limits(order_rate=Rate(10, 100))
     activity.send(0, 1_000, 3, limits)
     activity.send(0, 1_060, 4, limits)
     assert [activity.recent(0, ts, limits) for ts in (1_060, 1_099, 1_100, 1_159, 1_160)] == [7, 7, 4, 4, 0]

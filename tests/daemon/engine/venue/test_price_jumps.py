@@ -117,7 +117,7 @@ def test_a_position_is_valued_at_the_worse_price(weight: float, ratio: float) ->
     state, before = made.shell.state, int(made.bars.close_nano[DAY - 1][0])
     newest = int(made.bars.close_nano[-1][0])
     worse = min if weight > 0 else max
-    assert state.ledger.house.held(0) * weight > 0
+    assert state.ledger.house.held[0] * weight > 0
     assert int(state.marks_nano[0]) == worse(before, newest)
     state.revalue()
     assert state.equity_micro == state.ledger.equity(state.marks_nano)[0]
@@ -183,14 +183,14 @@ def test_no_cross_of_the_symbol_happens() -> None:
 def test_a_person_may_reduce_but_not_add() -> None:
     made = until(world(), DAY + 1)
     state = made.shell.state
-    lots = state.ledger.books[0].held(0)
+    lots = state.ledger.books[0].held[0]
     plan = next(e for e in do(made, Wished(state.now, "a0", 0, 10, "more", "ann")) if isinstance(e, Planned))
     assert np.frombuffer(plan.agents[0].reason, np.int8)[0] == Reason.PRICE_JUMP
     sent = [e for e in do(made, Wished(state.now, "a0", 0, -100, "less", "ann")) if isinstance(e, OrderBasket)]
     assert sent
     assert sent[0].lots == [-100]
     rest(made, DAY + 1)
-    assert made.shell.state.ledger.books[0].held(0) == lots - 100
+    assert made.shell.state.ledger.books[0].held[0] == lots - 100
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
@@ -207,7 +207,7 @@ def test_opposite_books_do_not_cross_when_a_person_flattens() -> None:
     do(made, Operator(made.shell.state.now, "flatten", "out", "ann"))
     rest(made, DAY + 1)
     assert not [e for e in made.of(Crossed) if e.ts > int(made.bars.ts_open[DAY])]  # type: ignore[attr-defined]
-    assert made.shell.state.ledger.house.held(0) == 0
+    assert made.shell.state.ledger.house.held[0] == 0
 
 
 def test_a_loss_limit_that_flattens_spares_a_held_symbol() -> None:
@@ -217,8 +217,8 @@ def test_a_loss_limit_that_flattens_spares_a_held_symbol() -> None:
     assert state.switch.reason == "drawdown"
     assert state.flattening
     assert not state.flattens_jumped
-    assert state.ledger.house.held(0) > 0
-    assert state.ledger.house.held(1) == 0
+    assert state.ledger.house.held[0] > 0
+    assert state.ledger.house.held[1] == 0
     do(made, Operator(state.now, "flatten", "out", "ann"))
     assert state.flattens_jumped
 
@@ -235,11 +235,11 @@ def test_a_protective_level_does_not_act_on_a_held_symbol_until_the_move_is_real
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.08))
     made = until(world(house=limits), DAY + 2)
     assert not alerts(made.effects, "protective")
-    assert made.shell.state.ledger.house.held(0) > 0
+    assert made.shell.state.ledger.house.held[0] > 0
     do(made, explained(made))
     rest(made, DAY + 2)
     assert "stop loss" in alerts(made.effects, "protective")[0].text
-    assert made.shell.state.ledger.house.held(0) == 0
+    assert made.shell.state.ledger.house.held[0] == 0
 
 
 def test_a_split_moves_protective_levels_with_it() -> None:
@@ -248,7 +248,7 @@ def test_a_split_moves_protective_levels_with_it() -> None:
     do(made, explained(made, 2))
     rest(made, DAY + 2)
     assert not alerts(made.effects, "protective")
-    assert made.shell.state.ledger.house.held(0) > 0
+    assert made.shell.state.ledger.house.held[0] > 0
 
 
 @pytest.mark.parametrize(("ratio", "fills_at_once"), [(0.8, True), (0.5, False)])
@@ -264,7 +264,7 @@ def test_a_stop_at_the_venue_stays_and_fills_down_to_its_limit(ratio: float, fil
         assert [work.basket.sym for work in made.shell.state.stops.values()] == [[0]]
         return
     assert fills[0].price_nano == [int(made.bars.open_nano[DAY][0])]  # type: ignore[attr-defined]
-    assert made.shell.state.ledger.house.held(0) == 0
+    assert made.shell.state.ledger.house.held[0] == 0
 
 
 def test_an_agents_refused_sale_leaves_the_stop_at_the_venue() -> None:
@@ -272,7 +272,7 @@ def test_an_agents_refused_sale_leaves_the_stop_at_the_venue() -> None:
     out = START + (DAY + 1) * DAY_NS
     made = world(lambda view: np.array([0.4 if view.sample_time < out else 0.0, 0.0]), house=limits).run()
     state = made.shell.state
-    assert state.ledger.house.held(0) > 0
+    assert state.ledger.house.held[0] > 0
     assert [w.basket.sym for w in state.stops.values()] == [[0]]
 
 
@@ -292,10 +292,10 @@ def test_the_alert_names_prices_ratio_and_commands_and_returns_each_session() ->
 def test_an_explained_split_is_booked_like_one_that_was_announced() -> None:
     made = until(world(), DAY + 1)
     book = made.shell.state.ledger.books[0]
-    lots, cost = book.held(0), book.cost_micro[0]
+    lots, cost = book.held[0], book.cost_micro[0]
     do(made, explained(made, 2))
     state = made.shell.state
-    assert (book.held(0), book.cost_micro[0]) == (2 * lots, cost)
+    assert (book.held[0], book.cost_micro[0]) == (2 * lots, cost)
     assert not state.jumped
     assert int(state.marks_nano[0]) == int(made.bars.close_nano[DAY + 1][0])
     assert alerts(made.effects)[-1].level == "INFO"
@@ -312,9 +312,9 @@ def test_an_explained_split_is_booked_like_one_that_was_announced() -> None:
 def test_a_real_move_keeps_lots_and_cost() -> None:
     made = until(world(), DAY + 1)
     book = made.shell.state.ledger.books[0]
-    lots, cost = book.held(0), book.cost_micro[0]
+    lots, cost = book.held[0], book.cost_micro[0]
     do(made, explained(made))
-    assert (book.held(0), book.cost_micro[0]) == (lots, cost)
+    assert (book.held[0], book.cost_micro[0]) == (lots, cost)
     assert not made.shell.state.jumped
     rest(made, DAY + 1)
     assert any(each.sym.count(0) for each in made.of(OrderBasket) if each.ts > made.bars.ts_event[DAY + 1])  # type: ignore[attr-defined]
@@ -323,19 +323,19 @@ def test_a_real_move_keeps_lots_and_cost() -> None:
 def test_an_open_order_of_the_venue_is_split_at_both_sides() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.9, at_venue=True))
     made = until(world(lambda view: np.array([0.4, 0.0]), house=limits), DAY + 1)
-    lots = made.shell.state.ledger.house.held(0)
+    lots = made.shell.state.ledger.house.held[0]
     do(made, explained(made, 2))
     rest(made, DAY + 1)
-    assert [work.lots for work in made.shell.state.stops.values()][-1] == [-made.shell.state.ledger.house.held(0)]
-    assert made.shell.state.ledger.house.held(0) >= 2 * lots * 0.9
+    assert [work.lots for work in made.shell.state.stops.values()][-1] == [-made.shell.state.ledger.house.held[0]]
+    assert made.shell.state.ledger.house.held[0] >= 2 * lots * 0.9
 
 
 def test_the_split_of_the_feed_ends_the_hold_that_it_explains() -> None:
     made = until(world(), DAY + 1)
     book = made.shell.state.ledger.books[0]
-    lots = book.held(0)
+    lots = book.held[0]
     made.shell.take(Action(int(made.bars.ts_open[DAY + 2]), START + (DAY + 2) * DAY_NS, 0, "split", 2, 1))
-    assert book.held(0) == 2 * lots
+    assert book.held[0] == 2 * lots
     assert not made.shell.state.jumped
 
 
@@ -384,7 +384,7 @@ def test_whatever_a_person_does_a_held_position_only_shrinks_and_is_marked_at_th
     state, day = made.shell.state, DAY
     before = int(made.bars.close_nano[DAY - 1][0])
     for action in actions:
-        held = state.ledger.house.held(0)
+        held = state.ledger.house.held[0]
         match action:
             case "buy" | "sell":
                 do(made, Wished(state.now, "a0", 0, 50 if action == "buy" else -50, "by hand", "ann"))
@@ -394,20 +394,20 @@ def test_whatever_a_person_does_a_held_position_only_shrinks_and_is_marked_at_th
                     last = int(made.bars.ts_event[day - 1])
                     one = int(made.bars.ts_event[day])
                     made.run(i for i in made.items() if last < getattr(i, "ts_event", getattr(i, "ts", 0)) <= one)
-                    worse = max if state.ledger.house.held(0) < 0 else min
+                    worse = max if state.ledger.house.held[0] < 0 else min
                     assert int(state.marks_nano[0]) == worse(before, int(made.bars.close_nano[day][0]))
             case _:
                 do(made, Operator(state.now, action, "by hand", "ann"))  # type: ignore[arg-type]
-        now = state.ledger.house.held(0)
+        now = state.ledger.house.held[0]
         assert 0 in state.jumped
         assert abs(now) <= abs(held)
         assert now * held >= 0
         assert freeze(thaw(state.rules, freeze(state))) == freeze(state)
-    lots = state.ledger.house.held(0)
+    lots = state.ledger.house.held[0]
     do(made, explained(made, n, d) if split else explained(made))
-    assert state.ledger.house.held(0) == (int(lots * n / d) if split else lots)
+    assert state.ledger.house.held[0] == (int(lots * n / d) if split else lots)
     assert int(state.marks_nano[0]) == int(made.bars.close_nano[day][0])
-    assert state.lots(HOUSE)[0] == state.ledger.house.held(0)
+    assert state.lots(HOUSE)[0] == state.ledger.house.held[0]
 
 
 def test_a_bar_of_an_earlier_day_is_no_bar_of_the_hold() -> None:

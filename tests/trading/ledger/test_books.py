@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.trading.books import FrozenLedger, Ledger, LedgerBroken, fee_parts, net, share
 from quantd.trading.execution import RATE_ONE
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.kernel import LedgerFull
+from quantd.trading.ledger.books import FrozenBook, FrozenLedger, Ledger, cells_of
+from quantd.trading.ledger.errors import LedgerBroken, LedgerFull
+from quantd.trading.ledger.shares import fee_parts, net, share
 from tests.support.examples import examples
 
 LOTS = (10**9, 10**9, 10, 123_456_789)
@@ -85,9 +86,9 @@ class Oracle:
         self.slack += 2 * BOOKS * len(rows)
 
     def cross(self, column: int, price: int, parts: list[tuple[int, int]]) -> None:
-        before = self.ledger.house.freeze()
+        before = cells_of(self.ledger.house).tolist()
         self.ledger.cross(column, price, parts)
-        assert self.ledger.house.freeze() == before
+        assert cells_of(self.ledger.house).tolist() == before
         for book, lots in parts:
             self.lots[book][column] += lots
             self.books[book] -= self.value(column, lots, price)
@@ -245,11 +246,11 @@ def seeded(seed: int, count: int) -> Iterator[tuple[int, Op]]:
 def test_a_long_life_of_random_operations_matches_the_rational_oracle(count: int) -> None:
     oracle, full = Oracle(Ledger(UNIVERSE, AGENTS)), 0
     for k, op in seeded(7, count):
-        before = oracle.ledger.cells.tobytes()
+        before = oracle.ledger.cells().tobytes()
         try:
             oracle.apply(op)
         except LedgerFull:  # interest on interest: nothing was booked, and another account begins
-            assert oracle.ledger.cells.tobytes() == before
+            assert oracle.ledger.cells().tobytes() == before
             oracle, full = Oracle(Ledger(UNIVERSE, AGENTS)), full + 1
             continue
         if k % 20 == 0 or k == count - 1:
@@ -358,7 +359,7 @@ def broken(tamper: Callable[[Ledger], None]) -> str:
 
 def test_a_ledger_that_does_not_add_up_names_the_account_and_the_difference() -> None:
     def lots(ledger: Ledger) -> None:
-        ledger.books[1].cells[2] += 4
+        ledger.books[1].held[2] += 4
 
     def cash(ledger: Ledger) -> None:
         ledger.house.cash_micro -= 3
@@ -397,7 +398,7 @@ def test_a_ledger_written_before_the_accounts_were_an_array_is_read() -> None:
     ledger, again = Ledger(UNIVERSE, AGENTS), Ledger(UNIVERSE, AGENTS)
     ledger.deposit(10**12)
     ledger.fills([0, 2], [3, -5], [10**9 + 1, 7], [5, 6], [[(0, 3)], [(0, -2), (2, -3)]])
-    accounts = msgspec.to_builtins([each.freeze() for each in (ledger.house, *ledger.books)])
+    accounts = msgspec.to_builtins([FrozenBook.of(row) for row in ledger.cells()])
     before = {"names": ledger.names, "house": accounts[0], "books": accounts[1:]}
     again.thaw(msgspec.msgpack.decode(msgspec.msgpack.encode(before)))
     assert again.freeze() == ledger.freeze()

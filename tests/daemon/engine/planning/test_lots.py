@@ -1,4 +1,4 @@
-"""The kernels of the planner: sums to the bit of numpy's, and targets as numpy computes them."""
+"""Weights to lots: sums to the bit of numpy's, and targets as numpy computes them."""
 
 from math import inf, nan
 
@@ -7,27 +7,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.planning import kernel
-from quantd.daemon.engine.planning.kernel import STACK, total, truncated
-from quantd.trading.jit import interpreted
+from quantd.daemon.engine.planning.lots import Targets, truncated
+from quantd.trading.number_types import read_floats
 
 N = 12
-factor_of, change_of = interpreted(kernel.factor_of), interpreted(kernel.change_of)
+
+
+def total(values: np.ndarray) -> float:
+    return Targets(1).total(read_floats(values), 0, len(values))
+
+
+def changed(
+    weights: np.ndarray, held: np.ndarray, px: np.ndarray, age: np.ndarray, most_age: int, *terms: float
+) -> tuple[float, list[float], int]:
+    """The factor, the change and the number of symbols that change; `terms` are equity, both bounds and the least."""
+    equity, gross, cash, least = terms
+    targets = Targets(len(weights))
+    scale = targets.factor(read_floats(weights), gross, cash)
+    arrays = (read_floats(each) for each in (weights, held, px))
+    targets.change_to(*arrays, age.data, most_age, scale * equity, least)
+    return scale, list(targets.change), targets.changed
 
 
 def test_a_sum_has_the_bits_of_numpy_for_every_number_of_values() -> None:
-    rng, stack = np.random.default_rng(3), np.full(STACK, nan)
+    rng = np.random.default_rng(3)
     values = rng.normal(size=20_000) * 10.0 ** rng.integers(-8, 8, 20_000)
     for size in (*range(400), 1000, 1023, 1024, 1025, 4099, 19_999, 20_000):
         expected = float(np.add.reduce(values[:size])) if size else 0.0
-        assert total(values, size, stack) == expected, size
+        assert total(values[:size]) == expected, size
 
 
 @pytest.mark.parametrize("values", [[0.0, -0.0], [inf, 1.0], [inf, -inf] * 5, [nan] * 9])
 def test_a_sum_of_what_is_not_finite_is_that_of_numpy(values: list[float]) -> None:
     given = np.array(values)
     with np.errstate(invalid="ignore"):
-        assert np.array_equal(total(given, len(given), np.empty(STACK)), np.add.reduce(given), equal_nan=True)
+        assert np.array_equal(total(given), np.add.reduce(given), equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +66,7 @@ def test_a_fraction_is_cut_towards_zero(value: float) -> None:
 def test_weights_are_scaled_to_the_tighter_of_gross_exposure_and_purchases(
     weights: list[float], gross: float, cash: float, factor: float
 ) -> None:
-    numbers = np.array([0.0, gross, cash])
-    assert factor_of(np.array(weights), numbers, np.empty(2), np.empty(STACK)) == factor
+    assert Targets(2).factor(read_floats(np.array(weights)), gross, cash) == factor
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -66,17 +79,16 @@ def test_a_change_is_the_truncated_target_less_what_is_held(seed: int) -> None:
     age, most_age = rng.integers(0, 4, N), 2
     equity, gross, cash = 1e5, float(rng.uniform(0.2, 2.0)), float(rng.uniform(0.1, 1.0))
     least = float(rng.choice([0.0, 0.01])) * equity
-    numbers, out = np.array([equity, gross, cash, least, nan]), np.full(N, nan)
     with np.errstate(all="ignore"):
-        scale = change_of(weights, held, px, age, most_age, numbers, out, np.empty(STACK))
+        scale, out, count = changed(weights, held, px, age, most_age, equity, gross, cash, least)
         target = np.trunc(weights * (scale * equity * (1.0 + 1e-12)) / px)
         target[target * held < 0.0] = 0.0
         change = target - held
         change[(target != 0.0) & (np.abs(change) * px < least)] = 0.0
         change[~(np.isfinite(target) & (px > 0.0) & (px < inf) & (age <= most_age))] = 0.0
         bounds = [1.0, gross / np.abs(weights).sum(), cash / weights.clip(0.0).sum()]
-    assert out.tolist() == change.tolist()
-    assert numbers[4] == np.count_nonzero(change)
+    assert out == change.tolist()
+    assert count == np.count_nonzero(change)
     if np.isfinite(weights).all() and weights.max() > 0.0:
         assert scale == pytest.approx(min(bounds))
 
@@ -85,16 +97,13 @@ def test_a_change_is_the_truncated_target_less_what_is_held(seed: int) -> None:
 def test_a_change_below_the_least_value_is_left_out_except_to_zero(target: float, passes: float) -> None:
     """10 lots are held of 100 each; a trade has a value of 300 at least."""
     for scale in (1.0, 1 / 1024):
-        numbers, out = np.array([10_000.0 * scale, 9.0, 9.0, 300.0 * scale, 0.0]), np.empty(1)
         weight, px, age = np.array([target / 100.0]), np.array([100.0 * scale]), np.zeros(1, dtype=np.int64)
-        assert change_of(weight, np.array([10.0]), px, age, 0, numbers, out, np.empty(STACK)) == 1.0
-        assert (out.tolist(), numbers[4]) == ([passes], float(passes != 0.0))
+        found = changed(weight, np.array([10.0]), px, age, 0, 10_000.0 * scale, 9.0, 9.0, 300.0 * scale)
+        assert found == (1.0, [passes], int(passes != 0.0))
 
 
 @pytest.mark.parametrize("weight", [0.5, -0.5])
 def test_a_target_beyond_all_floats_changes_nothing(weight: float) -> None:
-    numbers, out = np.array([10_000.0, 9.0, 9.0, 0.0, nan]), np.empty(2)
     px, age = np.array([5e-324, 10.0]), np.zeros(2, dtype=np.int64)
     weights, held = np.array([weight, 0.25]), np.array([3.0 * weight, 0.0])
-    assert change_of(weights, held, px, age, 0, numbers, out, np.empty(STACK)) == 1.0
-    assert (out.tolist(), numbers[4]) == ([0.0, 250.0], 1.0)
+    assert changed(weights, held, px, age, 0, 10_000.0, 9.0, 9.0, 0.0) == (1.0, [0.0, 250.0], 1)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.daemon.engine.batches.fills_kernel import fill_limits
 from quantd.trading.execution import (
     MOST,
     RATE_ONE,
     Costs,
     commission_ratio,
-    fill_limits,
     impact_rate,
     interest_micro,
     lots_to_be_had,

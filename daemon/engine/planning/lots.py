@@ -1,0 +1,125 @@
+"""Weights to lots: the change of position for a target."""
+
+from math import inf
+from typing import Final
+
+from quantd.trading.number_types import Floats, ReadFloats, ReadInts, float_zeros
+
+WHOLE: Final = 4503599627370496.0
+"""From 2**52 on every float is whole."""
+
+BLOCK: Final = 128
+"""Numbers that are added up without halving them first."""
+
+
+def truncated(value: float) -> float:
+    """A float without its fraction; infinity and NaN as they are."""
+    return float(int(value)) if -WHOLE < value < WHOLE else value
+
+
+def block_total(values: ReadFloats, start: int, size: int) -> float:
+    """The sum of at most 128 numbers in the order of numpy: eight sums, then pairs of them, then the rest."""
+    found: float = 0.0
+    if size < 8:
+        for k in range(size):
+            found += values[start + k]
+        return found
+    a: float = values[start]
+    b: float = values[start + 1]
+    c: float = values[start + 2]
+    d: float = values[start + 3]
+    e: float = values[start + 4]
+    f: float = values[start + 5]
+    g: float = values[start + 6]
+    h: float = values[start + 7]
+    at: int = start + 8
+    end: int = start + size - size % 8
+    while at < end:
+        a += values[at]
+        b += values[at + 1]
+        c += values[at + 2]
+        d += values[at + 3]
+        e += values[at + 4]
+        f += values[at + 5]
+        g += values[at + 6]
+        h += values[at + 7]
+        at += 8
+    found = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    while at < start + size:
+        found += values[at]
+        at += 1
+    return found
+
+
+class Targets:
+    """Changes of position for the weights of a book of `n` symbols, with its scratch."""
+
+    n: int
+    change: Floats
+    """Signed lots to trade, of the last call of `change_to`."""
+    changed: int
+    """Number of symbols that change."""
+    scratch: Floats
+
+    def __init__(self, n: int) -> None:
+        self.n, self.changed = n, 0
+        self.change, self.scratch = float_zeros(n), float_zeros(n)
+
+    def total(self, values: ReadFloats, start: int, size: int) -> float:
+        """The sum of numbers, to the bit that of `numpy.add.reduce`: halves until they are one block."""
+        if size <= BLOCK:
+            return block_total(values, start, size)
+        half: int = size // 2
+        half -= half % 8
+        return self.total(values, start, half) + self.total(values, start + half, size - half)
+
+    def factor(self, weights: ReadFloats, gross: float, bought: float) -> float:
+        """The factor, at most 1, with which gross exposure is at most `gross` and the sum of purchases `bought`."""
+        found: float = 1.0
+        for k in range(self.n):
+            self.scratch[k] = abs(weights[k])
+        whole: float = self.total(self.scratch, 0, self.n)
+        if whole > 0.0:
+            found = min(found, gross / whole)
+            for k in range(self.n):
+                self.scratch[k] = 0.0 if weights[k] < 0.0 else weights[k]
+            purchases: float = self.total(self.scratch, 0, self.n)
+            if purchases > 0.0:
+                found = min(found, bought / purchases)
+        return found
+
+    def change_to(
+        self,
+        weights: ReadFloats,
+        held: ReadFloats,
+        px: ReadFloats,
+        age: ReadInts,
+        most_age: int,
+        value: float,
+        least: float,
+    ) -> None:
+        """Write the signed lots to trade into `change`.
+
+        The target is weight x `value` / value of a lot `px`, truncated to lots. A symbol without a price or with one
+        older than `most_age` keeps its lots, and so does one whose trade is worth less than `least`, except to zero. A
+        position never crosses zero.
+        """
+        # the last factor prevents the loss of a lot by rounding when a weight equals the position
+        own: float = value * (1.0 + 1e-12)
+        self.changed = 0
+        for k in range(self.n):
+            self.change[k] = 0.0
+            price: float = px[k]
+            if not 0.0 < price < inf or age[k] > most_age:
+                continue
+            target: float = truncated(weights[k] * own / price)
+            if not -inf < target < inf:
+                continue
+            if target * held[k] < 0.0:
+                target = 0.0
+            change: float = target - held[k]
+            if least > 0.0 and target != 0.0 and abs(change) * price < least:
+                change = 0.0
+            self.change[k] = change
+            if change != 0.0:
+                self.changed += 1

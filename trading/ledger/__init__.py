@@ -1,0 +1,1 @@
+"""The exact ledger: a house account and one virtual book per agent."""

@@ -1,0 +1,320 @@
+"""Books in exact integers: what the house and each agent hold, the fills that are posted to them, and their value."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from quantd.trading.execution import MOST
+from quantd.trading.instruments import ATTO_PER_MICRO
+from quantd.trading.integers import half_even, portion, ratio
+from quantd.trading.ledger.errors import LedgerFull
+from quantd.trading.number_types import Ints, ReadInts, Whole, int_zeros
+
+_TOO_LARGE: Final = 2.0**62
+"""The first number beyond MOST."""
+
+
+class Book:
+    """Lots and money of the house or of an agent.
+
+    This identity always holds exactly: cash = flows + income + realised - sum(cost) - fees. The residue is what
+    rounding to whole micro lost: `residue_micro`, and a remainder of 0 to 1e12 - 1 atto.
+    """
+
+    size: int
+    held: Ints
+    """Signed lots by column."""
+    cost: Ints
+    """Their cost in micro at the average price by column, negative for a short (its proceeds)."""
+    cash_micro: int
+    fees_micro: int
+    """Commissions paid."""
+    flows_micro: int
+    """Deposits less withdrawals."""
+    income_micro: int
+    """Dividends and interest less borrow fees."""
+    realised_micro: int
+    """Profit on closed lots before fees."""
+    residue_micro: int
+    residue_rest: int
+
+    def __init__(self, size: int) -> None:
+        self.size, self.held, self.cost = size, int_zeros(size), int_zeros(size)
+        self.cash_micro = self.fees_micro = self.flows_micro = self.income_micro = self.realised_micro = 0
+        self.residue_micro = self.residue_rest = 0
+
+    @property
+    def lots(self) -> list[int]:
+        """A copy of `held`."""
+        found: list[int] = np.asarray(self.held).tolist()
+        return found
+
+    @property
+    def cost_micro(self) -> list[int]:
+        """A copy of `cost`."""
+        found: list[int] = np.asarray(self.cost).tolist()
+        return found
+
+    @property
+    def residue_atto(self) -> Whole:
+        """The whole residue."""
+        micro: Whole = self.residue_micro
+        return micro * ATTO_PER_MICRO + self.residue_rest
+
+    def lose(self, atto: int) -> None:
+        """Add what rounding lost to the residue."""
+        whole: int = self.residue_rest + atto
+        self.residue_micro += whole // ATTO_PER_MICRO
+        self.residue_rest = whole % ATTO_PER_MICRO
+
+    def trade(self, k: int, change: int, amount: int) -> None:
+        """Book signed lots of column `k`; `amount` is the change of cash in micro, negative for a purchase.
+
+        A reduction removes its part of the average cost, floored to a micro, and realises the difference. A trade
+        through zero closes with its part of the amount, floored, and opens with the remainder.
+        """
+        held: int = self.held[k]
+        after: int = held + change
+        cost: int = self.cost[k]
+        if held == 0 or change == 0 or (held > 0) == (change > 0):
+            cost -= amount
+        elif after != 0 and (after > 0) == (held > 0):
+            part: int = portion(cost, change, held)
+            cost += part
+            self.realised_micro += amount + part
+        else:
+            closing: int = portion(amount, held, -change)
+            self.realised_micro += closing - cost
+            cost = closing - amount
+        self.held[k] = after
+        self.cost[k] = cost
+        self.cash_micro += amount
+
+    def rescale(self, k: int, lots: int, lieu_micro: int) -> None:
+        """Set `lots` after a split and add `lieu_micro` of cash for the fraction. The cost does not change; it is
+        realised when no lots remain."""
+        self.held[k] = lots
+        self.cash_micro += lieu_micro
+        self.realised_micro += lieu_micro
+        if lots == 0:
+            self.realised_micro -= self.cost[k]
+            self.cost[k] = 0
+
+    def receive(self, amount_micro: int) -> None:
+        """Book a dividend or interest; a payment or a borrow fee is negative."""
+        self.cash_micro += amount_micro
+        self.income_micro += amount_micro
+
+    def pay(self, fee_micro: int) -> None:
+        """Book a commission."""
+        self.cash_micro -= fee_micro
+        self.fees_micro += fee_micro
+
+    def flow(self, amount_micro: int) -> None:
+        """Book a deposit, or a withdrawal (negative)."""
+        self.cash_micro += amount_micro
+        self.flows_micro += amount_micro
+
+    def unexplained_micro(self) -> Whole:
+        """Return the cash that no flow, income, profit, cost or fee explains: always 0."""
+        known: Whole = self.flows_micro
+        return self.cash_micro - (
+            known + self.income_micro + self.realised_micro - sum(self.cost_micro) - self.fees_micro
+        )
+
+    def largest(self) -> Whole:
+        """The largest size that an amount of this book has, or may have after its cost is realised."""
+        cost: Whole = sum(map(abs, self.cost_micro))
+        amounts: list[Whole] = [self.cash_micro, self.fees_micro, self.flows_micro, self.income_micro]
+        return max(*map(abs, amounts), abs(self.realised_micro) + cost, *map(abs, self.lots))
+
+
+class Postings:
+    """The house's book and those that add up to it: the agents' in order, then the unallocated one."""
+
+    house: Book
+    books: list[Book]
+    numerator: Ints
+    """lots x price_nano x numerator / denominator is a value in micro, by column."""
+    denominator: Ints
+    room: int
+    """What amounts may grow by before they are measured again."""
+    amounts: Ints
+    """The changes of the house's cash by the rows that are posted."""
+    lost_atto: int
+    """What their rounding lost."""
+
+    def __init__(self, ratios: Sequence[tuple[int, int]], books: int) -> None:
+        size: int = len(ratios)
+        self.house, self.books = Book(size), [Book(size) for _ in range(books)]
+        self.numerator, self.denominator = int_zeros(size), int_zeros(size)
+        for k in range(size):
+            self.numerator[k], self.denominator[k] = ratios[k]
+        self.amounts = int_zeros(64)
+        self.room = self.lost_atto = 0
+
+    def book(self, number: int) -> Book:
+        """The book of an agent; those from the end have negative numbers."""
+        found: Book = self.books[number if number >= 0 else len(self.books) + number]
+        return found
+
+    def fills(
+        self,
+        sym: Sequence[int],
+        lots: Sequence[int],
+        price_nano: Sequence[int],
+        fee_micro: Sequence[int],
+        shares: Sequence[Sequence[tuple[int, int]]],
+    ) -> None:
+        """Post fills row by row. `shares` lists for each row the (book, lots) of its sign that add up to its signed
+        lots.
+
+        An amount is rounded half-even to a micro for the house. Each part is rounded to the nearest micro, and the
+        row's last takes the remainder. A fee is shared in proportion, rounded down; the row's last book takes the
+        remainder. Raises LedgerFull, with nothing booked, for what the ledger cannot hold, and ValueError for a row
+        without shares.
+        """
+        rows: int = len(sym)
+        if rows > len(self.amounts):
+            self.amounts = int_zeros(2 * rows)
+        try:
+            grown: int = self._measured(sym, lots, price_nano, fee_micro, shares)
+        except OverflowError:
+            most, price = max(map(abs, lots)), max(price_nano)
+            raise LedgerFull(f"fills of {most} lots at {price} nano: the ledger holds {MOST} at most") from None
+        self.reserve(grown)
+        fees: int = 0
+        house: Book = self.house
+        for row in range(rows):
+            k: int = sym[row]
+            size: int = lots[row]
+            fee: int = fee_micro[row]
+            house.trade(k, size, self.amounts[row])
+            self._share(k, size, price_nano[row], fee, self.amounts[row], shares[row])
+            fees += fee
+        house.pay(fees)
+        house.lose(self.lost_atto)
+
+    def _measured(
+        self,
+        sym: Sequence[int],
+        lots: Sequence[int],
+        price_nano: Sequence[int],
+        fee_micro: Sequence[int],
+        shares: Sequence[Sequence[tuple[int, int]]],
+    ) -> int:
+        """Compute the house's amounts of fills; returns what any amount may grow by. Raises OverflowError."""
+        grown: int = 0
+        self.lost_atto = 0
+        for row in range(len(sym)):
+            k: int = sym[row]
+            size: int = lots[row]
+            price: int = price_nano[row]
+            fee: int = fee_micro[row]
+            if max(abs(float(size)), abs(float(price)), abs(float(fee))) >= _TOO_LARGE:
+                raise OverflowError("an integer of a fill")
+            if len(shares[row]) == 0:
+                raise ValueError(f"row {row} of the fills belongs to no book")
+            divisor: int = self.denominator[k]
+            whole: int
+            rest: int
+            whole, rest = ratio(abs(size), abs(price), self.numerator[k], divisor)
+            amount: int = half_even(whole, rest, divisor)
+            lost: int = (rest if amount == whole else rest - divisor) * (ATTO_PER_MICRO // divisor)
+            paid: bool = (size > 0) == (price > 0)
+            self.lost_atto += -lost if paid else lost
+            self.amounts[row] = -amount if paid else amount
+            grown += abs(size) + amount + abs(fee) + len(shares[row])
+            if grown > MOST:
+                raise OverflowError("the sum of fills")
+        return grown
+
+    def _share(self, k: int, size: int, price: int, fee: int, amount: int, parts: Sequence[tuple[int, int]]) -> None:
+        """Book a row with those who have a part of it."""
+        last: int = len(parts) - 1
+        left: int = amount
+        unpaid: int = fee
+        for at in range(last + 1):
+            number: int
+            part: int
+            number, part = parts[at]
+            own: int = left
+            charged: int = unpaid
+            if at < last:
+                own = self._nearest(k, part, price)
+                charged = portion(fee, part, size) if fee != 0 else 0
+            left -= own
+            unpaid -= charged
+            book: Book = self.book(number)
+            book.trade(k, part, own)
+            book.pay(charged)
+
+    def _nearest(self, k: int, lots: int, price: int) -> int:
+        """The change of cash of a part, to the nearest micro, ties upwards."""
+        divisor: int = self.denominator[k]
+        whole: int
+        rest: int
+        whole, rest = ratio(abs(lots), abs(price), self.numerator[k], divisor)
+        if (lots > 0) == (price > 0):
+            return -whole - (1 if rest > divisor // 2 else 0)
+        return whole + 1 if divisor // 2 + rest >= divisor else whole
+
+    def value(self, book: Book, marks: ReadInts) -> int:
+        """Return the equity of a book in micro at marks in nano by column: cash plus exact value, rounded half-even.
+        Raises OverflowError where an amount, or the value of all positions without sign, is beyond 62 bits."""
+        micro: int = 0
+        atto: int = 0
+        gross: float = 0.0
+        for k in range(book.size):
+            lots: int = book.held[k]
+            if lots != 0:
+                price: int = marks[k]
+                divisor: int = self.denominator[k]
+                whole: int
+                rest: int
+                whole, rest = ratio(abs(lots), abs(price), self.numerator[k], divisor)
+                gross += float(whole)
+                if gross >= _TOO_LARGE:
+                    raise OverflowError("the value of a book")
+                rest *= ATTO_PER_MICRO // divisor
+                if (lots > 0) == (price > 0):
+                    micro += whole
+                    atto += rest
+                else:
+                    micro -= whole
+                    atto -= rest
+        micro += book.cash_micro + atto // ATTO_PER_MICRO
+        return half_even(micro, atto % ATTO_PER_MICRO, ATTO_PER_MICRO)
+
+    def values(self, marks: ReadInts) -> list[int]:
+        """Return the equity of the house, then of each book; the last one takes the remainder, so that the books add
+        up to the house. Raises OverflowError as `value` does."""
+        total: int = self.value(self.house, marks)
+        found: list[int] = [total]
+        left: int = total
+        for number in range(len(self.books) - 1):
+            book: Book = self.books[number]
+            own: int = self.value(book, marks)
+            found.append(own)
+            left -= own
+        found.append(left)
+        return found
+
+    def reserve(self, grown: Whole) -> None:
+        """Make room for amounts that grow by `grown` at most. Raises LedgerFull where one could be beyond MOST."""
+        if grown > self.room:
+            self.measure()
+            if grown > self.room:
+                raise LedgerFull(f"{grown} on top of what the ledger has: it holds {MOST} micro or lots at most")
+        self.room -= grown
+
+    def measure(self) -> None:
+        """Measure the room that is left. Raises LedgerFull where there is none."""
+        most: Whole = self.house.largest()
+        for each in self.books:
+            book: Book = each
+            most = max(most, book.largest())
+        if most > MOST:
+            raise LedgerFull(f"the ledger has {most}: it holds {MOST} micro or lots at most")
+        self.room = MOST - most
