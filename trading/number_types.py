@@ -34,6 +34,11 @@ def float_zeros(size: int) -> Floats:
     return zeros
 
 
+def read_ints(values: NDArray[np.int64]) -> ReadInts:
+    """The integers of an array."""
+    return np.ascontiguousarray(values, dtype=np.int64).data
+
+
 def read_floats(values: NDArray[np.float64]) -> ReadFloats:
     """The numbers of an array."""
     found: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above

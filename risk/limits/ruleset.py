@@ -4,6 +4,7 @@ The gate walks these tables and knows no limit by name. All measures are monoton
 factor suffices.
 """
 
+from functools import cached_property
 from math import gcd
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
+from quantd.risk.limits.collars import Collar, Collars
 from quantd.risk.limits.kinds import Bar, Cap, Count, Opening, family_of, quad_of, row_of
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Rows, Tails
 from quantd.risk.measures.stress import shock_returns
@@ -109,7 +111,6 @@ class Rules:
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
-        self._collars: dict[int, list[tuple[int, int, int]]] = {}
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
         """The limits of a table that are on, with their values; a condition is always on."""
@@ -134,15 +135,20 @@ class Rules:
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and
         minus a collar, in lowest terms because small ints are fast."""
-        found = self._collars.get(width_nano)
-        if found is None:
-            found = []
-            for tick in (i.tick_nano for i in self.universe.instruments):
-                up, down, one = NANO + width_nano, NANO - width_nano, NANO * tick
-                common = gcd(gcd(up, down), one)
-                found.append((up // common, down // common, one // common))
-            self._collars[width_nano] = found
+        found = []
+        for tick in (i.tick_nano for i in self.universe.instruments):
+            up, down, one = NANO + width_nano, NANO - width_nano, NANO * tick
+            common = gcd(gcd(up, down), one)
+            found.append((up // common, down // common, one // common))
         return found
+
+    @cached_property
+    def collars(self) -> Collars:
+        """The collars of orders; those at an old price are at most as wide as those of reducing orders."""
+        limits, ticks = self.limits, [i.tick_nano for i in self.universe.instruments]
+        collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
+        adding, reducing, old = (Collar(self.collar_ratios(w), ticks) for w in (collar, reduce, min(reduce, stale)))
+        return Collars(adding, reducing, old, limits.max_price_age_ns)
 
 
 def _mask(marked: ArrayLike) -> NDArray[np.bool_] | None:

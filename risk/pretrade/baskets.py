@@ -11,20 +11,8 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context, Floats, Ints
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Verdict
-from quantd.trading.execution import ANY_BUY, ANY_SALE, ratio
-from quantd.trading.instruments import NANO
+from quantd.trading.number_types import read_floats, read_ints
 from quantd.trading.orders import Kind, OrderBasket
-
-
-def collar_price(buys: bool, mark: int, up: int, down: int, one: int, tick: int) -> int:
-    """The limit price of a marketable order, nano-currency: `mark` x `up` / `one` ticks rounded down for a purchase,
-    x `down` / `one` rounded up for a sale. `down` is 0 without a collar: then any price does."""
-    if down == 0:
-        return ANY_BUY if buys else ANY_SALE
-    ticks, rest = ratio(mark, up if buys else down, 1, one)
-    if rest > 0 and not buys:
-        ticks += 1
-    return ticks * tick
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
@@ -33,19 +21,9 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     Mark x (1 + collar) for a buy, rounded down to the tick; mark x (1 - collar) for a sell, rounded up. `held` are the
     account's lots: orders against them have `reduce_collar`, with a stale price at most `flatten_collar`.
     """
-    collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
-    rules = rules_of(limits, ctx.universe)
-    adding, reducing, old = (rules.collar_ratios(width) for width in (collar, reduce, min(reduce, stale)))
-    out = [0] * len(lots)
-    marks, wanted, instruments = ctx.prices_nano.tolist(), lots.tolist(), ctx.universe.instruments
-    against: list[float] = [0.0] * len(out) if held is None else held.tolist()
-    for k in lots.nonzero()[0].tolist():
-        size, ratios = wanted[k], adding
-        if against[k] * size < 0.0:
-            ratios = reducing if 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns else old
-        up, down, one = ratios[k]
-        out[k] = collar_price(size > 0.0, marks[k], up, down, one, instruments[k].tick_nano)
-    return out
+    against = np.zeros(len(lots)) if held is None else held
+    marks, age = read_ints(ctx.prices_nano), read_ints(ctx.age_ns)
+    return rules_of(limits, ctx.universe).collars.prices(read_floats(lots), read_floats(against), marks, age)
 
 
 class Part(NamedTuple):
@@ -137,12 +115,12 @@ def stop_basket(
     `reduce_collar` beyond. Rows that do not reduce a position, or did not pass whole, are left out.
     """
     granted_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
-    ratios = rules_of(limits, ctx.universe).collar_ratios(round(limits.reduce_collar * NANO))
+    collar = rules_of(limits, ctx.universe).collars.reducing
     sym, trigger, worst = [], [], []
     for k in granted_whole.nonzero()[0].tolist():
         tick, buys = ctx.universe.instruments[k].tick_nano, lots[k] > 0.0
         at = stops[k] // tick * tick if buys else -(-stops[k] // tick) * tick
-        limit = collar_price(bool(buys), at, *ratios[k], tick)
+        limit = collar.price(k, bool(buys), at)
         if at > 0 and limit > 0:
             sym.append(k)
             trigger.append(at)

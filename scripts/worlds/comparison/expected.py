@@ -71,7 +71,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "planning/buying_power": ("cut of the house: buying_power",),
     "planning/execution": ("parent order: twap", "effect: Worked"),
     "planning/gate_account": ("cut of the house: no_borrow", "cut of the house: volatile"),
-    "planning/kernel": ("cut of an agent: cash",),
+    "planning/lots": ("cut of an agent: cash",),
     "planning/live_caps": ("cut of the house: ramp", "cut of the house: account_notional"),
     "planning/parents": ("parent order: vwap", "parent order: participation"),
     "planning/plan": ("effect: Planned", "fills: shared by agents"),

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 MODULES: Final = (
     "quantd.trading.integers",
     "quantd.trading.ledger.book",
+    "quantd.risk.limits.collars",
     "quantd.risk.pretrade.gate_bounds",
     "quantd.risk.pretrade.loops",
     "quantd.risk.pretrade.scenes",

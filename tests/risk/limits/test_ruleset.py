@@ -453,7 +453,7 @@ def test_a_collar_in_ticks_is_in_lowest_terms() -> None:
     made = Rules(Limits(), universe)
     # 1.05 / 0.01 = 105 / 1, 0.95 / 0.01 = 95 / 1; all over a unit of nano-currency
     assert made.collar_ratios(NANO // 20) == [(21, 19, 20 * NANO // 100), (21, 19, 20 * NANO // 4)]
-    assert made.collar_ratios(NANO // 20) is made.collar_ratios(NANO // 20)
+    assert made.collars is made.collars
     assert made.widest_tick == NANO / 4
 
 

@@ -1,0 +1,64 @@
+"""Limit prices of marketable orders: the mark plus or minus a collar, in whole ticks."""
+
+from collections.abc import Sequence
+
+from quantd.trading.execution import ANY_BUY, ANY_SALE
+from quantd.trading.integers import ratio
+from quantd.trading.number_types import Ints, ReadFloats, ReadInts, int_zeros
+
+
+class Collar:
+    """A collar of one width, by column."""
+
+    up: Ints
+    """mark x up / one are the ticks of a purchase, mark x down / one those of a sale; `down` is 0 without a collar."""
+    down: Ints
+    one: Ints
+    tick: Ints
+    """Nano-currency."""
+
+    def __init__(self, ratios: Sequence[tuple[int, int, int]], ticks: Sequence[int]) -> None:
+        size: int = len(ticks)
+        self.up, self.down, self.one, self.tick = int_zeros(size), int_zeros(size), int_zeros(size), int_zeros(size)
+        for k in range(size):
+            self.up[k], self.down[k], self.one[k] = ratios[k]
+            self.tick[k] = ticks[k]
+
+    def price(self, k: int, buys: bool, mark: int) -> int:
+        """The limit price in nano-currency: rounded down to the tick for a purchase, up for a sale. Without a collar
+        any price does. Raises OverflowError beyond 62 bits."""
+        if self.down[k] == 0:
+            return ANY_BUY if buys else ANY_SALE
+        ticks: int
+        rest: int
+        ticks, rest = ratio(mark, self.up[k] if buys else self.down[k], 1, self.one[k])
+        if rest > 0 and not buys:
+            ticks += 1
+        return ticks * self.tick[k]
+
+
+class Collars:
+    """The collars of a set of limits: of adding orders, of reducing ones, and of those at an old price."""
+
+    adding: Collar
+    reducing: Collar
+    old: Collar
+    most_age: int
+    """Nanoseconds from which a price is old."""
+
+    def __init__(self, adding: Collar, reducing: Collar, old: Collar, most_age: int) -> None:
+        self.adding, self.reducing, self.old, self.most_age = adding, reducing, old, most_age
+
+    def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
+        """The limit price of each signed order, nano-currency; 0 without lots. `held` are the account's lots."""
+        found: list[int] = []
+        for k in range(len(lots)):
+            size: float = lots[k]
+            price: int = 0
+            if size != 0.0:
+                collar: Collar = self.adding
+                if held[k] * size < 0.0:
+                    collar = self.reducing if 0 <= age[k] <= self.most_age else self.old
+                price = collar.price(k, size > 0.0, marks[k])
+            found.append(price)
+        return found
