@@ -226,8 +226,6 @@ class Postings:
             self.lost_atto += -lost if paid else lost
             self.amounts[row] = -amount if paid else amount
             grown += abs(size) + amount + abs(fee) + len(shares[row])
-            if grown > MOST:
-                raise OverflowError("the sum of fills")
         return grown
 
     def _share(self, k: int, size: int, price: int, fee: int, amount: int, parts: Sequence[tuple[int, int]]) -> None:

@@ -308,6 +308,17 @@ def test_room_is_what_amounts_may_grow_by_and_is_measured_again_when_it_ends() -
         ledger.reserve(ledger.room + 1)
 
 
+def test_the_room_counts_profit_and_the_cost_that_becomes_profit() -> None:
+    """3 lots cost 300 micro, 2 more are sold at a profit of 20: what remains may be realised as well."""
+    ledger = Ledger(Universe((Instrument("A"),)), ["ann"])
+    ledger.fills([0, 0], [5, -2], [100_000, 110_000], [0, 0], [[(0, 5)], [(0, -2)]])
+    book = ledger.house
+    assert (book.cash_micro, book.cost_micro, book.realised_micro) == (-280, [300], 20)
+    assert book.largest() == 320
+    ledger.measure()
+    assert ledger.room == MOST - 320
+
+
 def test_more_fills_than_before_need_more_scratch() -> None:
     ledger, count = Ledger(Universe((Instrument("A"),)), ["ann"]), 200
     ledger.fills([0] * count, [1] * count, [10**9] * count, [0] * count, [[(0, 1)]] * count)
