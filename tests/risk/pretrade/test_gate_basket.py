@@ -90,8 +90,32 @@ def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() ->
     verdict = gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
     assert 0 < np.count_nonzero(verdict.lots) < 5
     assert verdict.reason.any()
+    assert (losses.known, spread.known, scene.has_links) == (True, True, True)
     made = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
     assert [each.shape for each in made] == [(n, 80), (n, n), (n, n)]
     gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
     again = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
     assert all(np.shares_memory(one, other) for one, other in zip(again, made, strict=True))
+
+
+def test_rows_that_symbols_have_together_are_too_few_where_one_lookback_is() -> None:
+    """Each of two symbols has 60 of the last 100 rows, both together 20. Of the last 300 they have 220."""
+    returns = scenario_returns(np.random.default_rng(5), 2, 300)
+    returns[-100:-60, 0] = returns[-40:, 1] = np.nan
+    limits = Limits(var=Tail(limit=0.5, lookback=100), cvar=Tail(limit=0.5, lookback=300), min_history=60)
+    book = Account(lots=np.zeros(2), cash=1e5, equity=1e5)
+    for asked, passes in (([1.0, 0.0], True), ([0.0, 1.0], True), ([1.0, 1.0], False)):
+        ctx = make_context(PX[:2], returns, ["A", "B"])
+        verdict = gate(ctx, book, np.array(asked), limits)
+        assert verdict.lots.tolist() == (asked if passes else [0.0, 0.0])
+        assert verdict.reason.tolist() == ([0, 0] if passes else [Reason.HISTORY] * 2)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_orders_of_a_symbol_whose_price_jumped_are_refused_or_by_hand_those_that_add(by_hand: bool) -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    jumped = np.array([True, True, False])
+    book = Account(lots=np.array([5.0, 5.0, 5.0]), cash=1e5, equity=1e5, jumped=jumped, by_hand=by_hand)
+    verdict = gate(ctx, book, np.array([-2.0, 3.0, -1.0]), Limits())
+    assert verdict.lots.tolist() == [-2.0 if by_hand else 0.0, 0.0, -1.0]
+    assert verdict.reason.tolist() == [0 if by_hand else Reason.PRICE_JUMP, Reason.PRICE_JUMP, 0]

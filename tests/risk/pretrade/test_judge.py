@@ -470,6 +470,45 @@ def test_a_breached_limit_takes_single_orders_and_the_others_share_what_another_
     assert (list(gate.basket.size), list(gate.basket.reason)) == ([0.0, 1.0], [21, 11])
 
 
+@pytest.mark.parametrize(("near", "bound"), [(0.0, 0.75), (0.5, 0.71875)])
+def test_a_group_within_its_bound_with_all_orders_is_not_compared_with_the_present(near: float, bound: float) -> None:
+    """Four are held, and all orders make it twelve, which is within a tolerance of the bound of an equity of 16. Four
+    are beyond the bound of the present equity, which is 0."""
+    gate = two_orders()
+    give(gate.flight, now=0.0)
+    gate.basket.near = near
+    gate.bounds.families = [Family(21, 1, 2, np.ones(2, dtype=np.int64).data, bound, 9.0)]
+    gate.scale()
+    assert list(gate.basket.size) == [6.0, 2.0]
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_a_single_order_gets_the_most_lots_beside_its_pair_at_the_equity_that_these_leave(two: bool) -> None:
+    """Beside 4 that are held, x lots of 24 pass with x + 4 <= (16 - x / 4) / 2, in the tighter one of both states."""
+    gate = gate_of(
+        2, two_states=two, pairs=True, least=0.0, joint=0.5, correlation=9, names=np.arange(2),
+        cash_row=_row_of(CASH_CODE, CASH, [0.0, 0.0], np.zeros((2, 2)), 2),
+    )  # fmt: skip
+    lots = np.array([24.0, 0.0])
+    give(gate.basket, px=np.ones(2), size=lots, wish=lots, lots=np.array([0.0, 4.0]), near=0.0, changes=0)
+    for state, equity in ((gate.flight, 1e3 if two else 16.0), (gate.after, 16.0)):
+        exposed = np.array([0.0, 4.0])
+        give(state, low=-exposed, high=exposed, equity=equity, before=equity, now=equity, slip=0.25, wider=1.0)
+        give(state, spent=0.0, traded=0.0)
+        state.sums()
+    give(gate.scene, links=np.full((2, 2), 1.0), has_links=True)
+    gate.shrink()
+    assert (list(gate.basket.size), list(gate.basket.reason)) == ([3.0, 0.0], [9, 0])
+
+
+def test_a_cap_or_a_row_counts_nothing_until_it_is_given() -> None:
+    none = np.zeros(1).data
+    cap, row = Cap(ROOM, 5, none, none), Row(6, NET, 0.5, 0.25)
+    assert (cap.held, cap.same, cap.other) == (0.0, 0.0, 0.0)
+    assert not row.by_symbol
+    assert [row.load(settled, 0, buys) for settled in (False, True) for buys in (False, True)] == [0.0] * 4
+
+
 # ---- the whole walk -------------------------------------------------------------------------------------------------
 
 

@@ -224,10 +224,3 @@ def test_nothing_is_added_of_a_row_that_is_too_short_or_missing(call: Callable[[
     with pytest.raises(IndexError):
         call(Loops(), out.data)
     assert not out.any()
-
-
-def test_what_one_symbol_has_is_added_before_a_missing_one_is_found() -> None:
-    out = np.zeros(5)
-    with pytest.raises(IndexError):
-        Loops().losses(out.data, 4, np.ones((1, 4)).data, np.ones(2).data, np.ones(2).data)
-    assert out.tolist() == [2.0, 2.0, 2.0, 2.0, 0.0]
