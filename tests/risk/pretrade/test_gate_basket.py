@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Stress, Tail
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate_inputs
 from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.scenes import READY, TOO_FEW
 from tests.support.risk_books import make_context, scenario_returns
 
 PX = np.array([100.0, 50.0, 200.0])
@@ -119,3 +122,33 @@ def test_orders_of_a_symbol_whose_price_jumped_are_refused_or_by_hand_those_that
     verdict = gate(ctx, book, np.array([-2.0, 3.0, -1.0]), Limits())
     assert verdict.lots.tolist() == [-2.0 if by_hand else 0.0, 0.0, -1.0]
     assert verdict.reason.tolist() == [0 if by_hand else Reason.PRICE_JUMP, Reason.PRICE_JUMP, 0]
+
+
+def test_a_set_of_limits_is_prepared_once_and_shocks_have_their_returns_from_the_start() -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    limits = Limits(
+        cvar=Tail(limit=0.5, lookback=80), stress=Stress(limit=0.5, shocks=(Shock("fall", {"*": -0.2}),)),
+        min_history=60,
+    )  # fmt: skip
+    prepared = []
+    for _ in range(2):
+        gate(ctx, Account(lots=np.zeros(3), cash=1e5, equity=1e5), np.ones(3), limits)
+        prepared.append(rules_of(limits, ctx.universe).prepared)
+    assert prepared[0] is prepared[1] is not None
+    ((_, market),) = ctx.ready.values()
+    assert [own.known for own in market.scene.losses] == [tail.fixed is not None for tail in market.rules.tails]
+    assert {own.known for own in market.scene.losses} == {True, False}
+
+
+def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() -> None:
+    returns = scenario_returns(np.random.default_rng(5), 3)
+    returns[:40, 2] = np.nan
+    ctx = make_context(PX, returns, ["A", "B", "C"])
+    rules = rules_of(TAILED, ctx.universe)
+    market, lots = gate_inputs.Market(ctx, rules, None, whole=False), np.array([1.0, 0.0, 1.0])
+    for carried, rows in ((2, TOO_FEW), (1, READY)):
+        found, gaps = market.with_rows(np.arange(3) == carried, lots)
+        assert found.scene.rows == rows
+        assert (found.scenarios is None) == (rows == TOO_FEW)
+        assert not gaps
+        assert market.with_rows(np.arange(3) == carried, lots)[0] is found

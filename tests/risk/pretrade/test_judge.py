@@ -375,7 +375,7 @@ def test_no_group_is_added_up_where_both_sides_of_the_heaviest_in_every_place_co
     one_order(gate.flight, 4.0)
     gate.bounds.families = [Family(21, 1, 1, np.ones(1, dtype=np.int64).data, float(bound), 9.0)]
     give(gate, groups=np.full(2, np.nan))
-    assert not gate.scale_in(gate.flight)
+    assert gate.family(gate.flight, gate.bounds.families[0]) is False
     assert np.isfinite(gate.groups).all() == summed
     assert gate.factor.value == 1.0
 
