@@ -147,6 +147,23 @@ def test_no_square_is_added_up_where_the_heaviest_times_the_sum_complies(bound: 
     assert factor.code == (41 if summed else 0)
 
 
+def test_an_order_that_nothing_is_correlated_with_does_not_pass_at_exactly_the_bound() -> None:
+    """Four are held of an equity of 16, with a deviation of 1 and a bound of a quarter."""
+    state = Standing(Basket(2), False)
+    size = np.array([0.0, 1.0])
+    give(state.basket, px=np.ones(2), size=size, wish=size, lots=np.array([4.0, 0.0]), near=0.0, changes=0)
+    exposed = np.array([4.0, 0.0])
+    give(state, low=-exposed, high=exposed, equity=16.0, now=16.0, before=16.0, slip=0.0, wider=1.0)
+    state.sums()
+    state.reach()
+    forms, factor = forms_of(state)
+    forms.begin(scene_of(state.basket, Rare()))
+    spread = Spread(False, np.ones(2).data)
+    give(spread, matrix=np.eye(2), known=True)
+    assert not forms.scale(state, Form(41, 0.25, 9.0), spread)
+    assert (factor.value, factor.code) == (0.0, 41)
+
+
 class Sided(Loops):
     """Records whether products of shorts are made."""
 

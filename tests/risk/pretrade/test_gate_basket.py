@@ -1,15 +1,18 @@
 """A whole basket at the gate: what is asked for, in which order, and what is not."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
 import pytest
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Stress, Tail
+from quantd.risk.limits.kinds import Room
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate_inputs
 from quantd.risk.pretrade.gate import Account, gate
+from quantd.risk.pretrade.gate_bounds import ROOM
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW
 from tests.support.risk_books import make_context, scenario_returns
@@ -152,3 +155,57 @@ def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() 
         assert (found.scenarios is None) == (rows == TOO_FEW)
         assert not gaps
         assert market.with_rows(np.arange(3) == carried, lots)[0] is found
+
+
+@pytest.mark.parametrize("collar", [0.0, 0.05])
+@pytest.mark.parametrize("lots", [1e307, -1e307, 1.7e308, -1.7e308])
+def test_orders_whose_value_is_no_number_are_refused(collar: float, lots: float) -> None:
+    """A lot is worth 100: the value is beyond the largest float, and the equity left is minus infinity or NaN."""
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    book = Account(lots=np.array([0.0, 0.0, 4.0]), cash=1e5, equity=1e5)
+    for beside in (0.0, lots):
+        verdict = gate(ctx, book, np.array([lots, beside, -1.0]), Limits(collar=collar, reduce_collar=collar))
+        assert verdict.lots.tolist() == [0.0, 0.0, -1.0]
+        assert verdict.reason[0] > 0
+
+
+@pytest.mark.parametrize("varied", [(), (0,), (1,), (2,), (3,), (0, 1, 2, 3)])
+def test_a_row_has_coefficients_by_symbol_where_one_side_of_it_varies(varied: tuple[int, ...]) -> None:
+    """The sides are short and long in flight, short and long after all fills."""
+    loads = np.repeat([[1.0], [2.0], [3.0], [4.0]], 3, axis=1)
+    loads[list(varied)] += np.arange(3) * 0.25
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    rules: Any = copy(rules_of(Limits(), ctx.universe))
+    flight, settled = loads.reshape(2, 6)
+    rules.rows = [row._replace(load=flight, settled_load=settled) for row in rules.rows]
+    for row in gate_inputs.bounds_of(rules).rows:
+        assert row.by_symbol == bool(varied)
+        found = [[row.load(late, k, buys) for k in range(3)] for late in (False, True) for buys in (False, True)]
+        assert found == loads.tolist()
+
+
+def test_refusals_that_follow_each_other_all_count_and_the_first_gives_the_reason() -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    limits = Limits(restricted=("A",), allow_short=False)
+    book = Account(lots=np.zeros(3), cash=1e5, equity=1e5)
+    for sign, codes in (
+        (1.0, [Reason.RESTRICTED, 0, 0]),
+        (-1.0, [Reason.RESTRICTED, Reason.SHORT, Reason.SHORT]),
+    ):
+        verdict = gate(ctx, book, np.full(3, sign), limits)
+        assert verdict.reason.tolist() == codes
+        assert verdict.lots.tolist() == [sign if code == 0 else 0.0 for code in codes]
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize(("opened", "same", "other"), [("none", 0.0, 0.0), ("side", 1.0, 0.0), ("both", 1.0, 1.0)])
+def test_a_room_counts_the_position_and_the_open_orders_that_it_names(
+    opened: Any, same: float, other: float, held: bool
+) -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    rules: Any = copy(rules_of(Limits(), ctx.universe))
+    room = Room(np.arange(3.0), np.arange(3.0, 6.0), held=held, open=opened)
+    rules.caps = [(0, 5, lambda ctx, rules: room)]
+    (cap,) = gate_inputs.Market(ctx, rules, None, whole=True).caps
+    assert (cap.kind, cap.code, cap.held, cap.same, cap.other) == (ROOM, 5, float(held), same, other)
+    assert (list(cap.buys), list(cap.sells)) == ([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantd.risk.limits.case import SLACK
 from quantd.risk.pretrade.gate_bounds import BY_SIDE, CASH, MASK, NET, NOTHING, ROOM, TRADED, WEIGHT, Cap, Family, Row
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.loops import Loops
@@ -540,5 +541,6 @@ def test_a_basket_with_orders_left_waits_for_scenario_rows_that_are_not_known(
     scene = scene_of(basket, Rare(), rows)
     scene.px = np.ones(1).data
     assert gate.judge(bounds, scene, [], True) == decided
+    assert basket.near == SLACK * 16.0
     code = {0.0: 20}.get(room, HISTORY if rows == TOO_FEW else 0)
     assert (list(basket.size), list(basket.reason)) == ([0.0 if code else 1.0], [code])
