@@ -319,7 +319,7 @@ class Gate:
                     factor.stop(k)
             return factor.capped
         growth += bound * (state.equity - state.left)
-        if growth > 0.0:
+        if not growth <= 0.0:  # NaN, where a value is beyond all floats, leaves none
             factor.take((bound * state.equity + near - used) / growth, row.code)
         return False
 
@@ -418,6 +418,6 @@ class Gate:
                     return True
                 continue
             growth += bound * (state.equity - state.left)
-            if growth > 0.0:
+            if not growth <= 0.0:
                 factor.take((bound * state.equity + near - used) / growth, family.code)
         return False

@@ -2,10 +2,12 @@
 `make test-all`.
 
     python -m tests.proofs.mutant_sample [--mutants 200] [--seed 1] [--minutes M] [--folder build/mutant_sample]
+                                         [--modules risk/pretrade/judge,risk/pretrade/pairs]
 
-Each area gives the same number of mutants. A forked child with a mutant runs the tests of `make test` that execute the
-changed line, the quickest first. If all pass, the tests that `make test-all` adds follow. Files in the folder take the
-results as they come, and what each test executes; the same command goes on where it was stopped.
+Each area gives the same number of mutants; with --modules, these modules together give all. A forked child with a
+mutant runs the tests of `make test` that execute the changed line, the quickest first. If all pass, the tests that
+`make test-all` adds follow. Files in the folder take the results as they come, and what each test executes; the same
+command goes on where it was stopped.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Final
@@ -31,7 +33,7 @@ import pytest
 from hypothesis import Phase, is_hypothesis_test, settings
 from hypothesis.internal.conjecture import providers
 
-from tests.proofs.mutants import PACKAGES, PLANTED, Mutant, _codes, _forget, _key, _places, count, mutants
+from tests.proofs.mutants import PACKAGES, PLANTED, Mutant, _codes, _forget, _key, _places, count, module_path, mutants
 from tests.support.checkout import ROOT
 
 AREAS: Final = {
@@ -83,12 +85,19 @@ def modules_of(area: str) -> list[Path]:
     return sorted(path for path in found if not set(LEFT_OUT) & {*path.parts, path.name})
 
 
-def drawn(mutants_: int, seed: int) -> list[tuple[str, Path, int]]:
-    """(area, module, number of the mutant in it), as many of each area, one area after the other."""
+def drawn(mutants_: int, seed: int, chosen: Collection[Path] = ()) -> list[tuple[str, Path, int]]:
+    """(area, module, number of the mutant in it), as many of each area, one area after the other; with `chosen` so many
+    of these modules together."""
     columns = []
     for area in AREAS:
-        places = [(area, path, number) for path in modules_of(area) for number in range(count(path))]
-        columns.append(random.Random(f"{seed} {area}").sample(places, mutants_ // len(AREAS)))
+        paths = [path for path in modules_of(area) if not chosen or path in chosen]
+        columns.append([(area, path, number) for path in paths for number in range(count(path))])
+    if chosen:
+        return random.Random(str(seed)).sample([place for column in columns for place in column], mutants_)
+    each = mutants_ // len(AREAS)
+    columns = [
+        random.Random(f"{seed} {area}").sample(column, each) for area, column in zip(AREAS, columns, strict=True)
+    ]
     return [place for row in zip(*columns, strict=True) for place in row]
 
 
@@ -405,15 +414,20 @@ def main() -> int:
     parser.add_argument("--cap", type=float, default=60.0, help="seconds of tests for a mutant, the quickest first")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutant_sample")
     parser.add_argument("--tests", default=",".join(TESTS), help="folders and modules in tests/, with commas")
+    parser.add_argument("--modules", help="modules of the areas, by their paths without .py, with commas; none: all")
     parser.add_argument("--set", choices=SELECTED, help="this pass only")
     parser.add_argument("--report", action="store_true", help="print the results so far, and run nothing")
     asked = parser.parse_args()
+    chosen = [module_path(name) for name in asked.modules.split(",")] if asked.modules else []
+    lost = [str(path) for path in chosen if not any(path in modules_of(area) for area in AREAS)]
+    if lost:
+        parser.error(f"no module of the areas: {', '.join(lost)}")
     # what was mapped is of these mutants; sources that changed need another folder
-    folder = asked.folder.resolve() / f"{asked.mutants}_{asked.seed}"
+    folder = asked.folder.resolve() / "_".join([f"{asked.mutants}_{asked.seed}", *(path.stem for path in chosen)])
     if not asked.report:
         folder.mkdir(parents=True, exist_ok=True)
         began = time.time()
-        sample = drawn(asked.mutants, asked.seed)
+        sample = drawn(asked.mutants, asked.seed, chosen)
         places = [str(ROOT / "tests" / name) for name in asked.tests.split(",")]
         for which, share in zip(SELECTED, (0.65, 1.0), strict=True):
             if asked.set in (None, which):

@@ -32,6 +32,15 @@ def test_each_area_gives_as_many_mutants_and_a_seed_gives_the_same(monkeypatch: 
     assert {path.name for area, path, _ in sample if area == "monitor"} == {"ceilings.py", "levels.py", "realised.py"}
 
 
+def test_chosen_modules_give_all_mutants() -> None:
+    chosen = [mutant_sample.module_path(f"risk/pretrade/{name}") for name in ("pairs", "scenes")]
+    sample = mutant_sample.drawn(40, 1, chosen)
+    assert {area for area, _, _ in sample} == {"gate"}
+    assert {path for _, path, _ in sample} <= set(chosen)
+    assert len(set(sample)) == 40
+    assert sample == mutant_sample.drawn(40, 1, chosen) != mutant_sample.drawn(40, 2, chosen)
+
+
 def test_a_probed_module_does_the_same_and_names_the_mutants_that_it_reaches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,20 @@
 """A whole basket at the gate: what is asked for, in which order, and what is not."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Stress, Tail
+from quantd.risk.limits.kinds import Room
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate_inputs
 from quantd.risk.pretrade.gate import Account, gate
+from quantd.risk.pretrade.gate_bounds import ROOM
 from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.scenes import READY, TOO_FEW
 from tests.support.risk_books import make_context, scenario_returns
 
 PX = np.array([100.0, 50.0, 200.0])
@@ -90,8 +96,116 @@ def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() ->
     verdict = gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
     assert 0 < np.count_nonzero(verdict.lots) < 5
     assert verdict.reason.any()
+    assert (losses.known, spread.known, scene.has_links) == (True, True, True)
     made = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
     assert [each.shape for each in made] == [(n, 80), (n, n), (n, n)]
     gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
     again = [np.asarray(each) for each in (losses.returns, spread.matrix, scene.links)]
     assert all(np.shares_memory(one, other) for one, other in zip(again, made, strict=True))
+
+
+def test_rows_that_symbols_have_together_are_too_few_where_one_lookback_is() -> None:
+    """Each of two symbols has 60 of the last 100 rows, both together 20. Of the last 300 they have 220."""
+    returns = scenario_returns(np.random.default_rng(5), 2, 300)
+    returns[-100:-60, 0] = returns[-40:, 1] = np.nan
+    limits = Limits(var=Tail(limit=0.5, lookback=100), cvar=Tail(limit=0.5, lookback=300), min_history=60)
+    book = Account(lots=np.zeros(2), cash=1e5, equity=1e5)
+    for asked, passes in (([1.0, 0.0], True), ([0.0, 1.0], True), ([1.0, 1.0], False)):
+        ctx = make_context(PX[:2], returns, ["A", "B"])
+        verdict = gate(ctx, book, np.array(asked), limits)
+        assert verdict.lots.tolist() == (asked if passes else [0.0, 0.0])
+        assert verdict.reason.tolist() == ([0, 0] if passes else [Reason.HISTORY] * 2)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_orders_of_a_symbol_whose_price_jumped_are_refused_or_by_hand_those_that_add(by_hand: bool) -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    jumped = np.array([True, True, False])
+    book = Account(lots=np.array([5.0, 5.0, 5.0]), cash=1e5, equity=1e5, jumped=jumped, by_hand=by_hand)
+    verdict = gate(ctx, book, np.array([-2.0, 3.0, -1.0]), Limits())
+    assert verdict.lots.tolist() == [-2.0 if by_hand else 0.0, 0.0, -1.0]
+    assert verdict.reason.tolist() == [0 if by_hand else Reason.PRICE_JUMP, Reason.PRICE_JUMP, 0]
+
+
+def test_a_set_of_limits_is_prepared_once_and_shocks_have_their_returns_from_the_start() -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    limits = Limits(
+        cvar=Tail(limit=0.5, lookback=80), stress=Stress(limit=0.5, shocks=(Shock("fall", {"*": -0.2}),)),
+        min_history=60,
+    )  # fmt: skip
+    prepared = []
+    for _ in range(2):
+        gate(ctx, Account(lots=np.zeros(3), cash=1e5, equity=1e5), np.ones(3), limits)
+        prepared.append(rules_of(limits, ctx.universe).prepared)
+    assert prepared[0] is prepared[1] is not None
+    ((_, market),) = ctx.ready.values()
+    assert [own.known for own in market.scene.losses] == [tail.fixed is not None for tail in market.rules.tails]
+    assert {own.known for own in market.scene.losses} == {True, False}
+
+
+def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() -> None:
+    returns = scenario_returns(np.random.default_rng(5), 3)
+    returns[:40, 2] = np.nan
+    ctx = make_context(PX, returns, ["A", "B", "C"])
+    rules = rules_of(TAILED, ctx.universe)
+    market, lots = gate_inputs.Market(ctx, rules, None, whole=False), np.array([1.0, 0.0, 1.0])
+    for carried, rows in ((2, TOO_FEW), (1, READY)):
+        found, gaps = market.with_rows(np.arange(3) == carried, lots)
+        assert found.scene.rows == rows
+        assert (found.scenarios is None) == (rows == TOO_FEW)
+        assert not gaps
+        assert market.with_rows(np.arange(3) == carried, lots)[0] is found
+
+
+@pytest.mark.parametrize("collar", [0.0, 0.05])
+@pytest.mark.parametrize("lots", [1e307, -1e307, 1.7e308, -1.7e308])
+def test_orders_whose_value_is_no_number_are_refused(collar: float, lots: float) -> None:
+    """A lot is worth 100: the value is beyond the largest float, and the equity left is minus infinity or NaN."""
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    book = Account(lots=np.array([0.0, 0.0, 4.0]), cash=1e5, equity=1e5)
+    for beside in (0.0, lots):
+        verdict = gate(ctx, book, np.array([lots, beside, -1.0]), Limits(collar=collar, reduce_collar=collar))
+        assert verdict.lots.tolist() == [0.0, 0.0, -1.0]
+        assert verdict.reason[0] > 0
+
+
+@pytest.mark.parametrize("varied", [(), (0,), (1,), (2,), (3,), (0, 1, 2, 3)])
+def test_a_row_has_coefficients_by_symbol_where_one_side_of_it_varies(varied: tuple[int, ...]) -> None:
+    """The sides are short and long in flight, short and long after all fills."""
+    loads = np.repeat([[1.0], [2.0], [3.0], [4.0]], 3, axis=1)
+    loads[list(varied)] += np.arange(3) * 0.25
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    rules: Any = copy(rules_of(Limits(), ctx.universe))
+    flight, settled = loads.reshape(2, 6)
+    rules.rows = [row._replace(load=flight, settled_load=settled) for row in rules.rows]
+    for row in gate_inputs.bounds_of(rules).rows:
+        assert row.by_symbol == bool(varied)
+        found = [[row.load(late, k, buys) for k in range(3)] for late in (False, True) for buys in (False, True)]
+        assert found == loads.tolist()
+
+
+def test_refusals_that_follow_each_other_all_count_and_the_first_gives_the_reason() -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    limits = Limits(restricted=("A",), allow_short=False)
+    book = Account(lots=np.zeros(3), cash=1e5, equity=1e5)
+    for sign, codes in (
+        (1.0, [Reason.RESTRICTED, 0, 0]),
+        (-1.0, [Reason.RESTRICTED, Reason.SHORT, Reason.SHORT]),
+    ):
+        verdict = gate(ctx, book, np.full(3, sign), limits)
+        assert verdict.reason.tolist() == codes
+        assert verdict.lots.tolist() == [sign if code == 0 else 0.0 for code in codes]
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize(("opened", "same", "other"), [("none", 0.0, 0.0), ("side", 1.0, 0.0), ("both", 1.0, 1.0)])
+def test_a_room_counts_the_position_and_the_open_orders_that_it_names(
+    opened: Any, same: float, other: float, held: bool
+) -> None:
+    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
+    rules: Any = copy(rules_of(Limits(), ctx.universe))
+    room = Room(np.arange(3.0), np.arange(3.0, 6.0), held=held, open=opened)
+    rules.caps = [(0, 5, lambda ctx, rules: room)]
+    (cap,) = gate_inputs.Market(ctx, rules, None, whole=True).caps
+    assert (cap.kind, cap.code, cap.held, cap.same, cap.other) == (ROOM, 5, float(held), same, other)
+    assert (list(cap.buys), list(cap.sells)) == ([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])

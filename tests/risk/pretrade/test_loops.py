@@ -133,6 +133,50 @@ def test_a_scenario_loses_what_each_symbol_loses_in_it(loops: Loops) -> None:
             assert out[s] == sum(r[k] * fall[k] + max(r[k], 0.0) * rise[k] for k in range(n))
 
 
+@BOTH
+def test_the_symbols_of_one_scenario_are_added_in_their_order(loops: Loops) -> None:
+    rng = np.random.default_rng(1)
+    returns, fall, rise = rng.normal(size=(50, 1)), rng.normal(size=50), np.abs(rng.normal(size=50))
+    expected = 0.0
+    for r, own, gain in zip(returns[:, 0].tolist(), fall.tolist(), rise.tolist(), strict=True):
+        expected += r * own + max(r, 0.0) * gain
+    out = np.empty(1)
+    loops.losses(out.data, 1, returns.data, fall.data, rise.data)
+    assert out[0] == expected
+
+
+@BOTH
+def test_the_factor_of_a_scenario_is_room_by_growth_or_no_bound_where_nothing_grows(loops: Loops) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        base, adding, target, fall = few(rng, 9), few(rng, 9), float(rng.integers(-2, 3)), float(rng.integers(0, 2))
+        out = np.full(9, np.nan)
+        loops.factors(out.data, base.data, adding.data, 9, target, fall)
+        for s in range(9):
+            room, growth = target - base[s], adding[s] + fall
+            assert out[s] == (room / growth if growth > 0 else np.inf if room >= 0 else -np.inf)
+
+
+@BOTH
+@pytest.mark.parametrize("sided", [False, True])
+def test_the_worst_corners_take_gains_on_like_sides_and_losses_on_unlike_ones(loops: Loops, sided: bool) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 5))
+        matrix, of, out = few(rng, n, n), Sides(n), Sides(n)
+        given = {name: np.abs(few(rng, n)) * (rng.random(n) < 0.5) for name in NAMES}
+        for name in NAMES:
+            np.asarray(getattr(of, name))[:] = given[name]
+            np.asarray(getattr(out, name))[:] = np.nan
+        loops.corners(out, matrix.data, of, n, sided)
+        like, unlike = matrix.clip(0.0), (-matrix).clip(0.0)
+        worst, best = np.block([[like, unlike], [unlike, like]]), np.block([[unlike, like], [like, unlike]])
+        for short, long, whole in (("shorts", "longs", worst), ("less", "more", worst), ("under", "over", best)):
+            found = np.concatenate((given[short], given[long])) @ whole
+            assert list(getattr(out, short)) == (sided * found[:n]).tolist()
+            assert list(getattr(out, long)) == found[n:].tolist()
+
+
 LONG = np.zeros(5).data
 BRIEF = np.zeros(3).data
 
@@ -143,19 +187,52 @@ BRIEF = np.zeros(3).data
         lambda loops: loops.sum_above(BRIEF, 4, 0.0),
         lambda loops: loops.count_above(BRIEF, 4, 0.0),
         lambda loops: loops.nth(LONG, BRIEF, 4, 0),
+        lambda loops: loops.nth(BRIEF, LONG, 4, 0),
         lambda loops: loops.nth(LONG, LONG, 4, 4),
         lambda loops: loops.sum_worst(LONG, BRIEF, 4, 0.0, 1),
+        lambda loops: loops.sum_worst(BRIEF, LONG, 4, 0.0, 1),
         lambda loops: loops.losses(BRIEF, 4, np.zeros((2, 9)).data, np.ones(2).data, np.ones(2).data),
-        lambda loops: loops.losses(LONG, 4, np.zeros((2, 3)).data, np.ones(2).data, np.ones(2).data),
-        lambda loops: loops.losses(LONG, 4, np.zeros((1, 4)).data, np.ones(2).data, np.ones(2).data),
-        lambda loops: loops.add_order(LONG, 4, np.zeros((2, 3)).data, 0, 1.0, True),
+        lambda loops: loops.add_order(BRIEF, 4, np.zeros((2, 4)).data, 0, 1.0, False),
         lambda loops: loops.copy(BRIEF, LONG, 4),
+        lambda loops: loops.copy(LONG, BRIEF, 4),
         lambda loops: loops.add_scaled(LONG, BRIEF, LONG, 4, 1.0),
+        lambda loops: loops.add_scaled(BRIEF, LONG, LONG, 4, 1.0),
+        lambda loops: loops.add_scaled(LONG, LONG, BRIEF, 4, 1.0),
         lambda loops: loops.factors(LONG, LONG, BRIEF, 4, 1.0, 0.0),
-        lambda loops: loops.product(LONG, np.zeros((4, 3)).data, np.ones(4).data, 4),
+        lambda loops: loops.factors(LONG, BRIEF, LONG, 4, 1.0, 0.0),
+        lambda loops: loops.factors(BRIEF, LONG, LONG, 4, 1.0, 0.0),
+        lambda loops: loops.product(BRIEF, np.zeros((4, 4)).data, np.ones(4).data, 4),
         lambda loops: loops.sum_above(LONG, 0, 0.0),
     ],
 )
 def test_a_loop_behind_a_check_of_lengths_reads_nothing_beyond_a_buffer(call: Callable[[Loops], Any]) -> None:
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="elements in a buffer of"):
         call(Loops())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda loops, out: loops.losses(out, 4, np.ones((2, 3)).data, np.ones(2).data, np.ones(2).data),
+        lambda loops, out: loops.add_order(out, 4, np.ones((2, 3)).data, 0, 1.0, False),
+        lambda loops, out: loops.add_order(out, 4, np.ones((2, 4)).data, 2, 1.0, False),
+        lambda loops, out: loops.product(out, np.ones((4, 3)).data, np.ones(4).data, 4),
+    ],
+)
+def test_nothing_is_added_of_a_row_that_is_too_short_or_missing(call: Callable[[Loops, Any], Any]) -> None:
+    out = np.zeros(5)
+    with pytest.raises(IndexError):
+        call(Loops(), out.data)
+    assert not out.any()
+
+
+def test_no_row_is_read_of_a_symbol_that_has_nothing() -> None:
+    values, out = np.array([2.0, 3.0, 0.0, 0.0]), np.zeros(4)
+    Loops().product(out.data, np.ones((2, 4)).data, values.data, 4)
+    assert out.tolist() == [5.0] * 4
+    Loops().losses(out.data, 4, np.ones((2, 4)).data, values.data, np.zeros(4).data)
+    assert out.tolist() == [5.0] * 4
+    of, sums = Sides(4), Sides(4)
+    of.longs = values.data
+    Loops().corners(sums, np.ones((2, 4)).data, of, 4, False)
+    assert list(sums.longs) == [5.0] * 4

@@ -1,26 +1,17 @@
 """The states of a book at the gate, beside a search of all fills and plain sums, in exact numbers."""
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
 
+from quantd.risk.limits.case import SLACK
 from quantd.risk.pretrade.gate_bounds import Bounds
-from quantd.risk.pretrade.standing import Basket, Standing
+from quantd.risk.pretrade.standing import Factor, Standing
+from tests.risk.pretrade.drawn_books import basket_of
 
 SEEDS = range(400)
 NOT_FINITE, CROSSING = 7, 8
-
-
-def basket_of(**given: Any) -> Basket:
-    """A basket with these arrays and amounts, and nothing else: what is read unasked shows."""
-    basket = Basket(len(given["px"]))
-    basket.cash = basket.equity = basket.up_cash = basket.open_loss = basket.open_gain = basket.traded = 0.0
-    basket.derived = True
-    for name, value in given.items():
-        setattr(basket, name, np.array(value, dtype=np.float64).data if isinstance(value, np.ndarray) else value)
-    return basket
 
 
 def test_an_order_against_a_position_reduces_it_by_whole_lots_that_no_open_order_closes() -> None:
@@ -77,7 +68,7 @@ def test_a_state_has_the_widest_exposures_the_least_equity_and_the_most_cash_of_
 
 def _settled_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> None:
     px, lots = rng.choice([1.0, 2.0, 4.0], n), rng.integers(-3, 4, n) * 1.0
-    up, down = (rng.integers(0, 3, n) * (rng.random(n) < 0.6) for _ in range(2))
+    up, down = (rng.integers(0, 3, n) * 1.0 * (rng.random(n) < 0.6) for _ in range(2))
     back = -np.sign(lots) * rng.integers(0, 3, n)
     paid, covered, fee, reserve, in_flight = rng.choice([0.0, 0.125, 0.25, 0.5], 5).tolist()
     sold, debit = float(rng.choice([0.0, 0.125, 0.5])), float(rng.choice([0.0, 0.5, 2.0, 8.0]))
@@ -175,6 +166,53 @@ def test_a_cut_leaves_whole_lots_and_counts_as_a_change_where_it_takes_some() ->
     assert (list(basket.size), list(basket.reason), basket.changes) == ([3.0, 2.0, 0.0], [5, 6, 0], 1)
     basket.cap(1, float("nan"), 8)
     assert (list(basket.size), list(basket.reason), basket.changes) == ([3.0, 0.0, 0.0], [5, 8, 0], 2)
+
+
+@pytest.mark.parametrize("most", [np.nan, -1.0, 0.0, 0.9, 1.0, 2.0 - 1e-6, 2.0, 2.0 - SLACK / 4, 2.5, 3.0, np.inf])
+def test_a_cap_leaves_the_whole_lots_within_it(most: float) -> None:
+    for own in (0.0, 1.0, 2.0, 3.0):
+        basket = basket_of(px=np.ones(1), size=np.array([own]), changes=4)
+        basket.cap(0, most, 5)
+        lots = max([0.0, *(x for x in range(int(own) + 1) if x <= most * (1 + SLACK))])
+        assert basket.size[0] == lots
+        assert basket.reason[0] == (0 if own == 0.0 or own <= most else 5)
+        assert basket.changes == (5 if lots < own else 4)
+
+
+def test_lots_pass_with_the_sign_of_what_is_asked_for() -> None:
+    basket, out = (
+        basket_of(px=np.ones(4), size=np.array([2.0, 3.0, 0.0, 0.0]), wish=np.array([2.0, -3.0, 1.0, -2.0])),
+        np.ones(4),
+    )
+    basket.reduced = np.array([0.0, 0.0, 0.0, -1.0]).data
+    basket.passed(out.data)
+    assert out.tolist() == [2.0, -3.0, 0.0, -1.0]
+    basket.refuse(6)
+    basket.passed(out.data)
+    assert (out.tolist(), list(basket.reason)) == ([0.0, 0.0, 0.0, -1.0], [6, 6, 0, 0])
+    assert basket.left() == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, -1.0, 0.0, 0.25, 0.5, 0.75])
+def test_the_least_factor_counts_and_the_first_of_equal_ones(value: float) -> None:
+    factor = Factor(1)
+    factor.begin()
+    assert (factor.value, factor.code, factor.capped) == (1.0, 0, False)
+    factor.take(0.5, 1)
+    factor.take(value, 2)
+    least = 0.0 if not value > 0.0 else min(value, 0.5)
+    assert (factor.value, factor.code) == (least, 2 if least < 0.5 else 1)
+
+
+def test_a_breached_limit_bars_single_orders() -> None:
+    factor = Factor(3)
+    factor.begin()
+    factor.bar(4)
+    assert (list(factor.ceiling), factor.capped, factor.cap_code) == ([np.inf] * 3, False, 4)
+    factor.stop(1)
+    assert (list(factor.ceiling), factor.capped) == ([np.inf, 0.0, np.inf], True)
+    factor.bar(5)
+    assert (list(factor.ceiling), factor.capped, factor.cap_code) == ([np.inf] * 3, False, 5)
 
 
 def test_symbols_are_in_order_of_value_then_of_name() -> None:
