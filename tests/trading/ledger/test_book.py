@@ -217,7 +217,12 @@ def test_fills_are_posted_and_valued_as_unbounded_integers_do_or_change_nothing(
             with pytest.raises(LedgerFull):
                 ledger.equity(marks)
             return
-        assert ledger.equity(np.array(marks)) == (exact[0], [*exact[1:], exact[0] - sum(exact[1:])])
+        values = [*exact, exact[0] - sum(exact[1:])]
+        assert ledger.equity(np.array(marks)) == (values[0], values[1:])
+        try:
+            assert ledger.values(np.array(marks).data) == values
+        except OverflowError:
+            assert max(lots * price for lots, price in zip(map(abs, basket[1]), basket[2], strict=True)) > 2**50
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -231,6 +236,8 @@ def test_values_are_the_same_by_64_bits_and_by_integers_of_any_size(
     ledger.fills([2], [7], [1_500], [0], [[(0, 7)]])
     marks = [5 * 10**18, 5 * 10**18 - 1, 2_500, 0, 0]
     assert ledger.equity(marks) == ledger.equity(np.array(marks)) == (1_000_008, [1_000_008, 0])
+    with pytest.raises(OverflowError, match="the value of a book"):
+        ledger.values(np.array(marks).data)
     frozen = np.array(marks)
     frozen.flags.writeable = False
     assert ledger.equity(frozen)[0] == 1_000_008
@@ -317,6 +324,21 @@ def test_the_room_counts_profit_and_the_cost_that_becomes_profit() -> None:
     assert book.largest() == 320
     ledger.measure()
     assert ledger.room == MOST - 320
+
+
+def test_room_is_used_up_to_its_end_and_a_ledger_beyond_it_is_full() -> None:
+    ledger = Ledger(Universe((Instrument("A"),)), ["ann"])
+    ledger.room = 50
+    ledger.reserve(10)
+    assert ledger.room == 40
+    ledger.reserve(40)
+    assert ledger.room == 0
+    ledger.books[0].realised_micro = MOST
+    ledger.measure()
+    assert ledger.room == 0
+    ledger.books[0].cost[0] = -1
+    with pytest.raises(LedgerFull, match="it holds"):
+        ledger.measure()
 
 
 def test_more_fills_than_before_need_more_scratch() -> None:
