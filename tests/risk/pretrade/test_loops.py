@@ -133,29 +133,14 @@ def test_a_scenario_loses_what_each_symbol_loses_in_it(loops: Loops) -> None:
             assert out[s] == sum(r[k] * fall[k] + max(r[k], 0.0) * rise[k] for k in range(n))
 
 
-LONG = np.zeros(5).data
-BRIEF = np.zeros(3).data
-
-
 @pytest.mark.parametrize(
     "call",
     [
-        lambda loops: loops.sum_above(BRIEF, 4, 0.0),
-        lambda loops: loops.count_above(BRIEF, 4, 0.0),
-        lambda loops: loops.nth(LONG, BRIEF, 4, 0),
-        lambda loops: loops.nth(LONG, LONG, 4, 4),
-        lambda loops: loops.sum_worst(LONG, BRIEF, 4, 0.0, 1),
-        lambda loops: loops.losses(BRIEF, 4, np.zeros((2, 9)).data, np.ones(2).data, np.ones(2).data),
-        lambda loops: loops.losses(LONG, 4, np.zeros((2, 3)).data, np.ones(2).data, np.ones(2).data),
-        lambda loops: loops.losses(LONG, 4, np.zeros((1, 4)).data, np.ones(2).data, np.ones(2).data),
-        lambda loops: loops.add_order(LONG, 4, np.zeros((2, 3)).data, 0, 1.0, True),
-        lambda loops: loops.copy(BRIEF, LONG, 4),
-        lambda loops: loops.add_scaled(LONG, BRIEF, LONG, 4, 1.0),
-        lambda loops: loops.factors(LONG, LONG, BRIEF, 4, 1.0, 0.0),
-        lambda loops: loops.product(LONG, np.zeros((4, 3)).data, np.ones(4).data, 4),
-        lambda loops: loops.sum_above(LONG, 0, 0.0),
+        lambda loops, row: loops.nth(row, row, 4, 4),
+        lambda loops, row: loops.nth(row, row, 0, 0),
+        lambda loops, row: loops.sum_above(row, 0, 0.0),
     ],
 )
-def test_a_loop_behind_a_check_of_lengths_reads_nothing_beyond_a_buffer(call: Callable[[Loops], Any]) -> None:
+def test_a_rank_beyond_the_row_and_a_row_without_elements_are_refused(call: Callable[[Loops, Any], Any]) -> None:
     with pytest.raises(IndexError):
-        call(Loops())
+        call(Loops(), np.zeros(5).data)
