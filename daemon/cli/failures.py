@@ -61,8 +61,9 @@ def explained(error: BaseException) -> tuple[str, int]:
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
     text = " ".join(str(leaf).split()) or "no text"
-    text = f"quantd: this is a fault of quantd itself ({type(leaf).__name__}: {text:.300}). Details are in {path}"
-    return text, CHECK_FAILED
+    noted = " ".join(["", *getattr(leaf, "__notes__", ())])
+    fault = f"quantd: this is a fault of quantd itself ({type(leaf).__name__}: {text:.300})"
+    return f"{fault}.{noted} Details are in {path}", CHECK_FAILED
 
 
 def _leaf(error: BaseException) -> BaseException:

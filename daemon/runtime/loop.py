@@ -34,6 +34,7 @@ from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.outbound import request_of, rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
 from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown, split_of
 from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
@@ -329,8 +330,13 @@ class Shell:
         return first
 
     def _step(self, event: Event) -> Sequence[Effect]:
-        """Step an event, and record it."""
-        effects = step(self.state, event)
+        """Step an event, and record it. An exception names the event."""
+        try:
+            effects = step(self.state, event)
+        except Exception as error:
+            ts = event.ts_event if type(event) is MarketSlice else getattr(event, "ts", 0) or self.state.now
+            error.add_note(f"It happened in the event {type(event).__name__} of {instant_text(ts)}.")
+            raise
         self.log.add(event, effects)
         if effects:
             self.digest.add(effects)

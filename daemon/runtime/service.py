@@ -177,8 +177,22 @@ class Service:
         """The market's time minus the monotonic clock, for a feed in real time."""
 
     async def step_forever(self) -> None:
-        """Take, step and commit until a Stop effect. Raises StoreGaveUp."""
+        """Take, step and commit until a Stop effect. Raises StoreGaveUp, and what a step raises, with the remedy."""
         self.status = "running" if self.status == "starting" else self.status
+        try:
+            await self._step_until_stopped()
+        except ExplainedError:
+            raise
+        except Exception as error:
+            error.add_note(
+                f"Steps that are not in the journal of run {self.run} had no effect: `quantd run` takes them again. If "
+                "that fails too, report it with the details. Orders at a venue stay open."
+            )
+            raise
+        self.status, self.over = "stopped", True
+        self.notify()
+
+    async def _step_until_stopped(self) -> None:
         while not self.shell.stopped:
             since = time.monotonic() - self._last_commit if self.journal.entries else 0.0
             if await self.inbox.ready(max(0.001, COMMIT_S - since)):
@@ -193,8 +207,6 @@ class Service:
                 raise StoreGaveUp(self.store.lease.fenced)
             self.progress += 1
         await self.commit()
-        self.status, self.over = "stopped", True
-        self.notify()
 
     async def drained(self) -> None:
         """Wait until the inbox is empty and stepped."""

@@ -25,6 +25,7 @@ MOST = 2**62 - 1
 class Book:
     size: int
     held: Floats
+    spare: Floats
 
     def __init__(self, size: int, held: Floats) -> None:
         self.size = size
@@ -195,11 +196,11 @@ def test_what_c_would_compute_wrongly_is_an_exception(built):
         "import array\n"
         "b = small.Book(3, memoryview(array.array('d', [1.0, 2.0, 4.5])))\n"
         "for f in (lambda: small.product(2**40, 2**40), lambda: b.at(-1), lambda: b.at(3), lambda: user.mean(None),\n"
-        "          lambda: setattr(b, 'size', 2**70), lambda: setattr(b, 'misspelt', 1)):\n"
+        "          lambda: setattr(b, 'size', 2**70), lambda: setattr(b, 'misspelt', 1), lambda: b.spare):\n"
         "    try: print(f())\n"
         "    except Exception as error: print(type(error).__name__)\n"
     )
-    names = ["OverflowError", "IndexError", "IndexError", "AttributeError", "OverflowError", "AttributeError"]
+    names = ["OverflowError", "IndexError", "IndexError", "AttributeError", "OverflowError", *["AttributeError"] * 2]
     assert built.run(text).split() == ["so", *names]
 
 

@@ -1,4 +1,8 @@
-"""A build gives what its source gives: golden digests, recorded runs and random worlds, byte by byte."""
+"""Every build gives what its source gives: golden digests, recorded runs and random worlds, byte by byte.
+
+All other tests run on one engine; these compare it with the others that exist: the source, and each build that fits it.
+`pytest -m slow` builds the missing ones first, and takes more worlds.
+"""
 
 import subprocess
 import sys
@@ -7,47 +11,80 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.engine_build import finder
+from quantd.engine_build import builder, finder
+from quantd.engine_build.recipe import CHECKED, UNCOMPILED, VARIANTS
 from tests.recorded_runs import processor
 from tests.recorded_runs.check import Found
 from tests.recorded_runs.features import FEATURES
 from tests.support.checkout import ROOT
 from tests.support.command_line import environment
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(finder.loaded() is None, reason="nothing is compiled: there is one engine"),
-]
+SOURCE = "uncompiled"
+HERE = SOURCE if finder.loaded() is None else finder.variant()
+OTHERS = [kind for kind in (SOURCE, *VARIANTS) if kind != HERE]
+VARIABLES = {SOURCE: {UNCOMPILED: "1"}, "checked": {CHECKED: "1"}, "release": {}}
+WORLDS = {SOURCE: "150", "checked": "30", "release": "30"}
 
-WORLDS = "150"
+pytestmark = pytest.mark.long
 
 
-def of_source(*words: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    """A program of this checkout, on the source of the engine."""
-    variables = {k: v for k, v in environment().items() if k != "QUANTD_CHECKED"} | {"QUANTD_UNCOMPILED": "1"} | more
+@pytest.fixture(params=OTHERS)
+def other(request: pytest.FixtureRequest) -> str:
+    """An engine of this source, other than that of this process."""
+    kind = str(request.param)
+    if kind != SOURCE and finder.fitting(kind) is None:
+        pytest.skip(f"there is no {kind} build")
+    return kind
+
+
+def on(kind: str, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """A program of this checkout, on one of its engines."""
+    variables = {k: v for k, v in environment().items() if k not in (CHECKED, UNCOMPILED)} | VARIABLES[kind] | more
+    if kind != SOURCE:  # a program whose build is stale would run the source
+        assert finder.fitting(kind) is not None
     return subprocess.run([sys.executable, *words], cwd=ROOT, env=variables, capture_output=True, text=True)
 
 
-def test_whole_runs_on_the_source_have_the_kept_results() -> None:
-    done = of_source("-m", "tests.golden")
+def require_kept_results(kind: str) -> None:
+    done = on(kind, "-m", "tests.golden")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_recorded_runs_are_as_recorded_on_the_source() -> None:
-    if why := processor.unsuited():
-        pytest.skip(why)
-    done = of_source("-m", "tests.recorded_runs.check", *FEATURES, **processor.SETTING)
+def require_recorded_runs(kind: str) -> None:
+    done = on(kind, "-m", "tests.recorded_runs.check", *FEATURES, **processor.SETTING)
     assert done.returncode == 0, done.stderr
     found = msgspec.json.decode(done.stdout, type=dict[str, Found])
     assert {name: each.text for name, each in found.items() if each.text} == {}
     assert set(found) == set(FEATURES)
 
 
-def test_random_worlds_have_the_same_journals_on_the_source_and_in_this_build(tmp_path: Path) -> None:
-    record = str(tmp_path / "worlds.jsonl")
-    done = of_source("scripts/compare_engines.py", "--record", record, "--worlds", WORLDS)
+def require_same_worlds(kind: str, record: Path, worlds: str) -> None:
+    done = on(kind, "scripts/compare_engines.py", "--record", str(record), "--worlds", worlds)
     assert done.returncode == 0, done.stderr
-    here = [sys.executable, "scripts/compare_engines.py", "--base", record, "--worlds", WORLDS]
-    compared = subprocess.run(here, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    compared = on(HERE, "scripts/compare_engines.py", "--base", str(record), "--worlds", worlds)
     assert compared.returncode == 0, compared.stdout + compared.stderr
     assert "0 differ" in compared.stdout
+
+
+def test_whole_runs_on_another_engine_have_the_kept_results(other: str) -> None:
+    require_kept_results(other)
+
+
+def test_recorded_runs_are_as_recorded_on_another_engine(other: str) -> None:
+    if why := processor.unsuited():
+        pytest.skip(why)
+    require_recorded_runs(other)
+
+
+def test_random_worlds_have_the_same_journals_on_another_engine_and_on_this_one(other: str, tmp_path: Path) -> None:
+    require_same_worlds(other, tmp_path / "worlds.jsonl", WORLDS[other])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OTHERS)
+def test_an_engine_that_was_not_built_is_built_and_has_the_same_results(kind: str, tmp_path: Path) -> None:
+    if kind != SOURCE:
+        builder.build(kind)
+    require_kept_results(kind)
+    require_recorded_runs(kind)
+    require_same_worlds(kind, tmp_path / "worlds.jsonl", "300")

@@ -21,7 +21,7 @@ from typing import Final
 from quantd.engine_build import c_compiler, finder
 from quantd.engine_build.c_compiler import LONGEST, NoBuild
 from quantd.engine_build.declarations import declare
-from quantd.engine_build.recipe import CYTHON, INNER_LOOPS, MODULES, VARIANTS
+from quantd.engine_build.recipe import CYTHON, DIRECTIVES, INNER_LOOPS, MODULES, VARIANTS
 
 SCRATCH: Final = ".making-"
 LOCK: Final = "lock"
@@ -153,13 +153,13 @@ def _make(scratch: Path, kind: str, jobs: int) -> None:
 
     def one(module: str) -> None:
         source = scratch.joinpath(*module.split(".")).with_suffix(".py")
-        directives = [f"-X{name}={value}" for name, value in VARIANTS[kind].items()]
+        directives = [f"-X{name}={value}" for name, value in DIRECTIVES.items()]
         words = [sys.executable, "-P", "-m", "cython", "-3", "-I.", *directives, str(source.relative_to(scratch))]
         done = subprocess.run(words, cwd=scratch, capture_output=True, text=True, errors="replace")
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())[-LONGEST:]
             raise NoBuild(f"Cython {CYTHON} cannot translate {module}: {said}; report this as a fault")
-        compiler.compile(source.with_suffix(".c"), finder.library(made, module))
+        compiler.compile(source.with_suffix(".c"), finder.library(made, module), VARIANTS[kind])
 
     for module in MODULES:
         source = scratch.joinpath(*module.split(".")).with_suffix(".py")

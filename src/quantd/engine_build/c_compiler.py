@@ -37,10 +37,10 @@ class Compiler:
         status = file.stat()
         return f"{shlex.join(self.words)} {file} {status.st_size} {int(status.st_mtime)}"
 
-    def compile(self, source: Path, library: Path) -> None:
-        """Make a loadable library from a C file. Raises NoBuild."""
+    def compile(self, source: Path, library: Path, level: str = "-O0") -> None:
+        """Make a loadable library from a C file, optimised at `level`. Raises NoBuild."""
         link = LINK.get(sys.platform, ("-shared", "-s"))
-        words = [*self.words, *link, *C_FLAGS, f"-I{self.headers}", str(source), "-o", str(library)]
+        words = [*self.words, *link, level, *C_FLAGS, f"-I{self.headers}", str(source), "-o", str(library)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
         except OSError as error:

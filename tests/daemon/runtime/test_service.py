@@ -65,8 +65,9 @@ class Kit:
         self.sent: list[Message] = []
         self.urgent: list[Message] = []
         run = self.store.current_run() or "run00001"
+        agents = [each.name for each in of.rules.agents]
         if not self.store.last_seq(run):
-            self.store.begin(run, of.universe, agents=["a0"])
+            self.store.begin(run, of.universe, agents=agents)
         kept = self.store.latest_snapshot(run)
         self.shell = of.fresh()
         if kept:
@@ -75,13 +76,13 @@ class Kit:
         self.journal = Journal((data for _, data in self.store.entries(run, seq + 1)), seq)
         self.shell.log = self.journal
         fold(self.shell, self.journal, instants(of.items(), self.shell.ts))
-        projection = self.store.begin(run, of.universe, agents=["a0"])
+        projection = self.store.begin(run, of.universe, agents=agents)
         self.service = Service(
             self.shell,
             self.journal,
             self.store,
             projection,
-            Composer(run, "paper", of.universe, ["a0"]),
+            Composer(run, "paper", of.universe, agents),
             config=CONFIG,
             run=run,
             state_folder=folder,
