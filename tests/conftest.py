@@ -1,9 +1,12 @@
 """The two hypothesis profiles and the cases of a table that `make test` runs."""
 
+import atexit
 import gc
 import os
+import shutil
 import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,9 +14,25 @@ from hypothesis.internal.conjecture import providers
 
 from quantd.engine_build import finder, state
 
+MEMORY = Path("/dev/shm")
+"""A file system in memory, in which no write waits for a disk."""
+
+
+def in_memory() -> bool:
+    """Whether the folders of tests fit there, and programs may be started from there."""
+    if not os.access(MEMORY, os.W_OK):
+        return False
+    found = os.statvfs(MEMORY)
+    return found.f_bavail * found.f_frsize >= 4 << 30 and not found.f_flag & os.ST_NOEXEC
+
+
+# the workers of xdist take the variable and the folder from their parent
+if "TMPDIR" not in os.environ and in_memory():
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a test may import onnxruntime before quantd does
 # heads of ledgers of looks, outside the folders of the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 # compiled kernels of the user would make each short backtest load numba, 120 MB; the workers of xdist share a folder
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = f"{os.environ['XDG_STATE_HOME']}/cache"
@@ -25,6 +44,12 @@ BASE = settings.get_profile("ci" if os.environ.get("CI") else "default")
 settings.register_profile("quick", BASE, max_examples=25)
 settings.register_profile("full", BASE)
 settings.load_profile("quick")  # --hypothesis-profile chooses another
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """The number of workers of `-n auto`: one more than processors, because whole processes and sockets mostly wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_report_header() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from quantd.daemon.policies.isolation.confinement import missing
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import ROOT, quantd
 
 CONFIG = f"""
@@ -67,6 +68,7 @@ def printed(folder: Path, *words: str) -> str:
 def command(folder: Path, *words: str) -> str:
     """What a command prints; it runs as the installed program."""
     program = Path(sys.executable).parent / "quantd"
+    with_calendar(folder)
     done = subprocess.run(
         [program, *words], cwd=folder, env=ENV, capture_output=True, text=True, timeout=120, check=False
     )
@@ -84,6 +86,7 @@ def digest_of(text: str) -> str:
 def running(folder: Path) -> "Iterator[tuple[subprocess.Popen[str], str]]":
     """A daemon and the address of its API."""
     program = Path(sys.executable).parent / "quantd"
+    with_calendar(folder)
     process = subprocess.Popen(
         [program, "run"], cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -244,7 +247,7 @@ print([fields[0] for fields in stats if int(fields[1]) == os.getpid()])
 @pytest.mark.long
 def test_no_process_outlives_the_run(tmp_path: Path) -> None:
     # a program that begins anew under other agents replaces itself, and keeps its children
-    write(tmp_path, SEEING)
+    write(with_calendar(tmp_path), SEEING)
     done = subprocess.run(
         [sys.executable, "-c", CHILDREN],
         cwd=tmp_path,
@@ -286,7 +289,7 @@ main()
 @pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 def test_a_kernel_that_lacks_something_is_named_at_the_start_and_by_the_doctor(tmp_path: Path) -> None:
-    write(tmp_path, SEEING)
+    write(with_calendar(tmp_path), SEEING)
 
     def without(*words: str) -> str:
         done = subprocess.run(
