@@ -50,6 +50,16 @@ params = {{params}}
 HELD = "import ctypes\ndef act(view):\n    ctypes.PyDLL(None).sleep(600)\n"
 """Holds its interpreter's lock, and needs no CPU for it."""
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
+PATIENT = """
+import sys
+import quantd.daemon.policies.isolation.worker as worker
+worker.LIMIT_S = 120.0
+from quantd.daemon.cli import main
+sys.argv = ["quantd", "run"]
+main()
+"""
+"""A daemon that waits two minutes for an answer: what happens within WITHIN_S did not wait for it."""
+WITHIN_S = 30.0
 
 
 def write(folder: Path, source: str, policy: str = "mine.py:act", params: str = "{}", live: bool = False) -> None:
@@ -85,10 +95,14 @@ def digest_of(text: str) -> str:
 @contextmanager
 def running(folder: Path) -> "Iterator[tuple[subprocess.Popen[str], str]]":
     """A daemon and the address of its API."""
-    program = Path(sys.executable).parent / "quantd"
     with_calendar(folder)
     process = subprocess.Popen(
-        [program, "run"], cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-P", "-c", PATIENT],
+        cwd=folder,
+        env=ENV,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         assert process.stdout is not None
@@ -104,13 +118,13 @@ def running(folder: Path) -> "Iterator[tuple[subprocess.Popen[str], str]]":
 
 
 def status(address: str) -> dict[str, object]:
-    with urllib.request.urlopen(f"{address}/api/v1/status", timeout=5) as answer:
+    with urllib.request.urlopen(f"{address}/api/v1/status", timeout=WITHIN_S) as answer:
         found: dict[str, object] = json.loads(answer.read())
     return found
 
 
 def wait_for(address: str, what: str, *values: object) -> None:
-    until = time.monotonic() + 20.0
+    until = time.monotonic() + WITHIN_S
     while status(address)[what] not in values:
         assert time.monotonic() < until, status(address)
         time.sleep(0.01)
@@ -123,7 +137,7 @@ def halt(way: str, folder: Path, process: "subprocess.Popen[str]", address: str)
             token = (folder / "state" / "token").read_text().strip()
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
             urllib.request.urlopen(
-                urllib.request.Request(f"{address}/api/v1/commands", body, headers), timeout=10
+                urllib.request.Request(f"{address}/api/v1/commands", body, headers), timeout=WITHIN_S
             ).close()
         case "file":
             (folder / "state" / "HALT").touch()
@@ -139,12 +153,10 @@ def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch(tmp_pat
         wait_for(address, "slices", 101)  # the first bar after the warm-up: its question is asked, and never answered
         time.sleep(0.3)
         assert status(address)["slices"] == 101
-        began = time.monotonic()
         halt(way, tmp_path, process, address)
         wait_for(address, "switch", "HALT")
-        assert time.monotonic() - began < 1.0
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=WITHIN_S)
         assert process.returncode == 0
     alerts = printed(tmp_path, "alerts")
     assert "mine: the question was withdrawn: what stops trading came first" in alerts
@@ -156,16 +168,11 @@ def test_a_policy_that_holds_its_interpreters_lock_delays_no_stop_and_no_reader(
     write(tmp_path, HELD, live=True)
     with running(tmp_path) as (process, address):
         wait_for(address, "slices", 101)
-        worst = 0.0
         for _ in range(50):
-            began = time.monotonic()
             assert status(address)["switch"] == "RUN"
-            worst = max(worst, time.monotonic() - began)
-        assert worst < 0.5
+        assert status(address)["slices"] == 101, "the question is still held"
         process.terminate()
-        began = time.monotonic()
-        process.communicate(timeout=20)
-        assert time.monotonic() - began < 3.0
+        process.communicate(timeout=WITHIN_S)
         assert process.returncode == 0
 
 
