@@ -45,6 +45,11 @@ settings.register_profile("quick", BASE, max_examples=25)
 settings.register_profile("full", BASE)
 settings.load_profile("quick")  # --hypothesis-profile chooses another
 
+FIRST = frozenset(
+    {"test_kills.py", "test_installed.py", "test_kill_switch.py", "test_two_daemons.py", "test_openapi.py"}
+)
+"""Modules with a test of ten seconds and more: at the end of a run, the other workers would wait for one of them."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
@@ -61,8 +66,9 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`, and skips
-    tests that patch the engine where it is compiled."""
+    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`, skips tests
+    that patch the engine where it is compiled, and puts the longest tests first."""
+    items.sort(key=lambda item: item.path.name not in FIRST)
     if finder.loaded() is not None:
         for item in items:
             if item.get_closest_marker("uncompiled"):
