@@ -15,8 +15,9 @@ LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
 	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py
 PURE_TESTS := tests/risk tests/strategies tests/trading tests/models/forests tests/models/history
 APART := $(TORCH_TESTS) $(LEARN_TESTS) $(PURE_TESTS) tests/research
-QUICK := $(BIN)/python -m pytest -q -rs -n auto --dist loadfile
-ALL_TESTS := -q -rs -n auto --dist loadfile -m 'not slow' --hypothesis-profile=full
+# an idle worker takes half of what the busiest one has left; tests/conftest.py has the number of workers
+QUICK := $(BIN)/python -m pytest -q -rs -n auto --dist worksteal
+ALL := $(QUICK) -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
@@ -31,7 +32,7 @@ help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
 	@echo 'make build    compile the engine now (make run does it in the background, for its next start)'
 	@echo 'make test     run the quick tests in five parts (adds PyTorch and the test tools to .venv)'
-	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
+	@echo 'make test-all run all tests in the same parts: whole processes, kills, learners, more examples'
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
@@ -55,22 +56,24 @@ build: $(CORE)
 build-checked: $(CORE)
 	@$(BIN)/python -P -m quantd.engine_build build --kind checked
 
+# of a command, what it does with ARGS, or else with each part
+define in_parts
+$(if $(ARGS),@$(1) $(ARGS),@$(1) $(TORCH_TESTS)
+	@$(1) $(LEARN_TESTS)
+	@$(1) tests/research
+	@$(1) $(PURE_TESTS)
+	@$(1) tests $(APART:%=--ignore=%))
+endef
+
 test: $(FULL)
-ifeq ($(ARGS),)
-	@$(QUICK) $(TORCH_TESTS)
-	@$(QUICK) $(LEARN_TESTS)
-	@$(QUICK) tests/research
-	@$(QUICK) $(PURE_TESTS)
-	@$(QUICK) tests $(APART:%=--ignore=%)
-else
-	@$(QUICK) $(ARGS)
-endif
+	$(call in_parts,$(QUICK))
 
 test-all: $(FULL)
-	@$(BIN)/python -m pytest $(ALL_TESTS) $(ARGS)
+	$(call in_parts,$(ALL))
 
+test-uncompiled: export QUANTD_UNCOMPILED = 1
 test-uncompiled: $(FULL)
-	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest $(ALL_TESTS) $(ARGS)
+	$(call in_parts,$(ALL))
 
 # only what patches the engine, or plants a fault in it
 test-patched: $(FULL)
@@ -79,7 +82,7 @@ test-patched: $(FULL)
 
 # lines of the source are counted, so it runs uncompiled
 coverage: $(FULL)
-	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest $(ALL_TESTS) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+	@QUANTD_UNCOMPILED=1 $(ALL) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
 check: $(FULL)
 	@$(BIN)/ruff format --check .

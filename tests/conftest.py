@@ -1,9 +1,12 @@
 """The two hypothesis profiles and the cases of a table that `make test` runs."""
 
+import atexit
 import gc
 import os
+import shutil
 import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,9 +14,25 @@ from hypothesis.internal.conjecture import providers
 
 from quantd.engine_build import finder, state
 
+MEMORY = Path("/dev/shm")
+"""A file system in memory, in which no write waits for a disk."""
+
+
+def in_memory() -> bool:
+    """Whether the folders of tests fit there, and programs may be started from there."""
+    if not os.access(MEMORY, os.W_OK):
+        return False
+    found = os.statvfs(MEMORY)
+    return found.f_bavail * found.f_frsize >= 4 << 30 and not found.f_flag & os.ST_NOEXEC
+
+
+# the workers of xdist take the variable and the folder from their parent
+if "TMPDIR" not in os.environ and in_memory():
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a test may import onnxruntime before quantd does
 # heads of ledgers of looks, outside the folders of the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 # compiled kernels of the user would make each short backtest load numba, 120 MB; the workers of xdist share a folder
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = f"{os.environ['XDG_STATE_HOME']}/cache"
@@ -26,6 +45,17 @@ settings.register_profile("quick", BASE, max_examples=25)
 settings.register_profile("full", BASE)
 settings.load_profile("quick")  # --hypothesis-profile chooses another
 
+FIRST = frozenset(
+    {"test_kills.py", "test_installed.py", "test_kill_switch.py", "test_two_daemons.py", "test_openapi.py"}
+)
+"""Modules with a test of ten seconds and more: at the end of a run, the other workers would wait for one of them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """The number of workers of `-n auto`: one more than processors, because whole processes and sockets mostly wait."""
+    return (os.cpu_count() or 1) + 1
+
 
 def pytest_report_header() -> str:
     """Names the engine that is tested. Ends the run where the checked build was requested and is not there."""
@@ -36,8 +66,9 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`, and skips
-    tests that patch the engine where it is compiled."""
+    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`, skips tests
+    that patch the engine where it is compiled, and puts the longest tests first."""
+    items.sort(key=lambda item: item.path.name not in FIRST)
     if finder.loaded() is not None:
         for item in items:
             if item.get_closest_marker("uncompiled"):

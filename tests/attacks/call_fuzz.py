@@ -19,6 +19,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading.display_text import session_date
 from tests.daemon.policies.test_isolation import CONFIG, ENV
+from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
 
 LAST: Final = date(2019, 3, 29)
@@ -292,6 +293,7 @@ def fuzzed(folder: Path, seed: int | None = None, draws: int = 4, each: int = 24
     }  # fmt: skip
     (own / "mine.py").write_text(POLICY.replace("__GIVEN__", repr(given)))
     text = CONFIG.format(pace="fast", at_end="stop", policy="mine.py:act", params="{}")
+    with_calendar(own)
     (own / "config.toml").write_text(text.replace("[api]", "max_failures = 1000\n[api]"))
     words = [sys.executable, "-c", RUN]
     done = subprocess.run(words, cwd=own, env=ENV, capture_output=True, text=True, timeout=600, check=False)

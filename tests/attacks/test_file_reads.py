@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.policies.test_isolation import CONFIG, ENV
+from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
 
 WATCHED = """
@@ -63,6 +64,7 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.notes = folder, folder / "opened"
+        with_calendar(folder)
         words = [sys.executable, "-c", WATCHED, str(self.notes)]
         self.process = subprocess.Popen(
             words, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, environment, program, quantd, write
 from tests.support.mqtt import certificate
 from tests.support.services import require
@@ -59,7 +60,7 @@ class Running:
 @contextlib.contextmanager
 def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Iterator[Running]:
     """A daemon whose process may open so many files; it has said where it listens."""
-    write(folder, text)
+    write(with_calendar(folder), text)
     command = [sys.executable, "-m", "quantd.daemon.cli", "run", *arguments]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
@@ -116,7 +117,7 @@ def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) ->
 @pytest.mark.long
 def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_folder(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
-    write(tmp_path)
+    write(with_calendar(tmp_path, "elsewhere"))
     done = program(tmp_path, "run", "--state", str(folder), "--set", "log.format=json")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
@@ -175,6 +176,7 @@ def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path
         PACED.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
     )
     (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
+    with_calendar(tmp_path)
     master, slave = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "quantd.daemon.cli", "run"], cwd=tmp_path, env=environment(), stdout=slave, stderr=slave

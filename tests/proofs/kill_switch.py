@@ -28,6 +28,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client
 
 from quantd.adapters.bus.commands import signed
 from quantd.daemon.cli.operate import switch
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import ROOT, environment, write
 
 PROMISE_MS: Final = 50.0
@@ -92,6 +93,7 @@ class Daemon:
 
     def spawn(self) -> "subprocess.Popen[str]":
         """Begin, without waiting for anything."""
+        with_calendar(self.folder)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.proofs.kill_switch", "--serve", str(self.folder / "config.toml")],
             cwd=ROOT,

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import environment
 
 WITHIN_S: Final = 120.0
@@ -25,6 +26,7 @@ class Daemon:
     def __init__(self, folder: Path, *arguments: str, module: str = "quantd.daemon.cli") -> None:
         self.folder = folder
         (folder / "state" / "api.json").unlink(missing_ok=True)
+        with_calendar(folder)
         command = [sys.executable, "-m", module, "run", "--quiet", *arguments]
         with (folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=log)

@@ -13,16 +13,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import main
 from quantd.daemon.monitoring.metrics import QUIET
 from quantd.engine_build.recipe import VARIABLES
+from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
 
 COSTS = """\
@@ -155,8 +154,7 @@ def program(folder: Path, *arguments: str) -> Done:
 @contextmanager
 def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
     """A daemon on the configuration of `folder`, as a process of its own, at the end of its market."""
-    # built here once for all folders: a start without its calendar takes as long again
-    sessions("XNYS", date(2017, 1, 1), date(2022, 12, 31), cache=folder / "state" / "cache")
+    with_calendar(folder)
     daemon = subprocess.Popen(
         [sys.executable, "-m", "quantd.daemon.cli", "run"],
         cwd=folder,

@@ -12,6 +12,7 @@ import pytest
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.tables.projection import OUTBOX, Projection
 from quantd.trading.codec import decode
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 from tests.support.sink_servers import (
     KEY,
@@ -100,6 +101,7 @@ levels = ["WARNING", "CRITICAL"]
 
 def killed(folder: Path, ready: object, text: list[str]) -> None:
     """Run until `ready` is true, then SIGKILL."""
+    with_calendar(folder)
     child = subprocess.Popen(
         [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", "--set", "feed.pace=20/s"],
         cwd=folder, env=environment() | SECRETS, stderr=subprocess.PIPE, text=True,

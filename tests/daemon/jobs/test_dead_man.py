@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from quantd.daemon.jobs.dead_man import DeadMansSwitch, unwell
 from quantd.trading.events import Condition, Stopping
 from tests.daemon.runtime.test_service import Kit, until, world
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, environment, write
 from tests.support.sink_servers import Pulse, in_a_thread
 
@@ -67,6 +68,7 @@ def test_a_killed_daemon_is_silent(tmp_path: Path) -> None:
 
 def _started(folder: Path) -> "subprocess.Popen[bytes]":
     words = ["run", "--quiet", "--set", "feed.at_end=wait"]
+    with_calendar(folder)
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "quantd.daemon.cli", *words], cwd=folder, env=environment(), stdout=log, stderr=log

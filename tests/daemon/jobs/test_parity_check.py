@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 TEXT = CONFIG.replace('at_end = "stop"', 'at_end = "wait"').replace(
@@ -20,7 +21,7 @@ OTHER = DAILY.replace("0.1 * (", "0.05 * (")
 
 def found_by_the_job(folder, changed):
     """The log lines of a run's parity job; with `changed`, the policy's file changes while the run goes on."""
-    write(folder, TEXT)
+    write(with_calendar(folder), TEXT)
     (folder / "mine.py").write_text(DAILY)
     log = folder / "log.txt"
     with log.open("w") as file:

@@ -45,6 +45,7 @@ from quantd.trading.view import EMPTY_MEMORY
 from tests.daemon.engine.agents.test_promotion import better, world, worse
 from tests.daemon.runtime.test_service import Kit, until
 from tests.models.training.runs.test_scorer_run import ACTIONS, BARS, SMALL
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import answer, environment, quantd, write
 
 SYMBOLS = ("SPY", "AAPL", "BAC")
@@ -148,6 +149,7 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
     mine, state = tmp_path / "versions" / "mine", tmp_path / "state"
     first = in_use(mine)
     assert first is not None
+    with_calendar(tmp_path)
     running = subprocess.Popen(
         [sys.executable, "-m", "quantd.daemon.cli", "run", "--json"],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -29,6 +29,7 @@ from quantd.trading.events import Condition, Operator, Stopping
 from quantd.trading.sessions import DAY_NS, Sessions
 from tests.daemon.api.test_api import RUN as RUN_NAME
 from tests.daemon.api.test_api import World
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, ROOT
 
 S = 1_000_000_000
@@ -481,6 +482,7 @@ main()
 @pytest.mark.long
 def test_a_run_whose_own_policy_holds_the_lock_is_ended_and_leaves_the_file_halt(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG.replace('"equal_weight"', '"held"'))
+    with_calendar(tmp_path)
     held = subprocess.run(
         [sys.executable, "-c", HANGING], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=120, check=False,

@@ -12,6 +12,7 @@ import pytest
 
 import quantd as package
 from tests.support.artifacts import written
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 AGENTS = """\
@@ -52,6 +53,7 @@ class Daemon:
     def __init__(self, folder: Path, *options: str) -> None:
         (folder / "state" / "api.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", *options]
+        with_calendar(folder)
         self.process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + 60.0
         while not (folder / "state" / "api.json").exists() and self.process.poll() is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import answer, environment, quantd, write
 
 SLOW = ("--set", "feed.pace=300/s")
@@ -24,6 +25,7 @@ def steps(folder: Path) -> int:
 def kill_after(folder: Path, more: int, *arguments: str) -> None:
     """Run until so many more steps are committed, then SIGKILL."""
     until = steps(folder) + more
+    with_calendar(folder)
     child = subprocess.Popen(
         [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", *SLOW, *arguments],
         cwd=folder,

@@ -147,7 +147,7 @@ class Ear:
             self._books.take([each])
             self._heard.set()
 
-    async def until(self, happened: Callable[[], bool], timeout_s: float = 3.0) -> bool:
+    async def until(self, happened: Callable[[], bool], timeout_s: float = 20.0) -> bool:
         """Wait until it has happened; False when it has not within that time."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not happened():

@@ -11,7 +11,7 @@ from tests.proofs.conformance.scene import Scene
 
 Run = Callable[[Scene], Awaitable[None]]
 
-LONGEST_S: Final = 20.0
+LONGEST_S: Final = 90.0
 """A case that takes longer hangs."""
 
 

@@ -133,7 +133,7 @@ class Scene:
             for basket in self.baskets:
                 if any(state not in ENDED for state in self.books.states(basket)):
                     await self.query(basket)
-            await self.ear.until(lambda: self.books.truth() == self.rig.truth(), 1.0)
+            await self.ear.until(lambda: self.books.truth() == self.rig.truth())
         if self.compare:
             assert self.books.truth() == self.rig.truth()
         assert self.books.contradictions() == []

@@ -26,11 +26,14 @@ ONS: Final[tuple[On, ...]] = ("submit", "cancel", "query", "replace")
 STREAM: Final[tuple[StreamFault, ...]] = ("lost", "doubled", "held", "reversed", "silent", "up", "garbage", "down")
 STEPS: Final = 10
 LONGEST_S: Final = 90.0
-TIMEOUT_S: Final = 0.15
+TIMEOUT_S: Final = 0.3
 """Short: many answers do not come."""
 
 AT_ONCE: Final = 20
 """Scripts at a time."""
+
+STARTING: Final = 2
+"""Those of them that connect at a time."""
 
 
 class Script:
@@ -182,18 +185,21 @@ class Script:
         await self.rig.stream(self.dice.choice(STREAM))
 
 
-async def script(make: Callable[[], Rig], seed: int) -> list[str]:
-    """Play the script of one seed at a venue of its own."""
+async def script(make: Callable[[], Rig], seed: int, starting: asyncio.Semaphore) -> list[str]:
+    """Play the script of one seed at a venue of its own. Few start at a time: on a busy machine the attempts of many
+    to connect would make each other late for ever."""
     rig = make()
     rig.timeout_s = TIMEOUT_S
     steps: list[str] = []
     try:
         async with asyncio.timeout(LONGEST_S):
-            await rig.start()
+            async with starting:
+                await rig.start()
             # of every other script the prices stay fresh: what never arrived is sent again
             scene = Scene(rig, Books(rig.universe, price_age_ns=10**18) if seed % 2 else None)
             try:
-                await rig.listened()
+                async with starting:
+                    await rig.listened()
                 script = Script(scene, random.Random(seed))
                 steps = script.steps
                 found = await script.play()
@@ -208,11 +214,11 @@ async def script(make: Callable[[], Rig], seed: int) -> list[str]:
 
 async def scripts(make: Callable[[], Rig], seeds: Iterable[int]) -> list[str]:
     """Play the scripts of seeds, several at a time; what went wrong."""
-    some = asyncio.Semaphore(AT_ONCE)
+    some, starting = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(STARTING)
 
     async def one(seed: int) -> list[str]:
         async with some:
-            return await script(make, seed)
+            return await script(make, seed, starting)
 
     return [each for found in await asyncio.gather(*map(one, seeds)) for each in found]
 

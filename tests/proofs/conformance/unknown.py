@@ -128,7 +128,7 @@ async def venue(make: Callable[[], Rig], seed: int, batches: int, tally: Tally) 
         dice = random.Random(seed)
         for _ in range(batches):
             await batch(scene, dice, tally)
-        await scene.ear.until(lambda: scene.books.truth() == rig.truth(), 2.0)
+        await scene.ear.until(lambda: scene.books.truth() == rig.truth())
         if scene.books.truth() != rig.truth():
             tally.note([f"seed {seed}: books {scene.books.truth()}, venue {rig.truth()}"])
         tally.note([f"seed {seed}: {text}" for text in scene.books.contradictions()])

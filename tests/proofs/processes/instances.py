@@ -22,6 +22,7 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.research.runs.backtest import drive
 from quantd.trading.market import MarketSlice
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import ROOT, environment
 from tests.support.mqtt import Mosquitto, Subscriber
 from tests.support.postgres import postgres_server
@@ -238,6 +239,7 @@ def fleet(folder: Path, count: int, pace: str, *, shared: bool = True, durable: 
 def started(folder: Path, name: str, number: int, pace: str, among: Fleet) -> Instance:
     """One more daemon, in a folder of its own."""
     folder.mkdir()
+    with_calendar(folder)
     port = among.mosquitto.port if among.mosquitto is not None else 0
     text = CONFIG.format(
         name=name, number=number, root=ROOT, pace=pace, lookback=20 + number,

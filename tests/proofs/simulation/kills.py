@@ -34,6 +34,7 @@ from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
+from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
 
 CONFIG = """
@@ -283,7 +284,7 @@ def whole_daemon(kills: int, seed: int) -> int:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        config = written(top, pace="8/s")  # slow enough that no life reaches the end of the feed
+        config = written(with_calendar(top), pace="8/s")  # slow enough that no life reaches the end of the feed
         command = command_line("run", "--config", str(config), "--state", str(top / "state"), "--json")
         log = (top / "log").open("wb")
         done = 0

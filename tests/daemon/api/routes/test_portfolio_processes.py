@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.api.routes.test_portfolio_routes import PORTFOLIOS
+from tests.support.calendar_files import with_calendar
 from tests.support.command_line import answer, environment, quantd, write
 
 SLOW = PORTFOLIOS.replace('pace = "fast"', 'pace = "4/s"').replace('at_end = "stop"', 'at_end = "wait"')
@@ -22,6 +23,7 @@ def started(folder: Path) -> "subprocess.Popen[bytes]":
     """A daemon that answers."""
     (folder / "state" / "api.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "quantd.daemon.cli", "run"]
+    with_calendar(folder)
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=log)
     until(lambda: (folder / "state" / "api.json").exists(), process)

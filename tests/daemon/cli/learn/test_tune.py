@@ -110,24 +110,16 @@ def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("R-094")
 @pytest.mark.long
-def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(place: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from quantd.daemon.cli import main; main(sys.argv[1:])"
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", code, "tune", "small.toml", "--n-trials", "1", "--max-steps", "128", *arguments],
-            cwd=place,
-            env=environment() | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    refused = run("--on", "ray")
+def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    short = ("tune", "small.toml", "--n-trials", "1", "--max-steps", "128")
+    refused = quantd(place, *short, "--on", "ray")
     assert refused.returncode == 78
     assert "install quantd with its extra `ray`" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert run("--on", "local").returncode == 0
+    assert quantd(place, *short, "--on", "local").returncode == 0
 
 
 def test_another_search_in_the_same_folder_is_refused_until_it_is_begun_anew(place: Path) -> None:

@@ -85,7 +85,7 @@ async def a_time_out_is_kept(s: Scene) -> None:
     await s.rig.misbehave("time-out before", "submit")
     began = asyncio.get_running_loop().time()
     basket = await s.send(Row(s.column("plain"), 10))
-    assert asyncio.get_running_loop().time() - began < 2.0
+    assert asyncio.get_running_loop().time() - began < 3.0 * s.rig.timeout_s
     assert s.books.unknown()
     assert s.rig.has(basket, 0) == []
     await s.rig.settle()

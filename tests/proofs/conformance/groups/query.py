@@ -37,8 +37,10 @@ async def a_filled_order_is_told_with_each_price(s: Scene) -> None:
         await s.rig.fill(basket, 0, lots, at)
     await s.query(basket)
     assert s.known(basket) == OrderState.FILLED
-    told = [p for report in s.books.reports() for p, lots in zip(report.price_nano, report.lots, strict=True) if lots]
-    assert told == [price, price + 3 * tick, price - tick]
+    told = [[p for p, lots in zip(each.price_nano, each.lots, strict=True) if lots] for each in s.books.reports()]
+    told = [each for each in told if each]
+    # one price in each report, or all in the last: an adapter's own look may come between, and tells the same again
+    assert [price, price + 3 * tick, price - tick] in ([p for each in told for p in each], told[-1])
 
 
 @case("query")

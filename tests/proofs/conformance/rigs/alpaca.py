@@ -56,7 +56,7 @@ class AlpacaRig:
     def __init__(self) -> None:
         self.server = AlpacaServer(cash=str(CASH_MICRO // MICRO))
         self.broker: Broker
-        self.timeout_s = 1.6
+        self.timeout_s = 2.5
         self._n = 0
 
     async def start(self) -> None:

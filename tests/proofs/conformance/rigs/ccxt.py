@@ -31,7 +31,7 @@ from tests.support.venues.kraken import Exchange, Order, Pair
 
 DAY_NS: Final = 86_400 * NANO
 SETTLE_S: Final = 30.0
-TIMEOUT_S: Final = 1.5
+TIMEOUT_S: Final = 2.5
 
 MARKETS: Final = (
     Pair("SOLUSD", "SOLUSD", "SOL/USD", "SOL/USD", "SOL", "ZUSD", 2, 0, "1", "0.5"),
