@@ -90,7 +90,10 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     ),
     Ledger: _names("_equity _lot_nano _ratios _same _scratch books cells flat house names room units"),
     History: _names("bars known known_actions macro own_dates pending size sync_actions synchronous waiting"),
-    Ring: _names("_actions _columns _filled _shared _sums _turned count end filled_returns lookback prices"),
+    Ring: _names(
+        "_actions _columns _filled _loops _prices _returns _shared _sums _turned count end filled_returns lookback "
+        "prices size"
+    ),
     Account: _names("amounts cells size views"),
     Activity: _names("books session_end"),
     AgentRules: _names("capital_micro limits min_trade name place scheduled"),
@@ -121,7 +124,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Tick: _names("cash_rate coming due final jobs key macro opened sample ts warmup"),
     Universe: _names("benchmark calendar currency groups instruments"),
     Valuations: _names("closed unclosed"),
-    Watch: _names("bands context ended levels realised recorded_no"),
+    Watch: _names("bands context ended holdings levels realised recorded_no"),
     Working: _names("again basket filled live lots odd shares state whole worst_nano"),
 }
 """The attributes of the state, of its parts, and of events of a batch."""
@@ -188,9 +191,9 @@ def _undeclared_field() -> str:
 def _undeclared_attribute(state: State) -> str:
     """An attribute of a part that has them by instance."""
     for part in (state, state.ledger, state.history, state.history.known):
-        names = PARTS.get(type(part), frozenset())
-        if not vars(part).keys() <= names:
-            return f"attribute {min(vars(part).keys() - names)} of {type(part).__name__}"
+        names, own = PARTS.get(type(part), frozenset()), getattr(part, "__dict__", {})  # a compiled part has none
+        if not own.keys() <= names:
+            return f"attribute {min(own.keys() - names)} of {type(part).__name__}"
     return ""
 
 

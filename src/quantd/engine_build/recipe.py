@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 MODULES: Final = (
     "quantd.trading.integers",
+    "quantd.trading.history.row_loops",
+    "quantd.trading.history.rings",
     "quantd.risk.pretrade.gate_bounds",
     "quantd.risk.pretrade.loops",
     "quantd.risk.pretrade.scenes",
@@ -36,7 +38,16 @@ class InnerLoop(NamedTuple):
 
 _LOOPS: Final = "quantd.risk.pretrade.loops"
 
+_ROWS: Final = "quantd.trading.history.row_loops"
+
 INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
+    InnerLoop(_ROWS, "RowLoops._returns", "RowLoops.returns"),
+    InnerLoop(_ROWS, "RowLoops._count", "RowLoops.count_rows"),
+    InnerLoop(_ROWS, "RowLoops._squares", "RowLoops.squares"),
+    InnerLoop(_ROWS, "RowLoops._variances", "RowLoops.variances"),
+    InnerLoop(_ROWS, "RowLoops._means", "RowLoops.means"),
+    InnerLoop(_ROWS, "RowLoops._norms", "RowLoops.norms"),
+    InnerLoop(_ROWS, "RowLoops._dot", "RowLoops.dot"),
     InnerLoop(_LOOPS, "Loops._sum_above", "Loops.sum_above"),
     InnerLoop(_LOOPS, "Loops._count_above", "Loops.count_above"),
     InnerLoop(_LOOPS, "Loops._nth", "Loops.nth"),

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.risk.limits.context import Scenarios, Window
-from quantd.trading.history import ENDLESS, Ring, RunningSums
+from quantd.trading.history import Ring, RunningSums
+from quantd.trading.history.row_loops import ENDLESS
 from tests.support.examples import examples
 
 SEEDS = st.integers(0, 2**32 - 1)
