@@ -11,6 +11,8 @@ from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import held_values, standing
 from quantd.risk.measures.stress import Shock
 from quantd.risk.monitor.ceilings import Bands
+from quantd.risk.monitor.holding_vectors import HoldingVectors
+from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.levels import in_use, observe
 from quantd.risk.pretrade.gate import RUN, Context, gate, measure
 from quantd.trading.history import Ring
@@ -67,6 +69,13 @@ def context(ring: Ring, marks: np.ndarray) -> Context:
     )  # fmt: skip
 
 
+def holdings(kind: type[Holdings], values: np.ndarray, equity: float) -> Holdings:
+    found = kind(len(values))
+    found.values[:] = values
+    found.weigh(equity)
+    return found
+
+
 @settings(max_examples=examples(80), deadline=None)
 @given(SEEDS)
 def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> None:
@@ -88,7 +97,7 @@ def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> Non
         bands = Bands(rules_of(limits, UNIVERSE), levels)
         before = dict(levels)
         found = observe(levels, values)
-        if bands.keep(lots * marks / equity, ring):
+        if all(bands.keep(holdings(kind, lots * marks, equity), ring) for kind in (Holdings, HoldingVectors)):
             assert not found, (number, found, before)
 
 
@@ -101,7 +110,7 @@ def test_most_samples_of_books_far_from_their_limits_are_settled() -> None:
     kept = 0
     for row in prices:
         ring.append(row)
-        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(np.full(6, 0.15), ring)
+        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(Holdings, np.full(6, 30.0), 200.0), ring)
     assert kept == 120
 
 
