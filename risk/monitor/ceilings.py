@@ -17,12 +17,18 @@ from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.monitor.holdings import Holdings
-from quantd.risk.monitor.levels import NONE, UNWATCHED, band
+from quantd.risk.monitor.levels import NONE, UNWATCHED, band, floor_band
 from quantd.trading.history.rings import Ring, RunningSums
 from quantd.trading.number_types import Floats, Ints, float_zeros
 
 LEFT_OUT: Final = UNWATCHED | {"max_turnover"}
 """Limits without a level between trades."""
+
+HEDGED: Final = 1e-4
+"""Deviation of a book, as a share of its positions' own, below which rounding may move its diversification."""
+
+SURE: Final = 1e-9
+"""Rounding of a diversification."""
 
 
 class MeasureBand:
@@ -77,8 +83,7 @@ class TailBand:
         rows: int = len(losses)
         value: float = 0.0
         if self.confidence == 0.0:
-            centred = losses - np.add.reduce(losses) / rows
-            value = sqrt(float(centred.dot(centred)) / float(rows - 1))
+            value = _deviation(losses)
         else:
             rank: int = rows - int(tail_count(rows, self.confidence))
             worst = np.partition(losses, rank)[rank:]
@@ -87,15 +92,22 @@ class TailBand:
 
 
 class Window:
-    """The limits over the returns of one lookback. `ceiling` is the least of theirs at `rows` returns."""
+    """The limits over the returns of one lookback. `ceiling` is the least of the tails' at `rows` returns.
+
+    With `spread`, a diversification between `low` and `high` keeps its level.
+    """
 
     lookback: int
     tails: list[TailBand]
     rows: int
     ceiling: float
+    spread: bool
+    low: float
+    high: float
 
     def __init__(self, lookback: int) -> None:
         self.lookback, self.tails, self.rows, self.ceiling = lookback, [], -1, -inf
+        self.spread, self.low, self.high = False, -inf, inf
 
     def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
         """Whether all levels stay; False where returns are missing."""
@@ -108,12 +120,34 @@ class Window:
                 own: float = tail.ceiling(rows)
                 if own < self.ceiling:
                     self.ceiling = own
-        if known.norm_of(book.size) < self.ceiling:
+        small: bool = not self.tails or known.norm_of(book.size) < self.ceiling
+        spread: bool = self.spread and book.gross > 0.0
+        if small and not spread:
             return True
         losses = -ring.returns(self.lookback).dot(book.weights)
         if not isfinite(np.add.reduce(losses)):
             return False
-        return False not in [tail.keeps(losses) for tail in self.tails]
+        if not small and False in [tail.keeps(losses) for tail in self.tails]:
+            return False
+        return not spread or (known.complete and self.lookback >= fewest and self._spreads(book, known, losses))
+
+    def _spreads(self, book: Holdings, known: RunningSums, losses: Any) -> bool:
+        """Whether the diversification keeps its level: 1 - the deviation of the losses / the sum of the positions'
+        own."""
+        least: float = 0.0
+        most: float = 0.0
+        least, most = known.alone(book.size)
+        together: float = _deviation(losses)
+        if not (least > 0.0 and together > HEDGED * most):
+            return False
+        return self.low + SURE < 1.0 - together / least and 1.0 - together / most < self.high - SURE
+
+
+def _deviation(losses: Any) -> float:
+    """Sample deviation of float64[S]."""
+    rows: int = len(losses)
+    centred = losses - np.add.reduce(losses) / rows
+    return sqrt(float(centred.dot(centred)) / float(rows - 1))
 
 
 class Bands:
@@ -138,10 +172,7 @@ class Bands:
         self._fewest = limits.min_history
         bounds = [(key, bound) for key, bound, _ in rules.held_measures] + [(t.key, t.bound) for t in rules.tails]
         self.open = (
-            limits.min_diversification is not None
-            or bool(rules.unmeasured)
-            or rules.average is not None
-            or not FLOORS.isdisjoint([key for key, _ in bounds])
+            bool(rules.unmeasured) or rules.average is not None or not FLOORS.isdisjoint([key for key, _ in bounds])
         )
         self._measures = [
             MeasureBand(measure, self._edges(key, bound))
@@ -161,6 +192,11 @@ class Bands:
             self.open = self.open or edges[0] > -inf
         self._windows, self._fixed = [], []
         self._add_tails(rules)
+        floor = limits.min_diversification
+        if floor is not None:
+            window: Window = self._window(limits.volatility_lookback)
+            edges = floor_band(self.levels.get("min_diversification", NONE), floor)
+            window.spread, window.low, window.high = True, edges[0], edges[1]
 
     def _edges(self, key: str, bound: float) -> Any:
         """(low, high), between which a value keeps the level."""

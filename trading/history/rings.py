@@ -97,6 +97,15 @@ class RunningSums:
         deviation: Floats = self._deviation
         return deviation
 
+    def alone(self, size: Buffer) -> tuple[float, float]:
+        """(lower, upper) bound of the sum of float64[N] absolute weights x sample deviations of a complete window."""
+        most: Any = self.deviation()
+        made: Any = np.empty(self._sums.n)
+        self._loops.least_variances(made.data, self._sums, self.lookback)
+        np.sqrt(made, out=made)
+        n: int = self._sums.n
+        return self._loops.dot(made.data, size, n), self._loops.dot(most.data, size, n)
+
     def mean_size(self) -> Floats:
         """float64[N], never below the size of the mean return of a complete window."""
         if self._mean is None:

@@ -169,6 +169,20 @@ class RowLoops:
             squares: float = out[k] - least * least / size
             out[k] = (squares if squares > 0.0 else 0.0) / divisor
 
+    def least_variances(self, out: Floats, sums: Sums, size: int) -> None:
+        """Lower bounds of the sample variances (divisor S - 1)."""
+        self.fits(sums.n, len(out))
+        self.fits(sums.n, len(sums.returns))
+        self.fits(sums.n, len(sums.squares))
+        divisor: float = float(size - 1 if size > 1 else 1)
+        self._least_variances(out, sums.returns, sums.squares, sums.n, float(size), divisor)
+
+    def _least_variances(self, out: Floats, returns: Ints, squares: Ints, n: int, size: float, divisor: float) -> None:
+        for k in range(n):
+            most: float = abs(float(returns[k])) * _ONE_RETURN + size * _HALF_RETURN
+            left: float = (float(squares[k]) * _ONE_SQUARE - size * _HALF_SQUARE) / HAIR - most * most * HAIR / size
+            out[k] = (left if left > 0.0 else 0.0) / divisor
+
     def means(self, out: Floats, sums: Sums, size: int) -> None:
         """Upper bounds of the sizes of the mean returns."""
         self.fits(sums.n, len(out))

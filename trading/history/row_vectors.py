@@ -52,6 +52,11 @@ class RowVectors(RowLoops):
         squares = np.maximum(_most(sums, size) - least * least / (size * HAIR), 0.0)
         np.divide(squares, max(size - 1, 1), out=_floats(out))
 
+    def least_variances(self, out: Floats, sums: Sums, size: int) -> None:
+        most = np.abs(_ints(sums.returns)) / RETURN + size * 2.0**-41
+        left = (_ints(sums.squares) / SQUARE - size * 2.0**-51) / HAIR - most * most * HAIR / size
+        np.divide(np.maximum(left, 0.0), max(size - 1, 1), out=_floats(out))
+
     def means(self, out: Floats, sums: Sums, size: int) -> None:
         means = np.abs(_ints(sums.returns)) / RETURN + size * 2.0**-41
         np.multiply(means, HAIR / size, out=_floats(out))

@@ -47,6 +47,7 @@ INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
     InnerLoop(_ROWS, "RowLoops._count", "RowLoops.count_rows"),
     InnerLoop(_ROWS, "RowLoops._squares", "RowLoops.squares"),
     InnerLoop(_ROWS, "RowLoops._variances", "RowLoops.variances"),
+    InnerLoop(_ROWS, "RowLoops._least_variances", "RowLoops.least_variances"),
     InnerLoop(_ROWS, "RowLoops._means", "RowLoops.means"),
     InnerLoop(_ROWS, "RowLoops._norms", "RowLoops.norms"),
     InnerLoop(_ROWS, "RowLoops._dot", "RowLoops.dot"),

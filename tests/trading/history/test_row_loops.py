@@ -80,18 +80,21 @@ def test_bounds_are_the_same_to_the_bit() -> None:
     sums, found = Sums(7), []
     RowLoops().add(sums, rows.data, 0, 40, EDGE)
     for loops in (RowLoops(), RowVectors()):
-        out: list[Any] = [np.empty(7) for _ in range(3)]
+        out: list[Any] = [np.empty(7) for _ in range(4)]
         loops.variances(out[0].data, sums, 40)
         loops.means(out[1].data, sums, 40)
         loops.squares(out[2].data, sums, 40)
         np.sqrt(out[2], out=out[2])
         loops.norms(out[2].data, sums)
+        loops.least_variances(out[3].data, sums, 40)
         found.append([each.tobytes() for each in out])
     assert found[0] == found[1]
     assert out[2][2] == ENDLESS
     keep = [0, 1, 3, 4, 5, 6]
     assert (out[0][keep] >= rows.var(axis=0, ddof=1)[keep] * (1.0 - 1e-12)).all()
     np.testing.assert_allclose(out[0][keep], rows.var(axis=0, ddof=1)[keep], rtol=1e-6, atol=1e-9)
+    assert (out[3][keep] <= rows.var(axis=0, ddof=1)[keep] * (1.0 + 1e-12)).all()
+    np.testing.assert_allclose(out[3][keep], rows.var(axis=0, ddof=1)[keep], rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(out[1][keep], np.abs(rows.mean(axis=0))[keep], atol=1e-11)
     np.testing.assert_allclose(out[2][keep], np.linalg.norm(rows, axis=0)[keep], rtol=1e-6, atol=1e-6)
 
@@ -111,6 +114,7 @@ def test_a_sum_of_products_has_every_product(loops: RowLoops, size: int) -> None
     lambda loops, rows, short: loops.returns(rows, rows, 3, 0, 1),
     lambda loops, rows, short: loops.dot(short, short, 3),
     lambda loops, rows, short: loops.variances(short, Sums(3), 5),
+    lambda loops, rows, short: loops.least_variances(short, Sums(3), 5),
     lambda loops, rows, short: loops.means(short, Sums(3), 5),
     lambda loops, rows, short: loops.squares(short, Sums(3), 5),
     lambda loops, rows, short: loops.norms(short, Sums(3)),

@@ -68,6 +68,10 @@ def test_a_bound_is_never_below_what_it_bounds(seed: int) -> None:
             exact = window.std(axis=0, ddof=1)
             assert (sums.deviation() >= exact * (1.0 - 1e-12)).all()
             assert (sums.mean_size() >= np.abs(window.mean(axis=0)) * (1.0 - 1e-12)).all()
+            least, most = sums.alone(np.abs(weights).data)
+            alone = float(exact @ np.abs(weights))
+            assert least * (1.0 - 1e-12) <= alone <= most * (1.0 + 1e-12)
+            assert most - least <= 1e-5 * (alone + np.abs(weights).sum() * (np.abs(window).max() + 0.1))
             # and not far above
             assert (sums.deviation() <= exact * (1.0 + 1e-6) + 4e-6 * (np.abs(window).max(axis=0) + 0.1)).all()
 
