@@ -243,8 +243,10 @@ class Bands:
         for family in self._families:
             if not family.low < book.heaviest_group(family.labels, family.sums) < family.high:
                 return False
-        if not (book.heaviest + book.second < self._pair or book.second < self._beside):
-            return False
+        if not 2.0 * book.heaviest < self._pair:
+            second: float = book.second()
+            if not (book.heaviest + second < self._pair or second < self._beside):
+                return False
         window: Window
         for window in self._windows:
             if not window.keep(book, ring, self._fewest):

@@ -14,7 +14,7 @@ class Holdings:
     """Weights of `n` positions, for one book after another: `values` in account currency, then `weigh`.
 
     `weights` are signed and 0 where a value is not finite: nothing counts that has no price. `size` has their absolute
-    values, of which `heaviest` and `second` are the largest, `gross` and `net` the sums.
+    values, of which `heaviest` is the largest, `gross` and `net` are the sums.
     """
 
     n: int
@@ -23,17 +23,17 @@ class Holdings:
     """float64[N] arrays."""
     size: Floats
     heaviest: float
-    second: float
     net: float
     gross: float
     _values: Floats
     _weights: Floats
+    _second: float
 
     def __init__(self, n: int) -> None:
         self.n, self.values, self.weights = n, np.zeros(n), np.zeros(n)
         self._values, self._weights = self.values.data, self.weights.data
         self.size = float_zeros(n)
-        self.heaviest = self.second = self.net = self.gross = 0.0
+        self.heaviest = self._second = self.net = self.gross = 0.0
 
     def weigh(self, equity: float) -> None:
         """Derive everything from the values, at a positive equity."""
@@ -61,7 +61,11 @@ class Holdings:
                     heaviest = size
                 else:
                     second = size
-        self.heaviest, self.second, self.net, self.gross = heaviest, second, net, gross
+        self.heaviest, self._second, self.net, self.gross = heaviest, second, net, gross
+
+    def second(self) -> float:
+        """The second largest absolute weight."""
+        return self._second
 
     def heaviest_group(self, labels: Ints, sums: Floats) -> float:
         """The largest gross weight of a group. `labels` count from 1, 0 is for none; `sums` has room for each."""

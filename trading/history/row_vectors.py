@@ -20,22 +20,26 @@ def _floats(buffer: Any) -> NDArray[np.float64]:
     return np.frombuffer(buffer, np.float64)
 
 
+def _rows(buffer: Any, n: int) -> NDArray[np.float64]:
+    return np.frombuffer(buffer, np.float64).reshape(-1, n)
+
+
 class RowVectors(RowLoops):
     """Each function as in `RowLoops`."""
 
     def returns(self, out: FloatRows, prices: FloatRows, n: int, first: int, last: int) -> None:
-        every, rows = np.asarray(prices), np.asarray(out)[first:last]
+        every, rows = _rows(prices, n), _rows(out, n)[first:last]
         np.divide(every[first:last], every[first - 1 : last - 1], out=rows)
         rows -= 1.0
 
     def add(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
-        return _count(sums, np.asarray(rows)[first:last], edge, 1)
+        return _count(sums, _rows(rows, sums.n)[first:last], edge, 1)
 
     def remove(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
-        return _count(sums, np.asarray(rows)[first:last], edge, -1)
+        return _count(sums, _rows(rows, sums.n)[first:last], edge, -1)
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
-        every = np.asarray(rows)
+        every = _rows(rows, sums.n)
         both = np.array((every[new], every[old]))
         squares = both * both
         if not float(np.add.reduce(squares, axis=None)) <= edge:

@@ -27,7 +27,7 @@ def test_weights_are_shares_of_the_equity_and_nothing_without_a_price_counts(
         largest = np.sort(np.append(np.abs(weights), [0.0, 0.0]))
         np.testing.assert_allclose(held.weights, weights, rtol=1e-15)
         np.testing.assert_array_equal(np.asarray(held.size), np.abs(held.weights))
-        assert (held.heaviest, held.second) == pytest.approx((largest[-1], largest[-2]))
+        assert (held.heaviest, held.second()) == pytest.approx((largest[-1], largest[-2]))
         assert (held.net, held.gross) == pytest.approx((weights.sum(), np.abs(weights).sum()))
         assert held.herfindahl() == pytest.approx((weights * weights).sum())
         labels = rng.integers(0, 4, size)
