@@ -90,7 +90,10 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     ),
     Ledger: _names("_lot_nano _same amounts books denominator house lost_atto names numerator room"),
     History: _names("bars known known_actions macro own_dates pending size sync_actions synchronous waiting"),
-    Ring: _names("_actions _columns _filled _shared _sums _turned count end filled_returns lookback prices"),
+    Ring: _names(
+        "_actions _columns _filled _loops _prices _returns _shared _sums _turned count end filled_returns lookback "
+        "prices size"
+    ),
     Book: _names(
         "cash_micro cost fees_micro flows_micro held income_micro realised_micro residue_micro residue_rest size"
     ),
@@ -123,7 +126,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Tick: _names("cash_rate coming due final jobs key macro opened sample ts warmup"),
     Universe: _names("benchmark calendar currency groups instruments"),
     Valuations: _names("closed unclosed"),
-    Watch: _names("bands context ended levels realised recorded_no"),
+    Watch: _names("bands context ended holdings levels realised recorded_no"),
     Working: _names("again basket filled live lots odd shares state whole worst_nano"),
 }
 """The attributes of the state, of its parts, and of events of a batch."""

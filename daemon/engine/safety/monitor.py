@@ -6,6 +6,8 @@ Measurements do not affect the effects: one is left out only where no level can 
 
 from typing import Final
 
+import numpy as np
+
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.safety.alerts import level_effects
 from quantd.daemon.engine.state import HOUSE, State
@@ -45,16 +47,19 @@ def market_context(state: State) -> Context:
 
 def watch(state: State) -> list[Effect]:
     """Note the returns of a sample, then `watch_levels`."""
-    for book in watched(state):
+    books = watched(state)
+    for book in books:
         returns = state.watch.realised[book + 1]
         returns.add(state.equity_of(book), state.account(book).flows_micro, state.earned)
-    return watch_levels(state)
+    return watch_levels(state, books)
 
 
-def watch_levels(state: State) -> list[Effect]:
-    """Alerts about limits whose level changed, and the record of the house where one is due."""
+def watch_levels(state: State, books: list[int] | None = None) -> list[Effect]:
+    """Alerts about limits whose level changed, and the record of the house where one is due. `books` are the
+    `watched`."""
     memory = state.watch
-    books = watched(state)
+    if books is None:
+        books = watched(state)
     due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
     measured = _measured(state, books) if due or not _settled(state, books) else None
     effects: list[Effect] = []
@@ -164,6 +169,7 @@ def _settled(state: State, books: list[int]) -> bool:
     """Whether no level of a basket limit can have changed since the last sample, by `quantd.risk.monitor.ceilings`."""
     memory, ring = state.watch, state.history.synchronous
     px = state.marks * state.universe.lot_size
+    held = memory.holdings_of(len(px))
     for book in books:
         equity = _equity(state, book)
         if not equity > 0.0:
@@ -171,6 +177,8 @@ def _settled(state: State, books: list[int]) -> bool:
         bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
         if bands.open:
             return False
-        if not bands.keep(state.lots(book) * px / equity, ring):
+        np.multiply(state.lots(book), px, out=held.values)
+        held.weigh(equity)
+        if not bands.keep(held, ring):
             return False
     return True

@@ -8,6 +8,8 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.monitor.ceilings import Bands
+from quantd.risk.monitor.holding_vectors import quickest
+from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
@@ -41,10 +43,11 @@ class Watch:
 
     `ended`, of the house and then by agent, has the sample at which each level of a limit last ended; `realised` the
     returns in the same order. The last record is of sample `recorded_no`. `bands` are those of the
-    house and of each agent; they are not in snapshots and made again when needed.
+    house and of each agent; they are not in snapshots and made again when needed. So are `holdings`, for one book after
+    another.
     """
 
-    __slots__ = ("bands", "context", "ended", "levels", "realised", "recorded_no")
+    __slots__ = ("bands", "context", "ended", "holdings", "levels", "realised", "recorded_no")
 
     def __init__(self, agents: int) -> None:
         self.levels: list[dict[str, int]] = [{} for _ in range(agents)]
@@ -52,6 +55,7 @@ class Watch:
         self.realised: Final = [Realised() for _ in range(agents + 1)]
         self.recorded_no = 0
         self.bands: Final[list[Bands | None]] = [None] * (agents + 1)
+        self.holdings: Holdings | None = None
         self.context: tuple[int, Floats, Context] | None = None
 
     def bands_of(self, book: int, limits: Limits, universe: Universe, levels: dict[str, int]) -> Bands:
@@ -60,6 +64,12 @@ class Watch:
         if found is None or found.rules.limits is not limits or found.levels != levels:
             found = self.bands[book + 1] = Bands(rules_of(limits, universe), levels)
         return found
+
+    def holdings_of(self, size: int) -> Holdings:
+        """The holdings of a universe of `size` symbols."""
+        if self.holdings is None:
+            self.holdings = quickest(size)
+        return self.holdings
 
     def freeze(self) -> FrozenWatch:
         return FrozenWatch(self.levels, [each.freeze() for each in self.realised], self.recorded_no, self.ended)

@@ -9,6 +9,10 @@ MODULES: Final = (
     "quantd.trading.integers",
     "quantd.trading.ledger.book",
     "quantd.risk.limits.collars",
+    "quantd.trading.history.row_loops",
+    "quantd.trading.history.rings",
+    "quantd.risk.monitor.holdings",
+    "quantd.risk.monitor.ceilings",
     "quantd.risk.pretrade.gate_bounds",
     "quantd.risk.pretrade.loops",
     "quantd.risk.pretrade.scenes",
@@ -39,7 +43,18 @@ class InnerLoop(NamedTuple):
 
 _LOOPS: Final = "quantd.risk.pretrade.loops"
 
+_ROWS: Final = "quantd.trading.history.row_loops"
+
 INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
+    InnerLoop(_ROWS, "RowLoops._returns", "RowLoops.returns"),
+    InnerLoop(_ROWS, "RowLoops._count", "RowLoops.count_rows"),
+    InnerLoop(_ROWS, "RowLoops._squares", "RowLoops.squares"),
+    InnerLoop(_ROWS, "RowLoops._variances", "RowLoops.variances"),
+    InnerLoop(_ROWS, "RowLoops._least_variances", "RowLoops.least_variances"),
+    InnerLoop(_ROWS, "RowLoops._means", "RowLoops.means"),
+    InnerLoop(_ROWS, "RowLoops._norms", "RowLoops.norms"),
+    InnerLoop(_ROWS, "RowLoops._dot", "RowLoops.dot"),
+    InnerLoop("quantd.risk.monitor.holdings", "Holdings._weigh", "Holdings.weigh"),
     InnerLoop(_LOOPS, "Loops._sum_above", "Loops.sum_above"),
     InnerLoop(_LOOPS, "Loops._count_above", "Loops.count_above"),
     InnerLoop(_LOOPS, "Loops._nth", "Loops.nth"),

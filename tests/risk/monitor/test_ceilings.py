@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail
@@ -11,6 +12,8 @@ from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import held_values, standing
 from quantd.risk.measures.stress import Shock
 from quantd.risk.monitor.ceilings import Bands
+from quantd.risk.monitor.holding_vectors import HoldingVectors
+from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.levels import in_use, observe
 from quantd.risk.pretrade.gate import RUN, Context, gate, measure
 from quantd.trading.history import Ring
@@ -47,7 +50,7 @@ def limits_of(rng: np.random.Generator) -> Limits:
         correlation=Correlation(joint_weight=float(rng.uniform(0.4, 2.0)), lookback=40, min_weight=0.1)
         if rng.random() < 0.5
         else None,
-        min_diversification=0.05 if rng.random() < 0.1 else None, min_history=LEAST, allow_short=True,
+        min_diversification=some(0.05, 0.6), min_history=LEAST, allow_short=True,
     )  # fmt: skip
 
 
@@ -65,6 +68,13 @@ def context(ring: Ring, marks: np.ndarray) -> Context:
         px=marks, prices_nano=np.rint(np.nan_to_num(marks) * 1e9).astype(np.int64), age_ns=np.zeros(6, dtype=np.int64),
         volume_lots=np.full(6, 1e9), returns=ring.returns, universe=UNIVERSE,
     )  # fmt: skip
+
+
+def holdings(kind: type[Holdings], values: np.ndarray, equity: float) -> Holdings:
+    found = kind(len(values))
+    found.values[:] = values
+    found.weigh(equity)
+    return found
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -88,7 +98,7 @@ def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> Non
         bands = Bands(rules_of(limits, UNIVERSE), levels)
         before = dict(levels)
         found = observe(levels, values)
-        if bands.keep(lots * marks / equity, ring):
+        if all(bands.keep(holdings(kind, lots * marks, equity), ring) for kind in (Holdings, HoldingVectors)):
             assert not found, (number, found, before)
 
 
@@ -101,8 +111,32 @@ def test_most_samples_of_books_far_from_their_limits_are_settled() -> None:
     kept = 0
     for row in prices:
         ring.append(row)
-        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(np.full(6, 0.15), ring)
+        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(Holdings, np.full(6, 30.0), 200.0), ring)
     assert kept == 120
+
+
+def test_a_diversification_is_settled_once_the_window_is_full_and_off_the_edges_of_its_level() -> None:
+    rng = np.random.default_rng(4)
+    ring, _ = market(rng, 1)
+    book = np.array([50.0, -30.0, 20.0, 0.0, 40.0, 25.0])
+    limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST)
+    for number, row in enumerate(100.0 * np.cumprod(1.0 + scenario_returns(rng, 6, 60), axis=0)):
+        ring.append(row)
+        kept = Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(Holdings, book, 200.0), ring)
+        assert kept == (number >= 40)
+    account = Account(lots=book, cash=0.0, equity=200.0)
+    value, _ = held_values(context(ring, np.ones(6)), account, limits)["min_diversification"]
+    for share in (0.55, 0.6, 0.75, 0.8, 0.95, 1.0):  # where levels begin and end
+        for beside, sure in ((-1e-5, True), (0.0, False), (1e-5, True)):
+            own = replace(limits, min_diversification=value * share * (1.0 + beside))
+            for level in range(4):
+                levels = {"min_diversification": level}
+                settled = Bands(rules_of(own, UNIVERSE), levels).keep(holdings(Holdings, book, 200.0), ring)
+                found = observe(dict(levels), held_values(context(ring, np.ones(6)), account, own))
+                assert not (settled and found)
+                assert settled or found or not sure
+    flat = Bands(rules_of(limits, UNIVERSE), {"min_diversification": 2})
+    assert flat.keep(holdings(Holdings, np.zeros(6), 200.0), ring)
 
 
 @settings(max_examples=examples(80), deadline=None)

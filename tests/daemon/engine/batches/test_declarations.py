@@ -262,8 +262,8 @@ def test_a_stage_that_follows_another_event_is_named(monkeypatch: pytest.MonkeyP
 
 def test_an_attribute_that_a_state_gets_later_is_named() -> None:
     made = state(Limits())
-    made.history.extra = 1  # type: ignore[attr-defined]
-    assert undeclared(made) == "attribute extra of History"
+    made.extra = 1  # type: ignore[attr-defined]
+    assert undeclared(made) == "attribute extra of State"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.risk.limits.context import Scenarios, Window
-from quantd.trading.history import ENDLESS, Ring, RunningSums
+from quantd.trading.history import Ring, RunningSums
+from quantd.trading.history.row_loops import ENDLESS
 from tests.support.examples import examples
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -67,6 +68,10 @@ def test_a_bound_is_never_below_what_it_bounds(seed: int) -> None:
             exact = window.std(axis=0, ddof=1)
             assert (sums.deviation() >= exact * (1.0 - 1e-12)).all()
             assert (sums.mean_size() >= np.abs(window.mean(axis=0)) * (1.0 - 1e-12)).all()
+            least, most = sums.alone(np.abs(weights).data)
+            alone = float(exact @ np.abs(weights))
+            assert least * (1.0 - 1e-12) <= alone <= most * (1.0 + 1e-12)
+            assert most - least <= 1e-5 * (alone + np.abs(weights).sum() * (np.abs(window).max() + 0.1))
             # and not far above
             assert (sums.deviation() <= exact * (1.0 + 1e-6) + 4e-6 * (np.abs(window).max(axis=0) + 0.1)).all()
 

@@ -1,4 +1,4 @@
-"""Recent market data in bounded buffers, as policies read it: closes, bars and macro series."""
+"""Rings of samples: prices, total returns, and running sums over them."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -6,23 +6,22 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.trading import market
 from quantd.trading.bars import BarRing, CorporateAction, per_share
+from quantd.trading.history.row_loops import ROOM, RowLoops, Sums
+from quantd.trading.history.row_vectors import quickest
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Bools, Floats
+from quantd.trading.market import Bools
+from quantd.trading.number_types import FloatRows
+from quantd.trading.number_types import Floats as Buffer
 
 A = TypeVar("A", bound=NDArray[Any])
-Ints = NDArray[np.int64]
+Floats = market.Floats
 
-RETURN: Final = 2.0**40
-"""A return counts as a whole number of its inverse, to the nearest: within 2^-41."""
-SQUARE: Final = 2.0**50
-"""The same for the square of a return: within 2^-51."""
-ROOM: Final = 2.0**12
-"""The sum of squares of a window stays below it, so that the whole numbers fit 63 bits."""
-HAIR: Final = 1.0 + 1e-14
-"""Covers the rounding of the floats in a bound."""
-ENDLESS: Final = 1e300
-"""The norm of an instrument with a return that is too large. 0 times it is 0."""
+LOOPS: Final = quickest()
+
+WINDOWS: Final = 8
+"""Windows of `lookback` rows in the arrays of a ring."""
 
 
 class RunningSums:
@@ -34,19 +33,33 @@ class RunningSums:
     instrument has a return, `count` the number of rows that the ring had at the last update.
     """
 
-    __slots__ = ("_deviation", "_first", "_large", "_mean", "_norm", "_squares", "_sums", "count", "lookback", "rows")
+    lookback: Final[int]
+    rows: int
+    count: int
+    _first: int
+    _sums: Sums
+    _edge: float
+    """The largest square of a return that is counted."""
+    _loops: RowLoops
+    _deviation: Any
+    _mean: Any
+    _roots: Any
+    _norms: Buffer
+    """The elements of `_roots`."""
+    _normed: bool
+    """Whether they are of the present sums."""
 
     def __init__(self, lookback: int) -> None:
-        self.lookback: Final = lookback
+        self.lookback, self._edge = lookback, ROOM / float(lookback)
         self.rows = self._first = 0
         self.count = -1
-        self._sums: Ints = np.empty(0, np.int64)
-        self._squares: Ints = self._sums
-        self._large: Ints = self._sums
-        """Number of returns of each instrument that are too large to be counted."""
-        self._deviation: Floats | None = None
-        self._mean: Floats | None = None
-        self._norm: Floats | None = None
+        self._loops, self._normed = LOOPS, False
+        self._deviation = self._mean = None
+        self._renew(0)
+
+    def _renew(self, size: int) -> None:
+        self._sums, self._roots = Sums(size), np.zeros(size)
+        self._norms = self._roots.data
 
     @property
     def complete(self) -> bool:
@@ -55,78 +68,71 @@ class RunningSums:
 
     def update(self, ring: "Ring") -> None:
         """Include the rows of `ring` up to the newest, whose returns are computed."""
-        if ring.count == self.count:
+        count: int = ring.count
+        if count == self.count:
             return
-        oldest, first = ring.count - ring.end, max(ring.count - self.lookback, ring.count - ring.end)
-        new = ring.count - self.count
-        returns, place = ring.filled_returns, self.count - oldest
+        oldest: int = count - ring.end
+        first: int = max(count - self.lookback, oldest)
+        new: int = count - self.count
+        place: int = self.count - oldest
+        rows: FloatRows = ring._returns
         if self.count < 0 or self._first < oldest or 2 * new > self.lookback:
-            self._sums, self._squares, self._large = np.zeros((3, returns.shape[1]), np.int64)
-            self.rows = 0
-            self._add(returns[first - oldest : ring.end], 1)
+            self._renew(ring.size)
+            self.rows = self._loops.add(self._sums, rows, first - oldest, ring.end, self._edge)
         elif new == 1 and first == self._first + 1:
-            self._shift(returns[self._first - oldest], returns[place])
+            self.rows += self._loops.exchange(self._sums, rows, self._first - oldest, place, self._edge)
         else:
-            self._add(returns[self._first - oldest : first - oldest], -1)
-            self._add(returns[place : ring.end], 1)
-        self.count, self._first = ring.count, first
-        self._deviation = self._mean = self._norm = None
-
-    def _shift(self, old: Floats, new: Floats) -> None:
-        """One row leaves and one comes, which is the usual sample."""
-        both = np.array((new, old))
-        squares = both * both
-        if not float(np.add.reduce(squares, axis=None)) <= ROOM / self.lookback:
-            self._add(old[None], -1)
-            self._add(new[None], 1)
-            return
-        added, left = np.rint(both * RETURN).astype(np.int64)
-        self._sums += added - left
-        added, left = np.rint(squares * SQUARE).astype(np.int64)
-        self._squares += added - left
-
-    def _add(self, rows: Floats, sign: int) -> None:
-        """Count some rows in, or out with `sign` -1."""
-        with np.errstate(over="ignore"):
-            squares = rows * rows
-        known = squares <= ROOM / self.lookback
-        self.rows += sign * int(np.count_nonzero(np.logical_and.reduce(known, axis=1)))
-        self._large += sign * np.add.reduce(squares > ROOM / self.lookback, axis=0, dtype=np.int64)
-        kept, squares = np.where(known, rows, 0.0), np.where(known, squares, 0.0)
-        self._sums += sign * np.add.reduce(np.rint(kept * RETURN).astype(np.int64), axis=0)
-        self._squares += sign * np.add.reduce(np.rint(squares * SQUARE).astype(np.int64), axis=0)
-
-    def _most_squares(self) -> Floats:
-        """float64[N], never below the sums of squared returns."""
-        found: Floats = (self._squares / SQUARE + self.lookback * 2.0**-51) * HAIR
-        return found
+            self.rows -= self._loops.remove(self._sums, rows, self._first - oldest, first - oldest, self._edge)
+            self.rows += self._loops.add(self._sums, rows, place, ring.end, self._edge)
+        self.count, self._first = count, first
+        self._deviation = self._mean = None
+        self._normed = False
 
     def deviation(self) -> Floats:
         """float64[N], never below the sample deviation (divisor S - 1) of the returns of a complete window."""
         if self._deviation is None:
-            size = self.lookback
-            least = np.maximum(np.abs(self._sums) / RETURN - size * 2.0**-41, 0.0)
-            squares = np.maximum(self._most_squares() - least * least / (size * HAIR), 0.0)
-            self._deviation = np.sqrt(squares / max(size - 1, 1))
-        return self._deviation
+            made: Any = np.empty(self._sums.n)
+            self._loops.variances(made.data, self._sums, self.lookback)
+            self._deviation = np.sqrt(made, out=made)
+        deviation: Floats = self._deviation
+        return deviation
+
+    def alone(self, size: Buffer) -> tuple[float, float]:
+        """(lower, upper) bound of the sum of float64[N] absolute weights x sample deviations of a complete window."""
+        most: Any = self.deviation()
+        made: Any = np.empty(self._sums.n)
+        self._loops.least_variances(made.data, self._sums, self.lookback)
+        np.sqrt(made, out=made)
+        n: int = self._sums.n
+        return self._loops.dot(made.data, size, n), self._loops.dot(most.data, size, n)
 
     def mean_size(self) -> Floats:
         """float64[N], never below the size of the mean return of a complete window."""
         if self._mean is None:
-            self._mean = (np.abs(self._sums) / RETURN + self.lookback * 2.0**-41) * (HAIR / self.lookback)
-        return self._mean
+            made: Any = np.empty(self._sums.n)
+            self._loops.means(made.data, self._sums, self.lookback)
+            self._mean = made
+        mean: Floats = self._mean
+        return mean
 
     def norm(self, size: Floats) -> float:
+        """`norm_of` of float64[N] absolute weights."""
+        given: Any = np.require(size, np.float64, ["C", "W"])
+        return self.norm_of(given.data)
+
+    def norm_of(self, size: Buffer) -> float:
         """Never below the Euclidean norm of the losses of a book of float64[N] absolute weights, over the rows in which
         every instrument that it holds has a return.
 
         The triangle inequality gives |L| <= sum |w_i| |r_i|. The mean of the m worst losses is at most their root mean
         square, so at most |L| / sqrt(m); a deviation of S losses is at most |L| / sqrt(S - 1).
         """
-        if self._norm is None:
-            self._norm = np.sqrt(self._most_squares()) * HAIR
-            self._norm[self._large > 0] = ENDLESS
-        return float(self._norm.dot(size))
+        if not self._normed:
+            self._loops.squares(self._norms, self._sums, self.lookback)
+            np.sqrt(self._roots, out=self._roots)
+            self._loops.norms(self._norms, self._sums)
+            self._normed = True
+        return self._loops.dot(self._norms, size, self._sums.n)
 
 
 class Ring:
@@ -137,27 +143,44 @@ class Ring:
     NaN where either price is missing. Each is written once by row, and once by symbol where a reader asks for that.
     """
 
-    ROOM: Final = 8
+    size: Final[int]
+    lookback: Final[int]
+    prices: NDArray[np.float64]
+    filled_returns: NDArray[np.float64]
+    end: int
+    count: int
+    _prices: FloatRows
+    _returns: FloatRows
+    """The elements of both arrays."""
+    _columns: object
+    """float64[N, capacity], the same returns by symbol, from the first call of `by_symbol` on."""
+    _turned: int
+    """Number of rows in `_columns`."""
+    _shared: tuple[int, dict[tuple[object, int, int], Any]]
+    """The count of a sample, and the statistics computed since."""
+    _sums: dict[int, RunningSums]
+    _actions: dict[int, list[CorporateAction]]
+    _filled: int
+    _loops: RowLoops
 
     def __init__(self, size: int, lookback: int) -> None:
-        self.lookback = lookback
-        self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
-        self.filled_returns: Floats = np.full((self.ROOM * lookback, size), np.nan)
-        self._columns: Floats | None = None
-        """float64[N, capacity], the same returns by symbol, from the first call of `by_symbol` on."""
-        self._turned = 0
-        """Number of rows in `_columns`."""
-        self._shared: tuple[int, dict[tuple[object, int, int], Any]] = -1, {}
-        """The count of a sample, and the statistics computed since."""
-        self._sums: dict[int, RunningSums] = {}
-        self._actions: dict[int, list[CorporateAction]] = {}
-        self.end = 0
-        self.count = 0
+        self.size, self.lookback, self._loops = size, lookback, LOOPS
+        self._renew()
+        self._shared, self._sums = (-1, {}), {}
+        self.end = self.count = 0
         self._filled = 1
+
+    def _renew(self) -> None:
+        """New arrays: views of the old ones may still be read by a policy in a worker."""
+        capacity: int = WINDOWS * self.lookback
+        prices: Any = np.full((capacity, self.size), np.nan)
+        returns: Any = np.full((capacity, self.size), np.nan)
+        self.prices, self.filled_returns, self._prices, self._returns = prices, returns, prices.data, returns.data
+        self._columns, self._turned, self._actions = None, 0, {}
 
     def append(self, prices: Floats, actions: list[CorporateAction] | None = None) -> None:
         """Append a row with the `actions` since the last one, in order."""
-        if self.end == len(self.prices):
+        if self.end == len(self._prices):
             self._rewind()
         self.prices[self.end] = prices
         if actions:
@@ -175,47 +198,46 @@ class Ring:
 
     def room(self) -> int:
         """The number of rows that fit behind the newest; at least one, for which the window moves if it must."""
-        if self.end == len(self.prices):
+        if self.end == len(self._prices):
             self._rewind()
-        return len(self.prices) - self.end
+        return len(self._prices) - self.end
 
     def _rewind(self) -> None:
-        keep, start = self.lookback, self.end - self.lookback
         self.fill()
-        # New arrays: views of the old ones may still be read by a policy in a worker.
-        prices, returns = np.full_like(self.prices, np.nan), np.full_like(self.filled_returns, np.nan)
-        prices[:keep], returns[:keep] = self.prices[start:], self.filled_returns[start:]
-        self.prices, self.filled_returns = prices, returns
-        self._actions = {}
+        keep: int = self.lookback
+        prices = self.prices[self.end - keep : self.end]
+        returns = self.filled_returns[self.end - keep : self.end]
+        self._renew()
+        self.prices[:keep], self.filled_returns[:keep] = prices, returns
         self.end = self._filled = keep
-        self._columns = None
 
     def fill(self) -> None:
         """Compute returns up to the newest row."""
-        lo, hi = self._filled, self.end
-        if lo >= hi:
+        first: int = self._filled
+        last: int = self.end
+        if first >= last:
             return
-        previous, new = self.prices[lo - 1 : hi - 1], self.prices[lo:hi]
-        np.divide(new, previous, out=self.filled_returns[lo:hi])
-        self.filled_returns[lo:hi] -= 1.0
+        self._loops.returns(self._returns, self._prices, self.size, first, last)
         if self._actions:
-            for row in [r for r in self._actions if lo <= r < hi]:
+            for row in [r for r in self._actions if first <= r < last]:
                 for column, (shares, cash) in per_share(self._actions.pop(row)).items():
                     total = self.prices[row, column] * shares + cash
                     self.filled_returns[row, column] = total / self.prices[row - 1, column] - 1.0
-        self._filled = hi
+        self._filled = last
 
     def restore(self, prices: Floats, returns: Floats, count: int) -> None:
         """Restore saved rows: at most `lookback`, of `count` ever appended."""
-        rows = len(prices)
+        rows: int = len(prices)
+        self._renew()
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
         self.end, self.count, self._filled = rows, count, max(rows, 1)
-        self._columns, self._shared, self._sums = None, (-1, {}), {}
+        self._shared, self._sums = (-1, {}), {}
 
     def copy(self) -> "Ring":
         """Copy the newest rows into a separate ring."""
         self.fill()
-        other, start = Ring(self.prices.shape[1], self.lookback), max(0, self.end - self.lookback)
+        other: Ring = Ring(self.size, self.lookback)
+        start: int = max(0, self.end - self.lookback)
         other.restore(self.prices[start : self.end], self.filled_returns[start : self.end], self.count)
         return other
 
@@ -225,17 +247,18 @@ class Ring:
         if not 1 <= k <= self.lookback:
             raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
         self.fill()
-        if self.end >= k:
-            window = self.filled_returns[self.end - k : self.end]
+        end: int = self.end
+        if end >= k:
+            window = self.filled_returns[end - k : end]
         else:
-            window = np.full((k, self.prices.shape[1]), np.nan)
-            window[k - self.end :] = self.filled_returns[: self.end]
+            window = np.full((k, self.size), np.nan)
+            window[k - end :] = self.filled_returns[:end]
         window.flags.writeable = False
         return window
 
     def sums(self, k: int) -> RunningSums:
         """Return the exact sums over the newest `k` rows of returns, at most `lookback`, up to the newest row."""
-        found = self._sums.get(k)
+        found: RunningSums | None = self._sums.get(k)
         if found is None:
             found = self._sums[k] = RunningSums(k)
         if found.count != self.count:
@@ -245,7 +268,8 @@ class Ring:
 
     def by_symbol(self, k: int) -> Floats:
         """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""
-        rows, end = self.returns(k), self.end
+        rows = self.returns(k)
+        end: int = self.end
         window = np.ascontiguousarray(rows.T) if end < k else self.columns()[:, end - k : end]
         window.flags.writeable = False
         return window
@@ -253,26 +277,28 @@ class Ring:
     def columns(self) -> Floats:
         """Return the whole buffer of returns by symbol, float64[N, capacity], whose newest column is `end` - 1."""
         self.fill()
-        end = self.end
+        end: int = self.end
         if self._columns is None:
             self._columns, self._turned = np.full(self.prices.shape[::-1], np.nan), 0
+        columns: Any = self._columns
         if self._turned < end:
-            self._columns[:, self._turned : end] = self.filled_returns[self._turned : end].T
+            columns[:, self._turned : end] = self.filled_returns[self._turned : end].T
             self._turned = end
-        return self._columns
+        return columns
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
         """Return `statistic` of float64[k, N], the returns of the k samples that ended `skip` samples ago.
 
         It is computed once per sample for all readers, and read-only. Raises as `returns` does for k + `skip`.
         """
-        at, known = self._shared
+        at: int = self._shared[0]
+        known = self._shared[1]
         if at != self.count:
             # a new table, because another thread may still read the old one
             known = {}
             self._shared = self.count, known
         key = statistic, k, skip
-        found: A | None = known.get(key)
+        found = known.get(key)
         if found is None:
             rows = self.returns(k + skip)
             found = statistic(rows[:k] if skip else rows)
@@ -290,26 +316,31 @@ class History:
     synchronous rows without gaps.
     """
 
-    def __init__(self, size: int, lookback: int, bars: BarRing | None = None) -> None:
-        self.size = size
-        self.bars = bars
-        """OHLCV bars of the samples, if a policy of the run reads them."""
-        self.macro: MacroHistory | None = None
-        """Macro series and series per symbol, if the run has some."""
-        self.known = Ring(size, lookback)
-        self.synchronous = Ring(size, lookback)
-        self.own_dates: Ring | None = None
-        """Synchronous rows in which an instrument without a bar of the date keeps its previous price.
+    size: Final[int]
+    bars: BarRing | None
+    """OHLCV bars of the samples, if a policy of the run reads them."""
+    macro: MacroHistory | None
+    """Macro series and series per symbol, if the run has some."""
+    known: Final[Ring]
+    synchronous: Final[Ring]
+    own_dates: Ring | None
+    """Synchronous rows in which an instrument without a bar of the date keeps its previous price.
 
-        None while every sample's row is final at once, because the known rows are then the same.
-        """
-        self.pending: dict[int, Floats] = {}
-        """Open synchronous rows: key -> closes known so far (NaN elsewhere)."""
-        self.waiting: list[tuple[int, int]] = []
-        """(key, instant from which its row is final) of samples with an open row, oldest first."""
-        self.known_actions: list[CorporateAction] = []
-        self.sync_actions: list[tuple[int, int, float, float]] = []
-        """(key of the ex date, column, ratio, dividend) not yet in a synchronous row."""
+    None while every sample's row is final at once, because the known rows are then the same.
+    """
+    pending: dict[int, Floats]
+    """Open synchronous rows: key -> closes known so far (NaN elsewhere)."""
+    waiting: list[tuple[int, int]]
+    """(key, instant from which its row is final) of samples with an open row, oldest first."""
+    known_actions: list[CorporateAction]
+    sync_actions: list[tuple[int, int, float, float]]
+    """(key of the ex date, column, ratio, dividend) not yet in a synchronous row."""
+
+    def __init__(self, size: int, lookback: int, bars: BarRing | None = None) -> None:
+        self.size, self.bars, self.macro = size, bars, None
+        self.known, self.synchronous, self.own_dates = Ring(size, lookback), Ring(size, lookback), None
+        self.pending, self.waiting = {}, []
+        self.known_actions, self.sync_actions = [], []
 
     @property
     def by_date(self) -> Ring:
@@ -367,6 +398,6 @@ class History:
         ring = self.own_dates
         if ring is not None:
             before = ring.prices[ring.end - 1].copy() if ring.end else np.full(self.size, np.nan)
-            for column, ratio, _ in actions:
-                before[column] /= ratio
+            for action in actions:
+                before[action[0]] /= action[1]
             ring.append(np.where(np.isfinite(row), row, before), actions)

@@ -1,0 +1,43 @@
+"""The positions of a book by numpy, for an engine that is not compiled."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.risk.measures.portfolio import herfindahl, most, total
+from quantd.risk.monitor.holdings import Holdings
+from quantd.trading.history.row_vectors import INTERPRETED
+from quantd.trading.number_types import Floats, Ints
+
+
+def _row(buffer: Any) -> NDArray[np.float64]:
+    return np.frombuffer(buffer, np.float64)
+
+
+class HoldingVectors(Holdings):
+    """Each function as in `Holdings`, but for the order of sums."""
+
+    def weigh(self, equity: float) -> None:
+        weights, size = self.weights, _row(self.size)
+        np.divide(self.values, equity, out=weights)
+        net = total(weights)
+        if net - net != 0.0:
+            weights[~np.isfinite(weights)] = 0.0
+            net = total(weights)
+        np.abs(weights, out=size)
+        self.net, self.gross, self.heaviest = net, total(size), most(size)
+
+    def second(self) -> float:
+        return float(np.partition([0.0, *self.size], self.n - 1)[self.n - 1])
+
+    def heaviest_group(self, labels: Ints, sums: Floats) -> float:
+        return max(np.bincount(np.asarray(labels), _row(self.size))[1:].tolist(), default=0.0)
+
+    def herfindahl(self) -> float:
+        return herfindahl(self.weights)
+
+
+def quickest(n: int) -> Holdings:
+    """The class where it is compiled, else the same by numpy."""
+    return HoldingVectors(n) if INTERPRETED else Holdings(n)

@@ -1,0 +1,142 @@
+"""The ring by symbol, and statistics that are computed once per sample."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.trading.bars import CorporateAction
+from quantd.trading.history import History, Ring
+from quantd.trading.market import Floats
+from tests.support.examples import examples
+
+SIZE = 3
+
+
+def next_row(rng: np.random.Generator, before: Floats, gaps: float) -> tuple[Floats, list[CorporateAction]]:
+    """Prices after `before`, some missing, some with a split and a dividend."""
+    prices = np.nan_to_num(before, nan=100.0) * np.exp(rng.normal(0.0, 0.02, SIZE))
+    prices[rng.random(SIZE) < gaps] = np.nan
+    column = int(rng.integers(SIZE))
+    return prices, [(column, 2.0, 0.5)] if rng.random() < 0.2 else []
+
+
+@given(st.integers(2, 80), st.integers(2, 7), st.sampled_from([0.0, 0.1]), st.integers(0, 2**32 - 1))
+@settings(max_examples=examples(60), deadline=None)
+def test_returns_by_symbol_are_the_returns_by_row_through_actions_rewinds_and_restores(
+    rows: int, lookback: int, gaps: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    ring, prices = Ring(SIZE, lookback), np.full(SIZE, 100.0)
+    for _ in range(rows):
+        prices, actions = next_row(rng, prices, gaps)
+        ring.append(prices, actions)
+        if rng.random() < 0.05:
+            ring = ring.copy()
+        if rng.random() < 0.4:
+            k = int(rng.integers(1, lookback + 1))
+            by_symbol = ring.by_symbol(k)
+            np.testing.assert_array_equal(by_symbol, ring.returns(k).T)
+            assert all(row.flags.c_contiguous and not row.flags.writeable for row in by_symbol)
+
+
+def test_a_window_by_symbol_is_no_copy_and_survives_later_samples() -> None:
+    rng, ring = np.random.default_rng(1), Ring(SIZE, 4)
+    for row in np.exp(rng.normal(0.0, 0.02, (8, SIZE)).cumsum(axis=0)):
+        ring.append(row)
+    first = ring.by_symbol(4)
+    before = first.copy()
+    assert np.shares_memory(first, ring.by_symbol(3))
+    for row in np.exp(rng.normal(0.0, 0.02, (200, SIZE)).cumsum(axis=0)):
+        ring.append(row)
+        ring.by_symbol(2)
+    np.testing.assert_array_equal(first, before)
+
+
+def test_a_statistic_is_computed_once_per_sample_and_window() -> None:
+    calls: list[tuple[int, ...]] = []
+
+    def totals(returns: Floats) -> Floats:
+        calls.append(returns.shape)
+        return returns.sum(axis=0)
+
+    rng, ring = np.random.default_rng(1), Ring(SIZE, 9)
+    for row in np.exp(rng.normal(0.0, 0.02, (12, SIZE)).cumsum(axis=0)):
+        ring.append(row)
+    assert ring.shared(totals, 4) is ring.shared(totals, 4)
+    assert calls == [(4, SIZE)]
+    np.testing.assert_array_equal(ring.shared(totals, 4, 2), ring.returns(6)[:4].sum(axis=0))
+    ring.append(np.ones(SIZE))
+    np.testing.assert_array_equal(ring.shared(totals, 4), ring.returns(4).sum(axis=0))
+    assert calls == [(4, SIZE)] * 3
+    with pytest.raises(ValueError, match="read-only"):
+        ring.shared(totals, 4)[0] = 1.0
+    with pytest.raises(ValueError, match=r"returns\(10\): between 1 and 9"):
+        ring.shared(totals, 5, 5)
+
+
+class Rows:
+    """Rows of prices with their actions, and returns by the definition, one number at a time."""
+
+    def __init__(self) -> None:
+        self.prices: list[list[float]] = []
+        self.actions: list[list[tuple[int, float, float]]] = []
+
+    def add(self, prices: np.ndarray, actions: list[tuple[int, float, float]]) -> None:
+        self.prices.append(prices.tolist())
+        self.actions.append(actions)
+
+    def returns(self, k: int) -> np.ndarray:
+        found = np.full((k, SIZE), np.nan)
+        for row in range(max(1, len(self.prices) - k), len(self.prices)):
+            for column in range(SIZE):
+                shares, cash = 1.0, 0.0
+                for _, ratio, dividend in (each for each in self.actions[row] if each[0] == column):
+                    shares, cash = shares * ratio, cash + shares * dividend
+                worth, before = self.prices[row][column] * shares + cash, self.prices[row - 1][column]
+                found[k - len(self.prices) + row, column] = worth / before - 1.0
+        return found
+
+
+@given(st.integers(2, 60), st.integers(2, 5), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=examples(40), deadline=None)
+def test_the_three_rings_have_the_returns_of_their_definition(
+    samples: int, lookback: int, late: bool, seed: int
+) -> None:
+    """Rows that are final after their sample, gaps, splits, dividends, rewinds and restores."""
+    rng, history = np.random.default_rng(seed), History(SIZE, lookback)
+    known, dated, by_date = Rows(), Rows(), Rows()
+    prices = marks = np.full(SIZE, 100.0)
+    waiting: list[tuple[np.ndarray, list[tuple[int, float, float]]]] = []
+    given = []
+    for day in range(samples):
+        before, (prices, actions) = marks, next_row(rng, np.where(np.isfinite(prices), prices, marks), 0.15)
+        for action in actions:
+            history.action(day, *action)
+        marks = np.where(np.isfinite(prices), prices, before)
+        history.bar(day, np.isfinite(prices), bool(np.isfinite(prices).all()), prices)
+        history.sample(10 * day, day, 10 * day + (5 if late else 0), marks)
+        known.add(marks, actions)
+        waiting.append((prices, actions))
+        while waiting[1 if late else 0 :]:
+            row, own = waiting.pop(0)
+            dated.add(row, own)
+            last = np.array(by_date.prices[-1]) if by_date.prices else np.full(SIZE, np.nan)
+            for column, ratio, _ in own:
+                last[column] /= ratio
+            by_date.add(np.where(np.isfinite(row), row, last), own)
+        for ring, expected in (
+            (history.known, known), (history.synchronous, dated), (history.by_date, by_date if late else known)
+        ):  # fmt: skip
+            if rng.random() < 0.05:
+                start = max(0, ring.end - lookback)
+                ring.fill()
+                ring.restore(ring.prices[start : ring.end], ring.filled_returns[start : ring.end], ring.count)
+            k = int(rng.integers(1, lookback + 1))
+            np.testing.assert_array_equal(ring.returns(k), expected.returns(k))
+            assert ring.count == len(expected.prices)
+            given.append((ring.returns(k), ring.returns(k).copy()))
+    for view, copied in given:
+        np.testing.assert_array_equal(view, copied)
+    assert (history.own_dates is not None) == late
+    assert len(history.pending) == len(history.waiting) == (1 if late else 0)

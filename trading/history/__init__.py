@@ -1,0 +1,5 @@
+"""Recent market data in bounded buffers, as policies read it: closes, bars and macro series."""
+
+from quantd.trading.history.rings import History, Ring, RunningSums
+
+__all__ = ["History", "Ring", "RunningSums"]

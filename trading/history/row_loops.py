@@ -1,0 +1,224 @@
+"""Loops over rows of prices and of returns, for `quantd.trading.history.rings`.
+
+`row_vectors` beside it does the same with numpy, for an engine that is not compiled; both give the same bits.
+"""
+
+from math import inf
+from typing import Any, Final
+
+import numpy as np
+
+from quantd.trading.number_types import FloatRows, Floats, Ints, int_zeros
+
+RETURN: Final = 2.0**40
+"""A return counts as a whole number of its inverse, to the nearest: within 2^-41."""
+SQUARE: Final = 2.0**50
+"""The same for the square of a return: within 2^-51."""
+ROOM: Final = 2.0**12
+"""The sum of squares of a window stays below it, so that the whole numbers fit 63 bits."""
+HAIR: Final = 1.0 + 1e-14
+"""Covers the rounding of the floats in a bound."""
+ENDLESS: Final = 1e300
+"""The norm of an instrument with a return that is too large. 0 times it is 0."""
+
+_ONE_RETURN: Final = 2.0**-40
+_HALF_RETURN: Final = 2.0**-41
+_ONE_SQUARE: Final = 2.0**-50
+_HALF_SQUARE: Final = 2.0**-51
+
+_BESIDE: Final = 6755399441055744.0
+_BESIDE_BITS: Final = 4843621399236968448
+"""1.5 x 2^52 and its bits: the bits of its sum with x, less its own, are x as the nearest whole number, ties to even,
+for any x within 2^51. No conversion of C rounds so."""
+_ABOVE: Final = 4503599627370496.0
+_ABOVE_BITS: Final = 4841369599423283200
+"""2^52, for x from 0 to 2^52. From there on every float is whole."""
+
+
+class Sums:
+    """Whole numbers of `n` instruments: the sums of returns and of their squares, in units of 1 / RETURN and 1 /
+    SQUARE, and how many returns are too `large` to be counted."""
+
+    n: int
+    returns: Ints
+    squares: Ints
+    large: Ints
+    number: Floats
+    bits: Ints
+    """The bits of `number`, a float."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.returns, self.squares, self.large = int_zeros(n), int_zeros(n), int_zeros(n)
+        memory: Any = np.zeros(1)
+        self.number, self.bits = memory.data, memory.view(np.int64).data
+
+
+class RowLoops:
+    """The functions; the class has no data. Each checks the lengths for its inner loop, which a build compiles without
+    bounds checks."""
+
+    def fits(self, size: int, room: int) -> None:
+        """Raises IndexError for a buffer with less room than `size`."""
+        if size > room:
+            raise IndexError(f"{size} elements in a buffer of {room}")
+
+    def reaches(self, rows: FloatRows, first: int, last: int, size: int) -> float:
+        """The last of `size` elements of a row before `last`. Raises IndexError where rows are not there."""
+        self.fits(0, first)
+        return rows[last - 1, size - 1]
+
+    def returns(self, out: FloatRows, prices: FloatRows, n: int, first: int, last: int) -> None:
+        """Write the returns of the rows of `n` prices before `last`, as IEEE 754 divides. Splits and dividends are not
+        known here."""
+        if n > 0 and first < last:
+            self.reaches(prices, first - 1, last, n)
+            self.reaches(out, first, last, n)
+            for row in range(first, last):
+                self._returns(out, prices, n, row)
+
+    def _returns(self, out: FloatRows, prices: FloatRows, n: int, row: int) -> None:
+        for k in range(n):
+            before: float = prices[row - 1, k]
+            if before != 0.0:
+                out[row, k] = prices[row, k] / before - 1.0
+            else:
+                out[row, k] = prices[row, k] * inf - 1.0
+
+    def add(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
+        """Count rows of returns in; the number of those whose every square is within `edge`."""
+        return self.count_rows(sums, rows, first, last, edge, True)
+
+    def remove(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
+        """Count rows of returns out."""
+        return self.count_rows(sums, rows, first, last, edge, False)
+
+    def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
+        """One row leaves and one comes, which is the usual sample; returns how many whole rows there are more."""
+        came: int = self.add(sums, rows, new, new + 1, edge)
+        return came - self.remove(sums, rows, old, old + 1, edge)
+
+    def count_rows(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float, comes: bool) -> int:
+        n: int = sums.n
+        whole: int = 0
+        if n > 0 and first < last:
+            self.reaches(rows, first, last, n)
+            self.fits(n, len(sums.returns))
+            self.fits(n, len(sums.squares))
+            self.fits(n, len(sums.large))
+            self.fits(1, len(sums.number))
+            self.fits(1, len(sums.bits))
+            for row in range(first, last):
+                if self._count(sums, rows, row, edge, comes):
+                    whole += 1
+        return whole
+
+    def _count(self, sums: Sums, rows: FloatRows, row: int, edge: float, comes: bool) -> bool:
+        returns: Ints = sums.returns
+        squares: Ints = sums.squares
+        number: Floats = sums.number
+        bits: Ints = sums.bits
+        whole: bool = True
+        for k in range(sums.n):
+            value: float = rows[row, k]
+            square: float = value * value
+            if square <= edge:
+                number[0] = value * RETURN + _BESIDE
+                first: int = bits[0] - _BESIDE_BITS
+                second: int = 0
+                square *= SQUARE
+                if square < _ABOVE:
+                    number[0] = square + _ABOVE
+                    second = bits[0] - _ABOVE_BITS
+                else:
+                    second = int(square)
+                if comes:
+                    returns[k] += first
+                    squares[k] += second
+                else:
+                    returns[k] -= first
+                    squares[k] -= second
+            else:
+                whole = False
+                if square > edge:
+                    sums.large[k] += 1 if comes else -1
+        return whole
+
+    def squares(self, out: Floats, sums: Sums, size: int) -> None:
+        """Upper bounds of the sums of squares of `size` returns. numpy takes roots: `math.sqrt` is a call of Python."""
+        self.fits(sums.n, len(out))
+        self.fits(sums.n, len(sums.squares))
+        self._squares(out, sums.squares, sums.n, float(size) * _HALF_SQUARE)
+
+    def _squares(self, out: Floats, squares: Ints, n: int, extra: float) -> None:
+        for k in range(n):
+            out[k] = (float(squares[k]) * _ONE_SQUARE + extra) * HAIR
+
+    def variances(self, out: Floats, sums: Sums, size: int) -> None:
+        """Upper bounds of the sample variances (divisor S - 1)."""
+        self.squares(out, sums, size)
+        self.fits(sums.n, len(sums.returns))
+        divisor: float = float(size - 1 if size > 1 else 1)
+        self._variances(out, sums.returns, sums.n, float(size) * _HALF_RETURN, float(size) * HAIR, divisor)
+
+    def _variances(self, out: Floats, returns: Ints, n: int, less: float, size: float, divisor: float) -> None:
+        for k in range(n):
+            least: float = abs(float(returns[k])) * _ONE_RETURN - less
+            if least < 0.0:
+                least = 0.0
+            squares: float = out[k] - least * least / size
+            out[k] = (squares if squares > 0.0 else 0.0) / divisor
+
+    def least_variances(self, out: Floats, sums: Sums, size: int) -> None:
+        """Lower bounds of the sample variances (divisor S - 1)."""
+        self.fits(sums.n, len(out))
+        self.fits(sums.n, len(sums.returns))
+        self.fits(sums.n, len(sums.squares))
+        divisor: float = float(size - 1 if size > 1 else 1)
+        self._least_variances(out, sums.returns, sums.squares, sums.n, float(size), divisor)
+
+    def _least_variances(self, out: Floats, returns: Ints, squares: Ints, n: int, size: float, divisor: float) -> None:
+        for k in range(n):
+            most: float = abs(float(returns[k])) * _ONE_RETURN + size * _HALF_RETURN
+            left: float = (float(squares[k]) * _ONE_SQUARE - size * _HALF_SQUARE) / HAIR - most * most * HAIR / size
+            out[k] = (left if left > 0.0 else 0.0) / divisor
+
+    def means(self, out: Floats, sums: Sums, size: int) -> None:
+        """Upper bounds of the sizes of the mean returns."""
+        self.fits(sums.n, len(out))
+        self.fits(sums.n, len(sums.returns))
+        self._means(out, sums.returns, sums.n, float(size) * _HALF_RETURN, HAIR / float(size))
+
+    def _means(self, out: Floats, returns: Ints, n: int, extra: float, share: float) -> None:
+        for k in range(n):
+            out[k] = (abs(float(returns[k])) * _ONE_RETURN + extra) * share
+
+    def norms(self, roots: Floats, sums: Sums) -> None:
+        """Upper bounds of the norms, given the roots of `squares`; ENDLESS with a return that is too large."""
+        self.fits(sums.n, len(roots))
+        self.fits(sums.n, len(sums.large))
+        self._norms(roots, sums.large, sums.n)
+
+    def _norms(self, roots: Floats, large: Ints, n: int) -> None:
+        for k in range(n):
+            roots[k] = ENDLESS if large[k] > 0 else roots[k] * HAIR
+
+    def dot(self, row: Floats, values: Floats, n: int) -> float:
+        """The sum of products."""
+        self.fits(n, len(row))
+        self.fits(n, len(values))
+        return self._dot(row, values, n)
+
+    def _dot(self, row: Floats, values: Floats, n: int) -> float:
+        a: float = 0.0
+        b: float = 0.0
+        c: float = 0.0
+        d: float = 0.0
+        for k in range(0, n - 3, 4):
+            a += row[k] * values[k]
+            b += row[k + 1] * values[k + 1]
+            c += row[k + 2] * values[k + 2]
+            d += row[k + 3] * values[k + 3]
+        for k in range(n - n % 4, n):
+            a += row[k] * values[k]
+        return (a + b) + (c + d)

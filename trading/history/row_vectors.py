@@ -1,0 +1,101 @@
+"""The loops over rows by numpy, for an engine that is not compiled: the same bits, but for the order of a dot."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.trading.history import row_loops
+from quantd.trading.history.row_loops import ENDLESS, HAIR, RETURN, SQUARE, RowLoops, Sums
+from quantd.trading.number_types import FloatRows, Floats
+
+INTERPRETED: Final = str(row_loops.__file__).endswith(".py")
+
+
+def _ints(buffer: Any) -> NDArray[np.int64]:
+    return np.frombuffer(buffer, np.int64)
+
+
+def _floats(buffer: Any) -> NDArray[np.float64]:
+    return np.frombuffer(buffer, np.float64)
+
+
+def _rows(buffer: Any, n: int) -> NDArray[np.float64]:
+    return np.frombuffer(buffer, np.float64).reshape(-1, n)
+
+
+class RowVectors(RowLoops):
+    """Each function as in `RowLoops`."""
+
+    def returns(self, out: FloatRows, prices: FloatRows, n: int, first: int, last: int) -> None:
+        every, rows = _rows(prices, n), _rows(out, n)[first:last]
+        np.divide(every[first:last], every[first - 1 : last - 1], out=rows)
+        rows -= 1.0
+
+    def add(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
+        return _count(sums, _rows(rows, sums.n)[first:last], edge, 1)
+
+    def remove(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
+        return _count(sums, _rows(rows, sums.n)[first:last], edge, -1)
+
+    def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
+        every = _rows(rows, sums.n)
+        both = np.array((every[new], every[old]))
+        squares = both * both
+        if not float(np.add.reduce(squares, axis=None)) <= edge:
+            return super().exchange(sums, rows, old, new, edge)
+        added, left = np.rint(both * RETURN).astype(np.int64)
+        returns, sum_of_squares = _ints(sums.returns), _ints(sums.squares)
+        returns += added - left
+        added, left = np.rint(squares * SQUARE).astype(np.int64)
+        sum_of_squares += added - left
+        return 0
+
+    def variances(self, out: Floats, sums: Sums, size: int) -> None:
+        least = np.maximum(np.abs(_ints(sums.returns)) / RETURN - size * 2.0**-41, 0.0)
+        squares = np.maximum(_most(sums, size) - least * least / (size * HAIR), 0.0)
+        np.divide(squares, max(size - 1, 1), out=_floats(out))
+
+    def least_variances(self, out: Floats, sums: Sums, size: int) -> None:
+        most = np.abs(_ints(sums.returns)) / RETURN + size * 2.0**-41
+        left = (_ints(sums.squares) / SQUARE - size * 2.0**-51) / HAIR - most * most * HAIR / size
+        np.divide(np.maximum(left, 0.0), max(size - 1, 1), out=_floats(out))
+
+    def means(self, out: Floats, sums: Sums, size: int) -> None:
+        means = np.abs(_ints(sums.returns)) / RETURN + size * 2.0**-41
+        np.multiply(means, HAIR / size, out=_floats(out))
+
+    def squares(self, out: Floats, sums: Sums, size: int) -> None:
+        _floats(out)[:] = _most(sums, size)
+
+    def norms(self, roots: Floats, sums: Sums) -> None:
+        found = _floats(roots)
+        found *= HAIR
+        found[_ints(sums.large) > 0] = ENDLESS
+
+    def dot(self, row: Floats, values: Floats, n: int) -> float:
+        return float(_floats(row)[:n].dot(_floats(values)[:n]))
+
+
+def _count(sums: Sums, rows: NDArray[np.float64], edge: float, sign: int) -> int:
+    """Count some rows in, or out with `sign` -1."""
+    with np.errstate(over="ignore"):
+        squares = rows * rows
+    known = squares <= edge
+    returns, sum_of_squares, large = _ints(sums.returns), _ints(sums.squares), _ints(sums.large)
+    large += sign * np.add.reduce(squares > edge, axis=0, dtype=np.int64)
+    kept, squares = np.where(known, rows, 0.0), np.where(known, squares, 0.0)
+    returns += sign * np.add.reduce(np.rint(kept * RETURN).astype(np.int64), axis=0)
+    sum_of_squares += sign * np.add.reduce(np.rint(squares * SQUARE).astype(np.int64), axis=0)
+    return int(np.count_nonzero(np.logical_and.reduce(known, axis=1)))
+
+
+def _most(sums: Sums, size: int) -> NDArray[np.float64]:
+    """float64[N], never below the sums of squared returns."""
+    found: NDArray[np.float64] = (_ints(sums.squares) / SQUARE + size * 2.0**-51) * HAIR
+    return found
+
+
+def quickest() -> RowLoops:
+    """The loops where they are compiled, else the same by numpy."""
+    return RowVectors() if INTERPRETED else RowLoops()
