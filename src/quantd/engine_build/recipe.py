@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 MODULES: Final = (
     "quantd.trading.integers",
+    "quantd.risk.measures.market_loops",
     "quantd.risk.pretrade.gate_bounds",
     "quantd.risk.pretrade.loops",
     "quantd.risk.pretrade.scenes",
@@ -35,19 +36,22 @@ class InnerLoop(NamedTuple):
 
 
 _LOOPS: Final = "quantd.risk.pretrade.loops"
+_MARKET: Final = "quantd.risk.measures.market_loops"
 
 INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
     InnerLoop(_LOOPS, "Loops._sum_above", "Loops.sum_above"),
     InnerLoop(_LOOPS, "Loops._count_above", "Loops.count_above"),
     InnerLoop(_LOOPS, "Loops._nth", "Loops.nth"),
     InnerLoop(_LOOPS, "Loops._sum_worst", "Loops.sum_worst"),
-    InnerLoop(_LOOPS, "Loops._add_losses", "Loops.losses"),
+    InnerLoop(_LOOPS, "Loops._losses", "Loops.losses"),
     InnerLoop(_LOOPS, "Loops._add_order", "Loops.add_order"),
     InnerLoop(_LOOPS, "Loops._copy", "Loops.copy"),
     InnerLoop(_LOOPS, "Loops._add_scaled", "Loops.add_scaled"),
     InnerLoop(_LOOPS, "Loops._factors", "Loops.factors"),
     InnerLoop(_LOOPS, "Loops._add_corners", "Loops.corners"),
-    InnerLoop(_LOOPS, "Loops._add_row", "Loops.product"),
+    InnerLoop(_LOOPS, "Loops._add_product", "Loops.product"),
+    InnerLoop(_MARKET, "MarketLoops._add_rows", "MarketLoops.moments"),
+    InnerLoop(_MARKET, "MarketLoops._transpose", "MarketLoops.transpose"),
 )
 
 CYTHON: Final = "3.3.1"
