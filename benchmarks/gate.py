@@ -1,16 +1,21 @@
 """CPU time of one gate and of one risk report, p50 and p99 in microseconds, for 20, 100 and 500 symbols.
 
-Run: OMP_NUM_THREADS=1 python -m benchmarks.gate [repetitions] [compiled]
+Run: OMP_NUM_THREADS=1 python -m benchmarks.gate [repetitions]
+
+A build measures itself, and then the source in a second process. Without a build there is the source alone.
 """
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
-from time import process_time, thread_time_ns
+from time import thread_time_ns
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.assembly.compiler import compile_kernels
+from quantd.engine_build import state
+from quantd.engine_build.recipe import UNCOMPILED
 from quantd.risk.assessment import Book, Settings, assess
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
 from quantd.risk.measures.contributions import historical
@@ -191,12 +196,7 @@ def reports(repetitions: int) -> None:
 
 def main() -> None:
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
-    if "compiled" in sys.argv[2:]:
-        if reason := compile_kernels(wait=True):
-            sys.exit(reason)
-        start, world = process_time(), World(20, BOOKS[0])
-        gate(world.context(), world.account, world.asked(), all_limits(False))
-        print(f"first gate {process_time() - start:.1f} s of CPU time, 0 with compiled code at hand")
+    print(f"engine: {state.label()}", flush=True)
     for size in (20, 100, 500):
         for book in BOOKS:
             world = World(size, book)
@@ -207,7 +207,10 @@ def main() -> None:
                     p50, p99 = np.percentile(times[5:], [50, 99])
                     what = f"{size:4d} symbols  {book:18s} {name:20s} {part:20s}"
                     print(f"{what} p50 {p50:8.1f} us   p99 {p99:8.1f} us   {p99 / p50:4.1f}")
-    reports(repetitions)
+    if state.reason():
+        reports(repetitions)
+    else:
+        subprocess.run([sys.executable, "-m", "benchmarks.gate", *sys.argv[1:]], env={**os.environ, UNCOMPILED: "1"})
 
 
 if __name__ == "__main__":

@@ -18,5 +18,6 @@ def test_every_part_has_a_budget_and_every_budget_a_part():
     assert set(SESSIONS) <= set(BUDGETS)
     parts = {f"daily: {name}" for name in SHARES}
     assert parts <= {*BUDGETS, *INTERPRETED}
-    assert set(INTERPRETED) <= {*SESSIONS, *parts}
+    assert set(INTERPRETED) <= {*SESSIONS, *parts, *asked}
+    assert {part for part in BUDGETS if part.startswith("gate")} == {part for part in INTERPRETED if part in asked}
     assert {case for case, _ in SESSIONS.values()} == set(CASES)

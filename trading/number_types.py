@@ -2,6 +2,7 @@
 
 A buffer is a contiguous memoryview. Its elements are Python numbers where the module is interpreted, and C numbers
 where it is compiled. The text after its type is the format of an element, as in the module `struct`; a 2 means rows.
+Compiled code takes an array that nobody may write only as one of the `Read` types, and writes to none of them.
 """
 
 from typing import Annotated, TypeAlias
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 
 Ints: TypeAlias = Annotated["memoryview[int]", "q"]
 Floats: TypeAlias = Annotated["memoryview[float]", "d"]
-ReadInts: TypeAlias = Annotated["memoryview[int]", "const q"]
-ReadFloats: TypeAlias = Annotated["memoryview[float]", "const d"]
-"""Numbers that are only read, for an argument: the buffer may be one that nobody may write."""
 Codes: TypeAlias = Annotated["memoryview[int]", "b"]
 Bytes: TypeAlias = Annotated["memoryview[int]", "B"]
 IntRows: TypeAlias = Annotated["memoryview[int]", "q", 2]
 FloatRows: TypeAlias = Annotated["memoryview[float]", "d", 2]
+
+ReadInts: TypeAlias = Annotated["memoryview[int]", "q", "const"]
+ReadFloats: TypeAlias = Annotated["memoryview[float]", "d", "const"]
+ReadCodes: TypeAlias = Annotated["memoryview[int]", "b", "const"]
+ReadRows: TypeAlias = Annotated["memoryview[float]", "d", 2, "const"]
 
 Whole: TypeAlias = Annotated[int, object]
 """An integer of any size, which C code leaves to Python. Every other `int` of a compiled module has 64 bits."""

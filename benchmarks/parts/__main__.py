@@ -3,8 +3,8 @@
     make bench        (or: python -m benchmarks.parts [--only WORDS] [--interpreted])
 
 Gates are the median of many calls, parts of a session and whole sessions the best mean of three runs. Every part is
-measured with compiled kernels and then interpreted, as in the daemon, in two processes. `over` marks a part above its
-budget (budgets.py). The result is also written to times.csv, with the calibration of the machine.
+measured with compiled kernels and the build, and then interpreted from the source, in two processes. `over` marks a
+part above its budget (budgets.py). The result is also written to times.csv, with the calibration of the machine.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from benchmarks.engine import CASES, Case, machine_us, seconds
 from benchmarks.parts.budgets import BUDGETS, CALIBRATION_US, INTERPRETED
 from quantd.daemon.assembly.compiler import compile_kernels
 from quantd.daemon.runtime.journal import Journal
+from quantd.engine_build.recipe import UNCOMPILED
 
 ROOT: Final = Path(__file__).parents[2]
 TIMES: Final = Path(__file__).parent / "times.csv"
@@ -66,7 +67,7 @@ Times = dict[str, float]
 
 
 def gates(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
-    for size in (20, 100, 500):
+    for size in (20, 100, 500, 2_000):
         for book in (gate.BOOKS[0], gate.BOOKS[-1]):
             for name, tight in (("complies", False), ("breached", True)):
                 parts = {"first": "first of a sample", "later": "next of the sample"}
@@ -74,10 +75,9 @@ def gates(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
                 if not any(map(wanted, named)):
                     continue
                 limits = gate.all_limits(tight, 2.0 if book == gate.BOOKS[-1] else 1.0)
-                found = gate.measure(gate.World(size, book), limits, max(6_000 // size, 60))
+                found = gate.measure(gate.World(size, book), limits, max(6_000 // size, 15))
                 for part, key in named.items():
-                    if part in BUDGETS:
-                        yield part, float(np.median(found[key][5:]))
+                    yield part, float(np.median(found[key][5:]))
 
 
 def resolved(path: str) -> tuple[Any, Callable[..., Any]]:
@@ -180,9 +180,11 @@ def _cpu_s(program: str, cache: str) -> float:
 def child(words: str, interpreted: bool) -> tuple[str, Times]:
     """The times of one process, which prints them while it runs."""
     command = [sys.executable, "-m", "benchmarks.parts", "--child", "--only", words]
+    environ = os.environ | {UNCOMPILED: "1"} if interpreted else None
     process = subprocess.Popen(
-        [*command, "--interpreted"] if interpreted else command, cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+        [*command, "--interpreted"] if interpreted else command,
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environ,
+    )  # fmt: skip
     assert process.stdout is not None
     first, *rest = (json.loads(line) for line in process.stdout)
     if process.wait():
@@ -205,7 +207,7 @@ def row(part: str, us: Times, interpreted: Times, scale: float) -> tuple[str, ..
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", default="", help="parts with these words in their names")
-    options.add_argument("--interpreted", action="store_true", help="without compiled kernels")
+    options.add_argument("--interpreted", action="store_true", help="without compiled kernels and without the build")
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = options.parse_args()
 

@@ -4,15 +4,17 @@ A context is built once per sample and shared by all books; expensive parts are 
 """
 
 from collections.abc import Callable
-from functools import cached_property
-from math import inf, isfinite, sqrt
+from functools import cached_property, partial
+from math import inf, sqrt
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.risk.limits.settings import NO_COLLAR
-from quantd.risk.measures.portfolio import FEW, correlation, least, total
+from quantd.risk.measures.market_loops import Quotes
+from quantd.risk.measures.market_vectors import quickest
+from quantd.risk.measures.portfolio import FEW, correlation
 from quantd.risk.measures.tails import filtered
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf, ones
 from quantd.trading.history import RunningSums
@@ -22,17 +24,73 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+Moments = tuple[Floats, Floats]
+"""float64[N] each: the standard deviations of return rows (divisor S - 1), and the sizes of their means."""
+
+LOOPS: Final = quickest()
+
+
+class Deviations:
+    """Upper bounds of the deviations and mean sizes of return rows float64[S, N]; `running` are the sums over these
+    rows, where they are at hand."""
+
+    __slots__ = ("_count", "_found", "_running", "returns")
+
+    def __init__(self, returns: Floats, running: RunningSums | None = None, found: Moments | None = None) -> None:
+        self.returns: Final = returns
+        self._running: Final = running
+        self._count: Final = -1 if running is None else running.count
+        self._found = found
+
+    def computed(self) -> Moments:
+        """The moments of the rows."""
+        if self._found is None:
+            self._found, _ = moments(self.returns)
+        return self._found
+
+    def _at_hand(self) -> RunningSums | None:
+        """The running sums, while they are of these rows."""
+        return self._running if self._running is not None and self._running.count == self._count else None
+
+    def deviation(self) -> Floats:
+        """float64[N], never below the standard deviation per sample."""
+        running = self._at_hand()
+        return self.computed()[0] if running is None else running.deviation()
+
+    def mean_size(self) -> Floats:
+        """float64[N], never below the size of the mean return, with a hair for rounding, where nothing deviates."""
+        running = self._at_hand()
+        return self.computed()[1] if running is None else running.mean_size()
+
+
+def moments(returns: Floats) -> tuple[Moments, bool]:
+    """The moments of float64[S, N], and whether all are finite."""
+    rows: Any = np.ascontiguousarray(returns, np.float64)
+    deviation: Any = np.empty(rows.shape[1])
+    size: Any = np.empty(rows.shape[1])
+    finite = LOOPS.moments(deviation, size, rows, len(rows))
+    return (deviation, size), finite
+
 
 class Scenarios:
     """Synchronous return rows float64[S, N], all finite, with cached statistics; `running` are the sums over these
-    rows, where they are at hand."""
+    rows, where they are at hand, and `found` the `moments`.
 
-    def __init__(self, returns: Floats, sums: Floats | None = None, running: RunningSums | None = None) -> None:
+    Nothing that it caches refers to it, so that an old sample is freed at once.
+    """
+
+    def __init__(
+        self,
+        returns: Floats,
+        sums: Floats | None = None,
+        running: RunningSums | None = None,
+        found: Moments | None = None,
+    ) -> None:
         self.returns: Final = returns
         self._sums = sums
-        self._deviation: Floats | None = None
-        self._running = running
-        self._count: Final = -1 if running is None else running.count
+        self._bounds: Final = Deviations(returns, running, found)
+        self._by_symbol: Floats | None = None
+        self._sample: Spread | None = None
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -46,35 +104,26 @@ class Scenarios:
 
     def deviation(self) -> Floats:
         """float64[N] standard deviation per sample (divisor S - 1), without a covariance."""
-        if self._deviation is None:
-            rows, sums = len(self.returns), self.sums
-            squares = ones(rows).dot(self.returns * self.returns)
-            squares -= sums * sums / rows
-            # rounding can leave a hair below zero where nothing moves
-            self._deviation = np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1))
-        return self._deviation
-
-    def _at_hand(self) -> RunningSums | None:
-        """The running sums, while they are of these rows."""
-        return self._running if self._running is not None and self._running.count == self._count else None
+        return self._bounds.computed()[0]
 
     def most_deviation(self) -> Floats:
         """float64[N], never below `deviation`."""
-        running = self._at_hand()
-        return self.deviation() if running is None else running.deviation()
-
-    @cached_property
-    def by_symbol(self) -> Floats:
-        """float64[N, S] the same returns, those of a symbol together, in an array of their own."""
-        return np.array(self.returns.T, order="C")
+        return self._bounds.deviation()
 
     def mean_size(self) -> Floats:
         """float64[N], never below the size of the mean return, with a hair for rounding, where nothing deviates."""
-        running = self._at_hand()
-        if running is not None:
-            return running.mean_size()
-        size: Floats = np.abs(self.sums) * ((1.0 + 1e-9) / len(self.returns))
-        return size
+        return self._bounds.mean_size()
+
+    @property
+    def by_symbol(self) -> Floats:
+        """float64[N, S] the same returns, those of a symbol together, in an array of their own."""
+        if self._by_symbol is None:
+            rows: Any = np.ascontiguousarray(self.returns, np.float64)
+            found: Any = np.empty(rows.shape[::-1])
+            if found.size:
+                LOOPS.transpose(found, rows, *rows.shape)
+            self._by_symbol = found
+        return self._by_symbol
 
     def beyond(self, m: int) -> float:
         """Deviations in an upper bound of the mean of the m worst losses.
@@ -86,20 +135,23 @@ class Scenarios:
         """
         return sqrt((len(self.returns) - m) / m) + 0.5
 
-    @cached_property
+    @property
     def sample(self) -> "Spread":
         """The sample covariance."""
-        return Spread(self, lambda: covariance(self.returns, self.sums), self.most_deviation)
+        if self._sample is None:
+            self._sample = Spread(self, partial(covariance, self.returns, self._sums), self._bounds.deviation)
+        return self._sample
 
     @cached_property
     def shrunk(self) -> "Spread":
         """The covariance shrunk by Ledoit and Wolf (2004)."""
-        return Spread(self, lambda: ledoit_wolf(self.returns, self.sample.cov))
+        returns, sample = self.returns, self.sample
+        return Spread(self, lambda: ledoit_wolf(returns, sample.cov))
 
     @cached_property
     def weighted(self) -> "Spread":
         """The exponentially weighted covariance."""
-        return Spread(self, lambda: ewma_covariance(self.returns))
+        return Spread(self, partial(ewma_covariance, self.returns))
 
     @cached_property
     def filtered(self) -> "Scenarios":
@@ -166,11 +218,10 @@ class Window:
         if running is not None and running.complete and running.lookback == len(returns) >= min_rows:
             self.complete, self.all = True, Scenarios(returns, None, running)
             return
-        # the sum of finite returns is finite, that of any others is not
-        sums = ones(len(returns)).dot(returns)
-        self.complete = isfinite(total(sums)) and len(returns) >= min_rows
+        found, finite = moments(returns)
+        self.complete = finite and len(returns) >= min_rows
         if self.complete:
-            self.all = Scenarios(returns, sums)
+            self.all = Scenarios(returns, found=found)
             return
         self.valid = np.isfinite(returns)
         short = self.valid.sum(axis=0) < min_rows
@@ -194,6 +245,15 @@ class Window:
         if self.complete or self.uniform:
             return self.all
         return self._of(np.logical_and.reduce(self.valid[:, matters], axis=1))
+
+
+def _quotes(px: Any, prices_nano: Any, age_ns: Any, volume_lots: Any) -> Quotes:
+    try:
+        return LOOPS.read(px, prices_nano, age_ns, volume_lots)
+    except (ValueError, TypeError):  # compiled loops take contiguous arrays of their types only
+        floats = [np.ascontiguousarray(each, np.float64) for each in (px, volume_lots)]
+        ints = [np.ascontiguousarray(each, np.int64) for each in (prices_nano, age_ns)]
+        return LOOPS.read(floats[0], ints[0], ints[1], floats[1])  # type: ignore[arg-type]
 
 
 class Context:
@@ -228,18 +288,14 @@ class Context:
         self._off_grid: dict[float, Bools | None] = {}
         self.ready: Final[dict[int, tuple[object, Any]]] = {}
         """Arrays of the gate, by the rules that they were made for."""
-        # the sum of finite prices is finite, that of any others is not
-        self._lowest_nano: Final[int] = int(np.minimum.reduce(prices_nano))
-        self.all_priced: Final = isfinite(total(px)) and least(px) > 0.0 and self._lowest_nano > 0
+        quotes = _quotes(px, prices_nano, age_ns, volume_lots)
+        self._lowest_nano: Final[int] = quotes.lowest_nano
+        self.all_priced: Final = quotes.priced
         self._px = px
         self.px: Final[Floats] = px if self.all_priced else np.where(self.priced, px, 0.0)
-        self.oldest_ns: Final[int] = int(np.maximum.reduce(age_ns))
-        self.youngest_ns: Final[int] = int(np.minimum.reduce(age_ns))
-
-    @cached_property
-    def volumes_known(self) -> bool:
-        """Whether every average volume is finite and not negative."""
-        return isfinite(total(self.volume_lots)) and least(self.volume_lots) >= 0.0
+        self.oldest_ns: Final[int] = quotes.oldest_ns
+        self.youngest_ns: Final[int] = quotes.youngest_ns
+        self.volumes_known: Final = quotes.volumes_known
 
     @cached_property
     def priced(self) -> Bools:
@@ -259,9 +315,13 @@ class Context:
         """Lookback -> scenarios, where every instrument has every return; else None."""
         key = (lookbacks, min_rows)
         if key not in self._whole:
-            windows = {k: self.window(k, min_rows) for k in lookbacks}
-            complete = all(window.complete for window in windows.values())
-            self._whole[key] = {k: window.all for k, window in windows.items()} if complete else None
+            found: dict[int, Scenarios] = {}
+            for k in lookbacks:
+                window = self.window(k, min_rows)
+                if not window.complete:
+                    break
+                found[k] = window.all
+            self._whole[key] = found if len(found) == len(lookbacks) else None
         return self._whole[key]
 
     def off_grid(self, collar: float, ticks: Floats, widest_tick: float = inf) -> Bools | None:

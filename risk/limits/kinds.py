@@ -1,15 +1,16 @@
 """The kinds of limit: the inputs of each, and the function that prepares it for a universe."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.limits.case import Account
+from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.context import Bools, Context, Floats, Scenarios, Spread
-from quantd.risk.limits.settings import Limits
+from quantd.risk.limits.settings import Limits, reserved
 from quantd.risk.measures.portfolio import tail_count
 
 if TYPE_CHECKING:
@@ -44,6 +45,48 @@ class Weighed(NamedTuple):
 
 Cap = Callable[[Context, "Rules"], Refused | Room | Weighed | None]
 """(market, rules) -> what bounds each order by itself; None where nothing does. The result is kept for the sample."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfVolume:
+    """A cap: lots within a part of the average volume, `held` and `open` as in `Room`. `part` is None where it is off.
+
+    The gate multiplies for the symbols that are ordered; a call gives the rooms of all."""
+
+    part: Callable[[Limits], float | None]
+    held: bool = False
+    open: Literal["none", "side", "both"] = "none"
+
+    def __call__(self, ctx: Context, rules: "Rules") -> Room | None:
+        part = self.part(rules.limits)
+        if part is None:
+            return None
+        most = part * ctx.volume_lots
+        return Room(most, most, self.held, self.open)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfNotional:
+    """A cap: the notional of an order at its worst price, which for a buy is above the mark. `most` is None where it
+    is off.
+
+    The gate divides for the symbols that are ordered; a call gives the rooms of all."""
+
+    most: Callable[[Limits], float | None]
+
+    def lots(self, limits: Limits) -> tuple[float, float] | None:
+        """The most value of a sale with a tolerance for rounding, and the factor of a buy's price."""
+        most = self.most(limits)
+        return None if most is None else (most * (1.0 + SLACK), 1.0 + reserved(limits.collar))
+
+    def __call__(self, ctx: Context, rules: "Rules") -> Room | None:
+        found = self.lots(rules.limits)
+        if found is None:
+            return None
+        # an order without a price is refused before
+        sold = found[0] / (ctx.px if ctx.all_priced else np.where(ctx.priced, ctx.px, 1.0))
+        return Room(sold / found[1], sold)
+
 
 Bar = Callable[["Rules", Account, Floats], Bools | None]
 """(rules, account, requested float64[N] signed lots) -> bool[N] refused symbols; None for none."""

@@ -6,24 +6,29 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from quantd.risk.limits.bounds import SHARE, Bounds, Span, each_field, higher
-from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.case import Account
 from quantd.risk.limits.context import Bools, Context, Floats
-from quantd.risk.limits.kinds import Refused, Room, refused
+from quantd.risk.limits.kinds import OfNotional, OfVolume, Refused, refused
 from quantd.risk.limits.record import Barred, Capped, Counts, Limit, Refusal
-from quantd.risk.limits.settings import Limits, reserved
+from quantd.risk.limits.settings import Limits
 
 if TYPE_CHECKING:
     from quantd.risk.limits.ruleset import Rules
 
 
-def order_notional(ctx: Context, rules: "Rules") -> Room | None:
-    """The notional of an order at its worst price; for a buy that is above the mark."""
-    most = rules.limits.max_order_notional
-    if most is None:
-        return None
-    # an order without a price is refused before
-    sold = most * (1.0 + SLACK) / (ctx.px if ctx.all_priced else np.where(ctx.priced, ctx.px, 1.0))
-    return Room(sold / (1.0 + reserved(rules.limits.collar)), sold)
+def _pace(limits: Limits) -> float | None:
+    """The part of the average volume in which a position can be sold within the days at the participation."""
+    spec = limits.liquidity
+    return None if spec is None else spec.days * spec.participation
+
+
+order_notional: Final = OfNotional(lambda limits: limits.max_order_notional)
+
+share_of_volume: Final = OfVolume(lambda limits: limits.max_share_of_volume, open="both")
+"""Order plus open orders, as a share of the average volume."""
+
+liquidity: Final = OfVolume(_pace, held=True, open="side")
+"""A position with its open orders."""
 
 
 def duplicate(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
@@ -40,24 +45,6 @@ def volume_missing(ctx: Context, rules: "Rules") -> Refused | None:
     if (limits.max_share_of_volume is None and limits.liquidity is None) or ctx.volumes_known:
         return None
     return refused(~((ctx.volume_lots >= 0.0) & (ctx.volume_lots < inf)))
-
-
-def share_of_volume(ctx: Context, rules: "Rules") -> Room | None:
-    """Order plus open orders, as a share of the average volume."""
-    share = rules.limits.max_share_of_volume
-    if share is None:
-        return None
-    most = share * ctx.volume_lots
-    return Room(most, most, open="both")
-
-
-def liquidity(ctx: Context, rules: "Rules") -> Room | None:
-    """A position with its open orders must be sold within the days at the participation."""
-    spec = rules.limits.liquidity
-    if spec is None:
-        return None
-    most = spec.days * spec.participation * ctx.volume_lots
-    return Room(most, most, held=True, open="side")
 
 
 def _sessions(limits: Limits, about: str) -> str:

@@ -37,11 +37,13 @@ class Refusal(NamedTuple):
 
 class Capped(NamedTuple):
     """A bound on each order by itself, from the market. Caps and bars apply in the order of `place`, and the last that
-    cuts gives the reason: `code`, else the limit's first."""
+    cuts gives the reason: `code`, else the limit's first. A `lasting` bound depends on limits and universe alone. It is
+    computed once for them."""
 
     place: int
     largest: Cap
     code: int | None = None
+    lasting: bool = False
 
 
 class Barred(NamedTuple):

@@ -55,6 +55,8 @@ class Rules:
             (kind.place, self._code(limit, kind.code), kind.largest) for limit, kind in self._bounded(CAPS)
         ]
         """(place, code, cap) of the caps; those of fields of `Limits` check for themselves whether they are on."""
+        self.lasting: Final = [kind.lasting for _, kind in self._bounded(CAPS)]
+        """Whether each cap is the same at every sample."""
         self.bars: Final[list[tuple[int, int, Bar]]] = [
             (kind.place, self._code(limit, kind.code), kind.refused) for limit, kind in self._bounded(BARS)
         ]

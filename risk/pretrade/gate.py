@@ -5,7 +5,7 @@ orders that add risk.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -18,11 +18,11 @@ from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Sums, Values, standing, standings
 from quantd.risk.monitor.levels import QUIET, in_use
-from quantd.risk.pretrade.gate_inputs import Market, bounds_of, refusing
+from quantd.risk.pretrade.gate_inputs import Market, Prepared, refusing
 from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.standing import Basket
 from quantd.risk.pretrade.vectors import quickest
 from quantd.risk.switch import HALT, REDUCE, RUN
-from quantd.trading.number_types import float_zeros
 
 Codes = NDArray[np.int8]
 
@@ -160,30 +160,10 @@ def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules
     return None
 
 
-class _Desk:
-    """A gate, and its basket as arrays."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.gate: Final = Gate(rules.size, LOOPS, len(rules.counts))
-        basket = self.gate.basket
-        self.wish, self.lots, self.up, self.down, self.size, self.reason = map(
-            np.asarray, (basket.wish, basket.lots, basket.up, basket.down, basket.size, basket.reason)
-        )
-        self.passed: Final = float_zeros(rules.size)
-
-
-class _Prepared:
-    """What the gate keeps with a set of rules: its limits, and the desks that are free."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.bounds: Final = bounds_of(rules)
-        self.free: Final[list[_Desk]] = []
-
-
-def _prepared(rules: Rules) -> _Prepared:
-    found: _Prepared | None = rules.prepared
+def _prepared(rules: Rules) -> Prepared:
+    found: Prepared | None = rules.prepared
     if found is None:
-        found = rules.prepared = _Prepared(rules)
+        found = rules.prepared = Prepared(rules)
     return found
 
 
@@ -191,21 +171,20 @@ def _pass(
     ctx: Context, account: Account, asked: Floats, rules: Rules, switch: int, reason: Codes
 ) -> tuple[Floats, bool]:
     """Signed lots that pass, and whether fewer symbols need a second pass."""
-    ready = ctx.ready.get(id(rules))
-    market: Market = _market(ctx, rules) if ready is None else ready[1]
     prepared = _prepared(rules)
+    ready = ctx.ready.get(id(rules))
+    market: Market = _market(ctx, prepared) if ready is None else ready[1]
     # one for each thread that is at it
-    desk = prepared.free.pop() if prepared.free else _Desk(rules)
-    gate: Gate = desk.gate
-    desk.wish[:], desk.lots[:], desk.reason[:] = asked, account.lots, reason
-    desk.up[:] = 0.0 if account.up is None else account.up
-    desk.down[:] = 0.0 if account.down is None else account.down
+    gate: Gate = prepared.desks.pop() if prepared.desks else Gate(rules.size, LOOPS, len(rules.counts))
+    basket = gate.basket
+    _begin(basket, account, asked, reason)
+    rooms = gate.rooms
     for k, count in enumerate(rules.counts):
         try:
-            gate.rooms[k] = count.most - count.used(account)
+            rooms[k] = count.most - count.used(account)
         except Exception:
             refusing(count.reason)
-            gate.rooms[k] = 0.0
+            rooms[k] = 0.0
     bars = []
     for place, code, refusal in rules.bars:
         try:
@@ -215,29 +194,45 @@ def _pass(
             bad = np.ones(rules.size, dtype=np.bool_)
         if bad is not None:
             bars.append((place, code, Refused(bad, bad)))
-    basket, given = gate.basket, account.open_loss
-    basket.cash, basket.equity, basket.up_cash = account.cash, account.equity, account.up_cash
-    basket.open_loss, basket.derived = 0.0 if given is None else given, given is None
-    basket.open_gain, basket.traded = account.open_gain, account.traded
     least = 0
     while True:
         caps = market.barred(bars) if bars else market.caps
         if gate.judge(prepared.bounds, market.scene, caps, switch == RUN):
             break
-        market, gaps = market.with_rows(account.carried(), desk.size)
-        least = int(np.count_nonzero(desk.size)) if gaps else 0
-    basket.passed(desk.passed)
-    out = np.array(desk.passed)
-    reason[:] = desk.reason
-    prepared.free.append(desk)
+        left = np.array(basket.size)
+        market, gaps = market.with_rows(ctx, account.carried(), left)
+        least = int(np.count_nonzero(left)) if gaps else 0
+    out, reasons = np.empty(rules.size), reason.data
+    passed: Any = out.data
+    LOOPS.finish(basket, passed, reasons)
+    prepared.desks.append(gate)
     # reducing orders are not counted
     kept = np.count_nonzero((out != 0.0) & (out * account.lots >= 0.0)) if least else 0
     return out, bool(kept < least)
 
 
-def _market(ctx: Context, rules: Rules) -> Market:
+def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:
+    """A new basket of an account."""
+    lots: Any = account.lots
+    try:
+        LOOPS.begin(basket, asked, lots, reason)
+    except (ValueError, TypeError):  # compiled loops take contiguous arrays of floats only
+        asked, lots = np.ascontiguousarray(asked, np.float64), np.ascontiguousarray(lots, np.float64)
+        LOOPS.begin(basket, asked, lots, reason)
+    if account.up is not None:
+        np.asarray(basket.up)[:] = account.up
+    if account.down is not None:
+        np.asarray(basket.down)[:] = account.down
+    given = account.open_loss
+    basket.cash, basket.equity, basket.up_cash = account.cash, account.equity, account.up_cash
+    basket.open_loss, basket.derived = 0.0 if given is None else given, given is None
+    basket.open_gain, basket.traded = account.open_gain, account.traded
+
+
+def _market(ctx: Context, prepared: Prepared) -> Market:
+    rules = prepared.rules
     whole = ctx.whole(rules.lookbacks, rules.limits.min_history)
-    found = Market(ctx, rules, whole, whole=whole is not None)
+    found = Market(ctx, prepared, whole, whole=whole is not None)
     # an entry holds its rules, so that their id cannot come to mean others
     ctx.ready[id(rules)] = rules, found
     return found

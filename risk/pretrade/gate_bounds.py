@@ -5,6 +5,8 @@ from quantd.trading.number_types import Floats, Ints
 MASK = 0
 ROOM = 1
 WEIGHT = 2
+VOLUME = 3
+NOTIONAL = 4
 
 BY_SIDE = 0
 NET = 1
@@ -14,10 +16,12 @@ NOTHING = 4
 
 
 class Cap:
-    """What bounds each order by itself at one sample: a mask of reasons, a room in lots, or the weight of a position.
+    """What bounds each order by itself: a mask of reasons, a room in lots, the weight of a position, a part of the
+    average volume, or a notional.
 
     `sells` and `buys` float64[N] are the reasons (0: free) or the rooms. `held`, `same` and `other` are the parts of
-    the position and of open lots on each side that count.
+    the position and of open lots on each side that count. `most` is the part of the volume or the notional, and `paid`
+    the price of a buy as a multiple of the mark.
     """
 
     kind: int
@@ -27,10 +31,13 @@ class Cap:
     held: float
     same: float
     other: float
+    most: float
+    paid: float
 
     def __init__(self, kind: int, code: int, sells: Floats, buys: Floats) -> None:
         self.kind, self.code, self.sells, self.buys = kind, code, sells, buys
-        self.held = self.same = self.other = 0.0
+        self.held = self.same = self.other = self.most = 0.0
+        self.paid = 1.0
 
 
 class Row:

@@ -1,7 +1,7 @@
 """Makes the `Bounds` of a set of rules, and the `Scene` of a sample under them."""
 
-from collections.abc import Sequence
 from math import sqrt
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -12,13 +12,14 @@ from quantd.risk.limits.context import Bools, Context, Floats, Scenarios
 from quantd.risk.limits.context import Spread as Covariance
 from quantd.risk.limits.correlation import joint_bound, links_of
 from quantd.risk.limits.kinds import Cap as CapOf
-from quantd.risk.limits.kinds import Refused, Room, Weighed
+from quantd.risk.limits.kinds import OfNotional, OfVolume, Refused, Room, Weighed
 from quantd.risk.limits.kinds import Row as Linear
 from quantd.risk.limits.ruleset import Rules
 from quantd.risk.limits.settings import reserved
 from quantd.risk.pretrade import gate_bounds as kinds
 from quantd.risk.pretrade.gate_bounds import Bounds, Cap, Family, Form, Row, Tail
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, UNKNOWN, Losses, Scene, Spread
+from quantd.trading.number_types import float_zeros
 
 _HELD: Final = {
     "side": kinds.BY_SIDE, "net": kinds.NET, "traded": kinds.TRADED, "cash": kinds.CASH, "nothing": kinds.NOTHING
@@ -28,8 +29,18 @@ ENDLESS: Final = 1e300
 """A bound that no exposure reaches."""
 
 
+_OPEN: Final = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}
+"""Parts of open lots on the same side and on the other that count."""
+
+_FLOAT: Final = np.dtype(np.float64)
+
+
 def _buffer(values: Any) -> Any:
     """A buffer that compiled code takes: of float64, by rows, and writable. Others are copied."""
+    if type(values) is np.ndarray and values.dtype is _FLOAT:
+        flags = values.flags
+        if flags.c_contiguous and flags.writeable:
+            return values.data
     return np.require(values, np.float64, ["C", "W"]).data
 
 
@@ -93,121 +104,156 @@ def _row(row: Linear, n: int) -> Row:
     return found
 
 
+class Prepared:
+    """What the gate keeps with a set of rules: all that does not depend on the sample."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules: Final = rules
+        self.bounds: Final = bounds_of(rules)
+        zeros = float_zeros(rules.size)
+        self.none_barred: Final = zeros
+        self.identity: Final = Spread(True, zeros)
+        self.fixed: Final = [
+            None if tail.fixed is None else _losses(tail.fixed, *tail.of({})[1:], number)
+            for number, tail in enumerate(rules.tails)
+        ]
+        """Losses of the tails whose scenarios never change."""
+        self.desks: Final[list[Any]] = []
+        """Gates that are free."""
+        self._steps: list[tuple[int, int, CapOf, Cap | None]] = []
+
+    def parts(self, ctx: Context) -> list[tuple[int, Cap]]:
+        """(place, cap) of what bounds each order by itself at a sample, in order."""
+        rules, found = self.rules, []
+        if not self._steps:
+            self._steps = self._lasting(ctx)
+        for place, code, cap, made in self._steps:
+            if made is None:
+                try:
+                    step = cap(ctx, rules)
+                except Exception:
+                    refusing(code)
+                    step = _every(rules.size)
+                if step is None:
+                    continue
+                made = _cap(code, step, rules.size)
+            found.append((place, made))
+        return found
+
+    def _lasting(self, ctx: Context) -> list[tuple[int, int, CapOf, Cap | None]]:
+        """The caps, with those that are the same at every sample; without those of them that bound nothing."""
+        found: list[tuple[int, int, CapOf, Cap | None]] = []
+        rules = self.rules
+        for (place, code, cap), lasting in zip(rules.caps, rules.lasting, strict=True):
+            if isinstance(cap, OfVolume | OfNotional):
+                made = _product(code, cap, rules)
+            elif lasting:
+                step = cap(ctx, rules)
+                made = None if step is None else _cap(code, step, rules.size)
+            else:
+                found.append((place, code, cap, None))
+                continue
+            if made is not None:
+                found.append((place, code, cap, made))
+        return found
+
+
+def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
+    """The cap that multiplies by what the sample has; None for one that is off."""
+    none = float_zeros(rules.size)
+    if isinstance(cap, OfVolume):
+        part = cap.part(rules.limits)
+        if part is None:
+            return None
+        own = Cap(kinds.VOLUME, code, none, none)
+        own.most, own.held = part, float(cap.held)
+        own.same, own.other = _OPEN[cap.open]
+        return own
+    notional = cap.lots(rules.limits)
+    if notional is None:
+        return None
+    own = Cap(kinds.NOTIONAL, code, none, none)
+    own.most, own.paid = notional
+    return own
+
+
+def _losses(source: Scenarios, worst: int, number: int) -> Losses:
+    """Losses with their returns."""
+    size = len(source)
+    own = Losses(
+        _buffer(source.most_deviation()), _buffer(source.mean_size()), source.beyond(worst), size, worst, number
+    )
+    own.returns, own.known = _buffer(source.by_symbol), True
+    return own
+
+
+def _every(n: int) -> Refused:
+    """Nothing of any symbol."""
+    every = np.ones(n, dtype=np.bool_)
+    return Refused(every, every)
+
+
+def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
+    match step:
+        case Room():
+            own = Cap(kinds.ROOM, code, _buffer(step.sells), _buffer(step.buys))
+            own.held = float(step.held)
+            own.same, own.other = _OPEN[step.open]
+            return own
+        case Refused():
+            sides = np.zeros((2, n))
+            if step.sells is not None:
+                sides[0, step.sells] = code
+            if step.buys is not None:
+                sides[1, step.buys] = code
+            return Cap(kinds.MASK, 0, _view(sides[0]), _view(sides[1]))
+        case Weighed():
+            none = float_zeros(n)
+            return Cap(kinds.WEIGHT, code, none, none)
+
+
 class Market:
-    """One context under one set of rules; with `scenarios` by lookback, where they are known. It makes the arrays that
-    its `scene` asks for."""
+    """One context under a set of rules; with `scenarios` by lookback, where they are known. `parts` are its caps."""
+
+    __slots__ = ("_by_rows", "_parts", "_prepared", "caps", "scenarios", "scene")
 
     def __init__(
-        self, ctx: Context, rules: Rules, scenarios: dict[int, Scenarios] | None, *, whole: bool, few: bool = False
+        self,
+        ctx: Context,
+        prepared: Prepared,
+        scenarios: dict[int, Scenarios] | None,
+        *,
+        whole: bool,
+        few: bool = False,
+        parts: list[tuple[int, Cap]] | None = None,
     ) -> None:
-        self.ctx: Final = ctx
-        self.rules: Final = rules
+        self._prepared: Final = prepared
         self.scenarios: Final = scenarios
-        self._linked: Bools | None = None
         self._by_rows: Final[dict[tuple[int, ...], Market]] = {}
         rows = READY if scenarios is not None else TOO_FEW if few else UNKNOWN
-        self.scene: Final = Scene(_buffer(ctx.px), _buffer(self._barred()), rows, self)
-        self._sources: Final[list[Scenarios]] = []
-        """Those of each tail."""
-        self._covariances: Final[list[Covariance | None]] = []
-        """Those of each form."""
+        rare = RareArrays(prepared.rules, scenarios)
+        self.scene: Final = Scene(_buffer(ctx.px), _barred(ctx, prepared), rows, rare)
+        self.scene.volume = _buffer(ctx.volume_lots)
         if scenarios is not None:
-            self._statistics(scenarios)
-        short = None if whole else self._short()
+            _add_statistics(self.scene, rare, scenarios, prepared)
+        short = None if whole else _short(ctx, prepared.rules)
         if short is not None:
             self.scene.lacking, self.scene.any_lacking = _buffer(short), True
-        self._steps: Final = [
-            (place, code, found) for place, code, cap in rules.caps if (found := self._cap(code, cap)) is not None
-        ]
-        self.caps: Final = self._with(self._steps)
-
-    def _cap(self, code: int, cap: CapOf) -> Refused | Room | Weighed | None:
-        try:
-            return cap(self.ctx, self.rules)
-        except Exception:
-            refusing(code)
-            every = np.ones(self.rules.size, dtype=np.bool_)
-            return Refused(every, every)
-
-    def _barred(self) -> Floats:
-        """Reason why no order may reduce each symbol; 0: none."""
-        ctx, rules = self.ctx, self.rules
-        found = np.zeros(rules.size)
-        if not ctx.all_priced:
-            found[~ctx.priced] = Reason.PRICE_MISSING
-        bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
-        if bad is not None:
-            found[bad] = Reason.WORST_PRICE
-        return found
-
-    def _short(self) -> Floats | None:
-        """1 for symbols with too few returns of a lookback."""
-        least = self.rules.limits.min_history
-        shorts = [self.ctx.window(k, least).short for k in self.rules.lookbacks]
-        marked = [short for short in shorts if short is not None]
-        return np.logical_or.reduce(marked).astype(np.float64) if marked else None
-
-    def _statistics(self, scenarios: dict[int, Scenarios]) -> None:
-        """The scenarios of the tails, and the covariances of the forms, with what bounds them."""
-        for tail in self.rules.tails:
-            source, worst = tail.of(scenarios)
-            # the number of the first tail over the same scenarios
-            number = next((k for k, each in enumerate(self._sources) if each is source), len(self._sources))
-            if number < len(self._sources):
-                deviation, mean = self.scene.losses[number].deviation, self.scene.losses[number].mean
-            else:
-                deviation, mean = _buffer(source.most_deviation()), _buffer(source.mean_size())
-            own = Losses(deviation, mean, source.beyond(worst), len(source), worst, number)
-            self._sources.append(source)
-            self.scene.losses.append(own)
-            self.scene.width = max(self.scene.width, len(source))
-            if tail.fixed is not None:
-                own.returns, own.known = _buffer(source.by_symbol), True
-        for quad in self.rules.quads:
-            if quad.spread is None:
-                self._covariances.append(None)
-                self.scene.spreads.append(Spread(True, self.scene.px))
-                continue
-            spread = quad.spread(scenarios[quad.lookback])
-            self._covariances.append(spread)
-            self.scene.spreads.append(Spread(False, _buffer(spread.deviation())))
-
-    def _with(self, steps: Sequence[tuple[int, int, Refused | Room | Weighed]]) -> list[Cap]:
-        """The caps of some steps, in order; refusals that follow each other are one."""
-        n, px = self.rules.size, self.scene.px
-        found: list[Cap] = []
-        masks: list[Floats] = []
-        for _, code, step in steps:
-            match step:
-                case Refused():
-                    sides = np.zeros(2 * n)
-                    if step.sells is not None:
-                        sides[:n][step.sells] = code
-                    if step.buys is not None:
-                        sides[n:][step.buys] = code
-                    if found and found[-1].kind == kinds.MASK:
-                        np.copyto(masks[-1], sides, where=masks[-1] == 0.0)
-                    else:
-                        masks.append(sides)
-                        found.append(Cap(kinds.MASK, 0, _view(sides[:n]), _view(sides[n:])))
-                case Room():
-                    own = Cap(kinds.ROOM, code, _buffer(step.sells), _buffer(step.buys))
-                    own.held = float(step.held)
-                    own.same, own.other = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}[step.open]
-                    found.append(own)
-                case Weighed():
-                    found.append(Cap(kinds.WEIGHT, code, px, px))
-        return found
+        self._parts: Final = prepared.parts(ctx) if parts is None else parts
+        self.caps: Final = [cap for _, cap in self._parts]
 
     def barred(self, bars: list[tuple[int, int, Refused]]) -> list[Cap]:
         """The caps with (place, code, refusal) of what the state of an account refuses."""
-        return self._with(sorted([*self._steps, *bars], key=lambda step: step[0]))
+        n = self._prepared.rules.size
+        masks = [(place, _cap(code, refused, n)) for place, code, refused in bars]
+        return [cap for _, cap in sorted([*self._parts, *masks], key=itemgetter(0))]
 
-    def with_rows(self, carried: Bools, lots: Floats) -> "tuple[Market, bool]":
+    def with_rows(self, ctx: Context, carried: Bools, lots: Floats) -> "tuple[Market, bool]":
         """The market of the scenario rows that all carried symbols and all with `lots` have; and whether fewer symbols
-        may have more rows."""
-        least = self.rules.limits.min_history
-        windows = {k: self.ctx.window(k, least) for k in self.rules.lookbacks}
+        may have more rows. `ctx` is that of this market."""
+        rules = self._prepared.rules
+        least = rules.limits.min_history
+        windows = {k: ctx.window(k, least) for k in rules.lookbacks}
         short = np.zeros(len(lots), dtype=np.bool_)
         for window in windows.values():
             if window.short is not None:
@@ -219,30 +265,101 @@ class Market:
         few = not all(k in found and len(found[k]) >= least for k in windows)
         key = () if few else tuple(map(id, found.values()))
         if key not in self._by_rows:
-            self._by_rows[key] = Market(self.ctx, self.rules, None if few else found, whole=False, few=few)
+            self._by_rows[key] = Market(
+                ctx, self._prepared, None if few else found, whole=False, few=few, parts=self._parts
+            )
         gaps = not few and not all(window.complete or window.uniform for window in windows.values())
         return self._by_rows[key], gaps
 
+
+def _barred(ctx: Context, prepared: Prepared) -> Any:
+    """Reason why no order may reduce each symbol; 0: none."""
+    rules = prepared.rules
+    bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
+    if bad is None and ctx.all_priced:
+        return prepared.none_barred
+    found = np.zeros(rules.size)
+    if not ctx.all_priced:
+        found[~ctx.priced] = Reason.PRICE_MISSING
+    if bad is not None:
+        found[bad] = Reason.WORST_PRICE
+    return found.data
+
+
+def _short(ctx: Context, rules: Rules) -> Floats | None:
+    """1 for symbols with too few returns of a lookback."""
+    least = rules.limits.min_history
+    shorts = [ctx.window(k, least).short for k in rules.lookbacks]
+    marked = [short for short in shorts if short is not None]
+    return np.logical_or.reduce(marked).astype(np.float64) if marked else None
+
+
+def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scenarios], prepared: Prepared) -> None:
+    """The scenarios of the tails, and the covariances of the forms, with what bounds them."""
+    known: dict[tuple[int, int], Losses] = {}
+    width = 0
+    for number, (tail, fixed) in enumerate(zip(prepared.rules.tails, prepared.fixed, strict=True)):
+        own = fixed
+        if own is None:
+            source, worst = tail.of(scenarios)
+            own = known.get((id(source), worst))
+            if own is None:
+                own = known[id(source), worst] = _of_sample(source, worst, number, rare.losses)
+                rare.losses.append((own, source))
+        scene.losses.append(own)
+        if own.size > width:
+            width = own.size
+    scene.width = width
+    for quad in prepared.rules.quads:
+        if quad.spread is None:
+            scene.spreads.append(prepared.identity)
+            continue
+        spread = quad.spread(scenarios[quad.lookback])
+        form = Spread(False, _buffer(spread.deviation()))
+        rare.spreads.append((form, spread))
+        scene.spreads.append(form)
+
+
+def _of_sample(source: Scenarios, worst: int, number: int, known: list[tuple[Losses, Scenarios]]) -> Losses:
+    """Losses without their returns. Their number is that of the first tail over the same scenarios."""
+    for own, other in known:
+        if other is source:
+            return Losses(own.deviation, own.mean, source.beyond(worst), own.size, worst, own.number)
+    deviation, mean = _buffer(source.most_deviation()), _buffer(source.mean_size())
+    return Losses(deviation, mean, source.beyond(worst), len(source), worst, number)
+
+
+class RareArrays:
+    """Makes the arrays of a scene that few baskets need."""
+
+    __slots__ = ("_linked", "_rules", "_scenarios", "losses", "spreads")
+
+    def __init__(self, rules: Rules, scenarios: dict[int, Scenarios] | None) -> None:
+        self._rules: Final = rules
+        self._scenarios: Final = scenarios
+        self._linked: Bools | None = None
+        self.losses: Final[list[tuple[Losses, Scenarios]]] = []
+        self.spreads: Final[list[tuple[Spread, Covariance]]] = []
+
     def add_returns(self) -> None:
         """The returns of all sampled scenarios, by symbol."""
-        for own, source in zip(self.scene.losses, self._sources, strict=True):
+        for own, source in self.losses:
             if not own.known:
                 own.returns, own.known = _buffer(source.by_symbol), True
 
     def add_matrices(self) -> None:
         """The covariances of the forms."""
-        for own, spread in zip(self.scene.spreads, self._covariances, strict=True):
-            if spread is not None:
-                own.matrix, own.known = _buffer(spread.cov), True
+        for own, spread in self.spreads:
+            own.matrix, own.known = _buffer(spread.cov), True
 
-    def add_links(self, sides: list[int]) -> None:
+    def add_links(self, sides: list[int]) -> Any:
         """Which symbols are linked, at least of those of some sides."""
-        spec = self.rules.limits.correlation
+        spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None
-        assert self.scenarios is not None
-        wanted = np.zeros(self.rules.size, dtype=np.bool_)
-        wanted[[side % self.rules.size for side in sides]] = True
+        assert self._scenarios is not None
+        wanted = np.zeros(size, dtype=np.bool_)
+        wanted[[side % size for side in sides]] = True
         if self._linked is not None:
             wanted |= self._linked
         self._linked = wanted
-        self.scene.links, self.scene.has_links = _buffer(links_of(self.scenarios[spec.lookback], wanted, spec)), True
+        return _buffer(links_of(self._scenarios[spec.lookback], wanted, spec))

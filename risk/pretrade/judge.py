@@ -6,7 +6,20 @@ at the equity that is left. Comparisons are written so that NaN refuses.
 
 from quantd.risk.limits.case import SLACK
 from quantd.risk.pretrade.forms import Forms
-from quantd.risk.pretrade.gate_bounds import BY_SIDE, CASH, MASK, NET, ROOM, TRADED, Bounds, Cap, Family, Row
+from quantd.risk.pretrade.gate_bounds import (
+    BY_SIDE,
+    CASH,
+    MASK,
+    NET,
+    NOTIONAL,
+    TRADED,
+    VOLUME,
+    WEIGHT,
+    Bounds,
+    Cap,
+    Family,
+    Row,
+)
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.pairs import Pairs
 from quantd.risk.pretrade.scenes import TOO_FEW, UNKNOWN, Scene
@@ -117,23 +130,37 @@ class Gate:
                     if bar > 0.0:
                         code: int = int(bar)
                         basket.cap(k, 0.0, code)
-            elif cap.kind == ROOM:
-                for k in range(self.n):
-                    own: float = basket.size[k]
-                    if own > 0.0:
-                        most: float
-                        if basket.wish[k] > 0.0:
-                            most = cap.buys[k] - (
-                                cap.held * basket.lots[k] + cap.same * basket.up[k] + cap.other * basket.down[k]
-                            )
-                        else:
-                            most = cap.sells[k] - (
-                                cap.same * basket.down[k] + cap.other * basket.up[k] - cap.held * basket.lots[k]
-                            )
-                        if not own <= most:
-                            basket.cap(k, most, cap.code)
-            else:
+            elif cap.kind == WEIGHT:
                 self.weigh()
+            else:
+                self.fit(cap)
+
+    def fit(self, cap: Cap) -> None:
+        """Cut orders to their rooms in lots, of which open orders and the position may take some."""
+        basket: Basket = self.basket
+        px: Floats = basket.px
+        volume: Floats = self.scene.volume
+        kind: int = cap.kind
+        bound: float = cap.most
+        for k in range(self.n):
+            own: float = basket.size[k]
+            if own > 0.0:
+                buys: bool = basket.wish[k] > 0.0
+                most: float
+                if kind == VOLUME:
+                    most = bound * volume[k]
+                elif kind == NOTIONAL:
+                    most = bound / px[k]
+                    if buys:
+                        most /= cap.paid
+                else:
+                    most = cap.buys[k] if buys else cap.sells[k]
+                if buys:
+                    most -= cap.held * basket.lots[k] + cap.same * basket.up[k] + cap.other * basket.down[k]
+                else:
+                    most -= cap.same * basket.down[k] + cap.other * basket.up[k] - cap.held * basket.lots[k]
+                if not own <= most:
+                    basket.cap(k, most, cap.code)
 
     def weigh(self) -> None:
         """|position| <= weight x equity, with equity reduced by the order's own worst price."""

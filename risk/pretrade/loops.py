@@ -6,7 +6,8 @@ that is not compiled; both give the same bits.
 
 from math import inf
 
-from quantd.trading.number_types import FloatRows, Floats, float_zeros
+from quantd.risk.pretrade.standing import Basket
+from quantd.trading.number_types import Codes, FloatRows, Floats, ReadCodes, ReadFloats, float_zeros
 
 
 class Sides:
@@ -37,6 +38,18 @@ class Loops:
     def reaches(self, rows: FloatRows, k: int, size: int) -> float:
         """The last of `size` elements of a row. Raises IndexError where it is not there."""
         return rows[k, size - 1]
+
+    def begin(self, basket: Basket, asked: ReadFloats, lots: ReadFloats, reason: ReadCodes) -> None:
+        """A new basket of requested lots beside positions, without open orders, and the reasons so far."""
+        for k in range(basket.n):
+            basket.wish[k], basket.lots[k], basket.reason[k] = asked[k], lots[k], reason[k]
+            basket.up[k] = basket.down[k] = 0.0
+
+    def finish(self, basket: Basket, out: Floats, reason: Codes) -> None:
+        """Write the signed lots that pass, and the reasons."""
+        basket.passed(out)
+        for k in range(basket.n):
+            reason[k] = basket.reason[k]
 
     def sum_above(self, row: Floats, size: int, edge: float) -> float:
         """The sum of what elements exceed `edge` by."""
@@ -127,24 +140,22 @@ class Loops:
         """The loss of each scenario: the sum of r `fall` + max(r, 0) `rise` over the symbols of float64[N, S]
         `returns`."""
         self.fits(size, len(out))
+        self.fits(len(fall), len(rise))
+        self.reaches(returns, len(fall) - 1, size)
         self.clear(out, size)
+        self._losses(out, size, returns, fall, rise)
+
+    def _losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
         for k in range(len(fall)):
             per_return: float = fall[k]
             per_gain: float = rise[k]
-            if per_return != 0.0 or per_gain != 0.0:
-                self.reaches(returns, k, size)
-                self._add_losses(out, size, returns, k, per_return, per_gain)
-
-    def _add_losses(
-        self, out: Floats, size: int, returns: FloatRows, k: int, per_return: float, per_gain: float
-    ) -> None:
-        if per_gain != 0.0:
-            for s in range(size):
-                value: float = returns[k, s]
-                out[s] += value * per_return + (0.0 if value <= 0.0 else value) * per_gain
-        else:
-            for s in range(size):
-                out[s] += returns[k, s] * per_return
+            if per_gain != 0.0:
+                for s in range(size):
+                    value: float = returns[k, s]
+                    out[s] += value * per_return + (0.0 if value <= 0.0 else value) * per_gain
+            elif per_return != 0.0:
+                for s in range(size):
+                    out[s] += returns[k, s] * per_return
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
         """Adds the worst losses of an order of `value` in symbol `k`."""
@@ -214,41 +225,54 @@ class Loops:
         self.clear(out.more, n)
         self.clear(out.under, n)
         self.clear(out.over, n)
-        for k in range(n):
-            sold: float = of.shorts[k]
-            bought: float = of.longs[k]
-            less: float = of.less[k]
-            more: float = of.more[k]
-            under: float = of.under[k]
-            over: float = of.over[k]
-            if sold + bought + less + more + under + over == 0.0:
-                continue
-            self.reaches(matrix, k, n)
-            self._add_corners(out.longs, out.more, out.over, matrix, k, n, bought, sold, more, less, over, under)
-            if sided:
-                self._add_corners(out.shorts, out.less, out.under, matrix, k, n, sold, bought, less, more, under, over)
+        self.fits(n, len(of.shorts))
+        self.fits(n, len(of.longs))
+        self.fits(n, len(of.less))
+        self.fits(n, len(of.more))
+        self.fits(n, len(of.under))
+        self.fits(n, len(of.over))
+        self.reaches(matrix, n - 1, n)
+        self._add_corners(
+            out.longs, out.more, out.over, matrix, n, of.longs, of.shorts, of.more, of.less, of.over, of.under
+        )
+        if sided:
+            self._add_corners(
+                out.shorts, out.less, out.under, matrix, n, of.shorts, of.longs, of.less, of.more, of.under, of.over
+            )
 
     def _add_corners(
-        self, outer: Floats, orders: Floats, inner: Floats, matrix: FloatRows, k: int, n: int,
-        like_y: float, unlike_y: float, like_z: float, unlike_z: float, like_v: float, unlike_v: float,
+        self, outer: Floats, orders: Floats, inner: Floats, matrix: FloatRows, n: int,
+        like_outer: Floats, unlike_outer: Floats, like_orders: Floats, unlike_orders: Floats, like_inner: Floats,
+        unlike_inner: Floats,
     ) -> None:  # fmt: skip
-        for j in range(n):
-            value: float = matrix[k, j]
-            like: float = 0.0 if value <= 0.0 else value
-            unlike: float = like - value
-            outer[j] += like * like_y + unlike * unlike_y
-            orders[j] += like * like_z + unlike * unlike_z
-            inner[j] += unlike * like_v + like * unlike_v
+        for k in range(n):
+            like_y: float = like_outer[k]
+            unlike_y: float = unlike_outer[k]
+            like_z: float = like_orders[k]
+            unlike_z: float = unlike_orders[k]
+            like_v: float = like_inner[k]
+            unlike_v: float = unlike_inner[k]
+            if like_y + unlike_y + like_z + unlike_z + like_v + unlike_v == 0.0:
+                continue
+            for j in range(n):
+                value: float = matrix[k, j]
+                like: float = 0.0 if value <= 0.0 else value
+                unlike: float = like - value
+                outer[j] += like * like_y + unlike * unlike_y
+                orders[j] += like * like_z + unlike * unlike_z
+                inner[j] += unlike * like_v + like * unlike_v
 
     def product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
         """The product of float64[N, N] `matrix` and float64[N] `values`, by rows of the matrix."""
         self.fits(size, len(out))
+        self.fits(size, len(values))
+        self.reaches(matrix, size - 1, size)
         self.clear(out, size)
-        for k in range(size):
-            if values[k] != 0.0:
-                self.reaches(matrix, k, size)
-                self._add_row(out, matrix, k, size, values[k])
+        self._add_product(out, matrix, values, size)
 
-    def _add_row(self, out: Floats, matrix: FloatRows, k: int, size: int, factor: float) -> None:
-        for j in range(size):
-            out[j] += matrix[k, j] * factor
+    def _add_product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
+        for k in range(size):
+            factor: float = values[k]
+            if factor != 0.0:
+                for j in range(size):
+                    out[j] += matrix[k, j] * factor

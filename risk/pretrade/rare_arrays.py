@@ -2,10 +2,13 @@
 
 from typing import Protocol
 
+from quantd.trading.number_types import FloatRows
+
 
 class Rare(Protocol):
-    """What makes the arrays that few baskets need."""
+    """What makes the arrays that few baskets need. It does not hold the scene, so that both are freed at once."""
 
     def add_returns(self) -> None: ...
     def add_matrices(self) -> None: ...
-    def add_links(self, sides: list[int]) -> None: ...
+    def add_links(self, sides: list[int]) -> FloatRows | None:
+        """The links; None where the scene has them already."""

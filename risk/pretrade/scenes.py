@@ -45,6 +45,8 @@ class Scene:
     """One sample under one set of rules. `rare` makes the arrays that few baskets need, when they are asked for."""
 
     px: Floats
+    volume: Floats
+    """Average volume in lots; NaN where none is known."""
     barred: Floats
     """Reason why no order may reduce a symbol; 0: none."""
     lacking: Floats
@@ -63,7 +65,7 @@ class Scene:
     def __init__(self, px: Floats, barred: Floats, rows: int, rare: Rare) -> None:
         self.px, self.barred, self.rows, self.rare = px, barred, rows, rare
         self.any_lacking = self.has_links = False
-        self.lacking = barred
+        self.lacking, self.volume = barred, px
         self.losses, self.spreads, self.width = [], [], 0
 
     def ask_returns(self) -> None:
@@ -74,4 +76,6 @@ class Scene:
 
     def ask_links(self, sides: Ints, count: int) -> None:
         """The links of at least the symbols of the first `count` of `sides`."""
-        self.rare.add_links([sides[at] for at in range(count)])
+        links = self.rare.add_links([sides[at] for at in range(count)])
+        if links is not None:
+            self.links, self.has_links = links, True

@@ -7,9 +7,13 @@ from numpy.typing import NDArray
 
 from quantd.risk.pretrade import loops
 from quantd.risk.pretrade.loops import Loops, Sides
-from quantd.trading.number_types import FloatRows, Floats
+from quantd.risk.pretrade.standing import Basket
+from quantd.trading.number_types import Codes, FloatRows, Floats, ReadCodes, ReadFloats
 
 INF = np.inf
+
+BLOCK = 32
+"""Symbols whose losses are computed together: few enough for the processor's cache."""
 
 
 def _row(buffer: Any, size: int) -> NDArray[np.float64]:
@@ -18,6 +22,15 @@ def _row(buffer: Any, size: int) -> NDArray[np.float64]:
 
 class Vectors(Loops):
     """Each function as in `Loops`."""
+
+    def begin(self, basket: Basket, asked: ReadFloats, lots: ReadFloats, reason: ReadCodes) -> None:
+        _row(basket.wish, basket.n)[:], _row(basket.lots, basket.n)[:] = asked, lots
+        _row(basket.up, basket.n)[:] = _row(basket.down, basket.n)[:] = 0.0
+        np.asarray(basket.reason)[:] = reason
+
+    def finish(self, basket: Basket, out: Floats, reason: Codes) -> None:
+        basket.passed(out)
+        np.asarray(reason)[:] = basket.reason
 
     def sum_above(self, row: Floats, size: int, edge: float) -> float:
         beyond = _row(row, size) - edge
@@ -41,13 +54,18 @@ class Vectors(Loops):
         return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
-        every = np.asarray(returns)
-        block, n = every[:, :size], len(every)
-        each = block * _row(fall, n)[:, None]
-        each += np.maximum(block, 0.0) * _row(rise, n)[:, None]
-        found = _row(out, size)
-        # a single column would be added up in pairs
-        np.add.reduce(each, axis=0, out=found) if size > 1 else np.copyto(found, np.add.accumulate(each, axis=0)[-1])
+        every, found, n = np.asarray(returns), _row(out, size), len(returns)
+        falls, rises = _row(fall, n)[:, None], _row(rise, n)[:, None]
+        for start in range(0, n, BLOCK):
+            rows = every[start : start + BLOCK, :size]
+            # the sum so far is the first to be added
+            before = 1 if start else 0
+            each = np.empty((len(rows) + before, size))
+            each[:before] = found
+            np.multiply(rows, falls[start : start + BLOCK], out=each[before:])
+            each[before:] += np.maximum(rows, 0.0) * rises[start : start + BLOCK]
+            # a single column would be added up in pairs
+            found[:] = np.add.reduce(each, axis=0) if size > 1 else np.add.accumulate(each, axis=0)[-1]
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
         found, row = _row(out, size), np.asarray(returns)[k, :size]

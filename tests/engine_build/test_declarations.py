@@ -14,12 +14,14 @@ Ints: TypeAlias = Annotated["memoryview[int]", "q"]
 Floats: TypeAlias = Annotated["memoryview[float]", "d"]
 Codes: TypeAlias = Annotated["memoryview[int]", "b"]
 Rows: TypeAlias = Annotated["memoryview[float]", "d", 2]
+ReadFloats: TypeAlias = Annotated["memoryview[float]", "d", "const"]
+ReadRows: TypeAlias = Annotated["memoryview[float]", "d", 2, "const"]
 Whole: TypeAlias = Annotated[int, object]
 HOUSE = -1
 MANY = 10**6
 LARGE = 2**70
 """
-HEAD = "from quantd.types import HOUSE, MANY, Codes, Floats, Ints, Rows, Whole\n"
+HEAD = "from quantd.types import HOUSE, MANY, Codes, Floats, Ints, ReadFloats, ReadRows, Rows, Whole\n"
 ONE, TWO = "quantd.trading.one", "quantd.risk.two"
 
 
@@ -51,6 +53,12 @@ class Book:
         left: Whole = marks[0]
         return self.size, marks[0]
 """
+
+
+def test_a_buffer_to_read_is_declared_constant():
+    found = declared("def first(row: ReadFloats, rows: ReadRows, k: int) -> float:\n    return row[k] + rows[k, 0]\n")
+    assert found.refusals == ()
+    assert "first(const double[::1] row, const double[:, ::1] rows, long long k)" in found.declarations[ONE]
 
 
 def test_public_functions_are_for_python_too_and_private_ones_for_c_only():

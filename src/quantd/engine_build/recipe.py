@@ -13,6 +13,7 @@ MODULES: Final = (
     "quantd.trading.history.rings",
     "quantd.risk.monitor.holdings",
     "quantd.risk.monitor.ceilings",
+    "quantd.risk.measures.market_loops",
     "quantd.risk.pretrade.gate_bounds",
     "quantd.risk.pretrade.loops",
     "quantd.risk.pretrade.scenes",
@@ -42,6 +43,7 @@ class InnerLoop(NamedTuple):
 
 
 _LOOPS: Final = "quantd.risk.pretrade.loops"
+_MARKET: Final = "quantd.risk.measures.market_loops"
 
 _ROWS: Final = "quantd.trading.history.row_loops"
 
@@ -59,13 +61,15 @@ INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
     InnerLoop(_LOOPS, "Loops._count_above", "Loops.count_above"),
     InnerLoop(_LOOPS, "Loops._nth", "Loops.nth"),
     InnerLoop(_LOOPS, "Loops._sum_worst", "Loops.sum_worst"),
-    InnerLoop(_LOOPS, "Loops._add_losses", "Loops.losses"),
+    InnerLoop(_LOOPS, "Loops._losses", "Loops.losses"),
     InnerLoop(_LOOPS, "Loops._add_order", "Loops.add_order"),
     InnerLoop(_LOOPS, "Loops._copy", "Loops.copy"),
     InnerLoop(_LOOPS, "Loops._add_scaled", "Loops.add_scaled"),
     InnerLoop(_LOOPS, "Loops._factors", "Loops.factors"),
     InnerLoop(_LOOPS, "Loops._add_corners", "Loops.corners"),
-    InnerLoop(_LOOPS, "Loops._add_row", "Loops.product"),
+    InnerLoop(_LOOPS, "Loops._add_product", "Loops.product"),
+    InnerLoop(_MARKET, "MarketLoops._add_rows", "MarketLoops.moments"),
+    InnerLoop(_MARKET, "MarketLoops._transpose", "MarketLoops.transpose"),
 )
 
 CYTHON: Final = "3.3.1"

@@ -6,7 +6,7 @@ import numpy as np
 
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.trading.bars import FIELDS, Bars
-from quantd.trading.history import Ring
+from quantd.trading.history.rings import WINDOWS
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.view import PartView, View
@@ -87,7 +87,7 @@ def test_no_array_of_a_view_or_of_a_slice_changes_in_a_year_or_can_be_written() 
         for name in BLOCK:
             kept.keep(f"sample {number}: slice.{name}", getattr(year.slices[-1], name))
     assert happened == ["split", "dividend", "reload", "restore", "delisting", "carry-over"]
-    assert RESTORED > Ring.ROOM * (LOOKBACK + 1), "the rings of returns are not rewound before the restore"
+    assert RESTORED > WINDOWS * (LOOKBACK + 1), "the rings of returns are not rewound before the restore"
     assert len(kept.arrays) > 340 * 40
     assert kept.changed() == []
     assert kept.writable() == []

@@ -9,18 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from quantd.risk.limits import orders
 from quantd.risk.limits import ruleset as rules_module
 from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import AccountCap, Correlation, Limits, Liquidity, Reason, Stress, Tail
 from quantd.risk.limits.context import Floats, Scenarios
-from quantd.risk.limits.kinds import Form, Labels, Linear, Losses, Refused, Room, refused
+from quantd.risk.limits.kinds import Form, Labels, Linear, Losses, OfNotional, OfVolume, Refused, Room, refused
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
 from quantd.risk.limits.ruleset import BARS, CAPS, COUNTS, FAMILIES, FORMS, ROWS, TAILS, Rules, rules_of
 from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import worst_losses
 from quantd.risk.pretrade.gate import gate
-from quantd.risk.pretrade.gate_inputs import bounds_of
+from quantd.risk.pretrade.gate_inputs import Market, Prepared, bounds_of
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.standing import Basket, Factor
 from quantd.risk.pretrade.vectors import quickest
@@ -183,7 +184,11 @@ def most_of(
     if bars:
         bad = bars[0](rules, book, np.where(side, lots, -lots))
         return np.full(3, INF) if bad is None else np.where(bad, 0.0, INF)
-    (largest,) = (own.largest for _, own in CAPS if own.largest.__name__ == cap)
+    (largest,) = (
+        own.largest
+        for _, own in CAPS
+        if own.largest is getattr(orders, cap, None) or getattr(own.largest, "__name__", "") == cap
+    )
     match largest(ctx, rules):
         case None:
             return np.full(3, INF)
@@ -273,6 +278,28 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
         assert (lots <= found).all()
     else:
         assert found == pytest.approx(most, rel=1e-9)
+
+
+@pytest.mark.parametrize("limits", [SHARE, LIQUID, Limits(max_order_notional=524.0, collar=0.07)])
+def test_the_gate_computes_the_rooms_of_a_cap_for_what_is_ordered(limits: Limits) -> None:
+    px, volume = np.array([33.3, 0.07, 191.0]), np.array([12_345.6, np.nan, 0.3])
+    ctx = make_context(px, np.zeros((80, 3)), ["A", "B", "C"], volume_lots=volume)
+    rules, compared = rules_of(limits, ctx.universe), 0
+    market, gate = Market(ctx, Prepared(rules), None, whole=True), Gate(3, quickest(), 0)
+    gate.scene, basket = market.scene, gate.basket
+    basket.px, basket.changes = market.scene.px, 0
+    for (_, code, largest), on in zip(rules.caps, (cap(ctx, rules) for _, _, cap in rules.caps), strict=True):
+        if isinstance(largest, OfVolume | OfNotional) and on is not None:
+            assert isinstance(on, Room)
+            (cap,) = (each for each in market.caps if each.code == code)
+            for side, rooms in ((1.0, on.buys), (-1.0, on.sells)):
+                np.asarray(basket.wish)[:], np.asarray(basket.size)[:] = side, 1e300
+                gate.fit(cap)
+                assert np.asarray(basket.size).tolist() == [basket.whole(float(most)) for most in rooms]
+            way = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}[on.open]
+            assert (cap.held, (cap.same, cap.other)) == (float(on.held), way)
+            compared += 1
+    assert compared == 1
 
 
 def weighed(way: float, lots: list[float], short: bool = False, most_lots: float = 0.3) -> tuple[bool, list[float]]:

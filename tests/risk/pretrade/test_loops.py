@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from quantd.risk.pretrade.loops import Loops, Sides
+from quantd.risk.pretrade.standing import Basket
 from quantd.risk.pretrade.vectors import Vectors
 
 Floats = NDArray[np.float64]
@@ -87,8 +88,31 @@ def test_the_corners_of_a_form_are_the_same_bits(sided: bool) -> None:
     assert any(found[0]["shorts"]) == sided
 
 
+def test_a_basket_begins_and_ends_alike_in_both_forms() -> None:
+    asked, lots, found = np.array([2.0, -3.0, np.nan]), np.array([0.0, 7.5, -1.0]), []
+    for loops in (Loops(), Vectors()):
+        basket, out, reason = Basket(3), np.full(3, np.nan), np.array([0, 5, 0], dtype=np.int8)
+        for name in ("up", "down"):
+            np.asarray(getattr(basket, name))[:] = 1.0
+        loops.begin(basket, asked.data, lots.data, reason.data)
+        assert [basket.up[k] + basket.down[k] for k in range(3)] == [0.0, 0.0, 0.0]
+        np.asarray(basket.size)[:] = [1.0, 2.0, 0.0]
+        np.asarray(basket.reason)[2] = 9
+        loops.finish(basket, out.data, reason.data)
+        assert np.array_equal([basket.wish[k] for k in range(3)], asked, equal_nan=True)
+        assert [basket.lots[k] for k in range(3)] == lots.tolist()
+        found.append((out.tolist(), reason.tolist()))
+    assert found[0] == found[1] == ([1.0, -2.0, 0.0], [0, 5, 9])
+
+
 def test_every_loop_is_compared() -> None:
-    public = {name for name in vars(Loops) if not name.startswith("_")} - {"fits", "reaches", "corners"}
+    public = {name for name in vars(Loops) if not name.startswith("_")} - {
+        "fits",
+        "reaches",
+        "corners",
+        "begin",
+        "finish",
+    }
     assert public == {name.split(" ", maxsplit=1)[0] for name in CALLS}
 
 

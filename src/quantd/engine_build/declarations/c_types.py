@@ -42,8 +42,7 @@ BUILTINS: Final = {
 
 ELEMENTS: Final = {
     "q": ("long long", INT), "i": ("int", INT), "b": ("signed char", INT), "B": ("unsigned char", INT),
-    "d": ("double", FLOAT), "const q": ("const long long", INT),
-    "const d": ("const double", FLOAT),
+    "d": ("double", FLOAT),
 }  # fmt: skip
 """Format of a memoryview, as in the module struct -> the C type of an element, and its type in Python."""
 
@@ -57,7 +56,9 @@ RESERVED: Final = frozenset(
 """Words that are no names in a declaration."""
 
 
-def buffer(code: str, dimensions: int) -> CType:
-    """A contiguous memoryview. Raises KeyError for a format that has no C type."""
+def buffer(code: str, dimensions: int, read_only: bool = False) -> CType:
+    """A contiguous memoryview; a `read_only` one also takes memory that nobody may write. Raises KeyError for a format
+    that has no C type."""
     c, element = ELEMENTS[code]
-    return CType("buffer", f"{c}[{', '.join([*[':'] * (dimensions - 1), '::1'])}]", (element,) * dimensions)
+    whole = f"{c}[{', '.join([*[':'] * (dimensions - 1), '::1'])}]"
+    return CType("buffer", f"const {whole}" if read_only else whole, (element,) * dimensions)

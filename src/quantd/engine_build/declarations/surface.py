@@ -211,11 +211,12 @@ class Surface:
         return OBJECT
 
     def _annotated(self, inner: list[ast.expr], module: Module) -> CType:
-        """`Annotated["memoryview[int]", "q", 2]` is a buffer; `Annotated[int, object]` an object."""
+        """`Annotated["memoryview[int]", "q", 2]` is a buffer, with `"const"` one to read; `Annotated[int, object]` an
+        object."""
         marks = [each.value for each in inner[1:] if isinstance(each, ast.Constant)]
         head = inner[0].value if isinstance(inner[0], ast.Constant) else ast.unparse(inner[0])
         if str(head).startswith("memoryview") and marks and isinstance(marks[0], str):
-            return buffer(marks[0], marks[1] if len(marks) > 1 and isinstance(marks[1], int) else 1)
+            return buffer(marks[0], next((k for k in marks if isinstance(k, int)), 1), "const" in marks)
         if any(isinstance(each, ast.Name) and each.id == "object" for each in inner[1:]):
             return OBJECT
         return self.type_of(inner[0], module)

@@ -1,0 +1,110 @@
+"""Loops over the market of one sample: its quotes, and rows of returns.
+
+`quantd.risk.measures.market_vectors` does the same with numpy, where nothing is compiled; both give the same bits.
+"""
+
+from math import inf, sqrt
+
+from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadInts, ReadRows
+
+BLOCK = 8
+"""Rows that are transposed together: the floats of one line of a processor's cache."""
+
+
+class Quotes:
+    """What the quotes of all symbols have in common."""
+
+    priced: bool
+    """Whether every price is finite and positive."""
+    lowest_nano: int
+    oldest_ns: int
+    youngest_ns: int
+    volumes_known: bool
+    """Whether every average volume is finite and not negative."""
+
+
+class MarketLoops:
+    """The functions; the class has no data. Each checks the lengths for its inner loop, which a build compiles without
+    bounds checks."""
+
+    def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
+        """What prices, raw prices, their ages and average volumes have in common. Raises IndexError without a
+        symbol."""
+        found: Quotes = Quotes()
+        found.priced = found.volumes_known = True
+        found.lowest_nano = nano[0]
+        found.oldest_ns = found.youngest_ns = age[0]
+        for k in range(len(px)):
+            if not (0.0 < px[k] < inf and nano[k] > 0):
+                found.priced = False
+            if nano[k] < found.lowest_nano:
+                found.lowest_nano = nano[k]
+            if age[k] > found.oldest_ns:
+                found.oldest_ns = age[k]
+            if age[k] < found.youngest_ns:
+                found.youngest_ns = age[k]
+            if not 0.0 <= volume[k] < inf:
+                found.volumes_known = False
+        return found
+
+    def spans(self, rows: int, n: int, returns: ReadRows) -> float:
+        """The last of `rows` x `n` elements. Raises IndexError where it is not there."""
+        return returns[rows - 1, n - 1]
+
+    def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
+        """Write the standard deviation of each symbol (divisor S - 1) and the size of its mean, with a hair for
+        rounding; returns whether all returns are finite."""
+        n: int = len(deviation)
+        self.spans(rows, n, returns)
+        for k in range(n):
+            deviation[k] = size[k] = 0.0
+        self._add_rows(size, deviation, returns, rows, n)
+        finite: bool = True
+        count: float = float(rows)
+        degrees: float = float(rows - 1 if rows > 1 else 1)
+        hair: float = (1.0 + 1e-9) / count
+        for k in range(n):
+            total: float = size[k]
+            if total - total != 0.0:
+                finite = False
+            squares: float = deviation[k] - total * total / count
+            # rounding can leave a hair below zero where nothing moves
+            deviation[k] = sqrt((0.0 if squares <= 0.0 else squares) / degrees)
+            size[k] = (-total if total < 0.0 else total) * hair
+        return finite
+
+    def _add_rows(self, sums: Floats, squares: Floats, returns: ReadRows, rows: int, n: int) -> None:
+        row: int = 0
+        while row < rows - 3:
+            second: int = row + 1
+            third: int = row + 2
+            fourth: int = row + 3
+            for k in range(n):
+                one: float = returns[row, k]
+                two: float = returns[second, k]
+                three: float = returns[third, k]
+                four: float = returns[fourth, k]
+                sums[k] = sums[k] + one + two + three + four
+                squares[k] = squares[k] + one * one + two * two + three * three + four * four
+            row += 4
+        while row < rows:
+            for k in range(n):
+                value: float = returns[row, k]
+                sums[k] += value
+                squares[k] += value * value
+            row += 1
+
+    def transpose(self, out: FloatRows, returns: ReadRows, rows: int, n: int) -> None:
+        """Write `rows` x `n` returns by symbol."""
+        self.spans(rows, n, returns)
+        self.spans(n, rows, out)
+        self._transpose(out, returns, rows, n)
+
+    def _transpose(self, out: FloatRows, returns: ReadRows, rows: int, n: int) -> None:
+        start: int = 0
+        while start < rows:
+            end: int = start + BLOCK if start + BLOCK < rows else rows
+            for k in range(n):
+                for row in range(start, end):
+                    out[k, row] = returns[row, k]
+            start = end

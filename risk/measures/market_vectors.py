@@ -1,0 +1,48 @@
+"""The loops over the market of one sample by numpy, where nothing is compiled: the same bits, sums in their order."""
+
+from typing import Any
+
+import numpy as np
+
+from quantd.risk.measures import market_loops
+from quantd.risk.measures.market_loops import MarketLoops, Quotes
+from quantd.risk.measures.portfolio import least, total
+from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadInts, ReadRows
+
+
+class MarketVectors(MarketLoops):
+    """Each function as in `MarketLoops`."""
+
+    def read(self, px: ReadFloats, nano: ReadInts, age: ReadInts, volume: ReadFloats) -> Quotes:
+        prices, lots, ages, found = np.asarray(px), np.asarray(volume), np.asarray(age), Quotes()
+        found.lowest_nano = int(np.minimum.reduce(nano))
+        # the sum of finite numbers is finite, that of any others is not
+        found.priced = bool(np.isfinite(total(prices))) and least(prices) > 0.0 and found.lowest_nano > 0
+        found.oldest_ns, found.youngest_ns = int(np.maximum.reduce(ages)), int(np.minimum.reduce(ages))
+        found.volumes_known = bool(np.isfinite(total(lots))) and least(lots) >= 0.0
+        return found
+
+    def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
+        own, spread, mean = np.asarray(returns), np.asarray(deviation), np.asarray(size)
+        sums = _added(own)
+        if not np.isfinite(total(sums)):
+            return False
+        squares = _added(own * own)
+        squares -= sums * sums / rows
+        # rounding can leave a hair below zero where nothing moves
+        np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1), out=spread)
+        np.multiply(np.abs(sums), (1.0 + 1e-9) / rows, out=mean)
+        return True
+
+    def transpose(self, out: FloatRows, returns: ReadRows, rows: int, n: int) -> None:
+        np.asarray(out)[:] = np.asarray(returns).T
+
+
+def _added(rows: Any) -> Any:
+    # a single column would be added up in pairs
+    return np.add.reduce(rows, axis=0) if rows.shape[1] > 1 else np.add.accumulate(rows, axis=0)[-1]
+
+
+def quickest() -> MarketLoops:
+    """The loops where they are compiled, else the same by numpy."""
+    return MarketVectors() if str(market_loops.__file__).endswith(".py") else MarketLoops()
