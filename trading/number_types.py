@@ -13,7 +13,9 @@ Ints: TypeAlias = Annotated["memoryview[int]", "q"]
 Floats: TypeAlias = Annotated["memoryview[float]", "d"]
 ReadInts: TypeAlias = Annotated["memoryview[int]", "const q"]
 ReadFloats: TypeAlias = Annotated["memoryview[float]", "const d"]
-"""Numbers that are only read, for an argument: the buffer may be one that nobody may write."""
+ReadIntRows: TypeAlias = Annotated["memoryview[int]", "const q", 2]
+ReadFloatRows: TypeAlias = Annotated["memoryview[float]", "const d", 2]
+"""Numbers that are only read: the buffer may be one that nobody may write."""
 Codes: TypeAlias = Annotated["memoryview[int]", "b"]
 Bytes: TypeAlias = Annotated["memoryview[int]", "B"]
 IntRows: TypeAlias = Annotated["memoryview[int]", "q", 2]
@@ -38,3 +40,14 @@ def read_floats(values: NDArray[np.float64]) -> ReadFloats:
     """The numbers of an array."""
     found: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
     return found
+
+
+def read_float_rows(values: NDArray[np.float64]) -> ReadFloatRows:
+    """The rows of an array of two dimensions."""
+    found: ReadFloatRows = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
+    return found
+
+
+def read_int_rows(values: NDArray[np.int64]) -> ReadIntRows:
+    """The rows of an array of two dimensions."""
+    return np.ascontiguousarray(values, dtype=np.int64).data

@@ -11,7 +11,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context, Floats, Ints
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Verdict
-from quantd.trading.execution import ANY_BUY, ANY_SALE, ratio
+from quantd.trading.execution import ANY_BUY, ANY_SALE, MOST
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import Kind, OrderBasket
 
@@ -21,10 +21,10 @@ def collar_price(buys: bool, mark: int, up: int, down: int, one: int, tick: int)
     x `down` / `one` rounded up for a sale. `down` is 0 without a collar: then any price does."""
     if down == 0:
         return ANY_BUY if buys else ANY_SALE
-    ticks, rest = ratio(mark, up if buys else down, 1, one)
+    ticks, rest = divmod(mark * (up if buys else down), one)
     if rest > 0 and not buys:
         ticks += 1
-    return ticks * tick
+    return min(ticks, MOST + 1) * tick
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
