@@ -19,6 +19,8 @@ _TOO_HIGH: Final = 4611686018427388.0
 
 def bounded_ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
     """Return `quantd.trading.integers.ratio`; a quotient beyond MOST is MOST + 1, without a remainder."""
+    if float(a) * float(b) * float(numerator) < _SAFE * float(divisor):
+        return ratio(a, b, numerator, divisor)
     try:
         return ratio(a, b, numerator, divisor)
     except OverflowError:
@@ -92,9 +94,17 @@ def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
     volume_nano: float = volume * float(NANO)
     if not 0.0 < volume_nano < inf:
         return 0
+    if volume_nano < _SAFE and numerator <= MOST and denominator <= MOST:
+        return bounded_share(volume_nano, numerator, denominator)
     whole: Whole = int(volume_nano)
     found: Whole = whole * numerator // denominator
     return _BEYOND if found > MOST else found
+
+
+def bounded_share(volume_nano: float, numerator: int, denominator: int) -> int:
+    """Return `lots_to_be_had` of a volume in nano-units, for integers within 62 bits."""
+    units: int = int(volume_nano)
+    return bounded_ratio(units, numerator, 1, denominator)[0]
 
 
 def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: Whole) -> int:

@@ -57,7 +57,7 @@ class Fills:
         )
         # in lowest terms if nothing is added to it, because a small product is exact in 64 bits
         fixed = costs.fixed_rate, RATE_ONE
-        terms.rate, terms.one = fixed if needs_volume or own_rates else lowest(*fixed)
+        terms.rate, terms.one = fixed if costs.impact or own_rates else lowest(*fixed)
         terms.impact, terms.least_micro = float(costs.impact), costs.commission_min_micro
         terms.by_volume, terms.capped = needs_volume, costs.participation > 0.0
         self._bar = BarFills(terms, self._rate if own_rates else None)
