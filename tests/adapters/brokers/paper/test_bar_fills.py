@@ -129,3 +129,17 @@ def test_a_fee_beyond_62_bits_is_the_first_that_no_ledger_holds():
         report = filled(basket([ONE._replace(lots=MOST)]), BAR._replace(open_nano=[price] * 3), costs)
         assert report is not None
         assert report.fee_micro == [fee]
+
+
+@pytest.mark.parametrize("order", [ONE._replace(limit=95_000_000), ONE._replace(stop=105_000_000)])
+@pytest.mark.parametrize(("until", "fills"), [(CLOSES - 1, False), (CLOSES, True)])
+def test_what_a_bar_does_after_its_open_counts_if_the_window_lasts_to_its_close(order, until, fills):
+    report = filled(basket([order._replace(until=until)], Kind.STOP if order.stop else Kind.LIMIT), BAR, Costs())
+    assert (report.price_nano if report else None) == ([order.stop or order.limit] if fills else None)
+
+
+@pytest.mark.parametrize(
+    ("start", "until", "fills"), [(OPENS, OPENS + 1, True), (OPENS, OPENS, False), (1001, 9000, False)]
+)
+def test_an_open_counts_from_the_start_of_the_window_until_before_its_end(start, until, fills):
+    assert (filled(basket([ONE._replace(start=start, until=until)]), BAR, Costs()) is not None) == fills
