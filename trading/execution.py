@@ -1,4 +1,4 @@
-"""Trading costs and fill prices for the paper broker, the ledger and the simulator.
+"""Trading costs for the paper broker, the ledger and the simulator.
 
 Every amount is an integer. A rate in basis points is converted once to an integer, with `RATE_ONE` as 100 %. `MOST`
 bounds the integers.
@@ -6,7 +6,7 @@ bounds the integers.
 
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from math import ceil, gcd, isfinite, sqrt
+from math import gcd, isfinite
 from typing import Final
 
 from msgspec import Struct
@@ -19,10 +19,6 @@ direction. In currency: 4.6e12 of money, 4.6e9 for the price of a unit."""
 
 ANY_SALE, ANY_BUY = UNLIMITED = 1, MOST
 """Limit prices in nano of orders without a collar: a sale and a purchase that fill at any price."""
-
-_TOO_MANY: Final = MOST + 1
-_SAFE: Final = 4.6e18
-"""A product whose estimate in float64 is below this fits 63 bits."""
 
 RATE_ONE: Final = 10**13
 """The integer for 100 % (10,000 bp); one unit is 1e-9 bp."""
@@ -147,13 +143,6 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     return quotient
 
 
-def ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
-    """Return the quotient and the remainder of a x b x numerator / divisor, exact for 0 <= a, b, numerator < 2**63 and
-    0 < divisor < 2**63. A quotient beyond MOST is (2**62, 0)."""
-    quotient, rest = divmod(a * b * numerator, divisor)
-    return (_TOO_MANY, 0) if quotient > MOST else (quotient, rest)
-
-
 def with_remainder(total: int, parts: list[int]) -> list[int]:
     """Return `parts` and the remainder of `total`: amounts are rounded once for the whole, and the last part adapts."""
     return [*parts, total - sum(parts)]
@@ -173,70 +162,10 @@ def round_micro(atto: int) -> tuple[int, int]:
     return micro, rest
 
 
-def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
-    """Return the open moved by rate / one to the adverse side, rounded adversely to a nano, and capped at the limit.
-    The open itself must not be beyond the limit (see `trades_through`)."""
-    if buy:
-        price, rest = ratio(open_nano, one + rate, 1, one)
-        if rest:
-            price += 1
-        return price if price < limit_nano else limit_nano
-    price, _ = ratio(open_nano, one - rate if rate < one else 0, 1, one)
-    return price if price > limit_nano else limit_nano
-
-
-def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
-    """Whether a bar traded strictly beyond the limit, so that a limit order there certainly filled."""
-    extreme = _nano(low if buy else high)
-    return 0 < extreme < limit_nano if buy else extreme > limit_nano
-
-
-def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
-    """Whether a bar traded at or beyond a stop: from above for a sale, from below for a purchase."""
-    extreme = _nano(high if buy else low)
-    return extreme >= stop_nano > 0 if buy else 0 < extreme <= stop_nano
-
-
-def _nano(price: float) -> int:
-    """Round a price to six decimals, as `quantd.trading.market.nano` does; 0 where it is not finite."""
-    return round(price * 1e6) * (NANO // 1_000_000) if isfinite(price) else 0
-
-
-def at_least(least_micro: int, charged_micro: int, fee_micro: int) -> int:
-    """Return the fee of a fill, with which its order has paid at least `least_micro` from its first fill on.
-    `charged_micro` are the order's commissions before the minimum so far, -1 before the first fill."""
-    before = least_micro if least_micro > charged_micro else charged_micro
-    after = (charged_micro if charged_micro > 0 else 0) + fee_micro
-    return (after if after > least_micro else least_micro) - (before if charged_micro >= 0 else 0)
-
-
-def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
-    """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0. The result is an integer rate,
-    rounded up."""
-    rate = impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000)
-    return ceil(rate) if rate < _SAFE else MOST
-
-
-def lots_to_be_had(volume: float, numerator: int, denominator: int) -> int:
-    """Return the whole lots that a participation cap permits of a bar's volume; 0 for zero or unknown volume. The
-    fraction is `Costs.participation_ratio`."""
-    volume_nano = volume * NANO
-    if not (volume_nano > 0.0 and isfinite(volume_nano)):
-        return 0
-    return ratio(int(volume_nano), numerator, 1, denominator)[0]
-
-
 def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
     """Return the commission rate as (numerator, denominator): lots x price_nano x ratio is the commission in micro. The
     fraction is in lowest terms, because small numbers are fast: one basis point on whole shares is 1 / 10,000,000."""
     return lowest(lot_nano * rate, RATE_ONE * ATTO_PER_MICRO)
-
-
-def commission_micro(lots: int, price_nano: int, numerator: int, denominator: int) -> int:
-    """Return the commission on unsigned lots in whole micro, rounded half-even. The fraction is `commission_ratio`."""
-    whole, rest = ratio(lots, price_nano, numerator, denominator)
-    left = denominator - rest
-    return whole + 1 if rest > left or (rest == left and whole & 1) else whole
 
 
 def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:

@@ -21,6 +21,7 @@ ReadInts: TypeAlias = Annotated["memoryview[int]", "q", "const"]
 ReadFloats: TypeAlias = Annotated["memoryview[float]", "d", "const"]
 ReadCodes: TypeAlias = Annotated["memoryview[int]", "b", "const"]
 ReadRows: TypeAlias = Annotated["memoryview[float]", "d", 2, "const"]
+ReadIntRows: TypeAlias = Annotated["memoryview[int]", "q", 2, "const"]
 
 Whole: TypeAlias = Annotated[int, object]
 """An integer of any size, which C code leaves to Python. Every other `int` of a compiled module has 64 bits."""
@@ -46,3 +47,14 @@ def read_floats(values: NDArray[np.float64]) -> ReadFloats:
     """The numbers of an array."""
     found: ReadFloats = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
     return found
+
+
+def read_rows(values: NDArray[np.float64]) -> ReadRows:
+    """The rows of an array of two dimensions."""
+    found: ReadRows = np.ascontiguousarray(values, dtype=np.float64).data  # type: ignore[assignment]  # as above
+    return found
+
+
+def read_int_rows(values: NDArray[np.int64]) -> ReadIntRows:
+    """The rows of an array of two dimensions."""
+    return np.ascontiguousarray(values, dtype=np.int64).data

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import asdict
 
+from quantd.adapters.bus.decision_lines import decision_lines
 from quantd.adapters.bus.payloads import (
     SCHEMA,
     Alert,
@@ -30,7 +31,6 @@ from quantd.adapters.bus.payloads import (
     SwitchName,
 )
 from quantd.adapters.bus.topics import escaped_level, root
-from quantd.trading.decision_lines import decision_lines
 from quantd.trading.display_text import microsecond_text
 from quantd.trading.effects import Crossed, Effect, Ended, Filled, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe

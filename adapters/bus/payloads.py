@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from quantd.trading.decision_lines import AgentLine
+from quantd.adapters.bus.decision_lines import AgentLine
 from quantd.trading.effects import Level
 
 SCHEMA: Final = 1

@@ -1,20 +1,24 @@
-"""CPU microseconds of the ledger and of paper fills: interpreted, and by compiled kernels where numba is installed.
+"""CPU microseconds of the ledger and of paper fills, by the source of the engine and by its build.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.parts.postings
+    OMP_NUM_THREADS=1 python -m benchmarks.parts.postings [--only WORDS]
 
-Posting of lists converts them for the compiled kernel; posting of columns takes int64 arrays as they are. The paper
-venue's time includes its lists and reports. Both ways run in turn, and the least of the repetitions counts. `x` is the
-ratio to the interpreted time.
+Two processes, one with QUANTD_UNCOMPILED=1, measure in turn, and the least of the repetitions counts. The paper venue's
+time includes its lists and reports. `x` is the ratio of the source's time to the build's.
 """
 
-from collections.abc import Callable, Sequence
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from functools import partial
 from time import process_time
 
 import numpy as np
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.daemon.assembly.compiler import compile_kernels, interpret_kernels
+from quantd.engine_build.state import label
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.ledger.books import Ledger
@@ -47,18 +51,11 @@ def of_ledger(size: int, agents: int) -> dict[str, Timed]:
          for part in row]
         for row in lots
     ]  # fmt: skip
-    only = 0 if agents == 1 else -1
     marks = np.array(price)
-    pairs = [[] if agents == 1 else [agents] * size + np.array(parts).reshape(-1).tolist() for parts in shares]
-    columns = [np.array([*sym, *row, *price, *fee, *own]) for row, own in zip(lots, pairs, strict=True)]
 
-    def lists() -> None:
+    def fills() -> None:
         for row, parts in zip(lots, shares, strict=True):
             ledger.fills(sym, row, price, fee, parts)
-
-    def arrays() -> None:
-        for fills in columns:
-            ledger.post(fills, size, only)
 
     def equity() -> None:
         for _ in range(CALLS):
@@ -66,8 +63,7 @@ def of_ledger(size: int, agents: int) -> dict[str, Timed]:
 
     case = f"{size} rows, {agents} agents"
     return {
-        f"ledger, post of lists, {case}": partial(spent, lists),
-        f"ledger, post of columns, {case}": partial(spent, arrays),
+        f"ledger, fills, {case}": partial(spent, fills),
         f"ledger, equity, {case}": partial(spent, equity),
     }
 
@@ -100,36 +96,66 @@ def of_paper(size: int, costs: Costs) -> float:
     return took
 
 
-def compiled() -> str:
-    return compile_kernels(wait=True)
+def cases() -> dict[str, Timed]:
+    found: dict[str, Timed] = {}
+    for agents in (1, 4):
+        for size in (1, 20, 100):
+            found |= of_ledger(size, agents)
+    for name, costs in COSTS.items():
+        found |= {f"paper, {name}, {size} rows": partial(of_paper, size, costs) for size in (1, 20, 100, 500)}
+    return found
 
 
-def interpreted() -> str:
-    interpret_kernels()
-    return ""
+def answer(words: str) -> None:
+    """Print the engine, then the seconds of each case for every line of standard input."""
+    measured = {case: timed for case, timed in cases().items() if words in case}
+    print(label(), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps({case: timed() for case, timed in measured.items()}), flush=True)
+
+
+class Way:
+    """A process that measures the cases by the build or by the source."""
+
+    def __init__(self, words: str, **variables: str) -> None:
+        command = [sys.executable, "-m", "benchmarks.parts.postings", "--only", words, "--answer"]
+        self.least: dict[str, float] = {}
+        self.process = subprocess.Popen(
+            command, env=os.environ | variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.engine = self._line()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def measure(self) -> None:
+        """Take the least of what was and what one more round gives."""
+        assert self.process.stdin is not None
+        print("round", file=self.process.stdin, flush=True)
+        for case, took in json.loads(self._line()).items():
+            self.least[case] = min(self.least.get(case, took), took)
 
 
 def main() -> None:
-    cases: dict[str, Timed] = {}
-    for agents in (1, 4):
-        for size in (1, 20, 100):
-            cases |= of_ledger(size, agents)
-    for name, costs in COSTS.items():
-        cases |= {f"paper, {name}, {size} rows": partial(of_paper, size, costs) for size in (1, 20, 100)}
-    ways: Sequence[Callable[[], str]] = (interpreted, compiled)
-    if reason := compiled():
-        print(f"interpreted only: {reason}")
-        ways = (interpreted,)
-    least = {(case, way): float("inf") for case in cases for way in range(len(ways))}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="WORDS", help="cases that contain these words")
+    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.answer:
+        answer(given.only)
+        return
+    ways = [Way(given.only, QUANTD_UNCOMPILED="1"), Way(given.only)]
     for _ in range(REPEATS):
-        for number, way in enumerate(ways):
-            way()
-            for case, timed in cases.items():
-                least[case, number] = min(least[case, number], timed() / CALLS * 1e6)
-    print(f"{'':44} {'interpreted':>12} {'compiled':>10} {'x':>6}")
-    for case in cases:
-        slow, *fast = (least[case, number] for number in range(len(ways)))
-        print(f"{case:44} {slow:12.2f}" + (f" {fast[0]:10.2f} {slow / fast[0]:6.1f}" if fast else ""))
+        for way in ways:
+            way.measure()
+    source, build = ways
+    print(f"{build.engine:44} {'source':>12} {'build':>10} {'x':>6}")
+    for case, took in source.least.items():
+        slow, fast = (each / CALLS * 1e6 for each in (took, build.least[case]))
+        print(f"{case:44} {slow:12.2f} {fast:10.2f} {slow / fast:6.1f}")
+    for way in ways:
+        way.process.communicate()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask, Cancel, Effect, Planned
 from quantd.trading.events import Decided
-from quantd.trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
+from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
+from quantd.trading.fill_prices import commission_micro, impact_rate
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import Kind, OrderBasket, price_text, quantities, quantity_text
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.bus.decision_lines import AgentLine, decision_lines
 from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import RiskPoint
@@ -17,7 +18,6 @@ from quantd.daemon.runtime.recent_history import Allocation
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.shortfall import Costed
-from quantd.trading.decision_lines import AgentLine, decision_lines
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.instruments import Universe

@@ -8,33 +8,33 @@ from quantd.trading.number_types import Ints, ReadFloats, ReadInts, int_zeros
 
 
 class Collar:
-    """A collar of one width, by column."""
+    """A collar of one width. `up` / `one` and `down` / `one` are the factors of a mark, in lowest terms; `down` is 0
+    without a collar."""
 
-    up: Ints
-    """mark x up / one are the ticks of a purchase, mark x down / one those of a sale; `down` is 0 without a collar."""
-    down: Ints
-    one: Ints
+    up: int
+    down: int
+    one: int
     tick: Ints
-    """Nano-currency."""
+    """Nano-currency, by column."""
 
-    def __init__(self, ratios: Sequence[tuple[int, int, int]], ticks: Sequence[int]) -> None:
-        size: int = len(ticks)
-        self.up, self.down, self.one, self.tick = int_zeros(size), int_zeros(size), int_zeros(size), int_zeros(size)
-        for k in range(size):
-            self.up[k], self.down[k], self.one[k] = ratios[k]
+    def __init__(self, up: int, down: int, one: int, ticks: Sequence[int]) -> None:
+        self.up, self.down, self.one, self.tick = up, down, one, int_zeros(len(ticks))
+        for k in range(len(ticks)):
             self.tick[k] = ticks[k]
 
     def price(self, k: int, buys: bool, mark: int) -> int:
-        """The limit price in nano-currency: rounded down to the tick for a purchase, up for a sale. Without a collar
+        """The limit price in nano-currency: whole ticks, rounded down for a purchase, up for a sale. Without a collar
         any price does. Raises OverflowError beyond 62 bits."""
-        if self.down[k] == 0:
+        if self.down == 0:
             return ANY_BUY if buys else ANY_SALE
-        ticks: int
+        whole: int
         rest: int
-        ticks, rest = ratio(mark, self.up[k] if buys else self.down[k], 1, self.one[k])
-        if rest > 0 and not buys:
+        whole, rest = ratio(mark, self.up if buys else self.down, 1, self.one)
+        tick: int = self.tick[k]
+        ticks: int = whole // tick
+        if not buys and (rest > 0 or ticks * tick != whole):
             ticks += 1
-        return ticks * self.tick[k]
+        return ticks * tick
 
 
 class Collars:

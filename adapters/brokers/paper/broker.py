@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.brokers.paper.fills import Bar, Fills, slices_of_opens
+from quantd.adapters.brokers.paper.fills import Fills, slices_of_opens
 from quantd.adapters.brokers.paper.orders import NEVER, Resting, accept
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import Costs
@@ -114,18 +114,18 @@ class Paper:
         self._seen = market
         if not self._resting:
             return ()
-        bar = Bar(market, self._costs.needs_volume)
-        self._ts = bar.ts_event
+        self._fills.begin(market)
+        self._ts = ts = market.ts_event
         news: list[Reports] = []
         ends = False
         for resting in self._resting:
-            report = self._fills.filled(resting, bar)
+            report = self._fills.filled(resting)
             if report is not None:
                 news.append(report)
                 ends = ends or bool(resting.kind)  # an auction's fill may be of the bar's close
-            ends = ends or resting.due <= bar.ts_event
+            ends = ends or resting.due <= ts
         if ends:
-            news += self._settle(bar.ts_event)
+            news += self._settle(ts)
             news.sort(key=attrgetter("ts"))
         self._retire()
         return news
@@ -147,12 +147,12 @@ class Paper:
         """Fill at opens; an order that its open does not fill waits for the bar's close."""
         news: list[Reports] = []
         for market in slices_of_opens(opened, self._fills.size):
-            bar = Bar(market, self._costs.needs_volume)
+            self._fills.begin(market)
             for resting in self._resting:
                 if resting.kind and resting.kind[0] == Kind.CLOSE:
                     continue
                 before = list(resting.after)
-                report = self._fills.filled(resting, bar)
+                report = self._fills.filled(resting)
                 # the rest of the bar may still fill a row that its open did not
                 filled = () if report is None else report.row
                 resting.after = [resting.after[k] if k in filled else ts for k, ts in enumerate(before)]

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 MODULES: Final = (
     "quantd.trading.integers",
+    "quantd.trading.fill_prices",
     "quantd.trading.ledger.book",
     "quantd.risk.limits.collars",
     "quantd.trading.history.row_loops",
@@ -23,6 +24,7 @@ MODULES: Final = (
     "quantd.risk.pretrade.forms",
     "quantd.risk.pretrade.judge",
     "quantd.daemon.engine.planning.lots",
+    "quantd.adapters.brokers.paper.bar_fills",
 )
 """Modules that are compiled, all or none."""
 

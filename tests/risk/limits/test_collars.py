@@ -14,13 +14,13 @@ from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.number_types import read_floats
 
-TICKS = (1, 7, NANO // 100, NANO // 4)
+TICKS = (1, 7, NANO // 4, 1_000 * NANO)
 UNIVERSE = Universe(tuple(Instrument(f"S{k}", tick_nano=tick) for k, tick in enumerate(TICKS)))
 LIMITS = Limits(collar=0.03, reduce_collar=0.1, flatten_collar=0.05, max_price_age_ns=100)
 
 
 @given(
-    st.lists(st.integers(1, 10**15), min_size=4, max_size=4),
+    st.lists(st.integers(1, 10**15) | st.integers(1, 4 * 10**18), min_size=4, max_size=4),
     st.lists(st.sampled_from([-3.0, 0.0, 2.0]), min_size=4, max_size=4),
     st.lists(st.sampled_from([-5.0, 0.0, 4.0]), min_size=4, max_size=4),
     st.lists(st.sampled_from([-1, 0, 100, 101]), min_size=4, max_size=4),

@@ -1,126 +1,18 @@
 """Limit orders on one bar against rational numbers, order by order."""
 
-from fractions import Fraction
-from math import ceil, floor, inf, nan
-from typing import NamedTuple
+from math import nan
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches.fills_kernel import fill_limits
-from quantd.trading.execution import (
-    MOST,
-    RATE_ONE,
-    Costs,
-    commission_ratio,
-    impact_rate,
-    interest_micro,
-    lots_to_be_had,
-    reaches,
-    split_stop,
-    trades_through,
-    with_remainder,
-)
+from quantd.trading.execution import MOST, RATE_ONE, Costs, commission_ratio
+from quantd.trading.fill_prices import lots_to_be_had
 from quantd.trading.instruments import NANO
 from quantd.trading.jit import interpreted
 from tests.support.examples import examples
-
-LOTS = (10**9, 250_000_000, 123_456_789)
-OPENS, CLOSES = 1000, 2000
-
-
-class Order(NamedTuple):
-    column: int
-    lots: int
-    limit: int
-    until: int
-    start: int
-    done: int
-    charged: int
-
-
-class Bar(NamedTuple):
-    fresh: list[bool]
-    open_nano: list[int]
-    low: list[float]
-    high: list[float]
-    volume: list[float]
-
-
-orders_of = st.builds(
-    Order,
-    column=st.integers(0, 2),
-    lots=st.integers(-60, 60).filter(bool) | st.sampled_from([-1, 1]),
-    limit=st.integers(90, 110).map(lambda k: k * 1_000_000),
-    until=st.sampled_from([0, OPENS - 1, OPENS, OPENS + 1, CLOSES - 1, CLOSES, CLOSES + 1, 9 * CLOSES]),
-    start=st.sampled_from([0, OPENS, OPENS, OPENS + 1]),
-    done=st.integers(0, 70),
-    charged=st.sampled_from([-1, 0, 1, 5, 11, 90]),
-)
-bars_of = st.builds(
-    Bar,
-    fresh=st.lists(st.sampled_from([True, True, True, False]), min_size=3, max_size=3),
-    open_nano=st.lists(st.sampled_from([0, 94_000_001, 100_000_000, 99_999_999, 106_000_000]), min_size=3, max_size=3),
-    low=st.lists(st.sampled_from([0.0, 0.091, 0.095, 0.1, nan]), min_size=3, max_size=3),
-    high=st.lists(st.sampled_from([0.1, 0.105, 0.109, inf]), min_size=3, max_size=3),
-    volume=st.lists(st.sampled_from([0.0, 3.0, 40.0, 500.0]), min_size=3, max_size=3),
-)
-costs_of = st.builds(
-    Costs,
-    commission_bp=st.sampled_from([0.0, 1.0, 250.0]),
-    spread_bp=st.sampled_from([0.0, 2.0, 30.0]),
-    impact=st.sampled_from([0.0, 0.0, 40.0]),
-    participation=st.sampled_from([0.0, 0.0, 0.25, 1.0]),
-    commission_min_micro=st.sampled_from([0, 1, 10, 60]),
-)
-
-
-def expected(orders: list[Order], bar: Bar, costs: Costs) -> tuple[list[list[int]], int, list[Order]]:
-    """The fills (lots, price, fee, row), the number of whole ones, and the orders afterwards."""
-    fills, ended, after = [], 0, []
-    left = [
-        lots_to_be_had(volume, *costs.participation_ratio(size)) if costs.participation else (inf if volume else 0)
-        for volume, size in zip(bar.volume, LOTS, strict=True)
-    ]
-    for row, order in enumerate(orders):
-        column, buy, size = order.column, order.lots > 0, abs(order.lots) - order.done
-        after.append(order)
-        if order.start > OPENS or not bar.fresh[column]:
-            continue
-        after[-1] = order = order._replace(start=CLOSES)
-        price = bar.open_nano[column]
-        if order.until <= OPENS or price <= 0:
-            continue
-        if price > order.limit if buy else price < order.limit:
-            extreme = Fraction(str(bar.low[column])) if buy and bar.low[column] == bar.low[column] else None
-            if not buy and bar.high[column] < inf:
-                extreme = Fraction(str(bar.high[column]))
-            limit = Fraction(order.limit, NANO)
-            through = extreme is not None and (0 < extreme < limit if buy else extreme > limit)
-            if order.until < CLOSES or not through:
-                continue
-            price = order.limit
-        rate = costs.fixed_rate
-        if costs.needs_volume:
-            size = min(size, left[column])
-            left[column] -= size
-            if not size:
-                continue
-            if costs.impact:
-                rate += impact_rate(costs.impact, size, LOTS[column], bar.volume[column])
-        moved = price * (1 + Fraction(rate, RATE_ONE) * (1 if buy else -1))
-        price = min(ceil(moved), order.limit) if buy else max(floor(moved), order.limit)
-        fee = round(Fraction(size * LOTS[column] * price, 10**12) * Fraction(costs.commission_rate, RATE_ONE))
-        if costs.commission_min_micro:
-            least, before = costs.commission_min_micro, order.charged
-            total = max(before, 0) + fee
-            after[-1] = order._replace(charged=total)
-            fee = max(total, least) - (max(before, least) if before >= 0 else 0)
-        fills.append([size, price, fee, row])
-        ended += size == abs(order.lots) - order.done
-    return fills, ended, after
+from tests.support.fills import CLOSES, LOTS, OPENS, Bar, Order, bars_of, costs_of, expected, orders_of
 
 
 def arguments(orders: list[Order], bar: Bar, costs: Costs, columns: int) -> list[object]:
@@ -148,7 +40,7 @@ def test_limit_orders_fill_on_a_bar_as_rational_numbers_do(orders, bar, costs):
     out = args[-1]
     assert out[:-1].reshape(4, -1)[:, : len(fills)].T.tolist() == fills
     assert out[-1] == ended
-    assert args[0].reshape(7, -1).T.tolist() == [list(each) for each in after]
+    assert args[0].reshape(7, -1).T.tolist() == [list(each)[:7] for each in after]
 
 
 @given(st.lists(orders_of, min_size=1, max_size=6), bars_of)
@@ -194,13 +86,6 @@ def test_the_least_price_fills_and_a_bar_without_volume_does_not_where_volume_ma
     assert lots_to_be_had(1e-9, 1, 1) == 1
 
 
-@given(st.integers(), st.lists(st.integers()))
-def test_the_last_part_takes_the_remainder(total, parts):
-    found = with_remainder(total, parts)
-    assert found[:-1] == parts
-    assert sum(found) == total
-
-
 def test_volume_that_earlier_orders_have_left_is_what_a_later_one_gets():
     costs = Costs(participation=0.25)
     orders = [ONE._replace(lots=6), ONE._replace(lots=-7, limit=90_000_000), ONE]
@@ -210,32 +95,32 @@ def test_volume_that_earlier_orders_have_left_is_what_a_later_one_gets():
     assert args[-2].tolist() == [0, -1, -1]
 
 
-@pytest.mark.parametrize(("stop", "low", "high"), [(100, 100e-9, 1.0), (5_000, 2e-6, 5e-6), (10**9, 0.5, 1.0)])
-def test_a_stop_is_reached_where_the_bar_trades_at_it(stop, low, high):
-    nanos = [round(each * 1e6) * 1000 for each in (low, high)]
-    assert reaches(stop, True, low, high) is (nanos[1] >= stop)
-    assert reaches(stop, False, low, high) is (0 < nanos[0] <= stop)
+def filled(ts_open: int = 100, volume: float = 1e6, **order: int) -> list[int] | None:
+    """What `fill_limits` makes of one order on a bar from `ts_open` to 200: its columns, and the number of orders that
+    are filled whole; None without a fill. The bar opens at 50,000 nano and trades between 40,000 and 60,000."""
+    given = {"lots": 7, "limit": 60_000, "until": 150, "start": 100, "done": 0, "charged": -1} | order
+    orders, out, left = np.array([0, *given.values()]), np.full(5, -9), np.full(1, -1)
+    made = fill_limits(
+        orders, 1, ts_open, 200, [True], np.array([50_000]), np.array([4e-5]), np.array([6e-5]), np.array([volume]),
+        np.array([1, 10_000, 1, 10**14, NANO]), 0, RATE_ONE, 0, True, 0.0, left, out,
+    )  # fmt: skip
+    assert orders[4] == (200 if made or ts_open >= given["start"] else given["start"])
+    return out.tolist() if made else None
 
 
-def test_a_stop_is_reached_from_below_by_a_purchase_and_from_above_by_a_sale():
-    stop = 100 * NANO
-    assert [reaches(stop, True, 0.0, high) for high in (99.999999, 100.0, 100.000001, nan, inf)] == [
-        False, True, True, False, False,
-    ]  # fmt: skip
-    assert [reaches(stop, False, low, 999.0) for low in (100.000001, 100.0, 99.999999, 0.0, nan)] == [
-        False, True, True, False, False,
-    ]  # fmt: skip
-    assert not reaches(0, True, 1.0, 2.0)
-    assert not trades_through(stop, True, nan, 2.0)
+def test_an_order_fills_from_the_start_of_its_window_until_before_its_end_and_only_what_is_left_of_it() -> None:
+    whole = [7, 50_000, 35, 0, 1]
+    assert filled() == filled(start=99) == filled(until=101) == whole
+    assert filled(start=101) is filled(until=100) is filled(until=99) is None
+    assert filled(done=3) == [4, 50_000, 20, 0, 1]
+    assert filled(done=3, lots=-7, limit=50_000) == [4, 50_000, 20, 0, 1]
+    # a hundred-thousandth of the volume
+    assert filled(volume=5e5) == [5, 50_000, 25, 0, 0]
+    assert filled(volume=0.0) is None
 
 
-@given(st.integers(-(10**18), 10**18), st.integers(-(10**12), 10**12), st.integers(0, 400))
-def test_interest_is_the_annual_rate_over_365_days(cash, rate, days):
-    assert interest_micro(cash, rate, days) == round(Fraction(cash * rate * days, RATE_ONE * 365))
-
-
-@given(st.integers(1, 10**12), st.integers(1, 20), st.integers(1, 20))
-def test_the_stop_of_a_split_is_rounded_so_that_it_never_triggers_later(stop, up, down):
-    exact = Fraction(stop * down, up)
-    assert split_stop(stop, True, up, down) == floor(exact)
-    assert split_stop(stop, False, up, down) == ceil(exact)
+def test_an_order_beyond_the_open_fills_at_its_limit_where_the_bar_trades_through_it_within_its_window() -> None:
+    assert filled(limit=45_000) is filled(limit=40_000, until=200) is None
+    assert filled(limit=45_000, until=200) == [7, 45_000, 32, 0, 1]
+    assert filled(limit=55_000, lots=-7, until=200) == [7, 55_000, 38, 0, 1]
+    assert filled(limit=60_000, lots=-7, until=200) is None
