@@ -149,11 +149,12 @@ class Rules:
         """The collars of orders; those at an old price are at most as wide as those of reducing orders."""
         limits, ticks = self.limits, [i.tick_nano for i in self.universe.instruments]
         collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
-        found = []
-        for width in (collar, reduce, min(reduce, stale)):
-            common = gcd(gcd(NANO + width, NANO - width), NANO)
-            found.append(Collar((NANO + width) // common, (NANO - width) // common, NANO // common, ticks))
-        return Collars(*found, limits.max_price_age_ns)
+        adding, reducing, old = (self._collar(width, ticks) for width in (collar, reduce, min(reduce, stale)))
+        return Collars(adding, reducing, old, limits.max_price_age_ns)
+
+    def _collar(self, width: int, ticks: list[int]) -> Collar:
+        common = gcd(gcd(NANO + width, NANO - width), NANO)
+        return Collar((NANO + width) // common, (NANO - width) // common, NANO // common, ticks)
 
 
 def _mask(marked: ArrayLike) -> NDArray[np.bool_] | None:

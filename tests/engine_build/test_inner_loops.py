@@ -7,19 +7,33 @@ import inspect
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from quantd.engine_build import builder, finder
 from quantd.engine_build.recipe import INNER_LOOPS, InnerLoop
-from quantd.trading.number_types import FloatRows, Floats
+from quantd.risk.monitor.holdings import Holdings
+from quantd.trading.number_types import FloatRows, Floats, Ints, ReadRows
 
 SIZE = 4
 SYMBOLS = 3
-MODULE_OF = {each.checked_by: each.module for each in INNER_LOOPS}
-ROW, RETURNS, MATRIX, SIDES = np.ones(SIZE), np.ones((SYMBOLS, SIZE)), np.ones((SIZE, SIZE)), "sides"
+OWN_FIELDS = "Holdings.weigh"
+"""The loop of this checker reads fields of its own object, and has a test below."""
+
+MODULE_OF = {each.checked_by: each.module for each in INNER_LOOPS if each.checked_by != OWN_FIELDS}
+ROW, RETURNS, MATRIX = np.ones(SIZE), np.ones((SYMBOLS, SIZE)), np.ones((SIZE, SIZE))
+
+
+class Made(NamedTuple):
+    """An argument that is an object of SIZE, and its buffers that are read."""
+
+    kind: str
+    fields: tuple[str, ...]
+
+
+SIDES = Made("Sides", ("shorts", "longs", "less", "more", "under", "over"))
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "Loops.sum_above": {"row": ROW, "size": SIZE, "edge": 0.0},
@@ -33,13 +47,24 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Loops.factors": {"out": ROW, "base": ROW, "adding": ROW, "size": SIZE, "target": 1.0, "fall": 0.0},
     "Loops.corners": {"out": SIDES, "matrix": MATRIX, "of": SIDES, "n": SIZE, "sided": True},
     "Loops.product": {"out": ROW, "matrix": MATRIX, "values": ROW, "size": SIZE},
-}
-"""Checker -> arguments that fit. SIDES is a Sides with buffers of SIZE."""
+    "MarketLoops.moments": {"deviation": ROW, "size": ROW, "returns": RETURNS, "rows": SYMBOLS},
+    "MarketLoops.transpose": {"out": RETURNS.T, "returns": RETURNS, "rows": SYMBOLS, "n": SIZE},
+    "RowLoops.returns": {"out": RETURNS, "prices": RETURNS, "n": SIZE, "first": 1, "last": SYMBOLS},
+    "RowLoops.count_rows": {
+        "sums": Made("Sums", ("returns", "squares", "large", "number", "bits")),
+        "rows": RETURNS, "first": 0, "last": SYMBOLS, "edge": 4.0, "comes": True,
+    },
+    "RowLoops.squares": {"out": ROW, "sums": Made("Sums", ("squares",)), "size": SYMBOLS},
+    "RowLoops.variances": {"out": ROW, "sums": Made("Sums", ("returns", "squares")), "size": SYMBOLS},
+    "RowLoops.least_variances": {"out": ROW, "sums": Made("Sums", ("returns", "squares")), "size": SYMBOLS},
+    "RowLoops.means": {"out": ROW, "sums": Made("Sums", ("returns",)), "size": SYMBOLS},
+    "RowLoops.norms": {"roots": ROW, "sums": Made("Sums", ("large",))},
+    "RowLoops.dot": {"row": ROW, "values": ROW, "n": SIZE},
+}  # fmt: skip
+"""Checker -> arguments that fit."""
 
-NUMBER_OF_SYMBOLS = ("Loops.losses", "fall")
-"""The buffer whose length says how many rows the loops read."""
-
-FIELDS = ("shorts", "longs", "less", "more", "under", "over")
+LENGTHS = (("Loops.losses", "fall"), ("MarketLoops.moments", "deviation"))
+"""The buffers whose length says how much a loop reads."""
 
 
 def of_source(name: str) -> ModuleType:
@@ -60,36 +85,52 @@ def requiring(loop: InnerLoop, module: ModuleType) -> Callable[..., Any]:
 
     def called(*given: Any) -> Any:
         values = signature.bind(*given).arguments
-        size = values.get("size", values.get("n"))
+        sums = values.get("sums")
+        size = sums.n if hasattr(sums, "n") else values.get("n", values.get("size"))
         for key, parameter in signature.parameters.items():
-            if parameter.annotation == Floats:
-                assert len(values[key]) >= size, f"{name} is called with a short {key}"
-            elif parameter.annotation == FloatRows:
-                rows, columns = values[key].shape
-                assert rows > values["k"], f"{name} is called with too few rows of {key}"
-                assert columns >= size, f"{name} is called with short rows of {key}"
+            if parameter.annotation in (Floats, Ints):
+                least = len(values["fall"]) if key == "rise" else 0 if key == "fall" else size
+                assert len(values[key]) >= least, f"{name} is called with a short {key}"
+            elif parameter.annotation in (FloatRows, ReadRows):
+                rows, columns = rows_of(values, size), size
+                if (name, key) == ("_transpose", "out"):
+                    rows, columns = columns, rows
+                assert values[key].shape[0] >= rows, f"{name} is called with too few rows of {key}"
+                assert values[key].shape[1] >= columns, f"{name} is called with short rows of {key}"
+        if name == "_count":
+            assert min(map(len, (sums.returns, sums.squares, sums.large))) >= size
+            assert min(len(sums.number), len(sums.bits)) >= 1
         return function(*given)
 
     return called
 
 
-def requiring_loops(module: ModuleType, place: str) -> Any:
+def rows_of(values: dict[str, Any], size: int) -> int:
+    """How many rows a loop with these arguments reads."""
+    if "fall" in values:
+        return len(values["fall"])
+    last = values.get("row", values.get("k"))
+    return int(values.get("rows", size)) if last is None or not isinstance(last, int) else last + 1
+
+
+def requiring_loops(module: ModuleType, place: str, owner: str) -> Any:
     """The loops of the source, each of which requires its buffers."""
     inner = {e.function.rpartition(".")[2]: requiring(e, module) for e in INNER_LOOPS if e.module == place}
-    return type("Requiring", (module.Loops,), inner)()
+    return type("Requiring", (getattr(module, owner),), inner)()
 
 
 def given(module: ModuleType, name: str, short: str = "", cut: Callable[[Any], Any] = np.asarray) -> list[Any]:
     """The arguments of a checker, of which one buffer may be cut; `out.more` is that of the sides `out`."""
     found: list[Any] = []
     for key, value in ARGUMENTS[name].items():
-        if isinstance(value, str):
-            sides = module.Sides(SIZE)
-            for field in FIELDS:
-                setattr(sides, field, (cut(ROW) if short == f"{key}.{field}" else ROW).copy().data)
-            found.append(sides)
+        if isinstance(value, Made):
+            made = getattr(module, value.kind)(SIZE)
+            for field in value.fields:
+                if short == f"{key}.{field}":
+                    setattr(made, field, np.ascontiguousarray(cut(np.asarray(getattr(made, field)))).data)
+            found.append(made)
         elif isinstance(value, np.ndarray):
-            found.append((cut(value) if key == short else value).copy().data)
+            found.append(np.array(cut(value) if key == short else value, order="C").data)
         else:
             found.append(value)
     return found
@@ -100,10 +141,10 @@ def cases() -> list[Any]:
     found: list[Any] = []
     for name, arguments in ARGUMENTS.items():
         for key, value in arguments.items():
-            if isinstance(value, str):
-                keys = [f"{key}.{field}" for field in FIELDS]
+            if isinstance(value, Made):
+                keys = [f"{key}.{field}" for field in value.fields]
                 found += [pytest.param(name, each, lambda row: row[:-1], id=f"{name} {each}") for each in keys]
-            elif isinstance(value, np.ndarray) and (name, key) != NUMBER_OF_SYMBOLS:
+            elif isinstance(value, np.ndarray) and (name, key) not in LENGTHS:
                 found.append(pytest.param(name, key, lambda rows: rows[..., :-1], id=f"{name} {key}"))
                 if value.ndim == 2:
                     found.append(pytest.param(name, key, lambda rows: rows[:-1], id=f"{name} {key} rows"))
@@ -120,28 +161,36 @@ def test_the_table_has_the_checker_of_every_inner_loop_with_all_of_its_arguments
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_buffers_that_fit_are_taken(name: str) -> None:
-    place, function = MODULE_OF[name], name.partition(".")[2]
+    place, (owner, _, function) = MODULE_OF[name], name.partition(".")
     module, source = importlib.import_module(place), of_source(place)
-    getattr(module.Loops(), function)(*given(module, name))
-    getattr(requiring_loops(source, place), function)(*given(source, name))
+    getattr(getattr(module, owner)(), function)(*given(module, name))
+    getattr(requiring_loops(source, place, owner), function)(*given(source, name))
 
 
 @pytest.mark.parametrize(("name", "short", "cut"), cases())
 def test_a_buffer_that_is_one_element_too_short_is_refused_before_a_loop_reads_it(
     name: str, short: str, cut: Callable[[Any], Any]
 ) -> None:
-    place, function = MODULE_OF[name], name.partition(".")[2]
+    place, (owner, _, function) = MODULE_OF[name], name.partition(".")
     source = of_source(place)
     with pytest.raises(IndexError):
-        getattr(requiring_loops(source, place), function)(*given(source, name, short, cut))
+        getattr(requiring_loops(source, place, owner), function)(*given(source, name, short, cut))
     module = importlib.import_module(place)
     with pytest.raises(IndexError):
-        getattr(module.Loops(), function)(*given(module, name, short, cut))
+        getattr(getattr(module, owner)(), function)(*given(module, name, short, cut))
+
+
+@pytest.mark.parametrize("field", ["_values", "_weights", "size"])
+def test_a_book_with_a_buffer_that_is_too_short_is_not_weighed(field: str) -> None:
+    for made in (Holdings(SIZE), of_source("quantd.risk.monitor.holdings").Holdings(SIZE)):
+        setattr(made, field, np.zeros(SIZE - 1).data)
+        with pytest.raises(ValueError, match="weights of 4 values"):
+            made.weigh(1.0)
 
 
 def test_only_functions_that_check_call_an_inner_loop() -> None:
     checkers = {(each.module, each.checked_by) for each in INNER_LOOPS}
-    for place in sorted(set(MODULE_OF.values())):
+    for place in sorted({each.module for each in INNER_LOOPS}):
         inner = {each.function.rpartition(".")[2] for each in INNER_LOOPS if each.module == place}
         tree = ast.parse(builder.read(place) or "")
         for owner in (each for each in tree.body if isinstance(each, ast.ClassDef)):
