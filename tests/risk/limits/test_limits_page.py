@@ -65,7 +65,8 @@ def blocks() -> Iterator[Table]:
 
 
 SET, FLIGHT, PAST = blocks()
-ORDERS: Final = [("ALFA", 1), ("BRVO", 1), ("DLTA", -1)]
+HEADS: Final = re.findall(r"(buy|sell) (\w+) (?=\|)", EXAMPLE.split("\n| one limit alone |")[1].split("\n")[0])
+ORDERS: Final = [(name, 1 if side == "buy" else -1) for side, name in HEADS[: len(HEADS) // 2]]
 
 
 class Symbol(NamedTuple):
