@@ -52,7 +52,7 @@ LIMITS: Final = (
             "venue last reported, minus what was sent since"
         ),
         formula="`(1 + k) × Σ x × p ≤ B × E / E0`",
-        equity="E",
+        equity="money, times E / E0",
     ),
     Limit(
         "cash",

@@ -67,7 +67,7 @@ LIMITS: Final = (
         tighter=together,
         section="venue",
         about="symbols that the venue does not lend: they can be sold only as far as they are held",
-        formula="Sold `x ≤ q − d`",
+        formula="Sold `x = 0`",
     ),
     Limit(
         "protective",
@@ -110,7 +110,7 @@ LIMITS: Final = (
         example="allow_short = false",
         profiles={"conservative": False, "balanced": False},
         about="false refuses orders that would go below zero",
-        formula="Sold `x ≤ q − d`",
+        formula="Sold `x = 0`",
     ),
     Limit(
         "max_price_age_ns",

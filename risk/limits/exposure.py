@@ -112,7 +112,7 @@ LIMITS: Final = (
         section="live",
         about="long plus short value, money as text; open orders may not exceed it either, with or without `in_flight`",
         formula="`Σ (long + short) ≤ limit × E / E0`",
-        equity="E",
+        equity="money, times E / E0",
     ),
     Limit(
         "ramp",
@@ -129,8 +129,8 @@ LIMITS: Final = (
             "session n of live trading"
         ),
         formula=(
-            "`Σ (long + short) ≤ share × max_gross_exposure × E`, where `share` is from + (1 − from)(n − "
-            "1)/days, and 1 from the session after the last of the days"
+            "`Σ (long + short) ≤ share × max_gross_exposure × E`, and `max_account_notional` times `share`, which is "
+            "from + (1 − from)(n − 1)/days, and 1 from the session after the last of the days"
         ),
         equity="E",
     ),
