@@ -134,11 +134,11 @@ LIMITS: Final = (
         profiles={"conservative": 0.20, "balanced": 0.30, "aggressive": 0.50},
         measure=lambda book: book.heaviest,
         bounds=SHARE,
-        about=(
-            "size of one asset, over all instruments that name it as their `asset`; one instrument alone has the "
-            "bound of `max_position_weight`"
+        about="size of one instrument, and of one asset, over all instruments that name it as their `asset`",
+        formula=(
+            "For each symbol `max(long, short) ≤ limit × E`, and `Σ (long + short) ≤ limit × E` over each asset of "
+            "several instruments"
         ),
-        formula="`Σ (long + short) ≤ limit × E` over each asset",
         equity="E",
     ),
     Limit(

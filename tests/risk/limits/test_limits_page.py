@@ -100,10 +100,12 @@ NAMES: Final = [each.name for each in BOOK]
 
 
 class Now(NamedTuple):
-    """What the formulas of the page are about: one order of `x` lots in symbol `k`, in one of the two states."""
+    """What the formulas of the page are about: one order of `x` lots in symbol `at`, in one of the two states."""
 
     low: list[float]
     high: list[float]
+    long: list[float]
+    short: list[float]
     E: float
     E0: float
     wider: float
@@ -114,14 +116,6 @@ class Now(NamedTuple):
     side: int
     after: bool
     given: Table
-
-    @property
-    def long(self) -> list[float]:
-        return [max(each, 0.0) for each in self.high]
-
-    @property
-    def short(self) -> list[float]:
-        return [max(-each, 0.0) for each in self.low]
 
     @property
     def gross(self) -> list[float]:
@@ -141,15 +135,19 @@ def states(given: Table, x: float, name: str, side: int) -> list[Now]:
     value = x * BOOK[at].p
     bought = [value if j == at and side > 0 else 0.0 for j in range(len(BOOK))]
     sold = [value if j == at and side < 0 else 0.0 for j in range(len(BOOK))]
+    moved = list(zip(BOOK, bought, sold, strict=True))
     wider = 1 + given.get("in_flight", 0.0)
-    low = [(s.q - s.d) * s.p - v for s, v in zip(BOOK, sold, strict=True)]
-    high = [(s.q + s.u) * s.p + v for s, v in zip(BOOK, bought, strict=True)]
-    found = [Now(low, high, e0 - lost - k * value, e0, wider, k, x, at, side, False, given)]
+    low = [(s.q - s.d) * s.p - v for s, _, v in moved]
+    high = [(s.q + s.u) * s.p + v for s, v, _ in moved]
+    long, short = [max(each, 0.0) for each in high], [max(-each, 0.0) for each in low]
+    found = [Now(low, high, long, short, e0 - lost - k * value, e0, wider, k, x, at, side, False, given)]
     if wider > 1 or given.get("max_cash_debit", 0.0) > 0:
-        low = [(s.q + s.u - s.d) * s.p - v for s, v in zip(BOOK, sold, strict=True)]
-        high = [(s.q + s.u - s.d) * s.p + v for s, v in zip(BOOK, bought, strict=True)]
-        moved = sum((s.u + s.d) * s.p for s in BOOK) + value
-        found.append(Now(low, high, e0 - fee * moved, e0, 1.0, k, x, at, side, True, given))
+        low = [(s.q + s.u - s.d) * s.p - v for s, _, v in moved]
+        high = [(s.q + s.u - s.d) * s.p + v for s, v, _ in moved]
+        long = [max((s.q + s.u - s.d) * s.p, 0.0) + v for s, v, _ in moved]
+        short = [max(-(s.q + s.u - s.d) * s.p, 0.0) + v for s, _, v in moved]
+        left = e0 - fee * (sum((s.u + s.d) * s.p for s in BOOK) + value)
+        found.append(Now(low, high, long, short, left, e0, 1.0, k, x, at, side, True, given))
     return found
 
 
@@ -211,8 +209,8 @@ def weighted(returns: list[list[float]]) -> Matrix:
 def Q(c: Matrix, now: Now) -> float:  # noqa: N802
     """Each product at its largest; a symbol that can end on both sides counts as two."""
     parts = []
-    for i, (low, high) in enumerate(zip(now.low, now.high, strict=True)):
-        parts += [(i, low, 0.0), (i, 0.0, high)] if low < 0.0 < high else [(i, low, high)]
+    for i, (low, high, long, short) in enumerate(zip(now.low, now.high, now.long, now.short, strict=True)):
+        parts += [(i, -short, 0.0), (i, 0.0, long)] if short > 0.0 < long else [(i, low, high)]
     return sum(
         max(c[i][j] * a * b for a, b in ([(a, a) for a in e] if one is two else product(e, f)))
         for one in parts for two in parts for (i, *e), (j, *f) in [(one, two)]
@@ -248,23 +246,31 @@ def pairs(now: Now, spec: Table) -> bool:
 
 def average(now: Now, limit: float) -> bool:
     """An order in what is surely held on that side passes."""
-    base = BOOK[now.at].q - BOOK[now.at].d if now.side > 0 else BOOK[now.at].q + BOOK[now.at].u
-    if base * now.side > 0 or now.x == 0:
-        return True
-    returns = returns_of({})
-    ends = list(zip(range(len(BOOK)), now.low, now.high, strict=True))
+    returns, own, value = returns_of({}), (now.at, now.side), [0.0] * len(BOOK)
+    value[now.at] = now.value
+    ends = [
+        (i, now.low[i] + (value[i] if now.side < 0 else 0.0), now.high[i] - (value[i] if now.side > 0 else 0.0))
+        for i in range(len(BOOK))
+    ]
     sure = [(i, 1) for i, low, _ in ends if low > 0] + [(i, -1) for i, _, high in ends if high < 0]
     may = [(i, 1) for i, _, high in ends if high > 0] + [(i, -1) for i, low, _ in ends if low < 0]
-    other = [each for each in may if each not in sure]
+    if own in sure or now.x == 0:
+        return True
+    before = [each for each in may if each not in sure]
+    other = [*before, own] if own not in before else before
 
     def less(one: tuple[int, int], two: tuple[int, int]) -> float:
         return one[1] * two[1] * correlation(returns[one[0]], returns[two[0]]) - limit * now.wider
 
-    total = sum(less(one, two) for one, two in combinations(sure, 2))
-    for each in other:
-        half = sum(max(less(each, two), 0.0) for two in other if two[0] != each[0]) / 2
-        total += max(sum(less(each, two) for two in sure) + half, 0.0)
-    return total <= 0
+    def terms(may: list[tuple[int, int]]) -> dict[tuple[int, int], tuple[float, float]]:
+        """Of each symbol that may be held: `g` and `h`."""
+        beside = {one: sum(max(less(one, two), 0.0) for two in may if two[0] != one[0]) for one in may}
+        return {one: (sum(less(one, two) for two in sure), beside[one]) for one in may}
+
+    pairs = sum(less(one, two) for one, two in combinations(sure, 2))
+    if pairs + sum(max(g + h / 2, 0.0) for g, h in terms(before).values()) > 0:
+        return sum(terms(other)[own]) <= 0
+    return pairs + sum(max(g + h / 2, 0.0) for g, h in terms(other).values()) <= 0
 
 
 def cash(now: Now, share: float) -> bool:
@@ -311,7 +317,9 @@ FORMULAS: Final[dict[str, Callable[[Now, Any], bool]]] = {
     "max_leverage": lambda n, v: sum(n.long) <= v * n.wider * n.E and sum(n.short) <= (v * n.wider - 1) * n.E,
     "max_sector_weight": lambda n, v: each_group(n, [s.sector for s in BOOK], v),
     "group_caps": grouped,
-    "max_concentration": lambda n, v: each_group(n, [s.asset or s.name for s in BOOK], v),
+    "max_concentration": lambda n, v: (
+        each_group(n, [s.asset for s in BOOK], v) and max(n.long + n.short) <= v * n.wider * n.E
+    ),
     "max_herfindahl": lambda n, v: sum(e * e for e in n.long + n.short) <= v * n.wider * n.E**2 and n.E > 0,
     "max_order_notional": lambda n, v: n.value * (1 + SET["collar"] if n.side > 0 else 1) <= float(v),
     "max_share_of_volume": lambda n, v: n.x + BOOK[n.at].u + BOOK[n.at].d <= v * BOOK[n.at].V,
@@ -340,7 +348,7 @@ def most_by_hand(key: str, value: Any, given: Table, name: str, side: int) -> in
     """The largest order that complies in every state, with equity above 0."""
 
     def complies(x: int) -> bool:
-        return all(now.E >= 0 and FORMULAS[key](now, value) for now in states(given, x, name, side))
+        return all(round(now.E, 6) >= 0 and FORMULAS[key](now, value) for now in states(given, x, name, side))
 
     low, high = 0, 1
     while complies(high):
