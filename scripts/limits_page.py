@@ -10,11 +10,12 @@ from msgspec.structs import asdict
 
 from quantd.risk.limits.bounds import lower, rules_of
 from quantd.risk.limits.catalogue import FIELDS, LIMITS, Limits
-from quantd.risk.limits.record import NAMED, Limit
+from quantd.risk.limits.record import Limit
 
 _TABLE: Final = re.compile(r"(?<=<!-- limits: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _PLAIN: Final = Limits()
-_KINDS: Final = (*NAMED.values(), "price", "all", "exit")
+_EQUITY: Final = re.compile(r"\bE0?\b")
+"""E, the lowest equity, and E0, the present one."""
 
 
 def with_tables(page: str) -> str:
@@ -25,11 +26,11 @@ def with_tables(page: str) -> str:
 def _table(section: str) -> str:
     limits = [each for each in LIMITS.values() if each.section == section and (each.key in FIELDS or each.bounds)]
     columns = [("key", [f"`{each.key.removesuffix('_ns')}`" for each in limits])]
-    columns.append(("what it bounds", [each.about or each.words(_PLAIN) for each in limits]))
+    columns.append(("what is measured, formula", [_measured(each) for each in limits]))
     columns += [
         (name, cells)
         for name, cells in (
-            ("kind", [_kinds(each) for each in limits]),
+            ("of which equity", [_EQUITY.sub(r"`\g<0>`", each.equity) for each in limits]),
             ("balanced", [_value(each.profiles.get("balanced")) for each in limits]),
         )
         if any(cells)
@@ -38,9 +39,9 @@ def _table(section: str) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _kinds(limit: Limit) -> str:
-    own = {limit.enforced, *(NAMED[type(kind)] for kind in limit.kinds)}
-    return ", ".join(kind for kind in _KINDS if kind in own)
+def _measured(limit: Limit) -> str:
+    about = limit.about or limit.words(_PLAIN)
+    return f"{about}. {limit.formula}" if limit.formula else about
 
 
 def _value(value: Any) -> str:

@@ -189,8 +189,12 @@ LIMITS: Final = (
         example="average_correlation = 0.7",
         bounds=SHARE,
         about=(
-            "average correlation of all pairs of positions over `volatility_lookback` samples, whatever their weights; "
-            "a long and a short position count with the negated correlation; it refuses new positions only"
+            "average correlation of all pairs of positions over `volatility_lookback` samples, whatever their "
+            "weights; it refuses new positions only"
+        ),
+        formula=(
+            "`mean of s_a × s_b × ρ(a, b) over all pairs ≤ limit`, where `s` is 1 for a long and −1 for a short "
+            "position"
         ),
     ),
 )

@@ -48,9 +48,11 @@ LIMITS: Final = (
         tighter=lower_limit,
         section="venue",
         about=(
-            "new purchases and short sales together, at worst prices with fees: the buying power the venue "
-            "last reported, minus what was sent since"
+            "new purchases and short sales together, at worst prices with fees; `B` is the buying power that the "
+            "venue last reported, minus what was sent since"
         ),
+        formula="`(1 + k) × Σ x × p ≤ B × E / E0`",
+        equity="money, times E / E0",
     ),
     Limit(
         "cash",
@@ -76,7 +78,8 @@ LIMITS: Final = (
         profiles={"research": 1.25},
         bounds=FRACTION,
         about="largest cash debit while orders are open, for a margin account (0)",
-        enforced="row",
+        formula="See `cash_reserve`",
+        equity="E",
     ),
     Limit(
         "cash_reserve",
@@ -86,7 +89,12 @@ LIMITS: Final = (
         tighter=higher,
         profiles={"conservative": 0.02},
         bounds=FRACTION,
-        enforced="row",
+        about="cash that purchases must leave, without the proceeds of sales (0); always on",
+        formula=(
+            "`cash − U − (1 + k) × Σ x × p ≥ cash_reserve × E0 − max_cash_debit × E`, where `x` are purchases, also in "
+            "`E`, and `U` is the cost of open purchases at their limit prices with fees"
+        ),
+        equity="E0, of the debit E",
     ),
     Limit("fee_bp", 430, "commission that is reserved, bp", "number", always=True, tighter=higher, section="broker"),
     Limit(

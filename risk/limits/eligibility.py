@@ -67,6 +67,7 @@ LIMITS: Final = (
         tighter=together,
         section="venue",
         about="symbols that the venue does not lend: they can be sold only as far as they are held",
+        formula="Sold `x = 0`",
     ),
     Limit(
         "protective",
@@ -79,10 +80,13 @@ LIMITS: Final = (
         tighter=each_field,
         profiles=_EXITS,
         about=(
-            "automatic exits that no policy can delay ([protective.md](../trade/protective.md)): `{ "
-            "stop_loss, take_profit, trailing, cooldown, at_venue }`"
+            "automatic exits that no policy can delay ([protective.md](../trade/protective.md)): `{ stop_loss, "
+            "take_profit, trailing, cooldown, at_venue }`"
         ),
-        enforced="exit",
+        formula=(
+            "A long is closed at a price `≤ entry × (1 − stop_loss)` or `≥ entry × (1 + take_profit)`, a short at "
+            "`≥ entry × (1 + stop_loss)` or `≤ entry × (1 − take_profit)`"
+        ),
     ),
     Limit(
         "restricted",
@@ -94,6 +98,7 @@ LIMITS: Final = (
         example='restricted = ["GME"]',
         tighter=together,
         about="symbols that may only be reduced",
+        formula="`x = 0`",
     ),
     Limit(
         "allow_short",
@@ -105,6 +110,7 @@ LIMITS: Final = (
         example="allow_short = false",
         profiles={"conservative": False, "balanced": False},
         about="false refuses orders that would go below zero",
+        formula="Sold `x = 0`",
     ),
     Limit(
         "max_price_age_ns",
@@ -126,8 +132,8 @@ LIMITS: Final = (
         always=True,
         profiles={"research": NO_COLLAR},
         bounds=COLLAR,
-        about="distance of an order's worst price from the last price (0.05); always on",
-        enforced="price",
+        about="distance of an order's limit price from the last price (0.05); always on",
+        formula="Bought `p × (1 + collar)`, rounded down to the tick, sold `p × (1 − collar)`, rounded up",
     ),
     Limit(
         "reduce_collar",
@@ -137,7 +143,6 @@ LIMITS: Final = (
         profiles={"research": NO_COLLAR},
         bounds=COLLAR,
         about="the same for orders that reduce (0.15)",
-        enforced="price",
     ),
     Limit(
         "flatten_collar",
@@ -146,8 +151,7 @@ LIMITS: Final = (
         always=True,
         profiles={"research": NO_COLLAR},
         bounds=COLLAR,
-        about="the same while the price is older than `max_price_age` (0.10)",
-        enforced="price",
+        about="the same while the price is older than `max_price_age` (0.10); never wider than `reduce_collar`",
     ),
     Limit(
         "in_flight",
@@ -156,8 +160,8 @@ LIMITS: Final = (
         always=True,
         profiles={"research": 1.0},
         bounds=FRACTION,
-        about="how far any limit may be exceeded while orders are open (0: not at all)",
-        enforced="all",
+        about="how far limits may be exceeded while orders are open (0: not at all)",
+        formula="`limit × (1 + in_flight)`",
     ),
     Limit(
         "min_history",
@@ -169,7 +173,7 @@ LIMITS: Final = (
         tighter=higher,
         bounds=LOOKBACK,
         about="synchronous returns that an instrument must have (60)",
-        enforced="cap",
+        formula="`S ≥ min_history`",
     ),
     Limit(
         "switch",

@@ -68,6 +68,9 @@ LIMITS: Final = (
         profiles={"conservative": 1.0, "balanced": 1.0, "aggressive": 1.5},
         measure=lambda book: book.gross,
         bounds=MULTIPLE,
+        about="gross exposure, long and short",
+        formula="`Σ (long + short) ≤ limit × E`",
+        equity="E",
     ),
     Limit(
         "volatile_exposure",
@@ -86,9 +89,9 @@ LIMITS: Final = (
         measure=lambda book: book.gross,
         bounds=MULTIPLE,
         section="regime",
-        about=(
-            "`[risk.regime]`: while the market is volatile, the share `exposure` of `max_gross_exposure` (1.0 if unset)"
-        ),
+        about="`[risk.regime]`: gross exposure while the market is volatile",
+        formula="`Σ (long + short) ≤ exposure × max_gross_exposure × E`, with 1.0 for an unset `max_gross_exposure`",
+        equity="E",
     ),
     Limit(
         "max_account_notional",
@@ -107,10 +110,9 @@ LIMITS: Final = (
         tighter=lower_limit,
         measure=lambda book: book.gross,
         section="live",
-        about=(
-            "long plus short value, money as text, whatever the reported equity; open orders may not exceed "
-            "it either, with or without `in_flight`"
-        ),
+        about="long plus short value, money as text; open orders may not exceed it either, with or without `in_flight`",
+        formula="`Σ (long + short) ≤ limit × E / E0`",
+        equity="money, times E / E0",
     ),
     Limit(
         "ramp",
@@ -123,10 +125,14 @@ LIMITS: Final = (
         measure=lambda book: book.gross,
         section="live",
         about=(
-            "`{ days, from }`: in session n of live trading, `max_account_notional` and `max_gross_exposure` "
-            "(1.0 if unset) are multiplied by from + (1 - from)(n - 1)/days; from the session after the last "
-            "of the days they apply in full"
+            "`{ days, from }`: a share of `max_account_notional` and of `max_gross_exposure` (1.0 if unset) in "
+            "session n of live trading"
         ),
+        formula=(
+            "`Σ (long + short) ≤ share × max_gross_exposure × E`, and `max_account_notional` times `share`, which is "
+            "from + (1 − from)(n − 1)/days, and 1 from the session after the last of the days"
+        ),
+        equity="E",
     ),
     Limit(
         "max_net_exposure",
@@ -139,6 +145,9 @@ LIMITS: Final = (
         profiles={"aggressive": 1.0},
         measure=lambda book: abs(book.net),
         bounds=MULTIPLE,
+        about="net exposure, long less short",
+        formula="`Σ high ≤ limit × E` and `−Σ low ≤ limit × E`",
+        equity="E",
     ),
     Limit(
         "max_leverage",
@@ -153,9 +162,11 @@ LIMITS: Final = (
         measure=leverage_of,
         bounds=MULTIPLE,
         about=(
-            "assets over equity, where assets are the larger of long value and equity plus borrowed shares; "
-            "1.0 allows neither borrowed money nor borrowed shares"
+            "assets over equity, where assets are the larger of long value and equity plus borrowed shares; 1.0 "
+            "allows neither borrowed money nor borrowed shares"
         ),
+        formula="`Σ long ≤ limit × E` and `Σ short ≤ (limit − 1) × E`",
+        equity="E",
     ),
     Limit(
         "max_turnover",
@@ -167,6 +178,8 @@ LIMITS: Final = (
         on_breach=True,
         measure=lambda book: book.traded,
         bounds=Bounds(0, 4, above=True, percent=True),
-        about="value traded in a session, including open orders, this basket and reductions",
+        about="value traded in a session, with open orders and this basket, also its reductions",
+        formula="`T + Σ (u + d + x) × p ≤ limit × E`, where `T` is the value of the fills of this session",
+        equity="E",
     ),
 )

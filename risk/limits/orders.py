@@ -69,6 +69,8 @@ LIMITS: Final = (
         (Refusal(4, "ORDER_NOTIONAL", "the order at its worst price would exceed max_order_notional"),),
         (Capped(110, order_notional),),
         example='max_order_notional = "25000.00"',
+        about="order value at its worst price, without fees, money as text",
+        formula="Bought `x × p × (1 + collar) ≤ limit`, sold `x × p ≤ limit`",
     ),
     Limit(
         "max_share_of_volume",
@@ -83,8 +85,10 @@ LIMITS: Final = (
         profiles={"conservative": 0.05, "balanced": 0.10, "aggressive": 0.20},
         bounds=SHARE,
         about=(
-            "one order plus open orders, as a fraction of the average volume of `[risk] volume_lookback` sessions (20)"
+            "one order plus open orders, as a fraction of the average volume `V`, in lots, of `[risk] "
+            "volume_lookback` sessions (20)"
         ),
+        formula="`x + u + d ≤ limit × V`",
     ),
     Limit(
         "liquidity",
@@ -96,9 +100,10 @@ LIMITS: Final = (
         example="liquidity = { days = 3 }",
         tighter=each_field,
         about=(
-            "a position must be sellable within `days` at `participation` of the average volume: `{ days = "
-            "5, participation = 0.1 }`"
+            "a position must be sellable within `days` at `participation` of the average volume: `{ days = 5, "
+            "participation = 0.1 }`"
         ),
+        formula="Bought `q + u + x ≤ days × participation × V`, sold `−q + d + x` likewise",
     ),
     Limit(
         "order_rate",
@@ -109,7 +114,8 @@ LIMITS: Final = (
         (Counts(20, lambda account: account.recent_orders, lambda rate: int(rate.orders)),),
         example='order_rate = { orders = 60, per = "1m" }',
         tighter=each_field,
-        about=('orders sent within a window; no order that adds risk exceeds it: `{ orders = 60, per = "1m" }`'),
+        about='orders sent within a window; no order that adds risk exceeds it: `{ orders = 60, per = "1m" }`',
+        formula="`sent within per + orders of the basket ≤ orders`",
     ),
     Limit(
         "max_open_orders",
@@ -121,6 +127,7 @@ LIMITS: Final = (
         example="max_open_orders = 50",
         bounds=Bounds(1, 100_000),
         about="orders open at the same time; no order that adds risk exceeds it",
+        formula="`open orders + orders of the basket ≤ limit`",
     ),
     Limit(
         "max_orders_per_day",
@@ -131,9 +138,10 @@ LIMITS: Final = (
         (Counts(30, lambda account: account.session_orders),),
         section="live",
         about=(
-            "orders sent in one session, across restarts; orders that reduce a position are counted, also in "
-            "the same basket, and still pass"
+            "orders sent in one session, across restarts; orders that reduce a position are counted, also in the "
+            "same basket, and still pass"
         ),
+        formula="`sent in the session + orders of the basket ≤ limit`",
     ),
     Limit(
         "duplicate_window_ns",

@@ -14,6 +14,9 @@ LIMITS: Final = (
         profiles={"conservative": 0.10, "balanced": 0.15, "aggressive": 0.35},
         bounds=SHARE,
         section="losses",
+        about="drawdown from the highest equity",
+        formula="`1 − E0 / highest E0 ≤ limit`",
+        equity="highest E0",
     ),
     Limit(
         "max_daily_loss",
@@ -24,6 +27,8 @@ LIMITS: Final = (
         bounds=SHARE,
         section="losses",
         about="fall since the last close of the day before",
+        formula="`1 − E0 / last E0 before this day ≤ limit`",
+        equity="last E0 before this day",
     ),
     Limit(
         "max_weekly_loss",
@@ -33,7 +38,9 @@ LIMITS: Final = (
         profiles={"conservative": 0.04, "balanced": 0.10, "aggressive": 0.20},
         bounds=SHARE,
         section="losses",
-        about="fall since the last close of the week before",
+        about="fall since the last close of the week before; weeks begin on Monday",
+        formula="`1 − E0 / last E0 before this week ≤ limit`",
+        equity="last E0 before this week",
     ),
     Limit(
         "max_realised_volatility",
@@ -43,7 +50,9 @@ LIMITS: Final = (
         profiles={"conservative": 0.15, "balanced": 0.25, "aggressive": 0.40},
         bounds=ANNUAL,
         section="alerts",
-        about="annual volatility of the book's own returns, 252 samples",
+        about="annual volatility of the book's own returns",
+        formula="`√252 × deviation(r) ≤ limit`",
+        equity="each return: E0 one sample before",
     ),
     Limit(
         "min_diversification",
@@ -56,7 +65,11 @@ LIMITS: Final = (
         profiles={"conservative": 0.3, "balanced": 0.3},
         bounds=FRACTION,
         section="alerts",
-        about="share of the stand-alone risk that diversification removes",
+        about="share of the stand-alone risk that diversification removes, over `volatility_lookback` samples",
+        formula=(
+            "`1 − √(Σᵢ Σⱼ Cᵢⱼ vᵢ vⱼ) / Σᵢ √Cᵢᵢ × abs(vᵢ) ≥ limit`, with the sample covariance `C` and the "
+            "present positions `v = q × p`"
+        ),
     ),
     Limit(
         "min_sharpe",
@@ -70,5 +83,7 @@ LIMITS: Final = (
         bounds=Bounds(0, 10),
         section="alerts",
         about="Sharpe ratio of the book's own returns",
+        formula="`√252 × (mean(r) − rate / 252) / deviation(r) ≥ limit`",
+        equity="each return: E0 one sample before",
     ),
 )

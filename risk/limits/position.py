@@ -79,6 +79,8 @@ LIMITS: Final = (
         measure=lambda book: book.heaviest,
         bounds=SHARE,
         about="size of one instrument",
+        formula="For each symbol `max(long, short) ≤ limit × E`",
+        equity="E",
     ),
     Limit(
         "max_sector_weight",
@@ -94,9 +96,11 @@ LIMITS: Final = (
         profiles={"conservative": 0.4, "balanced": 0.5},
         bounds=SHARE,
         about=(
-            "long plus short value in one `sector`; if the key is set explicitly, instruments without a "
-            "sector are refused"
+            "long plus short value in one `sector`; if the key is set explicitly, instruments without a sector "
+            "are refused"
         ),
+        formula="`Σ (long + short) ≤ limit × E` over each sector",
+        equity="E",
     ),
     Limit(
         "group_caps",
@@ -108,7 +112,9 @@ LIMITS: Final = (
         on_breach=True,
         tighter=tighter_groups,
         table=tuple[GroupCap, ...],
-        about=('long plus short value in a group of `[[universe.groups]]`: `[{ group = "large", cap = 0.5 }]`'),
+        about='long plus short value in a group of `[[universe.groups]]`: `[{ group = "large", cap = 0.5 }]`',
+        formula="`Σ (long + short) ≤ cap × E` over the group",
+        equity="E",
     ),
     Limit(
         "max_concentration",
@@ -128,11 +134,12 @@ LIMITS: Final = (
         profiles={"conservative": 0.20, "balanced": 0.30, "aggressive": 0.50},
         measure=lambda book: book.heaviest,
         bounds=SHARE,
-        about=(
-            "size of one asset, summed over all instruments that name it as their `asset`; for a single "
-            "instrument the same as `max_position_weight`"
+        about="size of one instrument, and of one asset, over all instruments that name it as their `asset`",
+        formula=(
+            "For each symbol `max(long, short) ≤ limit × E`, and `Σ (long + short) ≤ limit × E` over each asset of "
+            "several instruments"
         ),
-        enforced="cap",
+        equity="E",
     ),
     Limit(
         "max_herfindahl",
@@ -145,6 +152,9 @@ LIMITS: Final = (
         on_breach=True,
         measure=lambda book: book.herfindahl(),
         bounds=SHARE,
+        about="concentration, sum of squared weights",
+        formula="`Σ (long² + short²) ≤ limit × E²`",
+        equity="E",
     ),
     Limit(
         "correlation",
@@ -167,9 +177,12 @@ LIMITS: Final = (
             "balanced": Correlation(joint_weight=0.5),
             "aggressive": Correlation(joint_weight=0.7),
         },
-        about=(
-            "joint weight of two correlated instruments that weigh at least `min_weight` each: `{ threshold, "
-            "joint_weight, min_weight, lookback, strict }`; `strict` refuses the second"
+        about="joint weight of two correlated instruments: `{ threshold, joint_weight, min_weight, lookback, strict }`",
+        formula=(
+            "For each pair `a`, `b` with `ρ(a, b) > threshold`, `a + b ≤ joint_weight × E` or `min(a, b) ≤ "
+            "min_weight × E`; `a` and `b` are both `long` or both `short`, or, where `ρ(a, b) < −threshold`, one "
+            "of each; `strict`: `joint_weight` is 0"
         ),
+        equity="E",
     ),
 )

@@ -6,7 +6,7 @@ point of the group `quantd.limits` in another package.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from quantd.risk.limits.bounds import Bounds, Span, Tighter, lower
 from quantd.risk.limits.case import Account
@@ -132,8 +132,8 @@ class Limit:
     on. `always`: it is on in every set, or describes how others are measured. `on_breach`: alerts report a breach only,
     because a plan may use the limit fully. `floor`: the bound is a minimum. `bounds`: range of one number or duration
     in [risk]. `table`: type of the value in the file, where it differs from the field of `Limits`. `profiles`: its
-    value in each profile. `about`: text for docs/risk/limits.md, where the label is too short; `enforced`: how, beside
-    its `kinds`.
+    value in each profile. The rest is text for docs/risk/limits.md: `about` where the label is too short, `formula` in
+    Markdown with the symbols of that page, `equity` of which the bound is a fraction; "" for none.
     """
 
     key: str
@@ -151,7 +151,8 @@ class Limit:
     tighter: Tighter = lower
     profiles: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
-    enforced: str = ""
+    formula: str = ""
+    equity: str = ""
     section: Section = "orders"
     measure: Callable[[Held], float] | None = None
     """The value of a book without scenarios; a row without one is measured by its coefficients."""
@@ -164,10 +165,3 @@ class Limit:
     def words(self, limits: Limits, about: str = "") -> str:
         """The measured quantity as text; `about` is the part that the value is of."""
         return self.label if isinstance(self.label, str) else self.label(limits, about)
-
-
-NAMED: Final = {
-    Capped: "cap", Barred: "cap", Rows: "row", Families: "family", Tails: "tail", Forms: "form",
-    Counts: "count", Pairs: "pairs", Openings: "opening",
-}  # fmt: skip
-"""The names of the kinds in docs/risk/limits.md."""

@@ -105,6 +105,8 @@ LIMITS: Final = (
         profiles={"conservative": 0.10, "balanced": 0.12, "aggressive": 0.40},
         bounds=ANNUAL,
         about="annual volatility of the book after the order, over `volatility_lookback` samples",
+        formula="`√(252 × Q(C)) ≤ limit × E`, with the sample covariance `C`",
+        equity="E",
     ),
     Limit(
         "var",
@@ -116,9 +118,14 @@ LIMITS: Final = (
         tighter=tighter_tail,
         profiles={"conservative": Tail(limit=0.025), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.08)},
         about=(
-            "value at risk: `{ limit, method, confidence, horizon, lookback }`; method `historical`, "
-            "`filtered`, `parametric` or `ewma`"
+            "value at risk: `{ limit, method, confidence, horizon, lookback }`; method `historical`, `filtered`, "
+            "`parametric` or `ewma`"
         ),
+        formula=(
+            "Historical and filtered `√horizon × (m-th largest loss) ≤ limit × E`; parametric and ewma `z × "
+            "√(horizon × Q(C)) ≤ limit × E`"
+        ),
+        equity="E",
     ),
     Limit(
         "cvar",
@@ -130,6 +137,11 @@ LIMITS: Final = (
         tighter=tighter_tail,
         profiles={"conservative": Tail(limit=0.035), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.10)},
         about="expected shortfall, the same keys",
+        formula=(
+            "Historical and filtered `√horizon × (mean of the m largest losses) ≤ limit × E`; parametric and "
+            "ewma `φ(z) / (1 − confidence) × √(horizon × Q(C)) ≤ limit × E`"
+        ),
+        equity="E",
     ),
     Limit(
         "stress",
@@ -144,9 +156,11 @@ LIMITS: Final = (
         tighter=tighter_stress,
         table=StressTable,
         about=(
-            'worst of named scenarios: `{ limit = 0.3, scenarios = ["2008", "2020", "2022", "rates+200bp"] '
-            "}`, or of your own in `[[risk.shocks]]`"
+            'worst of named scenarios: `{ limit = 0.3, scenarios = ["2008", "2020", "2022", "rates+200bp"] }`, '
+            "or of your own in `[[risk.shocks]]`"
         ),
+        formula="`largest loss ≤ limit × E`, with the moves of each scenario as its returns",
+        equity="E",
     ),
     Limit(
         "volatility_lookback",
@@ -156,5 +170,6 @@ LIMITS: Final = (
         always=True,
         tighter=unmergeable,
         bounds=LOOKBACK,
+        about="number of samples of the volatility, the average correlation and the diversification (252)",
     ),
 )
