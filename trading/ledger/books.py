@@ -344,11 +344,9 @@ class Ledger(Postings):
         return np.array([cells_of(book) for book in (self.house, *self.books)])
 
     def restore(self, cells: Ints) -> None:
-        """Set all books to `cells`, and measure the room. Raises ValueError for another number of columns, and
-        LedgerFull."""
+        """Set all books to `cells`; the room stays as it was. Raises ValueError for another number of columns."""
         for book, row in zip((self.house, *self.books), cells, strict=True):
             restore(book, row)
-        self.measure()
 
     def freeze(self) -> dict[str, object]:
         """Return the whole ledger as plain text and bytes."""
@@ -368,3 +366,4 @@ class Ledger(Postings):
             columns = (rows.shape[1] - len(AMOUNTS)) // 2
             raise ValueError(f"the snapshot has {columns} columns, this ledger {size}")
         self.restore(rows)
+        self.measure()
