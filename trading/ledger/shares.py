@@ -11,11 +11,8 @@ from quantd.trading.integers import ratio
 Share = tuple[int, int]
 """(book, lots)."""
 
-Row = NDArray[np.int64] | list[int]
-"""int64[A], or Python integers, which have no bound."""
 
-
-def share_lots(lots: int, weights: Row, parts: Row) -> None:
+def share_lots(lots: int, weights: list[int], parts: list[int]) -> None:
     """Split unsigned `lots` in proportion to unsigned `weights`, which do not add up to 0; writes `parts`.
 
     Leftover lots go to the largest fractions, ties in order. The fractions replace the weights.
@@ -33,29 +30,6 @@ def share_lots(lots: int, weights: Row, parts: Row) -> None:
                 first = k
         parts[first] += 1
         weights[first] = -1
-
-
-def cross_lots(wanted: Row, weights: Row, surviving: Row) -> int:
-    """Cross the lots that agents want in one symbol; writes those that survive, and returns their sum.
-
-    Survivors are all on one side. They share the net lots in proportion to the wanted lots of that side. `weights` is
-    scratch.
-    """
-    bought = sold = 0
-    for k in range(len(wanted)):
-        surviving[k] = wanted[k]
-        if wanted[k] > 0:
-            bought += wanted[k]
-        else:
-            sold -= wanted[k]
-    if bought > 0 and sold > 0:
-        side = 1 if bought >= sold else -1
-        for k in range(len(wanted)):
-            weights[k] = max(side * wanted[k], 0)
-        share_lots(abs(bought - sold), weights, surviving)
-        for k in range(len(wanted)):
-            surviving[k] *= side
-    return bought - sold
 
 
 def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
@@ -80,15 +54,18 @@ def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cross the agents' requested trades: int64[A, N] signed lots -> (crossed, surviving), same shape.
 
-    crossed + surviving = wanted, and crossed adds up to 0 in each column, as `cross_lots` does. Where nothing crosses,
-    `surviving` is `wanted` itself.
+    crossed + surviving = wanted, and crossed adds up to 0 in each column. Survivors of a column are all on one side:
+    they share the net lots in proportion to the wanted lots of that side. Where nothing crosses, `surviving` is
+    `wanted` itself.
     """
     both = np.flatnonzero((wanted > 0).any(axis=0) & (wanted < 0).any(axis=0))
     if not both.size:
         return np.zeros_like(wanted), wanted
     surviving = wanted.copy()
     for k in both.tolist():
-        own = [0] * len(wanted)
-        cross_lots(wanted[:, k].tolist(), [0] * len(wanted), own)
-        surviving[:, k] = own
+        own = wanted[:, k].tolist()
+        whole, parts = sum(own), [0] * len(own)
+        side = 1 if whole > 0 else -1
+        share_lots(abs(whole), [max(side * lots, 0) for lots in own], parts)
+        surviving[:, k] = [side * part for part in parts]
     return wanted - surviving, surviving
