@@ -64,7 +64,8 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     """Refuses orders of float64[N] `lots` that open a position which could raise the average above the limit.
 
     Larger notionals pass first. A position may grow where no order can close it. While the positions exceed the limit,
-    or open orders could, a position is opened only if it raises the average in no case.
+    or open orders could, a position is opened only if it raises the average in no case, and never against an open order
+    on its other side.
     """
     limit = rules.average
     adding = (lots != 0.0) & (lots * account.lots >= 0.0)
@@ -128,35 +129,50 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
     Of sides C that are surely held and others O, any subset T of O adds sum g_t + sum p_ts over its pairs, with g_t the
     sum of excess beside C and p the positive part of an excess. That is at most the sum over O of max(g_t + half the
     sum of p_ts over O, 0). It only grows with O: sides that passed together pass again, also some of them.
+
+    An order against the side that open orders lead to can end that side: the side moves from C to O. That also only
+    raises the bound.
     """
     positive = np.maximum(excess, 0.0)
     own = excess.dot(certain.astype(np.float64))
     optional = possible & ~certain
     terms = own + positive.dot(optional.astype(np.float64)) / 2.0
-    before = float(np.maximum(terms[optional], 0.0).sum())
-    headroom = -float(own[certain].sum()) / 2.0 - before + _ROUNDING
-    if not headroom >= 0.0:
+    sure = float(own[certain].sum()) / 2.0
+    if not sure + float(np.maximum(terms[optional], 0.0).sum()) <= _ROUNDING:
         return _lowering(positive, own, certain, optional, wanted)
-    passed = []
+    passed, certain = [], certain.copy()
     for side in wanted:
         if not (certain[side] or optional[side]):
-            optional[side] = True
-            grown = terms + positive[side] / 2.0
-            if not float(np.maximum(grown[optional], 0.0).sum()) - before <= headroom:
-                optional[side] = False
+            other = _opposite(side, own)
+            opened, grown, base = optional.copy(), terms + positive[side] / 2.0, sure
+            opened[side] = True
+            if certain[other]:
+                opened[other] = True
+                grown += positive[other] / 2.0 - excess[other]
+                base -= float(own[other])
+            if not base + float(np.maximum(grown[opened], 0.0).sum()) <= _ROUNDING:
                 continue
-            terms = grown
+            if certain[other]:
+                certain[other] = False
+                own = own - excess[other]
+            optional, terms, sure = opened, grown, base
         passed.append(side)
     return passed
 
 
 def _lowering(positive: Floats, own: Floats, certain: Bools, optional: Bools, wanted: list[int]) -> list[int]:
     """The sides of `wanted` that raise the sum in no case, where it exceeds its bound or open orders could take it
-    there."""
+    there.
+
+    A side does not pass where its symbol may be held on the other side. The end of that other side could raise the sum.
+    """
     rise = own + positive.dot(optional.astype(np.float64))
     passed, opened = [], np.zeros(len(own), dtype=np.bool_)
     for side in wanted:
         if not certain[side]:
+            other = _opposite(side, own)
+            if certain[other] or optional[other]:
+                continue
             grown = rise if optional[side] else rise + positive[side]
             opened[side] = True
             if not (grown[opened] <= _ROUNDING).all():
@@ -165,6 +181,12 @@ def _lowering(positive: Floats, own: Floats, certain: Bools, optional: Bools, wa
             rise, optional[side] = grown, True
         passed.append(side)
     return passed
+
+
+def _opposite(side: int, own: Floats) -> int:
+    """The other side of the same symbol, of the sides float64[2K]."""
+    half = len(own) // 2
+    return side - half if side >= half else side + half
 
 
 def _label(limits: Limits, about: str) -> str:

@@ -351,7 +351,7 @@ def numerators(book: Book, s: States) -> dict[str, tuple[Floats, float]]:
         for i, j in pairs:
             both = side[:, i] * side[:, j]
             sums += both * rho[i, j] - np.abs(both) * average * s.room
-        found["average correlation"] = scale * sums, 0.0
+        found["sum of correlations above average_correlation"] = scale * sums, 0.0
     return found
 
 

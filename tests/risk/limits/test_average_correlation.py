@@ -150,6 +150,45 @@ def test_in_flight_widens_the_limit_until_all_has_filled() -> None:
     assert passed(ctx, [30.0, 0, 0], [-30.0, 20.0, 0], limited(0.5)) == [-30, 0, 0]
 
 
+@pytest.mark.requirement("R-143")
+@pytest.mark.parametrize("limits", [limited(0.5, in_flight=1.0), limited(0.5)], ids=["in flight", "at once"])
+@pytest.mark.parametrize("held", [-5.0, 0.0], ids=["held", "open"])
+def test_an_order_that_turns_the_side_of_an_open_order_replaces_it(limits: Limits, held: float) -> None:
+    """A is short, B is on order; a larger sale of B leaves both short once all has filled."""
+    more = {"up": np.array([0, 10.0]), "down": np.array([5.0 + held, 0])}
+    assert passed(market(pairs(2, AB=0.6)), [held, 0], [0, -20.0], limits, **more) == [0, 0]
+    assert passed(market(pairs(2, AB=0.4)), [held, 0], [0, -20.0], limits, **more) == [0, -20]
+    # a purchase enlarges what is on order
+    assert passed(market(pairs(2, AB=0.6)), [held, 0], [0, 20.0], limits, **more) == [0, 20]
+
+
+@pytest.mark.requirement("R-143")
+def test_a_side_that_an_order_may_end_makes_no_room_for_others_and_one_that_stays_does() -> None:
+    """The purchase of B on order makes room for C beside A, unless a sale of B passes."""
+    wide, up = limited(0.3, in_flight=1.0), np.array([0, 10.0, 0])
+    ctx = market(pairs(3, AB=-0.2, AC=0.5))
+    assert passed(ctx, [10.0, 0, 0], [0, 0, 20.0], wide, up=up) == [0, 0, 20]
+    assert passed(ctx, [10.0, 0, 0], [0, -30.0, 20.0], wide, up=up) == [0, -30, 0]
+    # the larger order passes, also beside a sale that would leave some of B
+    assert passed(ctx, [10.0, 0, 0], [0, -5.0, 4.0], wide, up=up) == [0, -5, 0]
+    assert passed(ctx, [10.0, 0, 0], [0, -5.0, 20.0], wide, up=up) == [0, 0, 20]
+    # a sale that is refused takes no room
+    ctx = market(pairs(3, AB=-0.5, AC=0.5))
+    assert passed(ctx, [10.0, 0, 0], [0, -30.0, 20.0], wide, up=up) == [0, 0, 20]
+
+
+@pytest.mark.requirement("R-143")
+def test_while_open_orders_could_exceed_the_limit_no_order_turns_the_side_of_one() -> None:
+    """A and B exceed the limit, with the open purchase of C they keep it; a sale of C could take that away."""
+    ctx, held = market(pairs(3, AB=0.9, AC=-0.4, BC=-0.4)), [10.0, 0, 0]
+    assert passed(ctx, held, [0, 0, -20.0], limited(0.5), up=np.array([0, 10.0, 0])) == [0, 0, -20]
+    assert passed(ctx, held, [0, 0, -20.0], limited(0.5), up=np.array([0, 10.0, 5.0])) == [0, 0, 0]
+    wide = limited(0.5, in_flight=1.0)
+    ctx = market(pairs(3, AB=0.9, AC=-0.1, BC=-0.1))
+    assert passed(ctx, [10.0, 10.0, 0], [0, 0, -20.0], wide) == [0, 0, -20]
+    assert passed(ctx, [10.0, 10.0, 0], [0, 0, -20.0], wide, up=np.array([0, 0, 5.0])) == [0, 0, 0]
+
+
 def test_too_little_history_refuses_as_the_pair_limit_does() -> None:
     ctx = market(pairs(3, AB=0.9))
     gaps = ctx.window(ROWS, 60).returns.copy()
