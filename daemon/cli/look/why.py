@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -69,22 +70,23 @@ def why(
 
             began, notes = time.monotonic(), ["replaying the journal up to that decision; --recorded skips this"]
 
-            def configured() -> "Config":
-                from quantd.daemon.cli.configuration import read
-
-                return read(config, sets)
-
             def show(share: float) -> None:
                 bar(share)
                 if notes and time.monotonic() - began > SLOW_S and not sys.stderr.isatty():
                     note(notes.pop())
 
             judge = Refolder(
-                records, reader.run.run, where.folder, configured, parts=parts,
+                records, reader.run.run, where.folder, lambda: _configured(config, sets), parts=parts,
                 watched=lambda market: tracked(market, show, found.decision.plan.ts),
             )  # fmt: skip
         explanation = explain(found, judge, parts.slices if parts is not None else None)
     answer(as_json, explanation, *why_lines(explanation))
+
+
+def _configured(config: Path, sets: Sets) -> "Config":
+    from quantd.daemon.cli.configuration import read  # needed only where a run has no saved configuration
+
+    return read(config, sets)
 
 
 COMMAND: Final = Command("Look", 90, why)
