@@ -37,7 +37,6 @@ LONGER = {
     },
     "an action of a command: its arguments, and the imports that its help does not need": {
         "daemon/cli/look/report.py write_report": 62,
-        "daemon/cli/look/why.py why": 62,
         "daemon/cli/trade/study.py study_compare": 62,
     },
     "written before functions had a limit; nothing is added here": {

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def instant_text(ts_ns: int) -> str:
     """Format an instant in ns UTC: 2024-07-03T17:00:00Z, with microseconds unless they are 0; 0 gives empty text."""
-    return instant(ts_ns).isoformat().replace("+00:00", "Z") if ts_ns else ""
+    return iso_text(ts_ns) if ts_ns else ""
+
+
+def iso_text(ts_ns: int) -> str:
+    """Format an instant in ns UTC as `instant_text` does, 0 too: 1970-01-01T00:00:00Z."""
+    return _iso(ts_ns)
+
+
+@lru_cache(maxsize=256)  # many rows of a list have one instant
+def _iso(ts_ns: int) -> str:
+    return instant(ts_ns).isoformat().replace("+00:00", "Z")
 
 
 def microsecond_text(ts_ns: int) -> str:

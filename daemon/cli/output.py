@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from quantd.daemon.cli.failures import Failure
-from quantd.trading.display_text import instant, visible
+from quantd.trading.display_text import iso_text, visible
 from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def iso(ts_ns: int) -> str:
     """ISO 8601 UTC: 2024-07-03T17:00:00Z, with microseconds only where there are some."""
-    return instant(ts_ns).isoformat().replace("+00:00", "Z")
+    return iso_text(ts_ns)
 
 
 def print_json(value: Any) -> None:

@@ -89,6 +89,15 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
 
     `folder` has the saved configurations of its starts.
     """
+    parts = recorded_parts(records, run, folder)
+    return parts.slices if parts is not None else None
+
+
+def recorded_parts(records: "Records", run: str, folder: Path) -> Assembly | None:
+    """The parts of a run's first start over its recorded market; None when the market is unavailable or not recorded.
+
+    `folder` has the saved configurations of its starts.
+    """
     first = first_start(records, run)
     if first is None:
         return None
@@ -96,7 +105,7 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", apart=Apart(folder))
     except (ConfigLost, FeedError, ConfigError, ValueError, OSError):
         return None
-    return parts.slices if parts.market == first.feed else None
+    return parts if isinstance(parts, Assembly) and parts.market == first.feed else None
 
 
 def loaded_in(records: "Records", run: str) -> Iterator[ModelLoaded]:

@@ -26,7 +26,7 @@ from quantd.daemon.views.limit_rows import (
 )
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.policy_inputs import Inputs, inputs_of
-from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
+from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
@@ -279,7 +279,7 @@ def _shortfalls(
     if order is None or reader.records is None:
         return None, None
     plan = decision.plan
-    found = shortfalls(reader, plan.ts, slices)
+    found = shortfalls_of(reader, plan, slices)
     key = (plan.sample, plan.n, column)
     return of_order(found, key, order.id), of_whole(found, key)
 

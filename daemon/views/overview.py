@@ -6,7 +6,7 @@ It is read between steps on the trading loop. Money and quantities are exact tex
 import time
 from collections.abc import Sequence
 from math import isfinite
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct, structs
@@ -23,7 +23,6 @@ from quantd.daemon.engine.venue.halts import limits_text
 from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.policies.isolation.worker import lacking
 from quantd.daemon.policies.seats import as_loaded
-from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
@@ -34,6 +33,9 @@ from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.orders import money_text, price_text, quantity_text
+
+if TYPE_CHECKING:
+    from quantd.daemon.runtime.service import Service
 
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
 READY: Final = frozenset({"running", "ended"})
@@ -181,7 +183,7 @@ class Overview(Struct, frozen=True):
     regime: str = ""
 
 
-def overview(service: Service, parts: Parts, config: Config) -> Overview:
+def overview(service: "Service", parts: Parts, config: Config) -> Overview:
     """The overview of a run; takes about half a millisecond."""
     shell, state = service.shell, service.shell.state
     state.revalue()

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from quantd.adapters.store.queries import Reader
 from quantd.risk.measures.execution_shortfall import Piece, Shortfall, added, shortfall
-from quantd.trading.codec import Entry, slice_of
+from quantd.trading.codec import Entry, decode, slice_of
 from quantd.trading.effects import Ended, Filled, Planned, Worked
 from quantd.trading.events import Action, Bars, SliceRef, split_of
 from quantd.trading.instruments import NANO, Universe
@@ -115,6 +115,11 @@ class Shortfalls:
         self.orders: dict[Key, _Order] = {}
         self.wholes: dict[tuple[int, int], _Whole] = {}
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the market of an order has not opened since it was sent."""
+        return bool(self._sent)
+
     def add(self, entry: Entry) -> None:
         """Processes one step of the journal."""
         if split := split_of(entry.event):
@@ -209,7 +214,7 @@ class Shortfalls:
             del self._sent[key]
             if not order.filled_ts or order.filled_ts >= market.ts_open:
                 order.arrival_nano = int(market.open_nano[key[2]])
-                order.pieces = [msgspec.structs.replace(p, arrival_nano=order.arrival_nano) for p in order.pieces]
+                order.pieces = [Piece(p.lots, p.price_nano, p.fee_micro, order.arrival_nano) for p in order.pieces]
 
     def _filled(self, fill: Filled) -> None:
         for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
@@ -265,6 +270,29 @@ def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> 
     """
     first = reader.first_step(since - DAY_NS) if since else 1
     return fold(reader.run.universe, (entry for _, entry in reader.journal(first)), slices)
+
+
+def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -> Shortfalls:
+    """The shortfalls of a plan's orders and of their parent orders, as in `shortfalls`.
+
+    Of the journal after the plan only entries that can change an order of the plan are decoded. A parent order has
+    children in other plans: with one, the whole journal is decoded.
+    """
+    records = reader.records
+    if plan.portion is not None or reader.of_shadow or records is None:
+        return shortfalls(reader, plan.ts, slices)
+    found = Shortfalls(reader.run.universe, slices)
+    sample, planned = msgspec.msgpack.encode(plan.sample), False
+    for _, data in records.entries(reader.run.run, reader.first_step(plan.ts - DAY_NS)):
+        # without orders that wait for their open, only fills, ends and splits count
+        if not planned or found.waiting or sample in data or b"Action" in data or b"JumpExplained" in data:
+            entry = decode(data)
+            found.add(entry)
+            planned = planned or any(
+                type(each) is Planned and (each.sample, each.n, each.ts) == (plan.sample, plan.n, plan.ts)
+                for each in entry.effects
+            )
+    return found
 
 
 def ids(found: Shortfalls, run: str) -> dict[str, Key]:
@@ -323,8 +351,9 @@ def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list
     columns: dict[int, list[Shortfall]] = {}
     for column, cost in found.decisions(since, until):
         if cost.value_micro:
-            known = msgspec.structs.replace(cost, opportunity_micro=cost.opportunity_micro or 0)
-            columns.setdefault(column, []).append(known)
+            if cost.opportunity_micro is None:
+                cost = msgspec.structs.replace(cost, opportunity_micro=0)
+            columns.setdefault(column, []).append(cost)
     if not columns:
         return []
     groups = [("all", [cost for parts in columns.values() for cost in parts])]

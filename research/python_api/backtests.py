@@ -324,7 +324,7 @@ class Backtest:
         saved = BacktestJournal(folder, self._assembly, NAME)
         try:
             shell, _ = drive(self._assembly, self.config, NAME, saved.journal, saved, _no_progress)
-            saved.close(shell.ts)
+            saved.close(shell)
         finally:
             saved.store.close()
         if (digest := shell.digest.hexdigest()) != self.digest:

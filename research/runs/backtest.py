@@ -2,8 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,8 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.runtime.timeline import Item, PlainRows
+from quantd.daemon.runtime.timeline import Item, PlainRows, time_of
+from quantd.daemon.runtime.version import code_version
 from quantd.engine_build.state import advice
 from quantd.research.runs.failures import stop_at_failure
 from quantd.trading.ports import leaves
@@ -26,10 +26,13 @@ Progress = Callable[[float], object]
 """Receives the completed share of a run, from 0 to 1."""
 
 CHUNK: Final = 512
-"""Items between two reports of progress."""
+"""Fewest items between two reports of progress."""
 
 KEEP_STEPS: Final = 4_000
 """Journalled steps in one transaction."""
+
+KEEP_SNAPSHOTS: Final = 16
+"""Snapshots of a journalled backtest. `quantd why` and `quantd report` begin to replay at one of them."""
 
 POINT: Final = "point"
 """Name of a run that is not kept."""
@@ -54,9 +57,9 @@ class BacktestJournal:
         self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
         self._committed = 0
 
-    def commit(self, ts: int, *, least: int = 1) -> None:
-        """Write the new steps if there are at least `least`."""
-        from quantd.adapters.store.journal.writer import Batch
+    def commit(self, shell: Shell, *, least: int = 1) -> None:
+        """Write the new steps, and the state after them, if there are at least `least`."""
+        from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 
         if len(self.journal.entries) < least:
             return
@@ -65,11 +68,17 @@ class BacktestJournal:
             self._projection.add(seq, event, effects)
         rows = self._projection.take()
         rows.pop("outbox", None)  # a backtest publishes nothing
-        self.store.commit(Batch(run=self._run, first_seq=self._committed + 1, entries=entries, ts=ts, rows=rows))
-        self._committed += len(entries)
+        last = self._committed + len(entries)
+        self.store.commit(
+            Batch(
+                run=self._run, first_seq=self._committed + 1, entries=entries, ts=shell.ts, rows=rows,
+                snapshot=SnapshotOf(last, code_version(), shell.keep()), snapshots_kept=KEEP_SNAPSHOTS,
+            )
+        )  # fmt: skip
+        self._committed = last
 
-    def close(self, ts: int) -> None:
-        self.commit(ts)
+    def close(self, shell: Shell) -> None:
+        self.commit(shell)
         self.store.finish(self._run, time.time_ns(), "backtest")
         self.store.close()
 
@@ -143,20 +152,28 @@ def drive(
     if stop:
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, config, run, fresh=True)
-    items = assembly.items()
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     began = time.perf_counter()
     # objects that live for the whole run are not scanned again
     gc.freeze()
     try:
-        while True:
-            chunk = list(islice(items, CHUNK))
-            if not chunk:
-                break
+        for chunk in _chunks(assembly.items()):
             shell.take_all(chunk)
             bar((shell.ts - first) / max(1, last - first))
             if saved is not None:
-                saved.commit(shell.ts, least=KEEP_STEPS)
+                saved.commit(shell, least=KEEP_STEPS)
     finally:
         gc.unfreeze()
     return shell, time.perf_counter() - began
+
+
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """The items in lists that end between two instants, where a snapshot can be taken."""
+    chunk: list[Item] = []
+    for item in items:
+        if len(chunk) >= CHUNK and time_of(item) != time_of(chunk[-1]):
+            yield chunk
+            chunk = []
+        chunk.append(item)
+    if chunk:
+        yield chunk

@@ -64,6 +64,7 @@ class Batch(Struct):
     `entries` are consecutive from `first_seq` (the first of a run is 1), and `ts` is the time of the last one. `rows`
     come from `Projection.take`. Its alerts are queued for the bus and for each of `sinks` whose function returns True
     for their row. A `durable` batch is synced to disk before the commit returns.
+    Of the run's snapshots the newest `snapshots_kept` stay.
     """
 
     run: str
@@ -73,6 +74,7 @@ class Batch(Struct):
     rows: Rows = {}
     durable: bool = False
     snapshot: SnapshotOf | None = None
+    snapshots_kept: int = SNAPSHOTS_KEPT
     quarantine: list[BadBar] = []
     sinks: Mapping[str, Callable[[Row], bool]] = {}
 
@@ -339,7 +341,7 @@ class Writer:
                     if chosen:
                         queues[sink] = post(driver, sink, self._queues.get(sink), chosen, self._capacity)
         if batch.snapshot is not None:
-            self._put_snapshot(driver, batch.run, batch.snapshot)
+            self._put_snapshot(driver, batch.run, batch.snapshot, batch.snapshots_kept)
         if batch.quarantine:
             (newest,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM quarantine").fetchone()
             bars = enumerate(batch.quarantine, newest + 1)
@@ -347,14 +349,14 @@ class Writer:
             insert_digested(driver, "quarantine", rows)
         return queues
 
-    def _put_snapshot(self, driver: Driver, run: str, snapshot: SnapshotOf) -> None:
+    def _put_snapshot(self, driver: Driver, run: str, snapshot: SnapshotOf, kept: int) -> None:
         key = (run, snapshot.seq, snapshot.version)
         driver.execute("DELETE FROM snapshots WHERE run = ? AND seq = ? AND version = ?", key)
         insert_digested(driver, "snapshots", [(*key, snapshot.data)])
         driver.execute(
             "DELETE FROM snapshots WHERE run = ? AND seq NOT IN"
             " (SELECT seq FROM snapshots WHERE run = ? ORDER BY seq DESC LIMIT ?)",
-            (run, run, SNAPSHOTS_KEPT),
+            (run, run, kept),
         )
 
 

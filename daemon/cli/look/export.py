@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,6 +22,9 @@ COLUMNS: Final = {
     "orders": ("ts", "order", "symbol", "side", "qty", "limit", "state", "reason", "agent"),
     "equity": ("ts", "equity", "cash", "gross", "drawdown"),
 }
+
+FOREIGN: Final = frozenset({"order", "symbol", "agent"})
+"""Columns with names that others chose. quantd forms the text of the other columns, in which nothing needs quotes."""
 
 
 def export(
@@ -66,7 +70,9 @@ def export(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS[what])
-    cells = [[*map(csv_cell, row)] for row in rows]
+    cell = lru_cache(maxsize=4096)(csv_cell)
+    foreign = [name in FOREIGN for name in COLUMNS[what]]
+    cells = [[cell(each) if other else each for each, other in zip(row, foreign, strict=True)] for row in rows]
     writer.writerows(cells)
     if out is None:
         sys.stdout.write(text.getvalue())

@@ -44,7 +44,7 @@ def write_report(
 ) -> int:
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import started
-    from quantd.daemon.recovery.replay import slices_of
+    from quantd.daemon.recovery.replay import recorded_parts
     from quantd.daemon.recovery.state_at import Refolder
     from quantd.daemon.views.report.curves import DAY_NS, date_ns
     from quantd.daemon.views.report.figures import report
@@ -56,7 +56,7 @@ def write_report(
     reader = where.reader(run)
     records = where.records()
     name = reader.run.run
-    begun = started(records, name)
+    begun, parts = started(records, name), recorded_parts(records, name, where.folder)
     try:
         made = report(
             reader,
@@ -66,8 +66,8 @@ def write_report(
             standing=_standing(where, config, state, sets) if name == where.reader().run.run else None,
             since=date_ns(start) - 1 if start is not None else 0,
             until=date_ns(end) + DAY_NS - 1 if end is not None else 0,
-            slices=slices_of(records, name, where.folder),
-            measured=Refolder(records, name, where.folder, lambda: read(config, sets)).values,
+            slices=parts.slices if parts is not None else None,
+            measured=Refolder(records, name, where.folder, lambda: read(config, sets), parts=parts).values,
         )
     except ValueError as why:
         raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from typing import Annotated, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,6 +13,9 @@ from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
+
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
 
 SLOW_S = 1.0
 """Seconds until a note explains a slow replay."""
@@ -40,14 +44,12 @@ def why(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    from quantd.daemon.cli.configuration import read
-
     if last and at is not None:
         raise typer.BadParameter("--at and --last exclude each other")
     where = place(config, state, sets)
     reader = where.reader(run)
     # imported after the store is found, because the engine takes seconds to import
-    from quantd.daemon.recovery.replay import slices_of
+    from quantd.daemon.recovery.replay import recorded_parts
     from quantd.daemon.views.addresses import AddressWrong, find
     from quantd.daemon.views.explanation import explain
     from quantd.daemon.views.explanation_text import why_lines
@@ -59,7 +61,7 @@ def why(
     except AddressWrong as why_not:
         raise Failure(str(why_not), USAGE) from None
     records = where.records()
-    slices = slices_of(records, reader.run.run, where.folder)
+    parts = recorded_parts(records, reader.run.run, where.folder)
     judge = None
     with progress("replaying the journal up to that decision", shown=not as_json) as bar:
         if not recorded:
@@ -74,11 +76,17 @@ def why(
                     note(notes.pop())
 
             judge = Refolder(
-                records, reader.run.run, where.folder, lambda: read(config, sets),
+                records, reader.run.run, where.folder, lambda: _configured(config, sets), parts=parts,
                 watched=lambda market: tracked(market, show, found.decision.plan.ts),
             )  # fmt: skip
-        explanation = explain(found, judge, slices)
+        explanation = explain(found, judge, parts.slices if parts is not None else None)
     answer(as_json, explanation, *why_lines(explanation))
+
+
+def _configured(config: Path, sets: Sets) -> "Config":
+    from quantd.daemon.cli.configuration import read  # needed only where a run has no saved configuration
+
+    return read(config, sets)
 
 
 COMMAND: Final = Command("Look", 90, why)

@@ -76,7 +76,7 @@ def backtest(
     record.revalue(shell.state)
     result = summary(shell, run, "backtest", wall_s)
     if saved is not None:
-        saved.close(shell.ts)
+        saved.close(shell)
 
     finished: dict[str, Record] = {}
 

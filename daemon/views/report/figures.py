@@ -186,7 +186,7 @@ class _Figures:
             alerts_by_agent=counted(a.agent or "house" for a in self.alerts),
             last_alerts=self.alerts[-LAST_ALERTS:],
             switches=self.moves,
-            orders=counted(o.state for o in reader.orders(since=since + 1) if o.ts <= until),
+            orders=counted(reader.order_states(since=since + 1, until=until)),
             refused=refused,
             cut=cut,
             shortfall=self._shortfall(slices),

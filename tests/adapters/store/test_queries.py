@@ -57,6 +57,15 @@ def test_orders_are_shown_as_they_are_now(folder):
     assert len(read.orders(since=START + 1)) == 3
 
 
+def test_the_states_of_orders_are_those_of_the_list_of_orders(folder):
+    reader = folder.reader()
+    orders = reader.orders()
+    assert reader.order_states() == [each.state for each in orders]
+    last = orders[-1].ts
+    assert reader.order_states(since=last) == [each.state for each in orders if each.ts >= last]
+    assert reader.order_states(until=last - 1) == [each.state for each in orders if each.ts < last]
+
+
 def test_fills_carry_their_order_and_the_names_of_then(folder):
     read = folder.reader()
     spy, tlt = read.fills()

@@ -76,9 +76,11 @@ print("loaded: collects after", gc.get_threshold()[0], file=sys.stderr)
 """Runs commands one after the other in one process; after each, which of the modules behind its colon it has loaded."""
 
 VENDORS = "yfinance curl_cffi ccxt aiosmtplib pandas exchange_calendars"
-RARE = f"torch numba onnxruntime cryptography scipy {VENDORS}"
+LEARNING = "torch numba onnxruntime cryptography scipy"
+RARE = f"{LEARNING} {VENDORS}"
 SERVER = "aiohttp aiomqtt amqtt prometheus_client quantd.daemon.app quantd.daemon.api.server quantd.daemon.live"
 STORE = "sqlalchemy sqlmodel alembic"
+DIALECT = "sqlalchemy.dialects.postgresql"
 ENGINE = "quantd.daemon.engine quantd.daemon.assembly.parts quantd.research"
 
 
@@ -104,11 +106,15 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
             f"schedule next --after 2020-01-03: {never} polars {ENGINE}",
             f"config check: {never} quantd.research",
             f"backtest --json --no-compare: {never}",
+            f"backtest --json --no-compare --journal: {RARE} {SERVER} structlog {DIALECT}",
+            f"why QQQ --json --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",
+            f"export fills --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",
         ],
     )
     assert found == [
         "--version 0", "features list --count 0", "schedule next --after 2020-01-03 0", "config check 0",
-        "backtest --json --no-compare 0",
+        "backtest --json --no-compare 0", "backtest --json --no-compare --journal 0",
+        "why QQQ --json --state state/backtests 0", "export fills --state state/backtests 0",
     ]  # fmt: skip
 
 

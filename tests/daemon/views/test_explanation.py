@@ -17,7 +17,7 @@ from quantd.daemon.config import load
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.recovery.replay import save_config
+from quantd.daemon.recovery.replay import save_config, slices_of
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.state_at import Refolder, by_plan
 from quantd.daemon.runtime.loop import Shell
@@ -27,6 +27,7 @@ from quantd.daemon.views.addresses import AddressWrong, asked_lines, find, refus
 from quantd.daemon.views.explanation import Explanation, explain
 from quantd.daemon.views.explanation_text import why_lines
 from quantd.daemon.views.limit_rows import LimitRow, largest_of, rows_of
+from quantd.daemon.views.shortfall import of_order, shortfalls, shortfalls_of
 from quantd.research.runs.backtest import BacktestJournal
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.pretrade.gate import gate
@@ -37,7 +38,6 @@ from quantd.trading.effects import Effect, Planned
 from quantd.trading.events import Decided, Event
 from tests.support.command_line import ROOT
 from tests.support.engine import World, block, walk
-from tests.support.store import put_snapshot
 
 RUN = "7f3k2m1a"
 SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.00"')
@@ -181,9 +181,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for item in instant:
             shell.take(item)
         if number == len(market) * 3 // 4:
-            journal.commit(shell.ts)
-            put_snapshot(journal.store, RUN, journal.journal.seq, code_version(), shell.keep())
-    journal.close(shell.ts)
+            journal.commit(shell)
+    journal.close(shell)
     return folder
 
 
@@ -197,7 +196,8 @@ def told(kept: Path, reader: Reader, what: str, at: str | None = None) -> Explan
 
 
 def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: Path, reader: Reader) -> None:
-    snapshot = read_only(kept).latest_snapshot(RUN)
+    # the newest one follows the last step
+    snapshot = read_only(kept).latest_snapshot(RUN, before=read_only(kept).last_seq(RUN))
     assert snapshot is not None
     decisions = reader.decisions()
     early = next(d for d in decisions if d.plan.n)
@@ -248,6 +248,20 @@ def test_an_order_is_explained_with_its_limits_its_size_and_its_fill(kept: Path,
     assert "cut" not in text.replace("this limit cut the", "")
     # the same from its address
     assert told(kept, reader, e.address) == e
+
+
+def test_the_shortfall_of_an_order_is_that_of_the_whole_journal_and_reads_no_later_orders(
+    kept: Path, reader: Reader
+) -> None:
+    assert reader.records is not None
+    slices = slices_of(reader.records, RUN, kept)
+    for order in reader.orders()[::25]:
+        plan = reader.decision(order.id).plan
+        key = plan.sample, plan.n, reader.run.universe.index[order.symbol]
+        found, whole = shortfalls_of(reader, plan, slices), shortfalls(reader, plan.ts, slices)
+        assert of_order(found, key, order.id) == of_order(whole, key, order.id) is not None
+        assert max(sample for sample, _, _ in found.orders) == plan.sample
+        assert found.note == whole.note
 
 
 def test_every_refusal_can_be_asked_about_by_its_address(kept: Path, reader: Reader) -> None:

@@ -8,7 +8,9 @@ import pytest
 from quantd.adapters.store.handle import read_only
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.recovery.replay import save_config
+from quantd.daemon.recovery.replay import refold, save_config
+from quantd.daemon.runtime.version import code_version
+from quantd.research.runs import backtest
 from quantd.research.runs.backtest import BacktestJournal, drive
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.stored_run import RunUnusable, replay_into, stored_market
@@ -30,7 +32,7 @@ def stored(place: Path, deposit: bool = False, text: str = CONFIG) -> tuple[Path
     shell, _ = drive(assembly, config, "one", record, saved, lambda share: None)
     if deposit:
         shell.run(Flow(ts=shell.ts + 1, amount_micro=1_000_000_000, who="somebody", reason="more"))
-    saved.close(shell.ts)
+    saved.close(shell)
     record.revalue(shell.state)
     return folder, record
 
@@ -46,6 +48,24 @@ def test_the_replay_gives_the_record_of_the_run(tmp_path: Path) -> None:
         record.traded, record.slippage_paid, record.commission_micro,
     )  # fmt: skip
     assert again.fills == record.fills
+
+
+def test_the_replay_of_a_kept_backtest_begins_at_each_of_its_snapshots(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(backtest, "CHUNK", 1)  # a chunk never ends within an instant
+    monkeypatch.setattr(backtest, "KEEP_STEPS", 25)
+    monkeypatch.setattr(backtest, "KEEP_SNAPSHOTS", 4)
+    folder, _ = stored(tmp_path)
+    records, parts = read_only(folder, folder), assemble(read(tmp_path / "config.toml"))
+    whole, _ = refold(parts, records, "one", folder)
+    last, starts = records.last_seq("one") + 1, []
+    while (found := records.latest_snapshot("one", code_version(), last)) is not None:
+        last = found[0]
+        shell, journal = refold(parts, records, "one", folder, seq=last, snapshot=found[1])
+        assert shell.digest.hexdigest() == whole.digest.hexdigest()
+        starts.append(journal.compared)
+    assert len(starts) == 4
+    assert starts == sorted(set(starts))
+    assert starts[0] == 0
 
 
 def test_a_close_after_the_sample_is_part_of_the_replayed_equity(tmp_path: Path) -> None:
