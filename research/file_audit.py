@@ -31,11 +31,14 @@ _IGNORED: Final = tuple(
         str(Path(__file__).resolve().parent.parent / "daemon") + os.sep,
         "/proc/",
         "/sys/",
-        "/dev/",
         "/usr/share/zoneinfo/",
     }
 )
 """Code, the interpreter's own files and the system's description of itself."""
+
+DEVICES: Final = "/dev/"
+MEMORY: Final = "/dev/shm/"
+"""A folder of ordinary files among the devices."""
 
 MOST: Final = 64
 """Maximum number of recorded files."""
@@ -84,7 +87,8 @@ class _Watch:
         watched, self.opened = self.opened, None  # the inspection itself must not be recorded
         try:
             path = os.path.realpath(named)
-            if not (path.endswith((".py", ".pyc")) or path.startswith(_IGNORED)):
+            device = path.startswith(DEVICES) and not path.startswith(MEMORY)
+            if not (device or path.endswith((".py", ".pyc")) or path.startswith(_IGNORED)):
                 watched[path] = None
         finally:
             self.opened = watched

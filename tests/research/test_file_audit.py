@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pandas as pd
 import polars as pl
@@ -34,9 +35,17 @@ def test_code_and_the_machine_are_not_reported_and_nothing_is_seen_afterwards(tm
     with watching(opened):
         module.read_text()
         Path("/proc/self/stat").read_text()
+        Path("/dev/null").read_text()
     (tmp_path / "later.txt").write_text("x")
     pl.read_parquet(DATA / "vix_daily.parquet")
     assert opened == {}
+
+
+def test_a_file_in_memory_is_reported_as_any_other() -> None:
+    opened: dict[str, None] = {}
+    with NamedTemporaryFile(dir="/dev/shm") as table, watching(opened):
+        Path(table.name).read_text()
+    assert list(opened) == [table.name]
 
 
 def test_a_started_program_and_a_connection_are_named() -> None:
