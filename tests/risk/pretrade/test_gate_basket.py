@@ -139,7 +139,9 @@ def test_a_set_of_limits_is_prepared_once_and_shocks_have_their_returns_from_the
         prepared.append(rules_of(limits, ctx.universe).prepared)
     assert prepared[0] is prepared[1] is not None
     ((_, market),) = ctx.ready.values()
-    assert [own.known for own in market.scene.losses] == [tail.fixed is not None for tail in market.rules.tails]
+    assert [own.known for own in market.scene.losses] == [
+        tail.fixed is not None for tail in rules_of(limits, ctx.universe).tails
+    ]
     assert {own.known for own in market.scene.losses} == {True, False}
 
 
@@ -148,13 +150,13 @@ def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() 
     returns[:40, 2] = np.nan
     ctx = make_context(PX, returns, ["A", "B", "C"])
     rules = rules_of(TAILED, ctx.universe)
-    market, lots = gate_inputs.Market(ctx, rules, None, whole=False), np.array([1.0, 0.0, 1.0])
+    market, lots = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, whole=False), np.array([1.0, 0.0, 1.0])
     for carried, rows in ((2, TOO_FEW), (1, READY)):
-        found, gaps = market.with_rows(np.arange(3) == carried, lots)
+        found, gaps = market.with_rows(ctx, np.arange(3) == carried, lots)
         assert found.scene.rows == rows
         assert (found.scenarios is None) == (rows == TOO_FEW)
         assert not gaps
-        assert market.with_rows(np.arange(3) == carried, lots)[0] is found
+        assert market.with_rows(ctx, np.arange(3) == carried, lots)[0] is found
 
 
 @pytest.mark.parametrize("collar", [0.0, 0.05])
@@ -205,7 +207,7 @@ def test_a_room_counts_the_position_and_the_open_orders_that_it_names(
     ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
     rules: Any = copy(rules_of(Limits(), ctx.universe))
     room = Room(np.arange(3.0), np.arange(3.0, 6.0), held=held, open=opened)
-    rules.caps = [(0, 5, lambda ctx, rules: room)]
-    (cap,) = gate_inputs.Market(ctx, rules, None, whole=True).caps
+    rules.caps, rules.lasting = [(0, 5, lambda ctx, rules: room)], [False]
+    (cap,) = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, whole=True).caps
     assert (cap.kind, cap.code, cap.held, cap.same, cap.other) == (ROOM, 5, float(held), same, other)
     assert (list(cap.buys), list(cap.sells)) == ([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])

@@ -228,15 +228,3 @@ def test_nothing_is_added_of_a_row_that_is_too_short_or_missing(call: Callable[[
     with pytest.raises(IndexError):
         call(Loops(), out.data)
     assert not out.any()
-
-
-def test_no_row_is_read_of_a_symbol_that_has_nothing() -> None:
-    values, out = np.array([2.0, 3.0, 0.0, 0.0]), np.zeros(4)
-    Loops().product(out.data, np.ones((2, 4)).data, values.data, 4)
-    assert out.tolist() == [5.0] * 4
-    Loops().losses(out.data, 4, np.ones((2, 4)).data, values.data, np.zeros(4).data)
-    assert out.tolist() == [5.0] * 4
-    of, sums = Sides(4), Sides(4)
-    of.longs = values.data
-    Loops().corners(sums, np.ones((2, 4)).data, of, 4, False)
-    assert list(sums.longs) == [5.0] * 4
