@@ -33,6 +33,8 @@ import pytest
 from hypothesis import Phase, is_hypothesis_test, settings
 from hypothesis.internal.conjecture import providers
 
+from quantd.engine_build import finder
+from quantd.engine_build.recipe import CHECKED, UNCOMPILED
 from tests.proofs.mutants import PACKAGES, PLANTED, Mutant, _codes, _forget, _key, _places, count, module_path, mutants
 from tests.support.checkout import ROOT
 
@@ -407,6 +409,9 @@ def run(
 
 
 def main() -> int:
+    if finder.loaded() is not None:  # a mutant changes the source
+        kept = {name: value for name, value in os.environ.items() if name != CHECKED} | {UNCOMPILED: "1"}
+        os.execve(sys.executable, [sys.executable, "-m", "tests.proofs.mutant_sample", *sys.argv[1:]], kept)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutants", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)

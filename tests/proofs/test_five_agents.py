@@ -29,5 +29,5 @@ def test_the_books_of_five_agents_add_up_to_the_house_at_every_bar(assembly):
         setattr(book, what, getattr(book, what) + 1)
         assert breaches(shell.state)
         setattr(book, what, getattr(book, what) - 1)
-    book.cells[3] += 1
+    book.held[3] += 1
     assert {"lots", "marked equity"} <= set(breaches(shell.state))

@@ -16,8 +16,9 @@ from quantd.daemon.runtime import journal
 from quantd.engine_build.recipe import MODULES
 from quantd.risk import protective
 from quantd.risk.limits import cash, exposure, ruleset
-from quantd.risk.pretrade import baskets, standing
-from quantd.trading import books, jit
+from quantd.risk.pretrade import standing
+from quantd.trading import jit
+from quantd.trading.ledger import book, books
 from tests.proofs.simulation.runner import simulate
 
 
@@ -99,7 +100,7 @@ BUGS = (
     Bug("order numbers are not counted up", plan._house, "state.orders_at.get(sample, 0) + 1", "1"),
     Bug("a restart asks for nothing", journal.unanswered,
         "now in (OrderState.SENT, OrderState.CANCELLING)", "False"),
-    Bug("rounding loses its residue", books.Ledger.fills, "house.residue_atto += residue", "pass"),
+    Bug("rounding loses its residue", book.Postings.fills, "house.lose(self.lost_atto)", "pass"),
     Bug("a cross pays a fee", books.Ledger.cross, "with_remainder(0, ", "with_remainder(-1, "),
     Bug("shorts are paid dividends", books.Ledger._per_unit, "round_micro(self.house.held[symbol] * unit)",
         "round_micro(abs(self.house.held[symbol]) * unit)"),
@@ -111,8 +112,8 @@ BUGS = (
         "left: float = position - less if", "left: float = position if"),
     Bug("cash is reserved at the mark, not at the worst price", cash.cash,
         "paid = (1.0 + reserved(limits.collar)) * (1.0 + fee)", "paid = 1.0 + fee"),
-    Bug("limits of orders go out twice as wide as reserved", baskets.worst_nano,
-        "for width in (collar, reduce", "for width in (2 * collar, reduce"),
+    Bug("limits of orders go out twice as wide as reserved", ruleset.Rules._collar,
+        "common = gcd(", "width = min(2 * width, NANO)\n    common = gcd("),
     Bug("gross exposure is not limited", exposure.gross, "return [Linear(most, long=1.0, short=1.0)]", "return []"),
     Bug("cash is not limited", standing.Standing.count_worst,
         "basket.up_cash - basket.cash +", "basket.up_cash - 9.0 * basket.cash +"),
