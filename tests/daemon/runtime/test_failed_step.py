@@ -38,14 +38,14 @@ JOBS = {7: ("snapshot",), 14: ("reallocate",), 16: ("snapshot",)}
 
 PLACES = {
     # place -> the number of the call that fails
-    "quantd.trading.kernel:Account.trade": 9,
-    "quantd.trading.kernel:Postings.fills": 4,
-    "quantd.trading.kernel:Postings.equity": 12,
-    "quantd.trading.books:Ledger.split": 1,
-    "quantd.trading.books:Ledger.dividend": 1,
-    "quantd.trading.books:Ledger.cross": 1,
-    "quantd.trading.history:History.bar": 13,
-    "quantd.trading.history:Ring.append": 19,
+    "quantd.trading.ledger.book:Book.trade": 9,
+    "quantd.trading.ledger.book:Postings.fills": 4,
+    "quantd.trading.ledger.books:Ledger.equity": 12,
+    "quantd.trading.ledger.books:Ledger.split": 1,
+    "quantd.trading.ledger.books:Ledger.dividend": 1,
+    "quantd.trading.ledger.books:Ledger.cross": 1,
+    "quantd.trading.history.rings:History.bar": 13,
+    "quantd.trading.history.rings:Ring.append": 19,
     "quantd.daemon.engine.state:State.session_volume": 14,
     "quantd.daemon.engine.state:State.booked": 7,
     "quantd.daemon.engine.market:scale_mark": 1,
@@ -107,7 +107,7 @@ def snapped(kit: Kit) -> dict[str, object]:
     shell = kit.shell
     shell.snapshot_wanted = False
     return {
-        "journal": entries, "state": freeze(shell.state), "ledger": shell.state.ledger.cells.tobytes(),
+        "journal": entries, "state": freeze(shell.state), "ledger": shell.state.ledger.cells().tobytes(),
         "venue": shell.broker.freeze(), "digest": shell.digest.hexdigest(),
     }  # fmt: skip
 
@@ -177,7 +177,7 @@ async def test_a_step_that_fails_is_not_committed_and_the_next_start_takes_it_ag
 
 PROGRAM = """
 from quantd.daemon.cli import main
-from quantd.trading.books import Ledger
+from quantd.trading.ledger.books import Ledger
 
 dividend = Ledger.dividend
 
