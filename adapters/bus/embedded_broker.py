@@ -200,7 +200,8 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
 
         async def _initialize_client_session(self, reader: Any, writer: Any, *where: Any) -> Any:
             try:
-                return await asyncio.wait_for(super()._initialize_client_session(reader, writer, *where), CONNECT_S)
+                async with asyncio.timeout(CONNECT_S):
+                    return await super()._initialize_client_session(reader, writer, *where)
             except TimeoutError:
                 await writer.close()
                 raise MQTTError("no CONNECT in time") from None

@@ -2,12 +2,16 @@
 flag of retained messages."""
 
 import asyncio
-from typing import Any, Final
+import math
+from collections.abc import Awaitable
+from typing import Any, Final, TypeVar
 
 from aiomqtt import Client, MqttError, ProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from quantd.adapters.bus.settings import Protocol
+
+T = TypeVar("T")
 
 VERSIONS: Final[dict[Protocol, ProtocolVersion]] = {"3.1.1": ProtocolVersion.V311, "5": ProtocolVersion.V5}
 
@@ -33,6 +37,16 @@ class BusClient(Client):
         self._window = window
         self._version = VERSIONS[protocol]
         self._refused: dict[int, Any] = {}
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
+        """Wait for an answer of the broker. aiomqtt's wait (asyncio.wait_for) swallows a cancellation that comes
+        together with the answer before Python 3.12: a daemon that stopped on a failure then went on for ever."""
+        within_s = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(None if within_s == math.inf else within_s):
+                return await fut
+        except TimeoutError:
+            raise MqttError("Operation timed out") from None
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
         most = getattr(properties, "ReceiveMaximum", None)

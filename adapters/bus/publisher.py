@@ -202,7 +202,8 @@ class MqttBus:
         """Wait after failures; `stop` ends the wait."""
         wait_s = back_off_s(failed, self._settings.retry_first_s, self._settings.retry_most_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._stopping.wait()
 
     def _note(self, text: str) -> None:
         """Log one line for each new reason, so that a long outage does not fill the log."""

@@ -139,7 +139,8 @@ async def connect(access: Access) -> Exchange:
 async def hang_up(exchange: Exchange) -> None:
     """Close the streams of an exchange and discard them."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(exchange.close_ws_clients(), HANG_UP_S)
+        async with asyncio.timeout(HANG_UP_S):
+            await exchange.close_ws_clients()
     exchange.clients.clear()
 
 
@@ -147,7 +148,8 @@ async def leave(exchange: Exchange) -> None:
     """Close all connections of an exchange."""
     await hang_up(exchange)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(exchange.close(), HANG_UP_S)
+        async with asyncio.timeout(HANG_UP_S):
+            await exchange.close()
 
 
 def strict(fetch: Call, dialect: Dialect) -> Call:
