@@ -233,6 +233,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, 
         },
         notes=(
             *_begun(assembly, own),
+            *_untraded(assembly, record),
             *filter(None, [synthetic_note(assembly.universe.symbols)]),
             *notes,
             *_rejected(assembly),
@@ -293,6 +294,19 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
     return [
         f"Trading begins on {own.settings.begins}, after the longest lookback of {needed:,} samples: the bars begin on "
         f"{session_date(assembly.feed.first_ts)}."
+    ]
+
+
+def _untraded(assembly: Assembly, record: Record) -> list[str]:
+    """Return a note for each agent of a run without fills whose `min_trade` is above an equal share of its symbols."""
+    if record.first_fill:
+        return []
+    size = assembly.universe.size
+    return [
+        f"Nothing was traded. Agent {agent.name} does not trade changes below {agent.min_trade:.2%} of its equity "
+        f"(min_trade), and an equal share of {size} symbols is {1 / size:.2%}: lower min_trade."
+        for agent in assembly.rules.agents
+        if agent.min_trade * size > 1
     ]
 
 

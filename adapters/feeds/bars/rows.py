@@ -24,6 +24,9 @@ class Table:
     __slots__: tuple[str, ...] = ()
 
     def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
+        """Return the rows that `which` selects; the table itself if a mask selects all of them."""
+        if which.dtype == np.bool_ and which.all():
+            return self
         return type(self)(*(getattr(self, name)[which] for name in self.__slots__))
 
 

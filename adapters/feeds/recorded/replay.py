@@ -122,7 +122,6 @@ class Replay:
             raise FeedError(
                 where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
             )
-
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
         checked = judge(rows, placed, part, listed, now)
         bad = bad_bars(rows, placed, checked.reason, universe)
@@ -133,7 +132,8 @@ class Replay:
             checked = judge(rows, placed, length, listed, now)
             bad += bad_bars(rows, placed, checked.reason, universe)
             good = _good(checked.reason, where, stamps)
-        columns = merge(rows.take(good), placed.take(good), universe.size, daily=length == DAY_NS)
+        rows, placed = rows.take(good), placed.take(good)
+        columns = merge(rows, placed, universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += f"|{build_from}" if build_from else ""
         return cls(

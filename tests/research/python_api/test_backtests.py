@@ -247,6 +247,18 @@ def test_rejected_bars_are_part_of_the_verdict(bars):
     assert any("rejected 252 bars of IWM" in note for note in result.verdict.notes)
 
 
+@pytest.mark.parametrize(("least", "said"), [(0.34, True), (0.32, False)])
+def test_a_run_whose_changes_are_all_below_min_trade_says_so(bars, least, said):
+    three = pl.concat([bars, bars.filter(pl.col("symbol") == "IWM").with_columns(symbol=pl.lit("TWIN"))])
+    result = quantd.backtest(
+        lambda view: np.full(3, 1 / 3), bars=three, compare=False, settings={"agents.policy.min_trade": least}
+    )
+    assert (len(result.fills) == 0) is said
+    told = [note for note in result.verdict.notes if note.startswith("Nothing was traded.")]
+    assert len(told) == said
+    assert not said or "below 34.00% of its equity (min_trade), and an equal share of 3 symbols is 33.33%" in told[0]
+
+
 def test_a_report_is_one_page(bars, folder):
     page = quantd.backtest("equal_weight", bars=bars).report(folder / "page.html").read_text()
     assert page.count("var uPlot=") == 1
