@@ -9,14 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from quantd import bundled
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.adapters.feeds.recorded.soundness import require_announced
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.setup.bar_files import origin_of
-from quantd.daemon.cli.setup.vendors import calendars_of
-from quantd.models.artifacts.manifest import MANIFEST
-from quantd.models.artifacts.versions import resolved
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import Instrument, Universe, calendar_of
 
@@ -38,6 +31,9 @@ def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
 
 def place_of(folder: Path) -> Path:
     """The folder of an artifact, here or among the shipped ones; of versions, the current one. Raises Failure."""
+    from quantd.models.artifacts.manifest import MANIFEST
+    from quantd.models.artifacts.versions import resolved
+
     for place in (bundled.find(folder), bundled.SHIPPED / folder):
         found = resolved(place)
         if (found / MANIFEST).is_file():
@@ -53,6 +49,12 @@ def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str],
     Bars without volumes, or known to be adjusted, are not checked. A file that cannot be read is left to the reader of
     the panel, which names the fault.
     """
+    from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.recorded.replay import Replay
+    from quantd.adapters.feeds.recorded.soundness import require_announced
+    from quantd.daemon.cli.setup.bar_files import origin_of
+    from quantd.daemon.cli.setup.vendors import calendars_of
+
     origin = origin_of(bars)
     if origin is not None and origin.adjusted:
         return

@@ -23,8 +23,6 @@ from quantd.daemon.cli.learn.artifact_files import (
     place_of,
 )
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
-from quantd.models.artifacts import ensemble, signature, versions
-from quantd.models.artifacts.loader import checked, kind_in, load_artifact
 from quantd.models.artifacts.manifest import (
     MANIFEST,
     AgentManifest,
@@ -91,6 +89,9 @@ def export(
     as_json: Json = False,
 ) -> int:
     """Check an artifact and copy it, or its graph only."""
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import checked, load_artifact
+
     place = place_of(folder)
     manifest = checked(place).manifest
     load_artifact(place, {})
@@ -177,6 +178,8 @@ def make_key(
     public: Annotated[Path, typer.Option(metavar="FILE", help="The key that verifies signatures.")],
 ) -> int:
     """Generate a pair of Ed25519 keys."""
+    from quantd.models.artifacts import signature
+
     signature.generate(private, public)
     say(f"{private}: private; never store it beside a configuration")
     say(f"{public}: public; name it in [models] trusted_keys")
@@ -189,6 +192,9 @@ def sign(
     as_json: Json = False,
 ) -> int:
     """Sign an artifact: the signature is a file beside it."""
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import checked, load_artifact
+
     place = place_of(folder)
     load_artifact(place, {})
     digest = checked(place).manifest.digest
@@ -208,6 +214,8 @@ def combine(
     as_json: Json = False,
 ) -> int:
     """Combine several policies into one: an artifact of artifacts."""
+    from quantd.models.artifacts import ensemble
+
     if share and by != "performance":
         raise Failure(f"--share goes with --by performance; by {by} all members count alike", CONFIG)
     words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", by]
@@ -229,6 +237,9 @@ def use(
     as_json: Json = False,
 ) -> int:
     """Choose the current version of a name, or roll it back."""
+    from quantd.models.artifacts import versions
+    from quantd.models.artifacts.loader import load_artifact
+
     there = versions.versions(name)
     if not there:
         raise Failure(f"{name}: it has no versions; name a folder whose folders are artifacts", CONFIG)
@@ -247,6 +258,8 @@ def use(
 
 def _artifacts_under(root: Path) -> list[Path]:
     """The artifacts in a folder, and the versions in its folders."""
+    from quantd.models.artifacts import versions
+
     if (root / MANIFEST).is_file():
         return [root]
     found: list[Path] = []
@@ -257,6 +270,9 @@ def _artifacts_under(root: Path) -> list[Path]:
 
 
 def _row(place: Path) -> Row:
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import checked, kind_in, load_artifact
+
     kind = algorithm = precision = until = ""
     sharpe: float | None = None
     fault = ""
@@ -277,6 +293,8 @@ def _row(place: Path) -> Row:
 
 
 def _is_current(place: Path) -> bool:
+    from quantd.models.artifacts import versions
+
     try:
         return versions.current(place.parent) == place.name
     except ArtifactError:
@@ -284,6 +302,8 @@ def _is_current(place: Path) -> bool:
 
 
 def _names_in(place: Path) -> list[str]:
+    from quantd.models.artifacts.loader import checked
+
     return [MANIFEST, *checked(place).manifest.files]
 
 
@@ -309,6 +329,8 @@ def _copied(out: Path, manifest: AgentManifest, *, as_json: bool) -> int:
 
 
 def _learned(folder: Path) -> Path:
+    from quantd.models.artifacts.loader import kind_in
+
     place = place_of(folder)
     kind = kind_in(place).name
     if kind != "learned":

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-import numpy as np
 import typer
 
 from quantd import bundled
@@ -14,15 +13,13 @@ from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.artifact_files import place_of
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.models.artifacts.agent_policy import LearnedAgent
-from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.runtime import open_session
-from quantd.models.artifacts.scorer_policy import LearnedPolicy, ScorerArtifact
-from quantd.models.export.agreement import random_columns, random_market
-from quantd.models.observation.return_features import LOOKBACK, measure
-from quantd.models.observation.sight import observation
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE
-from quantd.trading.market import Floats
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from quantd.models.artifacts.scorer_policy import ScorerArtifact
+
 
 ALLOWED_MS: Final = 15.0
 """Largest 99th percentile of a decision."""
@@ -81,6 +78,14 @@ def inference(
 
 
 def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
+    import numpy as np
+
+    from quantd.models.artifacts.agent_policy import LearnedAgent
+    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.artifacts.scorer_policy import LearnedPolicy
+    from quantd.models.export.agreement import random_columns, random_market
+    from quantd.models.observation.sight import observation
+
     policy = load_artifact(place, {})
     draw = np.random.default_rng(1)
     if isinstance(policy, LearnedAgent):
@@ -110,8 +115,12 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 
 
 def _scorer(
-    artifact: ScorerArtifact, assets: int, batch: int, threads: int, draw: np.random.Generator
+    artifact: "ScorerArtifact", assets: int, batch: int, threads: int, draw: "np.random.Generator"
 ) -> tuple[Callable[[int], object], Callable[[int], object]]:
+    from quantd.models.artifacts.runtime import open_session
+    from quantd.models.observation.return_features import LOOKBACK, measure
+    from quantd.trading.market import Floats
+
     run = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"], threads).run
     returns: list[Floats] = [draw.normal(0.0, 0.01, (LOOKBACK, assets)) for _ in range(16)]
     given = [dict(zip(("features", "mask"), (each[None] for each in measure(r)), strict=True)) for r in returns]
@@ -129,6 +138,8 @@ def _scorer(
 
 def times_us(call: Callable[[int], object]) -> tuple[float, float]:
     """(p50, p99) in microseconds of 2,000 calls, or of as many as fit into 3 s."""
+    import numpy as np
+
     for k in range(20):
         call(k)
     found: list[int] = []

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -22,12 +22,11 @@ from quantd.daemon.cli.learn.artifact_files import (
     place_of,
 )
 from quantd.daemon.cli.output import print_json, progress, say, table
-from quantd.models.artifacts.card import forest_verdict
-from quantd.models.artifacts.folder import kind_of
-from quantd.models.artifacts.manifest import MANIFEST, MEANING, PLAIN, ForestKind, ForestManifest
-from quantd.models.forests import fit
-from quantd.models.forests.prediction import load_forest
 from quantd.trading.exit_codes import CONFIG, DONE
+
+if TYPE_CHECKING:
+    from quantd.models.artifacts.manifest import ForestKind
+
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]
 Names = Annotated[str, typer.Option(help="Symbols, with commas.")]
@@ -43,7 +42,7 @@ Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Maximum leaves of a
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 
 
-def training_of(predicts: ForestKind, what: str) -> Callable[..., int]:
+def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
     """The command that trains the forest of one prediction."""
 
     def train_forest(
@@ -61,6 +60,12 @@ def training_of(predicts: ForestKind, what: str) -> Callable[..., int]:
         seed: Seed = 1,
         as_json: Json = False,
     ) -> int:
+        from quantd.models.artifacts.card import forest_verdict
+        from quantd.models.artifacts.folder import kind_of
+        from quantd.models.artifacts.manifest import MANIFEST, MEANING, PLAIN, ForestManifest
+        from quantd.models.forests import fit
+        from quantd.models.forests.prediction import load_forest
+
         names = [name for name in symbols.split(",") if name]
         needs("training", "sklearn", "onnx", "polars")
         files = market_files(bars, actions)
@@ -113,6 +118,8 @@ def evaluate_forest(
     as_json: Json = False,
 ) -> int:
     """Evaluate a forest beside its plain estimate on another market or other dates."""
+    from quantd.models.forests import fit
+
     names = [name for name in symbols.split(",") if name]
     files = market_files(bars, actions)
 

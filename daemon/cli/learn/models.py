@@ -1,7 +1,7 @@
 """Inspect, verify, export and combine trained artifacts; train forests."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -10,15 +10,18 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn import artifacts, forests
 from quantd.daemon.cli.learn.artifact_files import place_of
 from quantd.daemon.cli.output import answer, iso, print_json, say
-from quantd.daemon.policies.model_facts import stated
-from quantd.models.artifacts import signature
-from quantd.models.artifacts.loader import checked, kind_in, load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
 from quantd.trading.exit_codes import CONFIG, DONE
+
+if TYPE_CHECKING:
+    from quantd.models.artifacts.manifest import AgentManifest
 
 
 def info(folder: Folder, as_json: Json = False) -> int:
     """Check an artifact and print its card and manifest."""
+    from quantd.daemon.policies.model_facts import stated
+    from quantd.models.artifacts.loader import checked
+    from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
+
     place = place_of(folder)
     artifact = checked(place)
     manifest = artifact.manifest
@@ -43,6 +46,9 @@ def verify(
     as_json: Json = False,
 ) -> int:
     """Make every check of a start, with the probe on this machine; exit code 78 when one fails."""
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import kind_in, load_artifact
+
     place = place_of(folder)
     policy = load_artifact(place, {})
     kind = kind_in(place).name
@@ -61,7 +67,7 @@ def verify(
     return DONE
 
 
-def columns_text(manifest: AgentManifest) -> list[str]:
+def columns_text(manifest: "AgentManifest") -> list[str]:
     """Describe the columns of a sight, in one line; none without columns."""
     sight = manifest.sight
     if not sight.columns:
@@ -72,7 +78,7 @@ def columns_text(manifest: AgentManifest) -> list[str]:
     return [f"columns: {', '.join(sight.columns)}{benchmark}{macro}; hash {manifest.features_hash}"]
 
 
-def facts(manifest: AgentManifest) -> list[str]:
+def facts(manifest: "AgentManifest") -> list[str]:
     """Describe a learned policy by its manifest, one line for each property."""
     training, shape, sight = manifest.training, manifest.network, manifest.sight
     until = iso(training.until_ns)[:10]

@@ -12,7 +12,6 @@ import typer
 from quantd.bundled import find
 from quantd.daemon.cli.command import one_of
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.setup.bar_files import probed
 from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ def plan_of(
 
     Its data, splits and sight are checked first, before torch is imported; `files` is False where no data are read.
     """
+    from quantd.daemon.cli.setup.bar_files import probed
     from quantd.models.training.plans.data_plan import PlanError, decoded, laid, located
     from quantd.models.training.plans.plan_check import mistakes_in
 

@@ -13,8 +13,6 @@ from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import needs
 from quantd.daemon.cli.learn.artifact_files import ACTIONS_FILE, BARS_FILE, Actions, Bars, failing, market_files
 from quantd.daemon.cli.output import print_json, progress, say, table
-from quantd.daemon.policies.loading import artifact_folder
-from quantd.models.artifacts.versions import resolved
 from quantd.trading.exit_codes import DONE
 
 if TYPE_CHECKING:
@@ -45,6 +43,8 @@ def retrain(
     ] = 1.5,
     as_json: Json = False,
 ) -> int:
+    from quantd.daemon.policies.loading import artifact_folder
+
     rule = {
         "measure": measure, "confidence": confidence, "min_gain": min_gain, "max_drawdown_ratio": max_drawdown_ratio,
     }  # fmt: skip
@@ -71,6 +71,8 @@ def retrain(
 
 
 def _print(decision: "Decision", out: Path) -> None:
+    from quantd.models.artifacts.versions import resolved
+
     verdict = decision.verdict
     parts = ", ".join(f"{name} {first} to {last}" for name, (first, last) in decision.parts.items())
     say(f"{out / decision.version}: {parts}")

@@ -13,10 +13,8 @@ from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.learn import plan_options
-from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.learn.plan_options import given, plan_of, signals
 from quantd.daemon.cli.output import Bar, progress, say
-from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.learners import names
 from quantd.models.learners.record import learners
 from quantd.trading.exit_codes import USAGE
@@ -68,6 +66,8 @@ def train(
     workers: plan_options.Workers = 1,
     address: plan_options.Address = "",
 ) -> int:
+    from quantd.daemon.cli.learn.artifact_files import require_sound_bars
+
     needs("training", "torch", "onnx", "safetensors")
     if agent == "scorer":
         others = (plan, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker, *(sets or ()))
@@ -138,6 +138,7 @@ def train(
 
 def _scorer(out: Path, options: dict[str, object], symbols: list[str]) -> int:
     """Train the scorer, which learns through the simulator itself and has its own command line."""
+    from quantd.daemon.cli.setup.bar_files import probed
     from quantd.models.training.runs import scorer_run
 
     if isinstance(bars := options["--bars"], Path):

@@ -8,20 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import numpy as np
 import typer
 
 from quantd.bundled import placed
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import needs, note
 from quantd.daemon.cli.learn import plan_options
-from quantd.daemon.cli.learn.artifact_files import require_sound_bars
 from quantd.daemon.cli.learn.plan_options import plan_of, signals
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.models.learners import names
 from quantd.models.learners.record import learners
 from quantd.trading.exit_codes import DONE, INTERRUPTED
-from quantd.trading.statistics import PERIODS_PER_YEAR
 
 if TYPE_CHECKING:
     from quantd.models.training.search.study import Course, Search, Sitting
@@ -76,6 +73,8 @@ def tune_plan(
     show: Annotated[bool, typer.Option("--show", help="Print the search space and exit.")] = False,
     as_json: Json = False,
 ) -> int:
+    from quantd.daemon.cli.learn.artifact_files import require_sound_bars
+
     needs("tuning", "torch", "optuna", "plotly", "safetensors")
     made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     if show:
@@ -136,7 +135,10 @@ def _show_space(agent: str, *, as_json: bool) -> None:
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     """The significance of the best score; None when no trial has a score."""
+    import numpy as np
+
     from quantd.research.significance.deflated_sharpe import expected_maximum, probabilistic_sharpe
+    from quantd.trading.statistics import PERIODS_PER_YEAR
 
     known = np.array([score for score in scores if math.isfinite(score)]) / math.sqrt(PERIODS_PER_YEAR)
     if not len(known):

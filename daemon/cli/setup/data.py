@@ -5,49 +5,22 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import numpy as np
-import polars as pl
 import typer
 
-from quantd.adapters.calendars import sessions as calendar_sessions
-from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
-from quantd.adapters.feeds.bars.merge import place_all, timed
-from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
-from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
-from quantd.adapters.feeds.recorded.headlines import by_session, read_headlines, session_days
-from quantd.adapters.feeds.recorded.soundness import (
-    action_line,
-    gaps_between,
-    hole_texts,
-    jump_text,
-    often_rejected,
-)
-from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan, synthetic_bars
-from quantd.adapters.feeds.wrappers.cache_files import Shelf
 from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
-from quantd.daemon.cli.setup.bar_files import (
-    LONGER,
-    Origin,
-    ScoresOrigin,
-    beside,
-    is_text,
-    length_of,
-    origin_of,
-    parquet,
-    probed,
-)
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
-from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of
 from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of, synthetic_note
-from quantd.trading.market import Ints
 from quantd.trading.sessions import DAY_NS, Sessions
+
+if TYPE_CHECKING:
+    from quantd.adapters.feeds.bars.rows import Rows
+    from quantd.trading.market import Ints
 
 
 def check(
@@ -67,6 +40,22 @@ def check(
     Exit code 1 with faults, which are listed by kind with count and first bar, and with jumps or holes, which stop a
     backtest.
     """
+    import numpy as np
+
+    from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
+    from quantd.adapters.feeds.bars.merge import place_all, timed
+    from quantd.adapters.feeds.bars.rows import NO_STAMP
+    from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
+    from quantd.adapters.feeds.recorded.soundness import (
+        action_line,
+        gaps_between,
+        hole_texts,
+        jump_text,
+        often_rejected,
+    )
+    from quantd.daemon.cli.setup.bar_files import LONGER, beside, is_text, length_of, origin_of
+    from quantd.daemon.cli.setup.vendors import calendars_of
+
     known = origin_of(file)
     stamps = stamps or (known.stamps if known else "session")
     interval = interval or (known.interval if known else "1d")
@@ -126,6 +115,9 @@ def check(
 
 def cached(cache: Cache = None, as_json: Json = False) -> int:
     """List the cached downloads."""
+    from quantd.adapters.feeds.wrappers.cache_files import Shelf
+    from quantd.daemon.cli.setup.vendors import cache_folder
+
     root = cache or cache_folder()
     found: list[dict[str, Any]] = []
     for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
@@ -152,6 +144,12 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
 
 
 def _universe_in(file: Path, calendar: str | None) -> Universe:
+    import polars as pl
+
+    from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.recorded.bar_files import read_bars
+    from quantd.daemon.cli.setup.bar_files import is_text, probed
+
     probed(file)
     try:
         lazy = pl.scan_csv(file, infer_schema=False) if is_text(file) else pl.scan_parquet(file)
@@ -166,8 +164,12 @@ def _universe_in(file: Path, calendar: str | None) -> Universe:
     return Universe(made, calendar=made[0].calendar)
 
 
-def _gaps(rows: Rows, day: Ints, universe: Universe, calendars: Mapping[str, Sessions]) -> dict[str, tuple[int, str]]:
+def _gaps(
+    rows: "Rows", day: "Ints", universe: Universe, calendars: Mapping[str, Sessions]
+) -> dict[str, tuple[int, str]]:
     """Symbol -> number of sessions without a bar between its first and last bar, and the first of them."""
+    import numpy as np
+
     out = {}
     for column, instrument in enumerate(universe.instruments):
         mine = day[rows.column == column]
@@ -215,6 +217,12 @@ def synthetic(
     as_json: Json = False,
 ) -> int:
     """Write generated daily bars, to try programs with; their symbols begin with SYNTHETIC-."""
+    import polars as pl
+
+    from quantd.adapters.calendars import sessions as calendar_sessions
+    from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan, synthetic_bars
+    from quantd.daemon.cli.setup.bar_files import Origin, parquet
+
     if end < start:
         raise Failure(f"--to {end} is before --from {start}", USAGE)
     plan = SyntheticPlan(count, seed, drift, volatility, correlation)
@@ -247,6 +255,12 @@ def sentiment(
     as_json: Json = False,
 ) -> int:
     """Score headlines by a local FinBERT-class model: one value for each symbol and session."""
+    import numpy as np
+
+    from quantd.adapters.calendars import sessions as calendar_sessions
+    from quantd.adapters.feeds.recorded.headlines import by_session, read_headlines, session_days
+    from quantd.daemon.cli.setup.bar_files import ScoresOrigin, parquet
+
     needs("the score of headlines", "tokenizers", extra="sentiment")
     # the runtime takes time to import, and no other command of `quantd data` needs it
     from quantd.models.artifacts.text_classifier import TextClassifier

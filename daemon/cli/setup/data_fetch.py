@@ -7,37 +7,25 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import polars as pl
 import typer
 
-from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
-from quantd.adapters.feeds.bars.merge import checked_bars
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
-from quantd.adapters.feeds.bars.stamps import UNITS_NS
-from quantd.adapters.feeds.recorded.soundness import jump_text
-from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
-from quantd.adapters.feeds.vendor import Request
 from quantd.daemon.cli.command import Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
-from quantd.daemon.cli.setup.bar_files import (
-    LONGER,
-    Origin,
-    actions_csv,
-    beside,
-    frame,
-    length_of,
-    longer,
-    parquet,
-)
-from quantd.daemon.cli.setup.vendors import Vendors, cache_folder, calendars_of, source_of, universe_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
 from quantd.trading.instruments import NANO
 from quantd.trading.sessions import DAY_NS, Sessions
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from quantd.adapters.feeds.bars.checks import BadBar
+    from quantd.adapters.feeds.bars.rows import Rows
+    from quantd.daemon.cli.setup.vendors import Vendors
+
 
 PIECES: Final = 24
 SHORTEST_PIECE_NS: Final = 30 * DAY_NS
@@ -85,6 +73,14 @@ def fetch(
     as_json: Json = False,
 ) -> int:
     """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
+    from quantd.adapters.feeds.bars.merge import checked_bars
+    from quantd.adapters.feeds.bars.rows import ActionRow
+    from quantd.adapters.feeds.recorded.soundness import jump_text
+    from quantd.adapters.feeds.source import SourceError, some
+    from quantd.adapters.feeds.vendor import Request
+    from quantd.daemon.cli.setup.bar_files import LONGER, Origin, actions_csv, beside, frame, length_of, longer, parquet
+    from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of, source_of, universe_of
+
     sources = source or ["yfinance"]
     universe = universe_of(symbols, calendar, currency)
     last = end or datetime.now(UTC).date()
@@ -100,7 +96,7 @@ def fetch(
     calendars = calendars_of(universe, start, last)
     begin_ns, end_ns = _bounds(calendars[universe.calendar], start, last, length)
 
-    async def download(vendors: Vendors, bar: Bar) -> tuple[Rows, list[ActionRow]]:
+    async def download(vendors: "Vendors", bar: Bar) -> "tuple[Rows, list[ActionRow]]":
         made = vendors.source
         try:
             return await _in_pieces(vendors, length, begin_ns, end_ns, bar), await made.actions(begin_ns, end_ns)
@@ -150,8 +146,13 @@ def fetch(
     return DONE
 
 
-async def _in_pieces(vendors: Vendors, length: int, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
+async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
     """All bars. A piece may lack a symbol that was not traded yet: the whole range is checked later."""
+    import numpy as np
+
+    from quantd.adapters.feeds.bars.rows import joined
+    from quantd.adapters.feeds.source import PartialAnswer
+
     step = max(-(-(end_ns - begin_ns) // PIECES), SHORTEST_PIECE_NS, SHORTEST_PIECE_BARS * length)
     if vendors.whole:
         step = end_ns - begin_ns
@@ -171,12 +172,16 @@ async def _in_pieces(vendors: Vendors, length: int, begin_ns: int, end_ns: int, 
 
 def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[int, int]:
     """[first 00:00, the day after last 00:00) in ns: of session dates, or for shorter bars of the exchange's clock."""
+    from quantd.adapters.feeds.bars.stamps import UNITS_NS
+
     zone = ZoneInfo("UTC" if length == DAY_NS else calendar.zone)
     begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, last + timedelta(days=1)))
     return int(begin.timestamp()) * NANO, min(int(end.timestamp()) * NANO, time.time_ns() + UNITS_NS["d"])
 
 
-def _per_symbol(frame: pl.DataFrame) -> list[dict[str, Any]]:
+def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
+    import polars as pl
+
     grouped = frame.group_by("symbol", maintain_order=True).agg(
         pl.len().alias("bars"), pl.col("ts").first().alias("from"), pl.col("ts").last().alias("to"),
         pl.col("source").unique().sort(),
@@ -190,7 +195,10 @@ def _per_symbol(frame: pl.DataFrame) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _print(report: dict[str, Any], bad: Sequence[BadBar]) -> None:
+def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
+    from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
+    from quantd.daemon.cli.setup.bar_files import LONGER
+
     columns = ("symbol", "bars", "from", "to", "source")
     table(columns, [[str(each[c]) for c in columns] for each in report["symbols"]], right=("bars",))
     for reason, count in report["put_aside"].items():
