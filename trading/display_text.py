@@ -102,7 +102,7 @@ def one_line(text: object, longest: int, hidden: Iterable[str] = ()) -> str:
 
 def visible(text: str) -> str:
     """Return `text` with escaped control characters, except line feeds and tabs; a JSON document keeps its meaning."""
-    return text.translate(LINES)
+    return text if text.isascii() and text.isprintable() else text.translate(LINES)
 
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")

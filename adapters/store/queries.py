@@ -3,7 +3,7 @@
 Times are int64 ns UTC. Every list is oldest first; `last` limits it to the newest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -96,7 +96,7 @@ class Reader:
 
     def fills(self, *, last: int | None = None, since: int = 0, symbol: str | None = None) -> list[Fill]:
         """Return house fills, with agents joined by +."""
-        return [self._fill(row) for row in self._fill_rows(last, since, symbol)]
+        return self._fills(self._fill_rows(last, since, symbol))
 
     def shares(self) -> list[Fill]:
         """Return one row per agent's share of a fill, with its booked part of the fee, and one per side of a cross.
@@ -127,7 +127,7 @@ class Reader:
     def fill_page(self, limit: int, before: Sequence[int], *, since: int = 0, symbol: str | None = None) -> Page[Fill]:
         """Return a page of house fills, as `order_page` does."""
         rows = self._fill_rows(limit + 1, since, symbol, before)
-        return _page(list(map(self._fill, rows)), rows, limit)
+        return _page(self._fills(rows), rows, limit)
 
     def alert_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Alert]:
         """Return a page of alerts, as `order_page` does."""
@@ -354,10 +354,16 @@ class Reader:
             note=row.note,
         )
 
-    def _fill(self, row: Any) -> Fill:
-        names = self.run.agents_at(row.seq)
-        agents = "+".join([_named(names, agent) for agent, _ in _shares.decode(row.shares)])
-        return self._one(row, row.id, row.lots, row.fee_micro, agents)
+    def _fills(self, rows: Iterable[Any]) -> list[Fill]:
+        """Return fills with their agents joined by +; the rows of one plan follow each other."""
+        out = []
+        seq, names = -1, tuple[str, ...]()
+        for row in rows:
+            if row.seq != seq:
+                seq, names = row.seq, self.run.agents_at(row.seq)
+            agents = "+".join([_named(names, agent) for agent, _ in _shares.decode(row.shares)])
+            out.append(self._one(row, row.id, row.lots, row.fee_micro, agents))
+        return out
 
     def _one(self, row: FillRow | CrossRow, order: str, lots: int, fee_micro: int, agent: str) -> Fill:
         return Fill(

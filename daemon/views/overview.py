@@ -335,6 +335,9 @@ def limits_now(state: State) -> list[LimitNow]:
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 
 
+NO_LIMITS: Final = Limits()
+
+
 def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
     """A value with its bound; NaN becomes null."""
     floor, kind = key in FLOORS, unit(key)
@@ -344,5 +347,5 @@ def limit_now(key: str, value: float, bound: float, limits: Limits | None = None
     if key not in UNWATCHED and bound > 0 and isfinite(value):
         use = finite(floor_usage(value, bound)) if floor else value / bound
     left = value - bound if floor else bound - value
-    said = words(key, limits or Limits(), about)
+    said = words(key, limits or NO_LIMITS, about)
     return LimitNow(key, finite(value), finite(bound), use, floor, said, kind, finite(left))

@@ -180,10 +180,10 @@ class Shortfalls:
         # a stop waits for another price than the mark at sending: that is not an execution cost
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n) or Kind.STOP in basket.kind:
             return
-        prices = np.frombuffer(plan.prices, dtype="<f8")
+        prices = np.frombuffer(plan.prices, dtype="<f8").tolist()
         decided = plan.portion.decided if plan.portion is not None else 0
         for column, lots in zip(basket.sym, basket.lots, strict=True):
-            arrival = round(float(prices[column]) * NANO)
+            arrival = round(prices[column] * NANO)
             whole = self.wholes.get((decided, column)) if decided else None
             if whole is not None:
                 whole.children.append((basket.sample, basket.n, column))
@@ -208,12 +208,13 @@ class Shortfalls:
         else:
             self.note = NO_BARS
             return
+        ts_open, fresh, opens = market.ts_open, market.fresh.tolist(), market.open_nano.tolist()
         for key, order in list(self._sent.items()):
-            if market.ts_open < order.ts or not market.fresh[key[2]]:
+            if ts_open < order.ts or not fresh[key[2]]:
                 continue
             del self._sent[key]
-            if not order.filled_ts or order.filled_ts >= market.ts_open:
-                order.arrival_nano = int(market.open_nano[key[2]])
+            if not order.filled_ts or order.filled_ts >= ts_open:
+                order.arrival_nano = opens[key[2]]
                 order.pieces = [Piece(p.lots, p.price_nano, p.fee_micro, order.arrival_nano) for p in order.pieces]
 
     def _filled(self, fill: Filled) -> None:

@@ -49,11 +49,11 @@ class Shortfall(Struct, frozen=True):
 def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Piece], end_nano: int | None) -> Shortfall:
     """Compute the shortfall of signed `lots` decided at `decision_nano`. Unfilled lots are valued at `end_nano`, None
     while they may still fill."""
-    delay = impact = fees = filled = 0
+    delay = impact = fees = filled = 0  # delay and impact as lots x nano
     for piece in pieces:
         filled += piece.lots
-        delay += notional_atto(piece.lots, lot_nano, piece.arrival_nano - decision_nano)
-        impact += notional_atto(piece.lots, lot_nano, piece.price_nano - piece.arrival_nano)
+        delay += piece.lots * (piece.arrival_nano - decision_nano)
+        impact += piece.lots * (piece.price_nano - piece.arrival_nano)
         fees += piece.fee_micro
     left = lots - filled
     opportunity = None
@@ -62,13 +62,18 @@ def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Pie
     elif end_nano is not None:
         opportunity = round_micro(notional_atto(left, lot_nano, end_nano - decision_nano))[0]
     value = round_micro(notional_atto(abs(lots), lot_nano, decision_nano))[0]
-    return Shortfall(value, round_micro(delay)[0], round_micro(impact)[0], fees, opportunity)
+    return Shortfall(value, round_micro(delay * lot_nano)[0], round_micro(impact * lot_nano)[0], fees, opportunity)
 
 
 def added(parts: Iterable[Shortfall]) -> Shortfall:
     """Add several shortfalls; a part that is unknown in one is unknown in the sum."""
-    rows = list(parts)
-    known = [row.opportunity_micro for row in rows if row.opportunity_micro is not None]
-    amounts = ("value_micro", "delay_micro", "impact_micro", "fees_micro")
-    totals = {name: sum(getattr(row, name) for row in rows) for name in amounts}
-    return Shortfall(**totals, opportunity_micro=sum(known) if len(known) == len(rows) else None)
+    value = delay = impact = fees = 0
+    opportunity: int | None = 0
+    for part in parts:
+        value += part.value_micro
+        delay += part.delay_micro
+        impact += part.impact_micro
+        fees += part.fees_micro
+        if opportunity is not None:
+            opportunity = None if part.opportunity_micro is None else opportunity + part.opportunity_micro
+    return Shortfall(value, delay, impact, fees, opportunity)

@@ -39,9 +39,6 @@ def export(
         str | None, typer.Option("--by", metavar="agent", help="Fills by agent: one row per share and cross.")
     ] = None,
 ) -> None:
-    from quantd.daemon.views.limit_rows import reason_name
-    from quantd.trading.orders import money_text
-
     if what not in COLUMNS:
         raise Failure(f"{what!r} cannot be exported; there are: {', '.join(COLUMNS)}", USAGE)
     if by not in (None, "agent") or (by and what != "fills"):
@@ -50,14 +47,18 @@ def export(
     rows: Iterable[Sequence[str]]
     if what == "fills":
         found = reader.shares() if by else reader.fills()
-        rows = [(iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent) for f in found]
+        rows = ((iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent) for f in found)
     elif what == "orders":
-        rows = [
+        from quantd.daemon.views.limit_rows import reason_name  # loads the engine
+
+        rows = (
             (iso(o.ts), o.id, o.symbol, o.side, o.qty, o.limit, o.state, reason_name(int(o.reason or 0)), o.agent)
             for o in reader.orders()
-        ]
+        )
     else:
-        rows = [
+        from quantd.trading.orders import money_text
+
+        rows = (
             (
                 iso(p.ts),
                 money_text(p.equity_micro),
@@ -66,19 +67,20 @@ def export(
                 repr(float(p.drawdown)),
             )
             for p in reader.equity()
-        ]
+        )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS[what])
     cell = lru_cache(maxsize=4096)(csv_cell)
     foreign = [name in FOREIGN for name in COLUMNS[what]]
-    cells = [[cell(each) if other else each for each, other in zip(row, foreign, strict=True)] for row in rows]
-    writer.writerows(cells)
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007  # said below
+        writer.writerow([cell(each) if other else each for each, other in zip(row, foreign, strict=True)])
     if out is None:
         sys.stdout.write(text.getvalue())
     else:
         write_whole(out, text.getvalue().encode())
-        say(f"{out}: {len(cells)} rows of run {reader.run.run}")
+        say(f"{out}: {count} rows of run {reader.run.run}")
 
 
 COMMAND: Final = Command("Look", 100, export)
