@@ -1,7 +1,11 @@
 """Replay a run's journal from its first entry and compare every step with the record."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 
 LISTED = 50
 
+UNCOMPILED: Final = "uncompiled"
+"""How the label of an engine begins that is interpreted."""
+
 
 def replay(
     run: Annotated[str | None, typer.Argument(help="Name of a run; the newest without it.")] = None,
@@ -28,8 +35,16 @@ def replay(
     policies: Annotated[
         bool, typer.Option("--policies", help="Also call the policies again and list differences.")
     ] = False,
+    uncompiled: Annotated[
+        bool,
+        typer.Option("--uncompiled", help="Fold it again with the interpreted engine, in its own process."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
+    from quantd.engine_build.state import label
+
+    if uncompiled and not label().startswith(UNCOMPILED):
+        return _interpreted(run, config, state, sets, policies=policies, as_json=as_json)
     from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import tracked
@@ -57,7 +72,7 @@ def replay(
         return journal
 
     if isinstance(parts, Assembly):
-        compile_for_runs(parts, 1, None if as_json else note)
+        compile_for_runs(parts, 1, None if as_json or uncompiled else note)
     differs = ""
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:
@@ -81,9 +96,10 @@ def replay(
     # after a difference, the account is that at the difference
     body: dict[str, Any] = msgspec.to_builtins(summary(shell, name, record.mode, wall_s))
     body |= {"steps": records.last_seq(name), "compared": journal.compared}
-    body |= {"same": not differs, "difference": differs}
+    body |= {"same": not differs, "difference": differs, "engine": label()}
     lines = [
-        f"run {name}: {body['compared']:,} of {body['steps']:,} steps compared in {body['wall_s']:.2f} s",
+        f"run {name}: {body['compared']:,} of {body['steps']:,} steps compared in {body['wall_s']:.2f} s, "
+        f"engine {label()}",
         f"  {differs or 'every effect is as recorded'}",
         f"  equity {body['equity']}, {body['orders']:,} orders, {body['fills']:,} fills",
         f"  digest {body['digest']}",
@@ -95,6 +111,20 @@ def replay(
         lines += [f"    {each.time} {each.agent}: {each.text}" for each in listed]
     answer(as_json, body, *lines)
     return CHECK_FAILED if differs else 0
+
+
+def _interpreted(
+    run: str | None, config: Path, state: Path | None, sets: list[str] | None, *, policies: bool, as_json: bool
+) -> int:
+    """Run this command in a process that loads no compiled module; returns its exit code."""
+    words = ["replay", *([] if run is None else [run]), "--uncompiled", "--config", str(config)]
+    words += [] if state is None else ["--state", str(state)]
+    words += [part for each in sets or () for part in ("--set", each)]
+    words += ["--policies"] * policies + ["--json"] * as_json
+    line = [sys.executable, "-m", "quantd.daemon.cli", *words]
+    done = subprocess.run(line, env={**os.environ, "QUANTD_UNCOMPILED": "1"}, stdout=subprocess.PIPE, text=True)
+    sys.stdout.write(done.stdout)
+    return done.returncode
 
 
 def same_market(parts: "Parts", records: "Records", run: str) -> None:
