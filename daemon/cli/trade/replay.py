@@ -121,8 +121,10 @@ def _interpreted(
     words += [] if state is None else ["--state", str(state)]
     words += [part for each in sets or () for part in ("--set", each)]
     words += ["--policies"] * policies + ["--json"] * as_json
-    line = [sys.executable, "-m", "quantd.daemon.cli", *words]
+    line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *words]
     done = subprocess.run(line, env={**os.environ, "QUANTD_UNCOMPILED": "1"}, stdout=subprocess.PIPE, text=True)
+    if done.returncode < 0:
+        raise Failure(f"signal {-done.returncode} ended the process of the interpreted engine", CHECK_FAILED)
     sys.stdout.write(done.stdout)
     return done.returncode
 
