@@ -19,7 +19,7 @@ def test_the_interpreted_engine_repeats_a_run_of_the_loaded_one_and_both_say_whi
     kept = answer(quantd(tmp_path, "backtest", "--journal", "--json"))
     line = ("replay", kept["run"], "--state", "state/backtests")
     loaded, other = (answer(quantd(tmp_path, *line, *words, "--json")) for words in ((), ("--uncompiled",)))
-    assert loaded["engine"] == label()
+    assert loaded["engine"].split()[0] == label().split()[0]
     assert other["engine"].startswith("uncompiled")
     assert other["same"]
     assert (other["digest"], other["compared"]) == (kept["digest"], loaded["compared"])
