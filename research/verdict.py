@@ -304,7 +304,7 @@ def _untraded(assembly: Assembly, record: Record) -> list[str]:
     size = assembly.universe.size
     return [
         f"Nothing was traded. Agent {agent.name} does not trade changes below {agent.min_trade:.2%} of its equity "
-        f"(min_trade), and an equal share of {size} symbols is {1 / size:.2%}: lower min_trade."
+        f"(min_trade), and an equal share of {size} symbols is {1 / size:.2%}: for such weights lower min_trade."
         for agent in assembly.rules.agents
         if agent.min_trade * size > 1
     ]

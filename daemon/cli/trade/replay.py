@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 LISTED = 50
 
-UNCOMPILED: Final = "uncompiled"
-"""How the label of an engine begins that is interpreted."""
-
 
 def replay(
     run: Annotated[str | None, typer.Argument(help="Name of a run; the newest without it.")] = None,
@@ -41,9 +38,10 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> int:
+    from quantd.engine_build import finder
     from quantd.engine_build.state import label
 
-    if uncompiled and not label().startswith(UNCOMPILED):
+    if uncompiled and finder.loaded() is not None:
         return _interpreted(run, config, state, sets, policies=policies, as_json=as_json)
     from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
     from quantd.daemon.cli.configuration import read
