@@ -98,24 +98,29 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
 
 
 def means(returns: Floats) -> Floats:
-    """Return float64[N], the mean of each column of float64[k, N]; NaN where a return is missing."""
-    return np.add.reduce(returns, axis=0) / len(returns)
+    """Return float64[.., N], the mean of each column of float64[.., k, N]; NaN where a return is missing."""
+    return np.add.reduce(returns, axis=-2) / returns.shape[-2]
 
 
 def variances(returns: Floats) -> Floats:
-    """Return float64[N], the variance (k - 1) of each column of float64[k, N]; NaN where a return is missing."""
-    centred = returns - means(returns)
-    return np.einsum("ij,ij->j", centred, centred) / max(len(returns) - 1, 1)
+    """Return float64[.., N], the variance (k - 1) of each column of float64[.., k, N]; NaN where a return is missing.
+
+    Each window has the same bits alone and among others, as in all functions of float64[.., k, N].
+    """
+    centred = returns - np.add.reduce(returns, axis=-2, keepdims=True) / returns.shape[-2]
+    found: Floats = np.einsum("...ij,...ij->...j", centred, centred)
+    return found / max(returns.shape[-2] - 1, 1)
 
 
 def deviations(returns: Floats) -> Floats:
-    """Return float64[N], the standard deviation (k - 1) of each column of float64[k, N]; NaN where one is missing."""
+    """Return float64[.., N], the standard deviation (k - 1) of each column of float64[.., k, N]; NaN where one is
+    missing."""
     return np.sqrt(variances(returns))
 
 
 def momentum_of(returns: Floats) -> Floats:
-    """Return float64[N], the total return over all rows of float64[k, N]; NaN where one is missing."""
-    growth: Floats = np.multiply.reduce(returns + 1.0, axis=0)
+    """Return float64[.., N], the total return over all rows of float64[.., k, N]; NaN where one is missing."""
+    growth: Floats = np.multiply.reduce(returns + 1.0, axis=-2)
     return growth - 1.0
 
 

@@ -100,7 +100,7 @@ class ByThresholds:
         before = memory.get("state")
         level, direction, last = (0, 0, 0) if before is None else before.astype(int).tolist()
         spread = volatility(returns[-params.volatility_lookback :])
-        trend = float(momentum_of(returns[-params.trend_lookback :]))
+        trend = float(momentum_of(returns[-params.trend_lookback :, np.newaxis])[0])
         level = level_of(spread, params.levels, level, params.margin)
         direction = direction_of(trend, params.trend, direction, params.margin)
         regime = regime_of(level, direction, REGIMES[last])

@@ -1,0 +1,216 @@
+"""Answers in blocks are those of `act` to the bit, of rows that know nothing later, and in backtests only."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.engine import LIMITS, shell
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import Item
+from quantd.research.runs.answer_blocks import AnswerBlocks
+from quantd.strategies.policies import POLICIES, RECORDS
+from quantd.strategies.policies.allocator import EstimateParams
+from quantd.strategies.policies.record import PolicyRecord
+from quantd.trading.effects import Ask
+from quantd.trading.events import Action, Decided, Tick
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Block, MarketSlice, PriceJumped
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.command_line import CONFIG, Done, quantd, write
+
+DAYS = 150
+
+SIMPLE: Sequence[tuple[str, Mapping[str, object]]] = (
+    ("equal_weight", {"invested": 0.9}),
+    ("fixed_mix", {"weights": {"S000": 0.3, "S001": 0.2}}),
+    ("inverse_volatility", {"lookback": 21}),
+    ("momentum", {"lookback": 20, "skip": 3}),
+    ("momentum", {"lookback": 11, "size": "inverse_volatility"}),
+)
+
+ALLOCATORS = [each for each in RECORDS if isinstance(each, PolicyRecord) and issubclass(each.params, EstimateParams)]
+
+
+@dataclass
+class World:
+    """A market of some symbols, and what happened to it: `items` are in order of time."""
+
+    universe: Universe
+    sessions: Sessions
+    items: list[Item]
+
+    def shell(self, policies: list[Policy]) -> Shell:
+        return shell(self.universe, self.sessions, policies, False, LIMITS)
+
+
+def world(seed: int, symbols: int, *, jumps: bool = False) -> World:
+    """Bars with a late listing, gaps, a halt, dividends, a split and a delisting at random days."""
+    rng = np.random.default_rng(seed)
+    close = 50.0 * np.exp(np.cumsum(rng.standard_t(4, (DAYS, symbols)) * 0.01, axis=0))
+    fresh = rng.random((DAYS, symbols)) > 0.02
+    fresh[: rng.integers(10, 60), rng.integers(symbols)] = False
+    begin = int(rng.integers(60, 120))
+    fresh[begin : begin + 8, rng.integers(symbols)] = False
+    if symbols == 1:
+        fresh[: DAYS // 2] = True
+    close = np.where(fresh, np.round(close, 2), np.nan)
+    ts = np.arange(1, DAYS + 1, dtype=np.int64) * DAY_NS
+    block = Block(
+        ts_open=ts - DAY_NS // 3, ts_event=ts, key=ts - DAY_NS, open=close, high=close * 1.01, low=close * 0.99,
+        close=close, volume=np.where(fresh, 1e7, np.nan), fresh=fresh,
+    )  # fmt: skip
+    actions: dict[int, list[Item]] = {}
+    for row in sorted(rng.choice(np.arange(40, DAYS), 12, replace=False).tolist()):
+        at, key, symbol = block.ts_open[row], block.key[row], int(rng.integers(symbols))
+        actions[row] = [Action(at, key, symbol, "dividend", cash_nano=int(rng.integers(1, 10**9)))]
+    row, symbol = int(rng.integers(70, 110)), int(rng.integers(symbols))
+    actions.setdefault(row, []).append(Action(block.ts_open[row], block.key[row], symbol, "split", numerator=2))
+    row = int(rng.integers(110, 130))
+    if jumps:
+        actions.setdefault(row, []).append(PriceJumped(block.ts_open[row], symbol, 50 * 10**9, 25 * 10**9, 2, 1))
+    elif symbols > 1:
+        actions.setdefault(row, []).append(Action(block.ts_open[row], block.key[row], symbol, "delisting"))
+    items: list[Item] = []
+    for row in range(DAYS):
+        tick = Tick(block.ts_event[row], True, block.key[row], block.ts_event[row])
+        items += [*actions.get(row, []), MarketSlice(block, row), tick]
+    far = np.arange(DAYS + 30, dtype=np.int64) * DAY_NS
+    opens, closes = (far + DAY_NS * 2 // 3).tolist(), (far + DAY_NS).tolist()
+    universe = Universe(tuple(Instrument(f"S{k:03d}", calendar="X") for k in range(symbols)), calendar="X")
+    return World(universe, Sessions("X", "UTC", tuple(far.tolist()), tuple(opens), tuple(closes)), items)
+
+
+def driven(made: World, policies: list[Policy], *, blocks: bool) -> tuple[list[Decided], Counter[int]]:
+    """The answers of a run, and how many of them `act` gave, by agent."""
+    body, found, acted = made.shell(policies), list[Decided](), Counter[int]()
+
+    def act(ask: Ask) -> Decided:
+        acted[ask.agent] += 1
+        return answer(policies[ask.agent], ask)
+
+    ahead = AnswerBlocks(act, policies.__getitem__, [False] * len(policies), lambda: body.state.jumped)
+
+    def decide(ask: Ask) -> Decided:
+        found.append((ahead if blocks else act)(ask))
+        return found[-1]
+
+    body.answer = decide
+    ahead.expect(made.items)
+    body.take_all(made.items)
+    return found, acted
+
+
+@pytest.mark.parametrize(("seed", "symbols"), [(1, 1), (2, 2), (3, 5), (4, 5), (5, 9), (6, 21)])
+def test_answers_in_blocks_are_those_of_act_to_the_bit(seed: int, symbols: int) -> None:
+    made = world(seed, symbols, jumps=seed == 4)
+    policies = [POLICIES[name](params) for name, params in SIMPLE if name != "fixed_mix" or symbols > 1]
+    asked, acts = driven(made, policies, blocks=False)
+    found, acted = driven(made, policies, blocks=True)
+    assert found == asked
+    assert len(asked) == acts.total() == DAYS * len(policies)
+    assert acted.total() < acts.total() / (2 if seed == 4 else 4), (
+        "after the jump the engine shows another price than the bars"
+    )
+
+
+def test_every_allocator_answers_in_blocks_with_the_bits_of_act() -> None:
+    assert len(ALLOCATORS) > 8
+    made = world(7, 4)
+    made.items = made.items[:300]
+    policies = [each.make({"lookback": 20}) for each in ALLOCATORS]
+    policies.append(POLICIES["mean_variance"]({"lookback": 20, "cost_bp": 0.0}))
+    assert all(policy.act_rows is not None for policy in policies)  # type: ignore[attr-defined]
+    asked, acts = driven(made, policies, blocks=False)
+    found, acted = driven(made, policies, blocks=True)
+    assert found == asked
+    by_act = [k for k in range(len(policies)) if acted[k] == acts[k]]
+    assert [ALLOCATORS[k].name for k in by_act] == ["mean_variance"], "its costs are those of the way from the book"
+
+
+def test_no_answer_depends_on_a_later_bar() -> None:
+    """A market that ends earlier has the same answers up to there, from blocks that end at other samples."""
+    whole, cut = world(8, 3), world(8, 3)
+    policies = [POLICIES[name](params) for name, params in SIMPLE]
+    cut.items = cut.items[: 2 * 100 + 1]
+    found, acted = driven(whole, policies, blocks=True)
+    early, _ = driven(cut, policies, blocks=True)
+    assert len(early) > 90 * len(policies)
+    assert early == found[: len(early)]
+    assert acted.total() < len(found) / 4
+
+
+TABLE = """
+import numpy as np
+LOOKBACK = 5
+def act(view):
+    risen = view.momentum(5)
+    return np.where(risen > 0.0, 0.1 + 0.01 * (view.time // 86_400_000_000_000 % 7), 0.0)
+def act_rows(view, rows):
+    risen = view.momentum(5, rows)
+    return np.where(risen > 0.0, 0.1 + 0.01 * (view.times[rows, None] // 86_400_000_000_000 % 7), 0.0)
+"""
+
+CALLS = """
+def calls(view, rows):
+    calls.count += len(rows)
+    if calls.count >= 40:
+        open("called", "w").close()
+    return own(view, rows)
+calls.count, own, act_rows = 0, act_rows, calls
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """CONFIG without schedules: its agent is asked at each of 61 samples."""
+    write(tmp_path, CONFIG[: CONFIG.index("[[schedules]]")] + "[bus]\nport = 0\n[api]\nport = 0\n")
+    return tmp_path
+
+
+def run(folder: Path, source: str, *command: str) -> Done:
+    (folder / "mine.py").write_text(source)
+    return quantd(folder, *command, "--set", "agents.trend.policy=mine.py:act", "--set", "agents.trend.params={}")
+
+
+def test_a_backtest_uses_act_rows_of_a_file_and_has_the_same_digest(folder: Path) -> None:
+    command = ("backtest", "--json", "--no-compare")
+    asked = run(folder, TABLE[: TABLE.index("def act_rows")], *command)
+    assert not (folder / "called").exists()
+    found = run(folder, TABLE + CALLS, *command)
+    assert found.returncode == asked.returncode == 0, found.stderr
+    assert (folder / "called").exists()
+    assert json.loads(found.stdout)["digest"] == json.loads(asked.stdout)["digest"]
+    assert json.loads(found.stdout)["orders"] > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ("view.prices[np.minimum(rows + 1, len(view) - 1)] * 1e-3", "act gives"),
+        ("view.prices[rows][:, 0]", "act_rows returned float64[60]; float64[60, 3] is expected"),
+        ("1 / 0", "ZeroDivisionError: division by zero at mine.py:8"),
+        ("view.weights", "has no attribute 'weights'"),
+    ],
+    ids=["reads a later row", "another shape", "fails", "reads the book"],
+)
+def test_a_wrong_act_rows_ends_a_backtest_with_its_file_and_the_remedy(folder: Path, wrong: str, text: str) -> None:
+    source = TABLE[: TABLE.index("    risen = view.momentum(5, rows)")] + f"    return {wrong}\n"
+    done = run(folder, source, "backtest", "--no-compare")
+    assert done.returncode != 0
+    assert "mine.py: act_rows" in done.stderr, done.stderr
+    assert text in done.stderr, done.stderr
+    assert "or remove act_rows" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_daemon_never_asks_act_rows(folder: Path) -> None:
+    done = run(folder, TABLE + CALLS, "run", "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "called").exists()
