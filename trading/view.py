@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from quantd.trading.bars import BarRing, Bars, CorporateAction, per_share
@@ -14,7 +14,7 @@ from quantd.trading.history import Ring
 from quantd.trading.instruments import Universe
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, Ints
-from quantd.trading.statistics import deviations, means, momentum_of
+from quantd.trading.statistics import deviations, means, momentum_of, rolling, rolling_momentum, windows_of
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -25,8 +25,8 @@ MEMORY_BYTES: Final = 65_536
 
 EMPTY_MEMORY: Final[Memory] = {}
 
-CELLS: Final = 2**17
-"""Most numbers in the windows of one call of a statistic: 1 MiB, which stays in the cache of a processor."""
+MOST_BYTES: Final = 2**26
+"""About the most bytes of single statistics that a block stores: 64 MiB."""
 
 
 def own_memory(memory: Memory, space: str) -> dict[str, Floats]:
@@ -222,7 +222,7 @@ class BlockView:
                     coming[row - 1, column] = (prices[row, column] * shares + cash) / prices[row - 1, column] - 1.0
         self._returns = np.concatenate((ring.returns(ring.lookback), coming))
         self._returns.flags.writeable = False
-        self._tables: dict[tuple[object, int, int], tuple[NDArray[np.bool_], NDArray[Any]]] = {}
+        self._tables: dict[tuple[object, int, int], Any] = {}
         self._single: dict[tuple[object, int, int, int], Any] = {}
 
     def __len__(self) -> int:
@@ -249,19 +249,12 @@ class BlockView:
         return count < 1 or view._ring.returns(count).tobytes() == self._returns[end - count : end].tobytes()
 
     def returns(self, k: int, rows: Ints, skip: int = 0) -> Floats:
-        """Return float64[T, k, N]: `View.returns(k)` at each of `rows`, or that of `skip` samples earlier; read-only.
+        """Return float64[T, k, N]: `View.returns(k)` at each of `rows`, or that of `skip` samples earlier.
 
         Raises ValueError for k + `skip` above the stored samples.
         """
         first = self._first(k, skip)
-        if not len(rows):
-            return np.empty((0, k, self.prices.shape[1]))
-        windows = sliding_window_view(self._returns, k, axis=0).transpose(0, 2, 1)
-        least, most = int(rows[0]), int(rows[-1])
-        dense = most - least == len(rows) - 1
-        found: Floats = windows[first + least : first + most + 1] if dense else windows[first + rows]
-        found.flags.writeable = False
-        return found
+        return windows_of(self._returns, k)[first + rows]
 
     def synchronous(self, k: int, rows: Ints) -> Floats:
         """Return float64[T, k, N]: `View.synchronous(k)` at each of `rows`."""
@@ -278,7 +271,7 @@ class BlockView:
 
     def momentum(self, k: int, rows: Ints, skip: int = 0) -> Floats:
         """Return float64[T, N], the total return over the k samples that ended `skip` samples before each row."""
-        return self.shared(momentum_of, k, rows, skip)
+        return self.rolling(rolling_momentum, k, rows, skip)
 
     def covariance(self, k: int, rows: Ints) -> Floats:
         """Return float64[T, N, N], the sample covariance (k - 1) of `synchronous`."""
@@ -288,24 +281,23 @@ class BlockView:
     def shared(self, statistic: Callable[[Floats], A], k: int, rows: Ints, skip: int = 0) -> A:
         """Return `statistic` of the windows float64[T, k, N] of `rows`, computed once per sample.
 
-        It must give each window of float64[.., k, N] the bits that it gives the window alone.
+        It must give each window the bits that it gives the window alone.
         """
-        first, size = self._first(k, skip), self.prices.shape[1]
-        key = statistic, k, skip
-        known = self._tables.get(key)
-        missing = rows if known is None else rows[~known[0][rows]]
-        step = max(1, CELLS // max(k * size, 1))
-        for at in range(0, len(missing), step):
-            part = missing[at : at + step]
-            found = statistic(self.returns(k, part, skip))
-            if known is None:
-                empty = np.zeros((len(self), *found.shape[1:]), found.dtype)
-                known = self._tables[key] = np.zeros(len(self), np.bool_), empty
-            known[1][part], known[0][part] = found, True
-        if known is None:
-            known = np.zeros(0, np.bool_), statistic(self._returns[np.newaxis, first : first + k])
-        values: Any = known[1][rows]
-        return values
+        return self._table(statistic, partial(rolling, statistic), k, rows, skip)
+
+    def rolling(self, function: Callable[[Floats, int], A], k: int, rows: Ints, skip: int = 0) -> A:
+        """Return `function(returns, k)`, an array by each k consecutive rows of float64[R, N], at `rows`.
+
+        It is computed once per sample, and must give each window the bits that it gives the window alone.
+        """
+        return self._table(function, function, k, rows, skip)
+
+    def _table(self, key: object, function: Callable[[Floats, int], A], k: int, rows: Ints, skip: int) -> A:
+        found: A | None = self._tables.get((key, k, skip))
+        if found is None:
+            first = self._first(k, skip)
+            found = self._tables[key, k, skip] = function(self._returns[first : first + k - 1 + len(self)], k)
+        return cast(A, found[rows])
 
     def at(self, row: int) -> "RowView":
         """Return the view at one row, with the methods of a View but without a book."""
@@ -327,6 +319,8 @@ class BlockView:
         if found is None:
             found = statistic(self._window(k, skip, row))
             found.flags.writeable = False
+            if found.nbytes * len(self._single) > MOST_BYTES:  # covariances of many symbols
+                self._single.clear()
             self._single[key] = found
         return found
 

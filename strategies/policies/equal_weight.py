@@ -49,6 +49,8 @@ class EqualWeight:
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
         priced = np.isfinite(view.prices[rows])
+        if priced.all():
+            return np.full(priced.shape, self.params.invested / priced.shape[1])
         return priced * (self.params.invested / np.maximum(1, np.add.reduce(priced, axis=-1, keepdims=True)))
 
 

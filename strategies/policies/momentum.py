@@ -6,10 +6,10 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from quantd.strategies.policies.inverse_volatility import inverse_deviations
+from quantd.strategies.policies.inverse_volatility import inverse_deviations, rolling_inverse_deviations
 from quantd.strategies.policies.params import Lookback
 from quantd.strategies.policies.record import record
-from quantd.strategies.weights.stale_prices import standing_still
+from quantd.strategies.weights.stale_prices import rolling_still, standing_still
 from quantd.trading.market import Floats, Ints
 from quantd.trading.view import BlockView, Memory, View
 
@@ -52,8 +52,8 @@ class Momentum:
         window, skip = self.params.lookback, self.params.skip
         risen = view.momentum(window, rows, skip)
         equal = self.params.size == "equal"
-        sizes = risen >= -1.0 if equal else view.shared(inverse_deviations, window, rows, skip)
-        parts = np.where(view.shared(standing_still, self.lookback, rows), 0.0, sizes)
+        sizes = risen >= -1.0 if equal else view.rolling(rolling_inverse_deviations, window, rows, skip)
+        parts = np.where(view.rolling(rolling_still, self.lookback, rows), 0.0, sizes)
         totals = np.add.reduce(parts, axis=-1, keepdims=True)
         return np.divide(parts * (risen > 0.0), totals, out=parts, where=totals > 0.0)
 

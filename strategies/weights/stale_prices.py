@@ -14,16 +14,26 @@ STILL_SHARE: Final = 3
 
 
 def standing_still(returns: Floats) -> Bools:
-    """Return bool[.., N]: columns of float64[.., k, N] returns with a stale price.
+    """Return bool[N]: columns of float64[k, N] returns with a stale price.
 
     A column is stale if its newest STILL_SAMPLES are exactly 0, or more than a third of all rows (at least
     STILL_SAMPLES). In a shorter window all of them must be 0. NaN does not count as 0.
     """
-    zero, rows = returns == 0.0, returns.shape[-2]
-    # the usual windows in one look: too few zeros for any column, and none in the newest row
-    if np.count_nonzero(zero) * STILL_SHARE <= rows and not np.count_nonzero(zero[..., -1, :]):
-        return np.zeros(returns.shape[:-2] + returns.shape[-1:], dtype=np.bool_)
-    count = np.add.reduce(zero, axis=-2, dtype=np.int64)
-    often: Bools = (count * STILL_SHARE > rows) & (count >= min(STILL_SAMPLES, rows))
-    newest: Bools = np.logical_and.reduce(zero[..., -STILL_SAMPLES:, :], axis=-2)
+    zero = returns == 0.0
+    # the usual window in one look: too few zeros for any column, and none in the newest row
+    if np.count_nonzero(zero) * STILL_SHARE <= len(returns) and not np.count_nonzero(zero[-1]):
+        return np.zeros(returns.shape[1], dtype=np.bool_)
+    count = np.add.reduce(zero, axis=0, dtype=np.int64)
+    often: Bools = (count * STILL_SHARE > len(returns)) & (count >= min(STILL_SAMPLES, len(returns)))
+    newest: Bools = np.logical_and.reduce(zero[-STILL_SAMPLES:], axis=0)
     return often | newest
+
+
+def rolling_still(returns: Floats, k: int) -> Bools:
+    """Return bool[R - k + 1, N], `standing_still` of each k consecutive rows of float64[R, N]."""
+    zeros = np.zeros((len(returns) + 1, returns.shape[1]), dtype=np.int64)
+    np.cumsum(returns == 0.0, axis=0, out=zeros[1:])
+    count, short = zeros[k:] - zeros[:-k], min(STILL_SAMPLES, k)
+    newest = zeros[k:] - zeros[k - short : len(zeros) - short]
+    still: Bools = ((count * STILL_SHARE > k) & (count >= short)) | (newest == short)
+    return still
