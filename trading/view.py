@@ -387,10 +387,10 @@ class PartView(View):
         return _part(self._whole.synchronous(k), self._columns)
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-        return self._whole.shared(_OfPart(statistic, self._columns), k, skip)
+        return self._whole.shared(OfPart(statistic, self._columns), k, skip)
 
     def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        return self._whole.shared_by_date(_OfPart(statistic, self._columns), k)
+        return self._whole.shared_by_date(OfPart(statistic, self._columns), k)
 
     def bars(self, k: int) -> Bars:
         whole, columns = self._whole.bars(k), self._columns
@@ -405,7 +405,7 @@ def _part(rows: Floats, columns: tuple[int, ...]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class _OfPart(Generic[A]):
+class OfPart(Generic[A]):
     """A statistic of some columns; equal for equal columns, so that it is computed once per sample."""
 
     statistic: Callable[[Floats], A]

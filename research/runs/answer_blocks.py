@@ -32,6 +32,10 @@ SPARSE: Final = 4
 """An agent that is asked at no more than every SPARSEth sample is asked by `act`: a block prepares each sample."""
 
 
+EVERY: Final = 64
+"""Of so many answers of a block, `act` gives one as well."""
+
+
 class RowsDiffer(ExplainedError, ValueError):
     """An `act_rows` that fails, or whose answer is not that of `act`."""
 
@@ -43,9 +47,10 @@ class Table:
 
     __slots__ = ("checked", "policy", "weights")
 
-    def __init__(self, policy: Policy, weights: Mapping[int, bytes]) -> None:
+    def __init__(self, policy: Policy, weights: Mapping[int, bytes], every: int) -> None:
         self.policy, self.weights = policy, weights
-        self.checked = frozenset((min(weights), max(weights))) if weights else frozenset()
+        rows = list(weights)
+        self.checked = frozenset((*rows[::every], *rows[-1:]))
         """Rows that `act` answers as well."""
 
 
@@ -81,7 +86,8 @@ class AnswerBlocks:
     """Answers Asks out of blocks, and by `act` where there is none.
 
     `policies` gives the policy of a seat, `scheduled` for each agent whether schedules ask it, and `unusual` whether
-    the engine's prices differ from those of the bars.
+    the engine's prices differ from those of the bars. Of `every` answers, and of the first and the last of a block,
+    `act` gives one as well, and both must be equal.
     """
 
     def __init__(
@@ -90,8 +96,11 @@ class AnswerBlocks:
         policies: Callable[[int], Policy],
         scheduled: Sequence[bool],
         unusual: Callable[[], object] = lambda: False,
+        *,
+        every: int = EVERY,
     ) -> None:
         self._act, self._policies, self._scheduled, self._unusual = act, policies, scheduled, unusual
+        self._every = every
         self._items: Sequence[Item] = ()
         self._places: dict[int, int] | None = None
         self._ahead: Ahead | None = None
@@ -120,7 +129,7 @@ class AnswerBlocks:
         table = ahead.tables.get(ask.agent)
         if table is None or table.policy is not policy:
             rows = ahead.asked(ask.agent, self._scheduled[ask.agent], row)
-            table = ahead.tables[ask.agent] = Table(policy, answers(policy, ahead.view, rows))
+            table = ahead.tables[ask.agent] = Table(policy, answers(policy, ahead.view, rows), self._every)
         weights = table.weights.get(row)
         if weights is None:
             return self._act(ask)

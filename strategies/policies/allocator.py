@@ -21,7 +21,7 @@ from quantd.trading.covariance import DECAY
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.statistics import PERIODS_PER_YEAR
-from quantd.trading.view import HOLD, BlockView, Hold, Memory, Noted, View
+from quantd.trading.view import HOLD, BlockView, Hold, Memory, Noted, OfPart, View
 
 NAMED: Final = 5
 """Maximum number of instruments that a note names; the others are counted."""
@@ -190,11 +190,11 @@ class Allocator(Generic[P]):
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
         params = self.params
         warning = ""
-        whole = len(moved) == returns.shape[1]
+        columns = None if len(moved) == returns.shape[1] else tuple(np.flatnonzero(moved).tolist())
 
         def covariance(kind: CovarianceKind) -> Floats:
             estimate = estimator(kind, params.decay)
-            return view.shared_by_date(estimate, params.lookback) if whole else estimate(returns)
+            return view.shared_by_date(estimate if columns is None else OfPart(estimate, columns), params.lookback)
 
         try:
             cov = covariance(params.covariance)

@@ -1,10 +1,12 @@
 """Answers in blocks are those of `act` to the bit, of rows that know nothing later, and in backtests only."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, MarketSlice, PriceJumped
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, Done, quantd, write
 
 DAYS = 150
@@ -157,13 +160,11 @@ def act_rows(view, rows):
     return np.where(risen > 0.0, 0.1 + 0.01 * (view.times[rows, None] // 86_400_000_000_000 % 7), 0.0)
 """
 
-CALLS = """
-def calls(view, rows):
-    calls.count += len(rows)
-    if calls.count >= 40:
-        open("called", "w").close()
+CALLED = """
+def called(view, rows):
+    open("called", "w").close()
     return own(view, rows)
-calls.count, own, act_rows = 0, act_rows, calls
+own, act_rows = act_rows, called
 """
 
 
@@ -179,11 +180,13 @@ def run(folder: Path, source: str, *command: str) -> Done:
     return quantd(folder, *command, "--set", "agents.trend.policy=mine.py:act", "--set", "agents.trend.params={}")
 
 
-def test_a_backtest_uses_act_rows_of_a_file_and_has_the_same_digest(folder: Path) -> None:
-    command = ("backtest", "--json", "--no-compare")
-    asked = run(folder, TABLE[: TABLE.index("def act_rows")], *command)
+def test_a_backtest_uses_the_act_rows_of_the_page_and_has_the_digest_of_act(folder: Path) -> None:
+    page = (ROOT / "docs/trade/backtest.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"(?m)^    # rising.py: .*\n(?:(?:    .*)?\n)+", page)
+    source, command = dedent(shown), ("backtest", "--json", "--no-compare")
+    asked = run(folder, source[: source.index("def act_rows")], *command)
     assert not (folder / "called").exists()
-    found = run(folder, TABLE + CALLS, *command)
+    found = run(folder, source + CALLED, *command)
     assert found.returncode == asked.returncode == 0, found.stderr
     assert (folder / "called").exists()
     assert json.loads(found.stdout)["digest"] == json.loads(asked.stdout)["digest"]
@@ -210,7 +213,20 @@ def test_a_wrong_act_rows_ends_a_backtest_with_its_file_and_the_remedy(folder: P
     assert "Traceback" not in done.stderr
 
 
+def test_a_study_of_look_ahead_compares_every_row(folder: Path) -> None:
+    """Also rows in the middle of a block, which a backtest does not compare."""
+    peek = "    later = view.prices[np.minimum(rows + 1, len(view) - 1)] > view.prices[rows]\n"
+    answer_rows = "    risen = view.momentum(5, rows)\n"
+    wrong = "    risen = np.where(((rows > 9) & (rows < 30))[:, None] & later, 1.0, risen)\n"
+    source = TABLE.replace(answer_rows, answer_rows + peek + wrong)
+    assert run(folder, source, "backtest", "--no-compare").returncode == 0
+    (folder / "mine.py").write_text(source)
+    done = quantd(folder, "study", "lookahead", "mine.py:act")
+    assert done.returncode != 0
+    assert "mine.py: act_rows gives" in done.stderr
+
+
 def test_a_daemon_never_asks_act_rows(folder: Path) -> None:
-    done = run(folder, TABLE + CALLS, "run", "--json", "--quiet")
+    done = run(folder, TABLE + CALLED, "run", "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     assert not (folder / "called").exists()
