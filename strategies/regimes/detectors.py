@@ -72,7 +72,11 @@ def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
             raise ValueError(f"regime: of = {params.of!r} is not traded")
         column = view.returns(lookback)[:, view.universe.index[params.of]]
         return np.ascontiguousarray(column[np.isfinite(column)])
-    returns = view.synchronous(lookback)
+    return view.shared_by_date(mean_of_known, lookback)
+
+
+def mean_of_known(returns: Floats) -> Floats:
+    """Return the mean of the known returns in each row of float64[k, N], without the rows that have none."""
     known = np.isfinite(returns)
     count = known.sum(axis=1)
     total = np.where(known, returns, 0.0).sum(axis=1)

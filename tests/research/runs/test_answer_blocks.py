@@ -13,11 +13,13 @@ import pytest
 
 from benchmarks.engine import LIMITS, shell
 from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.user_file import load_user_policy
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.strategies.policies import POLICIES, RECORDS
 from quantd.strategies.policies.allocator import EstimateParams
+from quantd.strategies.policies.params import ParamsError
 from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.effects import Ask
 from quantd.trading.events import Action, Decided, Tick
@@ -53,8 +55,9 @@ class World:
         return shell(self.universe, self.sessions, policies, False, LIMITS)
 
 
-def world(seed: int, symbols: int, *, jumps: bool = False) -> World:
-    """Bars with a late listing, gaps, a halt, dividends, a split and a delisting at random days."""
+def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False) -> World:
+    """Bars with a late listing, gaps, a halt, dividends, a split and a delisting at random days. With `late` each date
+    is complete only after the next sample."""
     rng = np.random.default_rng(seed)
     close = 50.0 * np.exp(np.cumsum(rng.standard_t(4, (DAYS, symbols)) * 0.01, axis=0))
     fresh = rng.random((DAYS, symbols)) > 0.02
@@ -82,7 +85,7 @@ def world(seed: int, symbols: int, *, jumps: bool = False) -> World:
         actions.setdefault(row, []).append(Action(block.ts_open[row], block.key[row], symbol, "delisting"))
     items: list[Item] = []
     for row in range(DAYS):
-        tick = Tick(block.ts_event[row], True, block.key[row], block.ts_event[row])
+        tick = Tick(block.ts_event[row], True, block.key[row], block.ts_event[row] + late * DAY_NS // 2)
         items += [*actions.get(row, []), MarketSlice(block, row), tick]
     far = np.arange(DAYS + 30, dtype=np.int64) * DAY_NS
     opens, closes = (far + DAY_NS * 2 // 3).tolist(), (far + DAY_NS).tolist()
@@ -112,7 +115,7 @@ def driven(made: World, policies: list[Policy], *, blocks: bool) -> tuple[list[D
 
 @pytest.mark.parametrize(("seed", "symbols"), [(1, 1), (2, 2), (3, 5), (4, 5), (5, 9), (6, 21)])
 def test_answers_in_blocks_are_those_of_act_to_the_bit(seed: int, symbols: int) -> None:
-    made = world(seed, symbols, jumps=seed == 4)
+    made = world(seed, symbols, jumps=seed == 4, late=seed == 5)
     policies = [POLICIES[name](params) for name, params in SIMPLE if name != "fixed_mix" or symbols > 1]
     asked, acts = driven(made, policies, blocks=False)
     found, acted = driven(made, policies, blocks=True)
@@ -135,6 +138,16 @@ def test_every_allocator_answers_in_blocks_with_the_bits_of_act() -> None:
     assert found == asked
     by_act = [k for k in range(len(policies)) if acted[k] == acts[k]]
     assert [ALLOCATORS[k].name for k in by_act] == ["mean_variance"], "its costs are those of the way from the book"
+
+
+def test_where_a_date_is_complete_after_the_next_sample_returns_by_date_are_those_of_act() -> None:
+    made, policies = world(9, 3, late=True), [POLICIES["hrp"]({"lookback": 20}), POLICIES["equal_weight"]({})]
+    made.items = made.items[:150]
+    asked, acts = driven(made, policies, blocks=False)
+    found, acted = driven(made, policies, blocks=True)
+    assert found == asked
+    assert acted[0] == acts[0], "the block has no returns by date"
+    assert acted[1] < acts[1] / 4
 
 
 def test_no_answer_depends_on_a_later_bar() -> None:
@@ -211,6 +224,18 @@ def test_a_wrong_act_rows_ends_a_backtest_with_its_file_and_the_remedy(folder: P
     assert text in done.stderr, done.stderr
     assert "or remove act_rows" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("LOOKBACK = 5\n", ""), ("act(view)", "act(view, memory)"), ("LOOKBACK", "USES_BARS = LOOKBACK")],
+)
+def test_act_rows_beside_an_act_with_memory_bars_or_no_lookback_is_refused(
+    tmp_path: Path, given: str, wanted: str
+) -> None:
+    (tmp_path / "mine.py").write_text(TABLE.replace(given, wanted))
+    with pytest.raises(ParamsError, match=r"mine.py: act_rows is for a policy with a lookback and an act\(view\)"):
+        load_user_policy(tmp_path / "mine.py", "act", {})
 
 
 def test_a_study_of_look_ahead_compares_every_row(folder: Path) -> None:
