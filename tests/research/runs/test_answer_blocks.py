@@ -19,6 +19,7 @@ from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.strategies.policies import POLICIES, RECORDS
 from quantd.strategies.policies.allocator import EstimateParams
+from quantd.strategies.policies.equal_weight import EqualWeight
 from quantd.strategies.policies.params import ParamsError
 from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.effects import Ask
@@ -251,7 +252,17 @@ def test_a_study_of_look_ahead_compares_every_row(folder: Path) -> None:
     assert "mine.py: act_rows gives" in done.stderr
 
 
-def test_a_daemon_never_asks_act_rows(folder: Path) -> None:
-    done = run(folder, TABLE + CALLED, "run", "--json", "--quiet")
+def test_a_daemon_never_asks_act_rows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files run in a process of their own there, so a built-in policy tells."""
+
+    def failing(self: object, view: object, rows: object) -> None:
+        raise RuntimeError("act_rows was asked")
+
+    monkeypatch.setattr(EqualWeight, "act_rows", failing)
+    policy = ("--set", "agents.trend.policy=equal_weight", "--set", "agents.trend.params={}")
+    refused = quantd(folder, "backtest", "--no-compare", *policy)
+    assert refused.returncode != 0
+    assert "EqualWeight: act_rows failed: RuntimeError: act_rows was asked" in refused.stderr
+    done = quantd(folder, "run", "--json", "--quiet", *policy)
     assert done.returncode == 0, done.stderr
-    assert not (folder / "called").exists()
+    assert json.loads(done.stdout)["orders"] > 0
