@@ -115,7 +115,8 @@ class AnswerBlocks:
 
     def __call__(self, ask: Ask) -> Decided:
         policy = self._policies(ask.policy)
-        if getattr(policy, "act_rows", None) is None or ask.agent >= len(self._scheduled):
+        between = ask.view.time != ask.view.sample_time
+        if between or getattr(policy, "act_rows", None) is None or ask.agent >= len(self._scheduled):
             return self._act(ask)
         sample, before = ask.view.sample, self._asked.get(ask.agent, 0)
         self._asked[ask.agent] = sample

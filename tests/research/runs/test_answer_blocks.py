@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.engine import LIMITS, shell
 from quantd.daemon.policies.loading import answer
@@ -25,9 +26,10 @@ from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.effects import Ask
 from quantd.trading.events import Action, Decided, Tick
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.market import Block, MarketSlice, PriceJumped
+from quantd.trading.market import Block, Floats, Ints, MarketSlice, PriceJumped
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.view import BlockView, Memory, View
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, Done, quantd, write
 
@@ -52,8 +54,8 @@ class World:
     sessions: Sessions
     items: list[Item]
 
-    def shell(self, policies: list[Policy]) -> Shell:
-        return shell(self.universe, self.sessions, policies, False, LIMITS)
+    def shell(self, policies: list[Policy], *, scheduled: bool = False) -> Shell:
+        return shell(self.universe, self.sessions, policies, scheduled, LIMITS)
 
 
 def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False) -> World:
@@ -94,15 +96,17 @@ def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False) -
     return World(universe, Sessions("X", "UTC", tuple(far.tolist()), tuple(opens), tuple(closes)), items)
 
 
-def driven(made: World, policies: list[Policy], *, blocks: bool) -> tuple[list[Decided], Counter[int]]:
+def driven(
+    made: World, policies: list[Policy], *, blocks: bool, scheduled: bool = False
+) -> tuple[list[Decided], Counter[int]]:
     """The answers of a run, and how many of them `act` gave, by agent."""
-    body, found, acted = made.shell(policies), list[Decided](), Counter[int]()
+    body, found, acted = made.shell(policies, scheduled=scheduled), list[Decided](), Counter[int]()
 
     def act(ask: Ask) -> Decided:
         acted[ask.agent] += 1
         return answer(policies[ask.agent], ask)
 
-    ahead = AnswerBlocks(act, policies.__getitem__, [False] * len(policies), lambda: body.state.jumped)
+    ahead = AnswerBlocks(act, policies.__getitem__, [scheduled] * len(policies), lambda: body.state.jumped)
 
     def decide(ask: Ask) -> Decided:
         found.append((ahead if blocks else act)(ask))
@@ -139,6 +143,37 @@ def test_every_allocator_answers_in_blocks_with_the_bits_of_act() -> None:
     assert found == asked
     by_act = [k for k in range(len(policies)) if acted[k] == acts[k]]
     assert [ALLOCATORS[k].name for k in by_act] == ["mean_variance"], "its costs are those of the way from the book"
+
+
+@dataclass
+class Counted:
+    """Half of the book in the first symbol; counts its calls."""
+
+    lookback: int = 1
+    blocks: int = 0
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        return 0.5 * (np.arange(len(view.prices)) == 0), memory
+
+    def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        self.blocks += 1
+        return np.tile(0.5 * (np.arange(view.prices.shape[1]) == 0), (len(rows), 1))
+
+
+def test_a_question_between_two_samples_leaves_the_block_as_it_is() -> None:
+    made, policies = world(10, 3), [Counted(), Counted()]
+    made.items = [
+        each
+        for item in made.items
+        for each in (
+            (replace(item, due=(0,)), Tick(item.ts + DAY_NS // 4, due=(1,))) if isinstance(item, Tick) else (item,)
+        )
+    ]
+    found, acted = driven(made, list(policies), blocks=True, scheduled=True)
+    assert len(found) == 2 * DAYS
+    assert acted[0] < DAYS / 4
+    assert (acted[1], policies[1].blocks) == (DAYS, 0)
+    assert 0 < policies[0].blocks < 4, "a split and a delisting"
 
 
 def test_where_a_date_is_complete_after_the_next_sample_returns_by_date_are_those_of_act() -> None:
