@@ -1,14 +1,18 @@
 """Return statistics for research, the simulator, training and reports. Every figure is derived from wealth."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from operator import add
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from msgspec import Struct
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from quantd.trading.market import Floats
+
+A = TypeVar("A", bound=NDArray[Any])
 
 PERIODS_PER_YEAR: Final = 252
 """Samples per year on a stock exchange's sessions."""
@@ -98,25 +102,59 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
 
 
 def means(returns: Floats) -> Floats:
-    """Return float64[N], the mean of each column of float64[k, N]; NaN where a return is missing."""
-    return np.add.reduce(returns, axis=0) / len(returns)
+    """Return float64[.., N], the mean of each column of float64[.., k, N]; NaN where a return is missing."""
+    return np.add.reduce(returns, axis=-2) / returns.shape[-2]
 
 
 def variances(returns: Floats) -> Floats:
-    """Return float64[N], the variance (k - 1) of each column of float64[k, N]; NaN where a return is missing."""
-    centred = returns - means(returns)
-    return np.einsum("ij,ij->j", centred, centred) / max(len(returns) - 1, 1)
+    """Return float64[.., N], the variance (k - 1) of each column of float64[.., k, N]; NaN where a return is missing.
+
+    Each window has the same bits alone and among others.
+    """
+    centred = returns - np.add.reduce(returns, axis=-2, keepdims=True) / returns.shape[-2]
+    found: Floats = np.einsum("...ij,...ij->...j", centred, centred)
+    return found / max(returns.shape[-2] - 1, 1)
 
 
 def deviations(returns: Floats) -> Floats:
-    """Return float64[N], the standard deviation (k - 1) of each column of float64[k, N]; NaN where one is missing."""
+    """Return float64[.., N], the standard deviation (k - 1) of each column of float64[.., k, N]; NaN where one is
+    missing."""
     return np.sqrt(variances(returns))
 
 
 def momentum_of(returns: Floats) -> Floats:
-    """Return float64[N], the total return over all rows of float64[k, N]; NaN where one is missing."""
-    growth: Floats = np.multiply.reduce(returns + 1.0, axis=0)
+    """Return float64[.., N], the total return over all rows of float64[.., k, N]; NaN where one is missing."""
+    growth: Floats = np.multiply.reduce(returns + 1.0, axis=-2)
     return growth - 1.0
+
+
+def rolling_momentum(returns: Floats, k: int) -> Floats:
+    """Return float64[R - k + 1, N], `momentum_of` each k consecutive rows of float64[R, N], with the same bits."""
+    grown, rows = returns + 1.0, len(returns) - k + 1
+    growth: Floats = grown[:rows].copy()
+    for row in range(1, k):
+        growth *= grown[row : row + rows]
+    return growth - 1.0
+
+
+def windows_of(rows: Floats, k: int) -> Floats:
+    """Return float64[R - k + 1, k, N], each k consecutive rows of float64[R, N], as a read-only view."""
+    return sliding_window_view(rows, k, axis=0).transpose(0, 2, 1)
+
+
+CELLS: Final = 2**17
+"""Most numbers in the windows of one call of a statistic: 1 MiB, which stays in the cache of a processor."""
+
+
+def rolling(statistic: Callable[[Floats], A], returns: Floats, k: int) -> A:
+    """Return `statistic` of each k consecutive rows of float64[R, N]: an array by window.
+
+    The statistic takes windows float64[T, k, N], with the bits of each window alone.
+    """
+    windows = windows_of(returns, k)
+    step = max(1, CELLS // max(windows[0].size, 1))
+    found: Any = np.concatenate([statistic(windows[at : at + step]) for at in range(0, len(windows), step)])
+    return cast(A, found)
 
 
 def compounded(returns: Floats) -> Floats:

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.trading.bars import BarRing, Bars
+from quantd.trading.bars import BarRing, Bars, CorporateAction, per_share
 from quantd.trading.covariance import covariance
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Universe
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats
-from quantd.trading.statistics import deviations, means, momentum_of
+from quantd.trading.market import Floats, Ints
+from quantd.trading.statistics import deviations, means, momentum_of, rolling, rolling_momentum, windows_of
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -23,6 +24,9 @@ Memory = Mapping[str, NDArray[np.float64]]
 MEMORY_BYTES: Final = 65_536
 
 EMPTY_MEMORY: Final[Memory] = {}
+
+MOST_BYTES: Final = 2**26
+"""About the most bytes of single statistics that a block stores: 64 MiB."""
 
 
 def own_memory(memory: Memory, space: str) -> dict[str, Floats]:
@@ -187,6 +191,178 @@ class View:
         return self._macro.series(name, self.universe.symbols, k)
 
 
+class NotInBlock(RuntimeError):
+    """A question of `act_rows` that a block cannot answer: `act` answers in its place."""
+
+
+class BlockView:
+    """The market at S samples of a backtest. `act_rows` answers some of them: its argument `rows`, int64[T], ascending.
+
+    `prices` float64[S, N] are the last known prices at each sample and `times` int64[S] the instants (ns UTC), both
+    read-only. The statistics are those of a View at each of `rows`, to the bit. They are computed once per sample for
+    all policies. Of the book and of the memory a block knows nothing, and bars and series are not in it.
+    """
+
+    __slots__ = ("_dated", "_lookback", "_returns", "_sample", "_single", "_tables", "prices", "times", "universe")
+
+    def __init__(
+        self, view: View, prices: Floats, times: Ints, actions: Mapping[int, list[CorporateAction]], *, dated: bool
+    ) -> None:
+        """The block begins at the sample of `view`, with its prices. `actions` are by the row that they precede. It is
+        `dated` if each sample completes its own date."""
+        ring = view._ring
+        prices.flags.writeable = times.flags.writeable = False
+        self.universe, self.prices, self.times = view.universe, prices, times
+        self._lookback, self._sample = ring.lookback, view.sample
+        self._dated = dated and view._rows is ring
+        with np.errstate(divide="ignore", invalid="ignore"):
+            coming = prices[1:] / prices[:-1] - 1.0
+            for row, known in actions.items():
+                for column, (shares, cash) in per_share(known).items():
+                    coming[row - 1, column] = (prices[row, column] * shares + cash) / prices[row - 1, column] - 1.0
+        self._returns = np.concatenate((ring.returns(ring.lookback), coming))
+        self._returns.flags.writeable = False
+        self._tables: dict[tuple[object, int, int], Any] = {}
+        self._single: dict[tuple[object, int, int, int], Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def copied(self, universe: Universe) -> "BlockView":
+        """Return a block with arrays and statistics of its own, for code that may change them."""
+        other = BlockView.__new__(BlockView)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.universe, other._tables, other._single = universe, {}, {}
+        other.prices, other.times, other._returns = self.prices.copy(), self.times.copy(), self._returns.copy()
+        for array in (other.prices, other.times, other._returns):
+            array.flags.writeable = False
+        return other
+
+    def shows(self, view: View, row: int, since: int) -> bool:
+        """Whether `view` has the prices and, in the samples after `since`, the returns of the block at `row`."""
+        if view.time != self.times[row] or view.sample != self._sample + row:
+            return False
+        if view.prices.tobytes() != self.prices[row].tobytes():
+            return False
+        count, end = min(row - since, self._lookback), self._lookback + row
+        return count < 1 or view._ring.returns(count).tobytes() == self._returns[end - count : end].tobytes()
+
+    def returns(self, k: int, rows: Ints, skip: int = 0) -> Floats:
+        """Return float64[T, k, N]: `View.returns(k)` at each of `rows`, or that of `skip` samples earlier.
+
+        Raises ValueError for k + `skip` above the stored samples.
+        """
+        first = self._first(k, skip)
+        return windows_of(self._returns, k)[first + rows]
+
+    def synchronous(self, k: int, rows: Ints) -> Floats:
+        """Return float64[T, k, N]: `View.synchronous(k)` at each of `rows`."""
+        self._require_dates()
+        return self.returns(k, rows)
+
+    def deviation(self, k: int, rows: Ints) -> Floats:
+        """Return float64[T, N], the standard deviation (k - 1) of each symbol's returns."""
+        return self.shared(deviations, k, rows)
+
+    def mean(self, k: int, rows: Ints) -> Floats:
+        """Return float64[T, N], the mean of each symbol's returns."""
+        return self.shared(means, k, rows)
+
+    def momentum(self, k: int, rows: Ints, skip: int = 0) -> Floats:
+        """Return float64[T, N], the total return over the k samples that ended `skip` samples before each row."""
+        return self.rolling(rolling_momentum, k, rows, skip)
+
+    def covariance(self, k: int, rows: Ints) -> Floats:
+        """Return float64[T, N, N], the sample covariance (k - 1) of `synchronous`."""
+        found = [self.at(row).covariance(k) for row in rows.tolist()]
+        return np.array(found).reshape(len(found), *2 * self.prices.shape[1:])
+
+    def shared(self, statistic: Callable[[Floats], A], k: int, rows: Ints, skip: int = 0) -> A:
+        """Return `statistic` of the windows float64[T, k, N] of `rows`, computed once per sample.
+
+        It must give each window the bits that it gives the window alone.
+        """
+        return self._table(statistic, partial(rolling, statistic), k, rows, skip)
+
+    def rolling(self, function: Callable[[Floats, int], A], k: int, rows: Ints, skip: int = 0) -> A:
+        """Return `function(returns, k)`, an array by each k consecutive rows of float64[R, N], at `rows`.
+
+        It is computed once per sample, and must give each window the bits that it gives the window alone.
+        """
+        return self._table(function, function, k, rows, skip)
+
+    def _table(self, key: object, function: Callable[[Floats, int], A], k: int, rows: Ints, skip: int) -> A:
+        found: A | None = self._tables.get((key, k, skip))
+        if found is None:
+            first = self._first(k, skip)
+            found = self._tables[key, k, skip] = function(self._returns[first : first + k - 1 + len(self)], k)
+        return cast(A, found[rows])
+
+    def at(self, row: int) -> "RowView":
+        """Return the view at one row, with the methods of a View but without a book."""
+        return RowView(self, row)
+
+    def _first(self, k: int, skip: int) -> int:
+        """The first return of the window of row 0."""
+        if k < 1 or skip < 0 or k + skip > self._lookback:
+            raise ValueError(f"returns({k + skip}): between 1 and {self._lookback} samples are kept")
+        return self._lookback - k - skip
+
+    def _require_dates(self) -> None:
+        if not self._dated:
+            raise NotInBlock("the calendars close at different times; a block has no returns by date then")
+
+    def _one(self, statistic: Callable[[Floats], A], k: int, skip: int, row: int) -> A:
+        key = statistic, k, skip, row
+        found: A | None = self._single.get(key)
+        if found is None:
+            found = statistic(self._window(k, skip, row))
+            found.flags.writeable = False
+            if found.nbytes * len(self._single) > MOST_BYTES:  # covariances of many symbols
+                self._single.clear()
+            self._single[key] = found
+        return found
+
+    def _window(self, k: int, skip: int, row: int) -> Floats:
+        first = self._first(k, skip) + row
+        return self._returns[first : first + k]
+
+
+class RowView(View):
+    """The view at one row of a block, as `View` but for what a block does not know: those raise NotInBlock."""
+
+    __slots__ = ("_block", "_row")
+    _fields: ClassVar[tuple[str, ...]] = (*View.__slots__, *__slots__)
+
+    def __init__(self, block: BlockView, row: int) -> None:
+        self.universe, self._block, self._row = block.universe, block, row
+        self.prices, self._end = block.prices[row], block._sample + row
+        self.time = self.sample_time = int(block.times[row])
+
+    def __getattr__(self, name: str) -> Any:
+        if name in View.__slots__:
+            raise NotInBlock(f"a block has no {name.lstrip('_')}: act_rows is for policies that do not read it")
+        raise AttributeError(name)
+
+    def _require_current(self, what: str) -> None:
+        """A row of a block has nothing later than itself."""
+
+    def returns(self, k: int) -> Floats:
+        return self._block._window(k, 0, self._row)
+
+    def synchronous(self, k: int) -> Floats:
+        self._block._require_dates()
+        return self._block._window(k, 0, self._row)
+
+    def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
+        return self._block._one(statistic, k, skip, self._row)
+
+    def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
+        self._block._require_dates()
+        return self._block._one(statistic, k, 0, self._row)
+
+
 class PartView(View):
     """The view of a part of the universe: the same market and book, with some columns only.
 
@@ -211,10 +387,10 @@ class PartView(View):
         return _part(self._whole.synchronous(k), self._columns)
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-        return self._whole.shared(_OfPart(statistic, self._columns), k, skip)
+        return self._whole.shared(OfPart(statistic, self._columns), k, skip)
 
     def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        return self._whole.shared_by_date(_OfPart(statistic, self._columns), k)
+        return self._whole.shared_by_date(OfPart(statistic, self._columns), k)
 
     def bars(self, k: int) -> Bars:
         whole, columns = self._whole.bars(k), self._columns
@@ -229,7 +405,7 @@ def _part(rows: Floats, columns: tuple[int, ...]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class _OfPart(Generic[A]):
+class OfPart(Generic[A]):
     """A statistic of some columns; equal for equal columns, so that it is computed once per sample."""
 
     statistic: Callable[[Floats], A]

@@ -188,7 +188,7 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
     """
     try:
         weights, memory = policy.act(ask.view, ask.memory)
-        packed = _pack(ask.memory if memory is None else memory)
+        packed = pack(ask.memory if memory is None else memory)
         note, warns = "", False
         if isinstance(weights, Noted):
             note, warns = "".join(c if c.isprintable() else " " for c in weights.note[:NOTE]), weights.warns
@@ -201,7 +201,7 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
         text = place_of(error, policy)
         if on_failure is not None:
             on_failure(ask, text, error)
-        return Decided(ask.round, ask.agent, None, text, _pack(ask.memory))
+        return Decided(ask.round, ask.agent, None, text, pack(ask.memory))
 
 
 def _checked(weights: object, view: View) -> Floats:
@@ -253,7 +253,7 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
     return np.asarray(weights)
 
 
-def _pack(memory: Memory) -> PackedMemory:
+def pack(memory: Memory) -> PackedMemory:
     """Memory in the journal's format. Raises ValueError above 64 KiB."""
     if not memory:
         return {}

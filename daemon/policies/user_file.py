@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from quantd.strategies.policies import ParamsError, nearest
 from quantd.trading.bars import Bars
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Floats
+from quantd.trading.market import Floats, Ints
 from quantd.trading.ports import Policy
-from quantd.trading.view import HOLD, Memory, View
+from quantd.trading.view import HOLD, BlockView, Memory, View
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -33,6 +33,9 @@ DEFAULT_LOOKBACK: Final = 252
 
 MOST_LOOKBACK: Final = 100_000
 """Maximum lookback in samples: they are held in memory."""
+
+ROWS: Final = "act_rows"
+"""Name of the function that answers for a block of samples; it belongs to the function or method `act` beside it."""
 
 TEXT: Final = 300
 """Maximum length of an exception's text."""
@@ -133,7 +136,8 @@ class UserPolicy:
     """
 
     __slots__ = (
-        "_act", "_ours", "_theirs", "_with_memory", "asked", "digest", "lookback", "path", "undeclared", "uses_bars",
+        "_act", "_ours", "_rows", "_theirs", "_with_memory", "act_rows", "asked", "digest", "lookback", "path",
+        "undeclared", "uses_bars",
     )  # fmt: skip
 
     def __init__(
@@ -145,8 +149,12 @@ class UserPolicy:
         uses_bars: bool = False,
         digest: str = "",
         undeclared: bool = False,
+        act_rows: Callable[..., object] | None = None,
     ) -> None:
         self.path = path
+        self._rows = act_rows
+        self.act_rows = None if act_rows is None else self._act_rows
+        """Answers for a block of samples, where the file has a function for it."""
         self.undeclared = undeclared
         self.asked = -1
         self.digest = digest
@@ -163,16 +171,23 @@ class UserPolicy:
         return self._with_memory
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
-        if view.universe is not self._ours or self._theirs is None:
-            # its caches (index, columns) are mutable, so the file gets a universe of its own
-            self._ours, self._theirs = view.universe, msgspec.structs.replace(view.universe)
-        own = UserView(view, self._theirs, self._asks)
+        own = UserView(view, self._universe(view.universe), self._asks)
         self._asks(0)
         given = self._act(own, *((_remembered(memory),) if self._with_memory else ()))
         if isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], Number):
             given, kept = given
             memory = memory if kept is None else _stored(kept)
         return (HOLD if isinstance(given, str) and given == "hold" else given), memory
+
+    def _act_rows(self, view: BlockView, rows: Ints) -> Any:
+        assert self._rows is not None
+        return self._rows(view.copied(self._universe(view.universe)), rows.copy())
+
+    def _universe(self, ours: Universe) -> Universe:
+        """The file's own universe, because the caches of one (index, columns) are mutable."""
+        if ours is not self._ours or self._theirs is None:
+            self._ours, self._theirs = ours, msgspec.structs.replace(ours)
+        return self._theirs
 
     def _asks(self, samples: int) -> None:
         self.asked = max(self.asked, samples)
@@ -247,6 +262,7 @@ def policy_around(
         owner, found, attribute = found, found.act, f"{attribute}.act"
     if not callable(found):
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
+    beside = getattr(owner, ROWS, None) if attribute.rpartition(".")[2] == "act" else None
     named = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", None)))
     lookback = DEFAULT_LOOKBACK if named is None else named
     if type(lookback) is not int or not 1 <= lookback <= MOST_LOOKBACK:
@@ -258,7 +274,13 @@ def policy_around(
         keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter
     _fits(path, attribute, found, keywords, given=1 + with_memory)
     act = partial(found, **keywords) if keywords else found
-    return UserPolicy(path, act, with_memory, lookback, uses_bars, digest, named is None)
+    if beside is not None:
+        if with_memory or uses_bars or named is None:
+            needs = "a lookback and an act(view) without memory and bars"
+            raise ParamsError(f"{path}: {ROWS} is for a policy with {needs}; change it so, or remove {ROWS}")
+        _fits(path, ROWS, beside, keywords, given=2)
+        beside = partial(beside, **keywords) if keywords else beside
+    return UserPolicy(path, act, with_memory, lookback, uses_bars, digest, named is None, beside)
 
 
 def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> bool:

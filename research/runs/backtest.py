@@ -19,6 +19,7 @@ from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, PlainRows, time_of
 from quantd.daemon.runtime.version import code_version
 from quantd.engine_build.state import advice
+from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure
 from quantd.trading.ports import leaves
 
@@ -130,6 +131,7 @@ def drive_items(
     if stop:
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, assembly.config, POINT, fresh=True)
+    in_blocks(shell).expect(items)
     shell.take_all(items, known)
     return shell
 
@@ -152,12 +154,14 @@ def drive(
     if stop:
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, config, run, fresh=True)
+    blocks = in_blocks(shell)
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     began = time.perf_counter()
     # objects that live for the whole run are not scanned again
     gc.freeze()
     try:
         for chunk in _chunks(assembly.items()):
+            blocks.expect(chunk)
             shell.take_all(chunk)
             bar((shell.ts - first) / max(1, last - first))
             if saved is not None:

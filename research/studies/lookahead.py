@@ -33,6 +33,7 @@ from quantd.daemon.policies.loading import Inner, answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.models.artifacts.manifest import MANIFEST
 from quantd.research.file_audit import watching
+from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.research.runs.comparison import unlimited
 from quantd.research.studies.file_columns import matches
 from quantd.strategies.policies.membership import MembersOfDay
@@ -112,7 +113,8 @@ def lookahead(
 ) -> Lookahead:
     """Check `policy` (as named in a configuration) over the market of `config`: twice whole, `cuts` times truncated.
 
-    The policy is the only agent and decides at each sample, without costs or limits. Raises as `assemble` does.
+    The policy is the only agent and decides at each sample, without costs or limits. Raises as `assemble` does, and
+    RowsDiffer for an `act_rows` whose answers are not those of `act`.
     """
     alone = _alone(config, policy)
     opened: dict[str, None] = {}
@@ -220,16 +222,24 @@ def _answers(
             question = Ask(
                 question.round, question.agent, dated_later(question.view, later_ns), question.memory, question.policy
             )
-        with watching(opened) if opened is not None else nullcontext():
-            given[ts] = decided = answer(policy, question)
+        given[ts] = decided = answer(policy, question)
         return decided
+
+    def decide(question: Ask) -> Decided:
+        with watching(opened) if opened is not None else nullcontext():
+            return (ask if later_ns else blocks)(question)
 
     # continues to the end regardless of the number of failures
     rules = msgspec.structs.replace(
         assembly.rules, max_failures=1 << 40, lookback=max(assembly.rules.lookback, policy.lookback), shadows=()
     )
-    shell = Shell(State(rules), Paper(assembly.universe, Costs()), ask, interval_ns=assembly.feed.interval_ns)
-    for item in assembly.items():
+    shell = Shell(State(rules), Paper(assembly.universe, Costs()), decide, interval_ns=assembly.feed.interval_ns)
+    items = list(assembly.items())
+    # every answer in blocks is compared with that of `act`
+    scheduled = [agent.scheduled for agent in rules.agents]
+    blocks = AnswerBlocks(ask, lambda seat: policy, scheduled, lambda: shell.state.jumped, every=1)
+    blocks.expect(items)
+    for item in items:
         shell.take(item)
     return given
 

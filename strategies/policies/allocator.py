@@ -19,9 +19,9 @@ from quantd.strategies.policies.params import Lookback, ParamsError, Share, near
 from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.covariance import DECAY
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Bools, Floats
+from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.statistics import PERIODS_PER_YEAR
-from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.trading.view import HOLD, BlockView, Hold, Memory, Noted, OfPart, View
 
 NAMED: Final = 5
 """Maximum number of instruments that a note names; the others are counted."""
@@ -66,16 +66,23 @@ P_co = TypeVar("P_co", bound=EstimateParams, covariant=True)
 class Case(Generic[P_co]):
     """One decision: the participating instruments (n of N) with their estimates and bounds.
 
-    `returns` are float64[S, n] per sample. `held` float64[n] are the book's weights over `invested`. `symbols` are
-    those of the columns, `universe` has all of them.
+    `returns` are float64[S, n] per sample. `book` gives the book's weights float64[N], of which the columns `moved`
+    participate. `symbols` are those of these columns, `universe` has all of them.
     """
 
     params: P_co
     returns: Floats
     cov: Floats
-    held: Floats
+    book: Callable[[], Floats]
+    moved: Bools
     symbols: tuple[str, ...]
     universe: Universe
+
+    @cached_property
+    def held(self) -> Floats:
+        """float64[n], the book's weights over `invested`."""
+        invested = self.params.invested
+        return self.book()[self.moved] / invested if invested > 0.0 else np.zeros(self.size)
 
     @property
     def size(self) -> int:
@@ -144,6 +151,15 @@ class Allocator(Generic[P]):
         weights, note, warns = self.weights(view)
         return (Noted(weights, note, warns=warns) if note else weights), memory
 
+    def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        """A row with a note is NaN, and so are all rows of a form that reads the book: `act` answers them."""
+        found = np.full((len(rows), view.prices.shape[1]), np.nan)
+        for place, row in enumerate(rows.tolist()):
+            weights, note, _ = self.weights(view.at(row))
+            if not note and not isinstance(weights, Hold):
+                found[place] = weights
+        return found
+
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
         """Return weights float64[N], a note, and whether it warns."""
         returns = view.synchronous(self.params.lookback)
@@ -174,21 +190,20 @@ class Allocator(Generic[P]):
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
         params = self.params
         warning = ""
-        whole = len(moved) == returns.shape[1]
+        columns = None if len(moved) == returns.shape[1] else tuple(np.flatnonzero(moved).tolist())
 
         def covariance(kind: CovarianceKind) -> Floats:
             estimate = estimator(kind, params.decay)
-            return view.shared_by_date(estimate, params.lookback) if whole else estimate(returns)
+            return view.shared_by_date(estimate if columns is None else OfPart(estimate, columns), params.lookback)
 
         try:
             cov = covariance(params.covariance)
         except (Infeasible, np.linalg.LinAlgError) as why:
             warning = f"{why}: Ledoit-Wolf in its place"
             cov = covariance("ledoit_wolf")
-        held = view.weights[moved] / params.invested if params.invested > 0.0 else np.zeros(returns.shape[1])
         every = view.universe.symbols
         symbols = every if len(every) == returns.shape[1] else tuple(np.array(every)[moved].tolist())
-        return Case(params, returns, cov, held, symbols, view.universe), warning
+        return Case(params, returns, cov, lambda: view.weights, moved, symbols, view.universe), warning
 
     def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
         """Return the first valid weights float64[n], and the reason if they are not those of the form."""

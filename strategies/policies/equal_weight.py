@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from quantd.strategies.policies.params import Share
 from quantd.strategies.policies.record import record
-from quantd.trading.market import Floats
-from quantd.trading.view import Memory, View
+from quantd.trading.market import Floats, Ints
+from quantd.trading.view import BlockView, Memory, View
 
 
 class EqualWeightParams(Struct, frozen=True):
@@ -46,6 +46,12 @@ class EqualWeight:
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         return equal_weights(view.prices, self.params.invested), memory
+
+    def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        priced = np.isfinite(view.prices[rows])
+        if priced.all():
+            return np.full(priced.shape, self.params.invested / priced.shape[1])
+        return priced * (self.params.invested / np.maximum(1, np.add.reduce(priced, axis=-1, keepdims=True)))
 
 
 RECORDS: Final = (record("equal_weight", EqualWeightParams, EqualWeight),)

@@ -13,8 +13,8 @@ from quantd.strategies.policies.allocator import by_symbol
 from quantd.strategies.policies.params import ParamsError, parse
 from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Floats
-from quantd.trading.view import Memory, View
+from quantd.trading.market import Floats, Ints
+from quantd.trading.view import BlockView, Memory, View
 
 
 class FixedMixParams(Struct, frozen=True):
@@ -52,6 +52,9 @@ class FixedMix:
         row = _row(self.mix, view.universe.symbols)
         square = view.prices.dot(view.prices)
         return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory
+
+    def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        return np.where(np.isfinite(view.prices[rows]), _row(self.mix, view.universe.symbols), 0.0)
 
 
 def make_fixed_mix(params: Mapping[str, object]) -> FixedMix:

@@ -9,10 +9,10 @@ from msgspec import Struct
 from quantd.strategies.allocators.estimates import VARIANCE_FLOOR
 from quantd.strategies.policies.params import Lookback, Share
 from quantd.strategies.policies.record import record
-from quantd.strategies.weights.stale_prices import standing_still
-from quantd.trading.market import Floats
-from quantd.trading.statistics import variances
-from quantd.trading.view import Memory, View
+from quantd.strategies.weights.stale_prices import rolling_still, standing_still
+from quantd.trading.market import Bools, Floats, Ints
+from quantd.trading.statistics import rolling, variances
+from quantd.trading.view import BlockView, Memory, View
 
 
 class InverseVolatilityParams(Struct, frozen=True):
@@ -24,11 +24,19 @@ class InverseVolatilityParams(Struct, frozen=True):
 
 def inverse_deviations(returns: Floats) -> Floats:
     """Return float64[N]: 1 / standard deviation (n - 1) of columns of float64[k, N]; 0 for missing or stale data."""
-    variance = variances(returns)
-    moves = (variance > VARIANCE_FLOOR) & ~standing_still(returns)
-    if np.count_nonzero(moves) == len(moves):
+    return _inverse(variances(returns), standing_still(returns))
+
+
+def rolling_inverse_deviations(returns: Floats, k: int) -> Floats:
+    """Return float64[R - k + 1, N], `inverse_deviations` of each k consecutive rows of float64[R, N]."""
+    return _inverse(rolling(variances, returns, k), rolling_still(returns, k))
+
+
+def _inverse(variance: Floats, still: Bools) -> Floats:
+    moves = (variance > VARIANCE_FLOOR) & ~still
+    if np.count_nonzero(moves) == moves.size:
         return 1.0 / np.sqrt(variance)
-    out = np.zeros(len(variance))
+    out = np.zeros(variance.shape)
     np.divide(1.0, np.sqrt(variance), out=out, where=moves)
     return out
 
@@ -47,6 +55,11 @@ class InverseVolatility:
         parts = view.shared(inverse_deviations, self.params.lookback)
         total = np.add.reduce(parts)
         return parts * (self.params.invested / total if total > 0.0 else 0.0), memory
+
+    def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        parts = view.rolling(rolling_inverse_deviations, self.params.lookback, rows)
+        totals = np.add.reduce(parts, axis=-1, keepdims=True)
+        return parts * np.divide(self.params.invested, totals, out=np.zeros_like(totals), where=totals > 0.0)
 
 
 RECORDS: Final = (record("inverse_volatility", InverseVolatilityParams, InverseVolatility),)

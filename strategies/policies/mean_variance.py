@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final, TypeVar
 
+import numpy as np
 from msgspec import Meta
 
 from quantd.strategies.allocators.cvar import minimum_cvar
@@ -85,7 +86,8 @@ def _mean_variance(case: Case[MeanVarianceParams]) -> Floats:
     cost = params.cost_bp / 1e4 / params.horizon
     if params.constraints is not None:
         return solved("utility", case, mean, cost=cost, risk_aversion=params.risk_aversion)
-    return mean_variance(case.cov, mean, params.risk_aversion, case.held, cost, case.box)
+    held = case.held if cost > 0.0 else np.zeros(case.size)  # without costs it is not read, and a block has none
+    return mean_variance(case.cov, mean, params.risk_aversion, held, cost, case.box)
 
 
 def _cvar(case: Case[MinCvarParams]) -> Floats:

@@ -6,12 +6,12 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from quantd.strategies.policies.inverse_volatility import inverse_deviations
+from quantd.strategies.policies.inverse_volatility import inverse_deviations, rolling_inverse_deviations
 from quantd.strategies.policies.params import Lookback
 from quantd.strategies.policies.record import record
-from quantd.strategies.weights.stale_prices import standing_still
-from quantd.trading.market import Floats
-from quantd.trading.view import Memory, View
+from quantd.strategies.weights.stale_prices import rolling_still, standing_still
+from quantd.trading.market import Floats, Ints
+from quantd.trading.view import BlockView, Memory, View
 
 
 class MomentumParams(Struct, frozen=True):
@@ -47,6 +47,15 @@ class Momentum:
         parts = np.where(view.shared(standing_still, self.lookback), 0.0, sizes)
         total = np.add.reduce(parts)
         return (parts * (risen > 0.0) / total if total > 0.0 else parts), memory
+
+    def act_rows(self, view: BlockView, rows: Ints) -> Floats:
+        window, skip = self.params.lookback, self.params.skip
+        risen = view.momentum(window, rows, skip)
+        equal = self.params.size == "equal"
+        sizes = risen >= -1.0 if equal else view.rolling(rolling_inverse_deviations, window, rows, skip)
+        parts = np.where(view.rolling(rolling_still, self.lookback, rows), 0.0, sizes)
+        totals = np.add.reduce(parts, axis=-1, keepdims=True)
+        return np.divide(parts * (risen > 0.0), totals, out=parts, where=totals > 0.0)
 
 
 RECORDS: Final = (record("momentum", MomentumParams, Momentum),)

@@ -72,7 +72,11 @@ def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
             raise ValueError(f"regime: of = {params.of!r} is not traded")
         column = view.returns(lookback)[:, view.universe.index[params.of]]
         return np.ascontiguousarray(column[np.isfinite(column)])
-    returns = view.synchronous(lookback)
+    return view.shared_by_date(mean_of_known, lookback)
+
+
+def mean_of_known(returns: Floats) -> Floats:
+    """Return the mean of the known returns in each row of float64[k, N], without the rows that have none."""
     known = np.isfinite(returns)
     count = known.sum(axis=1)
     total = np.where(known, returns, 0.0).sum(axis=1)
@@ -100,7 +104,7 @@ class ByThresholds:
         before = memory.get("state")
         level, direction, last = (0, 0, 0) if before is None else before.astype(int).tolist()
         spread = volatility(returns[-params.volatility_lookback :])
-        trend = float(momentum_of(returns[-params.trend_lookback :]))
+        trend = float(momentum_of(returns[-params.trend_lookback :, np.newaxis])[0])
         level = level_of(spread, params.levels, level, params.margin)
         direction = direction_of(trend, params.trend, direction, params.margin)
         regime = regime_of(level, direction, REGIMES[last])

@@ -27,3 +27,13 @@ def standing_still(returns: Floats) -> Bools:
     often: Bools = (count * STILL_SHARE > len(returns)) & (count >= min(STILL_SAMPLES, len(returns)))
     newest: Bools = np.logical_and.reduce(zero[-STILL_SAMPLES:], axis=0)
     return often | newest
+
+
+def rolling_still(returns: Floats, k: int) -> Bools:
+    """Return bool[R - k + 1, N], `standing_still` of each k consecutive rows of float64[R, N]."""
+    zeros = np.zeros((len(returns) + 1, returns.shape[1]), dtype=np.int64)
+    np.cumsum(returns == 0.0, axis=0, out=zeros[1:])
+    count, short = zeros[k:] - zeros[:-k], min(STILL_SAMPLES, k)
+    newest = zeros[k:] - zeros[k - short : len(zeros) - short]
+    still: Bools = ((count * STILL_SHARE > k) & (count >= short)) | (newest == short)
+    return still

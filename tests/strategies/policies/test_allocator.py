@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantd.strategies.allocators.mean_variance import annual_volatility
 from quantd.strategies.policies import POLICIES, ParamsError
-from quantd.strategies.policies.allocator import Allocator
+from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams, equal_form
 from quantd.strategies.weights.rebalancing import risk_shares
 from quantd.trading.covariance import covariance
 from quantd.trading.view import Hold, Noted
@@ -334,3 +334,19 @@ def test_a_volatility_target_is_met() -> None:
     w = weights_of("risk_parity", {"volatility_target": 0.05}, prices)
     assert annual_volatility(cov, w, 252.0) == pytest.approx(0.05)
     assert 0.0 < w.sum() < 1.0
+
+
+def test_allocators_of_a_part_of_the_universe_share_its_covariance() -> None:
+    prices = market(3, 4, LOOKBACK + 1)
+    prices[:, 2] = 50.0  # takes no part
+    found: list[Floats] = []
+
+    def equal(case: Case[EstimateParams]) -> Floats:
+        found.append(case.cov)
+        return equal_form(case)
+
+    view = view_of(prices, "ABCD")
+    for name in ("first", "second"):
+        Allocator(name, EstimateParams(lookback=LOOKBACK, covariance="sample"), equal).act(view, {})
+    assert found[0] is found[1]
+    np.testing.assert_array_equal(found[0], covariance(view.synchronous(LOOKBACK)[:, [0, 1, 3]]))
