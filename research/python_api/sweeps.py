@@ -106,7 +106,7 @@ def sweep(
     sets = sets_of(with_adjusted(settings, adjusted=adjusted))
     config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
     state = config.state_folder(None)
-    grid = Grid({_key(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()})
+    grid = Grid({key_of(key, is_file=is_file): [setting_text(each) for each in values] for key, values in over.items()})
     assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
     if caller is not None and workers > 1:
         raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
@@ -136,7 +136,7 @@ def sweep(
     return SweepResult(found.keys, found.points, found.known)
 
 
-def _key(key: str, *, is_file: bool) -> str:
+def key_of(key: str, *, is_file: bool) -> str:
     """Return the key of the configuration; a name without a dot is a parameter of the policy."""
     if "." in key:
         return key
