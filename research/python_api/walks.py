@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
 import polars as pl
 from msgspec.structs import replace
 
@@ -16,9 +19,18 @@ from quantd.models.training.runs.workers import Here, executor
 from quantd.research.python_api.backtests import Backtest, Misused, OnError, backtest_of, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
-from quantd.research.python_api.run_config import PLACE, Settings, sets_of, setting_text, text_around, with_adjusted
+from quantd.research.python_api.run_config import (
+    AGENT,
+    PLACE,
+    Settings,
+    sets_of,
+    setting_text,
+    text_around,
+    with_adjusted,
+)
 from quantd.research.python_api.sweeps import key_of
 from quantd.research.runs.backtest import symbol_bars
+from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.failures import DecisionFailed
 from quantd.research.runs.looks import trial_digest
 from quantd.research.studies.grid import Grid
@@ -36,7 +48,22 @@ from quantd.research.studies.walk import (
     walk_of,
     write,
 )
-from quantd.research.studies.walk_calendar import Steps, refits
+from quantd.research.studies.walk_calendar import Steps, day_of, refits
+
+if TYPE_CHECKING:
+    from quantd.models.training.plans.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """Where a walk-forward runs, and what is beside it; as the arguments of `walk_forward`."""
+
+    compare: bool = True
+    workers: int = 1
+    on: str = "local"
+    address: str = ""
+    progress: Progress = lambda share: None
+    family: str = ""
 
 
 class WalkForward:
@@ -104,56 +131,57 @@ def walk_forward(
     """Choose parameters anew at each refit, on the bars before it, and trade the next period with them.
 
     `what` is a policy, with `bars`, or the path of a TOML file; `over`, `params`, `settings` and `adjusted` are as for
-    `quantd.sweep`. `refit` is the time between refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a length
-    as "8y". `embargo` sessions before each refit are left out. `first` is the length of the first window of an
-    expanding walk, by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after
-    costs. Each refit counts as a trial, and so does the run out of sample.
+    `quantd.sweep`. A training plan, or the path of one, is trained at each refit instead. `refit` is the time between
+    refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a length as "8y". `embargo` sessions before each
+    refit are left out. `first` is the length of the first window of an expanding walk, by default 3 years or one refit.
+    Each refit chooses the point with the highest Sharpe ratio after costs. Each refit counts as a trial, and so does
+    the run out of sample.
 
     An interrupted walk continues when it is called again. `workers` points run at once, in processes or with
     `on="ray"` in a Ray cluster at `address`. Raises ConfigError or another Error.
     """
     stop = stops(on_error)
     steps = Steps(refit, window, embargo, first)
+    how = How(compare, workers, on, address, progress, family)
+    if (plan := _plan_in(what)) is not None:
+        if not (bars is None and over is None and settings is None and params is None):
+            raise Misused("a training plan has its own bars, costs and settings; omit bars, over, settings and params")
+        return walk_plan(plan, steps, None, how, stop=stop)
     if not over:
         raise Misused('nothing is fitted: name the parameters to choose from, over={"lookback": [20, 60, 120]}')
+    if bars is None and not (isinstance(what, str | os.PathLike) and str(what).endswith(".toml")):
+        raise Misused("a policy needs bars: quantd.walk_forward(policy, bars=frame, over=...), or name a config.toml")
+    given = with_adjusted(settings, adjusted=adjusted)
+    return _walking(what, bars, over, params or {}, given, steps).walked(how, stop=stop)
+
+
+def _walking(
+    what: object,
+    bars: object,
+    over: Mapping[str, Iterable[object]],
+    params: Mapping[str, object],
+    settings: Settings | None,
+    steps: Steps,
+) -> "_Walking":
+    """Return the walk of a policy over bars, or of a configuration."""
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
     frame = None if bars is None else bar_frame(bars)
-    if is_file:
-        path = Path(str(what))
-        text, file = path.read_text(encoding="utf-8"), str(path)
-    elif frame is None:
-        raise Misused("a policy needs bars: quantd.walk_forward(policy, bars=frame, over=...), or name a config.toml")
+    path = Path(str(what)) if is_file else Path(PLACE)
+    if is_file or frame is None:
+        text = path.read_text(encoding="utf-8")
     else:
-        policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
-        text, file = text_around(frame, policy, params or {}), PLACE
-    sets = sets_of(with_adjusted(settings, adjusted=adjusted))
-    folder = Path(file).parent if is_file else Path()
-    config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
-    if mistakes := config.missing_files() if frame is None else ():
-        raise ConfigError(mistakes)
+        text = text_around(frame, str(what) if caller is None else f"{FILE}:{name_of(what)}", params)
     grid = Grid({key_of(key, is_file=is_file): [setting_text(v) for v in values] for key, values in over.items()})
     require_keys(grid)
-    made = _Walking(config, text, sets, grid, steps, config.state_folder(None), frame, caller, what)
-    return made.walked(
-        compare=compare, stop=stop, workers=workers, on=on, address=address, progress=progress, family=family
-    )
+    sets, folder = sets_of(settings), path.parent if is_file else Path()
+    config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
+    if mistakes := config.missing_files() if frame is None else ():
+        raise ConfigError(mistakes)
+    return _Walking(config, text, sets, grid, steps, config.state_folder(None), frame, caller, what)
 
 
-def walk_file(
-    path: Path,
-    grid: Grid,
-    steps: Steps,
-    sets: tuple[str, ...],
-    state: Path | None,
-    *,
-    compare: bool,
-    workers: int,
-    on: str,
-    address: str,
-    progress: Progress,
-    family: str,
-) -> WalkForward:
+def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state: Path | None, how: How) -> WalkForward:
     """Walk a configuration forward, as the command does: a failed decision holds. Raises as `walk_forward`."""
     require_keys(grid)
     text = path.read_text(encoding="utf-8")
@@ -161,9 +189,34 @@ def walk_file(
     if mistakes := config.missing_files():
         raise ConfigError(mistakes)
     made = _Walking(config, text, sets, grid, steps, config.state_folder(state))
-    return made.walked(
-        compare=compare, stop=False, workers=workers, on=on, address=address, progress=progress, family=family
-    )
+    return made.walked(how, stop=False)
+
+
+def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop: bool = False) -> WalkForward:
+    """Train a plan anew at each refit, and trade each policy over the next period. Raises an Error."""
+    from quantd.research.studies import walk_training as training
+
+    training.require_plan(plan)
+    rows = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
+    frame = bar_frame(rows)
+    sets = sets_of(training.settings_of(plan))
+    text = text_around(frame, "equal_weight", {})
+    config = read(text, known_names(), file=PLACE, environ=os.environ, sets=sets)
+    folder = config.state_folder(state)
+    whole = assemble(config, cache=folder / "cache", bars=frame)
+    house = whole.sessions[whole.universe.calendar]
+    planned = refits(steps, house, whole.start_ns, whole.feed.last_ts)
+    place = folder_of(folder, training.identity_of(plan, steps))
+    where = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
+    last, periods = day_of(whole.feed.last_ts - 1), samples_a_year(whole)
+    chosen = training.trained(plan, planned, last, place, where, how.progress, periods)
+    base = base_of(config, text, sets, folder / "cache")
+    assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
+    note_choices(folder, whole, training.SHOWN, chosen, how.family)
+    done = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")
+    found = walk_of(assembly, done.record, training.SHOWN, chosen)
+    write(found, place)
+    return WalkForward(found, done, place)
 
 
 class _Walking:
@@ -193,13 +246,10 @@ class _Walking:
         cache = Path(base.cache)
         return assemble(config, cache=cache, apart=self._caller, bars=self._frame, history=base.history)
 
-    def walked(
-        self, *, compare: bool, stop: bool, workers: int, on: str, address: str, progress: Progress, family: str
-    ) -> WalkForward:
-        if self._caller is not None and (workers > 1 or on != "local"):
-            raise Misused(
-                "a function of the caller runs in one process; write it into a file, FILE.py:act, for several"
-            )
+    def walked(self, how: How, *, stop: bool) -> WalkForward:
+        if self._caller is not None and (how.workers > 1 or how.on != "local"):
+            text = "a function of the caller runs in one process; write it into a file, FILE.py:act, for several"
+            raise Misused(text)
         whole, base = self._whole, self._base
         house = whole.sessions[whole.universe.calendar]
         planned = refits(self._steps, house, whole.start_ns, whole.feed.last_ts)
@@ -214,16 +264,16 @@ class _Walking:
             if compiled:
                 compile_kernels(wait=True)
             run = inline = _InProcess(self._caller, stop=stop)
-        where = Here() if self._caller is not None else executor(on, workers, address)
+        where = Here() if self._caller is not None else executor(how.on, how.workers, how.address)
         try:
-            chosen = choices(base, self._grid, planned, identity, place, where, progress, run, stop=stop)
+            chosen = choices(base, self._grid, planned, identity, place, where, how.progress, run, stop=stop)
         except SweepFailed:
             if inline is not None and inline.failed is not None:
                 raise inline.failed from inline.failed.__cause__
             raise
         assembly = traded(base, self._grid.keys, chosen, self._caller, self._frame)
-        note_choices(self._state, whole, self._grid.keys, chosen, family)
-        done = backtest_of(assembly, self._state, compare=compare, stop=stop, family=family, kind="walk")
+        note_choices(self._state, whole, self._grid.keys, chosen, how.family)
+        done = backtest_of(assembly, self._state, compare=how.compare, stop=stop, family=how.family, kind="walk")
         found = walk_of(assembly, done.record, self._grid.keys, chosen)
         write(found, place)
         return WalkForward(found, done, place)
@@ -235,6 +285,26 @@ class _Walking:
         path = place / "bars.parquet"
         self._frame.frame.write_parquet(path)
         return str(path.resolve())
+
+
+def _plan_in(what: object) -> "Plan | None":
+    """Return a training plan, or that of a TOML file that names its learner as `agent`; None for anything else."""
+    if isinstance(what, str | os.PathLike) and str(what).endswith(".toml"):
+        path = Path(str(what))
+        try:
+            named = msgspec.toml.decode(path.read_bytes()).get("agent")
+        except msgspec.DecodeError:
+            return None  # the configuration's own reader names the line
+        if not isinstance(named, str):
+            return None
+        from quantd.models.training.plans.plan import read as read_plan
+
+        return read_plan(path)
+    if type(what).__name__ != "Plan":
+        return None
+    from quantd.models.training.plans.plan import Plan
+
+    return what if isinstance(what, Plan) else None
 
 
 class _InProcess:

@@ -59,6 +59,12 @@ class Choice(Struct, frozen=True):
     refit: Refit
     values: tuple[str, ...]
     look: Look
+    seen: tuple[str, ...] = ()
+    """What the table shows in place of the values; empty for the values."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        return self.seen or self.values
 
     @property
     def sharpe(self) -> float:
@@ -230,7 +236,7 @@ class Walk:
             "fitted_to": [each.choice.look.last for each in rows],
             "last": [each.last for each in rows],
             "samples": [each.samples for each in rows],
-            **{key: [each.choice.values[k] for each in rows] for k, key in enumerate(self.keys)},
+            **{key: [each.choice.shown[k] for each in rows] for k, key in enumerate(self.keys)},
             "sharpe_in": [each.choice.sharpe for each in rows],
             "sharpe_out": pl.Series("sharpe_out", [each.sharpe for each in rows], pl.Float64),
             "return_out": [each.total_return for each in rows],
@@ -259,7 +265,7 @@ class Walk:
     @property
     def stability(self) -> float | None:
         """The share of refits that chose as the one before; None for a single refit."""
-        order = [each.choice.values for each in self.periods]
+        order = [each.choice.shown for each in self.periods]
         if len(order) < 2:
             return None
         return sum(a == b for a, b in pairwise(order)) / (len(order) - 1)
@@ -273,7 +279,7 @@ class Walk:
         return [f"{text}; efficiency {share}.", self._stability()]
 
     def _stability(self) -> str:
-        order = [each.choice.values for each in self.periods]
+        order = [each.choice.shown for each in self.periods]
         if self.stability is None:
             return f"One choice: {', '.join(map(' '.join, zip(self.keys, order[0], strict=True)))}."
         kept = round(self.stability * (len(order) - 1))
@@ -281,7 +287,9 @@ class Walk:
         for k, key in enumerate(self.keys):
             values = [each[k] for each in order]
             top = max(dict.fromkeys(values), key=values.count)
-            parts.append(f"{key} took {len(set(values))} values, most often {top} ({values.count(top)} refits)")
+            often = f"most often {top} ({values.count(top)} refits)"
+            several = len(set(values)) > 1
+            parts.append(f"{key} took {len(set(values))} values, {often}" if several else f"{key} was always {top}")
         return f"The choice stayed at {kept} of {len(order) - 1} refits; {'; '.join(parts)}."
 
 
@@ -318,7 +326,7 @@ def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Seq
     looks = [
         msgspec.structs.replace(
             each.look, kind="walk", market=market.market, identity=of, family=family,
-            last=each.refit.day.isoformat(), values=dict(zip(keys, each.values, strict=True)),
+            last=each.refit.day.isoformat(), values=dict(zip(keys, each.shown, strict=True)),
         )
         for each in chosen
     ]  # fmt: skip

@@ -1,16 +1,21 @@
 """Choose parameters anew at each refit, on the bars before it, and trade the next period with them."""
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 import typer
 
+from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.learn.plan_options import plan_of
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
-from quantd.trading.exit_codes import CHECK_FAILED, DONE
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
+    from quantd.models.training.plans.plan import Plan
     from quantd.research.python_api.walks import WalkForward
 
 LISTED: Final = 24
@@ -18,11 +23,11 @@ LISTED: Final = 24
 
 
 def walk(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="A configuration.")],
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="A configuration, or a training plan.")],
     over: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--over", metavar="KEY=VALUES", help="A key with FIRST:LAST:STEP or a list; repeatable."),
-    ],
+    ] = None,
     refit: Annotated[str, typer.Option(metavar="PERIOD", help="Time between refits: 3y, 6mo, 4w, 20d.")] = "3y",
     window: Annotated[str, typer.Option(metavar="PERIOD", help="expanding, or a moving window such as 8y.")] = (
         "expanding"
@@ -48,7 +53,7 @@ def walk(
     as_json: Json = False,
 ) -> int:
     from quantd.daemon.cli.configuration import between
-    from quantd.research.python_api.walks import walk_file
+    from quantd.research.python_api.walks import How, walk_file, walk_plan
     from quantd.research.reports.report_files import check_suffix
     from quantd.research.studies.grid import Grid, axis_of
     from quantd.research.studies.walk_calendar import Steps
@@ -56,13 +61,14 @@ def walk(
     if report is not None:
         check_suffix(report)
         check_folder(report)
-    grid, steps = Grid(dict(map(axis_of, over))), Steps(refit, window, embargo, first)
-    given = between(sets, start, end)
+    steps = Steps(refit, window, embargo, first)
     with progress("walk", shown=not as_json) as bar:
-        found = walk_file(
-            plan, grid, steps, given, state, compare=not no_compare, workers=workers, on=on, address=address,
-            progress=bar, family=family,
-        )  # fmt: skip
+        how = How(not no_compare, workers, on, address, bar, family)
+        if _trains(plan):
+            found = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
+        else:
+            grid = Grid(dict(map(axis_of, over or ())))
+            found = walk_file(plan, grid, steps, between(sets, start, end), state, how)
     if report is not None:
         found.report(report)
     if as_json:
@@ -72,6 +78,24 @@ def walk(
         if report is not None:
             say(f"  report {report}")
     return CHECK_FAILED if found.backtest.verdict.failures else DONE
+
+
+def _trains(path: Path) -> bool:
+    """Whether a file is a training plan: it names its learner as `agent`."""
+    try:
+        return isinstance(msgspec.toml.decode(find(path).read_bytes()).get("agent"), str)
+    except msgspec.DecodeError:
+        return False  # the configuration's own reader names the line
+
+
+def _plan_of(
+    path: Path, sets: list[str] | None, over: list[str] | None, start: date | None, end: date | None
+) -> "Plan":
+    needs("training", "torch", "onnx", "safetensors")
+    if over or start is not None or end is not None:
+        text = f"{path} is a training plan: --over, --from and --to belong to a configuration"
+        raise Failure(f"{text}; its parts are splits of the plan, --set splits.train.first=DATE", USAGE)
+    return plan_of(path, None, "", sets, None, None, None)
 
 
 def document(found: "WalkForward") -> dict[str, Any]:
@@ -93,7 +117,7 @@ def _say(found: "WalkForward") -> None:
     heads = ("refit", "fitted to", *walk.keys, "in sample", "out", "return")
     rows = [
         (
-            each.choice.refit.day.isoformat(), each.choice.look.last, *each.choice.values,
+            each.choice.refit.day.isoformat(), each.choice.look.last, *each.choice.shown,
             f"{each.choice.sharpe:.2f}", "" if each.sharpe is None else f"{each.sharpe:.2f}",
             f"{each.total_return:+.2%}",
         )

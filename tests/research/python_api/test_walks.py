@@ -65,6 +65,7 @@ def test_one_point_is_one_backtest_through_all_refits(bars):
     assert one.efficiency == pytest.approx(own.verdict.performance.sharpe / one.table["sharpe_in"].mean())
 
 
+@pytest.mark.requirement("R-246")
 def test_each_refit_is_one_trial_and_the_walk_is_another(done):
     folder, found = done
     looks = read_looks(folder / "state").looks
