@@ -28,7 +28,7 @@ from quantd.research.python_api.run_config import (
     text_around,
     with_adjusted,
 )
-from quantd.research.python_api.sweeps import key_of
+from quantd.research.python_api.sweeps import SweepResult, key_of
 from quantd.research.runs.backtest import symbol_bars
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.failures import DecisionFailed
@@ -131,11 +131,11 @@ def walk_forward(
     """Choose parameters anew at each refit, on the bars before it, and trade the next period with them.
 
     `what` is a policy, with `bars`, or the path of a TOML file; `over`, `params`, `settings` and `adjusted` are as for
-    `quantd.sweep`. A training plan, or the path of one, is trained at each refit instead. `refit` is the time between
-    refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a length as "8y". `embargo` sessions before each
-    refit are left out. `first` is the length of the first window of an expanding walk, by default 3 years or one refit.
-    Each refit chooses the point with the highest Sharpe ratio after costs. Each refit counts as a trial, and so does
-    the run out of sample.
+    `quantd.sweep`. The result of a sweep has them all, and its bars. A training plan, or the path of one, is trained at
+    each refit instead. `refit` is the time between refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a
+    length as "8y". `embargo` sessions before each refit are left out. `first` is the length of the first window of an
+    expanding walk, by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after
+    costs. Each refit counts as a trial, and so does the run out of sample.
 
     An interrupted walk continues when it is called again. `workers` points run at once, in processes or with
     `on="ray"` in a Ray cluster at `address`. Raises ConfigError or another Error.
@@ -143,6 +143,12 @@ def walk_forward(
     stop = stops(on_error)
     steps = Steps(refit, window, embargo, first)
     how = How(compare, workers, on, address, progress, family)
+    if isinstance(what, SweepResult):
+        if not (over is None and params is None and settings is None):
+            raise Misused("a sweep has its own grid, params and settings; omit over, params and settings")
+        own = what.swept
+        over, params, settings, adjusted = own.over, own.params, own.settings, own.adjusted
+        what, bars = own.what, own.bars if bars is None else bars
     if (plan := _plan_in(what)) is not None:
         if not (bars is None and over is None and settings is None and params is None):
             raise Misused("a training plan has its own bars, costs and settings; omit bars, over, settings and params")

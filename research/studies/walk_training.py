@@ -10,6 +10,7 @@ from functools import partial
 from hashlib import blake2b
 from math import isfinite, sqrt
 from pathlib import Path
+from shutil import rmtree
 from typing import Final
 
 import msgspec
@@ -124,7 +125,9 @@ def _part(progress: Callable[[float], object], number: int, parts: int, share: f
 
 def _train(plan: Plan, place: Path, where: Executor | None, progress: Callable[[float], object]) -> None:
     run = place / "run"
-    (run / training_run.LOOKS).unlink(missing_ok=True)  # an evaluation that is repeated after a kill is the same look
+    # an evaluation that is repeated after a kill is the same look, which would else be counted twice
+    (run / training_run.LOOKS).unlink(missing_ok=True)
+    rmtree(place / "artifact", ignore_errors=True)
     shares = dict.fromkeys(plan.seeds, 0.0)
 
     def report(at: Progress) -> bool:

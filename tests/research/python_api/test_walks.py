@@ -100,6 +100,15 @@ def test_a_function_of_the_caller_is_walked_as_a_file_is(bars, folder):
     assert own.returns.equals(file.returns)
 
 
+def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
+    _, found = done
+    swept = quantd.sweep("momentum", {"lookback": iter([10, 30, 60])}, bars)
+    again = quantd.walk_forward(swept, compare=False, **STEPS)
+    assert again.table.equals(found.table)
+    with pytest.raises(quantd.Error, match="has its own grid"):
+        quantd.walk_forward(swept, over=OVER)
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -154,7 +163,7 @@ def test_a_killed_walk_continues_to_the_same_table(done, bars, folder):
         assert process.wait() == -signal.SIGKILL
         sizes.append(next(points.glob("*/points.bin")).stat().st_size)
     before = next(points.glob("*/points.bin")).read_bytes()
-    found = answer(command(folder, *WALK, "--json"))
+    found = answer(command(folder, *WALK, "--workers", "2", "--json"))
     after = next(points.glob("*/points.bin")).read_bytes()
     assert after.startswith(before)  # nothing that was finished ran again
     assert sizes[0] < sizes[1] < len(after)

@@ -103,6 +103,16 @@ def test_a_killed_training_continues_to_the_same_table(done, tmp_path):
     assert found["sharpe_out"] == whole.walk.sharpe
 
 
+def test_a_kill_before_the_end_of_a_refit_counts_no_second_look_at_its_test_part(done, monkeypatch):
+    folder, found = done
+    monkeypatch.chdir(folder)
+    place = found.folder / f"refit-{found.table['refit'][0]}"
+    before = (place / "artifact" / MANIFEST).read_bytes()
+    (place / "done").unlink()
+    assert quantd.walk_forward("plan.toml", compare=False, **STEPS).table.equals(found.table)
+    assert (place / "artifact" / MANIFEST).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
