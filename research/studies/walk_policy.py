@@ -10,6 +10,7 @@ import numpy as np
 
 from quantd.daemon.policies.loading import Inner
 from quantd.research.runs.looks import policy_identity
+from quantd.research.studies.walk_calendar import WalkError, day_of
 from quantd.strategies.policies.members import noted, unpacked
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
@@ -83,7 +84,15 @@ class WalkedPolicy:
 def walked(
     policies: Mapping[tuple[str, ...], Policy], chosen: Sequence[tuple[str, ...]], since_ns: Sequence[int]
 ) -> WalkedPolicy:
-    """Return the policy that decides with `policies[chosen[k]]` from `since_ns[k]` on."""
+    """Return the policy that decides with `policies[chosen[k]]` from `since_ns[k]` on.
+
+    Raises WalkError for a trained policy that knows bars after the refit which chose it.
+    """
+    for values, since in zip(chosen, since_ns, strict=True):
+        until = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policies[values]))
+        if until > since:
+            text = f"refit {day_of(since)}: {', '.join(values)} was trained on bars to {day_of(until - 1)}, after the"
+            raise WalkError(f"{text} refit; leave it out, begin later (--from), or walk its training plan")
     names = list(policies)
     identity = repr([(list(values), _digests(policies[values])) for values in names])
     found = blake2b(f"{identity}|{list(map(names.index, chosen))}|{list(since_ns)}".encode(), digest_size=16)

@@ -3,8 +3,11 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from quantd.research.studies.walk_calendar import WalkError
 from quantd.research.studies.walk_policy import WalkedPolicy, walked
+from quantd.trading.sessions import DAY_NS
 
 
 class Counting:
@@ -43,6 +46,16 @@ def test_it_needs_what_any_of_its_policies_needs_and_shows_no_training_window():
     assert policy.candidates == {"model 0": 3, "model 1": 4}
     assert not policy.uses_bars
     assert not hasattr(policy, "inside")
+
+
+def test_a_policy_that_was_trained_on_bars_after_its_refit_is_refused():
+    late = Counting(1, 60)
+    late.trained_until_ns = 20 * DAY_NS
+    policies = {("a",): Counting(0, 20), ("models/late",): late}
+    order = [("a",), ("models/late",)]
+    assert walked(policies, order, [10 * DAY_NS, 20 * DAY_NS])
+    with pytest.raises(WalkError, match=r"refit 1970-01-20: models/late was trained on bars to 1970-01-20"):
+        walked(policies, order, [10 * DAY_NS, 20 * DAY_NS - 1])
 
 
 def test_other_choices_or_dates_are_another_policy():
