@@ -67,7 +67,10 @@ def walk(
         if _trains(plan):
             found = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
         else:
-            grid = Grid(dict(map(axis_of, over or ())))
+            if not over:
+                text = f"{plan} is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES"
+                raise Failure(f"{text}, or give a training plan", USAGE)
+            grid = Grid(dict(map(axis_of, over)))
             found = walk_file(plan, grid, steps, between(sets, start, end), state, how)
     if report is not None:
         found.report(report)

@@ -171,3 +171,10 @@ def test_a_killed_walk_continues_to_the_same_table(done, bars, folder):
     assert own.rows() == whole.table.rows()
     assert pl.read_parquet(next(points.glob("*/returns.parquet"))).equals(whole.returns)
     assert found["efficiency"] == whole.efficiency
+
+
+def test_a_configuration_without_a_grid_is_refused(folder):
+    (folder / "config.toml").write_text(CONFIG)
+    found = command(folder, "walk", "config.toml")
+    assert found.returncode == 2
+    assert "config.toml is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES" in found.stderr
