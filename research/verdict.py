@@ -188,7 +188,9 @@ def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> s
     return f"{formula}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
 
 
-def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, family: str = "") -> Verdict:
+def judge(
+    assembly: Assembly, record: Record, state: Path, drive: Drive | None, family: str = "", kind: Kind = "backtest"
+) -> Verdict:
     """Assess a finished run and record it as a trial in the folder `state`, in a `family` of trials if it is named.
 
     `drive` runs the equal-weight benchmark; None omits the comparison. Raises Incomparable when the settings of the two
@@ -209,7 +211,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None, 
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    known, notes = noted(assembly, own, state, family=family)
+    known, notes = noted(assembly, own, state, kind, family)
     deflated = deflated_of(own, known)
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, get_args
 
 import polars as pl
 
-from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.loop import Log, Shell
@@ -43,6 +42,7 @@ from quantd.research.runs.backtest import BacktestJournal, Progress, after_histo
 from quantd.research.runs.benchmark_runs import benchmark_history
 from quantd.research.runs.comparison import NAME as EQUAL_WEIGHT
 from quantd.research.runs.comparison import settings_of
+from quantd.research.runs.looks import Kind
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.trading.exit_codes import USAGE, ExplainedError
@@ -126,24 +126,26 @@ def backtest(
         caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
         policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
         config = around(frame, policy, params or {}, settings)
-    return _run(config, frame, caller, compare=compare, stop=stop, progress=progress, family=family)
-
-
-def _run(
-    config: Config,
-    frame: BarFrame | None,
-    caller: CallerPolicy | None,
-    *,
-    compare: bool,
-    stop: bool,
-    progress: Progress,
-    family: str,
-) -> "Backtest":
     folder = config.state_folder(None)
     assembly = after_history(
         lambda history: assemble(config, cache=folder / "cache", apart=caller, bars=frame, history=history),
         benchmark_history(config),
     )
+    return backtest_of(assembly, folder, compare=compare, stop=stop, progress=progress, family=family)
+
+
+def backtest_of(
+    assembly: Assembly,
+    folder: Path,
+    *,
+    compare: bool,
+    stop: bool,
+    progress: Progress = _no_progress,
+    family: str = "",
+    kind: Kind = "backtest",
+) -> "Backtest":
+    """Run an assembly and note the result as a trial of this kind in the state folder `folder`."""
+    config = assembly.config
     compile_for_runs(assembly, 1 + compare)
     record = Record(assembly.universe)
     shell, wall_s = drive(assembly, config, NAME, record, None, progress, stop=stop)
@@ -157,7 +159,7 @@ def _run(
             finished[EQUAL_WEIGHT] = log
         return _driven(other, log)
 
-    verdict = judge(assembly, record, folder, beside if compare else None, family)
+    verdict = judge(assembly, record, folder, beside if compare else None, family, kind)
     return Backtest(assembly, record, result, verdict, finished)
 
 
@@ -180,6 +182,16 @@ class Backtest:
     @property
     def config(self) -> Config:
         return self._assembly.config
+
+    @property
+    def assembly(self) -> Assembly:
+        """The parts of the run."""
+        return self._assembly
+
+    @property
+    def record(self) -> Record:
+        """The run's samples and fills."""
+        return self._record
 
     @property
     def digest(self) -> str:

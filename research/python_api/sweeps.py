@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -33,8 +34,23 @@ from quantd.research.studies.sweep import sweep as run_sweep
 from quantd.research.studies.sweep_points import Market, Point, Work, base_of, grid_history, run_point, run_points
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep was called with, so that `quantd.walk_forward` can choose from the same grid."""
+
+    what: object
+    over: Mapping[str, Iterable[object]]
+    bars: object
+    settings: Settings | None
+    params: Mapping[str, object] | None
+    adjusted: bool
+
+
+@dataclass(frozen=True, repr=False)
 class SweepResult(Sweep):
     """The result of a sweep: `table`, `best`, `returns`, `deflated`, `overfitting`. `str()` is its verdict."""
+
+    swept: Swept
 
     def heat_map(self, across: str, down: str, metric: str = "sharpe") -> "HeatMap":
         """Return the heat map of a metric over two keys, the mean over the others. Raises ValueError."""
@@ -90,7 +106,7 @@ def sweep(
     The first decision that a policy fails to take raises an Error; with `on_error="hold"` the agent holds as in the
     daemon, and the point is marked as failed. Raises ConfigError or another Error.
     """
-    stop = stops(on_error)
+    stop, over = stops(on_error), {key: tuple(values) for key, values in over.items()}
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
     frame = None if bars is None else bar_frame(bars)
@@ -106,7 +122,7 @@ def sweep(
     sets = sets_of(with_adjusted(settings, adjusted=adjusted))
     config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
     state = config.state_folder(None)
-    grid = Grid({_key(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()})
+    grid = Grid({key_of(key, is_file=is_file): [setting_text(each) for each in values] for key, values in over.items()})
     assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
     if caller is not None and workers > 1:
         raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
@@ -133,10 +149,10 @@ def sweep(
         if inline is not None and inline.failed is not None:
             raise inline.failed from inline.failed.__cause__
         raise
-    return SweepResult(found.keys, found.points, found.known)
+    return SweepResult(found.keys, found.points, found.known, Swept(what, over, bars, settings, params, adjusted))
 
 
-def _key(key: str, *, is_file: bool) -> str:
+def key_of(key: str, *, is_file: bool) -> str:
     """Return the key of the configuration; a name without a dot is a parameter of the policy."""
     if "." in key:
         return key

@@ -32,7 +32,7 @@ HEAD: Final = "looks.head"
 
 SAMPLING: Final = {"1d": "daily", "1h": "hourly", "1m": "by the minute"}
 
-Kind = Literal["backtest", "sweep", "study", "evaluate"]
+Kind = Literal["backtest", "sweep", "study", "evaluate", "walk"]
 
 
 class MarketIdentity(Struct, frozen=True):
@@ -226,13 +226,14 @@ def trial_digest(assembly: Assembly) -> str:
     for part in (
         digest(assembly.config),
         assembly.market,
-        *(_identity(leaf) for policy in assembly.policies for leaf in leaves(policy)),
+        *(policy_identity(leaf) for policy in assembly.policies for leaf in leaves(policy)),
     ):
         found.update(len(part).to_bytes(4, "big") + part.encode())
     return found.hexdigest()
 
 
-def _identity(policy: object) -> str:
+def policy_identity(policy: object) -> str:
+    """Return what identifies a policy beside its configuration: the digest of its file or artifact; empty for none."""
     path, own = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
     if not own and isinstance(path, Path) and path.is_file():
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -256,7 +256,7 @@ Progress = Callable[[float], object]
 """Receives the completed share of a sweep, from 0 to 1."""
 
 
-class _Collector:
+class Collector:
     """Receives the points of the workers, and writes each down."""
 
     def __init__(self, file: PointsFile, total: int, progress: Progress, *, stop: bool) -> None:
@@ -269,12 +269,12 @@ class _Collector:
 
     def ended(self, number: int, outcome: int | Failed) -> None:
         if self._stop:
-            _stop_at(self._file.points.values())
+            stop_at(self._file.points.values())
         if isinstance(outcome, Failed):
             raise SweepFailed(f"a worker stopped: {outcome.reason}; the same command continues with the rest")
 
 
-def _stop_at(points: Iterable[Point]) -> None:
+def stop_at(points: Iterable[Point]) -> None:
     """Raise DecisionFailed for the first point whose policy failed."""
     for point in points:
         if point.failures:
@@ -302,7 +302,7 @@ def sweep(
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:
-        _stop_at(file.points.values())
+        stop_at(file.points.values())
     open_points = [(number, values) for number, values in enumerate(grid) if number not in file.points]
     size = min(MOST_PER_WORK, max(1, ceil(len(open_points) / (4 * where.workers))))
 
@@ -310,7 +310,7 @@ def sweep(
         for first in range(0, len(open_points), size):
             yield Work(base, grid.keys, tuple(open_points[first : first + size]))
 
-    where.run(run, arguments(), _Collector(file, len(grid), progress, stop=stop))
+    where.run(run, arguments(), Collector(file, len(grid), progress, stop=stop))
     points = _identified([point for _, point in sorted(file.points.items())], family)
     looks: list[Look] = [point.look for point in points if point.look is not None]
     known = try_note_looks(state, looks)

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from quantd.research.python_api.run_history import Run, Why, open_run
     from quantd.research.python_api.signals import Signals, study_signal
     from quantd.research.python_api.sweeps import sweep
+    from quantd.research.python_api.walks import WalkForward, walk_forward
     from quantd.trading.exit_codes import ExplainedError as Error
 
 __all__ = [
-    "Backtest", "Client", "Config", "ConfigError", "Error", "Run", "Signals", "Why", "backtest", "example_bars", "load",
-    "open_run", "study_signal", "sweep",
+    "Backtest", "Client", "Config", "ConfigError", "Error", "Run", "Signals", "WalkForward", "Why", "backtest",
+    "example_bars", "load", "open_run", "study_signal", "sweep", "walk_forward",
 ]  # fmt: skip
 
 _HOMES: Final = {
@@ -40,6 +41,7 @@ _HOMES: Final = {
     "Error": "quantd.trading.exit_codes:ExplainedError",
     "Run": "quantd.research.python_api.run_history:Run",
     "Signals": "quantd.research.python_api.signals:Signals",
+    "WalkForward": "quantd.research.python_api.walks:WalkForward",
     "Why": "quantd.research.python_api.run_history:Why",
     "backtest": "quantd.research.python_api.backtests:backtest",
     "example_bars": "quantd.research.python_api.bar_frame:example_bars",
@@ -47,6 +49,7 @@ _HOMES: Final = {
     "open_run": "quantd.research.python_api.run_history:open_run",
     "sweep": "quantd.research.python_api.sweeps:sweep",
     "study_signal": "quantd.research.python_api.signals:study_signal",
+    "walk_forward": "quantd.research.python_api.walks:walk_forward",
 }
 """Name -> its module and attribute: `import quantd` alone loads none of them."""
 

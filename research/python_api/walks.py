@@ -1,0 +1,334 @@
+"""Walk-forward of a policy over bars in memory, or of a configuration, with the code of `quantd walk`."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+from msgspec.structs import replace
+
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.daemon.assembly.compiler import PAYS_COMPILING, compile_kernels
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.config import Config, ConfigError, read
+from quantd.models.training.runs.workers import Here, executor
+from quantd.research.python_api.backtests import Backtest, Misused, OnError, backtest_of, stops
+from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
+from quantd.research.python_api.run_config import (
+    AGENT,
+    PLACE,
+    Settings,
+    sets_of,
+    setting_text,
+    text_around,
+    with_adjusted,
+)
+from quantd.research.python_api.sweeps import SweepResult, key_of
+from quantd.research.runs.backtest import symbol_bars
+from quantd.research.runs.comparison import samples_a_year
+from quantd.research.runs.failures import DecisionFailed
+from quantd.research.runs.looks import trial_digest
+from quantd.research.studies.grid import Grid
+from quantd.research.studies.sweep import Progress, SweepFailed
+from quantd.research.studies.sweep_points import Base, Market, Point, Work, base_of, grid_history, run_point, run_points
+from quantd.research.studies.walk import (
+    Run,
+    Walk,
+    choices,
+    folder_of,
+    identity_of,
+    note_choices,
+    require_keys,
+    traded,
+    walk_of,
+    write,
+)
+from quantd.research.studies.walk_calendar import Steps, day_of, refits
+
+if TYPE_CHECKING:
+    from quantd.models.training.plans.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """Where a walk-forward runs, and what is beside it; as the arguments of `walk_forward`."""
+
+    compare: bool = True
+    workers: int = 1
+    on: str = "local"
+    address: str = ""
+    progress: Progress = lambda share: None
+    family: str = ""
+
+
+class WalkForward:
+    """The result of a walk-forward. `str()` is the text of `quantd walk`."""
+
+    def __init__(self, walk: Walk, backtest: Backtest, folder: Path) -> None:
+        self.walk = walk
+        """The refits with their periods."""
+        self.backtest = backtest
+        """The run out of sample: equity, fills, metrics and verdict."""
+        self.folder = folder
+        """Where walk.parquet and returns.parquet are."""
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per refit: its dates, the chosen values, and the ratios in and out of sample."""
+        return self.walk.table
+
+    @property
+    def returns(self) -> pl.DataFrame:
+        """The returns out of sample: ts, return, and the date of the refit in force."""
+        return self.walk.stitched
+
+    @property
+    def efficiency(self) -> float | None:
+        """The Sharpe ratio out of sample over the mean one in sample; None where that is not above 0."""
+        return self.walk.efficiency
+
+    @property
+    def stability(self) -> float | None:
+        """The share of refits that chose as the one before; None for a single refit."""
+        return self.walk.stability
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report of the run out of sample, as `Backtest.report`."""
+        return self.backtest.report(path)
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.backtest), *self.walk.sentences()])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def walk_forward(
+    what: object,
+    bars: object = None,
+    refit: str = "3y",
+    window: str = "expanding",
+    embargo: int = 5,
+    *,
+    over: Mapping[str, Iterable[object]] | None = None,
+    first: str = "",
+    settings: Settings | None = None,
+    params: Mapping[str, object] | None = None,
+    adjusted: bool = False,
+    compare: bool = True,
+    workers: int = 1,
+    on: str = "local",
+    address: str = "",
+    on_error: OnError = "raise",
+    progress: Progress = lambda share: None,
+    family: str = "",
+) -> WalkForward:
+    """Choose parameters anew at each refit, on the bars before it, and trade the next period with them.
+
+    `what` is a policy, with `bars`, or the path of a TOML file; `over`, `params`, `settings` and `adjusted` are as for
+    `quantd.sweep`. The result of a sweep has them all, and its bars. A training plan, or the path of one, is trained at
+    each refit instead. `refit` is the time between refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a
+    length as "8y". `embargo` sessions before each refit are left out. `first` is the length of the first window of an
+    expanding walk, by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after
+    costs. Each refit counts as a trial, and so does the run out of sample.
+
+    An interrupted walk continues when it is called again. `workers` points run at once, in processes or with
+    `on="ray"` in a Ray cluster at `address`. Raises ConfigError or another Error.
+    """
+    stop = stops(on_error)
+    steps = Steps(refit, window, embargo, first)
+    how = How(compare, workers, on, address, progress, family)
+    if isinstance(what, SweepResult):
+        if not (over is None and params is None and settings is None):
+            raise Misused("a sweep has its own grid, params and settings; omit over, params and settings")
+        own = what.swept
+        over, params, settings, adjusted = own.over, own.params, own.settings, own.adjusted
+        what, bars = own.what, own.bars if bars is None else bars
+    if (plan := _plan_in(what)) is not None:
+        if not (bars is None and over is None and settings is None and params is None):
+            raise Misused("a training plan has its own bars, costs and settings; omit bars, over, settings and params")
+        return walk_plan(plan, steps, None, how, stop=stop)
+    if not over:
+        raise Misused('nothing is fitted: name the parameters to choose from, over={"lookback": [20, 60, 120]}')
+    if bars is None and not (isinstance(what, str | os.PathLike) and str(what).endswith(".toml")):
+        raise Misused("a policy needs bars: quantd.walk_forward(policy, bars=frame, over=...), or name a config.toml")
+    given = with_adjusted(settings, adjusted=adjusted)
+    return _walking(what, bars, over, params or {}, given, steps).walked(how, stop=stop)
+
+
+def _walking(
+    what: object,
+    bars: object,
+    over: Mapping[str, Iterable[object]],
+    params: Mapping[str, object],
+    settings: Settings | None,
+    steps: Steps,
+) -> "_Walking":
+    """Return the walk of a policy over bars, or of a configuration."""
+    is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
+    caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
+    frame = None if bars is None else bar_frame(bars)
+    path = Path(str(what)) if is_file else Path(PLACE)
+    if is_file or frame is None:
+        text = path.read_text(encoding="utf-8")
+    else:
+        text = text_around(frame, str(what) if caller is None else f"{FILE}:{name_of(what)}", params)
+    grid = Grid({key_of(key, is_file=is_file): [setting_text(v) for v in values] for key, values in over.items()})
+    require_keys(grid)
+    sets, folder = sets_of(settings), path.parent if is_file else Path()
+    config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
+    if mistakes := config.missing_files() if frame is None else ():
+        raise ConfigError(mistakes)
+    return _Walking(config, text, sets, grid, steps, config.state_folder(None), frame, caller, what)
+
+
+def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state: Path | None, how: How) -> WalkForward:
+    """Walk a configuration forward, as the command does: a failed decision holds. Raises as `walk_forward`."""
+    require_keys(grid)
+    text = path.read_text(encoding="utf-8")
+    config = read(text, known_names(), file=str(path), folder=path.parent, environ=os.environ, sets=sets)
+    if mistakes := config.missing_files():
+        raise ConfigError(mistakes)
+    made = _Walking(config, text, sets, grid, steps, config.state_folder(state))
+    return made.walked(how, stop=False)
+
+
+def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop: bool = False) -> WalkForward:
+    """Train a plan anew at each refit, and trade each policy over the next period. Raises an Error."""
+    from quantd.research.studies import walk_training as training
+
+    training.require_plan(plan)
+    rows = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
+    frame = bar_frame(rows)
+    sets = sets_of(training.settings_of(plan))
+    text = text_around(frame, "equal_weight", {})
+    config = read(text, known_names(), file=PLACE, environ=os.environ, sets=sets)
+    folder = config.state_folder(state)
+    whole = assemble(config, cache=folder / "cache", bars=frame)
+    house = whole.sessions[whole.universe.calendar]
+    planned = refits(steps, house, whole.start_ns, whole.feed.last_ts)
+    place = folder_of(folder, training.identity_of(plan, steps))
+    where = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
+    last, periods = day_of(whole.feed.last_ts - 1), samples_a_year(whole)
+    chosen = training.trained(plan, planned, last, place, where, how.progress, periods)
+    base = base_of(config, text, sets, folder / "cache")
+    assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
+    note_choices(folder, whole, training.SHOWN, chosen, how.family)
+    done = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")
+    found = walk_of(assembly, done.record, training.SHOWN, chosen)
+    write(found, place)
+    return WalkForward(found, done, place)
+
+
+class _Walking:
+    """One call: the market of the walk, and what its refits have in common."""
+
+    def __init__(
+        self,
+        config: Config,
+        text: str,
+        sets: tuple[str, ...],
+        grid: Grid,
+        steps: Steps,
+        state: Path,
+        frame: BarFrame | None = None,
+        caller: CallerPolicy | None = None,
+        what: object = None,
+    ) -> None:
+        self._grid, self._frame, self._caller, self._state = grid, frame, caller, state
+        base = base_of(config, text, sets, self._state / "cache")
+        self._base = replace(base, history=grid_history(base, grid.axes, caller))
+        self._whole = self._assembled(self._base, config)
+        self._steps = steps
+        market = trial_digest(self._whole)
+        self._market = market if caller is None else f"{self._whole.market} {source_digest(what)}"
+
+    def _assembled(self, base: Base, config: Config) -> Assembly:
+        cache = Path(base.cache)
+        return assemble(config, cache=cache, apart=self._caller, bars=self._frame, history=base.history)
+
+    def walked(self, how: How, *, stop: bool) -> WalkForward:
+        if self._caller is not None and (how.workers > 1 or how.on != "local"):
+            text = "a function of the caller runs in one process; write it into a file, FILE.py:act, for several"
+            raise Misused(text)
+        whole, base = self._whole, self._base
+        house = whole.sessions[whole.universe.calendar]
+        planned = refits(self._steps, house, whole.start_ns, whole.feed.last_ts)
+        compiled = symbol_bars(whole, len(self._grid) * len(planned)) >= PAYS_COMPILING
+        identity = identity_of(base, self._grid, self._steps, self._market)
+        place = folder_of(self._state, identity)
+        place.mkdir(parents=True, exist_ok=True)
+        base = replace(base, compiled=compiled, bars=self._written(place))
+        run: Run = run_points
+        inline: _InProcess | None = None
+        if self._caller is not None:
+            if compiled:
+                compile_kernels(wait=True)
+            run = inline = _InProcess(self._caller, stop=stop)
+        where = Here() if self._caller is not None else executor(how.on, how.workers, how.address)
+        try:
+            chosen = choices(base, self._grid, planned, identity, place, where, how.progress, run, stop=stop)
+        except SweepFailed:
+            if inline is not None and inline.failed is not None:
+                raise inline.failed from inline.failed.__cause__
+            raise
+        assembly = traded(base, self._grid.keys, chosen, self._caller, self._frame)
+        note_choices(self._state, whole, self._grid.keys, chosen, how.family)
+        done = backtest_of(assembly, self._state, compare=how.compare, stop=stop, family=how.family, kind="walk")
+        found = walk_of(assembly, done.record, self._grid.keys, chosen)
+        write(found, place)
+        return WalkForward(found, done, place)
+
+    def _written(self, place: Path) -> str:
+        """Write the bars in memory for the refits, and return the path; empty for those of a file."""
+        if self._frame is None:
+            return ""
+        path = place / "bars.parquet"
+        self._frame.frame.write_parquet(path)
+        return str(path.resolve())
+
+
+def _plan_in(what: object) -> "Plan | None":
+    """Return a training plan, or that of a TOML file that names its learner as `agent`; None for anything else."""
+    if isinstance(what, str | os.PathLike) and str(what).endswith(".toml"):
+        path = Path(str(what))
+        try:
+            named = msgspec.toml.decode(path.read_bytes()).get("agent")
+        except msgspec.DecodeError:
+            return None  # the configuration's own reader names the line
+        if not isinstance(named, str):
+            return None
+        from quantd.models.training.plans.plan import read as read_plan
+
+        return read_plan(path)
+    if type(what).__name__ != "Plan":
+        return None
+    from quantd.models.training.plans.plan import Plan
+
+    return what if isinstance(what, Plan) else None
+
+
+class _InProcess:
+    """Runs the points of a caller's function in this process."""
+
+    def __init__(self, caller: CallerPolicy, *, stop: bool) -> None:
+        self._caller, self._stop = caller, stop
+        self._open: tuple[Base, Market] | None = None
+        self.failed: DecisionFailed | None = None
+        """The failed decision that ended the walk."""
+
+    def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
+        if self._open is None or self._open[0] != work.base:
+            self._open = work.base, Market.open(work.base, self._caller)
+        for number, values in work.points:
+            try:
+                tell(run_point(self._open[1], work.base, work.keys, number, values, stop=self._stop))
+            except DecisionFailed as error:
+                self.failed = error
+                raise
+        return len(work.points)

@@ -1,0 +1,159 @@
+"""The refits of a walk-forward: on which session each takes effect, and which bars it is fitted on."""
+
+import re
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.trading.exit_codes import USAGE, ExplainedError
+from quantd.trading.sessions import Sessions
+
+EXPANDING: Final = "expanding"
+"""A window from the first bar to the refit."""
+
+UNITS: Final = {"y": (12, 0), "mo": (1, 0), "w": (0, 7), "d": (0, 1)}
+"""Unit of a period -> its months and its calendar days."""
+
+MOST_REFITS: Final = 10_000
+
+
+class WalkError(ExplainedError, ValueError):
+    """A walk-forward that cannot be made; the text names the value and the remedy."""
+
+    exit_code = USAGE
+
+
+class Period(Struct, frozen=True):
+    """A number of calendar months and days."""
+
+    months: int
+    days: int
+
+    @classmethod
+    def of(cls, text: str, key: str) -> "Period":
+        """Read "3y", "6mo", "4w" or "20d". Raises WalkError, which calls the value `key`."""
+        found = re.fullmatch(r"([1-9]\d{0,4})\s*(y|mo|w|d)", str(text).strip())
+        if found is None:
+            raise WalkError(f"{key} {text!r} is not a period; write 3y, 6mo, 4w or 20d (years, months, weeks, days)")
+        months, days = UNITS[found[2]]
+        return cls(int(found[1]) * months, int(found[1]) * days)
+
+    def after(self, day: date, times: int = 1) -> date:
+        """Return the date so many periods after `day`, or before it for a negative number. Months end on their last
+        day. Raises WalkError beyond the calendar."""
+        year, month = divmod(day.year * 12 + day.month - 1 + self.months * times, 12)
+        try:
+            moved = _last_of_month(year, month + 1, day.day)
+            return moved + timedelta(days=self.days * times)
+        except (ValueError, OverflowError):
+            raise WalkError(f"{times} periods from {day} end outside the calendar; write a shorter one") from None
+
+
+def _last_of_month(year: int, month: int, day: int) -> date:
+    following = date(year + month // 12, month % 12 + 1, 1)
+    return date(year, month, min(day, (following - timedelta(days=1)).day))
+
+
+class Steps(Struct, frozen=True):
+    """How a walk-forward steps through time, as text of the user.
+
+    `refit` is the time between two refits. `window` is "expanding", or the length of a window that moves. `embargo`
+    sessions before each refit are left out of its bars. `first` is the length of the first window of an expanding walk;
+    empty for the longer of 3 years and one refit.
+    """
+
+    refit: str = "3y"
+    window: str = EXPANDING
+    embargo: int = 5
+    first: str = ""
+
+    def __post_init__(self) -> None:
+        Period.of(self.refit, "refit")
+        if self.window != EXPANDING:
+            if self.first:
+                text = f"first {self.first!r} belongs to an expanding window; a window of {self.window} is its own"
+                raise WalkError(f"{text} first length")
+            _window(self.window)
+        elif self.first:
+            Period.of(self.first, "first")
+        if self.embargo < 0:
+            raise WalkError(f"embargo {self.embargo}: a number of sessions, 0 or more")
+
+    @property
+    def beginning(self) -> Period:
+        """The length of the first window."""
+        if self.window != EXPANDING:
+            return _window(self.window)
+        if self.first:
+            return Period.of(self.first, "first")
+        refit, usual = Period.of(self.refit, "refit"), Period.of("3y", "first")
+        day = date(2000, 1, 1)
+        return max(refit, usual, key=lambda period: period.after(day))
+
+
+def _window(text: str) -> Period:
+    try:
+        return Period.of(text, "window")
+    except WalkError:
+        raise WalkError(f'window {text!r} is no window; write "{EXPANDING}", or a length as 8y') from None
+
+
+class Refit(Struct, frozen=True):
+    """One refit: what is fitted on the bars from `first` to `last` decides from the session `day` on.
+
+    `first` is None where the window begins with the first bar. `opens_ns` is the open of the session `day`.
+    """
+
+    number: int
+    day: date
+    first: date | None
+    last: date
+    opens_ns: int
+
+
+def refits(steps: Steps, house: Sessions, start_ns: int, last_ns: int) -> tuple[Refit, ...]:
+    """Return the refits of a market that trades from `start_ns` on and has bars up to `last_ns`.
+
+    They follow from the beginning of the market alone, so that later bars move none of them. Raises WalkError where the
+    bars are too short for one.
+    """
+    begin = int(np.searchsorted(house.opens, start_ns))
+    end = int(np.searchsorted(house.closes, last_ns, side="right"))
+    days = [day_of(ns) for ns in house.day_ns[:end]]
+    if begin >= end:
+        raise WalkError("the bars end before the longest lookback is complete; give earlier bars")
+    refit, window, opening = Period.of(steps.refit, "refit"), steps.window, steps.beginning
+    origin = opening.after(days[begin])
+    found: list[Refit] = []
+    for number in range(MOST_REFITS):
+        row = _row(days, refit.after(origin, number))
+        if row >= end - 1:  # a decision at the last close has no outcome
+            break
+        last = row - 1 - steps.embargo
+        since = None if window == EXPANDING else max(days[begin], opening.after(days[row], -1))
+        if last <= begin or (since is not None and days[last] <= since):
+            raise WalkError(
+                f"refit {days[row]}: an embargo of {steps.embargo} sessions leaves no bars of the window; write a "
+                "smaller embargo or a longer window"
+            )
+        if not found or found[-1].day < days[row]:
+            found.append(Refit(len(found), days[row], since, days[last], house.open_ns[row]))
+    if not found:
+        raise WalkError(
+            f"the first refit would be {origin}, after the last session {days[-1]} of the bars; write a shorter window "
+            f"than {steps.first or ('3y' if window == EXPANDING else window)} (--first 1y, --window 2y), or give "
+            "longer bars"
+        )
+    return tuple(found)
+
+
+def _row(days: Sequence[date], day: date) -> int:
+    return int(np.searchsorted(np.array(days, dtype="datetime64[D]"), np.datetime64(day)))
+
+
+def day_of(ns: int) -> date:
+    """Return the date of a session's label."""
+    return date(1970, 1, 1) + timedelta(days=int(ns) // 86_400_000_000_000)

@@ -1,0 +1,108 @@
+"""The policy of a walk-forward: at each instant the one that the newest refit chose."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.policies.loading import Inner
+from quantd.research.runs.looks import policy_identity
+from quantd.research.studies.walk_calendar import WalkError, day_of
+from quantd.strategies.policies.members import noted, unpacked
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy, leaves
+from quantd.trading.view import Hold, Memory, Noted, View, own_memory, under
+
+INSIDE: Final = "fitted"
+"""Prefix in an agent's memory of the memory of the policy in force."""
+
+IN_FORCE: Final = "in_force"
+"""Name in the memory of the policy that decided last."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkedPolicy:
+    """Decides with `policies[order[k]]` from the instant `since_ns[k]` on (ns UTC, ascending).
+
+    A policy that a refit replaces loses its memory; one that is chosen again keeps it. It has no `inside`: each of its
+    policies decides only after the bars that it was fitted on, so that their training windows are not those of a run.
+    """
+
+    policies: tuple[Policy, ...]
+    order: tuple[int, ...]
+    since_ns: tuple[int, ...]
+    digest: str
+    """Identifies the choices and the policies."""
+
+    @property
+    def lookback(self) -> int:
+        return max(policy.lookback for policy in self.policies)
+
+    @property
+    def uses_bars(self) -> bool:
+        return any(getattr(leaf, "uses_bars", False) for leaf in self._leaves)
+
+    @property
+    def uses_macro(self) -> tuple[str, ...]:
+        return tuple(sorted({name for leaf in self._leaves for name in getattr(leaf, "uses_macro", ())}))
+
+    @property
+    def uses_series(self) -> tuple[str, ...]:
+        return tuple(sorted({name for leaf in self._leaves for name in getattr(leaf, "uses_series", ())}))
+
+    @property
+    def candidates(self) -> dict[str, int]:
+        """Trials behind the trained policies, by their digests."""
+        found: dict[str, int] = {}
+        for leaf in self._leaves:
+            found |= getattr(leaf, "candidates", {})
+        return found
+
+    @property
+    def _leaves(self) -> list[Policy]:
+        return [leaf for policy in self.policies for leaf in leaves(policy)]
+
+    def fit(self, universe: Universe) -> None:
+        """Check that the universe has every symbol that a policy needs. Raises ValueError."""
+        for leaf in self._leaves:
+            getattr(leaf, "fit", lambda universe: None)(universe)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        which = self.order[max(0, bisect_right(self.since_ns, view.time) - 1)]
+        before = memory.get(IN_FORCE)
+        same = before is not None and int(before[0]) == which
+        given, remembered = self.policies[which].act(view, own_memory(memory, INSIDE) if same else {})
+        weights, note, warns = unpacked(given)
+        new = {IN_FORCE: np.array([float(which)]), **under(INSIDE, remembered)}
+        return noted(weights, [(note, warns)]), new
+
+
+def walked(
+    policies: Mapping[tuple[str, ...], Policy], chosen: Sequence[tuple[str, ...]], since_ns: Sequence[int]
+) -> WalkedPolicy:
+    """Return the policy that decides with `policies[chosen[k]]` from `since_ns[k]` on.
+
+    Raises WalkError for a trained policy that knows bars after the refit which chose it.
+    """
+    for values, since in zip(chosen, since_ns, strict=True):
+        until = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policies[values]))
+        if until > since:
+            text = f"refit {day_of(since)}: {', '.join(values)} was trained on bars to {day_of(until - 1)}, after the"
+            raise WalkError(f"{text} refit; leave it out, begin later (--from), or walk its training plan")
+    names = list(policies)
+    identity = repr([(list(values), _digests(policies[values])) for values in names])
+    found = blake2b(f"{identity}|{list(map(names.index, chosen))}|{list(since_ns)}".encode(), digest_size=16)
+    return WalkedPolicy(
+        tuple(Inner(policies[values]) for values in names),
+        tuple(map(names.index, chosen)),
+        tuple(since_ns),
+        found.hexdigest(),
+    )
+
+
+def _digests(policy: Policy) -> list[str]:
+    return [policy_identity(leaf) for leaf in leaves(policy)]

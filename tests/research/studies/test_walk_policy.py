@@ -1,0 +1,68 @@
+"""A walked policy decides as the choice in force, which keeps its memory until another one replaces it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from quantd.research.studies.walk_calendar import WalkError
+from quantd.research.studies.walk_policy import WalkedPolicy, walked
+from quantd.trading.sessions import DAY_NS
+
+
+class Counting:
+    """Gives all to one column, and counts its decisions in its memory."""
+
+    uses_macro = ("vix",)
+
+    def __init__(self, column, lookback):
+        self.column, self.lookback = column, lookback
+        self.candidates = {f"model {column}": column + 3}
+
+    def act(self, view, memory):
+        return np.eye(2)[self.column], {"count": memory.get("count", np.zeros(1)) + 1.0}
+
+
+def decided(policy, times):
+    memory, found = {}, []
+    for time in times:
+        weights, memory = policy.act(SimpleNamespace(time=time, prices=np.ones(2)), memory)
+        found.append((int(weights.argmax()), int(memory["fitted/count"][0])))
+    return found
+
+
+def test_each_refit_decides_from_its_open_on_and_an_equal_choice_keeps_its_memory():
+    policies = {("20",): Counting(0, 20), ("60",): Counting(1, 60)}
+    policy = walked(policies, [("20",), ("20",), ("60",), ("20",)], [100, 200, 300, 400])
+    assert decided(policy, [100, 150, 199, 200, 299, 300, 301, 400]) == [
+        (0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 1), (1, 2), (0, 1)
+    ]  # fmt: skip
+
+
+def test_it_needs_what_any_of_its_policies_needs_and_shows_no_training_window():
+    policy = walked({("a",): Counting(0, 20), ("b",): Counting(1, 60)}, [("a",), ("b",)], [100, 200])
+    assert policy.lookback == 60
+    assert policy.uses_macro == ("vix",)
+    assert policy.candidates == {"model 0": 3, "model 1": 4}
+    assert not policy.uses_bars
+    assert not hasattr(policy, "inside")
+
+
+def test_a_policy_that_was_trained_on_bars_after_its_refit_is_refused():
+    late = Counting(1, 60)
+    late.trained_until_ns = 20 * DAY_NS
+    policies = {("a",): Counting(0, 20), ("models/late",): late}
+    order = [("a",), ("models/late",)]
+    assert walked(policies, order, [10 * DAY_NS, 20 * DAY_NS])
+    with pytest.raises(WalkError, match=r"refit 1970-01-20: models/late was trained on bars to 1970-01-20"):
+        walked(policies, order, [10 * DAY_NS, 20 * DAY_NS - 1])
+
+
+def test_other_choices_or_dates_are_another_policy():
+    policies = {("a",): Counting(0, 20), ("b",): Counting(1, 60)}
+    found = {
+        walked(policies, chosen, since).digest
+        for chosen, since in (([("a",)], [100]), ([("b",)], [100]), ([("a",)], [101]), ([("a",), ("b",)], [100, 200]))
+    }
+    assert len(found) == 4
+    assert isinstance(walked(policies, [("a",)], [100]), WalkedPolicy)
