@@ -95,6 +95,7 @@ class Health(Struct, frozen=True):
 
     `models` maps an agent to whether its model is loaded and in force: false after its failures have suspended it.
     `sinks` has the queue of each sink of alerts. The reasons of failures are in the status, which needs the token.
+    `leader` is the sentence of a read-only instance whose trading daemon does not answer, else empty.
     """
 
     status: str
@@ -104,6 +105,7 @@ class Health(Struct, frozen=True):
     store: str = ""
     models: dict[str, bool] = {}
     sinks: dict[str, SinkHealth] = {}
+    leader: str = ""
 
 
 class Positions(Struct, frozen=True):

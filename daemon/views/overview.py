@@ -23,6 +23,7 @@ from quantd.daemon.engine.venue.halts import limits_text
 from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.policies.isolation.worker import lacking
 from quantd.daemon.policies.seats import as_loaded
+from quantd.daemon.runtime.leader import LeaderNow
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
@@ -147,7 +148,8 @@ class Overview(Struct, frozen=True):
     absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
     all rights, and which. `loosening` are looser limits of mode live that wait, with the instant. `regime` is that of
     the market by [risk.regime]. `positions` are the largest, and `halted`, `jumped` and `limited` the first symbols;
-    `more` is the number of further entries of each of these lists that has any.
+    `more` is the number of further entries of each of these lists that has any. `leader` is the trading daemon, in the
+    answers of a read-only instance.
     """
 
     name: str
@@ -191,6 +193,7 @@ class Overview(Struct, frozen=True):
     loosening: str = ""
     regime: str = ""
     more: dict[str, int] = {}
+    leader: LeaderNow | None = None
 
 
 def overview(service: "Service", parts: Parts, config: Config) -> Overview:
@@ -245,6 +248,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         loosening=waiting_text(state),
         regime=regime_text(state),
         more={name: size - SHOWN for name, size in sizes.items() if size > SHOWN},
+        leader=service.leader,
     )
 
 

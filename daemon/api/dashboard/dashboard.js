@@ -75,6 +75,9 @@ function show(now, decided, given) {
   put("equity", money(now.equity));
   put("total", `${signed(now.total)} since the start, ${now.currency}`);
   put("today", signed(now.today), `figure ${tone(now.today)}`.replace(" n", ""));
+  const gone = now.leader && !now.leader.alive;
+  byId("leader").hidden = !now.leader;
+  if (now.leader) put("leader", gone ? now.leader.text : `read-only; the trading daemon is at ${now.leader.url}`, gone ? "note gone" : "note");
   put("session", now.session ? `session of ${now.session}` : "");
   put("drawdown", percent(now.drawdown));
   const most = now.limits.find((limit) => limit.limit === "max_drawdown");

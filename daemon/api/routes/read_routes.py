@@ -116,6 +116,7 @@ class Readings:
         now = Health(
             service.status, service.status in READY and all(models.values()), instant_text(shell.ts),
             SWITCH[shell.state.switch.state], service.store_error, models, sinks,
+            service.leader.text if service.leader is not None else "",
         )  # fmt: skip
         if now != self._health:
             self._health = now
