@@ -100,6 +100,8 @@ class Replica:
         self._run = self._reader.run.run
         self._parts: Parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
         self._seq = -1
+        self._kept: tuple[int, bytes] | None = None
+        """The last replayed entry and a snapshot after it: the next replay begins there."""
         found = self._replay()
         self.service = self._service(config, found)
         self.jobs = StoredJobs(self._records, self._run)
@@ -110,9 +112,12 @@ class Replica:
         return self._parts
 
     def _replay(self) -> Replayed:
-        """The run from its newest snapshot. Raises CannotStart, and StoreError while the store cannot be read."""
+        """The run from the last replay on, or from its newest snapshot.
+
+        Raises CannotStart, and StoreError while the store cannot be read.
+        """
         try:
-            seq, kept = newest_snapshot(self._records, self._run)
+            seq, kept = self._kept or newest_snapshot(self._records, self._run)
             shell, journal = refold(self._parts, self._records, self._run, self.folder, seq=seq, snapshot=kept)
             histories = Histories(self._parts.config.risk.history)
             histories.read(self._reader)
@@ -122,7 +127,9 @@ class Replica:
             raise CannotStart(
                 f"{text}. Use the version and the configuration of the trading daemon.", CHECK_FAILED
             ) from why
-        self._seq = journal.seq
+        self._seq, self._kept = journal.seq, None
+        if not journal.entries and shell.state.round is None:  # a snapshot is valid between two instants
+            self._kept = journal.seq, shell.keep()
         known = [
             Publish(a.ts, cast(Level, a.level), a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
             for a in recent

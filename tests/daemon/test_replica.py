@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.recovery.stored_run import CannotStart
 from quantd.daemon.replica import GONE, Replica
 from quantd.daemon.runtime.leader import age_text, leader_of
+from quantd.daemon.views.overview import overview
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, environment, quantd, write
 from tests.support.services import find
@@ -116,7 +118,11 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         code, problem = asked(f"{url}/api/v1/cash", b"{}", token)
         assert (code, "start it with `quantd run`" in json.loads(problem)["detail"]) == (403, True)
         other = Replica(read(tmp_path / "config.toml"), state)  # any number of them
-        assert other.service.shell.tally.orders == newest["orders"] > 0
+        until(lambda: status()["slices"] == other.service.shell.tally.slices)  # it has reached the last entry
+        whole, followed = to_builtins(overview(other.service, other.parts, other.service.config)), status()
+        for name in ("equity", "orders", "fills", "positions", "agents", "limits"):
+            assert followed[name] == whole[name]
+        assert whole["orders"] > 0
         assert written(state) == before
         if chromium := find("chromium"):
             page = [chromium["chromium"], "--headless", "--no-sandbox", "--disable-gpu", "--timeout=3000", "--dump-dom"]
