@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from math import isfinite
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -123,3 +124,22 @@ def csv_cell(value: object) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def figure(value: float | None, kind: str) -> str:
+    """A value as text: 27.1 %, 2,310.40, 3 sessions."""
+    if value is None or not isfinite(value):
+        return "unknown"
+    match kind:
+        case "share":
+            return f"{100 * value:.1f} %"
+        case "money":
+            return f"{value:,.2f}"
+        case "orders":
+            return f"{value:,.0f}"
+        case "sessions":
+            return f"{value:.2f}"
+        case "hours":
+            return f"{value:.1f} h"
+        case _:
+            return f"{value:.3g}"

@@ -20,6 +20,7 @@ PLAIN: Final = r"^[ -~]{0,64}(?!\n)$"
 """Printable ASCII: what a name or an instant may be."""
 
 Symbol = Annotated[str, Meta(pattern=PLAIN, description="Only rows of this symbol.")]
+Search = Annotated[str, Meta(pattern=PLAIN, description="Only symbols that contain this text, in any case.")]
 
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,11 +40,20 @@ class From(Query, frozen=True):
     since: Since = 0
 
 
+class BySize(Query, frozen=True):
+    """The largest rows of a list of symbols."""
+
+    limit: Rows = 100
+    search: Search = ""
+
+
 class OneBook(Query, frozen=True):
-    """A book and a symbol."""
+    """A book, and the symbols whose headroom is computed."""
 
     agent: Annotated[str, Meta(pattern=PLAIN, description="An agent; the house without it.")] | None = None
     symbol: Annotated[str, Meta(pattern=PLAIN, description="Headroom of this symbol only.")] | None = None
+    limit: Annotated[int, Meta(ge=0, le=LIMIT_ROWS, description="Most symbols in `room`, the largest first.")] = 20
+    search: Search = ""
 
 
 class Why(Query, frozen=True):
@@ -85,6 +95,7 @@ class Health(Struct, frozen=True):
 
     `models` maps an agent to whether its model is loaded and in force: false after its failures have suspended it.
     `sinks` has the queue of each sink of alerts. The reasons of failures are in the status, which needs the token.
+    `leader` is the sentence of a read-only instance whose trading daemon does not answer, else empty.
     """
 
     status: str
@@ -94,15 +105,17 @@ class Health(Struct, frozen=True):
     store: str = ""
     models: dict[str, bool] = {}
     sinks: dict[str, SinkHealth] = {}
+    leader: str = ""
 
 
 class Positions(Struct, frozen=True):
-    """The positions of the house."""
+    """The positions of the house, the largest value first. `count` is the number of all that the search finds."""
 
     run: str
     ts: int
     time: str
     positions: list[PositionNow]
+    count: int = 0
 
 
 class RiskMetrics(Struct, frozen=True):

@@ -66,12 +66,18 @@ class Api:
         bus: "MqttBus | None",
         bus_url: str = "",
         lanes: "JobLanes | None" = None,
+        stored: job_routes.RunsOfJobs | None = None,
     ) -> None:
-        """`bus` is the publisher, or None; `bus_url` is the address for subscribers; `lanes` has the jobs."""
+        """`bus` is the publisher, or None; `bus_url` is the address for subscribers; `lanes` has the jobs.
+
+        An instance with `stored` runs of jobs only reads: it refuses every request that would change something, and
+        writes nothing into the state folder.
+        """
         self.url = ""
         self._config = config
         self._folder = folder
-        self._guard = Guard(folder, config.api, service.alert)
+        self._reads_only = stored is not None
+        self._guard = Guard(folder, config.api, service.alert, self._refusal_of_posts if self._reads_only else None)
         self._keys = Keys(folder)
         self._open = OpenRequests()
         self._routes: tuple[Route, ...] = ()
@@ -82,13 +88,18 @@ class Api:
         self._dashboard = Dashboard(run)
         self._alerts = AlertRoutes(run)
         self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
-        jobs: Callable[[], list[JobRun]] = list if lanes is None else lanes.log.runs
+        log = lanes.log if lanes is not None else stored
+        jobs: Callable[[], list[JobRun]] = list if log is None else log.runs
         self._system = SystemReads(run, self._guard.answers, lambda: self._dashboard.streams, jobs)
         self._models = ModelRoutes(run)
         self._predictions = PredictionRoutes(run)
         self._proposals = ProposalRoutes(run, lambda book, columns: self._readings.explaining().rooms(book, columns))
         self._service = service
-        self._jobs = () if lanes is None else job_routes.routes(service, lanes)
+        self._jobs: tuple[Route, ...] = ()
+        if lanes is not None:
+            self._jobs = job_routes.routes(service, lanes)
+        elif stored is not None:
+            self._jobs = job_routes.reads(service, parts, stored)
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
 
@@ -194,12 +205,14 @@ class Api:
         scheme = "https" if api.tls is not None else "http"
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         self.url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
-        self._write_place(shown, port)
+        if not self._reads_only:
+            self._write_place(shown, port)
 
     async def stop(self) -> None:
         """Closes the port and every connection, and removes `api.json`."""
-        with contextlib.suppress(OSError):
-            (self._folder / "api.json").unlink()
+        if not self._reads_only:
+            with contextlib.suppress(OSError):
+                (self._folder / "api.json").unlink()
         self._dashboard.close()
         self._readings.close()
         if self._server is not None:
@@ -211,6 +224,13 @@ class Api:
         await self._open.end(STOP_S)  # they write the answers of their keys
         self._keys.close()
         self._server = self._runner = None
+
+    def _refusal_of_posts(self) -> str:
+        """The reason why this instance takes no request that changes something, and the remedy."""
+        leader = self._service.leader
+        if leader is None or not leader.alive:
+            return "this instance only reads, and no trading daemon answers; start it with `quantd run`"
+        return f"this instance only reads; send the request to the trading daemon at {leader.url}"
 
     def _tls(self) -> ssl.SSLContext | None:
         tls = self._config.api.tls

@@ -3,29 +3,18 @@
 import http.client
 import json
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from quantd.daemon.api.client_side.transport import ANSWER_S, CODES, Address, exchange
+from quantd.daemon.api.place import ApiPlace, place_in, trusting
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
 from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
 
 T = TypeVar("T")
-
-
-class Reached(Struct, frozen=True):
-    """The content of `api.json`: where the daemon listens."""
-
-    host: str
-    port: int
-    pid: int
-    tls: bool = False
-    token: str = "token"
 
 
 class Unanswered(Failure):
@@ -38,7 +27,7 @@ class Unanswered(Failure):
 class Daemon:
     """A daemon by its address."""
 
-    def __init__(self, reached: Reached, token: str) -> None:
+    def __init__(self, reached: ApiPlace, token: str) -> None:
         self.reached = reached
         self._token = token
 
@@ -63,14 +52,14 @@ class Daemon:
         host, port = self.reached.host, self.reached.port
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if self.reached.tls:
-            return http.client.HTTPSConnection(host, port, timeout=ANSWER_S, context=_tls()), headers
+            return http.client.HTTPSConnection(host, port, timeout=ANSWER_S, context=trusting()), headers
         return http.client.HTTPConnection(host, port, timeout=ANSWER_S), headers
 
     def _ask(self, method: str, path: str, body: bytes | None, within_s: float = ANSWER_S) -> Any:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        address = Address(self.reached.host, self.reached.port, _tls() if self.reached.tls else None)
+        address = Address(self.reached.host, self.reached.port, trusting() if self.reached.tls else None)
         try:
             response = exchange(address, method, path, headers, body, within_s)
         except OSError as why:
@@ -88,9 +77,9 @@ class Daemon:
 def named(place: Place) -> Daemon | None:
     """The daemon whose address is in this state folder; it may have been killed."""
     try:
-        reached = msgspec.json.decode((place.folder / "api.json").read_bytes(), type=Reached)
-        return Daemon(reached, (place.folder / reached.token).read_text().strip())
-    except (OSError, msgspec.DecodeError):
+        reached = place_in(place.folder)
+        return None if reached is None else Daemon(reached, (place.folder / reached.token).read_text().strip())
+    except OSError:
         return None
 
 
@@ -125,11 +114,3 @@ def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
 def posted(place: Place, path: str, body: object, type: type[T]) -> T:
     """The response of the daemon of this state folder to a command. Raises Failure."""
     return msgspec.convert(reach(place).post(path, body), type)
-
-
-def _tls() -> ssl.SSLContext:
-    # the daemon wrote its own certificate and address into the folder: the token protects the connection
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -73,6 +73,8 @@ Family = Annotated[
     ),
 ]  # fmt: skip
 Last = Annotated[int, typer.Option("--last", "-n", min=1, max=1_000_000, help="Number of the newest entries.")]
+Largest = Annotated[int, typer.Option("--largest", "-n", min=1, max=10_000, help="Number of the largest rows.")]
+Search = Annotated[str, typer.Option("--search", metavar="TEXT", help="Only symbols that contain this text.")]
 Run = Annotated[str | None, typer.Option("--run", help="Name of a run; the newest without it.")]
 OfShadow = Annotated[str, typer.Option("--shadow", metavar="NAME", help="The simulated book of this shadow.")]
 From = Annotated[date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.")]

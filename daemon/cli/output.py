@@ -61,6 +61,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(made)
 
 
+def further(shown: int, count: int) -> None:
+    """Print the number of rows that a table of the largest leaves out, and the remedy."""
+    if count > shown:
+        say(f"  the largest {shown:,} of {count:,}; `--largest N` shows more, `--search TEXT` finds one")
+
+
 class Bar(Protocol):
     """The progress of a long operation: a share of 1, and a note beside the bar."""
 

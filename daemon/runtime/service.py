@@ -30,6 +30,7 @@ from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.inbox import Command, Inbox, InboxFull
 from quantd.daemon.runtime.journal import Journal
+from quantd.daemon.runtime.leader import LeaderNow
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Outgoing, Wire
 from quantd.daemon.runtime.recent_history import Histories
@@ -100,6 +101,9 @@ class StoreGaveUp(ExplainedError):
 
 class Service:
     """A run in progress. The API and the terminal read it; only `step_forever` writes it."""
+
+    leader: LeaderNow | None = None
+    """The trading daemon, where this process only reads."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ def shadow_equities(state: State) -> dict[str, int]:
 
 def shadow_lots(state: State, column: int) -> dict[str, int]:
     """Shadow by name -> its lots of a column, for shadows that hold any."""
-    held = {shadow.rules.agents[0].name: shadow.ledger.house.lots[column] for shadow in state.shadows}
+    held = {shadow.rules.agents[0].name: int(shadow.ledger.house.held[column]) for shadow in state.shadows}
     return {name: lots for name, lots in held.items() if lots}
 
 

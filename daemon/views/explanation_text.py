@@ -1,10 +1,10 @@
 """An explanation of an order or a refusal as lines of text."""
 
 from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines
-from quantd.daemon.views.limit_rows import Largest, LimitRow, figure
+from quantd.daemon.views.limit_rows import Largest, LimitRow
 from quantd.daemon.views.policy_inputs import input_lines
 from quantd.daemon.views.shortfall import Costed
-from quantd.trading.display_text import local
+from quantd.trading.display_text import figure, local
 
 
 def why_lines(e: Explanation) -> list[str]:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.safety.monitor import market_context, state_losses
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.views.limit_rows import largest, off, words
-from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
+from quantd.daemon.views.overview import SWITCH, LimitNow, found_in, limit_now
 from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, bound_of
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import Figure, figures, most
@@ -65,7 +66,9 @@ class BookSwitch(Struct, frozen=True):
 class RiskNow(Struct, frozen=True):
     """The limits and headroom of one book: `book` is "house" or an agent's name.
 
-    An agent's book has its own limits only; the house limits apply after them. `note` is the reason for unknown values.
+    An agent's book has its own limits only; the house limits apply after them. `room` has the symbols of the largest
+    positions of the book, and `count` is the number of all symbols that the question names. `note` is the reason for
+    unknown values.
     """
 
     run: str
@@ -80,6 +83,7 @@ class RiskNow(Struct, frozen=True):
     off: list[LimitOff]
     room: list[SymbolRoom]
     note: str = ""
+    count: int = 0
 
 
 class Book:
@@ -145,20 +149,30 @@ class Unknown(ValueError):
     """No agent or symbol has that name; the text lists the existing ones."""
 
 
-def named(state: State, agent: str | None, symbol: str | None) -> tuple[int, list[int]]:
-    """(number of the book, columns) for an agent and a symbol. Raises Unknown."""
+def named(state: State, agent: str | None, symbol: str | None, search: str = "") -> tuple[int, list[int]]:
+    """(number of the book, columns) for an agent, and for a symbol or a part of one. Raises Unknown.
+
+    The largest position of the book is first; symbols without one follow in the order of the universe.
+    """
     names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:
         raise Unknown(f"there is no agent {agent}; the agents are {', '.join(names)}")
     if symbol is not None and symbol not in universe.index:
         near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
         raise Unknown(f"{symbol} is not in [universe] symbols; {'the nearest are ' if near else ''}{', '.join(near)}")
-    columns = list(range(universe.size)) if symbol is None else [universe.index[symbol]]
-    return HOUSE if agent is None else names[agent], columns
+    number = HOUSE if agent is None else names[agent]
+    if symbol is not None:
+        return number, [universe.index[symbol]]
+    values = np.nan_to_num(state.lots(number) * state.marks * universe.lot_size)
+    order = np.argsort(-np.abs(values), kind="stable").tolist()
+    return number, [column for column in order if found_in(search, universe.symbols[column])]
 
 
-def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]) -> RiskNow:
-    """The risk view of one book at `ts` (ns UTC, market time); `room` comes from `Book.rooms`."""
+def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom], count: int = 0) -> RiskNow:
+    """The risk view of one book at `ts` (ns UTC, market time).
+
+    `room` comes from `Book.rooms`, for some of `count` symbols.
+    """
     name = "house" if book.number == HOUSE else state.rules.agents[book.number].name
     where = "[risk]" if book.number == HOUSE else f"limits of [[agents]] {name}"
     return RiskNow(
@@ -177,4 +191,5 @@ def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]
         limits=book.standing(),
         off=[LimitOff(key, said, f"{example} in {where}") for key, said, example in off(book.limits)],
         room=room,
+        count=count or len(room),
     )

@@ -182,22 +182,3 @@ def off(limits: Limits) -> list[tuple[str, str, str]]:
         for key, record in LIMITS.items()
         if record.example and value_of(limits, key) == value_of(plain, key)
     ]
-
-
-def figure(value: float | None, kind: str) -> str:
-    """A value as text: 27.1 %, 2,310.40, 3 sessions."""
-    if value is None or not isfinite(value):
-        return "unknown"
-    match kind:
-        case "share":
-            return f"{100 * value:.1f} %"
-        case "money":
-            return f"{value:,.2f}"
-        case "orders":
-            return f"{value:,.0f}"
-        case "sessions":
-            return f"{value:.2f}"
-        case "hours":
-            return f"{value:.1f} h"
-        case _:
-            return f"{value:.3g}"

@@ -23,6 +23,7 @@ from quantd.daemon.engine.venue.halts import limits_text
 from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.policies.isolation.worker import lacking
 from quantd.daemon.policies.seats import as_loaded
+from quantd.daemon.runtime.leader import LeaderNow
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
 READY: Final = frozenset({"running", "ended"})
 """States of the service in which it accepts bars and commands."""
+
+SHOWN: Final = 12
+"""Most entries of each list of symbols in an overview."""
+
+WEIGHTS_SHOWN: Final = 8
+"""Most weights of an agent in an overview."""
 
 
 class LimitNow(Struct, frozen=True):
@@ -91,7 +98,8 @@ class AgentNow(Struct, frozen=True):
     """One agent and its book.
 
     `total` is the return since the start and `today` that since the last close before today; null when unknown.
-    Deposits and withdrawals do not count as return. A `shadow` is not part of the account; `challenges` names its
+    Deposits and withdrawals do not count as return. `weights` are the largest, and `more` is the number of further
+    holdings. A `shadow` is not part of the account; `challenges` names its
     champion. `decided_by` is the agent whose policy it trades, when that is another one. `portfolio` is the name of the
     portfolio whose place this agent is. `share` and `target` are its
     present and target share of the agents' capital.
@@ -115,6 +123,7 @@ class AgentNow(Struct, frozen=True):
     share: float | None = None
     target: float | None = None
     portfolio: str = ""
+    more: int = 0
 
 
 class SinkNow(Struct, frozen=True):
@@ -138,7 +147,9 @@ class Overview(Struct, frozen=True):
     `undelivered`: sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean
     absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
     all rights, and which. `loosening` are looser limits of mode live that wait, with the instant. `regime` is that of
-    the market by [risk.regime].
+    the market by [risk.regime]. `positions` are the largest, and `halted`, `jumped` and `limited` the first symbols;
+    `more` is the number of further entries of each of these lists that has any. `leader` is the trading daemon, in the
+    answers of a read-only instance.
     """
 
     name: str
@@ -181,6 +192,8 @@ class Overview(Struct, frozen=True):
     sinks: dict[str, SinkNow] = {}
     loosening: str = ""
     regime: str = ""
+    more: dict[str, int] = {}
+    leader: LeaderNow | None = None
 
 
 def overview(service: "Service", parts: Parts, config: Config) -> Overview:
@@ -189,6 +202,10 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
     state.revalue()
     tally, equity = shell.tally, state.equity_micro
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
+    held, count = positions(state, most=SHOWN)
+    sizes = {
+        "positions": count, "halted": len(state.halted), "jumped": len(state.jumped), "limited": len(state.limited)
+    }  # fmt: skip
     return Overview(
         name=config.quantd.name,
         version=VERSION,
@@ -218,11 +235,11 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),
         agents=_agents(state, config, prices),
-        positions=positions(state),
+        positions=held,
         limits=limits_now(state),
-        halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())},
-        jumped={state.universe.symbols[k]: hold_text(state, k) for k in sorted(state.jumped)},
-        limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())},
+        halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())[:SHOWN]},
+        jumped={state.universe.symbols[k]: hold_text(state, k) for k in sorted(state.jumped)[:SHOWN]},
+        limited={state.universe.symbols[k]: limits_text(*pair) for k, pair in sorted(state.limited.items())[:SHOWN]},
         diversity=diversity(state),
         store=service.store_error,
         not_isolated=dict(lacking(parts.policies)),
@@ -230,6 +247,8 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         sinks={kind: SinkNow(c.depth, c.sent, c.failures, c.error) for kind, c in service.sinks.items()},
         loosening=waiting_text(state),
         regime=regime_text(state),
+        more={name: size - SHOWN for name, size in sizes.items() if size > SHOWN},
+        leader=service.leader,
     )
 
 
@@ -262,6 +281,7 @@ def _agent(
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices
     held = np.flatnonzero(values)
+    shown = held[np.argsort(-np.abs(values[held]), kind="stable")[:WEIGHTS_SHOWN]]
     return AgentNow(
         name=rules.name,
         policy=seats[state.seats[number]].policy,
@@ -272,7 +292,7 @@ def _agent(
         suspended=agent.suspended,
         equity=money_text(equity),
         cash=book.cash_micro / equity if equity > 0 else 0.0,
-        weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in held} if equity > 0 else {},
+        weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in shown} if equity > 0 else {},
         total=state.watch.realised[number + 1].grown(equity, book.flows_micro) - 1.0,
         today=_ratio(equity, agent.switch.day_open),
         shadow=shadow,
@@ -281,6 +301,7 @@ def _agent(
         share=shares[0],
         target=shares[1],
         portfolio=state.portfolios[number].name if number in state.portfolios else "",
+        more=len(held) - len(shown) if equity > 0 else 0,
     )
 
 
@@ -297,36 +318,52 @@ def with_risk(found: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]
     ]
 
 
-def positions(state: State) -> list[PositionNow]:
-    """Positions of the house or of any agent: opposite books may leave the house flat."""
-    universe, house, names = state.universe, state.ledger.house, state.ledger.names
-    equity = state.equity_micro
-    found = []
-    for column, symbol in enumerate(universe.symbols):
-        size, price = universe.lot_nano[column], int(state.marks_nano[column])
-        books = {n: b.lots[column] for n, b in zip(names, state.ledger.books, strict=True) if b.lots[column]}
-        lots, beside = house.lots[column], shadow_lots(state, column)
-        if not (lots or books or beside):
-            continue
-        micro = lots * size * price // 10**12
-        found.append(
-            PositionNow(
-                symbol=symbol,
-                qty=quantity_text(lots, size),
-                price=price_text(price),
-                value=money_text(micro),
-                weight=micro / equity if equity > 0 else 0.0,
-                cost=money_text(house.cost_micro[column]),
-                agents={name: quantity_text(own, size) for name, own in books.items()},
-                unrealised=money_text(micro - house.cost_micro[column]),
-                halted=state.halted[column][1] or "halted by the venue" if column in state.halted else "",
-                jumped=hold_text(state, column) if column in state.jumped else "",
-                dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
-                dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
-                shadows={name: quantity_text(own, size) for name, own in beside.items()},
-            )
-        )
-    return found
+def positions(state: State, *, search: str = "", most: int | None = None) -> tuple[list[PositionNow], int]:
+    """(positions of the house or of any agent, their number): the largest value first, at most `most`.
+
+    Opposite books may leave the house flat. With `search` only symbols that contain it, in any case.
+    """
+    columns = largest(state, search)
+    return [_position(state, column) for column in columns[:most]], len(columns)
+
+
+def largest(state: State, search: str = "") -> list[int]:
+    """Columns that the house, an agent or a shadow holds, by falling value in the house, then in the books."""
+    prices = np.nan_to_num(state.marks * state.universe.lot_size)
+    house = np.abs(np.asarray(state.ledger.house.held))
+    parts = np.abs([np.asarray(book.held) for book in state.ledger.books]).sum(axis=0)
+    beside = [np.asarray(shadow.ledger.house.held) != 0 for shadow in state.shadows]
+    held = np.flatnonzero((house != 0) | (parts != 0) | np.logical_or.reduce(beside, axis=0))
+    order = held[np.lexsort((-(parts * prices)[held], -(house * prices)[held]))]
+    return [column for column in order.tolist() if found_in(search, state.universe.symbols[column])]
+
+
+def found_in(search: str, symbol: str) -> bool:
+    """Whether a search for part of a symbol, in any case, finds it."""
+    return search.casefold() in symbol.casefold()
+
+
+def _position(state: State, column: int) -> PositionNow:
+    universe, house, names, equity = state.universe, state.ledger.house, state.ledger.names, state.equity_micro
+    size, price, symbol = universe.lot_nano[column], int(state.marks_nano[column]), universe.symbols[column]
+    books = {n: int(b.held[column]) for n, b in zip(names, state.ledger.books, strict=True) if b.held[column]}
+    lots, cost, beside = int(house.held[column]), int(house.cost[column]), shadow_lots(state, column)
+    micro = lots * size * price // 10**12
+    return PositionNow(
+        symbol=symbol,
+        qty=quantity_text(lots, size),
+        price=price_text(price),
+        value=money_text(micro),
+        weight=micro / equity if equity > 0 else 0.0,
+        cost=money_text(cost),
+        agents={name: quantity_text(own, size) for name, own in books.items()},
+        unrealised=money_text(micro - cost),
+        halted=state.halted[column][1] or "halted by the venue" if column in state.halted else "",
+        jumped=hold_text(state, column) if column in state.jumped else "",
+        dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
+        dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
+        shadows={name: quantity_text(own, size) for name, own in beside.items()},
+    )
 
 
 def limits_now(state: State) -> list[LimitNow]:

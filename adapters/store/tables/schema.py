@@ -1,4 +1,4 @@
-"""CREATE TABLE statements from the declared tables, for a new store.
+"""CREATE statements of the declared tables and their index, for a new store.
 
 Older stores reach the same schema by the revisions of `quantd.adapters.store.migrations`. A test verifies that both
 give the same tables.
@@ -8,16 +8,16 @@ from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
 
-REVISION: Final = "0007"
+REVISION: Final = "0008"
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
 
 READABLE: Final = "0004"
-"""The oldest revision that this version reads: later ones add a queue, incidents, and runs of jobs."""
+"""The oldest revision that this version reads: later ones add a queue, incidents, runs of jobs, and an index."""
 
 VERSIONS: Final = Table(
     "alembic_version",
@@ -32,14 +32,16 @@ NAMES: Final = (*SQLModel.metadata.tables, VERSIONS.name)
 
 @lru_cache
 def statements(dialect: str) -> tuple[str, ...]:
-    """Return one CREATE TABLE per table, in the dialect "sqlite" or "postgresql"."""
+    """Return one CREATE statement per table and index, in the dialect "sqlite" or "postgresql"."""
     if dialect == "sqlite":
         from sqlalchemy.dialects import sqlite as own
     else:  # a quarter of the time that a reader of SQLite takes to import
         from sqlalchemy.dialects import postgresql as own  # type: ignore[no-redef]
     words = own.dialect()
     made = (*SQLModel.metadata.tables.values(), VERSIONS)
-    return tuple(str(CreateTable(table).compile(dialect=words)) for table in made)
+    tables = [CreateTable(table).compile(dialect=words) for table in made]
+    indexes = [CreateIndex(index).compile(dialect=words) for table in made for index in table.indexes]
+    return tuple(map(str, (*tables, *indexes)))
 
 
 def facts() -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 float.
 
 SQLModel does not validate table classes. Only `quantd.adapters.store.tables.projection` builds rows. Every table is
-clustered on its key, which grows with time, so that an insert is an append.
+clustered on its key, which grows with time, so that an insert is an append. Orders have an index by their instant too:
+without it, a list of the newest ones would sort all orders of the run.
 """
 
 from typing import Annotated
 
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger, Index, Text
 from sqlmodel import Field, SQLModel
 
 SCHEMA_VERSION = 3
@@ -103,7 +104,7 @@ class OrderRow(SQLModel, table=True):
     """
 
     __tablename__ = "orders"
-    __table_args__ = _CLUSTERED
+    __table_args__ = Index("orders_by_time", "run", "ts", "sample", "n", "row"), _CLUSTERED
     run: TextKey
     sample: BigKey
     n: int = Field(primary_key=True)

@@ -139,12 +139,17 @@ class Patience(RequestHandler):
 class Guard:
     """The middleware with the checks of host name, origin, token and rate."""
 
-    def __init__(self, folder: Path, api: Api, alert: Callable[[str], None]) -> None:
-        """`alert` raises an alert with a text."""
-        token_of(folder, api.tokens)
+    def __init__(
+        self, folder: Path, api: Api, alert: Callable[[str], None], refusal: Callable[[], str] | None = None
+    ) -> None:
+        """`alert` raises an alert with a text. With a `refusal`, every request but a read gets its text as the reason,
+        and nothing is written into the folder."""
+        if refusal is None:
+            token_of(folder, api.tokens)
+        self._refusal = refusal
         self._routes: dict[tuple[str, str], Route] = {}
         self.origins = Origins(api.cors)
-        self._keyring = Keyring(folder, api.tokens, alert)
+        self._keyring = Keyring(folder, api.tokens, alert, notes=refusal is None)
         self._hosts = _own_names(api.host)
         self._remote = not is_loopback(api.host)
         self._open_reads = api.open_reads and not self._remote
@@ -209,6 +214,8 @@ class Guard:
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The handler's response. A stream ends with its connection, and a page with a token when that is revoked."""
         reads, route, given = request.method in READS, self._route(request), _given(request)
+        if not reads and self._refusal is not None:
+            raise Refused(403, "read_only", self._refusal())
         if given:
             _identify(request, Standing.GIVEN)  # not closed for newer ones while the files are looked at
             await self._keyring.refresh()

@@ -54,8 +54,12 @@ class Keyring:
     its hash, and a damaged `tokens.json` cannot lock the owner out.
     """
 
-    def __init__(self, folder: Path, owner_file: str, alert: Callable[[str], None]) -> None:
-        """Reads the files. `alert` raises an alert with a text while `tokens.json` is not in force."""
+    def __init__(self, folder: Path, owner_file: str, alert: Callable[[str], None], *, notes: bool = True) -> None:
+        """Reads the files. `alert` raises an alert with a text while `tokens.json` is not in force.
+
+        With `notes` the last use of each named token is recorded.
+        """
+        self._notes = notes
         self._folder = folder
         self._owner_path = folder / owner_file
         self._alert = alert
@@ -106,6 +110,8 @@ class Keyring:
 
     def _note(self, token: Token, now_ns: int) -> None:
         """Records the use of a token in the file, in a thread, at most once in USED_S."""
+        if not self._notes:
+            return
         last = max(token.used_ns, self._used_ns.get(token.id, 0))
         if now_ns - last < USED_S * 1_000_000_000 or (self._noting is not None and not self._noting.done()):
             return

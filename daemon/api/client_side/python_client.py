@@ -142,11 +142,15 @@ class Client:
     def status(self) -> Overview:
         return self._get("/api/v1/status", Overview)
 
-    def positions(self) -> documents.Positions:
-        return self._get("/api/v1/positions", documents.Positions)
+    def positions(self, *, limit: int = 100, search: str = "") -> documents.Positions:
+        """The largest positions; `count` of the answer is the number of all that the search finds."""
+        return self._get("/api/v1/positions", documents.Positions, limit=limit, search=search)
 
-    def risk(self, *, agent: str | None = None, symbol: str | None = None) -> RiskNow:
-        return self._get("/api/v1/risk", RiskNow, agent=agent, symbol=symbol)
+    def risk(
+        self, *, agent: str | None = None, symbol: str | None = None, limit: int = 20, search: str = ""
+    ) -> RiskNow:
+        """The limits of a book, and the headroom of the symbols of its largest positions."""
+        return self._get("/api/v1/risk", RiskNow, agent=agent, symbol=symbol, limit=limit, search=search)
 
     def risk_metrics(self) -> documents.RiskMetrics:
         return self._get("/api/v1/risk/metrics", documents.RiskMetrics)

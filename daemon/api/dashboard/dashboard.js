@@ -75,6 +75,9 @@ function show(now, decided, given) {
   put("equity", money(now.equity));
   put("total", `${signed(now.total)} since the start, ${now.currency}`);
   put("today", signed(now.today), `figure ${tone(now.today)}`.replace(" n", ""));
+  const gone = now.leader && !now.leader.alive;
+  byId("leader").hidden = !now.leader;
+  if (now.leader) put("leader", gone ? now.leader.text : `read-only; the trading daemon is at ${now.leader.url}`, gone ? "note gone" : "note");
   put("session", now.session ? `session of ${now.session}` : "");
   put("drawdown", percent(now.drawdown));
   const most = now.limits.find((limit) => limit.limit === "max_drawdown");
@@ -105,7 +108,8 @@ function show(now, decided, given) {
 function agents(now, decided) {
   rows("agents", now.agents.map((agent) => {
     const weights = Object.entries(agent.weights).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-    const text = weights.map(([symbol, weight]) => `${symbol} ${(100 * weight).toFixed(1)}`).join("  ") || "flat";
+    const further = agent.more ? `  and ${agent.more} more` : "";
+    const text = weights.map(([symbol, weight]) => `${symbol} ${(100 * weight).toFixed(1)}`).join("  ") + further || "flat";
     const state = agent.suspended ? "suspended" : agent.switch;
     const mode = cell(state, agent.suspended ? "REDUCE" : agent.switch);
     mode.title = agent.reason;
@@ -178,6 +182,11 @@ function positions(now) {
     line.title = [...Object.entries(p.agents).map(([name, qty]) => `${name} ${qty}`), ...shadows].join(", ");
     return line;
   }), "no positions");
+  if (now.more.positions) {
+    const last = cell(`and ${now.more.positions} smaller positions; /api/v1/positions?search= finds each`, "none");
+    last.colSpan = 20;
+    byId("positions").tBodies[0].append(row(last));
+  }
 }
 
 function limits(now) {

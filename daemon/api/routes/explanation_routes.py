@@ -90,13 +90,13 @@ class Explaining:
         """Value, bound and headroom of each limit of one book at one instant. Raises Refused."""
         state, service = self._service.shell.state, self._service
         try:
-            number, columns = named(state, query.agent, query.symbol)
+            number, columns = named(state, query.agent, query.symbol, query.search)
         except Unknown as why:
             raise Refused(404, "not_found", str(why)) from None
         async with self._one:
             book = Book(state, number)
-            now = risk_now(state, book, service.run, service.shell.ts, [])
-            now.room.extend(await _rooms(book, columns))
+            now = risk_now(state, book, service.run, service.shell.ts, [], len(columns))
+            now.room.extend(await _rooms(book, columns[: query.limit]))
         return now
 
     async def rooms(self, book: Book, columns: Sequence[int]) -> list[SymbolRoom]:

@@ -1,14 +1,17 @@
 """/api/v1/jobs and /api/v1/schedules/{name}/run: the jobs of schedules, their runs, and a run by hand."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from quantd.adapters.store.job_runs import JobRun
 from quantd.daemon.api.documents import Query, Rows
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post, Read, Route
+from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.control import Because
 from quantd.daemon.commands.schedule_now import run_now
 from quantd.daemon.jobs.job_lanes import JobLanes
@@ -55,9 +58,16 @@ class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Because
 
 
-def lines_of_jobs(service: Service, lanes: JobLanes) -> list[JobLine]:
+class RunsOfJobs(Protocol):
+    """The runs of jobs, newest first, and one by its number."""
+
+    def runs(self) -> list[JobRun]: ...
+
+    def get(self, id: int, /) -> JobRun | None: ...
+
+
+def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> list[JobLine]:
     """Every job with its last run and its next instant."""
-    parts, runs = lanes.parts, lanes.log.runs()
     lines = []
     for each in JOBS:
         own = [schedule for schedule in parts.schedules if schedule.do == each.name]
@@ -75,14 +85,28 @@ def lines_of_jobs(service: Service, lanes: JobLanes) -> list[JobLine]:
 
 def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
     """The routes of jobs."""
+    return (
+        *reads(service, lanes.parts, lanes.log),
+        Post(
+            "/api/v1/schedules/{name}/run", partial(_run, service, lanes), RunSchedule, JobRunLine,
+            "Run a schedule now.", '{"reason": ".."}',
+        ),
+    )  # fmt: skip
+
+
+def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
+    """The routes that only read."""
 
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
-        runs = [each for each in lanes.log.runs() if query.job in (None, each.job)]
-        return JobsNow(service.run, lines_of_jobs(service, lanes), [line_of(each) for each in runs[: query.limit]])
+        known = log.runs()
+        runs = [each for each in known if query.job in (None, each.job)]
+        return JobsNow(
+            service.run, lines_of_jobs(service, parts, known), [line_of(each) for each in runs[: query.limit]]
+        )
 
     async def job(request: web.Request, query: Query) -> JobRunLine:
         id = request.match_info["id"]
-        found = lanes.log.get(int(id)) if id.isdecimal() and len(id) < 19 else None
+        found = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None
         if found is None:
             raise Refused(404, "not_found", f"there is no job run {id!r}; /api/v1/jobs lists the newest ones")
         return line_of(found)
@@ -90,11 +114,7 @@ def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
     return (
         Read("/api/v1/jobs", jobs, JobsNow, "Jobs of schedules and their runs.", NewestJobs),
         Read("/api/v1/jobs/{id}", job, JobRunLine, "One run of a job."),
-        Post(
-            "/api/v1/schedules/{name}/run", partial(_run, service, lanes), RunSchedule, JobRunLine,
-            "Run a schedule now.", '{"reason": ".."}',
-        ),
-    )  # fmt: skip
+    )
 
 
 async def _run(service: Service, lanes: JobLanes, asked: RunSchedule, sender: str, name: str) -> JobRunLine:

@@ -14,7 +14,7 @@ from quantd.daemon.engine.operator_events import NOTED
 from quantd.daemon.monitoring.metrics import Metrics
 from quantd.daemon.policies.predictions import Outcome
 from quantd.daemon.views.agent_rows import helper_models
-from quantd.daemon.views.overview import READY, SWITCH, Overview
+from quantd.daemon.views.overview import READY, SWITCH, Overview, positions
 from quantd.daemon.views.risk_measures import METRICS, metrics_of
 from quantd.trading.effects import Level
 from quantd.trading.events import Condition
@@ -134,7 +134,7 @@ class Scrape:
     def _account(self, now: Overview) -> None:
         """The portfolio, its risk and its limits."""
         metrics, state = self._metrics, self._run.service.shell.state
-        held = [each for each in now.positions if float(each.qty)]
+        held = [each for each in positions(state)[0] if float(each.qty)]
         known = metrics_of(self._run.assessed().house)
         metrics.set("equity", state.equity_micro / MICRO)
         metrics.set("assets", len(held))

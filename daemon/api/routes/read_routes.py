@@ -11,6 +11,7 @@ from quantd.daemon.api.documents import (
     About,
     Alerts,
     Allocations,
+    BySize,
     Decisions,
     Equity,
     Fills,
@@ -38,7 +39,7 @@ from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import evaluations, models_ready
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
-from quantd.daemon.views.overview import READY, SWITCH, Overview, with_risk
+from quantd.daemon.views.overview import READY, SWITCH, Overview, positions, with_risk
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
@@ -82,7 +83,7 @@ class Readings:
             Read("/health", self.health, Health, "Whether it is live and ready.", scope="open", shared=True),
             Read(v1, self.about, About, "The daemon and its run."),
             Read(f"{v1}/status", self.status, Overview, "The run at a glance.", shared=True),
-            Read(f"{v1}/positions", self.positions, Positions, "Positions of the house and of each agent."),
+            Read(f"{v1}/positions", self.positions, Positions, "Positions of the house and of each agent.", BySize),
             Read(f"{v1}/risk", self.risk, RiskNow, "Limits of a book, their headroom, largest orders.", OneBook),
             Read(f"{v1}/plan", self.plan, PlanNow, "The orders of a round now; nothing is sent."),
             Read(f"{v1}/risk/history", self.risk_history, RiskHistory, "Limits over time.", Paged),
@@ -115,6 +116,7 @@ class Readings:
         now = Health(
             service.status, service.status in READY and all(models.values()), instant_text(shell.ts),
             SWITCH[shell.state.switch.state], service.store_error, models, sinks,
+            service.leader.text if service.leader is not None else "",
         )  # fmt: skip
         if now != self._health:
             self._health = now
@@ -134,9 +136,10 @@ class Readings:
     async def status(self, request: web.Request, query: Query) -> Overview:
         return self._run.now()
 
-    async def positions(self, request: web.Request, query: Query) -> Positions:
-        now = self._run.now()
-        return Positions(self._run.service.run, now.ts, now.time, with_risk(now.positions, self._run.assessed()))
+    async def positions(self, request: web.Request, query: BySize) -> Positions:
+        now, risk = self._run.now(), self._run.assessed()  # both value the books at the present prices
+        found, count = positions(self._run.service.shell.state, search=query.search, most=query.limit)
+        return Positions(self._run.service.run, now.ts, now.time, with_risk(found, risk), count)
 
     async def risk(self, request: web.Request, query: OneBook) -> RiskNow:
         return await self.explaining().risk(query)

@@ -84,7 +84,7 @@ def _plan_lines(now: "PlanNow") -> None:
 
 
 def _moved(row: "LimitRow") -> tuple[str, ...]:
-    from quantd.daemon.views.limit_rows import figure
+    from quantd.trading.display_text import figure
 
     use = "" if row.use is None else f"{row.use:.0%}"
     return (row.words, *(figure(x, row.unit) for x in (row.before, row.after, row.bound, row.headroom)), use)

@@ -2,17 +2,26 @@
 
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
 from quantd.daemon.cli.client import document_of
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
+from quantd.daemon.cli.output import further, print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.trading.display_text import instant_text, local
 
 
-def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+def positions(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    largest: Largest = 100,
+    search: Search = "",
+    as_json: Json = False,
+) -> None:
     where = place(config, state, sets)
-    found = document_of(where, "/api/v1/positions", lambda: _positions_at_rest(config, state, sets))
+    path = f"/api/v1/positions?{urlencode({'limit': largest, 'search': search})}"
+    found = document_of(where, path, lambda: _positions_at_rest(config, state, sets, largest, search))
     if as_json:
         print_json(found)
         return
@@ -27,6 +36,7 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     ]  # fmt: skip
     columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "group", "books")
     table(columns, rows, columns[1:-1])
+    further(len(rows), found["count"])
     for p in found["positions"]:
         if p.get("halted"):
             say(f"  {p['symbol']} is halted: {p['halted']}")
@@ -34,15 +44,16 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
             say(f"  {p['symbol']} is held, and valued at the worse price: {p['jumped']}")
 
 
-def _positions_at_rest(config: Path, state: Path | None, sets: Sets) -> dict[str, object]:
+def _positions_at_rest(config: Path, state: Path | None, sets: Sets, most: int, search: str) -> dict[str, object]:
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.views import overview
     from quantd.daemon.views.risk_measures import assessed
 
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
-    found = overview.with_risk(overview.positions(shell.state), assessed(shell.state))
-    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": found}
+    held, count = overview.positions(shell.state, search=search, most=most)
+    found = overview.with_risk(held, assessed(shell.state))
+    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": found, "count": count}
 
 
 COMMAND: Final = Command("Look", 30, positions)

@@ -1,25 +1,32 @@
 """Show the switch, the headroom of each limit and the largest order per symbol that would pass."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
-import msgspec
 import typer
 
-from quantd.adapters.calendars import UnknownCalendar
-from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.cli.client import document_of
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import further, print_json, say, table
 from quantd.daemon.cli.places import Place, place
-from quantd.trading.display_text import instant_text, local
+from quantd.trading.display_text import figure, instant_text, local
 from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
-    from quantd.daemon.views.headroom import RiskNow, SideRoom
-    from quantd.daemon.views.overview import LimitNow
+    from quantd.daemon.views.headroom import RiskNow
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The book, and the symbols of which the headroom is wanted."""
+
+    agent: str | None
+    symbol: str | None
+    largest: int
+    search: str
 
 
 def risk(
@@ -28,21 +35,23 @@ def risk(
     sets: Sets = None,
     agent: Annotated[str | None, typer.Option("--agent", "-a", metavar="NAME", help="An agent's book.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
+    largest: Largest = 20,
+    search: Search = "",
     as_json: Json = False,
 ) -> None:
-    from quantd.daemon.views.headroom import RiskNow
-
-    query = urlencode({name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None})
-    path = f"/api/v1/risk{f'?{query}' if query else ''}"
-    where = place(config, state, sets)
-    document = document_of(where, path, lambda: _risk_at_rest(config, state, sets, agent, symbol))
+    named = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
+    path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **named})}"
+    where, asked = place(config, state, sets), Asked(agent, symbol, largest, search)
+    document = document_of(where, path, lambda: _risk_at_rest(config, state, sets, asked))
     if as_json:
         print_json(document)
         return
-    _risk_lines(msgspec.convert(document, RiskNow))
+    _risk_lines(document)
 
 
-def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> "RiskNow":
+def _risk_at_rest(config: Path, state: Path | None, sets: Sets, asked: Asked) -> "RiskNow":
+    from quantd.adapters.calendars import UnknownCalendar
+    from quantd.adapters.feeds.errors import FeedError
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.policies.loading import PolicyError
     from quantd.daemon.recovery.replay import ConfigLost
@@ -54,11 +63,11 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
     except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
         return _risk_recorded(place(config, state, sets), str(why))
     try:
-        number, columns = named(shell.state, agent, symbol)
+        number, columns = named(shell.state, asked.agent, asked.symbol, asked.search)
     except Unknown as why:
         raise Failure(str(why), USAGE) from None
     book = Book(shell.state, number)
-    return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns)))
+    return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns[: asked.largest])), len(columns))
 
 
 def _risk_recorded(where: Place, why: str) -> "RiskNow":
@@ -96,48 +105,50 @@ def _risk_recorded(where: Place, why: str) -> "RiskNow":
     )
 
 
-def _risk_lines(now: "RiskNow") -> None:
-    from quantd.daemon.views.limit_rows import figure
-
-    when = f" at {local(now.ts)} New York" if now.ts else ""
-    own = "house" if now.book == "house" else f"agent {now.book}, its own limits"
-    say(f"{own}{when}: switch {now.switch} {now.reason if now.switch != 'RUN' else ''}".rstrip())
-    if now.book == "house":
-        for name, agent in now.agents.items():
-            say(f"  {name:12} {'suspended' if agent.suspended else agent.switch} {agent.reason}".rstrip())
+def _risk_lines(now: dict[str, Any]) -> None:
+    """Print the answer as it came: to import its type would take most of the time of this command."""
+    when = f" at {local(now['ts'])} New York" if now["ts"] else ""
+    own = "house" if now["book"] == "house" else f"agent {now['book']}, its own limits"
+    say(f"{own}{when}: switch {now['switch']} {now['reason'] if now['switch'] != 'RUN' else ''}".rstrip())
+    if now["book"] == "house":
+        for name, agent in now["agents"].items():
+            say(f"  {name:12} {'suspended' if agent['suspended'] else agent['switch']} {agent['reason']}".rstrip())
     columns = ("limit", "now", "bound", "headroom", "in use")
-    table(columns, [_limit(row) for row in now.limits], columns[1:])
-    if now.room:
+    table(columns, [_limit(row) for row in now["limits"]], columns[1:])
+    if now["room"]:
         say()
         say("largest single order of each symbol, and the limit that the next lot would break:")
+        rows = [
+            (r["symbol"], r["price"], r["held"], figure(r["weight"], "share"), *_side(r["buy"]), *_side(r["sell"]))
+            for r in now["room"]
+        ]
         table(
             ("symbol", "price", "held", "weight", "buy", "worth", "then", "sell", "worth ", "then "),
-            [(r.symbol, r.price, r.held, figure(r.weight, "share"), *_side(r.buy), *_side(r.sell)) for r in now.room],
+            rows,
             ("price", "held", "weight", "buy", "worth", "sell", "worth "),
         )
-    if now.note:
-        say(f"  {now.note}")
-    if now.off:
+        further(len(now["room"]), now["count"])
+    if now["note"]:
+        say(f"  {now['note']}")
+    if now["off"]:
         say()
         say("off, and how to switch them on:")
-        say("\n".join(f"  {each.words:52} {each.switch_on}" for each in now.off))
+        say("\n".join(f"  {each['words']:52} {each['switch_on']}" for each in now["off"]))
 
 
-def _limit(row: "LimitNow") -> tuple[str, ...]:
-    from quantd.daemon.views.limit_rows import figure
-
-    if row.unit == "none":
-        return (row.words, "on", "", "", "")
-    use = "" if row.use is None else f"{row.use:.0%}"
-    now = "" if row.value is None else figure(row.value, row.unit)
-    left = "" if row.headroom is None else figure(row.headroom, row.unit)
-    return (row.words, now, figure(row.bound, row.unit), left, use)
+def _limit(row: dict[str, Any]) -> tuple[str, ...]:
+    if row["unit"] == "none":
+        return (row["words"], "on", "", "", "")
+    use = "" if row["use"] is None else f"{row['use']:.0%}"
+    now = "" if row["value"] is None else figure(row["value"], row["unit"])
+    left = "" if row["headroom"] is None else figure(row["headroom"], row["unit"])
+    return (row["words"], now, figure(row["bound"], row["unit"]), left, use)
 
 
-def _side(room: "SideRoom") -> tuple[str, str, str]:
-    if room.qty is None:
-        return ("any", "", room.text)
-    return (room.qty, "" if room.value is None else f"{room.value:,.2f}", room.limit)
+def _side(room: dict[str, Any]) -> tuple[str, str, str]:
+    if room["qty"] is None:
+        return ("any", "", room["text"])
+    return (room["qty"], "" if room["value"] is None else f"{room['value']:,.2f}", room["limit"])
 
 
 COMMAND: Final = Command("Look", 50, risk)

@@ -79,6 +79,9 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
         say(f"  {symbol} is held: {why}; `quantd resume --symbol {symbol} --jump real` (or a split, as 2:1) ends it")
     for symbol, limits in now.get("limited", {}).items():
         say(f"  {symbol} is at a limit: {limits}")
+    for name in ("halted", "jumped", "limited"):
+        if more := now.get("more", {}).get(name):
+            say(f"  {more:,} more symbols are {'held after a jump' if name == 'jumped' else name}")
     rows = [
         (
             f"{a['name']} (shadow)" if a.get("shadow") else a["name"],
@@ -87,12 +90,18 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
             "suspended" if a["suspended"] else a["switch"],
             a["equity"],
             "" if a["total"] is None else f"{a['total']:+.1%}",
-            ", ".join(f"{s} {w:.1%}" for s, w in sorted(a["weights"].items(), key=lambda x: -abs(x[1]))) or "flat",
+            _weights(a),
         )
         for a in now["agents"]
     ]
     columns = ("agent", "policy", "capital", "switch", "equity", "return", "weights")
     table(columns, rows, ("capital", "equity", "return"))
+
+
+def _weights(agent: dict[str, Any]) -> str:
+    """The largest weights, after the number of all if there are others."""
+    shown = ", ".join(f"{s} {w:.1%}" for s, w in sorted(agent["weights"].items(), key=lambda x: -abs(x[1])))
+    return f"{len(agent['weights']) + agent['more']:,}, largest {shown}" if agent["more"] else shown or "flat"
 
 
 def _capital(agent: dict[str, Any]) -> str:

@@ -172,3 +172,12 @@ def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
     assert (first.kind, first.ts, first.measures) == ("plan", START, plan(START).values)
     assert (last.kind, last.measures) == ("held", {"var": (0.02, 0.03), "correlation": (None, 0.6)})
     assert read.risk(last=1) == read.risk(since=START + 1) == [last]
+
+
+def test_a_list_of_the_newest_orders_reads_no_others(folder):
+    if folder.postgres:  # a planner that sorts a table this small
+        pytest.skip("the plan of SQLite")
+    newest = 'SELECT * FROM orders WHERE run = ? AND ts >= 0 ORDER BY ts DESC, sample DESC, n DESC, "row" DESC LIMIT 2'
+    plan = " ".join(str(line) for line in folder.sql(f"EXPLAIN QUERY PLAN {newest.replace('?', repr(RUN))}"))
+    assert "USING INDEX orders_by_time" in plan
+    assert "TEMP B-TREE" not in plan

@@ -25,6 +25,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
 from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.alert_filter import AlertFilter
@@ -32,6 +33,7 @@ from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
+from quantd.daemon.views import overview as views
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import Book, RiskNow
 from quantd.daemon.views.overview import limits_now
@@ -132,6 +134,35 @@ async def command(world, body, headers=None):
         return response.status, await response.json()
 
 
+@in_shared_loop
+async def test_the_status_has_the_largest_entries_of_its_lists_and_the_number_of_the_others(shared, monkeypatch):
+    _, held = await get(shared, "/api/v1/positions")
+    values = [abs(float(row["value"])) for row in held["positions"]]
+    assert values == sorted(values, reverse=True)
+    assert held["count"] == len(values) == 3
+    _, whole = await get(shared, "/api/v1/status")
+    assert (whole["more"], [agent["more"] for agent in whole["agents"]]) == ({}, [0, 0])
+    monkeypatch.setattr(views, "SHOWN", 1)
+    monkeypatch.setattr(views, "WEIGHTS_SHOWN", 1)
+    found = msgspec.to_builtins(views.overview(shared.service, shared.assembly, shared.config))
+    assert [row["symbol"] for row in found["positions"]] == [held["positions"][0]["symbol"]]
+    assert found["more"] == {"positions": 2}
+    for agent, before in zip(found["agents"], whole["agents"], strict=True):
+        largest = max(before["weights"], key=lambda symbol: abs(before["weights"][symbol]))
+        assert (list(agent["weights"]), agent["more"]) == ([largest], len(before["weights"]) - 1)
+
+
+@in_shared_loop
+async def test_positions_are_limited_and_found_by_a_part_of_their_symbol(shared):
+    _, held = await get(shared, "/api/v1/positions")
+    _, first = await get(shared, "/api/v1/positions?limit=1")
+    assert (first["positions"], first["count"]) == (held["positions"][:1], 3)
+    _, found = await get(shared, "/api/v1/positions?search=qq")
+    assert ([row["symbol"] for row in found["positions"]], found["count"]) == (["QQQ"], 1)
+    status, wrong = await get(shared, "/api/v1/positions?limit=0")
+    assert (status, wrong["errors"][0]["field"]) == (422, "limit")
+
+
 @pytest.mark.requirement("R-125")
 async def test_positions_have_their_unrealised_profit_and_their_share_of_the_risk(world):
     _, found = await get(world, "/api/v1/positions")
@@ -184,9 +215,14 @@ async def test_room_and_plan_are_told_and_change_nothing(shared):
     status, now = await get(shared, "/api/v1/risk")
     assert status == 200
     assert msgspec.to_builtins(msgspec.convert(now, RiskNow, strict=True)) == now
-    assert [r["symbol"] for r in now["room"]] == ["SPY", "QQQ", "IWM"]
     direct = Book(state)
-    assert msgspec.to_builtins(list(direct.rooms([0, 1, 2]))) == now["room"]
+    largest = sorted(range(3), key=lambda column: -abs(state.lots(HOUSE)[column] * state.marks[column]))
+    assert msgspec.to_builtins(list(direct.rooms(largest))) == now["room"]
+    assert now["count"] == 3
+    _, first = await get(shared, "/api/v1/risk?limit=1")
+    assert (first["room"], first["count"]) == (now["room"][:1], 3)
+    _, found = await get(shared, "/api/v1/risk?search=wm")
+    assert ([r["symbol"] for r in found["room"]], found["count"]) == (["IWM"], 1)
     status, own = await get(shared, "/api/v1/risk?agent=trend&symbol=QQQ")
     assert (status, own["book"], [r["symbol"] for r in own["room"]]) == (200, "trend", ["QQQ"])
     status, plan = await get(shared, "/api/v1/plan")

@@ -99,7 +99,7 @@ async def test_a_decision_is_timed_once_however_many_agents_it_asks(world):
 @pytest.mark.requirement("R-212")
 async def test_the_portfolio_is_that_of_the_account(world):
     found, state = await scrape(world), world.service.shell.state
-    held = [each for each in positions(state) if each.qty != "0"]
+    held = [each for each in positions(state)[0] if each.qty != "0"]
     assert found["quantd_assets",] == len(held) > 0
     assert found["quantd_weight_ratio",] == pytest.approx(1 - state.ledger.house.cash_micro / state.equity_micro)
     profit = state.equity_micro - state.ledger.house.cash_micro - sum(state.ledger.house.cost_micro)

@@ -37,7 +37,7 @@ def world(house: Limits = HOUSE_LIMITS, days: int = 90) -> Shell:
 def report(shell: Shell, agent: str | None = None, symbol: str | None = None) -> tuple[Book, RiskNow]:
     number, columns = named(shell.state, agent, symbol)
     book = Book(shell.state, number)
-    return book, risk_now(shell.state, book, "run", shell.ts, list(book.rooms(columns)))
+    return book, risk_now(shell.state, book, "run", shell.ts, list(book.rooms(sorted(columns))))
 
 
 @pytest.mark.parametrize("agent", [None, "a0", "a1"])
@@ -149,3 +149,14 @@ def test_too_little_history_leaves_a_limit_unmeasured_and_stops_all_that_adds() 
 def test_the_document_is_what_its_type_says() -> None:
     document = msgspec.json.decode(msgspec.json.encode(report(world())[1]))
     assert msgspec.to_builtins(msgspec.convert(document, RiskNow, strict=True)) == document
+
+
+@pytest.mark.parametrize("agent", [None, "a0"])
+def test_the_largest_positions_come_first_and_a_search_finds_a_part_of_a_symbol(agent: str | None) -> None:
+    state = world().state
+    number, columns = named(state, agent, None)
+    held = np.abs(state.lots(number) * state.marks)
+    assert [held[column] for column in columns] == sorted(held, reverse=True)
+    assert len(set(held)) > 2
+    assert named(state, agent, None, "s2") == (number, [2])
+    assert named(state, agent, None, "absent") == (number, [])

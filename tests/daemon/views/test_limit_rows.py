@@ -4,7 +4,7 @@ import pytest
 
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
-from quantd.daemon.views.limit_rows import figure, in_order, is_of, off, row, unit, words
+from quantd.daemon.views.limit_rows import in_order, is_of, off, row, unit, words
 from quantd.risk.limits.catalogue import (
     EXTRA,
     FIELDS,
@@ -22,6 +22,7 @@ from quantd.risk.limits.catalogue import (
 )
 from quantd.risk.pretrade.headroom import Figure
 from quantd.risk.switch import STATE_LIMITS
+from quantd.trading.display_text import figure
 from quantd.trading.instruments import Instrument, Universe
 from tests.daemon.config.test_keys import KNOWN, TEXT
 

@@ -70,7 +70,7 @@ def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
     made.run()
     state = made.shell.state
     assert correlation_groups(state) == {"S0": "S0", "S3": "S0", "S1": "S1", "S2": "S1"}
-    shown = {each.symbol: each.group for each in with_risk(positions(state), assessed(state))}
+    shown = {each.symbol: each.group for each in with_risk(positions(state)[0], assessed(state))}
     assert shown == {"S0": "S0", "S1": "S1", "S2": "S1", "S3": "S0", "S4": ""}
 
 

@@ -37,6 +37,7 @@ Orders = Annotated[
     dict[str, str] | None, Field(description='Signed units by symbol as text, {"SPY": "-12"}, in place of weights.')
 ]
 Last = Annotated[int, Field(ge=1, le=ROWS, description="Number of the newest entries.")]
+Search = Annotated[str, Field(description="Only symbols that contain this text.")]
 
 
 class AgentTools:
@@ -114,15 +115,18 @@ class OperatorTools:
         """The run now: equity, agents, positions, limits and switches."""
         return await self._gateway.get("/api/v1/status")
 
-    async def positions(self) -> Document:
-        """The positions of the house, split by agents."""
-        return await self._gateway.get("/api/v1/positions")
+    async def positions(self, search: Search = "") -> Document:
+        """The largest positions of the house, split by agents; `count` is the number of all."""
+        return await self._gateway.get("/api/v1/positions", search=search)
 
     async def risk(
-        self, agent: Annotated[str, Field(description="An agent; the house without it.")] = "", symbol: str = ""
+        self,
+        agent: Annotated[str, Field(description="An agent; the house without it.")] = "",
+        symbol: str = "",
+        search: Search = "",
     ) -> Document:
-        """Limits with headroom, and the largest order per symbol, of the house or of one agent."""
-        return await self._gateway.get("/api/v1/risk", agent=agent, symbol=symbol)
+        """Limits with headroom, and the largest order of each of the largest positions, of the house or an agent."""
+        return await self._gateway.get("/api/v1/risk", agent=agent, symbol=symbol, search=search)
 
     async def orders(self, last: Last = 20) -> Document:
         """The newest orders."""

@@ -1,0 +1,41 @@
+"""Where the trading daemon of a state folder listens: its file `api.json`."""
+
+import ssl
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+FILE: Final = "api.json"
+
+
+class ApiPlace(Struct, frozen=True):
+    """The content of the file."""
+
+    host: str
+    port: int
+    pid: int
+    tls: bool = False
+    token: str = "token"
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.tls else ''}://{host}:{self.port}/"
+
+
+def place_in(folder: Path) -> ApiPlace | None:
+    """The place of the daemon of this folder, which may have been killed; None without a readable file."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=ApiPlace)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def trusting() -> ssl.SSLContext:
+    """TLS without a check of the certificate: the daemon wrote its own address into a folder of the same owner."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,39 @@
+"""Serve the page and all reads beside a trading daemon, or of a stopped run, with --read-only."""
+
+from typing import Annotated, Final
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import say
+from quantd.trading.exit_codes import USAGE
+
+
+def serve(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Needed: this command never trades.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this instance; 0 chooses a free one.")] = 0,
+) -> None:
+    if not read_only:
+        raise Failure("`quantd serve` only reads: write `quantd serve --read-only`. `quantd run` trades.", USAGE)
+    import asyncio
+    import sys
+
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.monitoring.metrics import configure
+    from quantd.daemon.replica import serve as serve_reads
+
+    found = read(config, [*(sets or ()), f"api.port={port}"])
+    configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
+
+    def shown(url: str) -> None:
+        say(f"read-only: {url}  (Ctrl-C ends it; the trading daemon is not touched)")
+        sys.stdout.flush()
+
+    asyncio.run(serve_reads(found, found.state_folder(state), shown))
+
+
+COMMAND: Final = Command("Look", 15, serve)
