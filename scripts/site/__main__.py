@@ -1,0 +1,52 @@
+"""`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
+
+`build` makes pages, reference and links. `run [PAGE...]` executes the snippets of the pages.
+"""
+
+import sys
+from collections.abc import Sequence
+from time import monotonic
+
+from scripts.site.builder import LinkError, build, everything
+from scripts.site.pages import ROOT, pages
+from scripts.site.snippets.report import execute, write
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit code of one command line."""
+    if list(words) == ["build"]:
+        return _build()
+    if words and words[0] == "run":
+        return _run(words[1:])
+    print("usage: python -m scripts.site build | run [PAGE...]", file=sys.stderr)
+    return 2
+
+
+def _build() -> int:
+    began = monotonic()
+    found = everything()
+    try:
+        site = build(found)
+    except LinkError as broken:
+        print(f"{broken}\nquantd: the site is not built; mend the links above.", file=sys.stderr)
+        return 1
+    print(f"{len(found)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
+    return 0
+
+
+def _run(names: Sequence[str]) -> int:
+    every = pages()
+    wanted = [page for page in every if not names or page.path in names]
+    if missing := set(names) - {page.path for page in wanted}:
+        print(f"there is no page {', '.join(sorted(missing))}", file=sys.stderr)
+        return 2
+    found = execute(wanted)
+    failed = sum(bool(each.fault) for each in found)
+    print(f"{len(found) - failed} of {len(found)} snippets ended as expected")
+    if not names:
+        write(found, every)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
