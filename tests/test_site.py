@@ -13,6 +13,8 @@ from quantd.daemon.config.keys import all_keys, pattern_of
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.risk.limits.catalogue import LIMITS
 from scripts.site.builder import LinkError, everything, llms, sections, stage
+from scripts.site.figures import TABLE, Result, beyond, document, peers_rows, results, tables
+from scripts.site.figures import faults as figure_faults
 from scripts.site.links import faults, site_faults
 from scripts.site.pages import Page, pages, slug
 from scripts.site.reference import command_line, records
@@ -240,3 +242,37 @@ def test_snippets_are_commands_outputs_files_and_tables() -> None:
         (16, "python", "import quantd", ()),
         (19, "shown", "step -> effects", ()),
     ]
+
+
+@pytest.mark.requirement("R-272")
+def test_the_documents_repeat_the_results_with_command_commit_and_date() -> None:
+    found = results()
+    assert [fault for name, result in found.items() for fault in figure_faults(name, result)] == []
+    assert all(result.command and re.fullmatch(r"[0-9a-f]{8,}", result.commit) for result in found.values())
+    assert TABLE.read_text(encoding="utf-8") == document(found)
+
+
+@pytest.mark.requirement("R-272")
+def test_every_table_of_the_page_on_speed_has_a_result() -> None:
+    path = "docs/develop/speed.md"
+    shown = tables(next(page.text for page in pages() if page.path == path))
+    stated = {heading for result in results().values() if result.pages[0] == path for heading in result.tables}
+    assert set(shown) == stated
+    assert results()["peers"].tables["beside-others"] == peers_rows()
+
+
+def test_a_figure_that_a_page_has_otherwise_is_named() -> None:
+    speed = results()["long_runs"]
+    rows = [list(row) for row in speed.tables["long-runs"]]
+    rows[0][1] = "99.9"
+    changed = Result("x", "0" * 8, speed.date, ("docs/develop/speed.md",), figures={"a": "no such text"},
+                     tables={"long-runs": rows})  # fmt: skip
+    first, second = figure_faults("x", changed)
+    assert "lacks 'no such text'" in first
+    assert "'99.9'" in second
+
+
+def test_a_ratio_beyond_its_tolerance_is_named() -> None:
+    old = [["case", "bt", "8.0", "7.0"]]
+    assert beyond(old, [["case", "bt", "9.0", "8.0"]], 0.25) == []
+    assert beyond(old, [["case", "bt", "4.0", "3.0"]], 0.25) == ["case, bt: 8 became 4.0"]

@@ -1,6 +1,7 @@
 """`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
 
-`build` makes pages, reference and links. `run [PAGE...]` executes the snippets of the pages.
+`build` makes pages, reference and links. `run [PAGE...]` executes the snippets of the pages. `figures [--peers]` makes
+the figures again.
 """
 
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 from scripts.site.builder import LinkError, build, everything
+from scripts.site.figures import remake
 from scripts.site.pages import ROOT, pages
 from scripts.site.snippets.report import execute, write
 
@@ -18,7 +20,9 @@ def main(words: Sequence[str]) -> int:
         return _build()
     if words and words[0] == "run":
         return _run(words[1:])
-    print("usage: python -m scripts.site build | run [PAGE...]", file=sys.stderr)
+    if words and words[0] == "figures" and set(words[1:]) <= {"--peers"}:
+        return _figures(peers="--peers" in words)
+    print("usage: python -m scripts.site build | run [PAGE...] | figures [--peers]", file=sys.stderr)
     return 2
 
 
@@ -32,6 +36,12 @@ def _build() -> int:
         return 1
     print(f"{len(found)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
     return 0
+
+
+def _figures(*, peers: bool) -> int:
+    warnings = remake(peers=peers)
+    print("\n".join(warnings) or "every figure is as the documents have it")
+    return 1 if warnings else 0
 
 
 def _run(names: Sequence[str]) -> int:

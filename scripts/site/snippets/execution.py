@@ -159,7 +159,7 @@ class _Stage:
             else f"ended with {code}, expected {expected}: {_tail(log)}"
         )
         text = log.read_text(errors="replace")
-        if "Traceback (most recent call last)" in text and not fault:
+        if "Traceback (most recent call last)" in text and not fault and snippet.kind == "command":
             fault = f"a traceback: {text[text.index('Traceback (most') :][-900:]}"
         if "urn:quantd:problem" in text and not fault and expected != PROBLEM:
             fault = f"the API refused it: {text[:300]}"
