@@ -1,5 +1,6 @@
 """The site of documents: links, doors, the generated reference, and the snippets as the program understands them."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -19,9 +20,11 @@ from scripts.site.links import faults, site_faults
 from scripts.site.pages import Page, pages, slug
 from scripts.site.reference import command_line, records
 from scripts.site.reference.generated import PAGES
+from scripts.site.search import NEEDED, WORKER, missed, questions
 from scripts.site.snippets.extraction import Snippet, snippets
 from scripts.site.snippets.report import RUNS, marked, not_run_page
 from scripts.site.snippets.scenes import reason, scenes
+from tests.support.services import require
 
 INLINE = re.compile(r"`quantd ([a-z][a-z-]*(?: [a-z][a-z-]*)?)[^`]*`")
 
@@ -276,3 +279,26 @@ def test_a_ratio_beyond_its_tolerance_is_named() -> None:
     old = [["case", "bt", "8.0", "7.0"]]
     assert beyond(old, [["case", "bt", "9.0", "8.0"]], 0.25) == []
     assert beyond(old, [["case", "bt", "4.0", "3.0"]], 0.25) == ["case, bt: 8 became 4.0"]
+
+
+def test_the_search_finds_the_page_of_an_error_that_lacks_some_of_its_words(tmp_path: Path) -> None:
+    require("chromium")
+    workers = tmp_path / "assets/javascripts/workers"
+    workers.mkdir(parents=True)
+    (workers / "search.0.js").write_text(WORKER.read_text())
+    texts = {
+        "a": "A drawdown limit stops new risk.",
+        "b": "There is no store here; `quantd run` makes one.",
+        "c": "A page",
+    }
+    items = [{"location": f"{name}.html", "title": name, "text": text, "path": []} for name, text in texts.items()]
+    (tmp_path / "search.json").write_text(json.dumps({"config": {}, "items": items}))
+    asked = {"state/quantd.db: there is no store here": ["b"], "limits of drawdowns": ["a"], "unheard": ["c"]}
+    assert missed(tmp_path, asked) == {"unheard": []}
+
+
+def test_the_pages_that_the_questions_name_exist() -> None:
+    places = {page.place.removesuffix(".md") for page in found()}
+    wanted = {place for each in questions().values() for place in each}
+    assert wanted <= places
+    assert len(questions()) == 30 > NEEDED

@@ -1,16 +1,17 @@
 """`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
 
-`build` makes pages, reference and links. `run [PAGE...]` executes the snippets of the pages. `figures [--peers]` makes
-the figures again.
+`build` makes pages, reference and links. `search` asks the built site its questions. `run [PAGE...]` executes the
+snippets of the pages. `figures [--peers]` makes the figures again.
 """
 
 import sys
 from collections.abc import Sequence
 from time import monotonic
 
-from scripts.site.builder import LinkError, build, everything
+from scripts.site.builder import BUILD, LinkError, build, everything
 from scripts.site.figures import remake
 from scripts.site.pages import ROOT, pages
+from scripts.site.search import FIRST, NEEDED, NoBrowserError, missed, questions
 from scripts.site.snippets.report import execute, write
 
 
@@ -18,11 +19,13 @@ def main(words: Sequence[str]) -> int:
     """The exit code of one command line."""
     if list(words) == ["build"]:
         return _build()
+    if list(words) == ["search"]:
+        return _search()
     if words and words[0] == "run":
         return _run(words[1:])
     if words and words[0] == "figures" and set(words[1:]) <= {"--peers"}:
         return _figures(peers="--peers" in words)
-    print("usage: python -m scripts.site build | run [PAGE...] | figures [--peers]", file=sys.stderr)
+    print("usage: python -m scripts.site build | search | run [PAGE...] | figures [--peers]", file=sys.stderr)
     return 2
 
 
@@ -36,6 +39,19 @@ def _build() -> int:
         return 1
     print(f"{len(found)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
     return 0
+
+
+def _search() -> int:
+    asked = questions()
+    try:
+        lost = missed(BUILD / "site", asked)
+    except NoBrowserError as why:
+        print(f"quantd: {why}.", file=sys.stderr)
+        return 1
+    for question, pages_found in lost.items():
+        print(f"not among the first {FIRST}: {question}; found {', '.join(pages_found[:FIRST]) or 'nothing'}")
+    print(f"{len(asked) - len(lost)} of {len(asked)} questions have their page among the first {FIRST}")
+    return 0 if len(asked) - len(lost) >= NEEDED else 1
 
 
 def _figures(*, peers: bool) -> int:

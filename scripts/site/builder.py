@@ -17,6 +17,7 @@ from typing import Any, Final
 from scripts.site.links import faults, rewritten, site_faults
 from scripts.site.pages import ROOT, Page, pages
 from scripts.site.reference.generated import generated
+from scripts.site.search import install
 from scripts.site.snippets.report import marked, not_run_page
 
 BUILD: Final = ROOT / "build" / "docs"
@@ -139,6 +140,7 @@ def build(found: Sequence[Page]) -> Path:
         raise LinkError(done.stdout + done.stderr)
     for page in found:
         shutil.copyfile(source / page.place, site / page.place)
+    install(site)
     (site / "llms.txt").write_text(llms(found), encoding="utf-8")
     if broken := site_faults(site):
         raise LinkError("\n".join(broken))
