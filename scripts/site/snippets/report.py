@@ -15,7 +15,7 @@ from scripts.site.pages import ROOT, Page
 from scripts.site.reference.tables import cell, table
 from scripts.site.snippets.execution import RUNS, Outcome, run_page
 from scripts.site.snippets.extraction import Snippet, snippets
-from scripts.site.snippets.scenes import reason, scene_of, scenes
+from scripts.site.snippets.scenes import entry, reason, scene_of, scenes
 
 NAME: Final = "not-run"
 OUTCOMES: Final = ROOT / "build" / "docs" / "snippets.json"
@@ -90,7 +90,8 @@ def not_run_page(pages: Sequence[Page]) -> Page:
         (each, why) for page in pages for each in snippets(page) if (why := reason(each))
     ]
     every = sum(each.kind in RUNS for page in pages for each in snippets(page))
-    shorter = sum(len(scene_of(page.path).short) for page in pages)
+    each_one = [each for page in pages for each in snippets(page)]
+    shorter = sum(bool(entry(scene_of(each.page).short, each)) and not reason(each) for each in each_one)
     parts = [
         f"# Snippets that are not run\n\nThe documents have {every} commands and pieces of Python. `make docs` "
         f"executes "
