@@ -7,6 +7,7 @@ V := .venv
 BIN := $(V)/bin
 CORE := $(V)/.core
 FULL := $(V)/.full
+DOCS := $(V)/.docs
 # parts in processes of their own, so that a worker holds few libraries: PyTorch, PyTorch with the daemon, statistics
 TORCH_TESTS := $(filter-out %/forests %/history %/__pycache__,$(wildcard tests/models/*))
 LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
@@ -25,7 +26,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run build build-checked test test-all test-uncompiled test-patched coverage check bench bench-peers prove prove-long \
+.PHONY: help run build build-checked test test-all test-uncompiled test-patched coverage check docs docs-site \
+	figures bench bench-peers prove prove-long \
 	mutants wheel wheel-pure install clean lock
 
 help:
@@ -36,6 +38,8 @@ help:
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
+	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
+	@echo 'make figures  make the figures of the documents again (docs/develop/documents.md)'
 	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
@@ -90,6 +94,18 @@ check: $(FULL)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# the snippets need the programs of the tests, and half an hour
+docs: $(FULL) $(DOCS)
+	@$(BIN)/python -m scripts.site run
+	@$(BIN)/python -m scripts.site build
+	@$(BIN)/python -m scripts.site search
+
+docs-site: $(CORE) $(DOCS)
+	@$(BIN)/python -m scripts.site build
+
+figures: $(FULL)
+	@$(BIN)/python -m scripts.site figures $(ARGS)
+
 bench: $(CORE)
 	@$(BIN)/python -m benchmarks.parts $(ARGS)
 
@@ -133,6 +149,10 @@ $(CORE): pyproject.toml constraints.txt
 $(FULL): pyproject.toml constraints.txt
 	@scripts/make-env full
 	@touch $(CORE)
+
+$(DOCS): scripts/site/requirements.txt constraints.txt | $(CORE)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -r $<
+	@touch $@
 
 # torch is pinned in pyproject.toml alone: its builds for CPU and GPU have different dependencies.
 lock:

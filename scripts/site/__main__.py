@@ -1,0 +1,78 @@
+"""`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
+
+`build` makes pages, reference and links. `search` asks the built site its questions. `run [PAGE...]` executes the
+snippets of the pages. `figures [--peers]` makes the figures again.
+"""
+
+import sys
+from collections.abc import Sequence
+from time import monotonic
+
+from scripts.site.builder import BUILD, LinkError, build, everything
+from scripts.site.figures import remake
+from scripts.site.pages import ROOT, pages
+from scripts.site.search import FIRST, NEEDED, NoBrowserError, missed, questions
+from scripts.site.snippets.report import execute, write
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit code of one command line."""
+    if list(words) == ["build"]:
+        return _build()
+    if list(words) == ["search"]:
+        return _search()
+    if words and words[0] == "run":
+        return _run(words[1:])
+    if words and words[0] == "figures" and set(words[1:]) <= {"--peers"}:
+        return _figures(peers="--peers" in words)
+    print("usage: python -m scripts.site build | search | run [PAGE...] | figures [--peers]", file=sys.stderr)
+    return 2
+
+
+def _build() -> int:
+    began = monotonic()
+    found = everything()
+    try:
+        site = build(found)
+    except LinkError as broken:
+        print(f"{broken}\nquantd: the site is not built; mend the links above.", file=sys.stderr)
+        return 1
+    print(f"{len(found)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
+    return 0
+
+
+def _search() -> int:
+    asked = questions()
+    try:
+        lost = missed(BUILD / "site", asked)
+    except NoBrowserError as why:
+        print(f"quantd: {why}.", file=sys.stderr)
+        return 1
+    for question, pages_found in lost.items():
+        print(f"not among the first {FIRST}: {question}; found {', '.join(pages_found[:FIRST]) or 'nothing'}")
+    print(f"{len(asked) - len(lost)} of {len(asked)} questions have their page among the first {FIRST}")
+    return 0 if len(asked) - len(lost) >= NEEDED else 1
+
+
+def _figures(*, peers: bool) -> int:
+    warnings = remake(peers=peers)
+    print("\n".join(warnings) or "every figure is as the documents have it")
+    return 1 if warnings else 0
+
+
+def _run(names: Sequence[str]) -> int:
+    every = pages()
+    wanted = [page for page in every if not names or page.path in names]
+    if missing := set(names) - {page.path for page in wanted}:
+        print(f"there is no page {', '.join(sorted(missing))}", file=sys.stderr)
+        return 2
+    found = execute(wanted)
+    failed = sum(bool(each.fault) for each in found)
+    print(f"{len(found) - failed} of {len(found)} snippets ended as expected")
+    if not names:
+        write(found, every)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

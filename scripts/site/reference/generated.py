@@ -1,0 +1,25 @@
+"""The generated pages by their places in the site."""
+
+from collections.abc import Callable
+from typing import Final
+
+from scripts.site.pages import Page
+from scripts.site.reference import command_line, configuration_keys, records, routes
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "keys": configuration_keys.page,
+    "commands": command_line.page,
+    "topics": records.topics_page,
+    "metrics": records.metrics_page,
+    "limits": records.limits_page,
+    "events": records.events_page,
+    "exit-codes": records.exit_code_page,
+}
+"""Name of a page -> its maker. The page of routes needs a daemon, and comes in addition."""
+
+
+def generated(*, api: bool = True) -> list[Page]:
+    """The pages of the reference; without `api` the page of routes has no routes."""
+    made = {name: make() for name, make in PAGES.items()}
+    made["api"] = routes.page(routes.document() if api else {"paths": {}})
+    return [Page(f"docs/reference/{name}.md", f"reference/{name}.md", text) for name, text in sorted(made.items())]

@@ -1,0 +1,94 @@
+// The search of the site, in a worker: ranks sections by BM25 (Robertson and Zaragoza 2009) over title, path and text.
+// A section needs not contain every word of a question, so that the whole text of an error finds its page. Messages are
+// those of the theme: 0 has the index, 1 answers it; 2 has a query, 3 its result.
+"use strict";
+
+const WEIGHTS = { title: 4, path: 2, text: 1 };
+const K1 = 1.2, B = 0.6, PAGE = 10;
+const LISTS = /^(requirements|changelog|by-task|develop\/areas|reference\/not-run|reference\/index)\b/;
+const LIST_SHARE = 0.4; // of the score: a page of links names many subjects and explains none
+const TAG = /<[^>]*>/g;
+const WORD = /[\p{L}\p{N}]+/gu;
+
+let index = null;
+
+const stem = (word) => word.length > 4 ? word.replace(/(?:ings?|ed|es|s)$/, "") : word.replace(/(?<=\w{2})s$/, "");
+
+// words of a text that may have tags, with their places in it
+function words(text) {
+  const plain = text.replace(TAG, (tag) => " ".repeat(tag.length));
+  return [...plain.matchAll(WORD)].map((found) => ({
+    stem: stem(found[0].toLowerCase()), start: found.index, end: found.index + found[0].length,
+  }));
+}
+
+function built(items) {
+  const documents = items.map((item) => {
+    const counts = new Map();
+    let length = 0;
+    for (const [field, weight] of Object.entries(WEIGHTS)) {
+      const text = field === "path" ? [...(item.path || []), item.location].join(" ") : item[field] || "";
+      for (const word of words(text)) {
+        counts.set(word.stem, (counts.get(word.stem) || 0) + weight);
+        length += field === "text" ? 1 : 0;
+      }
+    }
+    return { counts, length, share: LISTS.test(item.location) ? LIST_SHARE : 1 };
+  });
+  const holders = new Map();
+  documents.forEach((document, id) => {
+    for (const name of document.counts.keys()) holders.set(name, [...(holders.get(name) || []), id]);
+  });
+  const mean = documents.reduce((sum, document) => sum + document.length, 0) / documents.length;
+  return { items, documents, holders, mean };
+}
+
+// stems of a query; the last word may be unfinished
+function terms(input) {
+  const asked = [...new Set(words(input).map((word) => word.stem))];
+  const last = asked[asked.length - 1];
+  if (!last || index.holders.has(last) || /\s$/.test(input)) return asked;
+  return [...asked.slice(0, -1), ...[...index.holders.keys()].filter((name) => name.startsWith(last)).slice(0, 20)];
+}
+
+function ranked(input) {
+  const scores = new Map();
+  const total = index.documents.length;
+  for (const term of terms(input)) {
+    const holders = index.holders.get(term) || [];
+    const rarity = Math.log(1 + (total - holders.length + 0.5) / (holders.length + 0.5));
+    for (const id of holders) {
+      const { counts, length, share } = index.documents[id];
+      const count = counts.get(term);
+      const score = (count * (K1 + 1)) / (count + K1 * (1 - B + (B * length) / index.mean));
+      scores.set(id, (scores.get(id) || 0) + rarity * score * share);
+    }
+  }
+  return [...scores].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
+}
+
+function result(query) {
+  const input = typeof query.input === "string" ? query.input : "";
+  const found = input.trim() ? ranked(input) : [];
+  const asked = new Set(input.trim() ? terms(input) : []);
+  const from = query.page ? query.page.from : 0;
+  const items = found.slice(from, from + PAGE).map(([id, score]) => ({
+    id, score, matches: ["title", "text"].map((field, at) => ({
+      id: id * 2 + at, field, score: 0, value: { highlight: { ranges: words(index.items[id][field] || "")
+        .filter((word) => asked.has(word.stem)).map(({ start, end }) => ({ start, end, value: end - start })) } },
+    })).filter((match) => match.value.highlight.ranges.length),
+  }));
+  const pagination = { total: found.length };
+  if (from > 0) pagination.prev = { id: 0, size: PAGE, from: from - PAGE };
+  if (from + PAGE < found.length) pagination.next = { id: 0, size: PAGE, from: from + PAGE };
+  return { items, query: { select: {}, values: [] }, pagination, aggregations: [] };
+}
+
+self.onmessage = ({ data: message }) => {
+  if (message.type === 0) {
+    index = built(message.data.items);
+    self.postMessage({ type: 1 });
+  } else if (message.type === 2) {
+    self.postMessage({ type: 3, data: result(message.data) });
+  }
+};

@@ -1,0 +1,304 @@
+"""The site of documents: links, doors, the generated reference, and the snippets as the program understands them."""
+
+import json
+import re
+import shlex
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS
+from quantd.daemon.config.keys import all_keys, pattern_of
+from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
+from quantd.risk.limits.catalogue import LIMITS
+from scripts.site.builder import LinkError, everything, llms, sections, stage
+from scripts.site.figures import TABLE, Result, beyond, document, peers_rows, results, tables
+from scripts.site.figures import faults as figure_faults
+from scripts.site.links import faults, site_faults
+from scripts.site.pages import Page, pages, slug
+from scripts.site.reference import command_line, records
+from scripts.site.reference.generated import PAGES
+from scripts.site.search import NEEDED, WORKER, missed, questions
+from scripts.site.snippets.extraction import Snippet, snippets
+from scripts.site.snippets.report import RUNS, marked, not_run_page
+from scripts.site.snippets.scenes import reason, scenes
+from tests.support.services import require
+
+INLINE = re.compile(r"`quantd ([a-z][a-z-]*(?: [a-z][a-z-]*)?)[^`]*`")
+
+
+@cache
+def found() -> tuple[Page, ...]:
+    return tuple(everything(api=False))
+
+
+@cache
+def every_snippet() -> tuple[Snippet, ...]:
+    return tuple(each for page in pages() for each in snippets(page))
+
+
+def of(path: str, text: str) -> Page:
+    return Page(path, path, text)
+
+
+@pytest.mark.requirement("R-270")
+def test_each_link_of_the_documents_leads_to_a_file_and_a_heading() -> None:
+    assert faults(list(found())) == []
+
+
+def test_a_link_that_leads_nowhere_is_named_with_its_page_and_line() -> None:
+    page = of("pages/a.md", "# A\n\n[b](b.md) `[c](c.md)` [here](#a) [not](#gone)\n\n    [code](d.md)\n")
+    assert faults([page]) == [
+        "pages/a.md:3: b.md: there is no pages/b.md",
+        "pages/a.md:3: #gone: pages/a.md has no heading #gone",
+    ]
+
+
+def test_a_reference_of_the_built_site_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text('<p id="x"><a href="b.html#y">b</a><a href="c.html">c</a><a href="#x">x</a>')
+    (tmp_path / "b.html").write_text("<p>")
+    assert [each.split(": ", 1)[1] for each in site_faults(tmp_path)] == [
+        "b.html#y: no element has this id",
+        "c.html: there is no such file",
+    ]
+
+
+def test_headings_have_the_fragments_of_github() -> None:
+    assert slug("The `[risk]` keys, of 1.5 %") == "the-risk-keys-of-15-"
+    assert of("a.md", "# A\n\n## B\n\n## B\n").anchors == {"a", "b", "b-1"}
+
+
+def test_each_page_stands_below_one_tab_and_in_the_index_for_models() -> None:
+    tabs = sections(found())
+    assert {"Trade", "Research", "Agents", "Operate"} < set(tabs)
+    listed = [page.place for own in tabs.values() for page in own]
+    assert sorted([*listed, "index.md"]) == sorted(page.place for page in found())
+    index = llms(found())
+    assert [place for place in listed if f"({place})" not in index] == []
+
+
+def test_a_page_without_a_door_is_an_error() -> None:
+    with pytest.raises(LinkError, match=r"names no door for: new\.md"):
+        sections([of("new.md", "# New")])
+
+
+def test_files_that_a_page_links_to_come_along(tmp_path: Path) -> None:
+    a = of("pages/risk/a.md", "# A\n\n[gate](../../risk/pretrade/gate.py) [b](b.md#b)\n")
+    stage([a, of("pages/risk/b.md", "# B")], tmp_path)
+    text = (tmp_path / "pages/risk/a.md").read_text()
+    assert text.splitlines()[2] == "[gate](../../files/risk/pretrade/gate.py.txt) [b](b.md#b)"
+    assert (tmp_path / "files/risk/pretrade/gate.py.txt").is_file()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_reference_has_every_record(name: str) -> None:
+    expected = {
+        "keys": {path[-1] for path, key in all_keys().items() if key.section is None},
+        "commands": {f"## quantd {path}\n" for path in command_line.tree()},
+        "metrics": {f"`quantd_{key}" for key in (COUNTERS | GAUGES | HISTOGRAMS)},
+        "limits": {f"`{key}`" for key in LIMITS},
+        "events": {f"## {kind.__name__}\n" for kind in records.event_kinds()},
+        "exit-codes": {f"| {code} | `{key}` | {records.CODES[key]}" for key, code in records.codes().items()},
+        "topics": {f"## {kind}\n" for kind in ("alert", "orders", "status", "command-answer")},
+    }[name]
+    assert {each for each in expected if each not in PAGES[name]()} == set()
+
+
+@pytest.mark.requirement("R-270")
+def test_each_alert_and_each_exit_code_has_a_runbook() -> None:
+    text = next(page.text for page in pages() if page.path == "docs/operate/runbooks.md")
+    shown = {kind.name + "…" * kind.name.endswith("_") for kind in ALERT_KINDS}
+    opens = {kind.name + "…" * kind.name.endswith("_") for kind in ALERT_KINDS if kind.reminded}
+    assert {kind for kind in shown if f"`{kind}`" not in text} == set()
+    assert {kind for kind in opens if f"### `{kind}`\n" not in text} == set()
+    assert {code for code in records.codes().values() if f"\n### {code}\n" not in text} == set()
+
+
+def words_of(command: str) -> list[str] | None:
+    """The words after `quantd` of a command line; none where a shell decides what they are."""
+    match = re.search(r"(?:^|[|;&] *|\$\()(?:[A-Z_]+=\S* +)*(?:\.venv/bin/)?quantd ([^|;&><]*)", command)
+    return None if match is None else shlex.split(match[1].replace("…", "x"), comments=True)
+
+
+def refused(words: list[str]) -> str:
+    """Why the program would not accept a command line; empty for an accepted one."""
+    commands = command_line.tree()
+    path = next((p for n in (3, 2, 1) if (p := " ".join(words[:n])) in commands), "")
+    if not path:
+        return f"quantd {' '.join(words)}: there is no such command"
+    command, rest = commands[path], words[len(path.split(" ")) :]
+    try:
+        context = command.context_class(command, info_name=path)
+        command.make_parser(context).parse_args(rest)
+    except Exception as why:
+        return f"quantd {' '.join(words)}: {getattr(why, 'message', why)}"
+    return ""
+
+
+@pytest.mark.requirement("R-270")
+def test_the_program_accepts_every_command_line_of_the_documents() -> None:
+    bad = []
+    for each in every_snippet():
+        expected_usage = scenes().pages.get(each.page)
+        codes = expected_usage.codes if expected_usage else {}
+        if any(each.text.startswith(key) and code == 2 for key, code in codes.items()):
+            continue
+        words = words_of(each.text) if each.kind == "command" else None
+        if words and (why := refused(words)):
+            bad.append(f"{each.where}: {why}")
+    assert bad == []
+
+
+def test_a_command_line_with_an_unknown_option_or_name_is_seen() -> None:
+    assert "No such option" in refused(["backtest", "--frm", "2020-01-01"])
+    assert "there is no such command" in refused(["backtets"])
+    assert refused(["data", "check", "file.parquet", "--actions", "a.csv"]) == ""
+
+
+def test_commands_named_in_sentences_exist() -> None:
+    commands = command_line.tree()
+    groups = {path.split(" ")[0] for path in commands}
+    bad = [
+        f"{page.path}: quantd {named[1]}"
+        for page in pages()
+        if page.path != "CHANGELOG.md"
+        for named in INLINE.finditer(page.text)
+        if named[1].split(" ")[0] not in groups
+    ]
+    assert bad == []
+
+
+def test_each_table_of_toml_has_keys_of_the_configuration() -> None:
+    known = all_keys()
+    top = {path[0] for path in known}
+    bad = []
+    for each in every_snippet():
+        if each.kind != "toml":
+            continue
+        document = tomllib.loads(each.text)
+        if set(document) <= top and all(isinstance(value, dict | list) for value in document.values()):
+            bad += [f"{each.where}: {'.'.join(map(str, path))}" for path in paths(document) if not is_key(path)]
+    assert bad == []
+
+
+FREE = (("alerts", "sinks"), ("agents", "*", "params"), ("agents", "*", "limits"), ("risk", "shocks"))
+"""Tables whose keys are those of a plug-in, or a limit's own."""
+
+
+def is_key(path: tuple[str | int, ...]) -> bool:
+    shape = pattern_of(path)
+    free = any(shape[: len(each)] == each for each in FREE) or (shape[0] == "risk" and shape[1] in LIMITS)
+    return free or shape in all_keys() or any(shape[:n] in all_keys() and n < len(shape) for n in range(2, len(shape)))
+
+
+def paths(value: object, above: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The path of each value of a document."""
+    if isinstance(value, dict):
+        return [path for key, each in value.items() for path in paths(each, (*above, key))]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [path for number, each in enumerate(value) for path in paths(each, (*above, number))]
+    return [above]
+
+
+def test_each_entry_of_the_table_of_snippets_names_a_snippet() -> None:
+    by_page: dict[str, list[str]] = {page.path: [] for page in pages()}
+    for each in every_snippet():
+        by_page[each.page].append(each.text)
+    for page, scene in scenes().pages.items():
+        assert page in by_page, f"docs/snippets.toml has {page}, which is no page"
+        unused = {key for key in scene.entries() if not any(text.startswith(key) for text in by_page[page])}
+        assert unused == set(), page
+        assert set(scene.not_run.values()) <= set(scenes().reasons), page
+
+
+def test_what_is_not_run_carries_a_mark_and_is_listed_with_its_count() -> None:
+    skipped = [each for each in every_snippet() if reason(each)]
+    listed = not_run_page(pages()).text
+    assert f"{len(skipped)} are not run" in listed
+    assert listed.count("\n| [docs/") + listed.count("\n| [CONTRIBUTING") + listed.count("\n| [tests/") == len(skipped)
+    for path in {each.page for each in skipped}:
+        page = next(page for page in pages() if page.path == path)
+        assert marked(page).text.count("**Not run here**") >= 1, path
+    plain = of("docs/trade/backtest.md", "# B\n\n    quantd backtest\n")
+    assert marked(plain) is plain
+
+
+def test_most_snippets_are_run() -> None:
+    every = [each for each in every_snippet() if each.kind in RUNS]
+    assert sum(not reason(each) for each in every) >= 0.7 * len(every) > 150
+
+
+def test_snippets_are_commands_outputs_files_and_tables() -> None:
+    text = (
+        "# A\n\n    $ quantd status   # look\n    RUN\n    $ quantd why X \\\n        --recorded\n\n"
+        "    # mine.py\n    def act(view):\n        return 1\n\n    [risk]\n    max_drawdown = 0.2\n\n"
+        "```python\nimport quantd\n```\n\n    step -> effects\n"
+    )
+    got = [(each.line, each.kind, each.text.splitlines()[0], each.output) for each in snippets(of("a.md", text))]
+    assert got == [
+        (3, "command", "quantd status", ("RUN",)),
+        (5, "command", "quantd why X --recorded", ("--recorded",)),
+        (8, "file", "# mine.py", ()),
+        (12, "toml", "[risk]", ()),
+        (16, "python", "import quantd", ()),
+        (19, "shown", "step -> effects", ()),
+    ]
+
+
+@pytest.mark.requirement("R-272")
+def test_the_documents_repeat_the_results_with_command_commit_and_date() -> None:
+    found = results()
+    assert [fault for name, result in found.items() for fault in figure_faults(name, result)] == []
+    assert all(result.command and re.fullmatch(r"[0-9a-f]{8,}", result.commit) for result in found.values())
+    assert TABLE.read_text(encoding="utf-8") == document(found)
+
+
+@pytest.mark.requirement("R-272")
+def test_every_table_of_the_page_on_speed_has_a_result() -> None:
+    path = "docs/develop/speed.md"
+    shown = tables(next(page.text for page in pages() if page.path == path))
+    stated = {heading for result in results().values() if result.pages[0] == path for heading in result.tables}
+    assert set(shown) == stated
+    assert results()["peers"].tables["beside-others"] == peers_rows()
+
+
+def test_a_figure_that_a_page_has_otherwise_is_named() -> None:
+    speed = results()["long_runs"]
+    rows = [list(row) for row in speed.tables["long-runs"]]
+    rows[0][1] = "99.9"
+    changed = Result("x", "0" * 8, speed.date, ("docs/develop/speed.md",), figures={"a": "no such text"},
+                     tables={"long-runs": rows})  # fmt: skip
+    first, second = figure_faults("x", changed)
+    assert "lacks 'no such text'" in first
+    assert "'99.9'" in second
+
+
+def test_a_ratio_beyond_its_tolerance_is_named() -> None:
+    old = [["case", "bt", "8.0", "7.0"]]
+    assert beyond(old, [["case", "bt", "9.0", "8.0"]], 0.25) == []
+    assert beyond(old, [["case", "bt", "4.0", "3.0"]], 0.25) == ["case, bt: 8 became 4.0"]
+
+
+def test_the_search_finds_the_page_of_an_error_that_lacks_some_of_its_words(tmp_path: Path) -> None:
+    require("chromium")
+    workers = tmp_path / "assets/javascripts/workers"
+    workers.mkdir(parents=True)
+    (workers / "search.0.js").write_text(WORKER.read_text())
+    texts = {
+        "a": "A drawdown limit stops new risk.",
+        "b": "There is no store here; `quantd run` makes one.",
+        "c": "A page",
+    }
+    items = [{"location": f"{name}.html", "title": name, "text": text, "path": []} for name, text in texts.items()]
+    (tmp_path / "search.json").write_text(json.dumps({"config": {}, "items": items}))
+    asked = {"state/quantd.db: there is no store here": ["b"], "limits of drawdowns": ["a"], "unheard": ["c"]}
+    assert missed(tmp_path, asked) == {"unheard": []}
+
+
+def test_the_pages_that_the_questions_name_exist() -> None:
+    places = {page.place.removesuffix(".md") for page in found()}
+    wanted = {place for each in questions().values() for place in each}
+    assert wanted <= places
+    assert len(questions()) == 30 > NEEDED
