@@ -1,0 +1,152 @@
+"""The command `quantd study crises`: a run in named crises and the effect of each limit, as tables or JSON."""
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, From, Json, Sets, State, To, day
+from quantd.daemon.cli.failures import Failure, note
+from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from quantd.research.studies.crises import Crises, Crisis, LimitEffect
+
+
+def window(text: str) -> tuple[str, date, date]:
+    """Parse a window: NAME=2015-08-01:2016-02-29."""
+    name, equals, dates = text.partition("=")
+    first, colon, last = dates.partition(":")
+    if not (name.strip() and equals and colon):
+        raise typer.BadParameter(f"{text!r} is not a window; write NAME=2015-08-01:2016-02-29")
+    since, until = day(first), day(last)
+    if since > until:
+        raise typer.BadParameter(f"{text!r} ends before it begins; write the earlier date first")
+    return name.strip(), since, until
+
+
+def study_crises(
+    config: ConfigFile = CONFIG_FILE,
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    windows: Annotated[
+        list[str] | None,
+        typer.Option("--window", metavar="NAME=DATE:DATE", help="A period of your own, both dates in it; repeatable."),
+    ] = None,
+    family: Family = "",
+    as_json: Json = False,
+) -> int:
+    """Measure the run in named crises, beside its benchmarks, and without each of its limits, in money."""
+    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.cli.configuration import between, read
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.research.reports.report_figures import planned
+    from quantd.research.runs.backtest import after_history, compile_for_runs, drive
+    from quantd.research.runs.benchmark_runs import benchmark_history
+    from quantd.research.runs.comparison import Drive
+    from quantd.research.studies import crises
+
+    own = tuple(crises.Period(*window(text)) for text in windows or ())
+    found = read(config, between(sets, start, end))
+    folder = found.state_folder(state)
+    assembly = after_history(
+        lambda history: assemble(found, cache=folder / "cache", history=history), benchmark_history(found)
+    )
+    benchmarks = planned(found, assembly)
+    total = len(crises.limits_on(assembly.rules)) + len(benchmarks) + 2
+    compile_for_runs(assembly, total, None if as_json else note)
+
+    def driven(name: str) -> Drive:
+        def run(other: Assembly, log: Log) -> Shell:
+            with progress(name, shown=not as_json) as bar:
+                return drive(other, other.config, "study", log, None, bar)[0]
+
+        return run
+
+    try:
+        result = crises.study(assembly, benchmarks, driven, folder, own, family)
+    except ValueError as why:
+        raise Failure(f"there is nothing to measure: {why}", CHECK_FAILED) from None
+    code = CHECK_FAILED if result.failures else DONE
+    if as_json:
+        print_json(crises.document(result))
+        return code
+    _print(result)
+    return code
+
+
+def _print(result: "Crises") -> None:
+    begins = f"{result.run}, {result.first} to {result.last}"
+    for line in result.failures:
+        say(line)
+    say(f"{begins}; every row measured after the last first fill: {result.first_fill or 'none'}")
+    for crisis in result.crises:
+        say()
+        _show(crisis)
+    say()
+    say("the whole run: what each limit did")
+    _effects(result.limits)
+    say()
+    _notes(result)
+
+
+def _show(crisis: "Crisis") -> None:
+    since, until = crisis.period
+    marks = [
+        *([crisis.partial] if crisis.partial else []),
+        *(["inside the training window"] if crisis.in_sample else []),
+    ]
+    say(f"{crisis.name}, {since} to {until}" + (f" ({'; '.join(marks)})" if marks else ""))
+    if crisis.missing:
+        say(f"  {crisis.missing}")
+        return
+    heads = ("  ", "total", "gain", "drawdown", "low", "recovered", "days")
+    rows = [
+        (
+            f"  {row.policy}{' *' if row.trained else ''}{'  (failed)' if row.failed else ''}",
+            f"{row.total_return:+.2%}",
+            f"{row.gain:+,.2f}",
+            f"{row.max_drawdown:.2%}",
+            row.low or "no fall",
+            row.recovered or ("never" if row.low else ""),
+            "" if row.recovery_days is None else f"{row.recovery_days:,}",
+        )
+        for row in crisis.rows
+    ]
+    table(heads, rows, right=("total", "gain", "drawdown", "days"))
+    _effects(tuple(each for each in crisis.limits if not (each.same and not each.cuts)))
+    idle = [each.limit for each in crisis.limits if each.same and not each.cuts]
+    if idle:
+        say(f"  not binding in this period: {', '.join(idle)}")
+
+
+def _effects(limits: "tuple[LimitEffect, ...]") -> None:
+    if not limits:
+        return
+    heads = ("  limit", "of", "cuts", "money", "total", "drawdown", "")
+    rows = []
+    for each in limits:
+        figures = f"{each.gain:+,.2f}", f"{each.total_return:+.2%}", f"{each.max_drawdown:+.2%}"
+        shown = ("", "", "") if each.failed else figures
+        rows.append((f"  {each.limit}", ", ".join(each.where), f"{each.cuts:,}", *shown, each.bound))
+    table(heads, rows, right=("cuts", "money", "total", "drawdown"))
+
+
+def _notes(result: "Crises") -> None:
+    lines = [
+        "total, gain, drawdown: between the last sample before the period (or before the last first fill) and its end",
+        "days: calendar days from the low to the first close as high as before the fall, in the period or later",
+        "money, total, drawdown of a limit: the run with it less the run without it, each run from its first sample; "
+        "positive money was earned by the limit, a negative drawdown is a smaller one",
+        f"always on, and never left out: {', '.join(result.always)}",
+        "benchmarks: " + ", ".join(f"{name} under {limits}" for name, limits in result.benchmark_limits.items()),
+        result.known.text,
+        *result.notes,
+    ]  # fmt: skip
+    if any(row.trained for crisis in result.crises for row in crisis.rows):
+        lines.append("* inside the training window, so the figures are no result")
+    for line in lines:
+        say(f"  {line}")
