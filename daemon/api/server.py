@@ -25,6 +25,7 @@ from quantd.daemon.api.route_records import BODY_BYTES, Entry, Page, Post, Raw, 
 from quantd.daemon.api.routes import job_routes, manual_routes
 from quantd.daemon.api.routes.alert_routes import AlertRoutes
 from quantd.daemon.api.routes.dashboard_routes import Dashboard
+from quantd.daemon.api.routes.market_routes import MarketRoutes
 from quantd.daemon.api.routes.metrics_route import Scrape
 from quantd.daemon.api.routes.model_routes import ModelRoutes
 from quantd.daemon.api.routes.performance_routes import Performances
@@ -91,6 +92,7 @@ class Api:
         self._dashboard = Dashboard(run)
         self._sessions = SessionRoutes(self._guard)
         self._switches = SwitchRoutes(run)
+        self._market = MarketRoutes(run)
         self._alerts = AlertRoutes(run)
         self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
         jobs: Callable[[], list[JobRun]] = list if lanes is None else lanes.log.runs
@@ -112,6 +114,7 @@ class Api:
             *self._dashboard.routes(),
             *self._sessions.routes(),
             *self._switches.routes(),
+            *self._market.routes(),
             *self._readings.routes(),
             *self._performances.routes(),
             *self._system.routes(),

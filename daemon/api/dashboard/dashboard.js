@@ -1,13 +1,17 @@
 // The page: what is on top, one screen below it, one dialog above it.
 import { html, render, useEffect, useState } from "./htm-preact-standalone.mjs";
+import { Agents } from "./agents.js";
 import { begin, daemon, listen, may } from "./daemon.js";
 import { money } from "./figures.js";
+import { Incidents } from "./incidents.js";
+import { Market } from "./market.js";
 import { Now } from "./now.js";
+import { OrderByHand } from "./order.js";
 import { Orders } from "./orders.js";
 import { Dialog } from "./parts.js";
 import { Halt, Resume, SignIn, Standing } from "./standing.js";
 
-const SCREENS = [["now", "Now", Now], ["orders", "Orders", Orders]];
+const SCREENS = [["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order by hand", OrderByHand], ["agents", "Agents", Agents], ["incidents", "Incidents", Incidents]];
 const DIALOGS = { halt: ["Stop trading", Halt, "trade"], resume: ["Resume trading", Resume, "trade"], "sign-in": ["Sign in", SignIn, ""], keys: ["Keys", Keys, ""] };
 const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9", "the screen of that number", ""]];
 
@@ -57,6 +61,7 @@ function Dashboard() {
       : html`<p class="none">${daemon.lost ? "the daemon does not answer" : "waiting for the first figures"}</p>`}
     </main>
     <footer><a href="/docs">API</a> · <a href="/metrics">metrics</a> · <a href="/health">health</a> · <button type="button" class="plain" onClick=${() => open("keys")}>keys</button>
+      <span> · charts by <a href="https://www.tradingview.com/" rel="noreferrer">TradingView</a></span>
       ${now && html`<span> · quantd ${now.version}, run ${now.run}</span>`}</footer>
     ${Content && (!scope || may(scope)) && html`<${Dialog} key=${dialog} title=${title} close=${close}><${Content} close=${close} told=${say} /></${Dialog}>`}`;
 }

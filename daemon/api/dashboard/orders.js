@@ -8,7 +8,7 @@ const PAGE = 200;
 const ROUNDS = 50;
 
 // Rounds whose house limits let nothing of a symbol's net order pass: they made no order, and are rows all the same.
-function refusals(decisions) {
+export function refusals(decisions) {
   const rows = [];
   for (const each of decisions) {
     for (const [symbol, reason] of Object.entries(each.reasons)) {
@@ -32,7 +32,7 @@ const FILTERS = {
 export function Orders() {
   const now = daemon.live.overview;
   const [filter, choose] = useState("all");
-  const [chosen, explain] = useState("");
+  const [chosen, explain] = useState(decodeURIComponent(location.hash.split("/")[1] || ""));
   const stamp = `${now.run}/${now.orders}/${now.fills}/${now.open_orders}/${now.slices}`;
   const found = useRead(async () => {
     const [orders, rounds] = await Promise.all([read(`/api/v1/orders?limit=${PAGE}`), read(`/api/v1/decisions?limit=${ROUNDS}`)]);

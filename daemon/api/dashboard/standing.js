@@ -20,7 +20,7 @@ export function Standing({ open, screens, screen }) {
   const { session } = daemon;
   return html`<header>
     <a class="skip" href="#main">Skip to the figures</a>
-    <h1>quantd${now ? ` ${now.name}` : ""}</h1>
+    <h1><span class=${now ? "brand" : ""}>quantd </span>${now && now.name}</h1>
     ${now && html`
       <span class=${`mode ${now.mode}`}>${MODES[now.mode] || now.mode.toUpperCase()}</span>
       <span class=${`switch ${now.switch}`} title=${now.reason}><span class="sr">switch </span>${now.switch}${now.status === "running" ? "" : ` · ${now.status}`}</span>

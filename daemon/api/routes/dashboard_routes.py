@@ -39,14 +39,18 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
     FOLDER: {
         "dashboard.css": STYLE,
         "dashboard.js": SCRIPT,
+        "agents.js": SCRIPT,
         "daemon.js": SCRIPT,
         "figures.js": SCRIPT,
         "parts.js": SCRIPT,
         "standing.js": SCRIPT,
+        "incidents.js": SCRIPT,
+        "market.js": SCRIPT,
         "now.js": SCRIPT,
+        "order.js": SCRIPT,
         "orders.js": SCRIPT,
     },
-    FOLDER / "vendor": {"htm-preact-standalone.mjs": SCRIPT},
+    FOLDER / "vendor": {"htm-preact-standalone.mjs": SCRIPT, "lightweight-charts.mjs": SCRIPT},
     UPLOT: {"uPlot.iife.min.js": SCRIPT, "uPlot.min.css": STYLE},
 }
 """Folder -> its files that the page loads, with their types."""

@@ -18,7 +18,7 @@ from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
 from tests.support.command_line import CONFIG
 
-SCREENS = ("now", "orders")
+SCREENS = ("now", "market", "orders", "order", "agents", "incidents")
 HOSTILE = "<img src=x onerror=window.hacked=1>\u202e" + "w" * 300
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
