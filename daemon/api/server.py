@@ -33,6 +33,7 @@ from quantd.daemon.api.routes.portfolio_routes import PortfolioRoutes
 from quantd.daemon.api.routes.prediction_routes import PredictionRoutes
 from quantd.daemon.api.routes.proposal_routes import ProposalRoutes
 from quantd.daemon.api.routes.read_routes import Readings
+from quantd.daemon.api.routes.refusal_routes import RefusalRoutes
 from quantd.daemon.api.routes.session_routes import SessionRoutes
 from quantd.daemon.api.routes.switch_routes import SwitchRoutes
 from quantd.daemon.api.routes.system_routes import SystemReads
@@ -93,6 +94,7 @@ class Api:
         self._sessions = SessionRoutes(self._guard)
         self._switches = SwitchRoutes(run)
         self._market = MarketRoutes(run)
+        self._refusals = RefusalRoutes(run)
         self._alerts = AlertRoutes(run)
         self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
         jobs: Callable[[], list[JobRun]] = list if lanes is None else lanes.log.runs
@@ -115,6 +117,7 @@ class Api:
             *self._sessions.routes(),
             *self._switches.routes(),
             *self._market.routes(),
+            *self._refusals.routes(),
             *self._readings.routes(),
             *self._performances.routes(),
             *self._system.routes(),

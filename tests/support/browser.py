@@ -39,6 +39,7 @@ async def opened(browser: Browser, url: str, width: int = DESK, token: str = "",
     """The page in a profile of its own, signed in where there is a token. No fault of a script, and no CSP report."""
     context = await browser.new_context(viewport={"width": width, "height": 800}, **more)
     await context.add_init_script(WATCH)
+    context.set_default_timeout(10_000)
     page = await context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda why: faults.append(str(why)))

@@ -54,10 +54,10 @@ function weightsOf(agent, rounds) {
 
 function Weights({ agent, zone }) {
   const now = daemon.live.overview;
-  const found = useRead(() => read(agent.shadow ? "/api/v1/allocations?limit=1" : "/api/v1/decisions?limit=60"), `${now.ts}/${agent.name}`);
+  const found = useRead(() => read(agent.shadow ? "/api/v1/allocations?limit=1" : "/api/v1/decisions?limit=10"), `${now.ts}/${agent.name}`);
   const [round, plan, rows] = weightsOf(agent, (found.data && found.data.decisions) || []);
   return html`<section class="card wide"><h2>Weights of ${agent.name}</h2>
-    <p class="none">${round ? `Its newest decision was ${local(round.ts, zone)}${plan.scale < 1 ? `; headroom scaled it by ${plan.scale.toFixed(3)}` : ""}.` : agent.shadow ? "The orders of a shadow are simulated." : "It has not decided in the newest 60 rounds."}${daemon.live.decided[agent.name] ? ` ${daemon.live.decided[agent.name]}` : ""}</p>
+    <p class="none">${round ? `Its newest decision was ${local(round.ts, zone)}${plan.scale < 1 ? `; headroom scaled it by ${plan.scale.toFixed(3)}` : ""}.` : agent.shadow ? "The orders of a shadow are simulated." : "It has not decided in the newest 10 rounds."}</p>
     ${found.fault && html`<${Problem} text=${found.fault} />`}
     <${Table} name=${`Weights of ${agent.name}`} rows=${rows} words=${(w) => `${w.id} ${w.reason}`} empty="flat" columns=${[
     { head: "symbol", cell: (w) => w.id },
@@ -79,7 +79,7 @@ export function Agents({ say }) {
   const acts = agent ? Object.entries(ACTS).filter(([, [, scope, , fits]]) => may(scope) && fits(agent)) : [];
   return html`
     <section class="card wide"><h2>Agents</h2>
-      <${Table} name="Agents" rows=${rows} most=${15} key=${(a) => a.name} empty="no agents" words=${(a) => `${a.name} ${a.policy} ${a.switch}`} columns=${[
+      <${Table} name="Agents" rows=${rows} most=${15} by=${(a) => a.name} empty="no agents" words=${(a) => `${a.name} ${a.policy} ${a.switch}`} columns=${[
     { head: "agent", cell: (a) => html`<button type="button" aria-pressed=${Boolean(a.chosen)} onClick=${() => choose(a.name)}>${a.name}</button>${a.shadow ? " shadow" : ""}${a.challenges ? ` of ${a.challenges}` : ""}` },
     { head: "policy", cell: (a) => `${a.policy.split("/").pop()}${a.decided_by ? ` (of ${a.decided_by})` : ""}` },
     { head: "capital", num: true, cell: (a) => percent(a.share === null ? a.capital : a.share, a.share === null ? 0 : 1) },

@@ -11,7 +11,7 @@ import { Orders } from "./orders.js";
 import { Dialog } from "./parts.js";
 import { Halt, Resume, SignIn, Standing } from "./standing.js";
 
-const SCREENS = [["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order by hand", OrderByHand], ["agents", "Agents", Agents], ["incidents", "Incidents", Incidents]];
+const SCREENS = [["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["incidents", "Incidents", Incidents]];
 const DIALOGS = { halt: ["Stop trading", Halt, "trade"], resume: ["Resume trading", Resume, "trade"], "sign-in": ["Sign in", SignIn, ""], keys: ["Keys", Keys, ""] };
 const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9", "the screen of that number", ""]];
 

@@ -54,7 +54,7 @@ export function Incidents({ say }) {
     </section>
     <section class="card wide"><h2>Alerts</h2>
       ${past.fault && html`<${Problem} text=${past.fault} />`}
-      <${Table} name="Alerts" rows=${alerts} most=${20} first="newest" key=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty="no alerts" words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
+      <${Table} name="Alerts" rows=${alerts} most=${20} first="newest" by=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty="no alerts" words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
     { head: "time", cell: (a) => local(a.ts, now.zone) },
     { head: "level", cell: (a) => a.level, kind: (a) => a.level },
     { head: "what", cell: (a) => `${[a.kind.replaceAll("_", " "), about(a)].filter(Boolean).join(" ")}: ${a.text}` },

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { local, money, plain, price } from "./figures.js";
-import { refusals } from "./orders.js";
+import { refusalsOf } from "./orders.js";
 import { Problem, Table, useRead } from "./parts.js";
 
 const COLOURS = ["--a0", "--a1", "--a2", "--a3", "--a4", "--a5"];
@@ -85,12 +85,12 @@ export function Market() {
   const [hover, over] = useState(-1);
   const of = encodeURIComponent(symbol);
   const found = useRead(async () => {
-    const [market, fills, rounds] = await Promise.all([
-      read(`/api/v1/bars?limit=250${symbol ? `&symbol=${of}` : ""}`), symbol ? read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}`) : { fills: [] }, read("/api/v1/decisions?limit=50"),
+    const [market, fills, refused] = await Promise.all([
+      read(`/api/v1/bars?limit=250${symbol ? `&symbol=${of}` : ""}`), symbol ? read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}`) : { fills: [] }, read(`/api/v1/refusals?limit=${MOST_MARKS}${symbol ? `&symbol=${of}` : ""}`),
     ]);
     const marks = [
       ...fills.fills.map((fill) => ({ ...fill, id: `${fill.order}/${fill.ts}/${fill.qty}`, why: fill.order, refused: false })),
-      ...refusals(rounds.decisions).filter((each) => each.symbol === market.symbol).map((each) => ({ ...each, why: each.id, refused: true })),
+      ...refusalsOf(refused).filter((each) => each.symbol === market.symbol).map((each) => ({ ...each, id: each.key, why: each.address, refused: true })),
     ].map((mark) => ({ ...mark, bar: barAt(market.bars, mark.ts) })).filter((mark) => mark.bar >= 0).sort((a, b) => a.ts - b.ts);
     return { ...market, marks };
   }, `${now.run}/${symbol}/${now.slices}/${now.fills}`);
@@ -118,7 +118,7 @@ export function Market() {
     { head: "order", cell: (m) => `${m.side} ${plain(m.qty)}` },
     { head: "became", cell: (m) => (m.refused ? html`<span class="HALT">refused: ${m.reason.replaceAll("_", " ")}</span>` : `filled at ${price(m.price)}`) },
     { head: "commission", num: true, cell: (m) => (m.refused ? "–" : money(m.fee)) },
-    { head: "agents", cell: (m) => m.agent },
+    { head: "agents, or whose limit", cell: (m) => m.agent },
     { head: "explanation", cell: (m) => html`<a href=${`#orders/${encodeURIComponent(m.why)}`} aria-label=${`Why ${m.side} ${m.qty}, ${m.why}`}>why</a>` },
   ]} /></section>`}`;
 }

@@ -17,7 +17,7 @@ export function Chart({ data, series, height, words, format }) {
     const made = new uPlot({
       width: box.current.clientWidth, height, legend: { show: false }, cursor: { y: false },
       scales: { x: { time: true } },
-      axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map(format) }],
+      axes: [axis, { ...axis, size: (_, values) => 20 + 7 * Math.max(...(values || [""]).map((x) => x.length)), values: (_, ticks) => ticks.map(format) }],
       series: [{}, ...series.map(([label, name]) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: true }))],
     }, data, box.current);
     chart.current = made;
@@ -65,7 +65,7 @@ export function Now() {
     : html`<p class="none">${past.fault || "no samples yet"}</p>`}
     </section>
     <section class="card"><h2>Positions</h2>
-      <${Table} name="Positions" rows=${positions} key=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")} ${p.group}`} columns=${[
+      <${Table} name="Positions" rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
     { head: "symbol", cell: (p) => html`${p.symbol}${(p.halted || p.jumped) && html` <strong class="REDUCE" title=${p.halted || p.jumped}>held</strong>`}` },
     { head: "quantity", num: true, cell: (p) => plain(p.qty) },
     { head: "price", num: true, cell: (p) => price(p.price) },
@@ -76,7 +76,7 @@ export function Now() {
   ]} />
     </section>
     <section class="card"><h2>Limits of the house</h2>
-      <${Table} name="Limits" rows=${limits} most=${12} first="most used" key=${LIMIT_WORDS} words=${LIMIT_WORDS} empty="no limit has a value yet" columns=${[
+      <${Table} name="Limits" rows=${limits} most=${12} first="most used" by=${LIMIT_WORDS} words=${LIMIT_WORDS} empty="no limit has a value yet" columns=${[
     { head: "limit", cell: (l) => l.words },
     { head: "value", num: true, cell: (l) => measured(l.value, l.unit) },
     { head: "bound", num: true, cell: (l) => `${l.floor ? "at least " : ""}${measured(l.bound, l.unit)}` },
@@ -93,7 +93,7 @@ function Largest({ rows, fault }) {
   const order = (each) => (each.qty === null ? "any size" : plain(each.qty));
   const stop = (each) => each.text || "–";
   if (fault && !rows.length) return html`<p class="none">${fault}</p>`;
-  return html`<${Table} name="Largest orders" rows=${rows} key=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
+  return html`<${Table} name="Largest orders" rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
     { head: "symbol", cell: (s) => s.symbol },
     { head: "held", num: true, cell: (s) => plain(s.held) },
     { head: "buy", num: true, cell: (s) => order(s.buy) },

@@ -5,20 +5,11 @@ import { count, local, measured, money, percent, plain, signed } from "./figures
 import { Problem, Table, useRead } from "./parts.js";
 
 const PAGE = 200;
-const ROUNDS = 50;
 
-// Rounds whose house limits let nothing of a symbol's net order pass: they made no order, and are rows all the same.
-export function refusals(decisions) {
-  const rows = [];
-  for (const each of decisions) {
-    for (const [symbol, reason] of Object.entries(each.reasons)) {
-      if (Number(each.allowed[symbol] || 0) !== 0) continue;
-      const net = each.net[symbol] || "0";
-      rows.push({ id: `${each.address}:${symbol}`, ts: each.ts, symbol, side: net.startsWith("-") ? "sell" : "buy", qty: net.replace("-", ""), limit: "", state: "refused", filled: "0", reason, agent: each.agents.map((a) => a.agent).join(", ") });
-    }
-  }
-  return rows;
-}
+// A refused order never was at the venue: its row has the shape of an order.
+export const refusalsOf = (found) => found.refusals
+  .filter((each) => each.allowed === "0")
+  .map((each) => ({ ...each, id: each.address, key: `${each.address}@${each.who}`, qty: each.asked, limit: "", state: "refused", filled: "0", agent: each.who }));
 
 const OPEN = new Set(["sent", "working", "partial", "cancelling", "unknown"]);
 const FILTERS = {
@@ -35,9 +26,9 @@ export function Orders() {
   const [chosen, explain] = useState(decodeURIComponent(location.hash.split("/")[1] || ""));
   const stamp = `${now.run}/${now.orders}/${now.fills}/${now.open_orders}/${now.slices}`;
   const found = useRead(async () => {
-    const [orders, rounds] = await Promise.all([read(`/api/v1/orders?limit=${PAGE}`), read(`/api/v1/decisions?limit=${ROUNDS}`)]);
+    const [orders, refused] = await Promise.all([read(`/api/v1/orders?limit=${PAGE}`), read(`/api/v1/refusals?limit=${PAGE}`)]);
     const oldest = orders.orders.length === PAGE ? orders.orders.at(-1).ts : 0;
-    return [...orders.orders, ...refusals(rounds.decisions).filter((each) => each.ts >= oldest)].sort((a, b) => b.ts - a.ts);
+    return [...orders.orders, ...refusalsOf(refused).filter((each) => each.ts >= oldest)].sort((a, b) => b.ts - a.ts);
   }, stamp);
   const rows = (found.data || []).map((each) => (each.id === chosen ? { ...each, chosen: true } : each));
   const fits = rows.filter(FILTERS[filter][1]);
@@ -45,15 +36,15 @@ export function Orders() {
     <section class="card wide"><h2>Orders</h2>
       <div class="fields"><p><label for="state">State</label>
         <select id="state" value=${filter} onChange=${(event) => choose(event.target.value)}>${Object.entries(FILTERS).map(([name, [words, test]]) => html`<option value=${name}>${words} (${rows.filter(test).length})</option>`)}</select></p>
-        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. Here: the newest ${PAGE}, with what the limits of the house refused in the newest ${ROUNDS} rounds.</p></div>
+        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. Here: the newest ${PAGE}, and the newest ${PAGE} that limits refused.</p></div>
       ${found.fault && html`<${Problem} text=${found.fault} />`}
-      <${Table} name="Orders" rows=${fits} most=${25} first="newest" empty="no orders" words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
-    { head: "time", cell: (o) => local(o.ts, now.zone) },
+      <${Table} name="Orders" rows=${fits} most=${25} first="newest" by=${(o) => o.key || o.id} empty="no orders" words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
     { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
-    { head: "limit price", num: true, cell: (o) => (o.limit ? plain(o.limit) : "–") },
     { head: "state", cell: (o) => html`<span class=${o.state === "refused" ? "HALT" : ""}>${o.state}</span>${o.state !== "filled" && Number(o.filled) ? ` (${plain(o.filled)} filled)` : ""}` },
     { head: "cut by", cell: (o) => html`<span class=${o.reason ? "REDUCE" : ""}>${o.reason.replaceAll("_", " ")}</span>` },
-    { head: "agents", cell: (o) => o.agent },
+    { head: "time", cell: (o) => local(o.ts, now.zone) },
+    { head: "limit price", num: true, cell: (o) => (o.limit ? plain(o.limit) : "–") },
+    { head: "agents, or whose limit", cell: (o) => o.agent },
     { head: "explanation", cell: (o) => html`<button type="button" aria-label=${`Why ${o.side} ${o.qty} ${o.symbol}, ${o.id}`} aria-pressed=${o.id === chosen} onClick=${() => explain(o.id === chosen ? "" : o.id)}>why</button>` },
   ]} />
     </section>
@@ -88,7 +79,7 @@ function Explained({ e, zone }) {
 function Before({ book, limits, symbol, largest }) {
   const most = largest && (largest.qty === null ? "any size" : `${largest.side} ${largest.qty}; the next lot: ${largest.text}`);
   return html`<h3>Limits of ${book}</h3>
-    <${Table} name=${`Limits of ${book}`} rows=${limits} most=${40} key=${(l) => l.words} words=${(l) => l.words} columns=${[
+    <${Table} name=${`Limits of ${book}`} rows=${limits} most=${40} by=${(l) => l.words} words=${(l) => l.words} columns=${[
     { head: "limit", cell: (l) => l.words },
     { head: "before", num: true, cell: (l) => measured(l.before, l.unit) },
     { head: "after", num: true, cell: (l) => measured(l.after, l.unit) },
@@ -105,13 +96,13 @@ function Learned({ agent, policy: p, symbol }) {
   const moved = p.features.filter((x) => x.change_pp !== null && Math.abs(x.change_pp) >= 0.005);
   return html`<h3>Learned policy ${p.artifact} of ${agent}${p.part ? ` as ${p.part}` : ""}</h3>
     <p>${p.weight === null ? "no figures" : `${percent(p.weight)} of ${symbol}${p.wrapped ? ", before the rules around it" : ""}`}${p.missing ? `; its inputs were not measured: ${p.missing}` : ""}</p>
-    ${moved.length > 0 && html`<${Table} name=${`Inputs of ${agent}`} rows=${moved} key=${(x) => x.name} words=${(x) => x.name} columns=${[
+    ${moved.length > 0 && html`<${Table} name=${`Inputs of ${agent}`} rows=${moved} by=${(x) => x.name} words=${(x) => x.name} columns=${[
     { head: "input", cell: (x) => x.name },
     { head: `change of ${symbol} at its training mean`, num: true, cell: (x) => signed(x.change_pp / 100) },
     { head: "now", num: true, cell: (x) => measured(x.value, "") },
     { head: "mean", num: true, cell: (x) => measured(x.mean, "") },
   ]} />`}
-    ${p.actions.length > 0 && html`<${Table} name=${`Choices of ${agent}`} rows=${p.actions} key=${(x) => x.allocation} words=${(x) => x.allocation} first="best" columns=${[
+    ${p.actions.length > 0 && html`<${Table} name=${`Choices of ${agent}`} rows=${p.actions} by=${(x) => x.allocation} words=${(x) => x.allocation} first="best" columns=${[
     { head: "allocation", cell: (x) => x.allocation },
     { head: p.scores === "values" ? "action value" : "probability", num: true, cell: (x) => (x.score === null ? "–" : x.score.toFixed(4)) },
     { head: "choice", cell: (x) => (x.chosen ? "chosen" : "") },

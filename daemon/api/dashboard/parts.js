@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { byText, count } from "./figures.js";
 
 // A list that stays short: the first `most` rows, how many more there are, and a search.
-export function Table({ name, columns, rows, most = 10, key = (row) => row.id, words, empty = "none", first = "largest" }) {
+export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest" }) {
   const [query, search] = useState("");
   const fits = byText(query);
   const found = query ? rows.filter((row) => fits(words(row))) : rows;
@@ -20,7 +20,7 @@ export function Table({ name, columns, rows, most = 10, key = (row) => row.id, w
       <table>
         <thead><tr>${columns.map((each) => html`<th scope="col" class=${each.num ? "n" : ""}>${each.head}</th>`)}</tr></thead>
         <tbody>
-          ${shown.map((row) => html`<tr key=${key(row)} class=${row.chosen ? "chosen" : ""}>${columns.map((each) => html`<td class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}>${each.cell(row)}</td>`)}</tr>`)}
+          ${shown.map((row) => html`<tr key=${by(row)} class=${row.chosen ? "chosen" : ""}>${columns.map((each) => html`<td class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}>${each.cell(row)}</td>`)}</tr>`)}
           ${!shown.length && html`<tr><td class="none" colspan=${columns.length}>${query ? "nothing matches" : empty}</td></tr>`}
         </tbody>
       </table>

@@ -105,7 +105,7 @@ export function Halt({ close, told }) {
     </div>
     <p>${of && command === "halt" ? "No order of this agent passes, and it does not decide. Its open orders are not cancelled." : COMMANDS[command][1]}
       ${now && !of ? ` Now: ${count(now.open_orders)} open orders, ${count(held.length)} positions.` : ""}</p>
-    ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(b.value) - Math.abs(a.value))} most=${5} words=${(p) => p.symbol} key=${(p) => p.symbol}
+    ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(b.value) - Math.abs(a.value))} most=${5} words=${(p) => p.symbol} by=${(p) => p.symbol}
       columns=${[{ head: "symbol", cell: (p) => p.symbol }, { head: "quantity", num: true, cell: (p) => p.qty }, { head: "value", num: true, cell: (p) => money(p.value) }]} />`}
     ${state.fault && html`<${Problem} text=${state.fault} />`}
     <p class="buttons"><button type="submit" class="halt" disabled=${state.busy}>${COMMANDS[command][0]} ${of || "all trading"}</button><button type="button" onClick=${close}>Cancel</button></p>
@@ -130,7 +130,7 @@ export function Resume({ close, told }) {
     ${halted.length > 0 && html`<p><label for="of">Of</label>
       <select id="of" value=${agent} onChange=${(event) => only(event.target.value)}><option value="">the house</option>${halted.map((each) => html`<option value=${each.name}>${each.name}: ${each.switch}</option>`)}</select></p>`}
     ${own && html`<p>Was ${own.switch}: ${own.reason || "no reason given"}. Orders ${agent ? `of ${agent} ` : ""}pass again, and these marks become the present equity, so that the same loss does not trip the switch at once:</p>
-      <${Table} name="Marks that are reset" rows=${marks} key=${([name]) => name} words=${([name]) => name} columns=${[
+      <${Table} name="Marks that are reset" rows=${marks} by=${([name]) => name} words=${([name]) => name} columns=${[
     { head: "mark", cell: ([name]) => name },
     { head: "now", num: true, cell: ([, mark]) => money(mark) },
     { head: "then", num: true, cell: () => money(own.equity) },

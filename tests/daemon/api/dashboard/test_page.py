@@ -4,8 +4,11 @@ One browser process serves the module. Each page has a profile of its own.
 """
 
 import asyncio
+import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
+from datetime import date
 
 import pytest
 import pytest_asyncio
@@ -13,13 +16,19 @@ from playwright.async_api import Browser, Page, expect
 
 from quantd.daemon.commands.tokens import created
 from quantd.trading.codec import decode
-from quantd.trading.events import Operator
+from quantd.trading.events import Operator, Wished
 from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
-from tests.support.command_line import CONFIG
+from tests.support.command_line import CONFIG, ROOT
+from tests.support.market_frames import wide_frame
 
 SCREENS = ("now", "market", "orders", "order", "agents", "incidents")
+FIRST = ("now", "orders")
+"""The screens that carry an incident, in every state of the daemon."""
+
 HOSTILE = "<img src=x onerror=window.hacked=1>\u202e" + "w" * 300
+
+WIDE = 500
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,8 +81,10 @@ async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared:
         await expect(switch).to_contain_text("HALT")
         assert time.monotonic() - began < 5.0
         await expect(page.get_by_role("dialog")).to_have_count(0)
-        for screen in SCREENS:
-            await audit(page, screen)
+        for width in (PHONE, DESK):
+            await page.set_viewport_size({"width": width, "height": 800})
+            for screen in FIRST:
+                await audit(page, screen)
         await page.keyboard.press("r")
         dialog = page.get_by_role("dialog")
         row = dialog.get_by_role("row").filter(has_text="high-water mark")
@@ -147,3 +158,143 @@ async def test_every_screen_is_accessible_and_fits_its_window(shared: World, bro
         for screen in SCREENS:
             await audit(page, screen)
             assert await unreachable(page) == [], screen
+
+
+@pytest.mark.long
+@in_module_loop
+@pytest.mark.parametrize("width", [DESK, 768, PHONE, 640])  # 640 is 1280 at a zoom of 200 %
+@pytest.mark.parametrize("look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}])
+async def test_every_screen_is_accessible_in_every_look(
+    shared: World, browser: Browser, width: int, look: dict[str, str]
+) -> None:
+    async with opened(browser, shared.api.url, width, shared.token, **look) as page:
+        for screen in SCREENS:
+            await audit(page, screen)
+            assert await unreachable(page) == [], screen
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            assert await violations(page) == [], key
+            await page.keyboard.press("Escape")
+
+
+@pytest.mark.requirement("R-207")
+@in_module_loop
+async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: World, browser: Browser) -> None:
+    before = len(shared.service.shell.state.ledger.books[1].lots), shared.store.last_seq(RUN)
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await show(page, "order")
+        for name, value in {"qty": "3", "symbol": "SPY", "reason": "by <b>hand</b>"}.items():
+            await page.locator(f"#order-{name}").fill(value)
+        await page.locator("#order-side").select_option("sell")
+        await page.locator("#order-agent").select_option("trend")
+        send = page.get_by_role("button", name="Send sell")
+        await expect(send).to_have_count(0)
+        await page.get_by_role("button", name="Preview").click()
+        await expect(send).to_be_focused()
+        assert await violations(page) == []
+        await page.locator("#order-qty").fill("4")  # an edit voids the preview
+        await expect(send).to_have_count(0)
+        await page.keyboard.press("Enter")
+        await expect(send).to_have_text("Send sell 4 SPY")
+        assert (len(shared.service.shell.state.ledger.books[1].lots), shared.store.last_seq(RUN)) == before
+        await send.click()
+        await expect(page.locator(".said")).to_contain_text("sell 4 of 4 SPY sent")
+    wishes = [e for _, data in shared.store.entries(RUN, before[1] + 1) if isinstance(e := decode(data).event, Wished)]
+    assert [(each.lots, each.who, each.reason) for each in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
+
+
+@in_module_loop
+async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(shared: World, browser: Browser) -> None:
+    active = "/api/v1/alerts/active"
+    async with opened(browser, shared.api.url, PHONE, shared.token) as page:
+        await show(page, "incidents")
+        row = page.get_by_role("region", name="Open incidents").get_by_role("row").filter(has_text="position weight")
+        await row.get_by_role("button").click()
+        await page.keyboard.type(HOSTILE)
+        assert await violations(page) == []
+        await page.keyboard.press("Enter")
+        await expect(row).to_contain_text("acknowledged by api:owner: <img src=x onerror=window.hacked=1>")
+        assert await page.evaluate("window.hacked") is None
+        assert await sideways(page) == 0
+    async with shared.session.get(active) as response:
+        (found,) = [
+            each for each in (await response.json())["incidents"] if each["kind"] == "limit_max_position_weight"
+        ]
+    assert found["acknowledged_by"] == "api:owner"
+
+
+@in_module_loop
+async def test_why_of_a_refused_order_has_its_limits_before_and_after(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        await show(page, "orders")
+        await page.get_by_label("State").select_option("refused")
+        rows = page.get_by_role("region", name="Orders").get_by_role("row")
+        await rows.nth(1).get_by_role("button", name="Why").click()
+        limits = page.get_by_role("region", name="Limits of the house")
+        await expect(limits.get_by_role("row").filter(has_text="here")).to_contain_text("position weight")
+        await audit(page, "orders")
+
+
+@in_module_loop
+async def test_before_the_first_bar_the_first_screens_say_so(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    world = World(tmp_path_factory.mktemp("empty"), CONFIG + RATES)
+    await world.api.start()
+    try:
+        for width in (DESK, PHONE):
+            async with opened(browser, world.api.url, width, world.token) as page:
+                await expect(page.locator("header")).to_contain_text("before the first bar")
+                for screen in FIRST:
+                    await audit(page, screen)
+    finally:
+        await world.api.stop()
+        world.store.close()
+
+
+@in_module_loop
+async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> None:
+    folder = tmp_path_factory.mktemp("wide")
+    wide_frame(7, WIDE, date(2018, 6, 1), date(2019, 1, 9)).write_parquet(folder / "wide.parquet")
+    names = ", ".join(f'"S{k:03}"' for k in range(WIDE))
+    text = CONFIG.replace('symbols = ["SPY", "QQQ", "IWM"]', f"symbols = [{names}]") + RATES
+    text = text.replace(f"{ROOT}/data/us_daily.parquet", str(folder / "wide.parquet")).replace(
+        "2019-03-29", "2019-01-09"
+    )
+    text = re.sub(r"(?m)^actions = .*\n", "", text).replace("100000.00", "10000000.00")
+    text = re.sub(r"(?m)^(capital = .*)\n", r"\1\nmin_trade = 0.0\n", text)
+    async with standing_at_the_end(folder, text) as world:
+        for width in (DESK, PHONE):
+            async with opened(browser, world.api.url, width, world.token) as page:
+                for screen in (*FIRST, "agents"):
+                    await audit(page, screen)
+                    assert await page.locator("main tr").count() < 70, screen
+                    assert await page.evaluate("document.documentElement.scrollHeight") < 8_000, screen
+                await show(page, "now")
+                await page.get_by_label("Search positions").fill("S123")
+                row = page.get_by_role("region", name="Positions").get_by_role("row").nth(1)
+                await expect(row).to_contain_text("S123")
+
+
+@pytest.mark.requirement("R-208")
+@in_module_loop
+async def test_a_lost_link_turns_figures_grey_with_their_age(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        world = await stack.enter_async_context(standing_at_the_end(tmp_path_factory.mktemp("lost"), CONFIG + RATES))
+        pages = [
+            await stack.enter_async_context(opened(browser, world.api.url, width, world.token))
+            for width in (DESK, PHONE)
+        ]
+        for page in pages:
+            await expect(page.locator("header .link")).to_have_text("link up")
+        await world.api.stop()
+        for page in pages:
+            await expect(page.locator("header .link")).to_contain_text("link lost, figures")
+            figure = page.locator(".figure .value").first
+            dim = await page.evaluate("getComputedStyle(document.querySelector('.figure p:last-child')).color")
+            for screen in FIRST:
+                await audit(page, screen)
+            await show(page, "now")
+            await expect(figure).to_have_css("color", dim)
