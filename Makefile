@@ -26,8 +26,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run build build-checked test test-all test-uncompiled test-patched coverage check docs docs-site \
-	figures bench bench-peers prove prove-long \
+.PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page coverage check docs \
+	docs-site figures bench bench-peers prove prove-long \
 	mutants wheel wheel-pure install clean lock
 
 help:
@@ -36,6 +36,7 @@ help:
 	@echo 'make test     run the quick tests in five parts (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests in the same parts: whole processes, kills, learners, more examples'
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
+	@echo 'make test-page  the dashboard in more widths, colours and at a zoom of 200 %'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
@@ -83,6 +84,10 @@ test-uncompiled: $(FULL)
 test-patched: $(FULL)
 	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest -q -rs -m 'uncompiled and not slow' --hypothesis-profile=full \
 		$$(grep -rl --include='test_*.py' mark.uncompiled tests) $(ARGS)
+
+# the widths and colours of the dashboard that the other tests leave out
+test-page: $(FULL)
+	@$(BIN)/python -m pytest -q -rs -m long tests/daemon/api/dashboard $(ARGS)
 
 # lines of the source are counted, so it runs uncompiled
 coverage: $(FULL)

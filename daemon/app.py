@@ -358,9 +358,8 @@ class Edges:
                 handle_signals(service, parts, lambda: read_config(options), tasks)
                 around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
-                    around.append(
-                        beside("terminal", lambda: watch(service, parts, config, api.url, self.bus_url, folder))
-                    )
+                    shown = service, parts, config, api.url, self.bus_url, folder, api.link
+                    around.append(beside("terminal", lambda: watch(*shown)))
                 await service.step_forever()
                 systemd.stopping()
                 if self.outside is not None and config.quantd.on_stop == "cancel":

@@ -140,6 +140,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "quantd/py.typed",
         "quantd/adapters/store/migrations/script.py.mako",
         *(f"quantd/daemon/api/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
+        "quantd/daemon/api/dashboard/vendor/htm-preact-standalone.mjs",
         *(f"quantd/daemon/api/docs_page/{path.name}" for path in (ROOT / "daemon/api/docs_page").iterdir()),
         *(f"quantd/research/reports/vendor/{name}" for name in ("LICENSE-uPlot.txt", "uPlot.iife.min.js",
         "uPlot.min.css")),
@@ -238,7 +239,7 @@ def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
             time.sleep(0.1)
         assert get("/")[1].startswith((ROOT / "daemon" / "api" / "dashboard" / "index.html").read_bytes()[:200])
         for name in ("dashboard.js", "dashboard.css"):
-            assert get(f"/{name}") == (200, (ROOT / "daemon" / "api" / "dashboard" / name).read_bytes())
+            assert get(f"/dashboard/{name}") == (200, (ROOT / "daemon" / "api" / "dashboard" / name).read_bytes())
         assert json.loads(get("/api/v1/status")[1])["fills"] > 0
     assert daemon.returncode == 0
 

@@ -8,7 +8,7 @@ import msgspec
 
 from quantd.daemon.api.idempotency import HEADER, PATTERN
 from quantd.daemon.api.problems import MEDIA_TYPE, Problem
-from quantd.daemon.api.route_records import Page, Post, Read, Route
+from quantd.daemon.api.route_records import Entry, Page, Post, Read, Route
 from quantd.daemon.runtime.version import VERSION
 
 _PARAMETER: Final = re.compile(r"{(\w+)}")
@@ -42,7 +42,7 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
     for route in listed:
         if isinstance(route, Read):
             types += [route.answer, route.query]
-        elif isinstance(route, Post):
+        elif isinstance(route, Post | Entry):
             types += [route.answer, route.body]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     found = dict(zip(map(id, types), schemas, strict=True))
@@ -63,7 +63,7 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
 
 
 def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]) -> dict[str, Any]:
-    faults = FAULTS | (OF_POSTS if isinstance(route, Post) else {})
+    faults = FAULTS | (OF_POSTS if isinstance(route, Post | Entry) else {})
     problem = {MEDIA_TYPE: {"schema": schemas[id(Problem)]}}
     responses: dict[str, Any] = {
         str(status): {"description": words, "content": problem} for status, words in faults.items()
@@ -84,7 +84,7 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
     }
     if route.scope != "open":
         needed: list[dict[str, list[str]]] = [{"token": [route.scope]}]
-        operation["security"] = needed if isinstance(route, Post) else [*needed, {}]
+        operation["security"] = needed if isinstance(route, Post | Entry) else [*needed, {}]
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
         for name in _PARAMETER.findall(route.path)
@@ -95,7 +95,7 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
         parameters.append(KEY)
     if parameters:
         operation["parameters"] = parameters
-    if isinstance(route, Post):
+    if isinstance(route, Post | Entry):
         content = {"schema": schemas[id(route.body)], "example": msgspec.json.decode(route.example)}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation

@@ -82,7 +82,21 @@ class Page:
     method: ClassVar[str] = "GET"
 
 
-Route = Read | Post | Page
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A POST about the session of a browser. Its handler makes the response, with the cookie; nothing is journalled."""
+
+    path: str
+    handler: Callable[[web.Request, Any], Awaitable[web.Response]]
+    body: type[Struct]
+    answer: type[Struct]
+    words: str
+    example: str
+    scope: Scope | Open = "open"
+    method: ClassVar[str] = "POST"
+
+
+Route = Read | Post | Page | Entry
 
 
 def named_by(body: type[Struct], *fields: str, how: Literal["anyOf", "oneOf"] = "anyOf") -> Any:

@@ -21,10 +21,11 @@ from quantd.daemon.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, Patienc
 from quantd.daemon.api.commits import OpenRequests, truthful
 from quantd.daemon.api.idempotency import Keys
 from quantd.daemon.api.openapi import document
-from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Read, Route, body_of, file_of, reading
+from quantd.daemon.api.route_records import BODY_BYTES, Entry, Page, Post, Raw, Read, Route, body_of, file_of, reading
 from quantd.daemon.api.routes import job_routes, manual_routes
 from quantd.daemon.api.routes.alert_routes import AlertRoutes
 from quantd.daemon.api.routes.dashboard_routes import Dashboard
+from quantd.daemon.api.routes.market_routes import MarketRoutes
 from quantd.daemon.api.routes.metrics_route import Scrape
 from quantd.daemon.api.routes.model_routes import ModelRoutes
 from quantd.daemon.api.routes.performance_routes import Performances
@@ -32,6 +33,9 @@ from quantd.daemon.api.routes.portfolio_routes import PortfolioRoutes
 from quantd.daemon.api.routes.prediction_routes import PredictionRoutes
 from quantd.daemon.api.routes.proposal_routes import ProposalRoutes
 from quantd.daemon.api.routes.read_routes import Readings
+from quantd.daemon.api.routes.refusal_routes import RefusalRoutes
+from quantd.daemon.api.routes.session_routes import SessionRoutes
+from quantd.daemon.api.routes.switch_routes import SwitchRoutes
 from quantd.daemon.api.routes.system_routes import SystemReads
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.assembly.parts import Parts
@@ -52,6 +56,13 @@ class ApiUnavailable(ExplainedError):
     """The API could not start; the message names the place and the remedy."""
 
     exit_code = CONFIG
+
+
+def _entering(route: Entry) -> Raw:
+    async def post(request: web.Request) -> web.StreamResponse:
+        return await route.handler(request, await body_of(request, route.body, route.example))
+
+    return post
 
 
 class Api:
@@ -86,6 +97,10 @@ class Api:
         self._performances = Performances(run)
         self._scrape = Scrape(run, bus)
         self._dashboard = Dashboard(run)
+        self._sessions = SessionRoutes(self._guard)
+        self._switches = SwitchRoutes(run)
+        self._market = MarketRoutes(run)
+        self._refusals = RefusalRoutes(run)
         self._alerts = AlertRoutes(run)
         self._portfolios = PortfolioRoutes(run, lambda: self._readings.explaining().plan())
         log = lanes.log if lanes is not None else stored
@@ -110,6 +125,10 @@ class Api:
             app.on_response_prepare.append(self._guard.origins.mark)
         routes = self._routes = (
             *self._dashboard.routes(),
+            *self._sessions.routes(),
+            *self._switches.routes(),
+            *self._market.routes(),
+            *self._refusals.routes(),
             *self._readings.routes(),
             *self._performances.routes(),
             *self._system.routes(),
@@ -132,6 +151,8 @@ class Api:
                     app.router.add_get(route.path, route.handler)
                 case Post():
                     app.router.add_post(route.path, self._obeying(route))
+                case Entry():
+                    app.router.add_post(route.path, _entering(route))
         return app
 
     def _obeying(self, route: Post) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -207,6 +228,13 @@ class Api:
         self.url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
         if not self._reads_only:
             self._write_place(shown, port)
+
+    def link(self) -> str:
+        """The address of the dashboard with the code of a new one-time link, which signs in as the owner.
+
+        A browser sends no fragment of an address, so the code is in no log of a proxy.
+        """
+        return f"{self.url}#code={self._guard.sessions.link()}"
 
     async def stop(self) -> None:
         """Closes the port and every connection, and removes `api.json`."""

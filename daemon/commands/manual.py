@@ -61,7 +61,10 @@ SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
 
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`."""
+    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`.
+
+    `as_planned` is the plan of a preview: the order is sent only while it would still become the same.
+    """
 
     side: Literal["buy", "sell"]
     qty: Positive
@@ -70,6 +73,7 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
     agent: AgentName = ""
     stop: Level = ""
     target: Level = ""
+    as_planned: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Cash(Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,6 +27,13 @@ class Ordered(Struct, frozen=True):
     waits: bool = False
 
 
+class Previewed(Struct, frozen=True):
+    """What a manual order would become now; nothing is sent. `plan` is `as_planned` of the order that confirms it."""
+
+    plan: str
+    would: Ordered
+
+
 class Paid(Struct, frozen=True):
     """The result of a deposit (positive) or withdrawal: the book's cash and the house's equity now. Money as text."""
 

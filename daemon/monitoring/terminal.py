@@ -6,6 +6,7 @@ Without a terminal it is one line every few seconds.
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,8 +39,19 @@ STYLE: Final = {"RUN": "green", "REDUCE": "yellow", "HALT": "bold red"}
 LEVELS: Final = {"INFO": "dim", "WARNING": "yellow", "CRITICAL": "bold red"}
 
 
-async def watch(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> None:
-    """Shows the run until cancelled; `folder` is its state folder."""
+async def watch(
+    service: Service,
+    parts: Parts,
+    config: Config,
+    api_url: str,
+    bus_url: str,
+    folder: Path,
+    link: Callable[[], str],
+) -> None:
+    """Shows the run until cancelled; `folder` is its state folder.
+
+    `link` makes a one-time link to the dashboard. Only a terminal gets it: a log may have other readers.
+    """
     if config.log.format == "json":
         topic = f"{config.bus.prefix}/{config.quantd.name}/#"
         log.info("serving", run=service.run, state=str(folder), dashboard=api_url, bus=bus_url, topic=topic)
@@ -58,6 +70,7 @@ async def watch(service: Service, parts: Parts, config: Config, api_url: str, bu
     console = Console(highlight=False)
     for line in lines:
         console.print(visible(line), markup=False)
+    console.print(f"  sign in    {link()}    (this link works once)", markup=False, soft_wrap=True)
     await _box(console, service, parts, config)
 
 

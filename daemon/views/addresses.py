@@ -198,8 +198,15 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
     return found
 
 
-def refused_lines(reader: Reader, *, last: int, symbol: str | None = None) -> list[AskedLine]:
-    """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first."""
-    lines = (line for decision in _newest_first(reader) for line in reversed(asked_lines(reader, decision)))
+def refused_lines(
+    reader: Reader, *, last: int, symbol: str | None = None, rounds: int | None = None
+) -> list[AskedLine]:
+    """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first.
+
+    With `rounds`, only that many of the newest decisions are read.
+    """
+    lines = (
+        line for decision in islice(_newest_first(reader), rounds) for line in reversed(asked_lines(reader, decision))
+    )
     cut = (each for each in lines if each.asked != each.allowed and symbol in (None, each.symbol))
     return list(islice(cut, last))[::-1]

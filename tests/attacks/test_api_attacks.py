@@ -66,7 +66,6 @@ def post(name: str, status: int, *headers: str, path: str = COMMANDS, body: str 
 
 ATTACKS = (
     get("read without a token", 401, STATUS),
-    get("dashboard without a token", 401, "/"),
     get("metrics without a token", 401, METRICS),
     get("event stream without a token", 401, "/api/v1/events"),
     get("path in percent escapes", 401, "/api/v1/%73tatus"),
@@ -93,11 +92,10 @@ ATTACKS = (
     get("rotated token", 401, STATUS, BEARER + "{rotated}"),
     get("token that is not in the file any more", 401, METRICS, BEARER + "{planted}"),
     get("metrics token reads positions", 403, "/api/v1/positions", BEARER + "{metrics}"),
-    get("metrics token reads the dashboard", 403, "/", BEARER + "{metrics}"),
     get("metrics token reads the stream", 403, "/api/v1/events", BEARER + "{metrics}"),
     get("file of tokens", 404, "/tokens.json", BEARER + "{owner}"),
     get("file of the owner", 404, "/token", BEARER + "{owner}"),
-    get("traversal to the tokens", 404, "/dashboard.js/..%2f..%2ftokens.json", BEARER + "{owner}"),
+    get("traversal to the tokens", 404, "/dashboard/..%2f..%2ftokens.json", BEARER + "{owner}"),
     post("command without a token", 401),
     post("command by password", 401, "Authorization: Basic {basic}"),
     post("metrics token halts", 403, BEARER + "{metrics}"),

@@ -117,7 +117,7 @@ def test_no_file_is_opened_in_the_event_loop(daemon: Daemon) -> None:
     assert status == 200
     document = json.loads(data)["paths"]
     pages = [path for path, ways in document.items() if "get" in ways and "events" not in path]
-    for path in ("/", "/dashboard.js", "/docs", *pages):
+    for path in ("/", "/dashboard/dashboard.js", "/docs", *pages):
         assert daemon.ask(path)[0] < 500, path
     for path, ways in document.items():
         if "post" in ways:

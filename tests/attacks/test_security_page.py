@@ -9,6 +9,7 @@ from tests.attacks import (
     test_command_attacks,
     test_config_attacks,
     test_mcp_attacks,
+    test_session_attacks,
     test_statement_attacks,
     test_store_attacks,
     test_sweep_attacks,
@@ -18,6 +19,7 @@ from tests.support.checkout import ROOT
 
 TABLES = {
     "tests/attacks/test_api_attacks.py": len(test_api_attacks.ATTACKS),
+    "tests/attacks/test_session_attacks.py": len(test_session_attacks.ATTACKS),
     "tests/attacks/test_mcp_attacks.py": len(test_mcp_attacks.ATTACKS),
     "tests/attacks/test_command_attacks.py": len(test_command_attacks.ATTACKS),
     "tests/attacks/test_config_attacks.py": len(test_config_attacks.ATTACKS),

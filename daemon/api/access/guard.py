@@ -25,8 +25,9 @@ from quantd.daemon.api.access.connection_places import ConnectionPlaces, Standin
 from quantd.daemon.api.access.keyring import CHECK_S, Keyring
 from quantd.daemon.api.access.origins import Origins
 from quantd.daemon.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
+from quantd.daemon.api.access.sessions import CSRF, Session, Sessions, forged
 from quantd.daemon.api.problems import INTERNAL, Refused, error, log_fault
-from quantd.daemon.api.route_records import BODY_BYTES, Page, Post, Read, Route
+from quantd.daemon.api.route_records import BODY_BYTES, Entry, Page, Post, Read, Route
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.commands.tokens import OWNER, Scope, Token
 from quantd.daemon.config.schema import Api
@@ -36,6 +37,8 @@ HEADER_S: Final = 10.0
 
 KEEPALIVE_S: Final = 30.0
 EVENTS: Final = "text/event-stream"
+
+BEARER: Final = 'Bearer realm="quantd"'
 
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -52,6 +55,9 @@ HEADERS: Final = CIMultiDict({
 
 TOKEN: Final = web.RequestKey("token", Token)
 """The token of an authorised request."""
+
+SESSION: Final = web.RequestKey("session", Session)
+"""The session of a browser's request."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -152,7 +158,8 @@ class Guard:
         self._keyring = Keyring(folder, api.tokens, alert, notes=refusal is None)
         self._hosts = _own_names(api.host)
         self._remote = not is_loopback(api.host)
-        self._open_reads = api.open_reads and not self._remote
+        self.open_reads = api.open_reads and not self._remote
+        self.sessions = Sessions()
         self._wrong = WrongTokens()
         rate = api.rate
         self._reads = Buckets(rate.reads, rate.reads_burst)
@@ -219,13 +226,15 @@ class Guard:
         if given:
             _identify(request, Standing.GIVEN)  # not closed for newer ones while the files are looked at
             await self._keyring.refresh()
-        token = self._keyring.find(given) if given else None
+        token = self._keyring.find(given) if given else await self.session_token(request)
         _identify(request, Standing.NO_TOKEN if token is None else Standing.TOKEN)
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
             raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
+        if not reads and (SESSION in request or isinstance(route, Entry)):
+            self._check_own_page(request)
         scope = "metrics" if route is None else route.scope
-        if scope == "open" or (self._open_reads and (reads or route is None)):
+        if scope == "open" or (self.open_reads and (reads or route is None)):
             if given and token is None and scope != "open":
                 raise self._unknown(request, given)
             token = token if reads and scope != "open" else None
@@ -261,6 +270,42 @@ class Guard:
             if not answering.done():
                 answering.cancel()
                 await asyncio.wait({answering})
+
+    async def session_token(self, request: web.Request) -> Token | None:
+        """The token of the session of a request's cookie, while it is in force."""
+        if (session := self.sessions.of(request)) is None:
+            return None
+        await self._keyring.refresh()
+        if not self._keyring.valid(session.token):
+            self.sessions.end(request)
+            return None
+        request[SESSION] = session
+        return session.token
+
+    async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
+        """The token that a sign-in begins a session with. Raises Refused."""
+        await self._keyring.refresh()
+        if bool(secret) == bool(code):
+            raise Refused(422, "command", 'a sign-in has a token or a code; send {"token": ".."}')
+        if secret:
+            token = self._keyring.find(secret.strip().encode("utf-8", "surrogateescape"))
+        else:
+            token = self._keyring.owner if self.sessions.redeem(code) else None
+        if token is None:
+            text = "this token is not in force" if secret else "this link was used, or has expired"
+            text += "; `quantd token create NAME --scope trade` makes a token"
+            raise self._too_many(request) or Refused(401, "token", text, {"WWW-Authenticate": BEARER})
+        if not token.grants("read"):
+            raise Refused(403, "scope", f"the page needs a token of scope read, and {token.name} has {token.scope}")
+        return token
+
+    def _check_own_page(self, request: web.Request) -> None:
+        """Raises Refused unless the daemon's own page sent a request that has a cookie or begins a session."""
+        if not self.origins.own(request):
+            raise Refused(403, "origin", "only the daemon's own page may use a session; send a token instead")
+        session = request.get(SESSION)
+        if session is not None and not isinstance(self._route(request), Entry) and forged(request, session):
+            raise Refused(403, "csrf", f"the header {CSRF} is not that of this session; sign in again")
 
     def _check_host(self, request: web.Request) -> None:
         """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
@@ -300,15 +345,22 @@ class Guard:
 
     def _unknown(self, request: web.Request, given: bytes) -> Refused:
         """The response to a request without a valid token."""
-        if given:  # a browser first sends no token and needs the 401, even while others guess tokens
-            address = address_of(request.remote)
-            if not self._wrong.count(address, time.monotonic()):
-                text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
-                return Refused(429, "rate", text, {"Retry-After": "60"})
+        # a browser first sends no token and needs the 401, even while others guess tokens
+        if given and (found := self._too_many(request)) is not None:
+            return found
         reads = request.method in READS
         what = "this read needs a token" if reads else "requests that change the daemon need a token"
         text = f"{what}: send `Authorization: Bearer TOKEN`; `quantd token create` makes one"
-        return Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
+        # a browser would ask for a password over a page that has a sign-in
+        asks = reads and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+        return Refused(401, "token", text, {"WWW-Authenticate": 'Basic realm="quantd"' if asks else BEARER})
+
+    def _too_many(self, request: web.Request) -> Refused | None:
+        """Counts a wrong token; the response where the address, or all together, sent too many."""
+        if self._wrong.count(address_of(request.remote), time.monotonic()):
+            return None
+        text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
+        return Refused(429, "rate", text, {"Retry-After": "60"})
 
 
 def _identify(request: web.Request, standing: Standing) -> None:

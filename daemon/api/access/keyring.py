@@ -91,6 +91,11 @@ class Keyring:
                 log.error("api.tokens_refused", why=self._found.why, effect="only the owner's token is accepted")
                 self._alert(f"only the owner's token of the API is accepted: {self._found.why}")
 
+    @property
+    def owner(self) -> Token | None:
+        """The owner's token; None while its file is missing."""
+        return self._found.owner
+
     def find(self, secret: bytes) -> Token | None:
         """The unexpired token with this secret."""
         now = time.time_ns()

@@ -31,11 +31,13 @@ class Origins:
 
     def foreign(self, request: web.Request) -> bool:
         """Whether the request is from a page that is neither the daemon's own nor of a listed origin."""
+        return not self.own(request) and self._of(request) not in self.listed
+
+    def own(self, request: web.Request) -> bool:
+        """Whether the request is from the daemon's own page, or from no page."""
         if "Origin" not in request.headers:
-            return False
-        origin = self._of(request)
-        own = origin.partition("://")[2]
-        return origin not in self.listed and own != request.headers.get("Host", "").strip().lower()
+            return True
+        return self._of(request).partition("://")[2] == request.headers.get("Host", "").strip().lower()
 
     async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
         """Allows a listed origin to read a response; a handler of the signal `on_response_prepare`."""

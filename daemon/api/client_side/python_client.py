@@ -20,6 +20,7 @@ from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncident
 from quantd.daemon.api.routes.command_routes import Done, Flatten, HaltNow, Reduce, Resume
 from quantd.daemon.api.routes.job_routes import JobsNow, RunSchedule
 from quantd.daemon.api.routes.manual_routes import Approve, Loosened
+from quantd.daemon.api.routes.market_routes import BarsNow
 from quantd.daemon.api.routes.model_routes import Model, ModelDetails, Models
 from quantd.daemon.api.routes.performance_routes import Attribution, Performance
 from quantd.daemon.api.routes.portfolio_routes import (
@@ -32,9 +33,11 @@ from quantd.daemon.api.routes.portfolio_routes import (
 )
 from quantd.daemon.api.routes.prediction_routes import Allocate, Allocated, Predict, Prediction
 from quantd.daemon.api.routes.proposal_routes import Preview, ProposalAnswer, Proposals, Propose
+from quantd.daemon.api.routes.refusal_routes import Refusals
+from quantd.daemon.api.routes.switch_routes import Switches
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
 from quantd.daemon.commands.manual import Cash, Halt, OrderByHand, Settle
-from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Stopped
+from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Previewed, Stopped
 from quantd.daemon.commands.model_loads import LoadModel, LoadShadow, Reasoned
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
 from quantd.daemon.commands.proposal_answers import AgentStanding
@@ -194,6 +197,18 @@ class Client:
     def allocations(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.Allocations:
         return self._get("/api/v1/allocations", documents.Allocations, limit=limit, cursor=cursor, since=since)
 
+    def bars(self, symbol: str = "", *, limit: int = 250) -> BarsNow:
+        """The newest bars of a symbol."""
+        return self._get("/api/v1/bars", BarsNow, symbol=symbol, limit=limit)
+
+    def refusals(self, *, limit: int = 100, symbol: str | None = None) -> Refusals:
+        """Trades that limits cut or refused, the newest first."""
+        return self._get("/api/v1/refusals", Refusals, limit=limit, symbol=symbol)
+
+    def switches(self) -> Switches:
+        """Each switch with the marks that a resume resets."""
+        return self._get("/api/v1/switches", Switches)
+
     def equity(self, *, points: int = 1_000, since: int = 0) -> documents.Equity:
         """Equity for a chart of at most so many points."""
         return self._get("/api/v1/equity", documents.Equity, points=points, since=since)
@@ -294,6 +309,12 @@ class Client:
         """Submit a manual order through the gate; quantities and prices are decimal text."""
         body = OrderByHand(side, qty, symbol, reason, agent, stop, target)
         return self._post("/api/v1/orders", body, Ordered, key)
+
+    def preview_order(
+        self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = ""
+    ) -> Previewed:
+        """What a manual order would become now; nothing is sent."""
+        return self._post("/api/v1/orders/preview", OrderByHand(side, qty, symbol, reason, agent), Previewed, "")
 
     def cash(self, do: Literal["add", "remove"], amount: str, reason: str, *, agent: str = "", key: str = "") -> Paid:
         """Book a deposit or a withdrawal."""

@@ -7,12 +7,13 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+import quantd
 from quantd.daemon.api.access.guard import EVENTS, HEADERS, TOKEN
 from quantd.daemon.api.documents import Live, ShownAlert
 from quantd.daemon.api.problems import Refused
-from quantd.daemon.api.route_records import Page, Route, content_of, file_of
+from quantd.daemon.api.route_records import Page, Route, file_of
 from quantd.daemon.api.run_reader import RunReader
-from quantd.daemon.views.rows import decided, equity_line, newest_plans, order_line, thinned
+from quantd.daemon.views.rows import decided, newest_plans
 
 STREAMS: Final = 32
 """Maximum of open event streams."""
@@ -26,6 +27,33 @@ STREAM_S: Final = 0.25
 KEEPALIVE_S: Final = 15.0
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "dashboard"
+UPLOT: Final = Path(quantd.__file__).parent / "research" / "reports" / "vendor"
+"""The chart library of the reports, which is installed once."""
+
+FILES: Final = "/dashboard"
+"""Where the files of the page are served."""
+
+SCRIPT, STYLE = "text/javascript", "text/css"
+
+FOLDERS: Final[dict[Path, dict[str, str]]] = {
+    FOLDER: {
+        "dashboard.css": STYLE,
+        "dashboard.js": SCRIPT,
+        "agents.js": SCRIPT,
+        "daemon.js": SCRIPT,
+        "figures.js": SCRIPT,
+        "parts.js": SCRIPT,
+        "standing.js": SCRIPT,
+        "incidents.js": SCRIPT,
+        "market.js": SCRIPT,
+        "now.js": SCRIPT,
+        "order.js": SCRIPT,
+        "orders.js": SCRIPT,
+    },
+    FOLDER / "vendor": {"htm-preact-standalone.mjs": SCRIPT, "lightweight-charts.mjs": SCRIPT},
+    UPLOT: {"uPlot.iife.min.js": SCRIPT, "uPlot.min.css": STYLE},
+}
+"""Folder -> its files that the page loads, with their types."""
 
 
 class Dashboard:
@@ -38,41 +66,20 @@ class Dashboard:
         self._plans: tuple[int, dict[str, str]] | None = None
 
     def routes(self) -> tuple[Route, ...]:
-        """The page with its files, and the stream."""
-        script = file_of(FOLDER / "dashboard.js", "text/javascript")
+        """The page with its files, which hold no figures and need no token, and the stream."""
         return (
-            Page("/", self.page, "The dashboard.", "text/html"),
-            Page("/dashboard.js", script, "Its script.", "text/javascript"),
-            Page("/dashboard.css", file_of(FOLDER / "dashboard.css", "text/css"), "Its style.", "text/css"),
+            Page("/", file_of(FOLDER / "index.html", "text/html"), "The dashboard.", "text/html", "open"),
+            *(
+                Page(f"{FILES}/{name}", file_of(folder / name, kind), "A file of it.", kind, "open")
+                for folder, names in FOLDERS.items()
+                for name, kind in names.items()
+            ),
             Page("/api/v1/events", self.events, "Events of the type Live, as they happen.", EVENTS),
         )
 
     def close(self) -> None:
         """Ends the streams, so that a stop does not wait for them."""
         self._closed.set()
-
-    async def page(self, request: web.Request) -> web.Response:
-        """The dashboard page with the present figures in it, so that it shows them before its first request."""
-        rows = await self._run.read(lambda r: (r.equity(), r.order_page(12, ()), self._run.beside(r)))
-        known = msgspec.structs.asdict(self._live(await self._said())) | {
-            "equity": [equity_line(p, self._run.names, rows[2]) for p in thinned(rows[0], 800)],
-            "orders": list(map(order_line, rows[1].rows)),
-            "use": self._use(),
-        }
-        # only "<" could end a script element: escaped, no text of a policy or a venue becomes markup
-        data = msgspec.json.encode(known).decode().replace("<", "\\u003c")
-        text = (await content_of(FOLDER / "index.html")).decode().replace("FIRST", data, 1)
-        return web.Response(text=text, content_type="text/html")
-
-    def _use(self) -> dict[str, object]:
-        """Use of one limit over time: VaR when it is limited, else volatility or drawdown."""
-        points = self._run.service.histories.risk.newest(2_000)
-        for key in ("var", "cvar", "max_volatility", "max_gross_exposure", "max_drawdown"):
-            rows = [(p.ts, *p.measures[key]) for p in points if key in p.measures]
-            used = [(ts, value / bound) for ts, value, bound in rows if value is not None and bound]
-            if used:
-                return {"limit": key, "points": used[:: max(1, len(used) // 400)]}
-        return {"limit": "var", "points": []}
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the overview after each commit, at most four in a second."""

@@ -5,9 +5,11 @@ The answer has the result of the action and follows its commit to the journal.
 
 import asyncio
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,6 +17,7 @@ from quantd.daemon.api.commits import committed
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post
 from quantd.daemon.api.routes.command_routes import Done, Order, command, replayed
+from quantd.daemon.api.run_reader import StateCopies
 from quantd.daemon.commands.control import Because, NotDone, check_ready, one_line
 from quantd.daemon.commands.manual import (
     Cash,
@@ -31,15 +34,19 @@ from quantd.daemon.commands.manual import (
     how_of,
     wished,
 )
-from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Stopped
+from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Previewed, Stopped
 from quantd.daemon.commands.tokens import stored
+from quantd.daemon.engine import step
 from quantd.daemon.engine.safety.pending_limits import digest_of
+from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.service import Service
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Approved
 
 COMPARE_S: Final = 12.0
 """Seconds after which a reconciliation with the venue times out."""
+
+PLAN_BYTES: Final = 16
 
 NOT_SECOND: Final = "looser limits need a second person: send a token of scope admin that was made before they waited"
 
@@ -57,12 +64,36 @@ class Loosened(Struct, frozen=True):
     waited_since: str
 
 
-async def order(service: Service, asked: OrderByHand, sender: str) -> Ordered:
-    """Submits a manual order through the gate."""
+async def order(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Ordered:
+    """Submits a manual order through the gate. Raises Refused where it would not become its preview any more."""
+    if asked.as_planned:
+        now = await preview(service, copies, asked, sender)
+        if now.plan != asked.as_planned:
+            what = f"{now.would.allowed} of {now.would.asked} {now.would.symbol} would pass now"
+            raise Refused(409, "conflict", f"the order is not that of the preview any more: {what}; preview it again")
     wish = wished(service, asked, sender)
     run = service.run
     done = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
     return done.answer
+
+
+def _plan(asked: OrderByHand, would: Ordered) -> str:
+    """Digest of an order without its reason, and of what it would become."""
+    order = replace(asked, reason="", as_planned="")
+    return blake2b(msgspec.json.encode([order, would]), digest_size=PLAN_BYTES).hexdigest()
+
+
+async def preview(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Previewed:
+    """The gate's verdict on a manual order, on a copy of the state. Raises Refused, NotDone."""
+    wish, run = wished(service, asked, sender), service.run
+
+    def work(copy: State) -> Ordered:
+        copy.now = max(copy.now, wish.ts)
+        effects = step(copy, wish)
+        return became_of_order(copy, effects, wish, run)
+
+    would = await copies.result(work)
+    return Previewed(_plan(asked, would), would)
 
 
 async def cash(service: Service, asked: Cash, sender: str) -> Paid:
@@ -126,13 +157,19 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
 
     Cash and corrections need admin: they change the account that limits are measured against.
     """
+    copies = StateCopies(service)
     return (
         Post(
             "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
             '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=partial(replayed, service),
         ),
         Post(
-            "/api/v1/orders", partial(order, service), OrderByHand, Ordered, "A manual order through the gate.",
+            "/api/v1/orders", partial(order, service, copies), OrderByHand, Ordered, "A manual order through the gate.",
+            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/orders/preview", partial(preview, service, copies), OrderByHand, Previewed,
+            "What a manual order would become; nothing is sent.",
             '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
         ),
         Post(

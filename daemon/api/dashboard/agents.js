@@ -1,0 +1,95 @@
+// Agents: switch, return, and of a chosen one the weights wanted, allowed and held; acts on its model.
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { act, daemon, may, newKey, read } from "./daemon.js";
+import { local, money, percent, plain, signed, tone } from "./figures.js";
+import { Dialog, Problem, Table, useRead } from "./parts.js";
+
+// Act -> title, scope, whether it names an artifact, for which agents, and what it does.
+const ACTS = {
+  pause: ["Pause", "trade", false, (a) => !a.suspended, "It is asked no more and holds its positions. Only orders that reduce them pass."],
+  resume: ["Resume", "trade", false, (a) => a.suspended, "It is asked again at its next sample."],
+  load: ["Load a model", "admin", true, (a) => !a.shadow, "The artifact decides from its next sample on. A file that is not fit is refused, and nothing changes."],
+  shadow: ["Load into its shadow", "admin", true, (a) => !a.shadow, "The artifact trades a simulated book beside this agent. The comparison begins anew."],
+  promote: ["Promote", "admin", false, (a) => a.shadow && a.challenges, "Its policy decides for the agent that it challenges, without a further test."],
+  demote: ["Take back", "admin", false, (a) => a.decided_by, "Each gets its own policy back."],
+};
+
+function Act({ kind, agent, tests, close, say }) {
+  const [title, , artifact, , words] = ACTS[kind];
+  const [path, name] = useState("");
+  const [reason, write] = useState("");
+  const [state, put] = useState({ busy: false, fault: "", key: newKey() });
+  const held = agent.shadow ? [] : Object.keys(agent.weights);
+  const last = tests.filter((each) => each.names && each.names.includes(agent.name)).at(-1);
+  const send = async (event) => {
+    event.preventDefault();
+    put({ ...state, busy: true });
+    try {
+      await act(`/api/v1/models/${encodeURIComponent(agent.name)}/${kind}`, artifact ? { path, reason } : { reason }, state.key);
+      say(`${title}: ${agent.name}, done`);
+      close();
+    } catch (why) { put({ busy: false, fault: String(why.message), key: newKey() }); }
+  };
+  return html`<form onSubmit=${send}>
+    <p>${agent.name} (${agent.policy}), ${money(agent.equity)} in ${held.length} positions. ${words}</p>
+    ${kind === "promote" && html`<p>${last ? `Last test on ${local(last.ts, daemon.live.overview.zone)}: gain ${percent(last.gain)} a year in ${last.measure || "return"}, p = ${last.p.toFixed(3)} against ${last.alpha.toFixed(3)} after ${last.samples} samples${last.why ? `; ${last.why}` : ""}.` : "It was not tested yet: no p-value supports this."}</p>`}
+    ${artifact && html`<label for="path">Folder of the artifact, as in <code>policy</code></label><input id="path" value=${path} onInput=${(event) => name(event.target.value)} required maxlength="200" data-first />`}
+    <label for="reason">Reason, for the journal</label>
+    <input id="reason" value=${reason} onInput=${(event) => write(event.target.value)} required pattern=".*\\S.*" maxlength="500" autocomplete="off" ...${artifact ? {} : { "data-first": true }} />
+    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>${title}</button><button type="button" onClick=${close}>Cancel</button></p>
+  </form>`;
+}
+
+function weightsOf(agent, rounds) {
+  const round = rounds.find((each) => each.agents.some((a) => a.agent === agent.name));
+  const plan = round && round.agents.find((a) => a.agent === agent.name);
+  const symbols = new Set([...Object.keys(agent.weights), ...(plan ? Object.keys(plan.weights) : [])]);
+  const rows = [...symbols].map((symbol) => ({
+    id: symbol, held: agent.weights[symbol] || 0, wanted: plan ? plan.weights[symbol] || 0 : null,
+    asked: plan ? plan.asked[symbol] || "0" : "–", allowed: plan ? plan.allowed[symbol] || "0" : "–", reason: plan ? plan.reasons[symbol] || "" : "",
+  }));
+  return [round, plan, rows.sort((a, b) => Math.max(Math.abs(b.held), Math.abs(b.wanted || 0)) - Math.max(Math.abs(a.held), Math.abs(a.wanted || 0)))];
+}
+
+function Weights({ agent, zone }) {
+  const now = daemon.live.overview;
+  const found = useRead(() => read(agent.shadow ? "/api/v1/allocations?limit=1" : "/api/v1/decisions?limit=10"), `${now.ts}/${agent.name}`);
+  const [round, plan, rows] = weightsOf(agent, (found.data && found.data.decisions) || []);
+  return html`<section class="card wide"><h2>Weights of ${agent.name}</h2>
+    <p class="none">${round ? `Its newest decision was ${local(round.ts, zone)}${plan.scale < 1 ? `; headroom scaled it by ${plan.scale.toFixed(3)}` : ""}.` : agent.shadow ? "The orders of a shadow are simulated." : "It has not decided in the newest 10 rounds."}</p>
+    ${found.fault && html`<${Problem} text=${found.fault} />`}
+    <${Table} name=${`Weights of ${agent.name}`} rows=${rows} words=${(w) => `${w.id} ${w.reason}`} empty="flat" columns=${[
+    { head: "symbol", cell: (w) => w.id },
+    { head: "wanted", num: true, cell: (w) => percent(w.wanted) },
+    { head: "held", num: true, cell: (w) => percent(w.held) },
+    { head: "order asked", num: true, cell: (w) => (w.asked === "–" ? w.asked : plain(w.asked)) },
+    { head: "order allowed", num: true, cell: (w) => (w.allowed === "–" ? w.allowed : plain(w.allowed)) },
+    { head: "cut by", cell: (w) => html`<span class=${w.reason ? "REDUCE" : ""}>${w.reason.replaceAll("_", " ") || "–"}</span>` },
+  ]} /></section>`;
+}
+
+export function Agents({ say }) {
+  const now = daemon.live.overview;
+  const [chosen, choose] = useState("");
+  const [doing, act_] = useState(null);
+  const house = useRead(() => read("/api/v1/house"), `${now.run}/${now.session}`);
+  const agent = now.agents.find((each) => each.name === chosen) || now.agents[0];
+  const rows = now.agents.slice().sort((a, b) => Number(b.equity) - Number(a.equity)).map((each) => ({ ...each, chosen: agent && each.name === agent.name }));
+  const acts = agent ? Object.entries(ACTS).filter(([, [, scope, , fits]]) => may(scope) && fits(agent)) : [];
+  return html`
+    <section class="card wide"><h2>Agents</h2>
+      <${Table} name="Agents" rows=${rows} most=${15} by=${(a) => a.name} empty="no agents" words=${(a) => `${a.name} ${a.policy} ${a.switch}`} columns=${[
+    { head: "agent", cell: (a) => html`<button type="button" aria-pressed=${Boolean(a.chosen)} onClick=${() => choose(a.name)}>${a.name}</button>${a.shadow ? " shadow" : ""}${a.challenges ? ` of ${a.challenges}` : ""}` },
+    { head: "policy", cell: (a) => `${a.policy.split("/").pop()}${a.decided_by ? ` (of ${a.decided_by})` : ""}` },
+    { head: "capital", num: true, cell: (a) => percent(a.share === null ? a.capital : a.share, a.share === null ? 0 : 1) },
+    { head: "switch", cell: (a) => html`<span title=${a.reason}>${a.suspended ? "paused" : a.switch}</span>`, kind: (a) => (a.suspended ? "REDUCE" : a.switch) },
+    { head: "equity", num: true, cell: (a) => money(a.equity) },
+    { head: "return", num: true, cell: (a) => signed(a.total), kind: (a) => tone(a.total) },
+    { head: "today", num: true, cell: (a) => signed(a.today), kind: (a) => tone(a.today) },
+  ]} />
+      ${acts.length > 0 && html`<p class="buttons">${acts.map(([kind, [title]]) => html`<button type="button" onClick=${() => act_(kind)}>${title}: ${agent.name} …</button>`)}</p>`}
+    </section>
+    ${agent && html`<${Weights} key=${agent.name} agent=${agent} zone=${now.zone} />`}
+    ${doing && agent && html`<${Dialog} title=${ACTS[doing][0]} close=${() => act_(null)}><${Act} kind=${doing} agent=${agent} tests=${house.data ? house.data.promotions : []} close=${() => act_(null)} say=${say} /></${Dialog}>`}`;
+}

@@ -1,0 +1,114 @@
+// The daemon as the page sees it: requests, the session of this browser, and the stream of events.
+
+const CSRF = "quantd.csrf";
+const QUIET_MS = 5000;
+
+// What every screen reads. `at` is when the newest figures came; `lost` is true while the daemon does not answer.
+export const daemon = {
+  session: null, live: null, at: 0, lost: false, ended: "", asking: "", recorded: false,
+};
+
+const listeners = new Set();
+export const listen = (each) => { listeners.add(each); return () => listeners.delete(each); };
+export const changed = (news) => { Object.assign(daemon, news); listeners.forEach((each) => each()); };
+
+// A control exists where the token of the session grants its scope. The cookie alone only reads.
+export const may = (scope) => Boolean(daemon.session && daemon.session.scopes.includes(scope) && localStorage.getItem(CSRF));
+
+async function answerOf(response) {
+  const body = await response.json().catch(() => ({}));
+  if (response.status === 401 && daemon.session && daemon.session.name) session();
+  if (!response.ok) throw new Error(body.detail || body.title || `status ${response.status}`);
+  return body;
+}
+
+export async function read(path) {
+  return answerOf(await fetch(path, { headers: { Accept: "application/json" } }));
+}
+
+// The key makes a request that is sent twice, by a double click too, one act.
+export async function act(path, body, key) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem(CSRF) || "" };
+  if (key) headers["Idempotency-Key"] = key;
+  return answerOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("-");
+
+export async function session() {
+  const before = daemon.session && daemon.session.name;
+  const found = await read("/api/v1/session");
+  if (!found.name) localStorage.removeItem(CSRF);
+  changed({ session: found, ended: before && !found.name ? before : daemon.ended });
+  if (found.reads) follow(); else stop();
+}
+
+export async function signIn(what) {
+  const found = await act("/api/v1/sign-in", what);
+  localStorage.setItem(CSRF, found.csrf);
+  changed({ ended: "" });
+  await session();
+}
+
+export async function signOut() {
+  await act("/api/v1/sign-out", {});
+  localStorage.removeItem(CSRF);
+  stop();
+  changed({ session: { ...daemon.session, name: "" } });
+  await session();
+}
+
+let stream = null;
+let heard = 0;
+
+function stop() {
+  if (stream) stream.close();
+  stream = null;
+  changed({ live: null });
+}
+
+function follow() {
+  if (stream) return;
+  stream = new EventSource("/api/v1/events");
+  heard = Date.now();
+  stream.addEventListener("overview", (event) => {
+    const live = JSON.parse(event.data);
+    if (daemon.live && daemon.live.overview.run !== live.overview.run) { location.reload(); return; }
+    heard = Date.now();
+    changed({ live, at: heard, lost: false });
+  });
+  stream.onerror = () => {
+    changed({ lost: true });
+    if (stream && stream.readyState === EventSource.CLOSED) {
+      stream = null;
+      setTimeout(() => session().catch(() => changed({ lost: true })), 2000);
+    }
+  };
+}
+
+// A quiet stream and a dead one look the same: ask whether the daemon still answers. It counts only while it does.
+async function look() {
+  if (!stream || Date.now() - heard < QUIET_MS) return;
+  try {
+    await fetch("/health", { signal: AbortSignal.timeout(4000) });
+    if (stream && stream.readyState === EventSource.OPEN) changed({ at: Date.now(), lost: false });
+  } catch {
+    changed({ lost: true });
+  }
+}
+
+export async function begin() {
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  if (code) {
+    history.replaceState(null, "", location.pathname);
+    await signIn({ code }).catch((why) => changed({ asking: String(why.message) }));
+  }
+  setInterval(look, 2000);
+  window.addEventListener("storage", () => changed({}));
+  while (!daemon.session) {
+    await session().catch(() => changed({ lost: true }));
+    if (!daemon.session) await new Promise((done) => setTimeout(done, 2000));
+  }
+  const found = await read("/api/v1/config").catch(() => ({ settings: [] }));
+  changed({ recorded: found.settings.some((each) => each.key === "feed.kind" && each.value === "replay") });
+}

@@ -1,0 +1,46 @@
+// Figures as text.
+
+const number = (digits, least = digits) => new Intl.NumberFormat("en-US", { minimumFractionDigits: least, maximumFractionDigits: digits });
+const cents = number(2);
+const whole = number(0);
+const upToSix = number(6, 0);
+const priced = number(6, 2);
+
+const absent = (x) => x === null || x === undefined;
+export const percent = (x, digits = 1) => (absent(x) ? "–" : `${(100 * x).toFixed(digits)} %`);
+export const signed = (x) => (absent(x) ? "–" : `${x < 0 ? "−" : "+"}${Math.abs(100 * x).toFixed(2)} %`);
+export const money = (text) => (absent(text) ? "–" : cents.format(Number(text)));
+export const count = (x) => whole.format(x);
+export const plain = (text) => upToSix.format(Number(text));
+export const price = (text) => priced.format(Number(text));
+export const tone = (x) => (!x ? "" : x > 0 ? "up" : "down");
+
+// A measured value in its unit; the units are those of daemon/views/limit_rows.py.
+export function measured(x, unit) {
+  if (absent(x)) return unit === "none" ? "" : "–";
+  if (unit === "share") return percent(x);
+  if (unit === "money") return money(x);
+  if (unit === "hours") return `${x.toFixed(1)} h`;
+  return Number(x.toPrecision(3)).toLocaleString("en-US");
+}
+
+const clocks = new Map();
+export function local(ts, zone) {
+  if (!ts) return "–";
+  if (!clocks.has(zone)) clocks.set(zone, new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" }));
+  return clocks.get(zone).format(new Date(ts / 1e6));
+}
+export const city = (zone) => zone.split("/").pop().replaceAll("_", " ");
+
+export function age(ms) {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 120) return `${s} s`;
+  if (s < 7200) return `${Math.round(s / 60)} min`;
+  if (s < 172800) return `${Math.round(s / 3600)} h`;
+  return `${Math.round(s / 86400)} days`;
+}
+
+export const byText = (query) => {
+  const words = query.trim().toLowerCase();
+  return (text) => !words || String(text).toLowerCase().includes(words);
+};

@@ -1,0 +1,104 @@
+// The account now: equity and drawdown, positions with their share of the risk, each limit with its headroom.
+import { html, useEffect, useRef } from "./htm-preact-standalone.mjs";
+import { daemon, read } from "./daemon.js";
+import { count, local, measured, money, percent, plain, price, signed, tone } from "./figures.js";
+import { Figure, Table, Use, useRead } from "./parts.js";
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// A uPlot chart. `series` are [label, colour variable]; `data` is [times in s, ...columns]; `words` say what it shows.
+export function Chart({ data, series, height, words, format }) {
+  const box = useRef(null);
+  const chart = useRef(null);
+  const shape = series.map(([label]) => label).join("|");
+  useEffect(() => {
+    const ink = colour("--dim");
+    const axis = { stroke: ink, grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 } };
+    const made = new uPlot({
+      width: box.current.clientWidth, height, legend: { show: false }, cursor: { y: false },
+      scales: { x: { time: true } },
+      axes: [axis, { ...axis, size: (_, values) => 20 + 7 * Math.max(...(values || [""]).map((x) => x.length)), values: (_, ticks) => ticks.map(format) }],
+      series: [{}, ...series.map(([label, name]) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: true }))],
+    }, data, box.current);
+    chart.current = made;
+    const fit = new ResizeObserver(() => made.setSize({ width: box.current.clientWidth, height }));
+    fit.observe(box.current);
+    return () => { fit.disconnect(); made.destroy(); };
+  }, [shape]);
+  useEffect(() => { if (chart.current) chart.current.setData(data); }, [data]);
+  return html`<figure>
+    <div class="chart" ref=${box} role="img" aria-label=${words}></div>
+    <figcaption>${series.length > 1 && series.map(([label, name]) => html`<span class="key"><i style=${{ background: `var(${name})` }} aria-hidden="true"></i>${label} </span>`)}${words}</figcaption>
+  </figure>`;
+}
+
+const LIMIT_WORDS = (limit) => `${limit.words} ${limit.limit}`;
+
+export function Now() {
+  const now = daemon.live.overview;
+  const stamp = `${now.run}/${now.ts}/${now.fills}`;
+  const held = useRead(() => read("/api/v1/positions"), stamp);
+  const risk = useRead(() => read("/api/v1/risk"), stamp);
+  const past = useRead(() => read("/api/v1/equity?points=600"), `${now.run}/${now.session}`);
+  const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const limits = now.limits.slice().sort((a, b) => (b.use ?? -1) - (a.use ?? -1));
+  const peak = now.drawdown < 1 ? Number(now.equity) / (1 - now.drawdown) : null;
+  const points = past.data ? past.data.equity : [];
+  const top = points.reduce((best, p) => (Number(p.equity) > (best ? Number(best.equity) : 0) ? p : best), null);
+  const times = points.map((p) => p.ts / 1e9);
+  const largest = risk.data ? risk.data.room.slice().sort((a, b) => Math.abs(b.weight || 0) - Math.abs(a.weight || 0)) : [];
+  return html`
+    <section class="figures" aria-label="Account">
+      <${Figure} name="Equity" value=${money(now.equity)} more=${`${signed(now.total)} since the start, ${now.currency}`} />
+      <${Figure} name="Today" value=${signed(now.today)} kind=${tone(now.today)} more=${now.session && `session of ${now.session}`} />
+      <${Figure} name="Drawdown" value=${percent(now.drawdown)} more=${`from the peak of ${money(peak)}${top && peak && Math.abs(Number(top.equity) / peak - 1) < 1e-4 ? ` on ${top.time.slice(0, 10)}` : ""}`} />
+      <${Figure} name="Cash" value=${money(now.cash)} more=${now.gross === null ? "" : `${percent(now.gross)} invested`} />
+      <${Figure} name="Orders" value=${count(now.orders)} more=${`${count(now.open_orders)} open, ${count(now.fills)} fills`} />
+      <${Figure} name="Regime" value=${now.regime ? now.regime.split(" ")[0] : "–"} more=${now.regime || "[risk.regime] is not set"} />
+    </section>
+    <section class="card wide"><h2>Equity</h2>
+      ${points.length > 1 ? html`
+        <${Chart} data=${[times, points.map((p) => Number(p.equity))]} series=${[["equity", "--line"]]} height=${220} format=${(x) => count(x)}
+          words=${`Equity from ${money(points[0].equity)} on ${points[0].time.slice(0, 10)} to ${money(points.at(-1).equity)} on ${points.at(-1).time.slice(0, 10)}.`} />
+        <${Chart} data=${[times, points.map((p) => -p.drawdown)]} series=${[["drawdown", "--fall"]]} height=${110} format=${(x) => percent(x, 1)}
+          words=${`Drawdown; the deepest was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />`
+    : html`<p class="none">${past.fault || "no samples yet"}</p>`}
+    </section>
+    <section class="card"><h2>Positions</h2>
+      <${Table} name="Positions" rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
+    { head: "symbol", cell: (p) => html`${p.symbol}${(p.halted || p.jumped) && html` <strong class="REDUCE" title=${p.halted || p.jumped}>held</strong>`}` },
+    { head: "quantity", num: true, cell: (p) => plain(p.qty) },
+    { head: "price", num: true, cell: (p) => price(p.price) },
+    { head: "value", num: true, cell: (p) => money(p.value) },
+    { head: "weight", num: true, cell: (p) => percent(p.weight) },
+    { head: "share of risk", num: true, cell: (p) => percent(p.risk_share) },
+    { head: "unrealised", num: true, cell: (p) => (p.unrealised ? money(p.unrealised) : "–"), kind: (p) => tone(Number(p.unrealised)) },
+  ]} />
+    </section>
+    <section class="card"><h2>Limits of the house</h2>
+      <${Table} name="Limits" rows=${limits} most=${12} first="most used" by=${LIMIT_WORDS} words=${LIMIT_WORDS} empty="no limit has a value yet" columns=${[
+    { head: "limit", cell: (l) => l.words },
+    { head: "value", num: true, cell: (l) => measured(l.value, l.unit) },
+    { head: "bound", num: true, cell: (l) => `${l.floor ? "at least " : ""}${measured(l.bound, l.unit)}` },
+    { head: "headroom", num: true, cell: (l) => measured(l.headroom, l.unit) },
+    { head: "in use", cell: (l) => html`<${Use} use=${l.use} />` },
+  ]} />
+    </section>
+    <section class="card wide"><h2>Largest order that would pass now</h2>
+      <${Largest} rows=${largest} fault=${risk.fault} />
+    </section>`;
+}
+
+function Largest({ rows, fault }) {
+  const order = (each) => (each.qty === null ? "any size" : plain(each.qty));
+  const stop = (each) => each.text || "–";
+  if (fault && !rows.length) return html`<p class="none">${fault}</p>`;
+  return html`<${Table} name="Largest orders" rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
+    { head: "symbol", cell: (s) => s.symbol },
+    { head: "held", num: true, cell: (s) => plain(s.held) },
+    { head: "buy", num: true, cell: (s) => order(s.buy) },
+    { head: "the next lot to buy", cell: (s) => stop(s.buy) },
+    { head: "sell", num: true, cell: (s) => order(s.sell) },
+    { head: "the next lot to sell", cell: (s) => stop(s.sell) },
+  ]} />`;
+}

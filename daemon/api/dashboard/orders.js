@@ -1,0 +1,110 @@
+// Orders, with those that were cut or refused as rows; a chosen one with why, and every limit before and after.
+import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { daemon, read } from "./daemon.js";
+import { count, local, measured, money, percent, plain, signed } from "./figures.js";
+import { Problem, Table, useRead } from "./parts.js";
+
+const PAGE = 200;
+
+// A refused order never was at the venue: its row has the shape of an order.
+export const refusalsOf = (found) => found.refusals
+  .filter((each) => each.allowed === "0")
+  .map((each) => ({ ...each, id: each.address, key: `${each.address}@${each.who}`, qty: each.asked, limit: "", state: "refused", filled: "0", agent: each.who }));
+
+const OPEN = new Set(["sent", "working", "partial", "cancelling", "unknown"]);
+const FILTERS = {
+  all: ["all", () => true],
+  open: ["open", (o) => OPEN.has(o.state)],
+  cut: ["cut by a limit", (o) => o.reason && o.state !== "refused"],
+  refused: ["refused", (o) => o.state === "refused"],
+  filled: ["filled", (o) => o.state === "filled"],
+};
+
+export function Orders() {
+  const now = daemon.live.overview;
+  const [filter, choose] = useState("all");
+  const [chosen, explain] = useState(decodeURIComponent(location.hash.split("/")[1] || ""));
+  const stamp = `${now.run}/${now.orders}/${now.fills}/${now.open_orders}/${now.slices}`;
+  const found = useRead(async () => {
+    const [orders, refused] = await Promise.all([read(`/api/v1/orders?limit=${PAGE}`), read(`/api/v1/refusals?limit=${PAGE}`)]);
+    const oldest = orders.orders.length === PAGE ? orders.orders.at(-1).ts : 0;
+    return [...orders.orders, ...refusalsOf(refused).filter((each) => each.ts >= oldest)].sort((a, b) => b.ts - a.ts);
+  }, stamp);
+  const rows = (found.data || []).map((each) => (each.id === chosen ? { ...each, chosen: true } : each));
+  const fits = rows.filter(FILTERS[filter][1]);
+  return html`
+    <section class="card wide"><h2>Orders</h2>
+      <div class="fields"><p><label for="state">State</label>
+        <select id="state" value=${filter} onChange=${(event) => choose(event.target.value)}>${Object.entries(FILTERS).map(([name, [words, test]]) => html`<option value=${name}>${words} (${rows.filter(test).length})</option>`)}</select></p>
+        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. Here: the newest ${PAGE}, and the newest ${PAGE} that limits refused.</p></div>
+      ${found.fault && html`<${Problem} text=${found.fault} />`}
+      <${Table} name="Orders" rows=${fits} most=${25} first="newest" by=${(o) => o.key || o.id} empty="no orders" words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
+    { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
+    { head: "state", cell: (o) => html`<span class=${o.state === "refused" ? "HALT" : ""}>${o.state}</span>${o.state !== "filled" && Number(o.filled) ? ` (${plain(o.filled)} filled)` : ""}` },
+    { head: "cut by", cell: (o) => html`<span class=${o.reason ? "REDUCE" : ""}>${o.reason.replaceAll("_", " ")}</span>` },
+    { head: "time", cell: (o) => local(o.ts, now.zone) },
+    { head: "limit price", num: true, cell: (o) => (o.limit ? plain(o.limit) : "–") },
+    { head: "agents, or whose limit", cell: (o) => o.agent },
+    { head: "explanation", cell: (o) => html`<button type="button" aria-label=${`Why ${o.side} ${o.qty} ${o.symbol}, ${o.id}`} aria-pressed=${o.id === chosen} onClick=${() => explain(o.id === chosen ? "" : o.id)}>why</button>` },
+  ]} />
+    </section>
+    ${chosen && html`<${Why} key=${chosen} id=${chosen} zone=${now.zone} close=${() => explain("")} />`}`;
+}
+
+function Why({ id, zone, close }) {
+  const { data, fault } = useRead(() => read(`/api/v1/why/${encodeURIComponent(id)}`), id);
+  const title = useRef(null);
+  useEffect(() => title.current.focus(), [id]);
+  return html`<section class="card wide why-order"><h2 ref=${title} tabindex="-1">Why ${id} <button type="button" onClick=${close}>Close</button></h2>
+    ${fault && html`<${Problem} text=${fault} />`}
+    ${!data && !fault && html`<p class="none">replaying the journal up to that decision …</p>`}
+    ${data && html`<${Explained} e=${data} zone=${zone} />`}
+  </section>`;
+}
+
+function Explained({ e, zone }) {
+  const agents = e.agents.filter((a) => a.reason);
+  return html`
+    <p>${e.side.toUpperCase()} ${e.qty} ${e.symbol}, decided ${local(e.decided, zone)} at ${plain(e.price)}${e.limit ? `, limit ${plain(e.limit)}` : ""}: ${e.state}${e.note ? `, ${e.note}` : ""}</p>
+    <ul>${e.agents.map((a) => html`<li>${a.agent}${a.policy ? ` (policy of ${a.policy})` : ""}: target ${percent(a.wanted)}, held ${a.had === null ? "" : `${percent(a.had)}, `}${a.held}, requested ${a.asked}${a.asked === a.allowed ? "" : `; its own limits cut this to ${a.allowed}: ${a.text}`}</li>`)}</ul>
+    <p>${e.crossed === "0" ? "" : `${e.crossed} crossed between agents; `}net ${e.net}; ${e.net === e.allowed ? "all of it passed the limits of the house" : `the limits of the house passed ${e.allowed}: ${e.text}`}</p>
+    <${Before} book="the house" limits=${e.limits} symbol=${e.symbol} largest=${e.largest} />
+    ${agents.map((a) => html`<${Before} book=${`agent ${a.agent}`} limits=${a.limits} symbol=${e.symbol} largest=${a.largest} />`)}
+    ${!e.recomputed && html`<p class="none">headroom in ${e.symbol} is unknown: ${e.unavailable}</p>`}
+    ${e.twins.map((t) => html`<p>In the same round, ${t.side} ${t.asked} ${t.symbol} was cut to ${t.allowed}: ${t.text}</p>`)}
+    ${e.fills.map((f) => html`<p>Filled ${f.qty} at ${plain(f.price)}, ${local(f.ts, zone)}: ${f.shortfall_bp.toFixed(1)} bp from the decision price, commission ${money(f.fee)}</p>`)}
+    ${e.agents.flatMap((a) => a.learned.map((p) => html`<${Learned} agent=${a.agent} policy=${p} symbol=${e.symbol} />`))}`;
+}
+
+function Before({ book, limits, symbol, largest }) {
+  const most = largest && (largest.qty === null ? "any size" : `${largest.side} ${largest.qty}; the next lot: ${largest.text}`);
+  return html`<h3>Limits of ${book}</h3>
+    <${Table} name=${`Limits of ${book}`} rows=${limits} most=${40} by=${(l) => l.words} words=${(l) => l.words} columns=${[
+    { head: "limit", cell: (l) => l.words },
+    { head: "before", num: true, cell: (l) => measured(l.before, l.unit) },
+    { head: "after", num: true, cell: (l) => measured(l.after, l.unit) },
+    { head: "bound", num: true, cell: (l) => measured(l.bound, l.unit) },
+    { head: "headroom", num: true, cell: (l) => measured(l.headroom, l.unit) },
+    { head: `headroom in ${symbol}`, num: true, cell: (l) => (l.more === null ? "–" : l.more) },
+    { head: "in use", num: true, cell: (l) => percent(l.use, 0) },
+    { head: "cut", cell: (l) => (l.cut ? html`<strong class="REDUCE">here</strong>` : "") },
+  ]} />
+    ${most && html`<p>Largest order that would have passed alone: ${most}</p>`}`;
+}
+
+function Learned({ agent, policy: p, symbol }) {
+  const moved = p.features.filter((x) => x.change_pp !== null && Math.abs(x.change_pp) >= 0.005);
+  return html`<h3>Learned policy ${p.artifact} of ${agent}${p.part ? ` as ${p.part}` : ""}</h3>
+    <p>${p.weight === null ? "no figures" : `${percent(p.weight)} of ${symbol}${p.wrapped ? ", before the rules around it" : ""}`}${p.missing ? `; its inputs were not measured: ${p.missing}` : ""}</p>
+    ${moved.length > 0 && html`<${Table} name=${`Inputs of ${agent}`} rows=${moved} by=${(x) => x.name} words=${(x) => x.name} columns=${[
+    { head: "input", cell: (x) => x.name },
+    { head: `change of ${symbol} at its training mean`, num: true, cell: (x) => signed(x.change_pp / 100) },
+    { head: "now", num: true, cell: (x) => measured(x.value, "") },
+    { head: "mean", num: true, cell: (x) => measured(x.mean, "") },
+  ]} />`}
+    ${p.actions.length > 0 && html`<${Table} name=${`Choices of ${agent}`} rows=${p.actions} by=${(x) => x.allocation} words=${(x) => x.allocation} first="best" columns=${[
+    { head: "allocation", cell: (x) => x.allocation },
+    { head: p.scores === "values" ? "action value" : "probability", num: true, cell: (x) => (x.score === null ? "–" : x.score.toFixed(4)) },
+    { head: "choice", cell: (x) => (x.chosen ? "chosen" : "") },
+  ]} />`}`;
+}

@@ -1,0 +1,85 @@
+// Parts that every screen uses. All text goes through preact's text nodes: none of it is ever parsed as HTML.
+import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { byText, count } from "./figures.js";
+
+// A list that stays short: the first `most` rows, how many more there are, and a search.
+export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest" }) {
+  const [query, search] = useState("");
+  const fits = byText(query);
+  const found = query ? rows.filter((row) => fits(words(row))) : rows;
+  const shown = found.slice(0, most);
+  const id = `search-${name.replace(/\W+/g, "-").toLowerCase()}`;
+  const more = found.length - shown.length;
+  return html`
+    ${(rows.length > most || query) && html`<p class="find">
+      <label for=${id}>Search ${name.toLowerCase()}</label>
+      <input id=${id} type="search" value=${query} onInput=${(event) => search(event.target.value)} autocomplete="off" spellcheck="false" />
+      <span role="status">${more > 0 ? `${shown.length} ${first} of ${count(found.length)}; ${count(more)} more` : `${count(found.length)} of ${count(rows.length)}`}</span>
+    </p>`}
+    <div class="scroll" tabindex="0" role="region" aria-label=${name}>
+      <table>
+        <thead><tr>${columns.map((each) => html`<th scope="col" class=${each.num ? "n" : ""}>${each.head}</th>`)}</tr></thead>
+        <tbody>
+          ${shown.map((row) => html`<tr key=${by(row)} class=${row.chosen ? "chosen" : ""}>${columns.map((each) => html`<td class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}>${each.cell(row)}</td>`)}</tr>`)}
+          ${!shown.length && html`<tr><td class="none" colspan=${columns.length}>${query ? "nothing matches" : empty}</td></tr>`}
+        </tbody>
+      </table>
+    </div>`;
+}
+
+export function Figure({ name, value, kind = "", more }) {
+  return html`<div class="figure"><h2>${name}</h2><p class=${`value ${kind}`}>${value}</p><p>${more}</p></div>`;
+}
+
+// A modal dialog: the browser keeps the focus in it, Escape closes it, and the focus goes back to where it was.
+export function Dialog({ title, close, children }) {
+  const box = useRef(null);
+  useEffect(() => {
+    box.current.showModal();
+    const first = box.current.querySelector("[data-first]");
+    if (first) first.focus();
+  }, []);
+  return html`<dialog ref=${box} aria-label=${title} onClose=${close}>
+    <h2>${title}</h2>
+    ${children}
+  </dialog>`;
+}
+
+export const Problem = ({ text }) => html`<p role="alert" class="problem">${text}</p>`;
+
+// A bar of a limit, with its use in words beside it.
+export function Use({ use }) {
+  if (use === null || use === undefined) return html`<span class="none">–</span>`;
+  const kind = use >= 1 ? "full" : use >= 0.8 ? "near" : "";
+  const word = use >= 1 ? "at the limit" : use >= 0.8 ? "near" : "";
+  return html`<span class="use"><span class="track" aria-hidden="true"><span class=${kind} style=${{ width: `${Math.min(100, Math.max(0, 100 * use))}%` }}></span></span>
+    <span>${(100 * use).toFixed(0)} % ${word}</span></span>`;
+}
+
+// What a screen reads beside the stream: again when `when` changes, at most once a second, and never twice at once.
+export function useRead(fetcher, when) {
+  const [found, put] = useState({ data: null, fault: "" });
+  const busy = useRef({ running: false, again: false, alive: true, begun: 0 });
+  useEffect(() => { busy.current.alive = true; return () => { busy.current.alive = false; }; }, []);
+  useEffect(() => {
+    const state = busy.current;
+    const go = async () => {
+      if (state.running) { state.again = true; return; }
+      state.running = true;
+      state.again = false;
+      const wait = state.begun + 1000 - Date.now();
+      if (wait > 0) await new Promise((done) => setTimeout(done, wait));
+      state.begun = Date.now();
+      try {
+        const data = await fetcher();
+        if (state.alive) put({ data, fault: "" });
+      } catch (why) {
+        if (state.alive) put((old) => ({ data: old.data, fault: String(why.message || why) }));
+      }
+      state.running = false;
+      if (state.again && state.alive) go();
+    };
+    go();
+  }, [when]);
+  return found;
+}

@@ -1,0 +1,145 @@
+// Always on top: mode, switch, link and age of the figures, open incidents; sign-in, halt and resume.
+import { html, useRef, useState } from "./htm-preact-standalone.mjs";
+import { act, changed, daemon, may, newKey, read, signIn, signOut } from "./daemon.js";
+import { age, city, count, local, money, percent } from "./figures.js";
+import { Problem, Table, useRead } from "./parts.js";
+
+const MODES = { paper: "PAPER", shadow: "SHADOW", live: "LIVE" };
+
+function lastBar(now) {
+  if (!now.ts) return "before the first bar";
+  const when = `last bar ${local(now.ts, now.zone)} ${city(now.zone)}`;
+  return daemon.recorded ? `${when}, recorded` : `${when}, ${age(Date.now() - now.ts / 1e6)} old`;
+}
+
+export function Standing({ open, screens, screen }) {
+  const now = daemon.live && daemon.live.overview;
+  const incidents = useRead(() => (now ? read("/api/v1/alerts/active") : null), now && `${now.alerts}/${now.run}/${daemon.acknowledged || 0}`);
+  const raised = incidents.data ? incidents.data.incidents : [];
+  const worst = raised.some((each) => each.level === "CRITICAL") ? "CRITICAL" : "WARNING";
+  const { session } = daemon;
+  return html`<header>
+    <a class="skip" href="#main">Skip to the figures</a>
+    <h1><span class=${now ? "brand" : ""}>quantd </span>${now && now.name}</h1>
+    ${now && html`
+      <span class=${`mode ${now.mode}`}>${MODES[now.mode] || now.mode.toUpperCase()}</span>
+      <span class=${`switch ${now.switch}`} title=${now.reason}><span class="sr">switch </span>${now.switch}${now.status === "running" ? "" : ` · ${now.status}`}</span>
+      <span class="last">${lastBar(now)}</span>
+      <a class=${raised.length ? worst : ""} href="#incidents">${raised.length ? `${count(raised.length)} open incident${raised.length > 1 ? "s" : ""}` : "no open incident"}</a>`}
+    <span class=${`link ${daemon.lost ? "lost" : ""}`} role="status">${daemon.lost ? `link lost${daemon.at ? `, figures ${age(Date.now() - daemon.at)} old` : ""}` : now ? "link up" : session && !session.reads ? "signed out" : "connecting"}</span>
+    <span class="acts">
+      ${may("trade") && html`
+        ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" onClick=${() => open("resume")}>Resume …</button>`}
+        <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
+      ${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut()}>Sign out</button>`
+    : html`<span class="who">read only</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
+    </span>
+    ${now && now.switch !== "RUN" && html`<p class=${`why ${now.switch}`}>${now.switch}: ${now.reason || "no reason given"}</p>`}
+    ${now && now.leader && html`<p id="leader" class=${`why ${now.leader.alive ? "REDUCE" : "HALT"}`} role="status">${now.leader.alive ? `read-only; the trading daemon is at ${now.leader.url}` : now.leader.text}</p>`}
+    ${now && now.store && html`<p class="why HALT">the store takes no writes: ${now.store}</p>`}
+    ${now && html`<nav aria-label="Screens">${screens.map(([name, title]) => html`<a href=${`#${name}`} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</nav>`}
+  </header>`;
+}
+
+export function SignIn({ close }) {
+  const [fault, say] = useState(daemon.asking);
+  const field = useRef(null);
+  const go = async (event) => {
+    event.preventDefault();
+    try {
+      await signIn({ token: field.current.value });
+      changed({ asking: "" });
+      close();
+    } catch (why) { say(String(why.message)); }
+  };
+  return html`<form onSubmit=${go}>
+    <p>${daemon.ended ? `The session of ${daemon.ended} has ended. ` : ""}Paste a token. Its scope decides what this page can do.</p>
+    <label for="token">Token</label>
+    <input id="token" ref=${field} type="password" autocomplete="off" spellcheck="false" required data-first />
+    <p class="none">The owner's token is the file <code>token</code> in the state folder. <code>quantd token create NAME --scope trade</code> makes another.</p>
+    ${fault && html`<${Problem} text=${fault} />`}
+    <p class="buttons"><button type="submit" class="main">Sign in</button>${close && html`<button type="button" onClick=${close}>Close</button>`}</p>
+  </form>`;
+}
+
+const COMMANDS = {
+  halt: ["Halt", "No order passes, agents do not decide, and open orders are cancelled. Positions stay."],
+  reduce: ["Reduce", "Only orders that make a position smaller pass. Orders that add risk are cancelled."],
+  flatten: ["Flatten", "Every position is sold at the next prices. Then trading stays halted."],
+};
+
+// A form that sends one act once: its button is dead while the request runs, and a repetition has the same key.
+function useAct(close) {
+  const [state, put] = useState({ busy: false, fault: "" });
+  const key = useRef(newKey());
+  const go = async (path, body) => {
+    if (state.busy) return;
+    put({ busy: true, fault: "" });
+    try {
+      const done = await act(path, body, key.current);
+      close(done);
+    } catch (why) {
+      key.current = newKey();
+      put({ busy: false, fault: String(why.message) });
+    }
+  };
+  return [state, go];
+}
+
+export function Halt({ close, told }) {
+  const now = daemon.live && daemon.live.overview;
+  const [command, choose] = useState("halt");
+  const [agent, only] = useState("");
+  const [reason, write] = useState("");
+  const [state, go] = useAct((done) => { told(`${COMMANDS[command][0]} is in force: ${done.agent || "house"} ${done.switch}${done.reason ? `, ${done.reason}` : ""}`); close(); });
+  const of = command === "flatten" ? "" : agent;
+  const send = (event) => { event.preventDefault(); go("/api/v1/commands", { command, reason, agent: of }); };
+  const held = now ? now.positions : [];
+  return html`<form onSubmit=${send}>
+    <label for="reason">Reason, for the journal</label>
+    <input id="reason" value=${reason} onInput=${(event) => write(event.target.value)} maxlength="500" autocomplete="off" data-first />
+    <div class="fields">
+      <p><label for="command">Command</label>
+        <select id="command" value=${command} onChange=${(event) => choose(event.target.value)}>${Object.entries(COMMANDS).map(([name, [title]]) => html`<option value=${name}>${title}</option>`)}</select></p>
+      ${command !== "flatten" && html`<p><label for="of">Of</label>
+        <select id="of" value=${agent} onChange=${(event) => only(event.target.value)}><option value="">the whole house</option>${now && now.agents.map((each) => html`<option value=${each.name}>${each.name}</option>`)}</select></p>`}
+    </div>
+    <p>${of && command === "halt" ? "No order of this agent passes, and it does not decide. Its open orders are not cancelled." : COMMANDS[command][1]}
+      ${now && !of ? ` Now: ${count(now.open_orders)} open orders, ${count(held.length + (now.more ? now.more.positions : 0))} positions.` : ""}</p>
+    ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(b.value) - Math.abs(a.value))} most=${5} words=${(p) => p.symbol} by=${(p) => p.symbol}
+      columns=${[{ head: "symbol", cell: (p) => p.symbol }, { head: "quantity", num: true, cell: (p) => p.qty }, { head: "value", num: true, cell: (p) => money(p.value) }]} />`}
+    ${command === "flatten" && now && now.more && now.more.positions > 0 && html`<p>And ${count(now.more.positions)} smaller positions.</p>`}
+    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <p class="buttons"><button type="submit" class="halt" disabled=${state.busy}>${COMMANDS[command][0]} ${of || "all trading"}</button><button type="button" onClick=${close}>Cancel</button></p>
+  </form>`;
+}
+
+export function Resume({ close, told }) {
+  const now = daemon.live && daemon.live.overview;
+  const halted = now ? now.agents.filter((each) => each.switch !== "RUN") : [];
+  const [agent, only] = useState(now && now.switch === "RUN" && halted.length ? halted[0].name : "");
+  const [reason, write] = useState("");
+  const switches = useRead(() => read("/api/v1/switches"), now && now.ts);
+  const [state, go] = useAct((done) => { told(`${done.agent || "house"}: ${done.switch}`); close(); });
+  const send = (event) => { event.preventDefault(); go("/api/v1/commands", { command: "resume", reason, agent }); };
+  if (!now) return html`<p>No figures of the daemon yet.</p>`;
+  const own = switches.data && switches.data.switches.find((each) => each.agent === agent);
+  const lost = (mark) => (own && Number(mark) > 0 ? percent(Math.max(0, 1 - Number(own.equity) / Number(mark)), 2) : "–");
+  const marks = own ? [["high-water mark", own.high_water], ["opening of the day", own.day_open], ["opening of the week", own.week_open]] : [];
+  return html`<form onSubmit=${send}>
+    <label for="reason">Reason, for the journal</label>
+    <input id="reason" value=${reason} onInput=${(event) => write(event.target.value)} required pattern=".*\\S.*" maxlength="500" autocomplete="off" data-first />
+    ${halted.length > 0 && html`<p><label for="of">Of</label>
+      <select id="of" value=${agent} onChange=${(event) => only(event.target.value)}><option value="">the house</option>${halted.map((each) => html`<option value=${each.name}>${each.name}: ${each.switch}</option>`)}</select></p>`}
+    ${own && html`<p>Was ${own.switch}: ${own.reason || "no reason given"}. Orders ${agent ? `of ${agent} ` : ""}pass again, and these marks become the present equity, so that the same loss does not trip the switch at once:</p>
+      <${Table} name="Marks that are reset" rows=${marks} by=${([name]) => name} words=${([name]) => name} columns=${[
+    { head: "mark", cell: ([name]) => name },
+    { head: "now", num: true, cell: ([, mark]) => money(mark) },
+    { head: "then", num: true, cell: () => money(own.equity) },
+    { head: "loss forgotten", num: true, cell: ([, mark]) => lost(mark) },
+  ]} />`}
+    ${switches.fault && html`<${Problem} text=${switches.fault} />`}
+    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>Resume ${agent || "all trading"}</button><button type="button" onClick=${close}>Cancel</button></p>
+  </form>`;
+}

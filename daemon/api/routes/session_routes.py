@@ -1,0 +1,106 @@
+"""Sign-in of the dashboard: a token, or the code of a one-time link, becomes the session of one browser."""
+
+from typing import Annotated
+
+import structlog
+from aiohttp import web
+from msgspec import Meta, Struct
+from msgspec.json import encode
+
+from quantd.daemon.api.access.guard import SESSION, Guard
+from quantd.daemon.api.access.sessions import SESSION_S, cookie_text
+from quantd.daemon.api.documents import Query
+from quantd.daemon.api.route_records import Entry, Read, Route
+from quantd.daemon.commands.tokens import INCLUDED, Scope, Token
+
+Secret = Annotated[str, Meta(max_length=200)]
+
+log = structlog.get_logger("quantd.api")
+
+
+class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token, or the code of the link that `quantd run` printed."""
+
+    token: Secret = ""
+    code: Secret = ""
+
+
+class SignOut(Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing: the cookie names the session."""
+
+
+class SessionNow(Struct, frozen=True):
+    """The token of this browser's session; all empty without one. `scopes` are those that it grants.
+
+    `reads` is true where this request may read figures. `agent` is the one outside agent of a token of scope propose.
+    """
+
+    name: str
+    scope: Scope | None
+    scopes: list[Scope]
+    agent: str
+    reads: bool
+
+
+class SignedIn(Struct, frozen=True):
+    """A session that began. Requests that change the daemon send `csrf` as the header X-CSRF-Token."""
+
+    name: str
+    scope: Scope
+    scopes: list[Scope]
+    agent: str
+    csrf: str
+    ends_s: int
+
+
+class SignedOut(Struct, frozen=True):
+    """A session that ended; the name of its token."""
+
+    name: str
+
+
+class SessionRoutes:
+    """Handlers of sign-in and sign-out."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def routes(self) -> tuple[Route, ...]:
+        """The routes of this module."""
+        return (
+            Read("/api/v1/session", self.session, SessionNow, "The session of this browser.", scope="open"),
+            Entry(
+                "/api/v1/sign-in", self.sign_in, SignIn, SignedIn, "Begin a session with a token.", '{"token": ".."}'
+            ),
+            Entry("/api/v1/sign-out", self.sign_out, SignOut, SignedOut, "End the session.", "{}", "read"),
+        )
+
+    async def session(self, request: web.Request, query: Query) -> SessionNow:
+        token = await self._guard.session_token(request)
+        reads = self._guard.open_reads or (token is not None and token.grants("read"))
+        if token is None:
+            return SessionNow("", None, [], "", reads)
+        return SessionNow(token.name, token.scope, _scopes(token), token.agent, reads)
+
+    async def sign_in(self, request: web.Request, asked: SignIn) -> web.Response:
+        """Begins a session. Raises Refused for a wrong token, a void code, and a token that may not read."""
+        token = await self._guard.admitted(request, asked.token, asked.code)
+        secret, session = self._guard.sessions.begin(token)
+        how = "link" if asked.code else "token"
+        log.info("api.signed_in", token=token.name, scope=token.scope, by=how)
+        answer = SignedIn(token.name, token.scope, _scopes(token), token.agent, session.csrf, SESSION_S)
+        return _with_cookie(request, answer, secret)
+
+    async def sign_out(self, request: web.Request, asked: SignOut) -> web.Response:
+        session = request.get(SESSION)
+        self._guard.sessions.end(request)
+        return _with_cookie(request, SignedOut("" if session is None else session.token.name), "")
+
+
+def _scopes(token: Token) -> list[Scope]:
+    return sorted(INCLUDED[token.scope])
+
+
+def _with_cookie(request: web.Request, answer: Struct, secret: str) -> web.Response:
+    headers = {"Set-Cookie": cookie_text(request, secret)}
+    return web.Response(body=encode(answer), content_type="application/json", headers=headers)

@@ -1,0 +1,300 @@
+"""The page in a browser, on a real daemon: sign-in, halt and resume, every screen on a desk and on a phone.
+
+One browser process serves the module. Each page has a profile of its own.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+from datetime import date
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from quantd.daemon.commands.tokens import created
+from quantd.trading.codec import decode
+from quantd.trading.events import Operator, Wished
+from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
+from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
+from tests.support.command_line import CONFIG, ROOT
+from tests.support.market_frames import wide_frame
+
+SCREENS = ("now", "market", "orders", "order", "agents", "incidents")
+FIRST = ("now", "orders")
+"""The screens that carry an incident, in every state of the daemon."""
+
+HOSTILE = "<img src=x onerror=window.hacked=1>\u202e" + "w" * 300
+
+WIDE = 500
+
+in_module_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A daemon that tests halt and resume; each of them leaves it in RUN."""
+    async with standing_at_the_end(tmp_path_factory.mktemp("page"), CONFIG + RATES) as world:
+        yield world
+
+
+def commands(world: World) -> list[tuple[str, str, str]]:
+    """Command, reason and sender of each journalled command, in their order."""
+    events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
+    return [(each.command, each.reason, each.who) for each in events if isinstance(each, Operator)]
+
+
+async def show(page: Page, screen: str) -> None:
+    await page.evaluate("(name) => { location.hash = name; }", screen)
+    await expect(page.get_by_role("navigation").locator("[aria-current=page]")).to_have_attribute("href", f"#{screen}")
+    await page.wait_for_load_state("networkidle")
+
+
+async def audit(page: Page, screen: str) -> None:
+    """No fault of accessibility, no sideways scroll."""
+    await show(page, screen)
+    assert await violations(page) == [], screen
+    assert await sideways(page) == 0, screen
+
+
+@pytest.mark.requirement("R-207")
+@in_module_loop
+async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared: World, browser: Browser) -> None:
+    before = len(commands(shared))
+    _, secret = created(shared.folder, "desk", "trade")
+    await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
+    async with opened(browser, shared.api.url, token=secret) as page:
+        switch = page.locator("header .switch")
+        await expect(switch).to_contain_text("RUN")
+        began = time.monotonic()
+        await page.keyboard.press("h")
+        await page.keyboard.type(HOSTILE)
+        await page.keyboard.press("Enter")
+        await expect(switch).to_contain_text("HALT")
+        assert time.monotonic() - began < 5.0
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        for width in (PHONE, DESK):
+            await page.set_viewport_size({"width": width, "height": 800})
+            for screen in FIRST:
+                await audit(page, screen)
+        await page.keyboard.press("r")
+        dialog = page.get_by_role("dialog")
+        row = dialog.get_by_role("row").filter(has_text="high-water mark")
+        peak = shared.service.shell.state.switch.high_water / 1e6
+        await expect(row).to_contain_text(f"{peak:,.2f}")
+        assert await violations(page) == []
+        await page.keyboard.press("Enter")  # without a reason nothing is sent
+        await expect(dialog).to_have_count(1)
+        await page.keyboard.type("looked at it")
+        await page.keyboard.press("Enter")
+        await expect(switch).to_contain_text("RUN")
+        assert await page.evaluate("window.hacked") is None
+    done = commands(shared)[before:]
+    assert [each[0] for each in done] == ["halt", "resume"]
+    assert done[0][1].startswith("<img src=x onerror=window.hacked=1>")
+    assert done[1][1] == "looked at it"
+    assert {each[2] for each in done} == {f"api:desk:{secret[:8]}"}
+
+
+@pytest.mark.requirement("R-231")
+@in_module_loop
+async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World, browser: Browser) -> None:
+    _, secret = created(shared.folder, "guest", "read")
+    await asyncio.sleep(0.6)
+    async with opened(browser, shared.api.url, PHONE) as page:
+        await expect(page.locator("header .switch")).to_contain_text("RUN")  # open_reads: figures without a sign-in
+        await expect(page.get_by_role("button", name="Halt …")).to_have_count(0)
+        await page.keyboard.press("h")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await page.get_by_role("button", name="Sign in …").click()
+        await page.locator("#token").fill("wrong")
+        await page.locator("#token").press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("not in force")
+        assert await violations(page) == []
+        await page.locator("#token").fill(secret)
+        await page.locator("#token").press("Enter")
+        await expect(page.locator("header")).to_contain_text("guest, read")
+        await expect(page.get_by_role("button", name="Halt …")).to_have_count(0)
+        refused = """async () => (await fetch("/api/v1/commands", {
+          method: "POST", body: '{"command": "halt"}',
+          headers: { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem("quantd.csrf") },
+        })).status"""
+        assert await page.evaluate(refused) == 403
+        assert await page.evaluate("document.cookie") == ""  # HttpOnly: no script reads it
+
+
+@in_module_loop
+async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) -> None:
+    link = shared.api.link()
+    async with opened(browser, link) as page:
+        await expect(page.locator("header")).to_contain_text("owner, admin")
+        assert page.url == shared.api.url
+        await page.reload()
+        await expect(page.get_by_role("button", name="Halt …")).to_be_visible()
+        (cookie,) = await page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        other = await page.context.new_page()  # a second tab has the same session
+        await other.goto(shared.api.url)
+        await expect(other.get_by_role("button", name="Halt …")).to_be_visible()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(other.get_by_role("button", name="Halt …")).to_have_count(0)
+    async with opened(browser, link) as page:
+        await page.get_by_role("button", name="Sign in …").click()
+        await expect(page.get_by_role("alert")).to_contain_text("this link was used")
+
+
+@in_module_loop
+@pytest.mark.parametrize("width", [DESK, PHONE])
+async def test_every_screen_is_accessible_and_fits_its_window(shared: World, browser: Browser, width: int) -> None:
+    async with opened(browser, shared.api.url, width, shared.token) as page:
+        for screen in SCREENS:
+            await audit(page, screen)
+            assert await unreachable(page) == [], screen
+
+
+@pytest.mark.long
+@in_module_loop
+@pytest.mark.parametrize("width", [DESK, 768, PHONE, 640])  # 640 is 1280 at a zoom of 200 %
+@pytest.mark.parametrize("look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}])
+async def test_every_screen_is_accessible_in_every_look(
+    shared: World, browser: Browser, width: int, look: dict[str, str]
+) -> None:
+    async with opened(browser, shared.api.url, width, shared.token, **look) as page:
+        for screen in SCREENS:
+            await audit(page, screen)
+            assert await unreachable(page) == [], screen
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            assert await violations(page) == [], key
+            await page.keyboard.press("Escape")
+
+
+@pytest.mark.requirement("R-207")
+@in_module_loop
+async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: World, browser: Browser) -> None:
+    before = len(shared.service.shell.state.ledger.books[1].lots), shared.store.last_seq(RUN)
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await show(page, "order")
+        for name, value in {"qty": "3", "symbol": "SPY", "reason": "by <b>hand</b>"}.items():
+            await page.locator(f"#order-{name}").fill(value)
+        await page.locator("#order-side").select_option("sell")
+        await page.locator("#order-agent").select_option("trend")
+        send = page.get_by_role("button", name="Send sell")
+        await expect(send).to_have_count(0)
+        await page.get_by_role("button", name="Preview").click()
+        await expect(send).to_be_focused()
+        assert await violations(page) == []
+        await page.locator("#order-qty").fill("4")  # an edit voids the preview
+        await expect(send).to_have_count(0)
+        await page.keyboard.press("Enter")
+        await expect(send).to_have_text("Send sell 4 SPY")
+        assert (len(shared.service.shell.state.ledger.books[1].lots), shared.store.last_seq(RUN)) == before
+        await send.click()
+        await expect(page.locator(".said")).to_contain_text("sell 4 of 4 SPY sent")
+    wishes = [e for _, data in shared.store.entries(RUN, before[1] + 1) if isinstance(e := decode(data).event, Wished)]
+    assert [(each.lots, each.who, each.reason) for each in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
+
+
+@in_module_loop
+async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(shared: World, browser: Browser) -> None:
+    active = "/api/v1/alerts/active"
+    async with opened(browser, shared.api.url, PHONE, shared.token) as page:
+        await show(page, "incidents")
+        row = page.get_by_role("region", name="Open incidents").get_by_role("row").filter(has_text="position weight")
+        await row.get_by_role("button").click()
+        await page.keyboard.type(HOSTILE)
+        assert await violations(page) == []
+        await page.keyboard.press("Enter")
+        await expect(row).to_contain_text("acknowledged by api:owner: <img src=x onerror=window.hacked=1>")
+        assert await page.evaluate("window.hacked") is None
+        assert await sideways(page) == 0
+    async with shared.session.get(active) as response:
+        (found,) = [
+            each for each in (await response.json())["incidents"] if each["kind"] == "limit_max_position_weight"
+        ]
+    assert found["acknowledged_by"] == "api:owner"
+
+
+@in_module_loop
+async def test_why_of_a_refused_order_has_its_limits_before_and_after(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        await show(page, "orders")
+        await page.get_by_label("State").select_option("refused")
+        rows = page.get_by_role("region", name="Orders").get_by_role("row")
+        await rows.nth(1).get_by_role("button", name="Why").click()
+        limits = page.get_by_role("region", name="Limits of the house")
+        await expect(limits.get_by_role("row").filter(has_text="here")).to_contain_text("position weight")
+        await audit(page, "orders")
+
+
+@in_module_loop
+async def test_before_the_first_bar_the_first_screens_say_so(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    world = World(tmp_path_factory.mktemp("empty"), CONFIG + RATES)
+    await world.api.start()
+    try:
+        for width in (DESK, PHONE):
+            async with opened(browser, world.api.url, width, world.token) as page:
+                await expect(page.locator("header")).to_contain_text("before the first bar")
+                for screen in FIRST:
+                    await audit(page, screen)
+    finally:
+        await world.api.stop()
+        world.store.close()
+
+
+@in_module_loop
+async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> None:
+    folder = tmp_path_factory.mktemp("wide")
+    wide_frame(7, WIDE, date(2018, 6, 1), date(2019, 1, 9)).write_parquet(folder / "wide.parquet")
+    names = ", ".join(f'"S{k:03}"' for k in range(WIDE))
+    text = CONFIG.replace('symbols = ["SPY", "QQQ", "IWM"]', f"symbols = [{names}]") + RATES
+    text = text.replace(f"{ROOT}/data/us_daily.parquet", str(folder / "wide.parquet")).replace(
+        "2019-03-29", "2019-01-09"
+    )
+    text = re.sub(r"(?m)^actions = .*\n", "", text).replace("100000.00", "10000000.00")
+    text = re.sub(r"(?m)^(capital = .*)\n", r"\1\nmin_trade = 0.0\n", text)
+    async with standing_at_the_end(folder, text) as world:
+        for width in (DESK, PHONE):
+            async with opened(browser, world.api.url, width, world.token) as page:
+                for screen in (*FIRST, "agents"):
+                    await audit(page, screen)
+                    assert await page.locator("main tr").count() < 70, screen
+                    assert await page.evaluate("document.documentElement.scrollHeight") < 8_000, screen
+                await show(page, "now")
+                await page.get_by_label("Search positions").fill("S123")
+                row = page.get_by_role("region", name="Positions").get_by_role("row").nth(1)
+                await expect(row).to_contain_text("S123")
+
+
+@pytest.mark.requirement("R-208")
+@in_module_loop
+async def test_a_lost_link_turns_figures_grey_with_their_age(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        world = await stack.enter_async_context(standing_at_the_end(tmp_path_factory.mktemp("lost"), CONFIG + RATES))
+        pages = [
+            await stack.enter_async_context(opened(browser, world.api.url, width, world.token))
+            for width in (DESK, PHONE)
+        ]
+        for page in pages:
+            await expect(page.locator("header .link")).to_have_text("link up")
+        await world.api.stop()
+        for page in pages:
+            await expect(page.locator("header .link")).to_contain_text("link lost, figures")
+            figure = page.locator(".figure .value").first
+            dim = await page.evaluate("getComputedStyle(document.querySelector('.figure p:last-child')).color")
+            for screen in FIRST:
+                await audit(page, screen)
+            await show(page, "now")
+            await expect(figure).to_have_css("color", dim)

@@ -1,0 +1,100 @@
+"""A browser for the tests of the page: the system's Chromium, driven by playwright, with axe-core for accessibility."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.support.services import require
+
+AXE = Path(__file__).resolve().parent / "axe" / "axe.min.js"
+PHONE, DESK = 360, 1280
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+WATCH = """
+window.reports = [];
+document.addEventListener("securitypolicyviolation", (e) => {
+  window.reports.push(e.violatedDirective + " " + e.blockedURI);
+});
+"""
+
+
+@contextlib.asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """One browser process."""
+    program = require("chromium")["chromium"]
+    async with async_playwright() as playwright:
+        args = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-extensions"]
+        browser = await playwright.chromium.launch(executable_path=program, args=args)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(browser: Browser, url: str, width: int = DESK, token: str = "", **more: Any) -> AsyncIterator[Page]:
+    """The page in a profile of its own, signed in where there is a token. No fault of a script, and no CSP report."""
+    context = await browser.new_context(viewport={"width": width, "height": 800}, **more)
+    await context.add_init_script(WATCH)
+    context.set_default_timeout(10_000)
+    page = await context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda why: faults.append(str(why)))
+    try:
+        await page.goto(url)
+        if token:
+            await sign_in(page, token)
+        yield page
+        assert faults == []
+        assert await page.evaluate("window.reports") == []
+    finally:
+        await context.close()
+
+
+async def sign_in(page: Page, token: str) -> None:
+    if not await page.locator("#token").is_visible():
+        await page.get_by_role("button", name="Sign in …").click()
+    await page.locator("#token").fill(token)
+    await page.locator("#token").press("Enter")
+    await page.get_by_role("button", name="Sign out").wait_for()
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe-core finds against WCAG 2.2 AA and its own best practices."""
+    if not await page.evaluate("Boolean(window.axe)"):
+        await page.evaluate(AXE.read_text())
+    found = await page.evaluate(
+        "(tags) => axe.run(document, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'] })", RULES
+    )
+    return [f"{each['id']}: {node['html'][:150]}" for each in found["violations"] for node in each["nodes"]]
+
+
+async def sideways(page: Page) -> int:
+    """Pixels that the page is wider than its window."""
+    return int(await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+async def unreachable(page: Page) -> list[str]:
+    """Controls that Tab does not reach, or that show no outline when it does."""
+    script = """() => [...document.querySelectorAll("a[href], button, input, select, [tabindex='0']")]
+      .filter((e) => e.checkVisibility() && !e.disabled && !e.closest("dialog:not([open])"))
+      .map((e) => { e.dataset.seen = ""; return e; }).length"""
+    expected = int(await page.evaluate(script))
+    await page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    faint = []
+    for _ in range(expected + 2):
+        await page.keyboard.press("Tab")
+        faint += await page.evaluate("""() => {
+          const e = document.activeElement;
+          if (e === document.body) return [];
+          e.dataset.seen = "1";
+          const style = getComputedStyle(e);
+          return style.outlineStyle === "none" ? ["no outline: " + e.outerHTML.slice(0, 120)] : [];
+        }""")
+    left = await page.evaluate(
+        "() => [...document.querySelectorAll('[data-seen=\"\"]')].map((each) => each.outerHTML.slice(0, 120))"
+    )
+    return [*left, *sorted(set(faint))]
