@@ -52,7 +52,7 @@ LONGER = {
         "daemon/assembly/engine_rules.py rules_of": 68,
         "daemon/cli/learn/evaluate.py evaluate": 73,
         "daemon/cli/look/features.py features_list": 65,
-        "daemon/cli/trade/backtest.py backtest": 88,
+        "daemon/cli/trade/backtest.py _backtest": 88,
         "daemon/cli/trade/study.py study_rebalance": 87,
         "daemon/engine/planning/plan.py _house": 87,
         "daemon/engine/planning/plan.py plan": 61,

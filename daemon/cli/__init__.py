@@ -19,7 +19,10 @@ def main(arguments: list[str] | None = None) -> None:
     for name in THREADS:
         os.environ[name] = "1"  # before numpy is imported
     gc.set_threshold(COLLECT_AFTER)
-    from quantd.daemon.cli.failures import guarded
-    from quantd.daemon.cli.program import run
-
+    try:
+        from quantd.daemon.cli.failures import guarded
+        from quantd.daemon.cli.program import run
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)  # the number is in a module whose import may be the one that was interrupted
     sys.exit(guarded(lambda: run(sys.argv[1:] if arguments is None else arguments)))

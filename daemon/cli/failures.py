@@ -19,6 +19,12 @@ class Failure(ExplainedError):
         self.exit_code = exit_code
 
 
+class Interrupted(ExplainedError):
+    """Ctrl-C in a command that says what it has stored. Typer ends without a word at a KeyboardInterrupt."""
+
+    exit_code = INTERRUPTED
+
+
 def needs(what: str, *packages: str, extra: str = "train") -> None:
     """Raise Failure unless the packages that an extra of quantd installs are present."""
     if missing := [name for name in packages if find_spec(name) is None]:

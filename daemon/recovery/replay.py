@@ -21,7 +21,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.seats import configured_as
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, fold, fold_live
-from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.loop import RunSnapshot, Shell
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.codec import decode
@@ -166,6 +166,17 @@ def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
         newest = records.latest_snapshot(run)
         found = newest if newest is not None and newest[0] == records.last_seq(run) else None
     return found or (0, b"")
+
+
+def snapshot_before(records: Records, run: str, ts: int) -> tuple[int, bytes]:
+    """(number of the last step in the snapshot, snapshot) of the newest one of this code at `ts` in ns UTC or earlier;
+    (0, empty) without one."""
+    before = None
+    while (found := records.latest_snapshot(run, code_version(), before)) is not None:
+        if msgspec.msgpack.decode(found[1], type=RunSnapshot).ts <= ts:
+            return found
+        before = found[0]
+    return 0, b""
 
 
 class Segment(Struct):

@@ -5,7 +5,7 @@ same state, as the decision.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ class Unavailable(Exception):
 
 
 class PlanValues(NamedTuple):
-    """The values of all limits after a plan: of the house, and of each agent by number."""
+    """The values of all limits after a plan: of the house, and of the agents that were asked for, by number."""
 
     house: Values
     agents: dict[int, Values]
@@ -110,8 +110,11 @@ class Refolder:
         measured = learned.whole(parts.policies, parts.rules.seats, parts.universe.symbols)
         return Redecided(plans[decision.ordinal - 1], measured)
 
-    def values(self, step: int) -> dict[tuple[int, int], PlanValues]:
-        """(step, number of the plan in it) -> values of all limits, from `step` to the end. Raises Unavailable."""
+    def values(self, step: int, agents_of: Mapping[tuple[int, int], Set[int]]) -> dict[tuple[int, int], PlanValues]:
+        """(step, number of the plan in it) -> values of all limits, from `step` to the end. Raises Unavailable.
+
+        The house is measured after each plan, and the agents that `agents_of` has under the plan.
+        """
         found: dict[tuple[int, int], PlanValues] = {}
 
         def read(seq: int, plans: list[Planned], judged: list[Judged]) -> None:
@@ -120,7 +123,8 @@ class Refolder:
                 own = next((c for c in calls if c[-1].verdict.lots.astype(np.int64).tobytes() == plan.allowed), None)
                 if own is not None and seq >= step:
                     calls.remove(own)
-                    agents = {one.book: one.verdict.values for one in own[:-1]}
+                    asked = agents_of.get((seq, ordinal), frozenset())
+                    agents = {one.book: one.verdict.values for one in own[:-1] if one.book in asked}
                     found[seq, ordinal] = PlanValues(own[-1].verdict.values, agents)
 
         with _explained():

@@ -21,6 +21,7 @@ from quantd.daemon.runtime.version import code_version
 from quantd.engine_build.state import advice
 from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure
+from quantd.trading.display_text import instant_text
 from quantd.trading.ports import leaves
 
 Progress = Callable[[float], object]
@@ -56,7 +57,7 @@ class BacktestJournal:
         self.store = Store.open(folder)
         self._run = run
         self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
-        self._committed = 0
+        self._committed = self._until = 0
 
     def commit(self, shell: Shell, *, least: int = 1) -> None:
         """Write the new steps, and the state after them, if there are at least `least`."""
@@ -76,7 +77,13 @@ class BacktestJournal:
                 snapshot=SnapshotOf(last, code_version(), shell.keep()), snapshots_kept=KEEP_SNAPSHOTS,
             )
         )  # fmt: skip
-        self._committed = last
+        self._committed, self._until = last, shell.ts
+
+    def kept(self) -> str:
+        """The part of the journal that is in the store, as a clause."""
+        if not self._committed:
+            return f"no step of run {self._run} is stored"
+        return f"the journal of run {self._run} is stored up to {instant_text(self._until)}"
 
     def close(self, shell: Shell) -> None:
         self.commit(shell)

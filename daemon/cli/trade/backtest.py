@@ -2,17 +2,21 @@
 
 import os
 import secrets
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
-from quantd.daemon.cli.failures import note
+from quantd.daemon.cli.failures import Interrupted, note
 from quantd.daemon.cli.output import answer, check_folder, closing, progress
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from quantd.research.runs.backtest import BacktestJournal
 
 
 def backtest(
@@ -32,6 +36,32 @@ def backtest(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
+    stored: list[BacktestJournal] = []
+    try:
+        return _backtest(
+            stored, config, start, end, state, sets, report, family,
+            journal=journal, no_compare=no_compare, as_json=as_json,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = [each.kept() for each in stored]
+        raise Interrupted(f"interrupted; {kept[0] if kept else 'no run is stored'}") from None
+
+
+def _backtest(
+    stored: "list[BacktestJournal]",
+    config: Path,
+    start: date | None,
+    end: date | None,
+    state: Path | None,
+    sets: list[str] | None,
+    report: Path | None,
+    family: str,
+    *,
+    journal: bool,
+    no_compare: bool,
+    as_json: bool,
+) -> int:
+    """Run the command; returns its exit code. A journal is in `stored` from its beginning on."""
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.cli.configuration import between, read
     from quantd.daemon.recovery.replay import save_config
@@ -63,6 +93,7 @@ def backtest(
     run = base36(secrets.randbits(64), 8)
     saved = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
     if saved is not None:
+        stored.append(saved)
         save_config(folder / BACKTESTS, found, config, given, os.environ)
     benchmarks = planned(found, assembly) if report is not None else ()
     if no_compare:

@@ -1,18 +1,19 @@
-"""Replay a run's journal from its first entry and compare every step with the record."""
+"""Replay a run's journal and compare every step with the record."""
 
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.failures import Failure, note
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
+from quantd.daemon.cli.failures import Failure, Interrupted, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place, recorded
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from quantd.adapters.store.journal.records import Records
     from quantd.daemon.assembly.parts import Parts
 
-LISTED = 50
+LISTED: Final = 50
+
+Uncompiled = Annotated[
+    bool, typer.Option("--uncompiled", help="Fold it again with the interpreted engine, in its own process.")
+]
+Begin = Annotated[
+    date | None,
+    typer.Option("--from", parser=day, metavar="DATE", help="Begin at the newest snapshot before this day."),
+]
+
+UNCOMPILED: Final = {"QUANTD_UNCOMPILED": "1"}
 
 
 def replay(
@@ -32,25 +43,24 @@ def replay(
     policies: Annotated[
         bool, typer.Option("--policies", help="Also call the policies again and list differences.")
     ] = False,
-    uncompiled: Annotated[
-        bool,
-        typer.Option("--uncompiled", help="Fold it again with the interpreted engine, in its own process."),
-    ] = False,
+    uncompiled: Uncompiled = False,
+    start: Begin = None,
     as_json: Json = False,
 ) -> int:
     from quantd.engine_build import finder
     from quantd.engine_build.state import label
 
     if uncompiled and finder.loaded() is not None:
-        return _interpreted(run, config, state, sets, policies=policies, as_json=as_json)
+        return _interpreted(run, config, state, sets, start, policies=policies, as_json=as_json)
     from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import tracked
     from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers
     from quantd.daemon.policies.isolation.worker import Apart
-    from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold
+    from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold, snapshot_before
     from quantd.daemon.runtime.journal import Journal, ReplayDifference
     from quantd.daemon.runtime.timeline import Item
+    from quantd.daemon.views.report.curves import date_ns
     from quantd.daemon.views.run_summary import summary
     from quantd.research.runs.backtest import compile_for_runs
 
@@ -61,12 +71,13 @@ def replay(
     same_market(parts, records, name)
     for loaded in loaded_in(records, name):
         parts.seats(dict).verify(loaded)
+    seq, snapshot = (0, b"") if start is None else snapshot_before(records, name, date_ns(start))
     answers = Answers(parts.policies)
     journal = Journal()
 
-    def journal_of(entries: Iterable[bytes], seq: int, under: Parts) -> Journal:
+    def journal_of(entries: Iterable[bytes], after: int, under: Parts) -> Journal:
         nonlocal journal
-        journal = Journal(entries, seq, parts.live)
+        journal = Journal(entries, after, parts.live)
         return journal
 
     if isinstance(parts, Assembly):
@@ -83,11 +94,11 @@ def replay(
         try:
             shell, journal = refold(
                 parts, records, name, where.folder, journal_of=journal_of, watched=watched,
-                overheard=answers if policies else None,
+                overheard=answers if policies else None, seq=seq, snapshot=snapshot,
             )  # fmt: skip
         except ReplayDifference as why:
             differs, shell = str(why), why.shell or parts.shell()
-            journal.compared = why.seq - 1
+            journal.compared = why.seq - 1 - seq
         except ConfigLost as why:
             raise Failure(str(why), CONFIG) from None
     wall_s = time.perf_counter() - began
@@ -112,15 +123,29 @@ def replay(
 
 
 def _interpreted(
-    run: str | None, config: Path, state: Path | None, sets: list[str] | None, *, policies: bool, as_json: bool
+    run: str | None,
+    config: Path,
+    state: Path | None,
+    sets: list[str] | None,
+    start: date | None,
+    *,
+    policies: bool,
+    as_json: bool,
 ) -> int:
     """Run this command in a process that loads no compiled module; returns its exit code."""
     words = ["replay", *([] if run is None else [run]), "--uncompiled", "--config", str(config)]
     words += [] if state is None else ["--state", str(state)]
     words += [part for each in sets or () for part in ("--set", each)]
+    words += [] if start is None else ["--from", start.isoformat()]
     words += ["--policies"] * policies + ["--json"] * as_json
     line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *words]
-    done = subprocess.run(line, env={**os.environ, "QUANTD_UNCOMPILED": "1"}, stdout=subprocess.PIPE, text=True)
+    # Ctrl-C reaches this process only, which ends the other
+    try:
+        done = subprocess.run(
+            line, env=os.environ | UNCOMPILED, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted") from None
     if done.returncode < 0:
         raise Failure(f"signal {-done.returncode} ended the process of the interpreted engine", CHECK_FAILED)
     sys.stdout.write(done.stdout)

@@ -1,17 +1,27 @@
 """Runs a command of quantd in a process of its own, for jobs that would need too much of the daemon's process."""
 
 import asyncio
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+LOWEST: Final = 19
 
 
-async def output_of(words: Sequence[str]) -> tuple[int, bytes, str]:
-    """(exit code, output, last line of errors) of `quantd WORDS`. A cancelled call ends the process."""
+async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
+    """(exit code, output, last line of errors) of `quantd WORDS`, with the variables of `environ` added.
+
+    It runs at the lowest priority: it must not delay trading. A cancelled call ends the process.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "quantd.daemon.cli", *words,
+        sys.executable, "-P", "-m", "quantd.daemon.cli", *words, env={**os.environ, **(environ or {})},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
+        with suppress(OSError):  # it may have ended
+            os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST)
         out, err = await process.communicate()
     finally:
         if process.returncode is None:

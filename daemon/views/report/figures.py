@@ -4,7 +4,7 @@ This module only reads and is not part of the engine. Ratios are fractions, not 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal
 from math import isfinite, sqrt
 from typing import Final
@@ -70,8 +70,11 @@ from quantd.trading.statistics import (
 
 LAST_ALERTS: Final = 50
 
-Measured = Callable[[int], Mapping[tuple[int, int], PlanValues]]
-"""Step -> values of the plans from there on, by step and number of the plan; raises Unavailable."""
+Plan = tuple[int, int]
+"""A step, and the number of the plan in it."""
+
+Measured = Callable[[int, Mapping[Plan, Set[int]]], Mapping[Plan, PlanValues]]
+"""(step, agents of a plan) -> values of the plans from the step on, with those of these agents; raises Unavailable."""
 
 
 def own_closes(state: State) -> dict[str, list[Gain]]:
@@ -153,7 +156,7 @@ class _Figures:
         try:
             if measured is None:
                 raise Unavailable("the journal is not replayed")
-            found = measured(decisions[first].seq)
+            found = measured(decisions[first].seq, last_agents(decisions[first:]))
         except Unavailable as why:
             self.unknown["limits"] = (
                 "of plans only recorded values are known, of limits that cut or stand at 60 % of their bound or more: "
@@ -397,8 +400,17 @@ class _Figures:
         return backtest(returns, made, spec.confidence if spec is not None else 0.95)
 
 
+def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:
+    """The plans in which an agent has its last basket, with these agents: their limits are reported."""
+    last = {part.agent: (each.seq, each.ordinal) for each in decisions for part in each.plan.agents}
+    found: dict[Plan, set[int]] = {}
+    for agent, plan in last.items():
+        found.setdefault(plan, set()).add(agent)
+    return found
+
+
 def replaced(decision: Decision, values: PlanValues) -> Decision:
-    """A decision with the values of all limits."""
+    """A decision with the values of all limits: of the house, and of the agents that were measured."""
     plan = decision.plan
     agents = [replace(part, values=values.agents.get(part.agent, part.values)) for part in plan.agents]
     return replace(decision, plan=replace(plan, agents=agents, values=values.house))

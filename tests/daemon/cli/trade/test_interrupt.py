@@ -1,0 +1,61 @@
+"""Ctrl-C: a real SIGINT to a command that runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from quantd.trading.exit_codes import INTERRUPTED
+from tests.support.command_line import answer, environment, quantd, write
+
+LONG = ("--set", "feed.start=2016-01-04", "--set", "feed.end=2020-12-31", "--set", 'feed.holes="known"')
+"""Five years."""
+
+
+def interrupted(folder, ready, *words):
+    """(exit code, output, errors) of a command in its own session, with a SIGINT to all of
+    it once `ready`."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "quantd.daemon.cli", *words], cwd=folder, env=environment(), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not ready(started.pid):
+        assert started.poll() is None, started.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGINT)
+    out, err = started.communicate(timeout=30)
+    return started.returncode, out, err
+
+
+def test_ctrl_c_ends_a_backtest_with_one_line_on_what_is_stored(tmp_path):
+    write(tmp_path)
+    store = tmp_path / "state" / "backtests" / "quantd.db-wal"
+
+    def stored(_):
+        return store.exists() and store.stat().st_size > 200_000
+
+    code, out, err = interrupted(tmp_path, stored, "backtest", "--journal", *LONG)
+    assert (code, out) == (INTERRUPTED, "")
+    line = err.splitlines()[-1]
+    assert line.startswith("interrupted; the journal of run ")
+    run, until = line.split()[5], line.split()[-1]
+    replayed = answer(quantd(tmp_path, "replay", run, "--state", "state/backtests", "--json", *LONG))
+    assert replayed["same"]
+    assert replayed["compared"] > 0
+    assert "2016" <= until[:4] < "2021"
+
+
+def test_ctrl_c_in_the_replay_of_the_interpreted_engine_is_reported_once(tmp_path):
+    write(tmp_path)
+    run = answer(quantd(tmp_path, "backtest", "--journal", "--json", "--no-compare"))["run"]
+
+    def begun(parent):
+        return bool(Path(f"/proc/{parent}/task/{parent}/children").read_text())
+
+    line = ("replay", run, "--state", "state/backtests", "--uncompiled")
+    code, out, err = interrupted(tmp_path, begun, *line)
+    assert (code, out, err.splitlines()) == (INTERRUPTED, "", ["interrupted"])
