@@ -24,11 +24,11 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import numpy as np
+from quantd.daemon.assembly.compiler import compile_kernels
 
 from benchmarks import gate
 from benchmarks.engine import CASES, Case, machine_us, seconds
 from benchmarks.parts.budgets import BUDGETS, CALIBRATION_US, INTERPRETED
-from quantd.daemon.assembly.compiler import compile_kernels
 from quantd.daemon.runtime.journal import Journal
 from quantd.engine_build.recipe import UNCOMPILED
 

@@ -162,6 +162,7 @@ def peer(name: str, file: str, points: int) -> None:
 def own(folder: Path, points: int, workers: int) -> dict[str, float]:
     """Run the sweep of quantd; CPU seconds of this process and its workers."""
     from quantd.daemon.assembly.compiler import compile_kernels
+
     from quantd.models.training.runs.workers import executor
     from quantd.research.studies.grid import Grid
     from quantd.research.studies.sweep import Sweep, sweep

@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums of numpy are the same on o
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from quantd.daemon.assembly.compiler import compile_kernels
+
 from tests.golden.runs import FILE, Row, difference, kept, row_of, runs, text_of
 
 

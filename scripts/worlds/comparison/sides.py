@@ -70,8 +70,9 @@ def serve(*, journal: bool, compiled: bool) -> None:
 
 
 def _compile() -> None:
-    import quantd.daemon.runtime.loop  # noqa: F401  # the modules that record kernels
     from quantd.daemon.assembly.compiler import compile_kernels
+
+    import quantd.daemon.runtime.loop  # noqa: F401  # the modules that record kernels
     from quantd.trading import jit
 
     why = compile_kernels(wait=True) or ("" if jit.ENTRIES else "there are none")

@@ -25,6 +25,15 @@ MODULES: Final = (
     "quantd.risk.pretrade.judge",
     "quantd.daemon.engine.planning.lots",
     "quantd.adapters.brokers.paper.bar_fills",
+    "quantd.daemon.engine.batches.columns",
+    "quantd.daemon.engine.batches.ledger_kernel",
+    "quantd.daemon.engine.batches.fills_kernel",
+    "quantd.daemon.engine.batches.digest_kernel",
+    "quantd.daemon.engine.batches.levels_kernel",
+    "quantd.daemon.engine.batches.rows_kernel",
+    "quantd.daemon.engine.batches.orders_kernel",
+    "quantd.daemon.engine.batches.round_kernel",
+    "quantd.daemon.engine.batches.kernel",
 )
 """Modules that are compiled, all or none."""
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quantd.daemon.assembly.compiler import _made, compile_kernels, interpret_kernels
 
 from benchmarks import engine
-from quantd.daemon.assembly.compiler import _made, compile_kernels, interpret_kernels
 from quantd.daemon.engine.planning.targets import headroom
 from quantd.strategies.policies import POLICIES
 from quantd.trading import jit

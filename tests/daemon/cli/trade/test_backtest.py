@@ -5,8 +5,8 @@ import sys
 from importlib.util import find_spec
 
 import pytest
-
 from quantd.daemon.assembly.compiler import COMPILING
+
 from quantd.daemon.engine.batches.kernel import TAKE_ROWS
 from tests.support.command_line import answer, environment, quantd, write
 

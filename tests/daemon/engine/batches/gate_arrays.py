@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.daemon.engine.batches.gate_kernel import BASE, HEAD, STATE
 from quantd.trading.jit import interpreted
+
+from quantd.daemon.engine.batches import gate_kernel as kernel
 
 Floats = NDArray[np.float64]
 

@@ -1,7 +1,6 @@
 """The pass of the gate by the kernel of the batches, in place of that of `quantd.risk.pretrade.gate`."""
 
 import numpy as np
-
 from quantd.daemon.engine.batches.gate_inputs import Market
 from quantd.daemon.engine.batches.gate_kernel import (
     BASE,
@@ -11,12 +10,13 @@ from quantd.daemon.engine.batches.gate_kernel import (
     NEED_RETURNS,
     judge,
 )
+from quantd.trading.jit import interpreted
+
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.context import Context, Floats
 from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules
 from quantd.risk.switch import RUN
-from quantd.trading.jit import interpreted
 
 JUDGE = interpreted(judge)
 

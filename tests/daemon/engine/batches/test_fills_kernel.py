@@ -5,12 +5,12 @@ from math import nan
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quantd.trading.jit import interpreted
 
 from quantd.daemon.engine.batches.fills_kernel import fill_limits
 from quantd.trading.execution import MOST, RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import lots_to_be_had
 from quantd.trading.instruments import NANO
-from quantd.trading.jit import interpreted
 from tests.support.examples import examples
 from tests.support.fills import CLOSES, LOTS, OPENS, Bar, Order, bars_of, costs_of, expected, orders_of
 

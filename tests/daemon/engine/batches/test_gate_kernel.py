@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from quantd.trading.jit import LOOPS
 
 from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail, override
@@ -12,7 +13,6 @@ from quantd.risk.limits.context import Context, Scenarios
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade import gate as gate_module
 from quantd.risk.pretrade.gate import Account, gate
-from quantd.trading.jit import LOOPS
 from tests.daemon.engine.batches.kernel_gate import kernel_pass
 from tests.risk.pretrade.test_gate_table import KINDS
 from tests.support.risk_books import make_context, scenario_returns

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN
 from quantd.daemon.engine.batches.ledger_kernel import SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED, SHARPE
 from quantd.daemon.engine.batches.round_kernel import renew_table

@@ -4,10 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from quantd.trading.jit import interpreted
 
 from quantd.daemon.engine.batches import gate_kernel as kernel
 from quantd.risk.limits.case import SLACK
-from quantd.trading.jit import interpreted
 from tests.daemon.engine.batches.gate_arrays import Arrays, Floats, drawn
 
 SEEDS = range(200)

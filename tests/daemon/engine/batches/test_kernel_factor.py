@@ -4,9 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from quantd.trading.jit import interpreted
 
 from quantd.daemon.engine.batches import gate_kernel as kernel
-from quantd.trading.jit import interpreted
 from tests.daemon.engine.batches.gate_arrays import Arrays, Floats, Found, stated, unpriced
 
 SEEDS = range(400)

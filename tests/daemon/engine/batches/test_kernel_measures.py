@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quantd.trading.jit import interpreted
 
 from quantd.daemon.engine.batches import gate_kernel as kernel
-from quantd.trading.jit import interpreted
 from tests.daemon.engine.batches.gate_arrays import Arrays, Floats, Found, one_order, stated, unpriced
 
 SEEDS = range(300)

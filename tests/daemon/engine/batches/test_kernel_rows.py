@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from quantd.trading.jit import LOOPS
 
 from quantd.daemon.engine.batches import gate_kernel as kernel
-from quantd.trading.jit import LOOPS
 
 Floats = NDArray[np.float64]
 SEEDS = range(60)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from quantd.daemon.engine.batches.integers_kernel import portion, ratio
+from quantd.trading.jit import LOOPS
 
 from quantd.daemon.engine.batches import integers_kernel
 from quantd.daemon.engine.batches import ledger_kernel as kernel
-from quantd.daemon.engine.batches.integers_kernel import portion, ratio
 from quantd.trading.execution import MOST
-from quantd.trading.jit import LOOPS
 from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.books import Ledger, cells_of
 from quantd.trading.ledger.errors import LedgerFull

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from quantd.trading.jit import interpreted
 
 from quantd.daemon.engine.batches import levels_kernel as kernel
 from quantd.daemon.engine.batches.levels_kernel import MARKS, levels_hold, observe, pairs_hold
 from quantd.risk.measures.diversification import diversification
 from quantd.trading.covariance import covariance
-from quantd.trading.jit import interpreted
 
 Floats = np.ndarray
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN, M_ROWS, M_TAILS_AT, TAIL
+from quantd.daemon.engine.batches.targets_kernel import STACK
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN, M_ROWS, M_TAILS_AT, TAIL
 from quantd.daemon.engine.batches.ledger_kernel import CASH, SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS
 from quantd.daemon.engine.batches.round_kernel import (
@@ -22,7 +23,6 @@ from quantd.daemon.engine.batches.round_kernel import (
     same_book,
 )
 from quantd.daemon.engine.batches.rows_kernel import deviations
-from quantd.daemon.engine.batches.targets_kernel import STACK
 
 N = 3
 lots_of = st.integers(-3, 3)
