@@ -173,7 +173,10 @@ def equity(accounts: Ints, units: Ints, price_nano: ReadInts, out: Ints) -> bool
             denominator: int = units[size + column]
             value: int
             rest: int
-            value, rest = ratio(abs(lots), abs(price), units[column], denominator)
+            try:
+                value, rest = ratio(abs(lots), abs(price), units[column], denominator)
+            except OverflowError:
+                return False
             gross += value
             if gross >= _LARGEST:
                 return False

@@ -176,7 +176,10 @@ def crosses_fit(ints: Ints, row: int, open_nano: ReadInts) -> bool:
                 continue
             amount: int
             rest: int
-            amount, rest = ratio(abs(change), price, ints[units + k], ints[units + n + k])
+            try:
+                amount, rest = ratio(abs(change), price, ints[units + k], ints[units + n + k])
+            except OverflowError:
+                return False
             if amount > MOST // 64:
                 return False
             half: int = 2 * rest
@@ -431,10 +434,14 @@ def take_row(
         if rows > 0:
             units: int = ints[A_UNITS]
             scratch: int = ints[A_POST]
-            turnover: float = post(
-                accounts, ints[units : units + 2 * n], ints[fills:], rows, 0 if agents == 1 else -1, ints[scratch:],
-                float(room),
-            )  # fmt: skip
+            turnover: float = -1.0
+            try:
+                turnover = post(
+                    accounts, ints[units : units + 2 * n], ints[fills:], rows, 0 if agents == 1 else -1,
+                    ints[scratch:], float(room),
+                )  # fmt: skip
+            except OverflowError:
+                return False
             if turnover < 0.0:
                 return False
             room -= int(turnover) + 1
