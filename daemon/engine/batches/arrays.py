@@ -13,7 +13,6 @@ from quantd.daemon.engine.batches.declarations import undeclared_limit
 from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
 from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
 from quantd.daemon.engine.planning.gate_account import limits_in_force
-from quantd.daemon.engine.planning.lots import Targets
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE
@@ -207,7 +206,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     room = 2 * n * 128 + rows * 64 * (books + 2) + 2 * int(names.size) * (rows + 2)
     buffer = np.zeros(room, dtype=np.uint8)
     first, house = np.zeros(agents * n, dtype=np.int8), np.zeros(n, dtype=np.int8)
-    gates = Sets(LOOPS, Targets(n), max(levels.lookback, 1), first.data, house.data, FREED.data)
+    gates = Sets(n, LOOPS, first.data, house.data, FREED.data)
     for each in known if gated else ():
         gates.add(each.gate, bounds_of(each.rules), each.scene, each.caps)
     return Arrays(

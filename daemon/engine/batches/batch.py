@@ -100,13 +100,14 @@ class Batch:
         write_state(state, arrays, block, first, ticks, self.gated)
         known, by_date = state.history.known, state.history.synchronous
         columns: Any = by_date.columns()
+        returns: Any = by_date.filled_returns
+        arrays.gates.widen(columns.shape[1])
         bars = Bars(
             _cells(block.close_nano), _cells(block.open_nano), _cells(block.close), _cells(block.low),
             _cells(block.high), _cells(block.volume), _cells(block.fresh.view(np.uint8)),
         )  # fmt: skip
         rings = Rings(
-            _cells(known.prices), _cells(known.filled_returns), _cells(by_date.prices), _cells(by_date.filled_returns),
-            columns.data,
+            _cells(known.prices), _cells(known.filled_returns), _cells(by_date.prices), returns.data, columns.data,
         )  # fmt: skip
         self._books = state.ledger.cells()
         self._kernel = Kernel(

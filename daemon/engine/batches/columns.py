@@ -1,5 +1,6 @@
 """What the rows of a batch read besides its numbers: bars, rings of the history, sets of limits, and encoded names."""
 
+from quantd.daemon.engine.batches.loops import BatchLoops
 from quantd.daemon.engine.planning.lots import Targets
 from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
@@ -42,11 +43,11 @@ class Rings:
     known: Floats
     known_returns: Floats
     by_date: Floats
-    date_returns: Floats
+    date_returns: FloatRows
     columns: FloatRows
 
     def __init__(
-        self, known: Floats, known_returns: Floats, by_date: Floats, date_returns: Floats, columns: FloatRows
+        self, known: Floats, known_returns: Floats, by_date: Floats, date_returns: FloatRows, columns: FloatRows
     ) -> None:
         self.known, self.known_returns, self.by_date, self.date_returns = known, known_returns, by_date, date_returns
         self.columns = columns
@@ -56,7 +57,7 @@ class Sets:
     """The sets of limits, each with a gate, and the scratch of the levels.
 
     int8[A x N] `first` and int8[N] `house` get the reasons of cuts. `freed` by reason is 1 where sales may permit what
-    it cut. `losses` float64 has room for the longest lookback.
+    it cut. `losses` float64 has room for the columns of the ring.
     """
 
     gates: list[Gate]
@@ -65,15 +66,24 @@ class Sets:
     caps: list[list[Cap]]
     loops: Loops
     targets: Targets
+    own: BatchLoops
+    totals: Floats
+    squared: Floats
     losses: Floats
     first: Codes
     house: Codes
     freed: Codes
 
-    def __init__(self, loops: Loops, targets: Targets, lookback: int, first: Codes, house: Codes, freed: Codes) -> None:
+    def __init__(self, n: int, loops: Loops, first: Codes, house: Codes, freed: Codes) -> None:
         self.gates, self.bounds, self.scenes, self.caps = [], [], [], []
-        self.loops, self.targets, self.losses = loops, targets, float_zeros(lookback)
+        self.loops, self.targets, self.own = loops, Targets(n), BatchLoops()
+        self.totals, self.squared, self.losses = float_zeros(n), float_zeros(n), float_zeros(0)
         self.first, self.house, self.freed = first, house, freed
+
+    def widen(self, width: int) -> None:
+        """Room for the losses of so many columns."""
+        if width > len(self.losses):
+            self.losses = float_zeros(width)
 
     def add(self, gate: Gate, bounds: Bounds, scene: Scene, caps: list[Cap]) -> None:
         """Add a set of limits, of which no scene but this one is judged."""

@@ -3,6 +3,7 @@
 from math import inf, sqrt
 from typing import Final
 
+from quantd.daemon.engine.batches.loops import BatchLoops
 from quantd.trading.number_types import FloatRows, Floats, Ints
 
 HIGH: Final = 0
@@ -83,27 +84,11 @@ def worst(losses: Floats, start: int, size: int, count: int, top: Floats) -> Non
             top[at] = loss
 
 
-def add_losses(losses: Floats, weights: Floats, size: int, returns: FloatRows, first: int, rows: int) -> None:
-    """Write the losses of float64[N] weights in the scenarios from column `first` on."""
-    for row in range(rows):
-        losses[row] = 0.0
-    for k in range(size):
-        weight: float = -weights[k]
-        if weight != 0.0:
-            for row in range(rows):
-                losses[row] += returns[k, first + row] * weight
-
-
-def deviation(losses: Floats, start: int, size: int) -> float:
-    """The sample deviation of `size` losses."""
-    mean: float = 0.0
-    for k in range(start, start + size):
-        mean += losses[k]
-    mean = mean / size
-    squares: float = 0.0
-    for k in range(start, start + size):
-        squares += (losses[k] - mean) * (losses[k] - mean)
-    return sqrt(squares / (size - 1))
+def deviation(loops: BatchLoops, losses: Floats, first: int, size: int) -> float:
+    """The sample deviation of the losses from `first` up to and without `size`."""
+    rows: int = size - first
+    mean: float = loops.total(losses, first, size) / float(rows)
+    return sqrt(loops.squares(losses, first, size, mean) / float(rows - 1))
 
 
 def family_sum(weights: Floats, labels: Ints, at: int, size: int, sums: Floats) -> float:
@@ -187,6 +172,7 @@ def levels_hold(
     end: int,
     returns: FloatRows,
     shocks: Floats,
+    loops: BatchLoops,
     losses: Floats,
     scratch: Floats,
     spread: Floats,
@@ -196,8 +182,8 @@ def levels_hold(
     below its upper end.
 
     `known` returns end before column `end` of `returns` float64[N, W]; fewer than the least history measure no
-    scenarios. `spread` float64[N] are deviations of the returns. Pairs precede the measures of losses, of which the
-    longest lookback is the first.
+    scenarios. `spread` float64[N] are deviations of the returns. `losses` float64[W] is scratch. Pairs precede the
+    measures of losses, of which the longest lookback is the first.
     """
     longs: float = 0.0
     shorts: float = 0.0
@@ -269,33 +255,29 @@ def levels_hold(
         else:
             rows = min(known, int(measures[at + 4]))
             if rows > deepest:
-                add_losses(losses, weights, size, returns, end - rows, rows)
+                loops.losses(losses, end - rows, end, returns, weights)
                 deepest = rows
             if kind == DIVERSIFICATION:
                 alone: float = 0.0
-                together: float = deviation(losses, deepest - rows, rows)
+                together: float = deviation(loops, losses, end - rows, end)
                 for k in range(size):
                     alone += abs(weights[k]) * spread[k]
                 if not alone > 0.0:
                     continue
                 value = max(1.0 - together / alone, 0.0) if together > 1e-7 * alone else 1.0
             elif kind == VOLATILITY:
-                value = measures[at + 5] * deviation(losses, deepest - rows, rows)
+                value = measures[at + 5] * deviation(loops, losses, end - rows, end)
             else:
                 count: int = counts[int(measures[at + 5]) + rows]
                 scale: float = measures[at + 6]
                 if kind == VAR:
                     # the count-th worst loss lies inside the band if fewer than so many reach its upper end
-                    reach: int = 0
-                    beyond: int = 0
-                    for k in range(deepest - rows, deepest):
-                        loss = losses[k] * scale
-                        reach += 0 if loss < measures[at + 3] else 1
-                        beyond += 1 if loss > measures[at + 2] else 0
+                    reach: int = rows - loops.below(losses, end - rows, end, scale, measures[at + 3])
+                    beyond: int = loops.above(losses, end - rows, end, scale, measures[at + 2])
                     if reach >= count or not (rising or beyond >= count):
                         return False
                     continue
-                worst(losses, deepest - rows, rows, count, scratch)
+                worst(losses, end - rows, rows, count, scratch)
                 value = 0.0
                 for k in range(count):
                     value += scratch[k]

@@ -59,10 +59,10 @@ from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, Losses, Scene, Spread
 from quantd.risk.pretrade.standing import Basket
-from quantd.trading.number_types import Codes, Floats, Ints, ReadFloats, ReadInts
+from quantd.trading.number_types import Codes, FloatRows, Floats, Ints, ReadFloats, ReadInts
 
 
-def renew_scene(ints: Ints, floats: Floats, number: int, px: int, returns: ReadFloats, sets: Sets) -> None:
+def renew_scene(ints: Ints, floats: Floats, number: int, px: int, returns: FloatRows, sets: Sets) -> None:
     """Bring the scene of a set of limits to the newest row."""
     n: int = ints[SIZE]
     end: int = ints[END]
@@ -90,12 +90,12 @@ def renew_scene(ints: Ints, floats: Floats, number: int, px: int, returns: ReadF
             losses.beyond = sqrt(float(rows - m) / float(m)) + 0.5
         elif kind == DEVIATION_AND_MEAN:
             losses = sets.scenes[number].losses[ints[at + 1]]
-            deviations(ints, floats, rows, returns, end - rows, losses.deviation)
-            means(ints, floats, rows, losses.mean)
+            deviations(sets, n, rows, returns, end - rows, losses.deviation)
+            means(sets, n, rows, losses.mean)
         elif kind == DEVIATION:
             spread = sets.scenes[number].spreads[ints[at + 1]]
             spread.known = False
-            deviations(ints, floats, rows, returns, end - rows, spread.deviation)
+            deviations(sets, n, rows, returns, end - rows, spread.deviation)
 
 
 def pass_gate(

@@ -229,7 +229,7 @@ def add_prices(ints: Ints, floats: Floats, row: int, bars: Bars, rings: Rings) -
     known: Floats = rings.known
     known_returns: Floats = rings.known_returns
     by_date: Floats = rings.by_date
-    date_returns: Floats = rings.date_returns
+    date_returns: FloatRows = rings.date_returns
     adjusted: bool = ints[ADJUSTED] > 0
     adjust: int = ints[F_ADJUST]
     for k in range(n):
@@ -244,7 +244,7 @@ def add_prices(ints: Ints, floats: Floats, row: int, bars: Bars, rings: Rings) -
             at: int = adjust + k
             known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
             change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
-        by_date[end * n + k], date_returns[end * n + k], columns[k, end] = price, change, change
+        by_date[end * n + k], date_returns[end, k], columns[k, end] = price, change, change
         known[known_end * n + k], known_returns[known_end * n + k] = price, known_change
     return True
 
@@ -276,34 +276,25 @@ def book_holds(
     counts: int = ints[A_COUNTS]
     return levels_hold(
         book, floats[scratch : scratch + n], n, floats[measures:shocks], ints[labels:counts],
-        ints[counts : ints[A_SETS]], known, end, rings.columns, floats[shocks:scratch], sets.losses,
+        ints[counts : ints[A_SETS]], known, end, rings.columns, floats[shocks:scratch], sets.own, sets.losses,
         floats[scratch + n : ints[F_PX]], floats[ints[F_SPREAD] : ints[F_SPREAD] + n], rising,
     )  # fmt: skip
 
 
-def deviations(ints: Ints, floats: Floats, rows: int, returns: ReadFloats, first: int, out: Floats) -> None:
-    """Write the sample deviation of the newest returns of each symbol. `F_SUMS` keeps their sums for `means`."""
-    n: int = ints[SIZE]
-    sums: int = ints[F_SUMS]
+def deviations(sets: Sets, n: int, rows: int, returns: FloatRows, first: int, out: Floats) -> None:
+    """Write the sample deviation of so many returns of each symbol. `sets.totals` keeps their sums for `means`."""
     size: float = float(rows)
-    for k in range(2 * n):
-        floats[sums + k] = 0.0
-    for row in range(rows):
-        at: int = (first + row) * n
-        for k in range(n):
-            value: float = returns[at + k]
-            floats[sums + k] += value
-            floats[sums + n + k] += value * value
+    sets.own.moments(sets.totals, sets.squared, returns, first, first + rows, n)
     for k in range(n):
-        total: float = floats[sums + k]
-        squares: float = max(floats[sums + n + k] - total * total / size, 0.0)
+        total: float = sets.totals[k]
+        squares: float = max(sets.squared[k] - total * total / size, 0.0)
         out[k] = sqrt(squares / float(max(rows - 1, 1)))
 
 
-def means(ints: Ints, floats: Floats, rows: int, out: Floats) -> None:
+def means(sets: Sets, n: int, rows: int, out: Floats) -> None:
     """Write bounds of the sizes of the means of the last `deviations`."""
-    for k in range(ints[SIZE]):
-        out[k] = abs(floats[ints[F_SUMS] + k]) * ((1.0 + 1e-9) / float(rows))
+    for k in range(n):
+        out[k] = abs(sets.totals[k]) * ((1.0 + 1e-9) / float(rows))
 
 
 def realise(ints: Ints, floats: Floats, row: int, book: int, value: int) -> None:
@@ -369,7 +360,7 @@ def value_books(ints: Ints, floats: Floats, row: int, accounts: Ints, bars: Bars
     if ints[SPREAD] > 0:
         known: int = min(ints[SPREAD], ints[COUNT])
         deviations(
-            ints, floats, known, rings.date_returns, ints[END] + 1 - known,
+            sets, n, known, rings.date_returns, ints[END] + 1 - known,
             floats[ints[F_SPREAD] : ints[F_SPREAD] + n],
         )  # fmt: skip
     for book in range(books):

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from quantd.daemon.engine.batches.columns import Bars, Rings, Sets
-from quantd.daemon.engine.planning.lots import Targets
 from quantd.risk.pretrade.gate import LOOPS
 
 Array = np.ndarray[Any, Any]
@@ -20,13 +19,15 @@ def bars_with(close: Array, close_nano: Array | None = None) -> Bars:
 
 def rings_with(columns: Array, *rows: Array) -> Rings:
     """Rings whose `columns` are the synchronous returns; the others are `rows`, or are not read."""
-    given = rows or (np.zeros(1),) * 4
-    return Rings(*[each.ravel().data for each in given], columns.data)
+    given = rows or (np.zeros(1),) * 3 + (np.zeros((1, 1)),)
+    return Rings(*[each.ravel().data for each in given[:3]], given[3].data, columns.data)
 
 
 def sets_with(
-    size: int, lookback: int = 1, first: Array | None = None, house: Array | None = None, freed: Array | None = None
+    size: int, width: int = 1, first: Array | None = None, house: Array | None = None, freed: Array | None = None
 ) -> Sets:
-    """Sets of limits with scratch for a lookback, and reasons of cuts."""
+    """Sets of limits with scratch for losses of a width, and reasons of cuts."""
     codes = [np.zeros(1, dtype=np.int8) if each is None else each for each in (first, house, freed)]
-    return Sets(LOOPS, Targets(size), lookback, *[each.data for each in codes])
+    found = Sets(size, LOOPS, *[each.data for each in codes])
+    found.widen(width)
+    return found

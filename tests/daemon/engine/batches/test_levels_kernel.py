@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import levels_kernel as kernel
 from quantd.daemon.engine.batches.levels_kernel import MARKS, levels_hold, observe, pairs_hold
+from quantd.daemon.engine.batches.loops import BatchLoops
 from quantd.risk.measures.diversification import diversification
 from quantd.trading.covariance import covariance
 
@@ -62,7 +63,8 @@ def holds(
     numbers = [value for each in whole for value in (*each, *[0.0] * (kernel.MEASURE - len(each)))]
     return levels_hold(
         book, weights.data, N, np.array(numbers).data, labels.ravel().data, np.array(counts).data, known, end,
-        returns.data, np.zeros(1).data if shocks is None else shocks.ravel().data, np.full(WIDTH, np.nan).data,
+        returns.data, np.zeros(1).data if shocks is None else shocks.ravel().data, BatchLoops(),
+        np.full(WIDTH, np.nan).data,
         np.full(2 * N + 2 + WIDTH, np.nan).data, (np.full(N, np.nan) if spread is None else spread).data, rising,
     )  # fmt: skip
 

@@ -121,7 +121,7 @@ def added(close: list[float], before: list[float], known: list[float], adjust: I
     columns = np.full((SIZE, 9), -3.0)
     closes[FIRST + 1], rings[0][KNOWN_END - 1], rings[2][END - 1] = close, known, before
     flat = [each.ravel() for each in rings]
-    if not add_prices(ints.data, floats.data, 1, bars_with(closes), rings_with(columns, *flat)):
+    if not add_prices(ints.data, floats.data, 1, bars_with(closes), rings_with(columns, *flat[:3], rings[3])):
         return None
     rows = rings[0][KNOWN_END].copy(), rings[1][KNOWN_END].copy(), rings[2][END].copy(), rings[3][END].copy()
     assert columns[:, END].tolist() == rows[3].tolist()
