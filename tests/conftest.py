@@ -33,9 +33,6 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a test may import onnxruntime befor
 # heads of ledgers of looks, outside the folders of the tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
-# compiled kernels of the user would make each short backtest load numba, 120 MB; the workers of xdist share a folder
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    os.environ["XDG_CACHE_HOME"] = f"{os.environ['XDG_STATE_HOME']}/cache"
 
 # with the libraries that are loaded here, looking for cycles every 700 objects costs 7 % of the time
 gc.set_threshold(10_000, 10, 10)

@@ -269,13 +269,10 @@ def test_every_imported_package_is_declared():
         requirement(t)
         for t in [
             *project()["dependencies"],
-            *(e for name in ("train", "allocate", "ray", "fast", "sentiment", "mcp") for e in extras[name]),
+            *(e for name in ("train", "allocate", "ray", "sentiment", "mcp") for e in extras[name]),
         ]
     }
-    modules = {MODULES.get(name, name.replace("-", "_")) for name in declared} | {
-        "pydantic_core",
-        "llvmlite",
-    }  # parts of pydantic and of numba
+    modules = {MODULES.get(name, name.replace("-", "_")) for name in declared} | {"pydantic_core"}  # of pydantic
     for path in sources(*PACKAGES):
         for name in imports_of(path):
             top = name.split(".")[0]

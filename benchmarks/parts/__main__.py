@@ -3,7 +3,7 @@
     make bench        (or: python -m benchmarks.parts [--only WORDS] [--interpreted])
 
 Gates are the median of many calls, parts of a session and whole sessions the best mean of three runs. Every part is
-measured with compiled kernels and the build, and then interpreted from the source, in two processes. `over` marks a
+measured with the build, and then interpreted from the source, in two processes. `over` marks a
 part above its budget (budgets.py). The result is also written to times.csv, with the calibration of the machine.
 """
 
@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,9 +27,9 @@ import numpy as np
 from benchmarks import gate
 from benchmarks.engine import CASES, Case, machine_us, seconds
 from benchmarks.parts.budgets import BUDGETS, CALIBRATION_US, INTERPRETED
-from quantd.daemon.assembly.compiler import compile_kernels
 from quantd.daemon.runtime.journal import Journal
 from quantd.engine_build.recipe import UNCOMPILED
+from quantd.engine_build.state import reason
 
 ROOT: Final = Path(__file__).parents[2]
 TIMES: Final = Path(__file__).parent / "times.csv"
@@ -149,32 +148,11 @@ def sessions(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
             yield part, min(seconds(case, days)[0] for _ in range(3)) / days * 1e6
 
 
-def measured(wanted: Callable[[str], bool], interpreted: bool) -> Iterator[tuple[str, float]]:
+def measured(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
     """(part, us) of this process."""
-    if not interpreted:
-        for name in ("daily", "three daily", "one symbol", "monthly"):
-            seconds(CASES[name], 200)  # every kernel is compiled, or loaded
     for each in (gates, shares, sessions):
         gc.collect()
         yield from each(wanted)
-
-
-def compiling() -> Times:
-    """CPU time of compiling the kernels of a run, from a cold cache less from a warm one."""
-    whole = "[engine.seconds(engine.CASES[name], 200) for name in ('daily', 'three daily', 'one symbol', 'monthly')]"
-    with tempfile.TemporaryDirectory() as cache:
-        program = "import time; from benchmarks import engine; "
-        program += "from quantd.daemon.assembly.compiler import compile_kernels; "
-        program += f"compile_kernels(wait=True); {whole}; print(time.process_time())"
-        cold, warm = (_cpu_s(program, cache) for _ in range(2))
-    return {"compile all": (cold - warm) * 1e6}
-
-
-def _cpu_s(program: str, cache: str) -> float:
-    """The CPU seconds that a program prints."""
-    environ = os.environ | {"XDG_CACHE_HOME": cache}
-    command = [sys.executable, "-c", program]
-    return float(subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
 def child(words: str, interpreted: bool) -> tuple[str, Times]:
@@ -207,7 +185,7 @@ def row(part: str, us: Times, interpreted: Times, scale: float) -> tuple[str, ..
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", default="", help="parts with these words in their names")
-    options.add_argument("--interpreted", action="store_true", help="without compiled kernels and without the build")
+    options.add_argument("--interpreted", action="store_true", help="without the build")
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = options.parse_args()
 
@@ -215,19 +193,17 @@ def main() -> None:
         return all(word in part for word in asked.only.split())
 
     if asked.child:
-        why = "asked for" if asked.interpreted else compile_kernels(wait=True)
+        why = reason()
         print(json.dumps(why), flush=True)
-        for pair in measured(wanted, asked.interpreted):
+        for pair in measured(wanted):
             print(json.dumps(pair), flush=True)
         return
     machine = machine_us()
     scale = machine / CALIBRATION_US
     _, interpreted = child(asked.only, True)
     why, us = ("asked for", {}) if asked.interpreted else child(asked.only, False)
-    if not why and wanted("compile"):
-        us |= compiling()
     print(f"microseconds of CPU; this machine now: sum(range(1000)) takes {machine:.1f} us, which scales the budgets")
-    print(f"kernels {'interpreted: ' + why if why else 'compiled'}; the last columns are interpreted, as in the daemon")
+    print(f"the engine is {'interpreted: ' + why if why else 'compiled'}; the last columns are interpreted")
     head = ("part", "budget", "us", "", "budget", "interpreted us", "")
     parts = [part for part in {**BUDGETS, **INTERPRETED} if part in us or part in interpreted]
     rows = [row(part, us, interpreted, scale) for part in parts]

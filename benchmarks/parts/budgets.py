@@ -57,8 +57,6 @@ BUDGETS: Final[dict[str, float]] = {
     "session 20 daily, four more limits": 60.0,
     "session 20 three daily, four more limits": 190.0,
     "session 1 asked every bar": 16.0,
-    # once
-    "compile all": 40e6,
 }
 
 INTERPRETED: Final[dict[str, float]] = {
@@ -103,4 +101,4 @@ INTERPRETED: Final[dict[str, float]] = {
     "session 20 three agents daily": 2_600.0,
     "session 1 asked every bar": 200.0,
 }
-"""Budgets of the same parts without numba and without the build."""
+"""Budgets of the same parts without the build."""

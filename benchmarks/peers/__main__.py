@@ -118,16 +118,14 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--cases", default=",".join(CASES), help="with commas")
-    options.add_argument("--interpreted", action="store_true", help="quantd without compiled kernels")
     options.add_argument("--also", type=Path, help="another checkout of quantd with its environment, as one more side")
     asked = options.parse_args()
     if not PEERS.exists():
         raise SystemExit("there is no .venv-peers; `make bench-peers` makes it")
-    flags = ("--interpreted",) if asked.interpreted else ()
-    sides = {"quantd": Side("quantd", Path(sys.executable), ROOT, *flags)}
+    sides = {"quantd": Side("quantd", Path(sys.executable), ROOT)}
     if asked.also is not None:
         other = asked.also.resolve()
-        sides["quantd, other checkout"] = Side("quantd", other / ".venv" / "bin" / "python", other, *flags)
+        sides["quantd, other checkout"] = Side("quantd", other / ".venv" / "bin" / "python", other)
     kernels = sides["quantd"].ready
     peers = {peer for case in asked.cases.split(",") for peer in CASES[case][2]}
     sides |= {name: Side(name, PEERS) for name in sorted(peers)}

@@ -6,7 +6,7 @@ The rule: on the third Wednesday of a month, own each symbol whose price has ris
 Decisions at a close fill at the next open, in whole shares, at 2 bp of costs. quantd runs `quantd sweep`'s own code:
 its configuration is parsed for each point, every order passes the gate, and each point has its metrics. vectorbt gets
 the weights of all points as arrays, in parts that fit into memory, and computes Sharpe ratio, return and drawdown.
-backtrader runs BACKTRADER points; its time is scaled to all. Times are CPU seconds, without loading and compiling.
+backtrader runs BACKTRADER points; its time is scaled to all. Times are CPU seconds, without loading.
 """
 
 import argparse
@@ -161,7 +161,6 @@ def peer(name: str, file: str, points: int) -> None:
 
 def own(folder: Path, points: int, workers: int) -> dict[str, float]:
     """Run the sweep of quantd; CPU seconds of this process and its workers."""
-    from quantd.daemon.assembly.compiler import compile_kernels
     from quantd.models.training.runs.workers import executor
     from quantd.research.studies.grid import Grid
     from quantd.research.studies.sweep import Sweep, sweep
@@ -169,13 +168,12 @@ def own(folder: Path, points: int, workers: int) -> dict[str, float]:
 
     text = (folder / "config.toml").read_text()
     cache = str(folder / "cache")
-    base = Base(text, "config.toml", str(folder), (), {}, cache, compiled=True)
+    base = Base(text, "config.toml", str(folder), (), {}, cache)
 
     def run(values: range, name: str) -> Sweep:
         grid = Grid({"agents.rule.params.lookback": [str(value) for value in values]})
         return sweep(base, grid, name, folder / name, folder / "state", executor("local", workers))
 
-    compile_kernels(wait=True)
     run(range(5, 7), "warm")
     began, wall = sum(os.times()[:4]), time.perf_counter()
     found = run(range(FIRST, FIRST + points), "all")

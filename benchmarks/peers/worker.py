@@ -104,13 +104,13 @@ def quantd(case: str, file: str) -> tuple[Run, Result]:
     return run, lambda body: (body.tally.orders, body.state.equity_micro / 1e6)
 
 
-def compile_now() -> str:
-    """Compile quantd's kernels; the reason where they stay interpreted."""
+def engine() -> str:
+    """How the engine runs."""
     try:
-        from quantd.daemon.assembly.compiler import compile_kernels
-    except ImportError:
-        return "no kernels"
-    return compile_kernels(wait=True)
+        from quantd.engine_build.state import label
+    except ImportError:  # an older checkout
+        return "no build"
+    return label()
 
 
 # ---- peers -----------------------------------------------------------------------------------------
@@ -279,10 +279,10 @@ SIDES = {"quantd": quantd, "bt": bt, "vectorbt": vectorbt, "nautilus_trader": na
 
 
 def main() -> None:
-    side, *options = sys.argv[1:]
+    side = sys.argv[1]
     word = ""
     if side == "quantd":
-        word = "interpreted" if "--interpreted" in options else compile_now() or "compiled"
+        word = engine()
     answers = sys.stdout
     sys.stdout = sys.stderr  # what a library prints is no answer
     print(json.dumps({"ready": word}), file=answers, flush=True)

@@ -23,7 +23,6 @@ from quantd.daemon.engine.batches.kernel import (
     LEVELS_OF_ROW,
     OTHER_PLAN,
     OTHER_ROW,
-    TAKE_ROWS,
 )
 from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.settings import Rules
@@ -34,6 +33,7 @@ from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.outbound import request_of, rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
+from quantd.engine_build import finder
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
 from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown, split_of
@@ -146,6 +146,8 @@ class Shell:
         """The simulated venues of the shadows, in order, on the same bars."""
         self._skip = self._skipped = 0
         """Slices to step before the next batch, and twice those after the last one."""
+        self.in_batches = finder.loaded() is not None
+        """Whether `take_all` takes plain rows together."""
         self.guarded = False
         """Whether an exception of the venue means a broker that is down (daemon), or an error (backtest)."""
 
@@ -177,14 +179,15 @@ class Shell:
         self.tally.symbol_bars += slices * len(market.fresh) if market.full else int(market.fresh.sum())
 
     def take_all(self, items: Sequence[Item], known: dict[int, PlainRows] | None = None) -> None:
-        """Items of a recorded market, in order; plain rows are taken together where kernels are compiled. `known` keeps
-        the plain rows of a list of items for its next run under the same rules."""
+        """Items of a recorded market, in order; plain rows are taken together where the engine is compiled.
+
+        `known` keeps the plain rows of a list of items for its next run under the same rules."""
         at, end = 0, len(items)
         rows, known = PlainRows([], {}, {}), {} if known is None else known
         self._sample_log = self.log if isinstance(self.log, SampleLog) else None
         while at < end:
             item = items[at]
-            if TAKE_ROWS.arrays and type(item) is MarketSlice and not self.remote:
+            if self.in_batches and type(item) is MarketSlice and not self.remote:
                 if at not in rows.places:
                     rows = known.get(at) or plain_rows(items, at, paid_by_venue=self.state.rules.venue_pays)
                     known[at] = rows

@@ -38,7 +38,7 @@ from quantd.research.python_api.run_history import Run, Why
 from quantd.research.reports.notebook_picture import picture
 from quantd.research.reports.report_figures import benchmark_records, planned, report_of
 from quantd.research.reports.report_files import check_suffix, write_backtest_report
-from quantd.research.runs.backtest import BacktestJournal, Progress, after_history, compile_for_runs, drive
+from quantd.research.runs.backtest import BacktestJournal, Progress, after_history, drive
 from quantd.research.runs.benchmark_runs import benchmark_history
 from quantd.research.runs.comparison import NAME as EQUAL_WEIGHT
 from quantd.research.runs.comparison import settings_of
@@ -146,7 +146,6 @@ def backtest_of(
 ) -> "Backtest":
     """Run an assembly and note the result as a trial of this kind in the state folder `folder`."""
     config = assembly.config
-    compile_for_runs(assembly, 1 + compare)
     record = Record(assembly.universe)
     shell, wall_s = drive(assembly, config, NAME, record, None, progress, stop=stop)
     record.revalue(shell.state)

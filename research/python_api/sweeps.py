@@ -7,7 +7,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from quantd.daemon.assembly.compiler import PAYS_COMPILING, compile_kernels
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
@@ -24,7 +23,6 @@ from quantd.research.python_api.run_config import (
     text_around,
     with_adjusted,
 )
-from quantd.research.runs.backtest import symbol_bars
 from quantd.research.runs.failures import DecisionFailed
 from quantd.research.runs.looks import trial_digest
 from quantd.research.studies.grid import Grid
@@ -126,16 +124,13 @@ def sweep(
     assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
     if caller is not None and workers > 1:
         raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
-    compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
-    base = base_of(config, text, sets, state / "cache", compiled=compiled)
+    base = base_of(config, text, sets, state / "cache")
     base = replace(base, history=grid_history(base, grid.axes, caller))
     market = trial_digest(assembly) if caller is None else f"{assembly.market} {source_digest(what)}"
     place = folder_of(state, identity := identity_of(base, grid, market))
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points
     inline: _InProcess | None = None
     if caller is not None:
-        if compiled:
-            compile_kernels(wait=True)
         apart_market = assemble(config, cache=state / "cache", apart=caller, bars=frame, history=base.history)
         run = inline = _InProcess(Market(apart_market, frame, state / "cache", base.history), stop=stop)
     elif frame is not None:

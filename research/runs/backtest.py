@@ -6,23 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from quantd.daemon.assembly.compiler import Say, compile_for
 from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config
 from quantd.daemon.engine.batches.declarations import why_stepped
-from quantd.daemon.engine.batches.kernel import TAKE_ROWS
 from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, PlainRows, time_of
 from quantd.daemon.runtime.version import code_version
+from quantd.engine_build import finder
 from quantd.engine_build.state import advice
 from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure
 from quantd.trading.display_text import instant_text
 from quantd.trading.ports import leaves
+
+Say = Callable[[str], object]
 
 Progress = Callable[[float], object]
 """Receives the completed share of a run, from 0 to 1."""
@@ -96,15 +97,13 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
     return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
 
 
-def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
-    """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages, also
-    on what keeps bars or plans out of batches."""
-    bars = symbol_bars(assembly, runs)
-    if say is not None and (text := advice(bars)):
+def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
+    """Say what makes so many runs over the market slower than they could be."""
+    text = advice(symbol_bars(assembly, runs))
+    if not text and finder.loaded() is not None:
+        text = why_stepped(State(assembly.rules))
+    if text:
         say(text)
-    compile_for(bars, say or (lambda text: None))
-    if say is not None and TAKE_ROWS.arrays and (why := why_stepped(State(assembly.rules))):
-        say(why)
 
 
 def after_history(assembled: Callable[[int], Assembly], history: int = 0) -> Assembly:

@@ -12,7 +12,6 @@ import polars as pl
 from msgspec import Struct
 
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
-from quantd.daemon.assembly.compiler import compile_kernels
 from quantd.daemon.assembly.first_session import longest_history
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble, policies_of, reassemble
@@ -39,8 +38,8 @@ METRICS = (
 class Base(Struct, frozen=True):
     """What all points share: the text of a configuration with its overrides, and the file of bars in memory, if any.
 
-    `environ` has the overrides from the environment. `compiled` lets the kernels be compiled before the first point.
-    All points begin to decide at one session, after `history` samples.
+    `environ` has the overrides from the environment. All points begin to decide at one session, after
+    `history` samples.
     """
 
     text: str
@@ -50,7 +49,6 @@ class Base(Struct, frozen=True):
     environ: dict[str, str]
     cache: str
     bars: str = ""
-    compiled: bool = False
     history: int = 0
     """Samples that precede trading: the longest lookback of any point."""
 
@@ -85,14 +83,12 @@ class Work(Struct, frozen=True):
     points: tuple[tuple[int, tuple[str, ...]], ...]
 
 
-def base_of(
-    config: Config, text: str, sets: Sequence[str], cache: Path, *, bars: Path | None = None, compiled: bool = False
-) -> Base:
+def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, *, bars: Path | None = None) -> Base:
     """Return the shared part of the points of a configuration with this text."""
     environ = of_keys(os.environ)
     return Base(
         text, config.source.file, str(config.source.folder.resolve()), tuple(sets), environ, str(cache),
-        str(bars.resolve()) if bars is not None else "", compiled,
+        str(bars.resolve()) if bars is not None else "",
     )  # fmt: skip
 
 
@@ -175,8 +171,6 @@ class Market:
 @lru_cache(maxsize=1)
 def _market(encoded: bytes) -> Market:
     base = msgspec.msgpack.decode(encoded, type=Base)
-    if base.compiled:
-        compile_kernels(wait=True)
     return Market.open(base)
 
 

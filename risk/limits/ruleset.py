@@ -33,8 +33,6 @@ MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if li
 class Rules:
     """A set of limits for one universe, as arrays; `rules_of` caches it."""
 
-    tables: Any = None
-    """The same as flat arrays, once a batch has made them."""
     prepared: Any = None
     """The same as the gate walks them, with the gates that are free, once it has made them."""
 

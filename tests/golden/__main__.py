@@ -1,11 +1,11 @@
 """Compares results of whole runs with tests/golden/digests.json.
 
-    python -m tests.golden [--long] [--compiled] [--write] [NAME ...]
+    python -m tests.golden [--long] [--write] [NAME ...]
 
 Each run has one row: digest, orders, refused and clipped orders, equity at the end in micro. A run that differs is
 printed with what differs, and the exit status is 1. `--write` writes the rows instead. `--long` adds the long runs: the
-cases of `benchmarks/engine.py` at their whole length, and the slow examples. `--compiled` compiles the kernels first,
-so that batches take the bars. With NAMEs, only runs whose names contain one are made.
+cases of `benchmarks/engine.py` at their whole length, and the slow examples. With NAMEs, only runs
+whose names contain one are made.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums of numpy are the same on one thread only
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from quantd.daemon.assembly.compiler import compile_kernels
 from tests.golden.runs import FILE, Row, difference, kept, row_of, runs, text_of
 
 
@@ -28,12 +27,8 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="part of a run's name")
     parser.add_argument("--long", action="store_true", help="the long runs too")
-    parser.add_argument("--compiled", action="store_true", help="compile the kernels, so that batches take the bars")
     parser.add_argument("--write", action="store_true", help="write the rows in place of comparing them")
     options = parser.parse_args()
-    if options.compiled and (why := compile_kernels(wait=True)):
-        print(f"kernels stay interpreted: {why}")
-        return 1
     every = runs()
     before = kept() if FILE.exists() else {}
     found: dict[str, Row] = {}

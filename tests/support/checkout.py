@@ -3,13 +3,11 @@ kernels."""
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import pytest
+    pass
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = ROOT / "data"
@@ -32,18 +30,3 @@ def copy_package(tmp_path: Path) -> Path:
 def environment(root: Path) -> dict[str, str]:
     """The environment in which Python imports `quantd` from the copy."""
     return {**os.environ, "PYTHONPATH": str(root / "src")}
-
-
-def kernel_cache(factory: "pytest.TempPathFactory") -> dict[str, str]:
-    """The variable that names the cache of compiled kernels: one for all workers of a test session."""
-    own = factory.getbasetemp()
-    return {"XDG_CACHE_HOME": str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache")}
-
-
-def printed(code: str, argument: str, factory: "pytest.TempPathFactory") -> str:
-    """What a program prints that may compile kernels."""
-    env = {**os.environ, **kernel_cache(factory)}
-    run = subprocess.run(
-        [sys.executable, "-c", code, argument], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env
-    )
-    return run.stdout

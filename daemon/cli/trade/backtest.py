@@ -70,7 +70,7 @@ def _backtest(
     from quantd.research.attribution.book_history_log import BookHistoryLog
     from quantd.research.reports.report_figures import benchmark_records, planned, report_of
     from quantd.research.reports.report_files import check_suffix, write_backtest_report
-    from quantd.research.runs.backtest import BacktestJournal, after_history, compile_for_runs, drive
+    from quantd.research.runs.backtest import BacktestJournal, after_history, drive, explain_pace
     from quantd.research.runs.benchmark_runs import benchmark_history
     from quantd.research.runs.comparison import NAME, Drive, settings_of
     from quantd.research.runs.run_record import Record
@@ -101,7 +101,8 @@ def _backtest(
     journalled = saved.journal if saved else None
     books = BookHistoryLog(assembly.rules, journalled) if report is not None else None
     record = Record(assembly.universe, books or journalled)
-    compile_for_runs(assembly, 1 if no_compare else 2, None if as_json else note)
+    if not as_json:
+        explain_pace(assembly, 1 if no_compare else 2, note)
     with progress("backtest", shown=not as_json) as bar:
         shell, wall_s = drive(assembly, found, run, record, saved, bar)
     record.revalue(shell.state)

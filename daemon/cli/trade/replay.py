@@ -62,7 +62,7 @@ def replay(
     from quantd.daemon.runtime.timeline import Item
     from quantd.daemon.views.report.curves import date_ns
     from quantd.daemon.views.run_summary import summary
-    from quantd.research.runs.backtest import compile_for_runs
+    from quantd.research.runs.backtest import explain_pace
 
     where = place(config, state, sets)
     records, record = recorded(where, run)
@@ -80,8 +80,8 @@ def replay(
         journal = Journal(entries, after, parts.live)
         return journal
 
-    if isinstance(parts, Assembly):
-        compile_for_runs(parts, 1, None if as_json or uncompiled else note)
+    if isinstance(parts, Assembly) and not (as_json or uncompiled):
+        explain_pace(parts, 1, note)
     differs = ""
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:

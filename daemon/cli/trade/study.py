@@ -73,7 +73,7 @@ def study_compare(
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.policies.loading import PolicyError, fit, load
     from quantd.daemon.runtime.loop import Log, Shell
-    from quantd.research.runs.backtest import compile_for_runs, drive
+    from quantd.research.runs.backtest import drive, explain_pace
     from quantd.research.runs.comparison import NAME, Drive
     from quantd.research.studies import standings
     from quantd.strategies.policies import PASSIVE, POLICIES
@@ -94,7 +94,8 @@ def study_compare(
             # a registered policy without defaults is left out, such as a fixed mix without weights
     history = longest_history(loaded.values(), found.instruments())
     assembly = assemble(found, cache=folder / "cache", history=history)
-    compile_for_runs(assembly, len(loaded), None if as_json else note)
+    if not as_json:
+        explain_pace(assembly, len(loaded), note)
 
     def alone(name: str) -> Drive:
         def run(other: Assembly, log: Log) -> Shell:
@@ -178,7 +179,7 @@ def study_rebalance(
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.cli.configuration import between, read
     from quantd.daemon.runtime.loop import Log, Shell
-    from quantd.research.runs.backtest import compile_for_runs, drive
+    from quantd.research.runs.backtest import drive, explain_pace
     from quantd.research.studies import rebalancing_study
     from quantd.trading.statistics import OWN_CLOSES
 
@@ -195,8 +196,8 @@ def study_rebalance(
         def beside(assembly: Assembly, log: Log) -> Shell:
             nonlocal done, definition, own_closes
             definition = assembly.sharpe_definition
-            if not done:
-                compile_for_runs(assembly, total, None if as_json else note)
+            if not (done or as_json):
+                explain_pace(assembly, total, note)
             shell, _ = drive(assembly, assembly.config, "study", log, None, lambda share: bar((done + share) / total))
             done += 1
             own_closes = OWN_CLOSES if shell.state.valuations.closed else ""

@@ -42,11 +42,9 @@ def sweep(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
-    from quantd.daemon.assembly.compiler import PAYS_COMPILING
     from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
     from quantd.models.training.runs.workers import executor
-    from quantd.research.runs.backtest import symbol_bars
     from quantd.research.runs.looks import trial_digest
     from quantd.research.studies.grid import Grid, axis_of
     from quantd.research.studies.heat_map import sweep_page
@@ -62,8 +60,7 @@ def sweep(
     found = read(config, given)
     folder = found.state_folder(state)
     assembly = assemble(found, cache=folder / "cache")
-    compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
-    base = base_of(found, config.read_text(encoding="utf-8"), given, folder / "cache", compiled=compiled)
+    base = base_of(found, config.read_text(encoding="utf-8"), given, folder / "cache")
     base = replace(base, history=grid_history(base, grid.axes))
     identity = identity_of(base, grid, trial_digest(assembly))
     place = out or folder_of(folder, identity)

@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.columns import Encoded, Sets
 from quantd.daemon.engine.batches.declarations import undeclared_limit
-from quantd.daemon.engine.batches.gate_kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
 from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
 from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
-from quantd.daemon.engine.batches.targets_kernel import STACK
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.monitor.realised import KEPT
+from quantd.risk.pretrade.gate import LOOPS
+from quantd.risk.pretrade.gate_inputs import bounds_of
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import FillTerms
 
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
 
 FREED: Final = np.isin(np.arange(128), list(SALES_FREE)).astype(np.int8)
 """FREED[reason]: 1 where sales of the same decision may permit what the reason cut."""
@@ -40,13 +42,16 @@ class Arrays:
     gated: bool
     ints: Ints
     floats: Floats
-    gate: place.Gate
-    encoded: place.Encoded
+    gates: Sets
+    encoded: Encoded
+    first: Codes
+    house: Codes
+    """Reasons of cuts: int8[A x N] of the agents, int8[N] of the house."""
+    buffer: NDArray[np.uint8]
+    """The rows of the digest."""
 
     sets: list[GateSet] = field(default_factory=list)
     """The sets of limits, where plans are made here."""
-    covariances: list[int] = field(default_factory=list)
-    """By set: the first row of its covariances."""
     finite: int = -1
     """The count of the ring at which its returns were known to be finite."""
     known: list[dict[str, int]] = field(default_factory=list)
@@ -61,10 +66,6 @@ class Arrays:
         """The first floats of a section."""
         start = int(self.ints[name])
         return self.floats[start : start + size]
-
-    def entry(self, number: int) -> int:
-        """The place of a set of limits in `ints`."""
-        return int(self.ints[place.A_SETS]) + int(self.ints[place.AGENTS]) + 1 + number * place.SET
 
     def renew(self, levels: list[dict[str, int]]) -> None:
         """Write the bands of the present levels of the house and of each agent."""
@@ -134,7 +135,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     by_volume = any(each.by_volume for each in known)
     gated = terms is not None and len(known) == len(sets) and (rules.daily or not by_volume)
     made = _Sections()
-    entries, fixed, covariances = _put_sets(made, known if gated else [], n)
+    entries = _put_sets(made, known if gated else [])
     made.head[place.SIZE], made.head[place.AGENTS], made.head[place.LONE] = n, agents, levels.lone
     made.head[place.BORROW] = rules.borrow_bp_annual > 0.0
     made.ints(place.A_UNITS, np.array([*state.ledger.numerator, *state.ledger.denominator]))
@@ -180,8 +181,8 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.floats(place.F_SCRATCH, 2 * n + 2 + len(levels.counts))
     for section, size in (
         (place.F_PX, n), (place.F_ANSWERS, (agents + 1) * n), (place.F_WEIGHTS, agents * n),
-        (place.F_CHANGE, agents * n), (place.F_HELD, books * n), (place.F_PASSED, n), (place.F_STACK, STACK),
-        (place.F_TARGET, 5), (place.F_PASSES, agents * n), (place.F_SUMS, 2 * n), (place.F_ADJUST, 4 * n),
+        (place.F_CHANGE, agents * n), (place.F_HELD, books * n), (place.F_PASSED, n), (place.F_PASSES, agents * n),
+        (place.F_SUMS, 2 * n), (place.F_ADJUST, 4 * n),
     ):  # fmt: skip
         made.floats(section, size)
     terms_of = [
@@ -189,7 +190,6 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     ]
     made.floats(place.F_AGENTS, np.array(terms_of))
     made.floats(place.F_FEES, np.array([rules_of(each, state.universe).fee for each in limits]))
-    made.floats(place.F_WORK, max([each.work for each in known], default=1))
     made.ints(place.A_REALISED, books)
     made.floats(place.F_REALISED, books * (KEPT + rows) if levels.realised else 0)
     made.head[place.REALISED], made.head[place.SPREAD] = levels.realised, levels.spread
@@ -199,29 +199,27 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.floats(place.F_SPREAD, 2 * n)
     ints, floats = made.made()
     if terms is not None:
-        ints[place.RATE], ints[place.ONE], ints[place.LEAST] = terms.rate, terms.one, terms.least_micro
+        ints[place.RATE], ints[place.ONE], ints[place.LEAST_FEE] = terms.rate, terms.one, terms.least_micro
         ints[place.CAPPED], floats[0], ints[place.LATENCY] = terms.capped, terms.impact_bp, terms.latency_ns
     floats[2] = min(min(each.collar, each.reduce_collar) for each in limits)
     floats[3] = max(each.tick_nano for each in state.universe.instruments)
-    width = max([each.width for each in known], default=1)
     room = 2 * n * 128 + rows * 64 * (books + 2) + 2 * int(names.size) * (rows + 2)
+    buffer = np.zeros(room, dtype=np.uint8)
+    first, house = np.zeros(agents * n, dtype=np.int8), np.zeros(n, dtype=np.int8)
+    gates = Sets(n, LOOPS, first.data, house.data, FREED.data)
+    for each in known if gated else ():
+        gates.add(each.gate, bounds_of(each.rules), each.scene, each.caps)
     return Arrays(
         levels=levels,
         gated=gated,
         ints=ints,
         floats=floats,
-        gate=place.Gate(
-            fixed=fixed,
-            matrices=np.empty((max(n * sum(len(each.spreads) for each in known), 1), n)),
-            rows=np.empty((6, width)),
-            losses=np.empty((2, max(levels.lookback, 1))),
-            first=np.zeros(agents * n, dtype=np.int8),
-            house=np.zeros(n, dtype=np.int8),
-            freed=FREED,
-        ),
-        encoded=place.Encoded(np.zeros(room, dtype=np.uint8), names),
+        gates=gates,
+        encoded=Encoded(buffer.data, names.data),
+        first=first,
+        house=house,
+        buffer=buffer,
         sets=known,
-        covariances=covariances,
     )
 
 
@@ -233,60 +231,19 @@ def _guards(state: State) -> Floats:
     return np.where(np.isnan(found := np.hstack([guards.stop, guards.target])), np.inf, found)
 
 
-def _put_sets(made: _Sections, sets: list[GateSet], n: int) -> tuple[list[int], Floats, list[int]]:
-    """Add the arrays of the sets of limits; returns their entries of `layout.SET`, all fixed scenarios, and the first
-    row of each set's covariances."""
-    entries: list[list[int]] = [[0] * place.SET for _ in sets]
-    codes: list[Ints] = []
-    statistics: list[list[int]] = []
-    numbers: list[Floats] = []
-    tables: list[Floats | list[float]] = []
-    counts: list[list[int]] = []
-    fixed: list[Floats] = []
-    first_rows: list[int] = []
-    at = dict.fromkeys(("codes", "statistics", "numbers", "tables", "fixed", "covariances"), 0)
+def _put_sets(made: _Sections, sets: list[GateSet]) -> list[int]:
+    """Add the statistics of the sets of limits; returns their entries of `layout.SET`."""
     counted = sum(len(each.statistics) for each in sets) * place.STATISTIC
-    for own, each in zip(entries, sets, strict=True):
-        table = each.table.copy()
-        for number, tail in enumerate(each.rules.tails):
-            if tail.fixed is not None:
-                table[int(table[M_TAILS_AT]) + number * TAIL + 2] += at["fixed"]
-        forms = int(table[M_FORMS_AT])
-        for number, quad in enumerate(each.rules.quads):
-            table[forms + number * FORM + 1] += at["covariances"] if quad.spread is not None else 0
-        first_rows.append(at["covariances"])
-        at["covariances"] += n * len(each.spreads)
-        rows = [[*one[:3], one[3] + counted + sum(map(len, counts)), *one[4:]] for one in each.statistics]
-        tables += [each.rooms[::-1], table]
-        own[0], own[1], own[2], own[3] = at["codes"], len(each.codes), at["numbers"], len(each.numbers)
-        own[4], own[5], own[6] = at["tables"] + len(each.rooms), len(table), each.work
-        own[7], own[8], own[9] = each.work - len(each.rooms), at["statistics"], len(rows)
-        codes.append(each.codes)
-        numbers.append(each.numbers)
-        statistics += rows
-        counts.append(each.counts)
-        own_fixed = [each.fixed] if any(tail.fixed is not None for tail in each.rules.tails) else []
-        fixed += own_fixed
-        at["codes"] += len(each.codes)
-        at["numbers"] += len(each.numbers)
-        at["tables"] += len(each.rooms) + len(table)
-        at["statistics"] += place.STATISTIC * len(rows)
-        at["fixed"] += sum(one.shape[1] for one in own_fixed)
-    codes_at = made.ints(place.A_CODES, np.concatenate([np.zeros(0), *codes]))
-    values = [*(value for row in statistics for value in row), *(value for each in counts for value in each)]
-    statistics_at = made.ints(place.A_STATISTICS, np.array(values, dtype=np.int64))
-    numbers_at = made.floats(place.F_NUMBERS, np.concatenate([np.zeros(0), *numbers]))
-    tables_at = made.floats(place.F_TABLES, np.concatenate([np.zeros(0), *(np.array(each) for each in tables)]))
-    linked = [own for own, each in zip(entries, sets, strict=True) if each.rules.limits.correlation is not None]
-    links_at = made.floats(place.F_LINKS, len(linked) * n * n)
-    for number, own in enumerate(linked):
-        own[place.LINKS_AT] = links_at + number * n * n
-    for own in entries:
-        own[0] += codes_at
-        own[2] += numbers_at
-        own[4] += tables_at
-        own[8] += statistics_at
-    return [value for own in entries for value in own], np.hstack(fixed) if fixed else np.empty((1, 1)), first_rows
+    statistics: list[list[int]] = []
+    counts: list[int] = []
+    entries: list[int] = []
+    for each in sets:
+        entries += (place.STATISTIC * len(statistics), len(each.statistics))
+        statistics += [[*one[:3], one[3] + counted + len(counts), *one[4:]] for one in each.statistics]
+        counts += each.counts
+    values = [*(value for row in statistics for value in row), *counts]
+    start = made.ints(place.A_STATISTICS, np.array(values, dtype=np.int64))
+    return [value + start if k % place.SET == 0 else value for k, value in enumerate(entries)]
 
 
 def _names(made: _Sections, universe: Universe, books: list[str]) -> NDArray[np.uint8]:

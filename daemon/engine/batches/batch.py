@@ -3,16 +3,17 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
+from quantd.daemon.engine.batches.columns import Bars, Rings
 from quantd.daemon.engine.batches.filled_orders import FillColumns, FilledOrders
-from quantd.daemon.engine.batches.inputs import Supplies, write_state
-from quantd.daemon.engine.batches.kernel import NEEDS, OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.inputs import Volumes, write_state
+from quantd.daemon.engine.batches.kernel import OTHER_PLAN, Kernel
 from quantd.daemon.engine.batches.ledger_kernel import CASH
 from quantd.daemon.engine.batches.levels_kernel import MARKS
 from quantd.daemon.engine.batches.row_effects import SampleRows, plan_alerts, row_effects, sample_rows
@@ -92,22 +93,26 @@ class Batch:
             for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_CHANGE)
         )
         self._ends = arrays.section(place.A_ENDS, size)
-        self._supplies = Supplies(state, arrays, block, first)
+        self._volumes = Volumes(state, arrays, block, first)
         cells = arrays.ints
         self._orders = cells[cells[place.A_REASONS] : cells[place.A_MADE]]
         self._sizes = size, agents
         write_state(state, arrays, block, first, ticks, self.gated)
         known, by_date = state.history.known, state.history.synchronous
-        bars = place.Bars(
-            block.close_nano.reshape(-1), block.open_nano.reshape(-1), block.close.reshape(-1), block.low.reshape(-1),
-            block.high.reshape(-1), block.volume.reshape(-1), block.fresh.reshape(-1),
+        columns: Any = by_date.columns()
+        returns: Any = by_date.filled_returns
+        arrays.gates.widen(columns.shape[1])
+        bars = Bars(
+            _cells(block.close_nano), _cells(block.open_nano), _cells(block.close), _cells(block.low),
+            _cells(block.high), _cells(block.volume), _cells(block.fresh.view(np.uint8)),
         )  # fmt: skip
-        rings = place.Rings(
-            known.prices.reshape(-1), known.filled_returns.reshape(-1), by_date.prices.reshape(-1),
-            by_date.filled_returns.reshape(-1), by_date.columns(),
+        rings = Rings(
+            _cells(known.prices), _cells(known.filled_returns), _cells(by_date.prices), returns.data, columns.data,
         )  # fmt: skip
         self._books = state.ledger.cells()
-        self._args = arrays.ints, arrays.floats, self._books.reshape(-1), *bars, *rings, *arrays.gate, *arrays.encoded
+        self._kernel = Kernel(
+            arrays.ints.data, _cells(arrays.floats), _cells(self._books), bars, rings, arrays.gates, arrays.encoded
+        )
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -148,10 +153,7 @@ class Batch:
         cells[place.ROWS] = self.pauses[0] if self.pauses else len(self.ticks)
         before = self.rows
         waits = cells[place.ASKED]
-        status = TAKE_ROWS.run(*self._args)
-        while status == NEEDS:
-            self._supplies.write_returns()
-            status = TAKE_ROWS.run(*self._args)
+        status = self._kernel.take()
         if waits and status != OTHER_PLAN:
             self._finish_plan(before - 1)
         elif waits:
@@ -196,7 +198,8 @@ class Batch:
         self._fills.append(
             FilledOrders(
                 self.block, self.first + row, self._sent, self._cells[place.SENT_TS], self._cells[place.FILLED],
-                self._orders.copy(), self._sizes, self._cells[place.LEAST] > 0, None if known is None else known.basket,
+                self._orders.copy(), self._sizes, self._cells[place.LEAST_FEE] > 0,
+                None if known is None else known.basket,
             )
         )  # fmt: skip
 
@@ -245,7 +248,7 @@ class Batch:
         sample_no = state.sample_no + self.rows - self._applied
         if any(last >= sample_no for number in answers for last in state.agents[number].blocked.values()):
             return False
-        if not self._supplies.write_volume(self.rows, self._applied):
+        if not self._volumes.write_volume(self.rows, self._applied):
             return False
         rules, ts = state.rules, self.ticks[self.rows - 1].ts
         if rules.good_till_cancelled:
@@ -308,7 +311,7 @@ class Batch:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is
         the end of a slice."""
         cells, at = self._cells, 0
-        data = self._arrays.encoded.buffer[: cells[place.USED]].tobytes()
+        data = self._arrays.buffer[: cells[place.USED]].tobytes()
         samples, end = cells[place.SAMPLES], cells[place.ORDER_END]
         if end:
             yield cells[place.SENT_TS], 2, cells[place.SENT], data[:end]
@@ -460,3 +463,8 @@ class Batch:
     def reopen(self, answers: Sequence[Decided]) -> None:
         """Open the round of the last questions again, after `close`: the engine gets the answers."""
         self.state.round = Round(self.state.round_no, [each.agent for each in answers])
+
+
+def _cells(values: NDArray[Any]) -> Any:
+    """The cells of an array, row by row."""
+    return values.reshape(-1).data

@@ -1,37 +1,25 @@
 """Rows of the digest as MessagePack, in the bytes that `quantd.daemon.runtime.digest` hashes."""
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from quantd.trading.jit import inner
-
-Ints = NDArray[np.int64]
-Bytes = Any
-"""uint8 array."""
+from quantd.trading.number_types import Bytes, Ints
 
 
-@inner
 def put_two(buffer: Bytes, at: int, value: int) -> None:
     """Write 16 bits, the highest first."""
     buffer[at], buffer[at + 1] = (value >> 8) & 255, value & 255
 
 
-@inner
 def put_four(buffer: Bytes, at: int, value: int) -> None:
     """Write 32 bits, the highest first."""
     put_two(buffer, at, value >> 16)
     put_two(buffer, at + 2, value)
 
 
-@inner
 def put_int(buffer: Bytes, at: int, value: int) -> int:
     """Write an integer in its shortest form; returns the place behind it."""
     if -32 <= value < 128:
         buffer[at] = value & 255
         return at + 1
-    kind = 0xCC if value > 0 else 0xD0
+    kind: int = 0xCC if value > 0 else 0xD0
     if -128 <= value < 256:
         buffer[at], buffer[at + 1] = kind, value & 255
         return at + 2
@@ -49,7 +37,6 @@ def put_int(buffer: Bytes, at: int, value: int) -> int:
     return at + 9
 
 
-@inner
 def put_bytes(buffer: Bytes, at: int, names: Bytes, start: int, end: int) -> int:
     """Copy an encoded name; returns the place behind it."""
     for k in range(start, end):
@@ -57,7 +44,6 @@ def put_bytes(buffer: Bytes, at: int, names: Bytes, start: int, end: int) -> int
     return at + end - start
 
 
-@inner
 def put_order(
     buffer: Bytes,
     at: int,
@@ -83,7 +69,6 @@ def put_order(
     return put_int(buffer, at, fee) if kind == 0 else at
 
 
-@inner
 def put_equity(
     buffer: Bytes, at: int, names: Bytes, ints: Ints, books: int, places: int, numbers: int, equity: int, ts: int
 ) -> int:

@@ -7,10 +7,7 @@ import numpy as np
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
-from quantd.daemon.engine.batches.gate_kernel import NEED_MATRICES
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.limits.context import Bools, Scenarios, Window
-from quantd.risk.limits.correlation import links_of
 from quantd.risk.measures.portfolio import least, total
 from quantd.risk.monitor.realised import KEPT
 from quantd.trading.covariance import ones
@@ -58,9 +55,8 @@ def write_state(state: State, arrays: Arrays, block: Block, first: int, ticks: S
         for book in range(books):
             returns = state.watch.realised[book].returns()
             counts[book], before[book, KEPT - len(returns) : KEPT] = len(returns), returns
-    for number in range(len(arrays.sets)):
-        entry = arrays.entry(number)
-        cells[entry + place.COVARIANCES_OF] = cells[entry + place.LINKS_OF] = -1
+    for each in arrays.sets:
+        each.rare.begin(by_date)
     asked = [own.asked_at if own.asked else 0 for own in state.activity.books[: books - 1]]
     arrays.section(place.A_ASKED_AT, len(asked))[:] = asked
     arrays.section(place.A_FOLLOW, books - 1)[:] = [agent.follow_up is not None for agent in state.agents]
@@ -103,8 +99,8 @@ def write_orders(state: State, arrays: Arrays, venue: KernelVenue, ts_open: int)
     return True
 
 
-class Supplies:
-    """What the gate of a batch has from numpy: average volumes, and covariances and links where a plan needs them."""
+class Volumes:
+    """The average volumes that the gates of a batch read."""
 
     def __init__(self, state: State, arrays: Arrays, block: Block, first: int) -> None:
         self._state, self._arrays, self._block, self._first = state, arrays, block, first
@@ -112,11 +108,6 @@ class Supplies:
         self._volumes = state.volumes.copy()
         self._rows = 0
         """Rows whose volumes are among `_volumes`."""
-        self._row = -1
-        self._scenarios: dict[tuple[int, int], Scenarios] = {}
-        """By lookback and least history, of `_row`."""
-        self._wanted: dict[int, Bools] = {}
-        """By set of limits: the symbols of its links."""
 
     def write_volume(self, rows: int, applied: int) -> bool:
         """Write the average volume at the last of `rows`, of which the state has `applied`; False where one is not
@@ -132,32 +123,3 @@ class Supplies:
         average = ones(len(known)).dot(known) / len(known) / state.universe.lot_size
         self._arrays.numbers(place.F_VOLUME, len(average))[:] = average
         return isfinite(total(average)) and least(average) >= 0.0
-
-    def write_returns(self) -> None:
-        """Write the covariances or the links that the gate needs of a set of limits."""
-        arrays, cells, size = self._arrays, self._arrays.ints, self._state.universe.size
-        number, row = int(cells[place.NEEDS_SET]), int(cells[place.ROW])
-        own, entry = arrays.sets[number], arrays.entry(number)
-        rows, spec = own.rules.limits.min_history, own.rules.limits.correlation
-        if self._row != row:
-            self._row, self._scenarios, self._wanted = row, {}, {}
-        if cells[place.NEEDS] == NEED_MATRICES:
-            cells[entry + place.COVARIANCES_OF] = row
-            for k, lookback in enumerate(own.spreads):
-                at = arrays.covariances[number] + k * size
-                arrays.gate.matrices[at : at + size] = self._newest(lookback, rows).sample.cov
-            return
-        assert spec is not None
-        cells[entry + place.LINKS_OF] = row
-        wanted = arrays.floats[cells[place.NEEDS_AT] :][:size] > 0.0
-        self._wanted[number] = wanted = wanted | self._wanted.get(number, False)
-        links = links_of(self._newest(spec.lookback, rows), wanted, spec)
-        arrays.floats[cells[entry + place.LINKS_AT] :][: size * size] = links.ravel()
-
-    def _newest(self, lookback: int, rows: int) -> Scenarios:
-        """The newest synchronous returns, as the gate of the engine has them."""
-        found = self._scenarios.get((lookback, rows))
-        if found is None:
-            found = Window(self._state.history.synchronous.returns(lookback), rows).all
-            self._scenarios[lookback, rows] = found
-        return found

@@ -4,63 +4,7 @@ The entry of the head named `A_X` is where section X of `ints` begins, `F_X` whe
 symbols, A agents, B = A + 1 watched books (the house first), R sets of limits, T rows of the market.
 """
 
-from typing import Any, Final, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int8]
-
-
-class Bars(NamedTuple):
-    """The cells of a block of the market, row by row."""
-
-    close_nano: Ints
-    open_nano: Ints
-    close: Floats
-    low: Floats
-    high: Floats
-    volume: Floats
-    fresh: Any
-
-
-class Rings(NamedTuple):
-    """Prices and returns of the history, row by row: of the known prices, then of the synchronous rows.
-
-    `columns` float64[N, W] are the synchronous returns by symbol.
-    """
-
-    known: Floats
-    known_returns: Floats
-    by_date: Floats
-    date_returns: Floats
-    columns: Floats
-
-
-class Gate(NamedTuple):
-    """What the gate and the levels need besides: `fixed`, `matrices` and `rows` as `judge` takes them, and losses.
-
-    int8[A x N] `first` and int8[N] `house` get the reasons of cuts. `freed` by reason is 1 where sales may permit what
-    it cut.
-    """
-
-    fixed: Floats
-    matrices: Floats
-    rows: Floats
-    losses: Floats
-    first: Codes
-    house: Codes
-    freed: Codes
-
-
-class Encoded(NamedTuple):
-    """The rows of the digest, uint8 `buffer`, and the encoded `names` of symbols and books."""
-
-    buffer: Any
-    names: Any
-
+from typing import Final
 
 LONGEST: Final = 256
 """Most rows of a batch."""
@@ -95,7 +39,7 @@ ROOM: Final = 15
 """Room of the ledger."""
 RATE: Final = 16
 ONE: Final = 17
-LEAST: Final = 18
+LEAST_FEE: Final = 18
 CAPPED: Final = 19
 """Costs of fills, as `fill_limits` takes them."""
 ASKED: Final = 20
@@ -137,7 +81,6 @@ A_COUNTS: Final = 38
 """Labels of families and counts of tails of the levels."""
 A_SETS: Final = 39
 """int64[B], the set of limits of each book, then int64[R, SET]."""
-A_CODES: Final = 40
 A_STATISTICS: Final = 41
 A_ORDERS: Final = 42
 """Columns of the working orders, as `fill_limits` takes them."""
@@ -208,14 +151,8 @@ F_CHANGE: Final = 81
 F_HELD: Final = 82
 """float64[B, N] lots."""
 F_PASSED: Final = 83
-F_NUMBERS: Final = 84
-F_TABLES: Final = 85
-F_WORK: Final = 86
-F_STACK: Final = 87
 F_AGENTS: Final = 88
 """float64[A, 4]: the bounds of the factor, least trade as a share of equity, and the age of the oldest price."""
-F_TARGET: Final = 89
-"""float64[5], as `change_of` takes it."""
 F_PASSES: Final = 90
 """float64[A, N] lots that passed the limits of each agent."""
 F_FEES: Final = 92
@@ -245,21 +182,10 @@ F_REALISED: Final = 102
 """float64[B, KEPT + T] returns of a book: at most KEPT before the first row, then by row."""
 F_VOLUME: Final = 103
 """float64[N] average volume in lots at the last row."""
-NEEDS: Final = 104
-NEEDS_SET: Final = 105
-NEEDS_AT: Final = 106
-"""What the gate needs to go on, of which set of limits, and the place of the symbols in `floats`."""
-F_LINKS: Final = 107
-"""float64[R, N, N] links of the sets of limits."""
 HEAD: Final = 108
 
-SET: Final = 13
-"""Entries of a set of limits: place and length of its codes, of its numbers and of its table; length of `work`, place
-of the rooms in it, and place and number of its statistics; the rows of which its covariances and its links are; the
-place of its links, 0 for none."""
-COVARIANCES_OF: Final = 10
-LINKS_OF: Final = 11
-LINKS_AT: Final = 12
+SET: Final = 2
+"""Entries of a set of limits: place and number of its statistics."""
 
 STATISTIC: Final = 6
 """Entries of a statistic of a set: kind, place in the table, lookback, and, of a tail, its place in the counts."""
@@ -268,5 +194,3 @@ DEVIATION_AND_MEAN: Final = 1
 TAIL_OF: Final = 2
 HISTORY: Final = 3
 """Only the least number of returns of a lookback."""
-VOLUME: Final = 4
-"""A room of volume: its place in the table, and that of the fraction in the numbers of the set."""

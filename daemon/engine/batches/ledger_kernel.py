@@ -7,17 +7,10 @@ the residue in whole micro, and its remainder in atto.
 
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from quantd.daemon.engine.batches.integers_kernel import portion, ratio
 from quantd.trading.execution import ANY_BUY, ANY_SALE, MOST
 from quantd.trading.instruments import ATTO_PER_MICRO
-from quantd.trading.jit import inner
-
-Ints = NDArray[np.int64]
-Row = Ints | list[int]
-
+from quantd.trading.integers import portion, ratio
+from quantd.trading.number_types import Ints, ReadInts
 
 CASH: Final = 0
 
@@ -33,26 +26,25 @@ SINGLE: Final = 7
 _LARGEST: Final = float(MOST)
 
 
-@inner
 def trade(accounts: Ints, start: int, size: int, column: int, change: int, amount: int) -> None:
     """Book a trade (signed lots, cash change in micro) of the account that begins at `start`, of `size` columns.
 
     A reduction removes its part of the average cost, floored to a micro, and realises the difference. A trade through
     zero closes with its part of the amount, floored, and opens with the remainder.
     """
-    at = start + column
-    held = accounts[at]
-    after = held + change
-    cost = accounts[at + size]
-    realised = 0
+    at: int = start + column
+    held: int = accounts[at]
+    after: int = held + change
+    cost: int = accounts[at + size]
+    realised: int = 0
     if held == 0 or change == 0 or (held > 0) == (change > 0):
         cost -= amount
     elif after != 0 and (after > 0) == (held > 0):
-        part = portion(cost, change, held)
+        part: int = portion(cost, change, held)
         cost += part
         realised = amount + part
     else:
-        closing = portion(amount, held, -change)
+        closing: int = portion(amount, held, -change)
         realised = closing - cost
         cost = closing - amount
     accounts[at], accounts[at + size] = after, cost
@@ -60,14 +52,12 @@ def trade(accounts: Ints, start: int, size: int, column: int, change: int, amoun
     accounts[start + 2 * size + REALISED] += realised
 
 
-@inner
 def pay(account: Ints, amounts: int, fee_micro: int) -> None:
     """Book a commission; `amounts` is the place of the account's first amount."""
     account[amounts + CASH] -= fee_micro
     account[amounts + FEES] += fee_micro
 
 
-@inner
 def post(
     accounts: Ints,
     units: Ints,
@@ -87,12 +77,22 @@ def post(
     remainder. A fee is shared in proportion, rounded down; the row's last book takes the remainder. `scratch` has twice
     the cells of `fills`.
     """
-    size, pairs = len(units) // 2, 5 * rows
-    turnover, residue, fees, at = 0.0, 0, 0, 0
+    size: int = len(units) // 2
+    pairs: int = 5 * rows
+    turnover: float = 0.0
+    residue: int = 0
+    fees: int = 0
+    at: int = 0
     for k in range(rows):
-        column, change, price, fee = fills[k], fills[rows + k], fills[2 * rows + k], fills[3 * rows + k]
-        numerator, denominator = units[column], units[size + column]
-        paid = (change > 0) == (price > 0)
+        column: int = fills[k]
+        change: int = fills[rows + k]
+        price: int = fills[2 * rows + k]
+        fee: int = fills[3 * rows + k]
+        numerator: int = units[column]
+        denominator: int = units[size + column]
+        paid: bool = (change > 0) == (price > 0)
+        amount: int
+        rest: int
         amount, rest = ratio(abs(change), abs(price), numerator, denominator)
         if rest:
             if 2 * rest > denominator or (2 * rest == denominator and amount & 1):
@@ -104,12 +104,17 @@ def post(
         if turnover >= room:
             return -1.0
         fees += fee
+        left: int
         left = scratch[k] = -amount if paid else amount
         if only >= 0:
             continue
-        whole_fee, half, last = fee, denominator // 2, at + 2 * fills[4 * rows + k] - 2
+        whole_fee: int = fee
+        half: int = denominator // 2
+        last: int = at + 2 * fills[4 * rows + k] - 2
         while at <= last:
-            part, own, charged = fills[pairs + at + 1], left, fee
+            part: int = fills[pairs + at + 1]
+            own: int = left
+            charged: int = fee
             if at < last:
                 own, rest = ratio(abs(part), abs(price), numerator, denominator)
                 if (part > 0) == (price > 0):
@@ -125,13 +130,14 @@ def post(
             scratch[rows + 2 * at], scratch[rows + 2 * at + 1] = column, part
             scratch[rows + 2 * at + 2], scratch[rows + 2 * at + 3] = own, charged
             at += 2
-    width, amounts = 2 * size + SINGLE, 2 * size
+    width: int = 2 * size + SINGLE
+    amounts: int = 2 * size
     if residue:
         residue += accounts[amounts + RESIDUE + 1]
         accounts[amounts + RESIDUE] += residue // ATTO_PER_MICRO
         accounts[amounts + RESIDUE + 1] = residue % ATTO_PER_MICRO
     if only >= 0:
-        start = (only + 1) * width
+        start: int = (only + 1) * width
         for k in range(rows):
             trade(accounts, start, size, fills[k], fills[rows + k], scratch[k])
         pay(accounts, start + amounts, fees)
@@ -145,23 +151,32 @@ def post(
     return turnover
 
 
-@inner
-def equity(accounts: Ints, units: Ints, price_nano: Ints, out: Ints) -> bool:
+def equity(accounts: Ints, units: Ints, price_nano: ReadInts, out: Ints) -> bool:
     """Write the equity of every account in micro, at marks in nano by column: cash plus exact value, rounded half-even.
     The last book takes the remainder, so that the books add up to the house. The residue is not counted.
 
     False, with any `out`, where an amount, or the value of an account's positions without sign, is beyond MOST.
     """
-    size = len(units) // 2
-    width, left = 2 * size + SINGLE, 0
+    size: int = len(units) // 2
+    width: int = 2 * size + SINGLE
+    left: int = 0
     for k in range(len(out) - 1):
-        start, micro, atto, gross = k * width, 0, 0, 0.0
+        start: int = k * width
+        micro: int = 0
+        atto: int = 0
+        gross: float = 0.0
         for column in range(size):
-            lots = accounts[start + column]
+            lots: int = accounts[start + column]
             if lots == 0:
                 continue
-            price, denominator = price_nano[column], units[size + column]
-            value, rest = ratio(abs(lots), abs(price), units[column], denominator)
+            price: int = price_nano[column]
+            denominator: int = units[size + column]
+            value: int
+            rest: int
+            try:
+                value, rest = ratio(abs(lots), abs(price), units[column], denominator)
+            except OverflowError:
+                return False
             gross += value
             if gross >= _LARGEST:
                 return False
@@ -184,20 +199,21 @@ def equity(accounts: Ints, units: Ints, price_nano: Ints, out: Ints) -> bool:
     return True
 
 
-@inner
-def share_lots(lots: int, weights: Row, parts: Row) -> None:
+def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
     """Split unsigned `lots` in proportion to unsigned `weights`, which do not add up to 0; writes `parts`.
 
     Leftover lots go to the largest fractions, ties in order. The fractions replace the weights.
     """
-    whole, over = 0, lots
+    whole: int = 0
+    over: int = lots
+    weight: int
     for weight in weights:
         whole += weight
     for k in range(len(weights)):
         parts[k], weights[k] = ratio(lots, weights[k], 1, whole)
         over -= parts[k]
     for _ in range(over):
-        first = 0
+        first: int = 0
         for k in range(1, len(weights)):
             if weights[k] > weights[first]:
                 first = k
@@ -205,14 +221,14 @@ def share_lots(lots: int, weights: Row, parts: Row) -> None:
         weights[first] = -1
 
 
-@inner
-def cross_lots(wanted: Row, weights: Row, surviving: Row) -> int:
+def cross_lots(wanted: Ints, weights: Ints, surviving: Ints) -> int:
     """Cross the lots that agents want in one symbol; writes those that survive, and returns their sum.
 
     Survivors are all on one side. They share the net lots in proportion to the wanted lots of that side. `weights` is
     scratch.
     """
-    bought = sold = 0
+    bought: int = 0
+    sold: int = 0
     for k in range(len(wanted)):
         surviving[k] = wanted[k]
         if wanted[k] > 0:
@@ -220,21 +236,23 @@ def cross_lots(wanted: Row, weights: Row, surviving: Row) -> int:
         else:
             sold -= wanted[k]
     if bought > 0 and sold > 0:
-        side = 1 if bought >= sold else -1
+        side: int = 1 if bought >= sold else -1
         for k in range(len(wanted)):
             weights[k] = max(side * wanted[k], 0)
-        share_lots(abs(bought - sold), weights, surviving)
+        net: int = side * (bought - sold)
+        share_lots(net, weights, surviving)
         for k in range(len(wanted)):
-            surviving[k] *= side
+            surviving[k] = surviving[k] * side
     return bought - sold
 
 
-@inner
 def collar_price(buys: bool, mark: int, up: int, down: int, one: int, tick: int) -> int:
     """The limit price of a marketable order, nano-currency: `mark` x `up` / `one` ticks rounded down for a purchase,
     x `down` / `one` rounded up for a sale. `down` is 0 without a collar: then any price does."""
     if down == 0:
         return ANY_BUY if buys else ANY_SALE
+    ticks: int
+    rest: int
     ticks, rest = ratio(mark, up if buys else down, 1, one)
     if rest > 0 and not buys:
         ticks += 1

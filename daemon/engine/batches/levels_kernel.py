@@ -3,13 +3,8 @@
 from math import inf, sqrt
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from quantd.trading.jit import add_scaled, fill, inner
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from quantd.daemon.engine.batches.loops import BatchLoops
+from quantd.trading.number_types import FloatRows, Floats, Ints
 
 HIGH: Final = 0
 DAY_OPEN: Final = 1
@@ -21,24 +16,24 @@ MARKS: Final = 6
 """Numbers of one switch in `marks`: high-water mark, opening of day and week, their numbers, last equity."""
 
 
-@inner
 def observe(marks: Ints, at: int, half: int, equity: int, day: int, bands: Floats, own: int) -> bool:
     """Write the switch after an equity into the second half of `marks`; False where a loss leaves its band.
 
     `bands` are low and high of drawdown, daily and weekly loss of each book, from `own` on.
     """
-    week, new = (day + 3) // 7, at + half
-    last = marks[at + LAST]
-    opened = marks[at + DAY_OPEN] if day == marks[at + DAY] else last
-    began = marks[at + WEEK_OPEN] if week == marks[at + WEEK] else last
-    high = max(marks[at + HIGH], equity)
+    week: int = (day + 3) // 7
+    new: int = at + half
+    last: int = marks[at + LAST]
+    opened: int = marks[at + DAY_OPEN] if day == marks[at + DAY] else last
+    began: int = marks[at + WEEK_OPEN] if week == marks[at + WEEK] else last
+    high: int = max(marks[at + HIGH], equity)
     marks[new + HIGH], marks[new + DAY_OPEN], marks[new + WEEK_OPEN] = high, opened, began
     marks[new + DAY], marks[new + WEEK], marks[new + LAST] = day, week, equity
     if opened <= 0 or began <= 0:
         return False
     for k in range(3):
-        reference = high if k == 0 else opened if k == 1 else began
-        loss = max(1.0 - equity / reference, 0.0)
+        reference: int = high if k == 0 else opened if k == 1 else began
+        loss: float = max(1.0 - float(equity) / float(reference), 0.0)
         if not bands[own + 2 * k] < loss < bands[own + 2 * k + 1]:
             return False
     return True
@@ -56,7 +51,7 @@ VOLATILITY: Final = 8
 PAIRS: Final = 9
 STRESS: Final = 10
 DIVERSIFICATION: Final = 11
-REALISED: Final = 12
+REALISED_VOLATILITY: Final = 12
 """The annual volatility of realised returns."""
 SHARPE: Final = 13
 """Kinds of measures. The last three have no value before a plan."""
@@ -69,14 +64,13 @@ lookback of a diversification; value of a realised measure, and 1 where there is
 scenarios."""
 
 
-@inner
 def worst(losses: Floats, start: int, size: int, count: int, top: Floats) -> None:
     """Write the `count` largest of `size` losses into `top`, in ascending order."""
-    filled = 0
+    filled: int = 0
     for k in range(start, start + size):
-        loss = losses[k]
+        loss: float = losses[k]
         if filled < count:
-            at = filled
+            at: int = filled
             while at > 0 and top[at - 1] > loss:
                 top[at] = top[at - 1]
                 at -= 1
@@ -90,51 +84,49 @@ def worst(losses: Floats, start: int, size: int, count: int, top: Floats) -> Non
             top[at] = loss
 
 
-@inner
-def deviation(losses: Floats, start: int, size: int) -> float:
-    """The sample deviation of `size` losses."""
-    mean = 0.0
-    for k in range(start, start + size):
-        mean += losses[k]
-    mean = mean / size
-    squares = 0.0
-    for k in range(start, start + size):
-        squares += (losses[k] - mean) * (losses[k] - mean)
-    return sqrt(squares / (size - 1))
+def deviation(loops: BatchLoops, losses: Floats, first: int, size: int) -> float:
+    """The sample deviation of the losses from `first` up to and without `size`."""
+    rows: int = size - first
+    mean: float = loops.total(losses, first, size) / float(rows)
+    return sqrt(loops.squares(losses, first, size, mean) / float(rows - 1))
 
 
-@inner
 def family_sum(weights: Floats, labels: Ints, at: int, size: int, sums: Floats) -> float:
     """The largest gross weight of a group."""
     for k in range(size + 1):
         sums[k] = 0.0
-    found = 0.0
+    found: float = 0.0
     for k in range(size):
-        label = labels[at + k]
+        label: int = labels[at + k]
         if label > 0:
             sums[label] += abs(weights[k])
             found = max(found, sums[label])
     return found
 
 
-@inner
-def above(one: int, other: int, alike: bool, threshold: float, returns: Floats, end: int, rows: int) -> float:
+def above(one: int, other: int, alike: bool, threshold: float, returns: FloatRows, end: int, rows: int) -> float:
     """By how much the correlation of two instruments, held alike or on opposite sides, exceeds a threshold."""
-    a = b = 0.0
+    a: float = 0.0
+    b: float = 0.0
     for row in range(end - rows, end):
         a += returns[one, row]
         b += returns[other, row]
-    a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
+    a = a / rows
+    b = b / rows
+    ab: float = 0.0
+    aa: float = 0.0
+    bb: float = 0.0
     for row in range(end - rows, end):
-        x, y = returns[one, row] - a, returns[other, row] - b
+        x: float = returns[one, row] - a
+        y: float = returns[other, row] - b
         ab += x * y
         aa += x * x
         bb += y * y
-    together, scale = ab if alike else -ab, sqrt(aa * bb)
+    together: float = ab if alike else -ab
+    scale: float = sqrt(aa * bb)
     return together / scale - threshold if scale > 0.0 else 0.0
 
 
-@inner
 def pairs_hold(
     weights: Floats,
     size: int,
@@ -142,7 +134,7 @@ def pairs_hold(
     low: float,
     high: float,
     threshold: float,
-    returns: Floats,
+    returns: FloatRows,
     end: int,
     rows: int,
 ) -> bool:
@@ -151,24 +143,24 @@ def pairs_hold(
 
     A pair is linked where its correlation on the sides held exceeds `threshold`; within rounding of it, it may be.
     """
-    lasts = not low > -inf
+    lasts: bool = not low > -inf
     for k in range(size):
-        one = abs(weights[k])
+        one: float = abs(weights[k])
         if one <= least:
             continue
         for other in range(k + 1, size):
-            two = abs(weights[other])
-            heavy, sure = one + two >= high, min(one, two) > least + 1e-9
+            two: float = abs(weights[other])
+            heavy: bool = one + two >= high
+            sure: bool = min(one, two) > least + 1e-9
             if two <= least or not (heavy or (not lasts and sure and one + two > low)):
                 continue
-            excess = above(k, other, weights[k] * weights[other] > 0.0, threshold, returns, end, rows)
+            excess: float = above(k, other, weights[k] * weights[other] > 0.0, threshold, returns, end, rows)
             if heavy and not excess < -1e-9:
                 return False
             lasts = lasts or (sure and excess > 1e-9 and one + two > low)
     return lasts
 
 
-@inner
 def levels_hold(
     book: int,
     weights: Floats,
@@ -178,8 +170,9 @@ def levels_hold(
     counts: Ints,
     known: int,
     end: int,
-    returns: Floats,
+    returns: FloatRows,
     shocks: Floats,
+    loops: BatchLoops,
     losses: Floats,
     scratch: Floats,
     spread: Floats,
@@ -189,40 +182,45 @@ def levels_hold(
     below its upper end.
 
     `known` returns end before column `end` of `returns` float64[N, W]; fewer than the least history measure no
-    scenarios. `spread` float64[N] are deviations of the returns. Pairs precede the measures of losses, of which the
-    longest lookback is the first.
+    scenarios. `spread` float64[N] are deviations of the returns. `losses` float64[W] is scratch. Pairs precede the
+    measures of losses, of which the longest lookback is the first.
     """
-    long = short = heaviest = second = squares = 0.0
+    longs: float = 0.0
+    shorts: float = 0.0
+    heaviest: float = 0.0
+    second: float = 0.0
+    squares: float = 0.0
     for k in range(size):
-        weight = weights[k]
+        weight: float = weights[k]
         if weight > 0.0:
-            long += weight
+            longs += weight
         else:
             weight = -weight
-            short += weight
+            shorts += weight
         squares += weight * weight
         if weight > heaviest:
             heaviest, second = weight, heaviest
         elif weight > second:
             second = weight
-    gross, net = long + short, long - short
-    deepest = 0
+    gross: float = longs + shorts
+    net: float = longs - shorts
+    deepest: int = 0
     for each in range(len(measures) // MEASURE):
-        at = each * MEASURE
-        if measures[at] != book or measures[at + 7] > known:
+        at: int = each * MEASURE
+        if measures[at] != float(book) or measures[at + 7] > float(known):
             continue
-        kind = int(measures[at + 1])
+        kind: int = int(measures[at + 1])
         if kind >= DIVERSIFICATION and rising:
             continue
         if kind == HEAVIEST:
-            value = heaviest
+            value: float = heaviest
         elif kind == GROSS:
             value = gross
         elif kind == NET:
             value = abs(net)
         elif kind == LEVERAGE:
-            borrowed = 1.0 + short if short > 1e-12 else 0.0
-            value = max(long, borrowed)
+            borrowed: float = 1.0 + shorts if shorts > 1e-12 else 0.0
+            value = max(longs, borrowed)
         elif kind == HERFINDAHL:
             value = squares
         elif kind == FAMILY:
@@ -230,58 +228,56 @@ def levels_hold(
             if measures[at + 5] > 0.0:
                 value = max(value, heaviest)
         elif kind == PAIRS:
-            low = -inf if rising else measures[at + 2]
+            low: float = -inf if rising else measures[at + 2]
             # no pair weighs more than the two heaviest
             if low > -inf or not heaviest + second < measures[at + 3]:
-                rows, threshold = min(known, int(measures[at + 6])), measures[at + 5]
+                rows: int = min(known, int(measures[at + 6]))
+                threshold: float = measures[at + 5]
                 if not pairs_hold(
                     weights, size, measures[at + 4], low, measures[at + 3], threshold, returns, end, rows
                 ):
                     return False
             continue
-        elif kind >= REALISED:
+        elif kind >= REALISED_VOLATILITY:
             if not measures[at + 5] > 0.0:
                 continue
             value = measures[at + 4]
         elif kind == STRESS:
             # at least the first scenario
             value = -inf
-            rows, first = int(measures[at + 4]), int(measures[at + 5])
+            rows = int(measures[at + 4])
+            first: int = int(measures[at + 5])
             for row in range(rows):
-                loss = 0.0
+                loss: float = 0.0
                 for k in range(size):
                     loss -= weights[k] * shocks[(first + row) * size + k]
                 value = max(value, loss)
         else:
             rows = min(known, int(measures[at + 4]))
             if rows > deepest:
-                fill(losses[0][:rows], 0.0)
-                for k in range(size):
-                    if weights[k] != 0.0:
-                        add_scaled(losses[0][:rows], returns[k][end - rows : end], -weights[k])
+                loops.losses(losses, end - rows, end, returns, weights)
                 deepest = rows
             if kind == DIVERSIFICATION:
-                alone, together = 0.0, deviation(losses[0], deepest - rows, rows)
+                alone: float = 0.0
+                together: float = deviation(loops, losses, end - rows, end)
                 for k in range(size):
                     alone += abs(weights[k]) * spread[k]
                 if not alone > 0.0:
                     continue
                 value = max(1.0 - together / alone, 0.0) if together > 1e-7 * alone else 1.0
             elif kind == VOLATILITY:
-                value = measures[at + 5] * deviation(losses[0], deepest - rows, rows)
+                value = measures[at + 5] * deviation(loops, losses, end - rows, end)
             else:
-                count, scale = counts[int(measures[at + 5]) + rows], measures[at + 6]
+                count: int = counts[int(measures[at + 5]) + rows]
+                scale: float = measures[at + 6]
                 if kind == VAR:
                     # the count-th worst loss lies inside the band if fewer than so many reach its upper end
-                    reach, beyond = 0, 0
-                    for k in range(deepest - rows, deepest):
-                        loss = losses[0, k] * scale
-                        reach += 0 if loss < measures[at + 3] else 1
-                        beyond += 1 if loss > measures[at + 2] else 0
+                    reach: int = rows - loops.below(losses, end - rows, end, scale, measures[at + 3])
+                    beyond: int = loops.above(losses, end - rows, end, scale, measures[at + 2])
                     if reach >= count or not (rising or beyond >= count):
                         return False
                     continue
-                worst(losses[0], deepest - rows, rows, count, scratch)
+                worst(losses, end - rows, rows, count, scratch)
                 value = 0.0
                 for k in range(count):
                     value += scratch[k]

@@ -89,11 +89,11 @@ def sample_rows(
 def plan_alerts(state: State, arrays: Arrays) -> list[Effect]:
     """The alerts about limits whose level the last plan raises. The state is that of its sample."""
     size, part, books = state.universe.size, int(arrays.ints[place.A_PART]), (HOUSE, *range(len(state.agents)))
-    ctx, reasons = market_context(state), arrays.gate.first.reshape(-1, size)
+    ctx, reasons = market_context(state), arrays.first.reshape(-1, size)
     passed = arrays.numbers(place.F_PASSED, size).copy()
     passes = arrays.numbers(place.F_PASSES, len(state.agents) * size).reshape(-1, size)
     accounts = {book: account_of(state, book) for book in books}
-    house = Verdict(passed, arrays.gate.house.copy(), ctx, accounts[HOUSE], limits_in_force(state, HOUSE))
+    house = Verdict(passed, arrays.house.copy(), ctx, accounts[HOUSE], limits_in_force(state, HOUSE))
     plans = [(HOUSE, house)]
     for number in range(len(state.agents)):
         if arrays.ints[part + number]:

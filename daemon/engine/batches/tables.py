@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches import levels_kernel as kernel
-from quantd.daemon.engine.batches.gate_inputs import Market
-from quantd.daemon.engine.batches.gate_kernel import FORM, M_FORMS_AT, M_STEPS, M_STEPS_AT, M_TAILS_AT, ROOM, STEP, TAIL
+from quantd.daemon.engine.batches.newest_returns import NewestReturns
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
@@ -27,8 +26,14 @@ from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.tail_risk import shock_missing
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.monitor.levels import NOISE, NONE, band, floor_band
+from quantd.risk.pretrade.gate import LOOPS
+from quantd.risk.pretrade.gate_bounds import Cap
+from quantd.risk.pretrade.gate_inputs import Market, Prepared
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.scenes import Losses, Scene, Spread
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.instruments import NANO, Universe
+from quantd.trading.number_types import float_zeros
 
 Ints = NDArray[np.int64]
 
@@ -82,24 +87,19 @@ class Levels:
 
 @dataclass(slots=True)
 class GateSet:
-    """One set of limits: the arrays of the gate, the template of its market, and what changes in it from row to row.
+    """One set of limits: the gate with the scene of its rules, and what changes in it from row to row.
 
     `statistics` are entries of `layout.STATISTIC`; `counts` has the tail counts of each tail by number of rows.
     """
 
     rules: Rules
-    numbers: Floats
-    codes: Ints
-    table: Floats
-    work: int
-    rooms: list[float]
+    gate: Gate
+    scene: Scene
+    caps: list[Cap]
     statistics: list[list[int]]
     counts: list[int]
-    fixed: Floats
-    width: int
     by_volume: bool
-    spreads: tuple[int, ...]
-    """Lookbacks of the covariances."""
+    rare: NewestReturns
 
 
 def _band(key: str, level: int, bound: float) -> tuple[float, float]:
@@ -144,7 +144,7 @@ def unknown_to_plans(limits: Limits, universe: Universe) -> str:
 
 
 def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
-    """The arrays of a set of limits; None where one of them depends on more than complete rows and the account."""
+    """A gate for a set of limits; None where one of them depends on more than complete rows and the account."""
     if unknown_to_plans(limits, universe):
         return None
     rules, n = rules_of(limits, universe), universe.size
@@ -157,56 +157,54 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
         universe=universe,
     )
     known = {k: Scenarios(np.zeros((max(k, 2), n))) for k in rules.lookbacks}
-    market = Market(ctx, rules, known, whole=True)
-    statistics, counts = _statistics(rules, market.table)
-    tables = market.tables
-    rooms = _volume_rooms(rules, market.table, len(tables.numbers))
-    fractions = [market.table[at] for _, at, *_ in rooms]
+    prepared = Prepared(rules)
+    market = Market(ctx, prepared, known, whole=True)
+    scene = market.scene
+    rare = NewestReturns(rules)
+    scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), rare
+    gate = Gate(n, LOOPS, len(rules.counts))
+    for k, count in enumerate(rules.counts):
+        gate.rooms[k] = float(count.most)
+    statistics, counts = _statistics(rules, scene, rare)
     return GateSet(
         rules=rules,
-        numbers=np.array([*tables.numbers, *fractions]),
-        codes=tables.codes,
-        table=market.table.copy(),
-        work=tables.length,
-        rooms=[float(count.most) for count in rules.counts],
-        statistics=rooms + statistics,
+        gate=gate,
+        scene=scene,
+        caps=market.caps,
+        statistics=statistics,
         counts=counts,
-        fixed=tables.fixed,
-        width=max(n, sum(rules.lookbacks), tables.fixed.shape[1]),
-        by_volume=bool(rooms),
-        spreads=tuple(dict.fromkeys(quad.lookback for quad in rules.quads if quad.spread is not None)),
+        by_volume=limits.max_share_of_volume is not None or limits.liquidity is not None,
+        rare=rare,
     )
 
 
-def _volume_rooms(rules: Rules, table: Floats, first: int) -> list[list[int]]:
-    """The statistics of rooms of volume. The table is that of a volume of 1, so that a room is its fraction of the
-    volume; the fractions follow the first `first` numbers."""
-    codes = {code for _, code, cap in rules.caps if cap in BY_VOLUME}
-    steps = table[int(table[M_STEPS_AT]) :][: int(table[M_STEPS]) * STEP].reshape(-1, STEP)
-    places = [int(step[5]) for step in steps if step[0] == ROOM and int(step[1]) in codes]
-    return [[place.VOLUME, at, first + k, 0, 0, 0] for k, at in enumerate(places)]
-
-
-def _statistics(rules: Rules, table: Floats) -> tuple[list[list[int]], list[int]]:
-    """The statistics of a table, and the tail counts by number of rows."""
-    least = rules.limits.min_history
+def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> tuple[list[list[int]], list[int]]:
+    """The statistics of a scene, which then has arrays of its own for them, and the tail counts by number of rows."""
+    least, n = rules.limits.min_history, rules.size
     found = [[place.HISTORY, 0, lookback, 0, least, 0] for lookback in rules.lookbacks]
     counts: list[int] = []
-    seen: set[int] = set()
+    first: dict[int, Losses] = {}
+    losses = list(scene.losses)
     for number, tail in enumerate(rules.tails):
         if tail.fixed is not None:
             continue
-        at = int(table[int(table[M_TAILS_AT]) + number * TAIL])
-        if at not in seen:
-            seen.add(at)
-            found.append([place.DEVIATION_AND_MEAN, at, tail.lookback, 0, least, 0])
+        own = losses[number]
+        before = first.get(own.number)
+        if before is None:
+            before = first[own.number] = Losses(float_zeros(n), float_zeros(n), 0.0, 0, 1, own.number)
+            found.append([place.DEVIATION_AND_MEAN, number, tail.lookback, 0, least, 0])
+        losses[number] = Losses(before.deviation, before.mean, 0.0, 0, 1, own.number)
+        rare.losses.append((losses[number], tail.lookback))
         found.append([place.TAIL_OF, number, tail.lookback, len(counts), least, 0])
         counts += [tail_count(max(rows, 1), tail.confidence) for rows in range(tail.lookback + 1)]
+    scene.losses = losses
+    spreads = list(scene.spreads)
     for number, quad in enumerate(rules.quads):
-        at = int(table[int(table[M_FORMS_AT]) + number * FORM])
-        if quad.spread is not None and at not in seen:
-            seen.add(at)
-            found.append([place.DEVIATION, at, quad.lookback, 0, least, 0])
+        if quad.spread is not None:
+            spreads[number] = Spread(False, float_zeros(n))
+            rare.spreads.append((spreads[number], quad.lookback))
+            found.append([place.DEVIATION, number, quad.lookback, 0, least, 0])
+    scene.spreads = spreads
     return found, counts
 
 
@@ -284,7 +282,7 @@ class _Maker:
     def realised(self, book: int, limits: Limits) -> bool:
         """Add the realised measures of a book; False without any."""
         pairs = (
-            ("max_realised_volatility", kernel.REALISED, limits.max_realised_volatility),
+            ("max_realised_volatility", kernel.REALISED_VOLATILITY, limits.max_realised_volatility),
             ("min_sharpe", kernel.SHARPE, limits.min_sharpe),
         )
         for key, kind, bound in pairs:
@@ -313,5 +311,5 @@ class _Maker:
             np.array(bounds),
             lone,
             self._spread,
-            any(each[0][1] >= kernel.REALISED for each in self._measures),
+            any(each[0][1] >= kernel.REALISED_VOLATILITY for each in self._measures),
         )

@@ -48,7 +48,7 @@ OTHERS: Final = (
 )  # fmt: skip
 
 IN_BATCHES: Final[tuple[str, ...]] = ("fills in a batch", "orders in a batch", "rows in a batch")
-"""Features of compiled kernels."""
+"""Features of a compiled engine."""
 
 WITHOUT_EFFECTS: Final = frozenset({"Acknowledged", "Reminded"})
 """Events whose handlers return nothing."""

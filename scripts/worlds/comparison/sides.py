@@ -45,10 +45,12 @@ class Side(Protocol):
 
 def serve(*, journal: bool, compiled: bool) -> None:
     """Drive the worlds whose seeds are lines of standard input; one line of JSON for each."""
+    from quantd.engine_build import finder
+
     from .drive import drive
 
-    if compiled:
-        _compile()
+    if compiled and finder.loaded() is None:
+        raise SystemExit("the engine is not compiled; make build")
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # nothing else may write into the answers
     for line in sys.stdin:
@@ -67,16 +69,6 @@ def serve(*, journal: bool, compiled: bool) -> None:
             found |= {"rows": [json.dumps(row) for row in record.rows], "kinds": record.events}
         out.write(json.dumps(found) + "\n")
         out.flush()
-
-
-def _compile() -> None:
-    import quantd.daemon.runtime.loop  # noqa: F401  # the modules that record kernels
-    from quantd.daemon.assembly.compiler import compile_kernels
-    from quantd.trading import jit
-
-    why = compile_kernels(wait=True) or ("" if jit.ENTRIES else "there are none")
-    if why:
-        raise SystemExit(f"kernels stay interpreted: {why}")
 
 
 def packed(steps: list[tuple[bytes, bytes]]) -> str:

@@ -76,7 +76,7 @@ print("loaded: collects after", gc.get_threshold()[0], file=sys.stderr)
 """Runs commands one after the other in one process; after each, which of the modules behind its colon it has loaded."""
 
 VENDORS = "yfinance curl_cffi ccxt aiosmtplib pandas exchange_calendars"
-LEARNING = "torch numba onnxruntime cryptography scipy"
+LEARNING = "torch onnxruntime cryptography scipy"
 RARE = f"{LEARNING} {VENDORS}"
 SERVER = "aiohttp aiomqtt amqtt prometheus_client quantd.daemon.app quantd.daemon.api.server quantd.daemon.live"
 STORE = "sqlalchemy sqlmodel alembic"

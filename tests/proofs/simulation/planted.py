@@ -17,7 +17,6 @@ from quantd.engine_build.recipe import MODULES
 from quantd.risk import protective
 from quantd.risk.limits import cash, exposure, ruleset
 from quantd.risk.pretrade import standing
-from quantd.trading import jit
 from quantd.trading.ledger import book, books
 from tests.proofs.simulation.runner import simulate
 
@@ -153,20 +152,15 @@ def planted(bug: Bug) -> Iterator[None]:
     source = textwrap.dedent(inspect.getsource(place))
     if source.count(bug.right) != 1:
         raise ValueError(f"{bug.name}: {bug.right!r} stands {source.count(bug.right)} times in {place.__qualname__}")
-    names, kernels = dict(place.__globals__), len(jit.INNER)
+    names = dict(place.__globals__)
     exec(compile(source.replace(bug.right, bug.wrong), f"<{bug.name}>", "exec"), names)
-    del jit.INNER[kernels:]  # the decorator has recorded it
-    kept, compiled = place.__code__, [(each, each.run, each.arrays) for each in jit.ENTRIES]
+    kept = place.__code__
     ruleset._ready.clear()
     place.__code__ = names[place.__name__].__code__
-    for entry in jit.ENTRIES:  # a kernel that an earlier backtest of this process compiled has no bug
-        entry.run, entry.arrays = jit.interpreted(entry.python), False
     try:
         yield
     finally:
         place.__code__ = kept
-        for entry, run, arrays in compiled:
-            entry.run, entry.arrays = run, arrays
         ruleset._ready.clear()
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from quantd.daemon.engine.agents.capital_shares import CapitalRules
 from quantd.daemon.engine.batches.batch import Batch
-from quantd.daemon.engine.batches.kernel import TAKE_ROWS
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.runtime.timeline import time_of
 from quantd.research.attribution.book_history_log import BookHistoryLog
@@ -47,7 +46,7 @@ def logged(world: World, *, batches: bool = False) -> tuple[BookHistoryLog, Worl
         return log, world.run()
     rows: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TAKE_ROWS, "arrays", True)
+        world.shell.in_batches = True
         patch.setattr(
             Batch, "close", lambda batch, venue, close=Batch.close: rows.append(batch.rows) or close(batch, venue)
         )

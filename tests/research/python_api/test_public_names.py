@@ -8,7 +8,7 @@ import typing
 import quantd
 from tests.support.checkout import ROOT, environment
 
-HEAVY = ("torch", "pandas", "polars", "numpy", "aiohttp", "pydantic", "scipy", "numba")
+HEAVY = ("torch", "pandas", "polars", "numpy", "aiohttp", "pydantic", "scipy")
 
 
 def printed(code, folder=None):

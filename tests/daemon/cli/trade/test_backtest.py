@@ -1,14 +1,9 @@
 """`quantd backtest` from outside: its digest and its report."""
 
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import pytest
 
-from quantd.daemon.assembly.compiler import COMPILING
-from quantd.daemon.engine.batches.kernel import TAKE_ROWS
-from tests.support.command_line import answer, environment, quantd, write
+from quantd.engine_build import finder
+from tests.support.command_line import answer, quantd, write
 
 
 @pytest.mark.requirement("R-171")
@@ -89,43 +84,11 @@ def test_a_hole_stops_a_backtest_unless_it_is_known(tmp_path):
     assert quantd(tmp_path, "backtest", *warm, *known).returncode == 0
 
 
-def test_a_backtest_whose_plans_are_made_one_at_a_time_names_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(TAKE_ROWS, "arrays", True)  # as after compiling
+@pytest.mark.skipif(finder.loaded() is None, reason="the engine is not compiled")
+def test_a_backtest_whose_plans_are_made_one_at_a_time_names_the_limit(tmp_path):
     write(tmp_path)
     few = ("backtest", "--no-compare", "--to", "2019-01-31")
     limited = quantd(tmp_path, *few, "--set", "risk.max_turnover=0.5")
     line = "plans are made one at a time, which is slower: batches do not know the limit max_turnover"
     assert limited.stderr.splitlines().count(line) == 1
     assert line not in quantd(tmp_path, *few).stderr
-
-
-LONG = """
-import sys
-from quantd.daemon.assembly import compiler
-from quantd.trading import jit
-compiler.PAYS_LOADING = compiler.PAYS_COMPILING = 0
-jit.ENTRIES[:] = [each for each in jit.ENTRIES if each.python.__name__ == "post"]  # all take half a minute
-from quantd.daemon.cli import main
-main(sys.argv[1:])
-"""
-
-
-@pytest.mark.long
-@pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
-def test_a_long_backtest_says_once_that_it_compiles_and_with_json_nothing(tmp_path):
-    write(tmp_path)
-    digest = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))["digest"]
-
-    def long(*words):
-        command = [sys.executable, "-c", LONG, "backtest", "--no-compare", *words]
-        environ = environment() | {"XDG_CACHE_HOME": str(tmp_path / words[0].strip("-"))}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=180, check=True
-        )
-
-    told = long('--set=broker.cash="100000.00"')
-    assert told.stderr.splitlines() == [COMPILING]
-    assert digest in told.stdout
-    silent = long("--json")
-    assert silent.stderr == ""
-    assert digest in silent.stdout

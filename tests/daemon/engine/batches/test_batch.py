@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.eligibility import plain
-from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN
 from quantd.daemon.engine.batches.tables import gate_set
 from quantd.daemon.runtime.loop import SampleLog, Shell
 from quantd.daemon.runtime.timeline import Item
@@ -111,7 +111,7 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
     taken = Taken()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Batch, "take", taken.counting(Batch.take))
-        patch.setattr(TAKE_ROWS, "arrays", True)
+        together.in_batches = True
         for at in range(0, len(items), chunk):
             for item in items[at : at + chunk]:
                 single.take(item)

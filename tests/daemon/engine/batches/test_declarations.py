@@ -32,7 +32,6 @@ import numpy as np
 from msgspec.structs import replace
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.declarations import why_stepped
-from quantd.daemon.engine.batches.kernel import TAKE_ROWS
 from quantd.risk.limits.catalogue import EXTRA, Limits, override
 from quantd.trading.effects import Filled, Publish
 from tests.support.engine import World, block, walk
@@ -66,9 +65,10 @@ def counted(batch):
     rows.append(batch.rows - before)
     return status
 
-Batch.take, TAKE_ROWS.arrays = counted, True
+Batch.take = counted
 steps = Steps()
 shell = world.fresh(steps)
+shell.in_batches = True
 shell.take_all(items)
 state = shell.state
 bought = [

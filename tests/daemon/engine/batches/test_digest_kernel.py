@@ -33,7 +33,7 @@ def test_any_integer_has_its_shortest_form(value):
 @pytest.mark.parametrize("kind", [0, 2])
 @pytest.mark.parametrize("lots", [7, 1, -1, -300])
 def test_a_row_of_an_order_is_an_array(kind, lots):
-    names, buffer = np.frombuffer(msgspec.msgpack.encode("SPY"), dtype=np.uint8), np.zeros(99, dtype=np.uint8)
+    names, buffer = np.array([*msgspec.msgpack.encode("SPY")], dtype=np.uint8), np.zeros(99, dtype=np.uint8)
     end = put_order(buffer.data, 3, names.data, 0, len(names), kind, 10**18, 10**18 - 5, 2, lots, 10**11, 250)
     row = [kind, 10**18, 10**18 - 5, "SPY", 2, 1 if lots > 0 else -1, abs(lots), 10**11, *([250] if kind == 0 else [])]
     assert buffer[3:end].tobytes() == msgspec.msgpack.encode(row)
@@ -46,7 +46,7 @@ def test_a_row_of_equity_has_the_books_in_the_given_order(books):
     places, order, micro = np.cumsum([0, *map(len, encoded)]), range(books)[::-1], [1000 * k - 5 for k in range(books)]
     ints = np.array([*places, *order, 77, *micro])
     buffer = np.zeros(40 * books, dtype=np.uint8)
-    data = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    data = np.array([*b"".join(encoded)], dtype=np.uint8)
     end = put_equity(buffer.data, 0, data.data, ints.data, books, 0, books + 1, 2 * books + 1, 5)
     row = [1, 5, 77, [[name, micro[k]] for name, k in zip(names, order, strict=True)]]
     assert buffer[:end].tobytes() == msgspec.msgpack.encode(row)

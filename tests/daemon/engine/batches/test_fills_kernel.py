@@ -10,9 +10,13 @@ from quantd.daemon.engine.batches.fills_kernel import fill_limits
 from quantd.trading.execution import MOST, RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import lots_to_be_had
 from quantd.trading.instruments import NANO
-from quantd.trading.jit import interpreted
 from tests.support.examples import examples
 from tests.support.fills import CLOSES, LOTS, OPENS, Bar, Order, bars_of, costs_of, expected, orders_of
+
+
+def made_of(args: list[object]) -> int:
+    """The number of fills."""
+    return fill_limits(*[each.data if isinstance(each, np.ndarray) else each for each in args])
 
 
 def arguments(orders: list[Order], bar: Bar, costs: Costs, columns: int) -> list[object]:
@@ -22,9 +26,10 @@ def arguments(orders: list[Order], bar: Bar, costs: Costs, columns: int) -> list
     terms = [each[k] for pair in (ratios, shares) for k in (0, 1) for each in pair]
     rows = len(orders)
     return [
-        numbers, rows, OPENS, CLOSES, bar.fresh, np.array(bar.open_nano), np.array(bar.low), np.array(bar.high),
-        np.array(bar.volume), np.array([*terms, *LOTS]), costs.fixed_rate, RATE_ONE, costs.commission_min_micro,
-        costs.participation > 0, costs.impact, np.full(3, -1), np.full(4 * rows + 1, -9),
+        numbers, rows, OPENS, CLOSES, np.array(bar.fresh, dtype=np.uint8), np.array(bar.open_nano),
+        np.array(bar.low), np.array(bar.high), np.array(bar.volume), np.array([*terms, *LOTS]), costs.fixed_rate,
+        RATE_ONE, costs.commission_min_micro, costs.participation > 0, float(costs.impact), np.full(3, -1),
+        np.full(4 * rows + 1, -9),
     ]  # fmt: skip
 
 
@@ -36,7 +41,7 @@ def test_limit_orders_fill_on_a_bar_as_rational_numbers_do(orders, bar, costs):
         orders = [each._replace(charged=-1) for each in orders]
     args = arguments(orders, bar, costs, 7)
     fills, ended, after = expected(orders, bar, costs)
-    assert interpreted(fill_limits)(*args) == len(fills)
+    assert made_of(args) == len(fills)
     out = args[-1]
     assert out[:-1].reshape(4, -1)[:, : len(fills)].T.tolist() == fills
     assert out[-1] == ended
@@ -48,7 +53,7 @@ def test_orders_without_fills_and_minimum_need_five_columns(orders, bar):
     orders = [each._replace(done=0, charged=-1) for each in orders]
     args = arguments(orders, bar, Costs(spread_bp=2.0), 5)
     fills, ended, after = expected(orders, bar, Costs(spread_bp=2.0))
-    assert interpreted(fill_limits)(*args) == len(fills)
+    assert made_of(args) == len(fills)
     assert args[-1][:-1].reshape(4, -1)[:, : len(fills)].T.tolist() == fills
     assert args[-1][-1] == ended
     assert args[0].reshape(5, -1).T.tolist() == [list(each)[:5] for each in after]
@@ -59,7 +64,7 @@ BAR = Bar([True] * 3, [100_000_000] * 3, [0.09] * 3, [0.11] * 3, [40.0] * 3)
 
 
 def made(order: Order, bar: Bar, costs: Costs) -> int:
-    return interpreted(fill_limits)(*arguments([order], bar, costs, 7))
+    return made_of(arguments([order], bar, costs, 7))
 
 
 def test_an_amount_beyond_64_bits_is_told():
@@ -90,7 +95,7 @@ def test_volume_that_earlier_orders_have_left_is_what_a_later_one_gets():
     costs = Costs(participation=0.25)
     orders = [ONE._replace(lots=6), ONE._replace(lots=-7, limit=90_000_000), ONE]
     args = arguments(orders, BAR, costs, 7)
-    assert interpreted(fill_limits)(*args) == 2
+    assert made_of(args) == 2
     assert args[-1][:3].tolist()[:2] == [6, 4]
     assert args[-2].tolist() == [0, -1, -1]
 
@@ -100,10 +105,11 @@ def filled(ts_open: int = 100, volume: float = 1e6, **order: int) -> list[int] |
     are filled whole; None without a fill. The bar opens at 50,000 nano and trades between 40,000 and 60,000."""
     given = {"lots": 7, "limit": 60_000, "until": 150, "start": 100, "done": 0, "charged": -1} | order
     orders, out, left = np.array([0, *given.values()]), np.full(5, -9), np.full(1, -1)
-    made = fill_limits(
-        orders, 1, ts_open, 200, [True], np.array([50_000]), np.array([4e-5]), np.array([6e-5]), np.array([volume]),
+    made = made_of([
+        orders, 1, ts_open, 200, np.ones(1, dtype=np.uint8), np.array([50_000]), np.array([4e-5]),
+        np.array([6e-5]), np.array([volume]),
         np.array([1, 10_000, 1, 10**14, NANO]), 0, RATE_ONE, 0, True, 0.0, left, out,
-    )  # fmt: skip
+    ])  # fmt: skip
     assert orders[4] == (200 if made or ts_open >= given["start"] else given["start"])
     return out.tolist() if made else None
 

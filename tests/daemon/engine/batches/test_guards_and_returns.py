@@ -1,4 +1,4 @@
-"""Protective levels, realised measures and volumes of the kernels of a batch are those of the engine."""
+"""Protective levels and realised measures of the kernels of a batch are those of the engine."""
 
 from math import inf
 
@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN
 from quantd.daemon.engine.batches.ledger_kernel import SINGLE
-from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED, SHARPE
-from quantd.daemon.engine.batches.round_kernel import renew_table
+from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED_VOLATILITY, SHARPE
 from quantd.daemon.engine.batches.rows_kernel import guarded, realise
 from quantd.risk.limits.catalogue import Limits, Protective
 from quantd.risk.monitor.realised import KEPT, LEAST, Realised
@@ -62,7 +60,7 @@ def test_realised_measures_are_those_of_the_monitor(before, rows, seed):
     deposit = 10**11
     basis = engine.basis(10**12 + deposit)
     cells.number(place.F_BASIS, [7.0] * 3 + list(basis))
-    measures = [[0, REALISED], [1, GROSS], [1, SHARPE], [1, REALISED]]
+    measures = [[0, REALISED_VOLATILITY], [1, GROSS], [1, SHARPE], [1, REALISED_VOLATILITY]]
     at = cells.number(place.F_MEASURES, [[*each, *[0.5] * (MEASURE - 2)] for each in measures])
     cells.ints[place.F_SHOCKS] = at + MEASURE * len(measures)
     for row in range(rows + 1):
@@ -77,18 +75,3 @@ def test_realised_measures_are_those_of_the_monitor(before, rows, seed):
             assert found[k, 5] == (key in expected) == (len(engine.returns()) >= LEAST)
             if key in expected:
                 assert found[k, 4] == pytest.approx(expected[key][0], rel=1e-9, abs=1e-9)
-
-
-@pytest.mark.parametrize(("covariances", "links", "known"), [(-1, -1, 1), (6, 4, 1), (5, -1, 3), (4, 5, 5), (5, 5, 7)])
-def test_a_table_has_rooms_of_the_volume_and_tells_which_arrays_are_those_of_the_row(covariances, links, known):
-    cells, room = Cells(1, END=9, COUNT=9, ROW=5), HEAD + N
-    cells.number(place.F_SUMS, [0.0] * (2 * N))
-    prices, numbers = cells.number(place.F_PX, [1.0, 2.0, 3.0]), cells.number(place.F_NUMBERS, [8.0, 0.25])
-    cells.number(place.F_VOLUME, [4.0, 6.0, 0.0])
-    table = cells.number(place.F_TABLES, [0.5] * (room + 2 * N + 1))
-    at = cells.add(place.A_STATISTICS, [place.VOLUME, room, 1, 0, 0, 0])
-    entry = [7, 7, numbers, 7, table, 7, 7, 7, at, 1, covariances, links, 7]
-    cells.add(place.A_SETS, [0, 0, *entry])
-    renew_table(cells.ints.data, cells.floats.data, 0, prices, np.zeros(60).data)
-    assert cells.floats[table + room :][: 2 * N + 1].tolist() == [1.0, 1.5, 0.0, 1.0, 1.5, 0.0, 0.5]
-    assert cells.floats[table + M_KNOWN] == known

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.kernel import DUE, ENDED, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, TAKE_ROWS
+from quantd.daemon.engine.batches.batch import Batch
+from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
+from quantd.daemon.engine.batches.kernel import DUE, ENDED, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, Kernel
 from quantd.trading.instruments import NANO
 from tests.daemon.engine.batches.test_batch import Steps
 from tests.daemon.engine.batches.test_batch_worlds import SETS, Kind, world_of
@@ -16,10 +18,10 @@ KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
 INTS, FLOATS, ACCOUNTS, CLOSE_NANO, LOW, HIGH, BY_DATE = 0, 1, 2, 3, 6, 7, 12
 
 Args = list[np.ndarray]
+"""The arrays of a kernel: its own three, then those of `Bars` and of `Rings`."""
 
-
-class Captured(Exception):
-    """Enough is captured."""
+SETS_OF: list[tuple[Sets, Encoded]] = []
+"""What the captured kernels share."""
 
 
 def copied(args: Args) -> Args:
@@ -31,25 +33,37 @@ def take(args: Args, rows: int | None = None) -> tuple[int, Args]:
     own = copied(args)
     if rows is not None:
         own[INTS][place.ROWS] = own[INTS][place.ROW] + rows
-    return TAKE_ROWS.python(*[each.data if each.ndim == 1 else each for each in own]), own
+    data = [each.data for each in own]
+    return Kernel(*data[:3], Bars(*data[3:10]), Rings(*data[10:]), *SETS_OF[0]).take(), own
+
+
+def arrays_of(kernel: Kernel) -> Args:
+    """Copies of the arrays of a kernel."""
+    bars, rings = kernel.bars, kernel.rings
+    whole = (
+        kernel.ints, kernel.floats, kernel.accounts, bars.close_nano, bars.open_nano, bars.close, bars.low, bars.high,
+        bars.volume, bars.fresh, rings.known, rings.known_returns, rings.by_date, rings.date_returns, rings.columns,
+    )  # fmt: skip
+    return [np.array(each) for each in whole]
 
 
 @cache
 def asked() -> list[Args]:
     """Arrays before plans."""
     calls: list[Args] = []
-    run = TAKE_ROWS.run
+    run = Batch.take
 
-    def capture(*args: np.ndarray) -> int:
-        if args[INTS][place.ASKED] and len(args[BY_DATE]) > 1:
-            calls.append(copied(list(args)))
-        return run(*args)
+    def capture(batch: Batch) -> int:
+        if batch.waits:
+            SETS_OF[:] = [(batch._kernel.sets, batch._kernel.encoded)]
+            calls.append(arrays_of(batch._kernel))
+        return run(batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TAKE_ROWS, "run", capture)
-        patch.setattr(TAKE_ROWS, "arrays", True)
+        patch.setattr(Batch, "take", capture)
         made = world_of(KIND, [])
         shell = made.fresh(Steps(rows_only=True))
+        shell.in_batches = True
         items = [each if not hasattr(each, "due") else each.__class__(**_due(each)) for each in made.items()]
         shell.take_all(items)
     return calls

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import levels_kernel as kernel
 from quantd.daemon.engine.batches.levels_kernel import MARKS, levels_hold, observe, pairs_hold
+from quantd.daemon.engine.batches.loops import BatchLoops
 from quantd.risk.measures.diversification import diversification
 from quantd.trading.covariance import covariance
-from quantd.trading.jit import interpreted
 
 Floats = np.ndarray
 
@@ -61,10 +61,11 @@ def holds(
     other = [book + 5, kernel.GROSS, inf, inf, 77.0, 77.0, 77.0, 0.0]
     whole = [other, *measures, other]
     numbers = [value for each in whole for value in (*each, *[0.0] * (kernel.MEASURE - len(each)))]
-    return interpreted(levels_hold)(
-        book, weights, N, np.array(numbers), labels.ravel(), np.array(counts), known, end, returns,
-        np.zeros(1) if shocks is None else shocks.ravel(), np.full((2, WIDTH), np.nan),
-        np.full(2 * N + 2 + WIDTH, np.nan), np.full(N, np.nan) if spread is None else spread, rising,
+    return levels_hold(
+        book, weights.data, N, np.array(numbers).data, labels.ravel().data, np.array(counts).data, known, end,
+        returns.data, np.zeros(1).data if shocks is None else shocks.ravel().data, BatchLoops(),
+        np.full(WIDTH, np.nan).data,
+        np.full(2 * N + 2 + WIDTH, np.nan).data, (np.full(N, np.nan) if spread is None else spread).data, rising,
     )  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def test_the_share_of_risk_that_joint_holding_removes_holds_inside_its_band_only
         assert found is bool(low < value < high)
 
 
-@pytest.mark.parametrize("kind", [kernel.REALISED, kernel.SHARPE])
+@pytest.mark.parametrize("kind", [kernel.REALISED_VOLATILITY, kernel.SHARPE])
 def test_a_realised_measure_holds_inside_its_band_and_where_it_has_no_value(kind):
     for low, high, inside in ((0.1, 0.3, True), (0.2, 0.3, False), (0.1, 0.2, False), (-inf, inf, True)):
         assert holds([[BOOK, kind, low, high, 0.2, 1.0]], np.ones(N), rising=False) is inside
@@ -200,7 +201,7 @@ def test_a_pair_is_heavy_where_its_correlation_on_the_sides_held_exceeds_the_thr
     least, most, newest = least / 16, most / 16, returns[:, end - rows : end]
     for threshold in (-0.5, 0.0, 0.25, 0.5, 0.9, 1.0):
         surely, perhaps = (linked(weights, newest, least, most, threshold, edge) for edge in (1e-6, -1e-6))
-        found = pairs_hold(weights, N, least, -inf, most, threshold, returns, end, rows)
+        found = pairs_hold(weights.data, N, least, -inf, most, threshold, returns.data, end, rows)
         assert surely <= (not found) <= perhaps
         if surely != perhaps:
             continue
@@ -221,8 +222,8 @@ def test_a_pair_is_linked_at_its_threshold_too():
         for scale in (1.0, 2.0**-12, 2.0**12):
             scaled = returns * [[1.0], [scale]]
             weights = np.array([0.5, sign * 0.5])
-            assert pairs_hold(weights, 2, 0.25, -inf, 1.0, threshold, scaled, 4, 4) is not found
-        assert pairs_hold(np.array([0.5, -sign * 0.5]), 2, 0.25, -inf, 1.0, threshold, returns, 4, 4)
+            assert pairs_hold(weights.data, 2, 0.25, -inf, 1.0, threshold, scaled.data, 4, 4) is not found
+        assert pairs_hold(np.array([0.5, -sign * 0.5]).data, 2, 0.25, -inf, 1.0, threshold, returns.data, 4, 4)
 
 
 def test_a_pair_without_an_upper_end_is_not_measured():
@@ -254,7 +255,7 @@ def test_the_worst_losses_are_in_ascending_order(losses, size, data):
     start, count = data.draw(st.integers(0, 12 - size)), data.draw(st.integers(1, size))
     for beyond in (7.0, -7.0):
         top = np.full(14, beyond)
-        kernel.worst(losses, start, size, count, top)
+        kernel.worst(losses.data, start, size, count, top.data)
         assert top[:count].tolist() == sorted(losses[start : start + size])[-count:]
         assert (top[count:] == beyond).all()
 
@@ -279,14 +280,14 @@ def test_a_switch_has_the_equity_at_the_beginning_of_its_day_and_week_and_its_ma
         opened = values[before[-1]] if before else 100
         began = values[week[-1]] if week else 100
         high = max(values)
-        assert observe(marks, 0, 2 * MARKS, value, day, wide, 0)
+        assert observe(marks.data, 0, 2 * MARKS, value, day, wide.data, 0)
         assert marks[2 * MARKS :].tolist() == [high, opened, began, day, (day - MONDAY) // 7 + 2_001, value]
         losses = [max(0.0, 1.0 - value / each) for each in (high, opened, began)]
         for k, loss in enumerate(losses):
             for low, high_end in bands(loss):
                 bounds = np.array([9.0, 9.0, *wide])
                 bounds[2 + 2 * k], bounds[3 + 2 * k] = low, high_end
-                assert observe(marks, 0, 2 * MARKS, value, day, bounds, 2) is (low < loss < high_end)
+                assert observe(marks.data, 0, 2 * MARKS, value, day, bounds.data, 2) is (low < loss < high_end)
         marks[:MARKS] = marks[2 * MARKS :]
 
 
@@ -296,4 +297,4 @@ def test_a_loss_since_an_opening_that_is_not_positive_is_left_to_the_engine(open
     marks, wide = np.zeros(2 * MARKS, dtype=np.int64), np.array([-inf, inf] * 3)
     marks[:MARKS] = 100, 100, 100, MONDAY, (MONDAY + 3) // 7, 100
     marks[opening] = value
-    assert observe(marks, 0, MARKS, 90, MONDAY, wide, 0) is (value > 0)
+    assert observe(marks.data, 0, MARKS, 90, MONDAY, wide.data, 0) is (value > 0)

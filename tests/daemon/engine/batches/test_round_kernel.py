@@ -10,21 +10,31 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.gate_kernel import HEAD, M_KNOWN, M_ROWS, M_TAILS_AT, TAIL
 from quantd.daemon.engine.batches.ledger_kernel import CASH, SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS
+from quantd.daemon.engine.batches.newest_returns import NewestReturns
 from quantd.daemon.engine.batches.round_kernel import (
     change_agent,
     count_cuts,
     follows,
     level_holds,
-    renew_table,
+    renew_scene,
     same_book,
 )
-from quantd.daemon.engine.batches.rows_kernel import deviations
-from quantd.daemon.engine.batches.targets_kernel import STACK
+from quantd.daemon.engine.batches.rows_kernel import deviations, means
+from quantd.daemon.engine.planning.lots import Targets
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.pretrade.gate import LOOPS
+from quantd.risk.pretrade.gate_bounds import Bounds
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.scenes import READY, TOO_FEW, UNKNOWN, Losses, Scene, Spread
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.number_types import float_zeros
+from tests.daemon.engine.batches.parts import bars_with, rings_with, sets_with
 
 N = 3
+UNIVERSE = Universe(tuple(Instrument(f"S{k}") for k in range(N)))
 lots_of = st.integers(-3, 3)
 
 
@@ -52,70 +62,77 @@ class Cells:
 rows_of = arrays(np.float64, (12, N), elements=st.integers(-30, 30).map(lambda k: k / 64))
 
 
-@given(rows_of, st.integers(1, 9), st.integers(0, 3), st.booleans())
-def test_deviations_and_means_are_those_of_the_newest_returns(returns, rows, first, mean):
-    cells = Cells(1)
-    cells.number(place.F_SUMS, [9.0] * (2 * N))
-    at = cells.number(place.F_TABLES, [5.0] * (2 * N + 1))
-    deviations(cells.ints.data, cells.floats.data, at, rows, returns.ravel().data, first, mean)
+@given(rows_of, st.integers(1, 9), st.integers(0, 3))
+def test_deviations_and_means_are_those_of_the_newest_returns(returns, rows, first):
+    made, out, mean = sets_with(N), np.full(N, 5.0), np.full(N, 5.0)
+    deviations(made, N, rows, returns.data, first, out.data)
+    means(made, N, rows, mean.data)
     own = returns[first : first + rows]
     expected = own.std(axis=0, ddof=1) if rows > 1 else np.zeros(N)
-    assert cells.floats[at : at + N] == pytest.approx(expected, abs=1e-7)
-    found = cells.floats[at + N : at + 2 * N].tolist()
-    means = np.abs(own.mean(axis=0))
-    assert found == (pytest.approx(means * (1.0 + 1e-9), rel=1e-12) if mean else [5.0] * N)
-    assert (found >= means).all() if mean else True
-    assert cells.floats[at + 2 * N] == 5.0
+    assert out == pytest.approx(expected, abs=1e-7)
+    exact = np.abs(own.mean(axis=0))
+    assert mean == pytest.approx(exact * (1.0 + 1e-9), rel=1e-12)
+    assert (mean >= exact).all()
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 1e-3])
 def test_equal_returns_have_no_deviation(value):
     for rows in range(1, 12):
-        cells = Cells(1)
-        cells.number(place.F_SUMS, [9.0] * (2 * N))
-        at = cells.number(place.F_TABLES, [5.0] * (2 * N))
-        deviations(cells.ints.data, cells.floats.data, at, rows, np.full(12 * N, value).data, 0, False)
-        assert cells.floats[at : at + N] == pytest.approx(0.0, abs=1e-7)
+        out = np.full(N, 5.0)
+        deviations(sets_with(N), N, rows, np.full((12, N), value).data, 0, out.data)
+        assert out == pytest.approx(0.0, abs=1e-7)
 
 
 @pytest.mark.parametrize("count", [4, 5, 6, 7, 8, 9, 20])
 @pytest.mark.parametrize("least", [2, 5, 7])
-def test_a_table_has_the_newest_prices_scenarios_and_deviations(count, least):
+def test_a_scene_has_the_newest_prices_volumes_scenarios_and_deviations(count, least):
     """Of two sets of limits the second is renewed: a tail of 8 returns and a tail and a form of 6."""
     returns, px, end = np.random.default_rng(count).normal(0.0, 0.02, (30, N)), [5.0, 6.5, 8.0], 21
     cells = Cells(2, END=end, COUNT=count + 1, ROW=4)
-    sums, prices = cells.number(place.F_SUMS, [9.0] * (2 * N)), cells.number(place.F_PX, px)
-    length, tails, spread, mean = HEAD + 60, HEAD + 10, HEAD + 30, HEAD + 40
-    table = cells.number(place.F_TABLES, [0.5] * (2 * length)) + length
-    cells.floats[table + M_TAILS_AT] = tails
+    prices = cells.number(place.F_PX, px)
+    cells.number(place.F_VOLUME, [4.0, 6.0, 0.0])
     statistics = [
-        [place.HISTORY, 0, 8, 0, least, 0], [place.DEVIATION, spread, 6, 0, least, 0],
-        [place.TAIL_OF, 0, 8, 30, least, 0], [place.TAIL_OF, 1, 6, 39, least, 0],
-        [place.DEVIATION_AND_MEAN, mean, 8, 0, least, 0],
+        [place.HISTORY, 0, 8, 0, least, 0], [place.DEVIATION, 0, 6, 0, least, 0],
+        [place.DEVIATION_AND_MEAN, 0, 8, 0, least, 0], [place.TAIL_OF, 0, 8, 30, least, 0],
+        [place.TAIL_OF, 1, 6, 39, least, 0],
     ]  # fmt: skip
     counts = [1 + rows // 3 for rows in range(9)], [1 + rows // 2 for rows in range(7)]
     at = cells.add(place.A_STATISTICS, [*(value for each in statistics for value in each), *counts[0], *counts[1]])
-    other = [7, 7, 7, 7, table - length, 7, 7, 7, at, 99, 4, 4, 7]
-    own = [7, 7, 7, 7, table, 7, 7, 7, at, len(statistics), -1, -1, 7]
-    cells.add(place.A_SETS, [0, 1, 1, *other, *own])
+    cells.add(place.A_SETS, [0, 1, 1, at, 99, at, len(statistics)])
+    made = sets_with(N)
+    for _ in range(2):
+        made.add(Gate(N, LOOPS, 0), Bounds(), scene_of(2, 1), [])
     before = cells.floats.copy()
-    renew_table(cells.ints.data, cells.floats.data, 1, prices, returns.ravel().data)
-    found, short = cells.floats[table : table + length], min(count, 8) < least or min(count, 6) < least
-    assert found[HEAD : HEAD + N].tolist() == px
-    assert (found[M_KNOWN], found[M_ROWS]) == (1.0, -1.0 if short else 1.0)
-    changed = np.flatnonzero(cells.floats != before)
-    assert all(sums <= k < sums + 2 * N or table <= k < table + length for k in changed.tolist())
+    renew_scene(cells.ints.data, cells.floats.data, 1, prices, returns.data, made)
+    scene, short = made.scenes[1], min(count, 8) < least or min(count, 6) < least
+    assert list(scene.px) == px
+    assert list(scene.volume) == [4.0, 6.0, 0.0]
+    assert (scene.rows, scene.has_links) == (TOO_FEW if short else READY, False)
+    assert list(made.scenes[0].px) == [0.0] * N
+    assert (cells.floats == before).all()
     if short:
         return
-    for number, (lookback, own_counts) in enumerate(zip((8, 6), counts, strict=True)):
-        rows, entry = min(count, lookback), tails + number * TAIL
+    for own, lookback, own_counts in zip(scene.losses, (8, 6), counts, strict=True):
+        rows = min(count, lookback)
         m = own_counts[rows]
-        assert found[entry : entry + 6].tolist() == [0.5, 0.5, end - rows, rows, m, sqrt((rows - m) / m) + 0.5]
+        assert (own.size, own.worst, own.known) == (rows, m, False)
+        assert own.beyond == sqrt((rows - m) / m) + 0.5
     longer, shorter = returns[end - min(count, 8) : end], returns[end - min(count, 6) : end]
-    assert found[spread : spread + N] == pytest.approx(shorter.std(axis=0, ddof=1), rel=1e-6)
-    assert (found[spread + N : mean] == 0.5).all()
-    assert found[mean : mean + N] == pytest.approx(longer.std(axis=0, ddof=1), rel=1e-6)
-    assert found[mean + N : mean + 2 * N] == pytest.approx(np.abs(longer.mean(axis=0)), rel=1e-6)
+    assert not scene.spreads[0].known
+    assert list(scene.spreads[0].deviation) == pytest.approx(shorter.std(axis=0, ddof=1), rel=1e-6)
+    assert list(scene.losses[0].deviation) == pytest.approx(longer.std(axis=0, ddof=1), rel=1e-6)
+    assert list(scene.losses[0].mean) == pytest.approx(np.abs(longer.mean(axis=0)), rel=1e-6)
+
+
+def scene_of(tails: int, forms: int) -> Scene:
+    """A scene with arrays that were of an earlier sample."""
+    scene = Scene(float_zeros(N), float_zeros(N), UNKNOWN, NewestReturns(rules_of(Limits(), UNIVERSE)))
+    scene.volume, scene.has_links = float_zeros(N), True
+    scene.losses = [Losses(float_zeros(N), float_zeros(N), 0.0, 0, 1, k) for k in range(tails)]
+    scene.spreads = [Spread(False, float_zeros(N)) for _ in range(forms)]
+    for each in (*scene.losses, *scene.spreads):
+        each.known = True
+    return scene
 
 
 def test_rows_that_limits_rejected_and_cut_are_counted():
@@ -153,8 +170,8 @@ def test_a_decision_follows_where_its_own_sales_or_those_of_others_may_permit_wh
         sells = (change[agent] * held[agent + 1] < 0).any()
         own = (FREED[first.reshape(-1, N)[agent]] > 0) & (passes[agent] != change[agent])
         others = (FREED[house] > 0) & (passed != total) & (surviving[agent] != 0)
-        gate = place.Gate(*[np.empty((1, 1))] * 4, first.data, house.data, FREED.data)
-        found = follows(cells.ints.data, cells.floats.data, agent, gate)
+        made = sets_with(N, first=first, house=house, freed=FREED)
+        found = follows(cells.ints.data, cells.floats.data, agent, made)
         assert found == int(sells and (own | others).any())
         outcomes[found] += 1
     assert min(outcomes) > 200
@@ -211,10 +228,10 @@ def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_lea
             cells.add(name, [0, 1])
         at, close = cells.number(place.F_CHANGE, lots), np.array([99.0] * N + [20.0, 25.0, 40.0])
         cells.number(place.F_SPREAD, [0.0] * N)
-        bars = place.Bars(*[np.empty(0, dtype=np.int64)] * 2, close.data, *[np.empty(0)] * 4)
-        rings, code = place.Rings(*[np.empty(0)] * 4, np.zeros((N, 20))), np.empty(0, dtype=np.int8)
-        gate = place.Gate(*[np.empty((1, 1))] * 3, np.zeros((2, 20)), code, code, code)
-        found = level_holds(cells.ints.data, cells.floats.data, book, at, equity, N, bars, rings, gate)
+        found = level_holds(
+            cells.ints.data, cells.floats.data, book, at, equity, N, bars_with(close), rings_with(np.zeros((N, 20))),
+            sets_with(N, 20),
+        )  # fmt: skip
         assert cells.floats[at : at + N].tolist() == lots
         return not found
 
@@ -238,16 +255,14 @@ def requested(answers: list[float], **other: int) -> tuple[int, list[float]]:
     have = {"ts": 10_000, "age": 50, "most_age": 50, "asked": 0, "window": 100, "gross": 9.0} | other
     cells = Cells(2)
     cells.number(place.F_AGENTS, [0.0, 0.0, 0.0, 0.0, have["gross"], 5.0, 0.04, have["most_age"]])
-    cells.number(place.F_TARGET, [0.0] * 5)
     cells.number(place.F_ANSWERS, [[9.0] * N, answers])
     cells.number(place.F_HELD, [[50.0] * N, [60.0] * N, [1.0, 0.0, 2.0]])
     change = cells.number(place.F_CHANGE, [[7.0] * N, [8.0] * N]) + N
     cells.number(place.F_PX, [10.0, 20.0, 25.0])
     cells.add(place.A_ZERO, [0] * N)
-    cells.number(place.F_STACK, [0.0] * STACK)
     cells.add(place.A_ASKED_AT, [9_999, have["asked"], 10**9, have["window"]])
     found = change_agent(
-        cells.ints.data, cells.floats.data, 1, have["ts"], have["age"], have.get("micro", 1_000_000_000)
+        cells.ints.data, cells.floats.data, Targets(N), 1, have["ts"], have["age"], have.get("micro", 1_000_000_000)
     )
     assert cells.floats[change - N : change].tolist() == [7.0] * N
     return found, cells.floats[change : change + N].tolist()

@@ -14,6 +14,7 @@ from quantd.daemon.engine.batches.rows_kernel import add_prices, book_crosses, c
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.ledger.books import Ledger
+from tests.daemon.engine.batches.parts import bars_with, rings_with, sets_with
 from tests.daemon.engine.batches.test_round_kernel import Cells
 
 Ints = np.ndarray
@@ -104,7 +105,6 @@ def test_an_exchange_of_too_much_money_is_left_to_the_engine():
 
 
 SIZE, ROWS, END, KNOWN_END = 3, 4, 6, 5
-NO_BARS = place.Bars(*[np.empty(0, dtype=np.int64)] * 2, *[np.empty(0)] * 5)
 prices_of = st.lists(st.sampled_from([1.0, 0.5, 8.25, 100.0, 99.9]), min_size=SIZE, max_size=SIZE)
 
 
@@ -121,8 +121,7 @@ def added(close: list[float], before: list[float], known: list[float], adjust: I
     columns = np.full((SIZE, 9), -3.0)
     closes[FIRST + 1], rings[0][KNOWN_END - 1], rings[2][END - 1] = close, known, before
     flat = [each.ravel() for each in rings]
-    bars = NO_BARS._replace(close=closes.ravel().data)
-    if add_prices(ints.data, floats.data, 1, bars, place.Rings(*[each.data for each in flat], columns)) is False:
+    if not add_prices(ints.data, floats.data, 1, bars_with(closes), rings_with(columns, *flat[:3], rings[3])):
         return None
     rows = rings[0][KNOWN_END].copy(), rings[1][KNOWN_END].copy(), rings[2][END].copy(), rings[3][END].copy()
     assert columns[:, END].tolist() == rows[3].tolist()
@@ -200,10 +199,10 @@ def valued(**other: object) -> tuple[bool, list[int], int]:
     closes[FIRST + row] = 10.0
     columns = np.zeros((n, WIDTH))
     columns[0, 3:7] = have.get("returns", [0.0] * 4)
-    bars = NO_BARS._replace(close_nano=(closes * 1e9).astype(np.int64).ravel().data, close=closes.ravel().data)
-    rings = place.Rings(*[np.empty(0)] * 4, columns)
-    gate = place.Gate(*[np.empty((1, 1))] * 3, np.zeros((2, WIDTH)), *[np.empty(0, dtype=np.int8)] * 3)
-    found = value_books(cells.ints.data, cells.floats.data, row, accounts.ravel().data, bars, rings, gate)
+    bars = bars_with(closes, (closes * 1e9).astype(np.int64))
+    found = value_books(
+        cells.ints.data, cells.floats.data, row, accounts.ravel().data, bars, rings_with(columns), sets_with(n, WIDTH)
+    )
     return found, cells.ints[at : at + 4].tolist(), int(cells.ints[place.LEVELS])
 
 

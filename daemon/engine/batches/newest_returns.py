@@ -1,0 +1,69 @@
+"""Makes the arrays of a scene that few plans of a batch need: returns, covariances and links at the last row."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from quantd.risk.limits.context import Bools, Scenarios, Window
+from quantd.risk.limits.correlation import links_of
+from quantd.risk.limits.ruleset import Rules
+from quantd.risk.pretrade.scenes import Losses, Spread
+from quantd.trading.history import Ring
+
+
+class NewestReturns:
+    """Implements `quantd.risk.pretrade.rare_arrays.Rare` for a set of limits, from a ring of synchronous returns."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules: Final = rules
+        self.losses: Final[list[tuple[Losses, int]]] = []
+        """Losses of sampled scenarios, each with its lookback."""
+        self.spreads: Final[list[tuple[Spread, int]]] = []
+        """Covariances, each with its lookback."""
+        self._ring: Ring
+        self._end = -1
+        """The end of the ring at which `_known` and `_linked` were made."""
+        self._known: dict[int, Scenarios] = {}
+        self._linked: Bools | None = None
+
+    def begin(self, ring: Ring) -> None:
+        """Turn to a ring."""
+        self._ring, self._end = ring, -1
+
+    def add_returns(self) -> None:
+        """The returns of all sampled scenarios, by symbol."""
+        for own, lookback in self.losses:
+            if not own.known:
+                own.returns, own.known = _buffer(self._newest(lookback).by_symbol), True
+
+    def add_matrices(self) -> None:
+        """The covariances of the forms."""
+        for own, lookback in self.spreads:
+            own.matrix, own.known = _buffer(self._newest(lookback).sample.cov), True
+
+    def add_links(self, sides: list[int]) -> Any:
+        """Which symbols are linked, at least of those of some sides."""
+        spec, size = self._rules.limits.correlation, self._rules.size
+        assert spec is not None
+        known = self._newest(spec.lookback)
+        wanted = np.zeros(size, dtype=np.bool_)
+        wanted[[side % size for side in sides]] = True
+        if self._linked is not None:
+            wanted |= self._linked
+        self._linked = wanted
+        return _buffer(links_of(known, wanted, spec))
+
+    def _newest(self, lookback: int) -> Scenarios:
+        """The newest synchronous returns, as the gate of the engine has them."""
+        if self._end != self._ring.end:
+            self._end, self._known, self._linked = self._ring.end, {}, None
+        found = self._known.get(lookback)
+        if found is None:
+            found = Window(self._ring.returns(lookback), self._rules.limits.min_history).all
+            self._known[lookback] = found
+        return found
+
+
+def _buffer(values: Any) -> Any:
+    """A buffer that compiled code takes."""
+    return np.require(values, np.float64, ["C", "W"]).data

@@ -1,0 +1,33 @@
+"""Bars, rings and sets of limits of the kernels of batches, with what a test says and nothing else."""
+
+from typing import Any
+
+import numpy as np
+
+from quantd.daemon.engine.batches.columns import Bars, Rings, Sets
+from quantd.risk.pretrade.gate import LOOPS
+
+Array = np.ndarray[Any, Any]
+
+
+def bars_with(close: Array, close_nano: Array | None = None) -> Bars:
+    """Bars of which only the closes are read."""
+    whole, none = np.zeros(1, dtype=np.int64).data, np.zeros(1).data
+    nano = whole if close_nano is None else close_nano.ravel().data
+    return Bars(nano, whole, close.ravel().data, none, none, none, np.zeros(1, dtype=np.uint8).data)
+
+
+def rings_with(columns: Array, *rows: Array) -> Rings:
+    """Rings whose `columns` are the synchronous returns; the others are `rows`, or are not read."""
+    given = rows or (np.zeros(1),) * 3 + (np.zeros((1, 1)),)
+    return Rings(*[each.ravel().data for each in given[:3]], given[3].data, columns.data)
+
+
+def sets_with(
+    size: int, width: int = 1, first: Array | None = None, house: Array | None = None, freed: Array | None = None
+) -> Sets:
+    """Sets of limits with scratch for losses of a width, and reasons of cuts."""
+    codes = [np.zeros(1, dtype=np.int8) if each is None else each for each in (first, house, freed)]
+    found = Sets(size, LOOPS, *[each.data for each in codes])
+    found.widen(width)
+    return found
