@@ -11,7 +11,6 @@ import polars as pl
 from msgspec.structs import replace
 
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
-from quantd.daemon.assembly.compiler import PAYS_COMPILING, compile_kernels
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config, ConfigError, read
@@ -29,7 +28,6 @@ from quantd.research.python_api.run_config import (
     with_adjusted,
 )
 from quantd.research.python_api.sweeps import SweepResult, key_of
-from quantd.research.runs.backtest import symbol_bars
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.failures import DecisionFailed
 from quantd.research.runs.looks import trial_digest
@@ -259,16 +257,13 @@ class _Walking:
         whole, base = self._whole, self._base
         house = whole.sessions[whole.universe.calendar]
         planned = refits(self._steps, house, whole.start_ns, whole.feed.last_ts)
-        compiled = symbol_bars(whole, len(self._grid) * len(planned)) >= PAYS_COMPILING
         identity = identity_of(base, self._grid, self._steps, self._market)
         place = folder_of(self._state, identity)
         place.mkdir(parents=True, exist_ok=True)
-        base = replace(base, compiled=compiled, bars=self._written(place))
+        base = replace(base, bars=self._written(place))
         run: Run = run_points
         inline: _InProcess | None = None
         if self._caller is not None:
-            if compiled:
-                compile_kernels(wait=True)
             run = inline = _InProcess(self._caller, stop=stop)
         where = Here() if self._caller is not None else executor(how.on, how.workers, how.address)
         try:

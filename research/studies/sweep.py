@@ -242,7 +242,7 @@ def _typed(values: Sequence[str]) -> pl.Series:
 
 def identity_of(base: Base, grid: Grid, market: str) -> str:
     """Return the hex BLAKE2b of everything that decides the results of a sweep."""
-    shared = msgspec.structs.replace(base, cache="", compiled=False, bars="", folder="")
+    shared = msgspec.structs.replace(base, cache="", bars="", folder="")
     parts = msgspec.json.encode((shared, market, list(grid.axes.items()), code_version()))
     return blake2b(parts, digest_size=16).hexdigest()
 

@@ -44,7 +44,7 @@ def study_crises(
     from quantd.daemon.cli.configuration import between, read
     from quantd.daemon.runtime.loop import Log, Shell
     from quantd.research.reports.report_figures import planned
-    from quantd.research.runs.backtest import after_history, compile_for_runs, drive
+    from quantd.research.runs.backtest import after_history, drive, explain_pace
     from quantd.research.runs.benchmark_runs import benchmark_history
     from quantd.research.runs.comparison import Drive
     from quantd.research.studies import crises
@@ -57,7 +57,8 @@ def study_crises(
     )
     benchmarks = planned(found, assembly)
     total = len(crises.limits_on(assembly.rules)) + len(benchmarks) + 2
-    compile_for_runs(assembly, total, None if as_json else note)
+    if not as_json:
+        explain_pace(assembly, total, note)
 
     def driven(name: str) -> Drive:
         def run(other: Assembly, log: Log) -> Shell:
