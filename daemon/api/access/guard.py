@@ -145,7 +145,7 @@ class Guard:
         self._routes: dict[tuple[str, str], Route] = {}
         self.origins = Origins(api.cors)
         self._keyring = Keyring(folder, api.tokens, alert)
-        self._hosts = _own_names(api.host)
+        self._hosts = _own_names(api.host) | frozenset(api.names)
         self._remote = not is_loopback(api.host)
         self._open_reads = api.open_reads and not self._remote
         self._wrong = WrongTokens()
