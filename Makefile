@@ -28,7 +28,7 @@ export PY
 
 .PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page coverage check docs \
 	docs-site figures bench bench-peers prove prove-long \
-	mutants wheel wheel-pure install clean lock
+	test-container mutants wheel wheel-pure install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -44,6 +44,7 @@ help:
 	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
+	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without)'
 	@echo 'make install  as a systemd service on this machine (as root)'
@@ -134,6 +135,10 @@ prove-long: $(FULL)
 	@$(BIN)/python -m tests.proofs.halt_flood --seconds 300
 	@$(BIN)/python -m tests.proofs.adversary --intents 1000000
 	@$(BIN)/python -m tests.attacks.call_fuzz 200
+
+# needs root, debootstrap and bubblewrap, and fetches some 400 MB
+test-container: $(FULL)
+	@$(BIN)/python -m tests.deploy.container_root $(ARGS)
 
 mutants: $(FULL)
 	@QUANTD_UNCOMPILED=1 $(BIN)/python -m tests.proofs.mutants $(ARGS)

@@ -66,7 +66,7 @@ def check(document: Table, known: Known, source: Source) -> list[Mistake]:
     rules = (
         _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
         _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows, _stops_at_venue,
-        _study,
+        _study, _store,
     )  # fmt: skip
     return [found for rule in rules for found in rule(document, known, source)]
 
@@ -225,6 +225,15 @@ def _profiles(document: Table, known: Known, source: Source) -> Iterator[Mistake
         ),
         (mode == "shadow" and not paper, at, '= "shadow" only simulates orders', 'write [broker] kind = "paper"'),
     )  # fmt: skip
+
+
+def _store(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+    store = table_of(document, "store")
+    number, url = store.get("replicas", 1), store.get("url") or ""
+    alone = isinstance(number, int) and number > 1 and not str(url).startswith("postgresql")
+    text = f"= {shown(number)}, but each replica would trade from its own SQLite file, without knowing of the others"
+    remedy = 'write [store] url = "postgresql://user@host/database", or start one instance with replicas = 1'
+    yield from mistakes_of(source, (alone, ("store", "replicas"), text, remedy))
 
 
 def _bus(document: Table, known: Known, source: Source) -> Iterator[Mistake]:

@@ -354,7 +354,8 @@ class Store(Section):
 
     `keep_days` and the other days are retention times of `quantd store compact`: older journal rows go to archives,
     older rows of read models are deleted. Without a value all rows stay. `backups` is the folder of scheduled backups
-    (empty: `backups` in the state folder) and `keep_backups` their number.
+    (empty: `backups` in the state folder) and `keep_backups` their number. `replicas` is how many instances are started
+    with this configuration: one of them trades, by its lease. More than one needs PostgreSQL.
     """
 
     url: Url = ""
@@ -366,6 +367,7 @@ class Store(Section):
     orders_days: Days | None = None
     backups: str = ""
     keep_backups: Annotated[int, bounds(1, 10_000)] = 14
+    replicas: Annotated[int, bounds(1, 64)] = 1
 
 
 class ApiRate(Section):
@@ -380,6 +382,7 @@ class ApiRate(Section):
 
 ORIGIN = r"https://[a-z0-9.-]+(:\d{1,5})?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 Origin = Annotated[str, pattern(ORIGIN, 'an origin in lower case: "https://host" or "https://host:8443"')]
+HostName = Annotated[str, pattern(r"[a-z0-9._-]{1,253}", "a host name in lower case, without a port")]
 
 
 class Api(Section):
@@ -387,6 +390,7 @@ class Api(Section):
     port: Port = 8000
     tls: ServerTls | None = None
     open_reads: bool = True
+    names: tuple[HostName, ...] = ()
     rate: ApiRate = ApiRate()
     cors: tuple[Origin, ...] = ()
     tokens: Annotated[str, pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", "the name of a file in the state folder")] = (

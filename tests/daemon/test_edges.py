@@ -256,6 +256,8 @@ REFUSED = {
         '[api]\nopen_reads = true\nhost = "0.0.0.0"\ntls = { certificate = "cert.pem", key = "key.pem" }',
         "write open_reads = false",
     ),
+    "open reads behind a proxy": ('[api]\nopen_reads = true\nnames = ["trader.example"]', "write open_reads = false"),
+    "a proxy's name with its port": ('[api]\nnames = ["trader.example:443"]', "without a port"),
     "all origins": ('[api]\ncors = ["*"]', "an origin in lower case"),
     "an origin without TLS": ('[api]\ncors = ["http://pages.example"]', "an origin in lower case"),
     "the owner's token in the file of the others": ('[api]\ntokens = "tokens.json"', "is a file of another use"),
@@ -280,6 +282,17 @@ def test_protection_that_cannot_be_in_force_refuses_to_start_with_the_line(tmp_p
         assert (done.returncode, "Traceback" in done.stderr) == (78, False)
         assert f"config.toml:{line}: {section}" in done.stderr
         assert said in done.stderr
+    assert not (tmp_path / "state" / "quantd.db").exists()
+
+
+@pytest.mark.requirement("R-224", "R-225")
+def test_two_replicas_on_sqlite_refuse_to_start_with_the_remedy(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG + "[store]\nreplicas = 2\n")
+    for words in (["config", "check"], ["run"]):
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, "Traceback" in done.stderr) == (78, False)
+        assert "each replica would trade from its own SQLite file" in done.stderr
+        assert 'write [store] url = "postgresql://user@host/database", or start one instance' in done.stderr
     assert not (tmp_path / "state" / "quantd.db").exists()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ PROGRAMS = {
     "postgres": ("postgres", "initdb", "pg_ctl"),
     "prometheus": ("promtool",),
     "systemd-analyze": ("systemd-analyze",),
+    "nginx": ("nginx",),
+    "hadolint": ("hadolint",),
 }
 """Service -> programs that make it up; the first names it."""
 
@@ -22,6 +25,8 @@ ELSEWHERE = {
     "postgres": sorted((str(p) for p in Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
     "prometheus": [],
     "systemd-analyze": [],
+    "nginx": ["/usr/sbin"],
+    "hadolint": [str(Path(sys.executable).parent)],
 }
 """Folders outside PATH where distributions put them."""
 

@@ -156,7 +156,7 @@ class Guard:
         self._routes: dict[tuple[str, str], Route] = {}
         self.origins = Origins(api.cors)
         self._keyring = Keyring(folder, api.tokens, alert, notes=refusal is None)
-        self._hosts = _own_names(api.host)
+        self._hosts = _own_names(api.host) | frozenset(api.names)
         self._remote = not is_loopback(api.host)
         self.open_reads = api.open_reads and not self._remote
         self.sessions = Sessions()

@@ -94,6 +94,9 @@ def _reachable(config: Config) -> Iterator[Mistake]:
     elif not is_loopback(api.host) and api.open_reads:
         text = f'= true shows positions and orders without a token, but host = "{api.host}" is open to other machines'
         yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
+    elif api.names and api.open_reads:
+        text = f"= true shows positions and orders without a token to whoever a proxy lets in as {api.names[0]}"
+        yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
     if api.tokens.partition(".")[0] in OWN_STEMS:
         text = f'= "{api.tokens}" is a file of another use'
         yield config.source.mistake(("api", "tokens"), text, 'remove the key: the file is then "token"')

@@ -1,5 +1,7 @@
-"""Measure the time of each part of a decision on this machine."""
+"""Measure the time of each part of a decision on this machine, and the memory of a run."""
 
+import resource
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -41,14 +43,17 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     from quantd.daemon.cli.configuration import read
 
     found = read(config, sets)
+    before = peak_mib()
     assembly = assemble(found, cache=found.state_folder(state) / "cache")
     with progress("bench", shown=not as_json) as bar:
         times = measure(assembly, bar)
     rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]
     if not any(row.part == "allocation" for row in rows):
         raise Failure("no agent decided between the start and the end of the feed: there is nothing to time")
+    memory = {"peak_mib": round(peak_mib(), 1), "of_market_mib": round(peak_mib() - before, 1)}
     if as_json:
-        print_json({"symbols": assembly.universe.size, "agents": len(assembly.policies), "parts": rows})
+        size = {"symbols": assembly.universe.size, "agents": len(assembly.policies)}
+        print_json({**size, "parts": rows, "memory": memory})
     else:
         say(f"{assembly.universe.size} symbols, {len(assembly.policies)} agents, every bar of the feed")
         table(
@@ -56,7 +61,14 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
             [(r.part, str(r.count), f"{r.p50_ms:.3f}", f"{r.p99_ms:.3f}", f"{r.allowed_ms:g}") for r in rows],
             ("times", "p50 ms", "p99 ms", "allowed ms"),
         )
+        say(f"memory: {memory['peak_mib']:.0f} MiB at most, {memory['of_market_mib']:.0f} MiB of it for this market")
     return DONE if all(row.within for row in rows) else CHECK_FAILED
+
+
+def peak_mib() -> float:
+    """The largest resident memory of this process so far, in MiB."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 1024 / 1024 if sys.platform == "darwin" else used / 1024
 
 
 def timed(part: str, times_ns: list[int]) -> Timed:

@@ -22,21 +22,36 @@ def doctor(
     sets: Sets = None,
     store: Annotated[bool, typer.Option("--store", help="Replay the whole journal and compare.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Check what live trading needs.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Print the checks as a report in Markdown.")] = False,
     as_json: Json = False,
 ) -> int:
     checks = []
     for check in _checks(config, state, sets, store, live):
         checks.append(check)
-        if not as_json:
+        if not (as_json or report):
             mark = {True: "ok  ", False: "FAIL", None: "--  "}[check.ok]
             say(f"  {mark}  {check.name:12} {check.text}")
             sys.stdout.flush()
     failed = sum(check.ok is False for check in checks)
     if as_json:
         print_json({"ok": not failed, "checks": [{"name": c.name, "ok": c.ok, "text": c.text} for c in checks]})
+    elif report:
+        say(_report(config, sets, checks, live))
     else:
         say(f"{failed} of {len(checks)} checks failed" if failed else "all is well")
     return CHECK_FAILED if failed else DONE
+
+
+def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.setup.readiness import readiness
+    from quantd.daemon.config import ConfigError
+
+    try:
+        found = read(config, sets).quantd
+    except ConfigError:  # a check names the mistakes
+        return readiness(checks, str(config), "unknown", live)
+    return readiness(checks, found.name, found.mode, live)
 
 
 def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: bool) -> "Iterator[Check]":

@@ -385,6 +385,14 @@ async def test_a_scrape_tells_what_helper_models_are_worth_beside_their_plain_es
         assert "stands in for allocation" in notes[0]
 
 
+@pytest.mark.requirement("R-222")
+async def test_a_proxy_passes_the_names_on_that_the_configuration_lists(tmp_path):
+    async with standing_at_the_end(tmp_path, CONFIG + 'open_reads = false\nnames = ["trader.example"]\n') as world:
+        for host, status in {"trader.example": 200, "TRADER.example:8443": 200, "other.trader.example": 421}.items():
+            assert (await get(world, "/api/v1/status", headers={"Host": host, **world.bearer}))[0] == status
+        assert (await get(world, "/api/v1/status", headers={"Host": "trader.example"}))[0] == 401
+
+
 @pytest.mark.requirement("R-231")
 async def test_beyond_this_machine_no_figure_is_read_without_the_token(tmp_path):
     cert, key = certificate(tmp_path)

@@ -1,5 +1,7 @@
 """`quantd bench portfolio` and `api`: real times of real parts, and whether those of parts are within their limits."""
 
+import json
+
 import pytest
 
 from quantd.daemon.assembly.names import known_names
@@ -32,11 +34,20 @@ def test_a_part_is_within_its_limit_up_to_the_limit():
     assert timed("risk", [1_000_000, 3_000_000]).p50_ms == 2.0
 
 
+@pytest.mark.requirement("R-230")
+def test_the_memory_of_a_run_is_measured(tmp_path):
+    write(tmp_path, CONFIG)
+    used = json.loads(quantd(tmp_path, "bench", "portfolio", "--json").stdout)["memory"]
+    assert used["peak_mib"] > 40
+    assert 0 <= used["of_market_mib"] < used["peak_mib"]
+
+
 def test_the_command_prints_a_row_for_each_part_and_names_what_is_wrong(tmp_path):
     write(tmp_path, CONFIG)
     said = quantd(tmp_path, "bench", "portfolio")
     assert "asset update" in said.stdout
     assert "allowed ms" in said.stdout
+    assert "memory: " in said.stdout
     wrong = quantd(tmp_path, "bench", "portfolio", "--set", "risk.max_drawdwon=0.1")
     assert wrong.returncode == 78
     assert "max_drawdown" in wrong.stderr

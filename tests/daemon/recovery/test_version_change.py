@@ -1,0 +1,97 @@
+"""An upgrade with three open orders, and the way back: the same run, and each order is filled once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.checkout import copy_package
+from tests.support.checkout import environment as of_copy
+from tests.support.command_line import CONFIG, environment, quantd, write
+
+SYMBOLS = ("SPY", "QQQ", "IWM")
+
+
+def newer(tmp_path: Path) -> dict[str, str]:
+    """The environment of a later version: other numbers, and another digest of the source that decides."""
+    root = copy_package(tmp_path)
+    version = root / "daemon" / "runtime" / "version.py"
+    version.write_text(version.read_text().replace('VERSION = "', 'VERSION = "9.'))
+    policies = root / "strategies" / "policies" / "__init__.py"
+    policies.write_text(policies.read_text() + "\n# a later version\n")
+    return environment() | {"PYTHONPATH": of_copy(root)["PYTHONPATH"], "QUANTD_UNCOMPILED": "1"}
+
+
+def status(folder: Path) -> dict[str, Any]:
+    done = quantd(folder, "status", "--json")
+    return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+
+
+def orders(folder: Path, state: str) -> list[tuple[str, str, str]]:
+    """(order, symbol, quantity) of each order in a state."""
+    found = json.loads(quantd(folder, "orders", "--json", "--last", "1000").stdout)["orders"]
+    return sorted((each["id"], each["symbol"], each["qty"]) for each in found if each["state"] == state)
+
+
+@contextmanager
+def daemon(folder: Path, env: dict[str, str]) -> "Iterator[subprocess.Popen[str]]":
+    command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--set", "feed.pace=0.01/s"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=folder, env=env, **pipes)
+    try:
+        until = time.monotonic() + 90
+        while not (folder / "state" / "api.json").exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
+        assert process.poll() is None, process.communicate()[0]
+        yield process
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode == 0, said
+
+
+def bought(folder: Path) -> list[tuple[str, str, str]]:
+    """Three orders by hand, which stay open until the next session."""
+    for symbol in SYMBOLS:
+        sent = quantd(folder, "order", "buy", "3", symbol, "--reason", "a test")
+        assert sent.returncode == 0, sent.stderr
+    mine = [each for each in orders(folder, "working") if each[2] == "3"]
+    assert sorted(symbol for _, symbol, _ in mine) == sorted(SYMBOLS)
+    return mine
+
+
+def filled(folder: Path, mine: list[tuple[str, str, str]]) -> None:
+    until = time.monotonic() + 60
+    while not set(mine) <= set(orders(folder, "filled")):
+        assert time.monotonic() < until, orders(folder, "working")
+        time.sleep(0.2)
+
+
+@pytest.mark.long
+@pytest.mark.requirement("R-217", "R-228")
+def test_three_open_orders_are_filled_once_after_an_upgrade_and_after_a_roll_back(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG + '[manual]\ncapital = 0.1\nprofile = "research"\n')
+    later = newer(tmp_path)
+    named = [sys.executable, "-m", "quantd.daemon.cli", "--version"]
+    assert "9.0." in subprocess.run(named, env=later, capture_output=True, text=True, check=True).stdout
+    with daemon(tmp_path, environment()):
+        run, first = status(tmp_path)["run"], bought(tmp_path)
+    with daemon(tmp_path, later):
+        filled(tmp_path, first)
+        second = bought(tmp_path)
+    with daemon(tmp_path, environment()):
+        filled(tmp_path, second)
+        assert status(tmp_path)["run"] == run
+    fills = quantd(tmp_path, "export", "fills").stdout.splitlines()
+    assert [sum(order in line for line in fills) for order, _, _ in (*first, *second)] == [1] * 6
+    checked = json.loads(quantd(tmp_path, "doctor", "--store", "--json").stdout)["checks"]
+    assert [each["ok"] for each in checked if each["name"] == "store"] == [True]

@@ -1,0 +1,57 @@
+"""The image's health check, beside a real server."""
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import ROOT
+
+
+@contextmanager
+def serving(status: int) -> Iterator[int]:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health" else 404)
+            self.end_headers()
+            self.wfile.write(b'{"status": "no"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def check(folder: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-I", ROOT / "deploy" / "container" / "health.py"]
+    return subprocess.run(command, env={"QUANTD_STATE": str(folder)}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.requirement("R-218")
+def test_the_check_passes_with_200_only_and_names_the_reason_otherwise(tmp_path: Path) -> None:
+    done = check(tmp_path)
+    assert (done.returncode, "no daemon answers" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+    for status, code, text in ((200, 0, ""), (503, 1, '/health answers 503: {"status": "no"}\n')):
+        with serving(status) as port:
+            place = {"host": "0.0.0.0", "port": port, "pid": 1, "tls": False, "token": "token"}
+            (tmp_path / "api.json").write_text(json.dumps(place))
+            done = check(tmp_path)
+        assert (done.returncode, done.stderr) == (code, text)
+    done = check(tmp_path)
+    assert (done.returncode, "refused" in done.stderr) == (1, True)
+    (tmp_path / "api.json").write_text("{")
+    assert (check(tmp_path).returncode, "Traceback" in check(tmp_path).stderr) == (1, False)
