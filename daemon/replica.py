@@ -15,6 +15,7 @@ from typing import Final, cast, get_args
 
 import msgspec
 import structlog
+from yarl import URL
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.errors import StoreError
@@ -88,9 +89,11 @@ class StoredJobs:
 class Replica:
     """The run of a state folder, replayed again as its journal grows."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        """Raises CannotStart."""
-        self.folder = folder
+    def __init__(self, config: Config, folder: Path, leader: str = "") -> None:
+        """`leader` is the address of the trading daemon where it is not that of `api.json`. Raises CannotStart."""
+        self.folder, self._address = folder, leader
+        self._seen_ns = 0
+        """When the journal was last seen to have grown."""
         where: str | Path = store_url(config.store.url) or folder
         try:
             self._records = read_only(where, folder)
@@ -188,32 +191,44 @@ class Replica:
         try:
             if (now := self._records.current_run()) not in (None, self._run):
                 raise CannotStart(f"run {now} has begun after run {self._run}: start this instance again", TRY_LATER)
-            return self._records.last_seq(self._run) > self._seq
+            grown = self._records.last_seq(self._run) > self._seq
+            self._seen_ns = time.time_ns() if grown else self._seen_ns
+            return grown
         except StoreError as why:
             log.warning("store.unreadable", why=str(why))
             return False
 
     def _leader(self) -> LeaderNow:
         """The trading daemon: whether it answers at the address that it wrote, and when it committed last."""
-        place, status = place_in(self.folder), ""
+        place, status = None if self._address else place_in(self.folder), ""
+        address = _address(self._address) if self._address else None
         if place is not None and _exists(place.pid):
+            address = Address(place.host, place.port, trusting() if place.tls else None)
+        if address is not None:
             try:
-                address = Address(place.host, place.port, trusting() if place.tls else None)
                 found = exchange(address, "GET", "/health", {"Accept": "application/json"}, None, ANSWER_S)
                 status = str(msgspec.json.decode(found.body, type=dict[str, object]).get("status", ""))
             except (OSError, msgspec.DecodeError, msgspec.ValidationError):
                 status = ""
-        pid, url = (0, "") if place is None else (place.pid, place.url)
+        pid, url = (0, self._address) if place is None else (place.pid, place.url)
         return leader_of(pid, url, status, self._written_ns(), time.time_ns())
 
     def _written_ns(self) -> int:
-        """The instant of the last commit, by the head file of the journal."""
+        """The instant of the last commit, by the head file of the journal; without one, when the journal grew here."""
         for name in (HEAD, FILE):
             try:
                 return (self.folder / name).stat().st_mtime_ns
             except OSError:
                 continue
-        return self._reader.run.ts
+        return max(self._reader.run.ts, self._seen_ns)
+
+
+def _address(url: str) -> Address:
+    """The address of a URL."""
+    found = URL(url)
+    assert found.host is not None
+    assert found.port is not None
+    return Address(found.host, found.port, trusting() if found.scheme == "https" else None)
 
 
 def _exists(pid: int) -> bool:
@@ -226,9 +241,11 @@ def _exists(pid: int) -> bool:
     return True
 
 
-async def serve(config: Config, folder: Path, shown: Callable[[str], None]) -> None:
-    """Serve reads until SIGINT or SIGTERM; `shown` gets the address. Raises CannotStart and ApiUnavailable."""
-    replica = await asyncio.to_thread(Replica, config, folder)
+async def serve(config: Config, folder: Path, shown: Callable[[str], None], leader: str = "") -> None:
+    """Serve reads until SIGINT or SIGTERM; `shown` gets the address, and `leader` is as for `Replica`.
+
+    Raises CannotStart and ApiUnavailable."""
+    replica = await asyncio.to_thread(Replica, config, folder, leader)
     ended = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, ended.set)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from msgspec import to_builtins
+from playwright.sync_api import sync_playwright
 
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.recovery.stored_run import CannotStart
@@ -100,6 +101,10 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         assert f":{place['port']}/" in json.loads(problem)["detail"]
         assert json.loads(quantd(tmp_path, "status", "--json").stdout)["switch"] == "RUN"
 
+        beside = Replica(read(tmp_path / "config.toml"), state, place_url := f"http://127.0.0.1:{place['port']}/")
+        assert (beside._leader().alive, beside._leader().url, beside._leader().pid) == (True, place_url, 0)
+        assert not Replica(read(tmp_path / "config.toml"), state, "http://127.0.0.1:1/")._leader().alive
+
         leader.kill()
         leader.wait()
         until(lambda: status()["leader"]["alive"] is False)
@@ -125,8 +130,12 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         assert whole["orders"] > 0
         assert written(state) == before
         if chromium := find("chromium"):
-            page = [chromium["chromium"], "--headless", "--no-sandbox", "--disable-gpu", "--timeout=3000", "--dump-dom"]
-            shown = subprocess.run([*page, url], capture_output=True, text=True, timeout=WITHIN_S, check=False).stdout
+            with sync_playwright() as play:
+                browser = play.chromium.launch(executable_path=chromium["chromium"], args=["--no-sandbox"])
+                page = browser.new_page()
+                page.goto(url)
+                shown = page.locator("#leader").inner_text(timeout=WITHIN_S * 1000)
+                browser.close()
             assert "does not answer: nothing trades. The figures are of its last commit" in shown
     finally:
         for each in (leader, replica):

@@ -106,7 +106,9 @@ def test_services_restart_unless_stopped_with_a_limit_of_memory_and_jobs_end() -
 @pytest.mark.requirement("R-225", "R-232")
 def test_one_instance_trades_and_no_secret_is_in_the_file() -> None:
     assert [name for name in API if SERVICES[name].get("command", ["run"]) == ["run"]] == ["trader"]
-    assert SERVICES["reader-1"]["command"] == SERVICES["reader-2"]["command"] == ["serve", "--read-only"]
+    assert SERVICES["reader-1"]["command"] == SERVICES["reader-2"]["command"] == [
+        "serve", "--read-only", "--port", SERVICES["trader"]["environment"]["QUANTD_API__PORT"], "--leader", "https://trader:8000/",
+    ]  # fmt: skip
     for name in COMPOSE["secrets"]:
         assert COMPOSE["secrets"][name]["file"].startswith("./secrets/")
     names = {name for service in SERVICES.values() for name in service.get("environment", ())}
@@ -127,4 +129,4 @@ def test_the_environment_of_the_api_is_a_configuration_that_starts(tmp_path: Pat
         environ |= {"QUANTD_API__HOST": "127.0.0.1", "QUANTD_STATE": str(tmp_path), "QUANTD_STORE_PASSWORD": "word"}
         found = read_config(Options(config, environ=environ))
         assert (found.store.replicas, found.store.url) == (3, "postgresql://quantd@postgres:5432/quantd")
-        assert (found.api.names, found.api.open_reads) == (("localhost",), False)
+        assert (found.api.names, found.api.open_reads) == (("localhost", "trader"), False)

@@ -47,7 +47,9 @@ def test_the_manifests_are_valid_by_the_schemas_of_kubernetes(version: str) -> N
 @pytest.mark.requirement("R-224", "R-225")
 def test_of_three_replicas_one_trades_and_only_the_others_are_scaled() -> None:
     assert (TRADER["spec"]["replicas"], READER["spec"]["replicas"]) == (1, 2)
-    assert (container(TRADER)["args"], container(READER)["args"]) == (["run"], ["serve", "--read-only"])
+    assert (container(TRADER)["args"], container(READER)["args"]) == (
+        ["run"], ["serve", "--read-only", "--port", "8000", "--leader", "https://quantd-trader:8000/"],
+    )  # fmt: skip
     scaled = [each["spec"]["scaleTargetRef"]["name"] for (kind, _), each in FOUND.items() if "Autoscaler" in kind]
     assert scaled == ["quantd-reader"]
 

@@ -16,16 +16,23 @@ def serve(
     sets: Sets = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Needed: this command never trades.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this instance; 0 chooses a free one.")] = 0,
+    leader: Annotated[
+        str, typer.Option(metavar="URL", help="Address of the trading daemon, where the state folder does not have it.")
+    ] = "",
 ) -> None:
     if not read_only:
         raise Failure("`quantd serve` only reads: write `quantd serve --read-only`. `quantd run` trades.", USAGE)
     import asyncio
     import sys
 
+    from yarl import URL
+
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.monitoring.metrics import configure
     from quantd.daemon.replica import serve as serve_reads
 
+    if leader and (not URL(leader).host or URL(leader).scheme not in ("http", "https")):
+        raise Failure(f"--leader {leader} is no address: write https://HOST:PORT/", USAGE)
     found = read(config, [*(sets or ()), f"api.port={port}"])
     configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
 
@@ -33,7 +40,7 @@ def serve(
         say(f"read-only: {url}  (Ctrl-C ends it; the trading daemon is not touched)")
         sys.stdout.flush()
 
-    asyncio.run(serve_reads(found, found.state_folder(state), shown))
+    asyncio.run(serve_reads(found, found.state_folder(state), shown, leader))
 
 
 COMMAND: Final = Command("Look", 15, serve)
