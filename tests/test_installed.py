@@ -139,8 +139,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     assert names - modules == {
         "quantd/py.typed",
         "quantd/adapters/store/migrations/script.py.mako",
-        *(f"quantd/daemon/api/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
-        "quantd/daemon/api/dashboard/vendor/htm-preact-standalone.mjs",
+        *(f"quantd/{path.relative_to(ROOT)}" for path in (ROOT / "daemon/api/dashboard").rglob("*") if path.is_file()),
         *(f"quantd/daemon/api/docs_page/{path.name}" for path in (ROOT / "daemon/api/docs_page").iterdir()),
         *(f"quantd/research/reports/vendor/{name}" for name in ("LICENSE-uPlot.txt", "uPlot.iife.min.js",
         "uPlot.min.css")),

@@ -82,7 +82,9 @@ JOBS: Final = (
         at_stop=True,
     ),
     JobRecord(
-        "parity", "the last day is compared with a backtest of the same bars", "process", 0.5 * HOUR_S, 5,
+        "parity",
+        "the last day is compared with a backtest of the same bars, and folded again with the interpreted engine",
+        "process", 0.5 * HOUR_S, 5,
         lane="parity", again=True,
     ),
     JobRecord(

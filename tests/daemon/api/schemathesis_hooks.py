@@ -1,8 +1,8 @@
 """Hooks of schemathesis: what the document of the API cannot express about parameters that are valid on their own.
 
 A key stands for one request, a cursor is that of an earlier answer, a period does not end before it starts, targets are
-given in one way and for symbols of the run, held symbols have prices, and all have as many. Features have the names of
-a model. The eleventh wrong token of a minute is refused with 429, not 401.
+given in one way and for symbols of the run, a sign-in has a token or a code, held symbols have prices, and all have as
+many. Features have the names of a model. The eleventh wrong token of a minute is refused with 429, not 401.
 """
 
 import re
@@ -33,7 +33,14 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             del body[name]
         if not given:
             body["policy"] = "equal_weight"
-    if case.path.endswith(("/preview", "/propose")) and isinstance(body.get("weights", {}), dict):
+    if case.path.endswith("/sign-in"):
+        given = [name for name in ("token", "code") if body.get(name)]
+        for name in given[1:]:
+            del body[name]
+        if not given:
+            body["token"] = "wrong"
+    by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith("/orders/preview")
+    if by_weights and isinstance(body.get("weights", {}), dict):
         body["weights"] = {"SPY": 0.5}
         if isinstance(body.get("expires"), str):
             body["expires"] = ""
