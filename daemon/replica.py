@@ -210,6 +210,8 @@ class Replica:
                 status = str(msgspec.json.decode(found.body, type=dict[str, object]).get("status", ""))
             except (OSError, msgspec.DecodeError, msgspec.ValidationError):
                 status = ""
+        if status == GONE:  # another read-only instance answers there
+            status = ""
         pid, url = (0, self._address) if place is None else (place.pid, place.url)
         return leader_of(pid, url, status, self._written_ns(), time.time_ns())
 
@@ -221,6 +223,15 @@ class Replica:
             except OSError:
                 continue
         return max(self._reader.run.ts, self._seen_ns)
+
+
+def is_address(url: str) -> bool:
+    """Whether a text is the URL of an API."""
+    try:
+        found = URL(url)
+        return found.scheme in ("http", "https") and bool(found.host) and found.port is not None
+    except ValueError:
+        return False
 
 
 def _address(url: str) -> Address:
@@ -244,7 +255,8 @@ def _exists(pid: int) -> bool:
 async def serve(config: Config, folder: Path, shown: Callable[[str], None], leader: str = "") -> None:
     """Serve reads until SIGINT or SIGTERM; `shown` gets the address, and `leader` is as for `Replica`.
 
-    Raises CannotStart and ApiUnavailable."""
+    Raises CannotStart and ApiUnavailable.
+    """
     replica = await asyncio.to_thread(Replica, config, folder, leader)
     ended = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):

@@ -35,7 +35,7 @@ _OPEN: Final = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}
 _FLOAT: Final = np.dtype(np.float64)
 
 
-def _buffer(values: Any) -> Any:
+def buffer_of(values: Any) -> Any:
     """A buffer that compiled code takes: of float64, by rows, and writable. Others are copied."""
     if type(values) is np.ndarray and values.dtype is _FLOAT:
         flags = values.flags
@@ -100,7 +100,7 @@ def _row(row: Linear, n: int) -> Row:
     sides = [each[side] for each in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
     found.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
     found.per_short, found.per_long, found.settled_short, found.settled_long = (float(side[0]) for side in sides)
-    found.short_loads, found.long_loads, found.settled_short_loads, found.settled_long_loads = map(_buffer, sides)
+    found.short_loads, found.long_loads, found.settled_short_loads, found.settled_long_loads = map(buffer_of, sides)
     return found
 
 
@@ -181,9 +181,9 @@ def _losses(source: Scenarios, worst: int, number: int) -> Losses:
     """Losses with their returns."""
     size = len(source)
     own = Losses(
-        _buffer(source.most_deviation()), _buffer(source.mean_size()), source.beyond(worst), size, worst, number
+        buffer_of(source.most_deviation()), buffer_of(source.mean_size()), source.beyond(worst), size, worst, number
     )
-    own.returns, own.known = _buffer(source.by_symbol), True
+    own.returns, own.known = buffer_of(source.by_symbol), True
     return own
 
 
@@ -196,7 +196,7 @@ def _every(n: int) -> Refused:
 def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
     match step:
         case Room():
-            own = Cap(kinds.ROOM, code, _buffer(step.sells), _buffer(step.buys))
+            own = Cap(kinds.ROOM, code, buffer_of(step.sells), buffer_of(step.buys))
             own.held = float(step.held)
             own.same, own.other = _OPEN[step.open]
             return own
@@ -232,13 +232,13 @@ class Market:
         self._by_rows: Final[dict[tuple[int, ...], Market]] = {}
         rows = READY if scenarios is not None else TOO_FEW if few else UNKNOWN
         rare = RareArrays(prepared.rules, scenarios)
-        self.scene: Final = Scene(_buffer(ctx.px), _barred(ctx, prepared), rows, rare)
-        self.scene.volume = _buffer(ctx.volume_lots)
+        self.scene: Final = Scene(buffer_of(ctx.px), _barred(ctx, prepared), rows, rare)
+        self.scene.volume = buffer_of(ctx.volume_lots)
         if scenarios is not None:
             _add_statistics(self.scene, rare, scenarios, prepared)
         short = None if whole else _short(ctx, prepared.rules)
         if short is not None:
-            self.scene.lacking, self.scene.any_lacking = _buffer(short), True
+            self.scene.lacking, self.scene.any_lacking = buffer_of(short), True
         self._parts: Final = prepared.parts(ctx) if parts is None else parts
         self.caps: Final = [cap for _, cap in self._parts]
 
@@ -315,7 +315,7 @@ def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scena
             scene.spreads.append(prepared.identity)
             continue
         spread = quad.spread(scenarios[quad.lookback])
-        form = Spread(False, _buffer(spread.deviation()))
+        form = Spread(False, buffer_of(spread.deviation()))
         rare.spreads.append((form, spread))
         scene.spreads.append(form)
 
@@ -325,7 +325,7 @@ def _of_sample(source: Scenarios, worst: int, number: int, known: list[tuple[Los
     for own, other in known:
         if other is source:
             return Losses(own.deviation, own.mean, source.beyond(worst), own.size, worst, own.number)
-    deviation, mean = _buffer(source.most_deviation()), _buffer(source.mean_size())
+    deviation, mean = buffer_of(source.most_deviation()), buffer_of(source.mean_size())
     return Losses(deviation, mean, source.beyond(worst), len(source), worst, number)
 
 
@@ -345,12 +345,12 @@ class RareArrays:
         """The returns of all sampled scenarios, by symbol."""
         for own, source in self.losses:
             if not own.known:
-                own.returns, own.known = _buffer(source.by_symbol), True
+                own.returns, own.known = buffer_of(source.by_symbol), True
 
     def add_matrices(self) -> None:
         """The covariances of the forms."""
         for own, spread in self.spreads:
-            own.matrix, own.known = _buffer(spread.cov), True
+            own.matrix, own.known = buffer_of(spread.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
         """Which symbols are linked, at least of those of some sides."""
@@ -362,4 +362,4 @@ class RareArrays:
         if self._linked is not None:
             wanted |= self._linked
         self._linked = wanted
-        return _buffer(links_of(self._scenarios[spec.lookback], wanted, spec))
+        return buffer_of(links_of(self._scenarios[spec.lookback], wanted, spec))

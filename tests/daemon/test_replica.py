@@ -159,3 +159,10 @@ def test_the_age_of_the_data_is_in_its_largest_unit(age_s: float, text: str) -> 
     gone = leader_of(7, "http://127.0.0.1:1/", "", 10 * second, 10 * second + round(age_s * second))
     assert gone.text.endswith(f"1970-01-01T00:00:10Z, {text} ago")
     assert leader_of(7, gone.url, "running", 10 * second, 11 * second).text == ""
+
+
+@pytest.mark.parametrize("text", ["trader", "trader:8000", "ftp://trader:8000/", "https://", "https://trader:99999/"])
+def test_an_address_of_the_trading_daemon_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    write(tmp_path)
+    done = quantd(tmp_path, "serve", "--read-only", "--leader", text)
+    assert (done.returncode, done.stderr.strip()) == (2, f"--leader {text} is no address: write https://HOST:PORT/")

@@ -127,7 +127,6 @@ def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) 
     out, err = io.StringIO(), io.StringIO()
     with restored():
         os.environ.clear()
-        # compiled kernels that are kept would stay in this process
         os.environ.update(environment() | {"XDG_CACHE_HOME": str(folder / ".cache")} | dict(env or {}))
         os.chdir(folder)
         try:

@@ -25,13 +25,12 @@ def serve(
     import asyncio
     import sys
 
-    from yarl import URL
-
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.monitoring.metrics import configure
+    from quantd.daemon.replica import is_address
     from quantd.daemon.replica import serve as serve_reads
 
-    if leader and (not URL(leader).host or URL(leader).scheme not in ("http", "https")):
+    if leader and not is_address(leader):
         raise Failure(f"--leader {leader} is no address: write https://HOST:PORT/", USAGE)
     found = read(config, [*(sets or ()), f"api.port={port}"])
     configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]

@@ -19,7 +19,6 @@ from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.monitor.realised import KEPT
 from quantd.risk.pretrade.gate import LOOPS
-from quantd.risk.pretrade.gate_inputs import bounds_of
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import FillTerms
@@ -208,7 +207,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     first, house = np.zeros(agents * n, dtype=np.int8), np.zeros(n, dtype=np.int8)
     gates = Sets(n, LOOPS, first.data, house.data, FREED.data)
     for each in known if gated else ():
-        gates.add(each.gate, bounds_of(each.rules), each.scene, each.caps)
+        gates.add(each.gate, each.bounds, each.scene, each.caps)
     return Arrays(
         levels=levels,
         gated=gated,

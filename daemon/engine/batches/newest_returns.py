@@ -7,6 +7,7 @@ import numpy as np
 from quantd.risk.limits.context import Bools, Scenarios, Window
 from quantd.risk.limits.correlation import links_of
 from quantd.risk.limits.ruleset import Rules
+from quantd.risk.pretrade.gate_inputs import buffer_of
 from quantd.risk.pretrade.scenes import Losses, Spread
 from quantd.trading.history import Ring
 
@@ -34,12 +35,12 @@ class NewestReturns:
         """The returns of all sampled scenarios, by symbol."""
         for own, lookback in self.losses:
             if not own.known:
-                own.returns, own.known = _buffer(self._newest(lookback).by_symbol), True
+                own.returns, own.known = buffer_of(self._newest(lookback).by_symbol), True
 
     def add_matrices(self) -> None:
         """The covariances of the forms."""
         for own, lookback in self.spreads:
-            own.matrix, own.known = _buffer(self._newest(lookback).sample.cov), True
+            own.matrix, own.known = buffer_of(self._newest(lookback).sample.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
         """Which symbols are linked, at least of those of some sides."""
@@ -51,7 +52,7 @@ class NewestReturns:
         if self._linked is not None:
             wanted |= self._linked
         self._linked = wanted
-        return _buffer(links_of(known, wanted, spec))
+        return buffer_of(links_of(known, wanted, spec))
 
     def _newest(self, lookback: int) -> Scenarios:
         """The newest synchronous returns, as the gate of the engine has them."""
@@ -62,8 +63,3 @@ class NewestReturns:
             found = Window(self._ring.returns(lookback), self._rules.limits.min_history).all
             self._known[lookback] = found
         return found
-
-
-def _buffer(values: Any) -> Any:
-    """A buffer that compiled code takes."""
-    return np.require(values, np.float64, ["C", "W"]).data

@@ -84,16 +84,16 @@ def renew_scene(ints: Ints, floats: Floats, number: int, px: int, returns: Float
             scene.rows = TOO_FEW
             return
         if kind == TAIL_OF:
-            losses = sets.scenes[number].losses[ints[at + 1]]
+            losses = scene.losses[ints[at + 1]]
             m: int = ints[ints[A_STATISTICS] + ints[at + 3] + rows]
             losses.size, losses.worst, losses.known = rows, m, False
             losses.beyond = sqrt(float(rows - m) / float(m)) + 0.5
         elif kind == DEVIATION_AND_MEAN:
-            losses = sets.scenes[number].losses[ints[at + 1]]
+            losses = scene.losses[ints[at + 1]]
             deviations(sets, n, rows, returns, end - rows, losses.deviation)
             means(sets, n, rows, losses.mean)
         elif kind == DEVIATION:
-            spread = sets.scenes[number].spreads[ints[at + 1]]
+            spread = scene.spreads[ints[at + 1]]
             spread.known = False
             deviations(sets, n, rows, returns, end - rows, spread.deviation)
 

@@ -27,7 +27,7 @@ from quantd.risk.limits.tail_risk import shock_missing
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.monitor.levels import NOISE, NONE, band, floor_band
 from quantd.risk.pretrade.gate import LOOPS
-from quantd.risk.pretrade.gate_bounds import Cap
+from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.gate_inputs import Market, Prepared
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import Losses, Scene, Spread
@@ -93,6 +93,7 @@ class GateSet:
     """
 
     rules: Rules
+    bounds: Bounds
     gate: Gate
     scene: Scene
     caps: list[Cap]
@@ -168,6 +169,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     statistics, counts = _statistics(rules, scene, rare)
     return GateSet(
         rules=rules,
+        bounds=prepared.bounds,
         gate=gate,
         scene=scene,
         caps=market.caps,
