@@ -86,7 +86,7 @@ def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
     (at,) = (number for number, line in enumerate(lines) if "│ halted " in line)
     assert "List the symbols without new orders" in lines[at]
     assert "│ status " in lines[at - 1]  # order 15 in the panel Look
-    assert "│ orders " in lines[at + 1]
+    assert "│ serve " in lines[at + 1]
     assert "--state" in quantd(extended, "halted", "--help", folder=tmp_path)
 
     command = [sys.executable, "-m", "quantd.daemon.cli", "halted", "--state", str(tmp_path), "--json"]

@@ -65,7 +65,8 @@ def rich_view(samples: int = 300) -> View:
     size = len(SYMBOLS)
     ring, by_date = Ring(size, 260), Ring(size, 260)
     bars = BarRing(size, 260)
-    macro = MacroHistory(("vix", "rate", *series_columns("esg", SYMBOLS)), 260)
+    scores = (*series_columns("esg", SYMBOLS), *series_columns("sentiment", SYMBOLS))
+    macro = MacroHistory(("vix", "rate", *scores), 260)
     prices = market(3, size, samples)
     for row, marks in enumerate(prices):
         bars.forming[:] = marks
@@ -73,7 +74,7 @@ def rich_view(samples: int = 300) -> View:
         bars.sample(row * 86_400_000_000_000, marks, [])
         ring.append(marks)
         by_date.append(marks * (1.0 + row / 7e3))
-        macro.sample([10.0 + row, row / 7.0, *(row / (3.0 + k) for k in range(size))])
+        macro.sample([10.0 + row, row / 7.0, *(row / (3.0 + k) for k in range(len(scores)))])
     weights = np.full(size, 0.2)
     for array in (weights, prices[-1]):
         array.flags.writeable = False
