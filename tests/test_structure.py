@@ -19,10 +19,8 @@ LONGER = {
         "daemon/engine/batches/arrays.py _made": 100,
         "daemon/engine/batches/batch.py Batch.__init__": 67,
         "daemon/engine/batches/fills_kernel.py fill_limits": 93,
-        "daemon/engine/batches/ledger_kernel.py post": 91,
         "daemon/engine/batches/levels_kernel.py levels_hold": 127,
         "daemon/engine/batches/round_kernel.py make_plan": 87,
-        "daemon/engine/batches/rows_kernel.py take_row": 67,
     },
     "one statement of a migration for each table; a migration is never edited": {
         "adapters/store/migrations/versions/r0001_first.py upgrade": 189,

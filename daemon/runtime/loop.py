@@ -247,8 +247,8 @@ class Shell:
         for action in dividends:
             self.ts = action.ts
             self._at_venues(lambda venue, action=action: venue.on_action(action))  # type: ignore[misc]
-            with batch.paused():
-                self._step(action)
+            self._step(action)
+            batch.adjust()
 
     def _wait_for_batch(self, rows: int) -> None:
         """Step some slices one by one after a batch without rows."""

@@ -62,6 +62,14 @@ class Book:
         micro: Whole = self.residue_micro
         return micro * ATTO_PER_MICRO + self.residue_rest
 
+    def copy(self, other: "Book") -> None:
+        """Become equal to a book of the same size."""
+        self.held[:] = other.held
+        self.cost[:] = other.cost
+        self.cash_micro, self.fees_micro, self.flows_micro = other.cash_micro, other.fees_micro, other.flows_micro
+        self.income_micro, self.realised_micro = other.income_micro, other.realised_micro
+        self.residue_micro, self.residue_rest = other.residue_micro, other.residue_rest
+
     def lose(self, atto: int) -> None:
         """Add what rounding lost to the residue."""
         whole: int = self.residue_rest + atto
@@ -144,6 +152,11 @@ class Postings:
     """The changes of the house's cash by the rows that are posted."""
     lost_atto: int
     """What their rounding lost."""
+    rows: Ints
+    """Scratch of `fills`."""
+    kept: list[Book]
+    """The books of the last `keep`, the house's first."""
+    kept_room: int
 
     def __init__(self, ratios: Sequence[tuple[int, int]], books: int) -> None:
         size: int = len(ratios)
@@ -151,13 +164,33 @@ class Postings:
         self.numerator, self.denominator = int_zeros(size), int_zeros(size)
         for k in range(size):
             self.numerator[k], self.denominator[k] = ratios[k]
-        self.amounts = int_zeros(64)
-        self.room = self.lost_atto = 0
+        self.amounts, self.rows = int_zeros(64), int_zeros(512)
+        self.room = self.lost_atto = self.kept_room = 0
+        self.kept = []
 
     def book(self, number: int) -> Book:
         """The book of an agent; those from the end have negative numbers."""
         found: Book = self.books[number if number >= 0 else len(self.books) + number]
         return found
+
+    def keep(self) -> None:
+        """Keep all books as they are, for `undo`."""
+        if len(self.kept) == 0:
+            self.kept = [Book(self.house.size) for _ in range(len(self.books) + 1)]
+        own: Book = self.kept[0]
+        own.copy(self.house)
+        for k in range(len(self.books)):
+            own = self.kept[k + 1]
+            own.copy(self.books[k])
+        self.kept_room = self.room
+
+    def undo(self) -> None:
+        """Set all books to those of the last `keep`."""
+        self.house.copy(self.kept[0])
+        for k in range(len(self.books)):
+            own: Book = self.books[k]
+            own.copy(self.kept[k + 1])
+        self.room = self.kept_room
 
     def fills(
         self,
@@ -170,81 +203,133 @@ class Postings:
         """Post fills row by row. `shares` lists for each row the (book, lots) of its sign that add up to its signed
         lots.
 
-        An amount is rounded half-even to a micro for the house. Each part is rounded to the nearest micro, and the
-        row's last takes the remainder. A fee is shared in proportion, rounded down; the row's last book takes the
-        remainder. Raises LedgerFull, with nothing booked, for what the ledger cannot hold, and ValueError for a row
-        without shares.
+        Raises LedgerFull, with nothing booked, for what the ledger cannot hold, and ValueError for a row without
+        shares.
         """
         rows: int = len(sym)
-        if rows > len(self.amounts):
-            self.amounts = int_zeros(2 * rows)
         try:
-            grown: int = self._measured(sym, lots, price_nano, fee_micro, shares)
+            self._write(sym, lots, price_nano, fee_micro, shares)
+            grown: int = self._measured(self.rows, rows, -1)
         except OverflowError:
             most, price = max(map(abs, lots)), max(price_nano)
             raise LedgerFull(f"fills of {most} lots at {price} nano: the ledger holds {MOST} at most") from None
-        self.reserve(grown)
-        fees: int = 0
-        house: Book = self.house
-        for row in range(rows):
-            k: int = sym[row]
-            size: int = lots[row]
-            fee: int = fee_micro[row]
-            house.trade(k, size, self.amounts[row])
-            self._share(k, size, price_nano[row], fee, self.amounts[row], shares[row])
-            fees += fee
-        house.pay(fees)
-        house.lose(self.lost_atto)
+        self._book(self.rows, rows, -1, grown)
 
-    def _measured(
+    def _write(
         self,
         sym: Sequence[int],
         lots: Sequence[int],
         price_nano: Sequence[int],
         fee_micro: Sequence[int],
         shares: Sequence[Sequence[tuple[int, int]]],
-    ) -> int:
-        """Compute the house's amounts of fills; returns what any amount may grow by. Raises OverflowError."""
-        grown: int = 0
-        self.lost_atto = 0
-        for row in range(len(sym)):
-            k: int = sym[row]
+    ) -> None:
+        """Write fills as `post` reads them. Raises OverflowError."""
+        rows: int = len(sym)
+        at: int = 5 * rows
+        for row in range(rows):
+            at += 2 * len(shares[row])
+        if at > len(self.rows):
+            self.rows = int_zeros(2 * at)
+        out: Ints = self.rows
+        at = 5 * rows
+        for row in range(rows):
             size: int = lots[row]
             price: int = price_nano[row]
             fee: int = fee_micro[row]
             if max(abs(float(size)), abs(float(price)), abs(float(fee))) >= _TOO_LARGE:
                 raise OverflowError("an integer of a fill")
-            if len(shares[row]) == 0:
+            out[row], out[rows + row], out[2 * rows + row], out[3 * rows + row] = sym[row], size, price, fee
+            parts: int = len(shares[row])
+            out[4 * rows + row] = parts
+            for each in range(parts):
+                number: int
+                part: int
+                number, part = shares[row][each]
+                out[at], out[at + 1] = number, part
+                at += 2
+
+    def post(self, fills: Ints, rows: int, only: int) -> None:
+        """Post so many fills, in columns of integers: the symbols' columns, signed lots, prices, fees. All belong to
+        the book `only`, or, where it is -1, a column of numbers of pairs follows, then each row's pairs (book, signed
+        lots).
+
+        An amount is rounded half-even to a micro for the house. Each part is rounded to the nearest micro, and the
+        row's last takes the remainder. A fee is shared in proportion, rounded down; the row's last book takes the
+        remainder. Raises LedgerFull and OverflowError, with nothing booked, for what the ledger cannot hold, and
+        ValueError for a row without shares.
+        """
+        self._book(fills, rows, only, self._measured(fills, rows, only))
+
+    def _book(self, fills: Ints, rows: int, only: int, grown: int) -> None:
+        """Book fills whose amounts are computed."""
+        self.reserve(grown)
+        fees: int = 0
+        house: Book = self.house
+        at: int = 5 * rows
+        for row in range(rows):
+            k: int = fills[row]
+            size: int = fills[rows + row]
+            fee: int = fills[3 * rows + row]
+            house.trade(k, size, self.amounts[row])
+            fees += fee
+            if only >= 0:
+                book: Book = self.books[only]
+                book.trade(k, size, self.amounts[row])
+                book.pay(fee)
+            else:
+                parts: int = fills[4 * rows + row]
+                self._share(fills, at, parts, k, size, fills[2 * rows + row], fee, self.amounts[row])
+                at += 2 * parts
+        house.pay(fees)
+        house.lose(self.lost_atto)
+
+    def _measured(self, fills: Ints, rows: int, only: int) -> int:
+        """Compute the house's amounts of fills; returns what any amount may grow by. Raises OverflowError."""
+        if rows > len(self.amounts):
+            self.amounts = int_zeros(2 * rows)
+        grown: int = 0
+        self.lost_atto = 0
+        for row in range(rows):
+            k: int = fills[row]
+            size: int = fills[rows + row]
+            fee: int = fills[3 * rows + row]
+            parts: int = 1 if only >= 0 else fills[4 * rows + row]
+            if parts == 0:
                 raise ValueError(f"row {row} of the fills belongs to no book")
-            divisor: int = self.denominator[k]
-            whole: int
-            rest: int
-            whole, rest = ratio(abs(size), abs(price), self.numerator[k], divisor)
-            amount: int = half_even(whole, rest, divisor)
-            lost: int = (rest if amount == whole else rest - divisor) * (ATTO_PER_MICRO // divisor)
-            paid: bool = (size > 0) == (price > 0)
-            self.lost_atto += -lost if paid else lost
-            self.amounts[row] = -amount if paid else amount
-            grown += abs(size) + amount + abs(fee) + len(shares[row])
+            amount: int = self.amount(k, size, fills[2 * rows + row])
+            self.amounts[row] = amount
+            grown += abs(size) + abs(amount) + abs(fee) + parts
         return grown
 
-    def _share(self, k: int, size: int, price: int, fee: int, amount: int, parts: Sequence[tuple[int, int]]) -> None:
-        """Book a row with those who have a part of it."""
-        last: int = len(parts) - 1
+    def amount(self, k: int, lots: int, price: int) -> int:
+        """The change of cash by a trade in micro, rounded half-even; `lost_atto` grows by what that loses. Raises
+        OverflowError."""
+        divisor: int = self.denominator[k]
+        whole: int
+        rest: int
+        whole, rest = ratio(abs(lots), abs(price), self.numerator[k], divisor)
+        found: int = half_even(whole, rest, divisor)
+        lost: int = (rest if found == whole else rest - divisor) * (ATTO_PER_MICRO // divisor)
+        paid: bool = (lots > 0) == (price > 0)
+        self.lost_atto += -lost if paid else lost
+        return -found if paid else found
+
+    def _share(
+        self, fills: Ints, first: int, parts: int, k: int, size: int, price: int, fee: int, amount: int
+    ) -> None:
+        """Book a row with those who have a part of it; their pairs begin at `first`."""
         left: int = amount
         unpaid: int = fee
-        for at in range(last + 1):
-            number: int
-            part: int
-            number, part = parts[at]
+        for each in range(parts):
+            part: int = fills[first + 2 * each + 1]
             own: int = left
             charged: int = unpaid
-            if at < last:
+            if each < parts - 1:
                 own = self._nearest(k, part, price)
                 charged = portion(fee, part, size) if fee != 0 else 0
             left -= own
             unpaid -= charged
-            book: Book = self.book(number)
+            book: Book = self.book(fills[first + 2 * each])
             book.trade(k, part, own)
             book.pay(charged)
 
@@ -288,16 +373,20 @@ class Postings:
     def values(self, marks: ReadInts) -> list[int]:
         """Return the equity of the house, then of each book; the last one takes the remainder, so that the books add
         up to the house. Raises OverflowError as `value` does."""
-        total: int = self.value(self.house, marks)
-        found: list[int] = [total]
-        left: int = total
-        for number in range(len(self.books) - 1):
-            book: Book = self.books[number]
-            own: int = self.value(book, marks)
-            found.append(own)
+        found: Ints = int_zeros(len(self.books) + 1)
+        self.write_values(marks, found)
+        return [found[k] for k in range(len(found))]
+
+    def write_values(self, marks: ReadInts, out: Ints) -> None:
+        """Write `values`. Raises OverflowError as `value` does."""
+        left: int = self.value(self.house, marks)
+        out[0] = left
+        books: int = len(self.books)
+        for number in range(books - 1):
+            own: int = self.value(self.books[number], marks)
+            out[number + 1] = own
             left -= own
-        found.append(left)
-        return found
+        out[books] = left
 
     def reserve(self, grown: Whole) -> None:
         """Make room for amounts that grow by `grown` at most. Raises LedgerFull where one could be beyond MOST."""

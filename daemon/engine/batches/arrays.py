@@ -137,7 +137,6 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     entries = _put_sets(made, known if gated else [])
     made.head[place.SIZE], made.head[place.AGENTS], made.head[place.LONE] = n, agents, levels.lone
     made.head[place.BORROW] = rules.borrow_bp_annual > 0.0
-    made.ints(place.A_UNITS, np.array([*state.ledger.numerator, *state.ledger.denominator]))
     made.ints(place.A_TIMES, 4 * rows)
     made.ints(place.A_DUE, rows)
     made.ints(place.SAMPLES, 2 * rows)
@@ -152,8 +151,6 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.ints(place.A_PAIRS, pairs)
     made.ints(place.A_FILLS, fills)
     made.ints(place.A_MADE, 4 * n + 1)
-    made.ints(place.A_POST, 2 * fills)
-    made.ints(place.A_BACKUP, state.ledger.cells().size)
     made.ints(place.A_LEFT, n)
     made.ints(place.A_TERMS, 5 * n if terms is None else terms.terms)
     made.ints(place.A_CROSSED, 2 * agents * n)

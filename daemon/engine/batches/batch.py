@@ -1,8 +1,7 @@
 """Rows of a recorded market that are taken together: computed by one kernel, and applied to the state at the end."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,6 @@ from quantd.daemon.engine.batches.columns import Bars, Rings
 from quantd.daemon.engine.batches.filled_orders import FillColumns, FilledOrders
 from quantd.daemon.engine.batches.inputs import Volumes, write_state
 from quantd.daemon.engine.batches.kernel import OTHER_PLAN, Kernel
-from quantd.daemon.engine.batches.ledger_kernel import CASH
 from quantd.daemon.engine.batches.levels_kernel import MARKS
 from quantd.daemon.engine.batches.row_effects import SampleRows, plan_alerts, row_effects, sample_rows
 from quantd.daemon.engine.rounds import follow_ups
@@ -109,30 +107,15 @@ class Batch:
         rings = Rings(
             _cells(known.prices), _cells(known.filled_returns), _cells(by_date.prices), returns.data, columns.data,
         )  # fmt: skip
-        self._books = state.ledger.cells()
         self._kernel = Kernel(
-            arrays.ints.data, _cells(arrays.floats), _cells(self._books), bars, rings, arrays.gates, arrays.encoded
+            arrays.ints.data, _cells(arrays.floats), state.ledger, bars, rings, arrays.gates, arrays.encoded
         )
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """The ledger and the history are those of a step before the next row."""
-        self._settle_books()
-        yield
-        self._books[:], self._cells[place.ROOM] = self.state.ledger.cells(), self.state.ledger.room
+    def adjust(self) -> None:
+        """Take in the corporate actions that the engine has stepped before the next row."""
         self._adjust()
         if any(key > self.ticks[self.rows].key for key, *_ in self.state.history.sync_actions):
             self.ticks, self.pauses = self.ticks[: self.rows], []  # the next row is not the one that they precede
-
-    def _settle_books(self) -> None:
-        """Move the ledger to the last row taken."""
-        ledger = self.state.ledger
-        ledger.restore(self._books)
-        ledger.room = self._cells[place.ROOM]
-
-    def _cash_micro(self, book: int) -> int:
-        """The cash of the house or of an agent after the last row taken."""
-        return int(self._books[book + 1, 2 * self.state.universe.size + CASH])
 
     def _adjust(self) -> None:
         """Write the corporate actions before the next row."""
@@ -277,7 +260,7 @@ class Batch:
                 by_date=history.by_date,
                 prices=prices,
                 weights=weights,
-                cash=self._cash_micro(number) / equity,
+                cash=state.ledger.books[number].cash_micro / equity,
                 equity=equity / MICRO,
                 time=tick.ts,
                 sample_time=tick.ts,
@@ -299,13 +282,13 @@ class Batch:
     def records(self, row: int, *, losses: bool) -> list[Effect]:
         """As `row_effects`, of a row of the last call."""
         closes = self.block.close[self.first + row]
-        cash = self._cash_micro(HOUSE)
+        cash = self.state.ledger.house.cash_micro
         return row_effects(self.state, self._arrays, closes, cash, row, self.ticks[row].ts, losses=losses)
 
     def samples(self, before: int, until: int) -> SampleRows:
         """The valuations of rows of the last call, from number `before` up to and without `until`."""
         closes = self.block.close[self.first + before : self.first + until]
-        return sample_rows(self.state, self._arrays, closes, self._cash_micro(HOUSE), before, self.ticks[before:until])
+        return sample_rows(self.state, self._arrays, closes, self.state.ledger.house.cash_micro, before, self.ticks[before:until])
 
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is
@@ -450,7 +433,6 @@ class Batch:
             watch.realised[book + 1].extend(equity, flows, float(basis[3 * (book + 1)]))
         state.sample_no += rows - before
         release_blocked(state)
-        self._settle_books()
         arrays.finite = state.history.synchronous.count
 
     def finish_tick(self) -> list[Effect]:

@@ -88,7 +88,9 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "artifacts balances_micro carried dust entitled fenced flattens_jumped flows foreign_ids leaving live_sessions "
         "loaded loosening outside pairings postponed proposals rests retries seats spending"
     ),
-    Ledger: _names("_lot_nano _same amounts books denominator house lost_atto names numerator room"),
+    Ledger: _names(
+        "_lot_nano _same amounts books denominator house kept kept_room lost_atto names numerator room rows"
+    ),
     History: _names("bars known known_actions macro own_dates pending size sync_actions synchronous waiting"),
     Ring: _names(
         "_actions _columns _filled _loops _prices _returns _shared _sums _turned count end filled_returns lookback "

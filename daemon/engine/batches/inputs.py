@@ -25,7 +25,7 @@ def write_state(state: State, arrays: Arrays, block: Block, first: int, ticks: S
     known, by_date, books = state.history.known, state.history.synchronous, len(state.agents) + 1
     for name, value in (
         (place.ROWS, rows), (place.ROW, 0), (place.FIRST, first), (place.END, by_date.end),
-        (place.COUNT, by_date.count), (place.KNOWN_END, known.end), (place.ROOM, state.ledger.room),
+        (place.COUNT, by_date.count), (place.KNOWN_END, known.end),
         (place.ORDERS, 0), (place.CROSSES, 0), (place.ASKED, 0), (place.REFUSED, 0), (place.CLIPPED, 0),
         (place.LAST_TS, state.sample), (place.CHECKED, checked),
     ):  # fmt: skip

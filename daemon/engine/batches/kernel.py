@@ -26,6 +26,7 @@ from quantd.daemon.engine.batches.layout import (
 )  # fmt: skip
 from quantd.daemon.engine.batches.round_kernel import make_plan
 from quantd.daemon.engine.batches.rows_kernel import take_row
+from quantd.trading.ledger.book import Postings
 from quantd.trading.number_types import Floats, Ints, ReadFloats
 
 ENDED: Final = 0
@@ -47,16 +48,16 @@ class Kernel:
 
     ints: Ints
     floats: Floats
-    accounts: Ints
+    ledger: Postings
     bars: Bars
     rings: Rings
     sets: Sets
     encoded: Encoded
 
     def __init__(
-        self, ints: Ints, floats: Floats, accounts: Ints, bars: Bars, rings: Rings, sets: Sets, encoded: Encoded
+        self, ints: Ints, floats: Floats, ledger: Postings, bars: Bars, rings: Rings, sets: Sets, encoded: Encoded
     ) -> None:
-        self.ints, self.floats, self.accounts, self.bars = ints, floats, accounts, bars
+        self.ints, self.floats, self.ledger, self.bars = ints, floats, ledger, bars
         self.rings, self.sets, self.encoded = rings, sets, encoded
 
     def take(self) -> int:
@@ -68,14 +69,14 @@ class Kernel:
         n: int = ints[SIZE]
         agents: int = ints[AGENTS]
         if ints[ASKED] > 0:
-            if not make_plan(ints, floats, self.accounts, bars, self.rings, self.sets, self.encoded):
+            if not make_plan(ints, floats, self.ledger, bars, self.rings, self.sets, self.encoded):
                 return OTHER_PLAN
             ints[ASKED], ints[ORDER_END] = 0, ints[USED]
             if ints[LEVELS] > 0:
                 return LEVELS_OF_PLAN
         while ints[ROW] < ints[ROWS]:
             row: int = ints[ROW]
-            if not take_row(ints, floats, self.accounts, bars, self.rings, self.sets, self.encoded):
+            if not take_row(ints, floats, self.ledger, bars, self.rings, self.sets, self.encoded):
                 return OTHER_ROW
             rest: bool = False
             for agent in range(agents):

@@ -35,8 +35,6 @@ AFTER: Final = 13
 """Instant from which its orders can fill."""
 USED: Final = 14
 """Bytes in the buffer."""
-ROOM: Final = 15
-"""Room of the ledger."""
 RATE: Final = 16
 ONE: Final = 17
 LEAST_FEE: Final = 18
@@ -65,8 +63,6 @@ LATENCY: Final = 30
 FOLLOW_UPS: Final = 31
 """1 where the rest of a decision may follow."""
 
-A_UNITS: Final = 32
-"""int64[2 N], as the ledger's."""
 A_TIMES: Final = 33
 """int64[T, 4]: open, close, tick, day."""
 A_DUE: Final = 34
@@ -88,10 +84,7 @@ A_PAIRS: Final = 43
 """int64[N] numbers of agents by order, then their (agent, unsigned lots)."""
 A_FILLS: Final = 44
 A_MADE: Final = 45
-A_POST: Final = 46
-"""Input, output and scratch of fills and of their posting."""
-A_BACKUP: Final = 47
-"""The accounts before a row."""
+"""Input and output of fills."""
 A_LEFT: Final = 48
 A_TERMS: Final = 49
 A_CROSSED: Final = 50

@@ -51,14 +51,14 @@ from quantd.daemon.engine.batches.layout import (
     STATISTIC,
     TAIL_OF,
 )  # fmt: skip
-from quantd.daemon.engine.batches.ledger_kernel import CASH, SINGLE
 from quantd.daemon.engine.batches.orders_kernel import cross_prices, net_lots, order_prices, put_orders, send_orders
-from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds, deviations, means
+from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds, deviations, means, watched_book
 from quantd.daemon.engine.planning.lots import Targets
 from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, Losses, Scene, Spread
 from quantd.risk.pretrade.standing import Basket
+from quantd.trading.ledger.book import Book, Postings
 from quantd.trading.number_types import Codes, FloatRows, Floats, Ints, ReadFloats, ReadInts
 
 
@@ -101,7 +101,7 @@ def renew_scene(ints: Ints, floats: Floats, number: int, px: int, returns: Float
 def pass_gate(
     ints: Ints,
     floats: Floats,
-    accounts: Ints,
+    ledger: Postings,
     book: int,
     equity: float,
     asked: int,
@@ -121,7 +121,8 @@ def pass_gate(
     caps: list[Cap] = sets.caps[number]
     basket: Basket = gate.basket
     sets.loops.begin(basket, floats[asked : asked + n], floats[held : held + n], reason)
-    basket.cash = float(accounts[book * (2 * n + SINGLE) + 2 * n + CASH]) / 1e6
+    own: Book = watched_book(ledger, book)
+    basket.cash = float(own.cash_micro) / 1e6
     basket.equity = equity
     basket.up_cash = basket.open_loss = basket.open_gain = basket.traded = 0.0
     basket.derived = True
@@ -224,7 +225,7 @@ def change_agent(ints: Ints, floats: Floats, targets: Targets, agent: int, ts: i
     return 1
 
 
-def same_book(ints: Ints, floats: Floats, accounts: Ints, at: int) -> bool:
+def same_book(ints: Ints, floats: Floats, ledger: Postings, at: int) -> bool:
     """Whether the only agent in the plan is the house: its limits, positions, cash and equity."""
     n: int = ints[SIZE]
     agents: int = ints[AGENTS]
@@ -235,10 +236,9 @@ def same_book(ints: Ints, floats: Floats, accounts: Ints, at: int) -> bool:
             if alone >= 0:
                 return False
             alone = agent
-    width: int = 2 * n + SINGLE
     held: int = ints[F_HELD]
-    own: int = (alone + 1) * width + 2 * n + CASH
-    same: bool = ints[set_of] == ints[set_of + alone + 1] and accounts[own] == accounts[2 * n + CASH]
+    own: Book = ledger.books[alone]
+    same: bool = ints[set_of] == ints[set_of + alone + 1] and own.cash_micro == ledger.house.cash_micro
     same = same and ints[at] == ints[at + alone + 1]
     for k in range(n):
         same = same and floats[held + k] == floats[held + (alone + 1) * n + k]
@@ -248,7 +248,7 @@ def same_book(ints: Ints, floats: Floats, accounts: Ints, at: int) -> bool:
 def make_plan(
     ints: Ints,
     floats: Floats,
-    accounts: Ints,
+    ledger: Postings,
     bars: Bars,
     rings: Rings,
     sets: Sets,
@@ -298,7 +298,7 @@ def make_plan(
             renewed = ints[set_of + agent + 1]
             renew_scene(ints, floats, renewed, px, rings.date_returns, sets)
         pass_gate(
-            ints, floats, accounts, agent + 1, float(ints[at + agent + 1]) / 1e6, change + agent * n,
+            ints, floats, ledger, agent + 1, float(ints[at + agent + 1]) / 1e6, change + agent * n,
             passes + agent * n, sets, sets.first[agent * n : agent * n + n],
         )  # fmt: skip
         for k in range(n):
@@ -310,7 +310,7 @@ def make_plan(
     for k in range(n):
         floats[passed + k] = float(ints[total + k])
         house[k] = 0
-    if not same_book(ints, floats, accounts, at):
+    if not same_book(ints, floats, ledger, at):
         some: bool = False
         for k in range(n):
             some = some or ints[total + k] != 0
@@ -320,7 +320,7 @@ def make_plan(
             requested: int = ints[F_ANSWERS] + agents * n
             for k in range(n):
                 floats[requested + k] = float(ints[total + k])
-            pass_gate(ints, floats, accounts, 0, float(ints[at]) / 1e6, requested, passed, sets, sets.house)
+            pass_gate(ints, floats, ledger, 0, float(ints[at]) / 1e6, requested, passed, sets, sets.house)
     if not order_prices(ints, floats, close_nano, cells):
         return False
     if not level_holds(ints, floats, 0, passed, float(ints[at]) / 1e6, cells, bars, rings, sets):

@@ -10,7 +10,6 @@ from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
 from quantd.daemon.engine.batches.digest_kernel import put_equity, put_order
 from quantd.daemon.engine.batches.fills_kernel import fill_limits
 from quantd.daemon.engine.batches.layout import (
-    A_BACKUP,
     A_COUNTS,
     A_CROSS_WORST,
     A_CROSSED,
@@ -23,13 +22,11 @@ from quantd.daemon.engine.batches.layout import (
     A_NAMES,
     A_ORDERS,
     A_PAIRS,
-    A_POST,
     A_RANK,
     A_REALISED,
     A_SETS,
     A_TERMS,
     A_TIMES,
-    A_UNITS,
     A_WANTED,
     A_WORST,
     ADJUSTED,
@@ -67,7 +64,6 @@ from quantd.daemon.engine.batches.layout import (
     ORDERS,
     RATE,
     REALISED,
-    ROOM,
     ROW,
     SAMPLES,
     SENT_N,
@@ -76,7 +72,6 @@ from quantd.daemon.engine.batches.layout import (
     SPREAD,
     USED,
 )  # fmt: skip
-from quantd.daemon.engine.batches.ledger_kernel import SINGLE, equity, post, trade
 from quantd.daemon.engine.batches.levels_kernel import (
     DAY_OPEN,
     HIGH,
@@ -91,7 +86,8 @@ from quantd.daemon.engine.batches.levels_kernel import (
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.monitor.realised import KEPT, LEAST
 from quantd.trading.execution import MOST
-from quantd.trading.integers import ratio
+from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.ledger.errors import LedgerFull
 from quantd.trading.number_types import Bytes, FloatRows, Floats, Ints, ReadFloats, ReadInts
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
@@ -148,7 +144,7 @@ def orders_fill(ints: Ints, floats: Floats, row: int, bars: Bars) -> bool:
     return True
 
 
-def crosses_fit(ints: Ints, row: int, open_nano: ReadInts) -> bool:
+def crosses_fit(ints: Ints, row: int, ledger: Postings, open_nano: ReadInts) -> bool:
     """Whether every cross can be booked at the open of a row; writes the amounts of each agent."""
     if ints[CROSSES] == 0:
         return True
@@ -156,7 +152,6 @@ def crosses_fit(ints: Ints, row: int, open_nano: ReadInts) -> bool:
     agents: int = ints[AGENTS]
     lots: int = ints[A_CROSSED]
     worst: int = ints[A_CROSS_WORST]
-    units: int = ints[A_UNITS]
     amounts: int = lots + agents * n
     cells: int = n * (ints[FIRST] + row)
     for k in range(n):
@@ -174,48 +169,49 @@ def crosses_fit(ints: Ints, row: int, open_nano: ReadInts) -> bool:
             change: int = ints[lots + agent * n + k]
             if change == 0:
                 continue
-            amount: int
-            rest: int
+            amount: int = 0
             try:
-                amount, rest = ratio(abs(change), price, ints[units + k], ints[units + n + k])
+                amount = ledger.amount(k, change, price)
             except OverflowError:
                 return False
-            if amount > MOST // 64:
+            if abs(amount) > MOST // 64:
                 return False
-            half: int = 2 * rest
-            if half > ints[units + n + k] or (half == ints[units + n + k] and amount & 1):
-                amount += 1
-            amount = -amount if change > 0 else amount
             ints[amounts + agent * n + k] = amount
             left -= amount
         ints[amounts + last * n + k] = left
     return True
 
 
-def book_crosses(ints: Ints, accounts: Ints) -> None:
+def book_crosses(ints: Ints, ledger: Postings) -> None:
     """Book the crosses between the agents."""
     n: int = ints[SIZE]
     agents: int = ints[AGENTS]
     lots: int = ints[A_CROSSED]
-    width: int = 2 * n + SINGLE
     amounts: int = lots + agents * n
     for k in range(n):
         for agent in range(agents):
             change: int = ints[lots + agent * n + k]
             if change != 0:
-                trade(accounts, (agent + 1) * width, n, k, change, ints[amounts + agent * n + k])
+                book: Book = ledger.books[agent]
+                book.trade(k, change, ints[amounts + agent * n + k])
                 ints[lots + agent * n + k] = 0
     ints[CROSSES] = 0
 
 
-def take_lots(ints: Ints, floats: Floats, accounts: Ints) -> None:
+def watched_book(ledger: Postings, number: int) -> Book:
+    """The house's book, then those of the agents."""
+    found: Book = ledger.house if number == 0 else ledger.books[number - 1]
+    return found
+
+
+def take_lots(ints: Ints, floats: Floats, ledger: Postings) -> None:
     """Copy the lots of the watched books."""
     n: int = ints[SIZE]
     held: int = ints[F_HELD]
-    width: int = 2 * n + SINGLE
-    for book in range(ints[AGENTS] + 1):
+    for number in range(ints[AGENTS] + 1):
+        book: Book = watched_book(ledger, number)
         for k in range(n):
-            floats[held + book * n + k] = float(accounts[book * width + k])
+            floats[held + number * n + k] = float(book.held[k])
 
 
 def add_prices(ints: Ints, floats: Floats, row: int, bars: Bars, rings: Rings) -> bool:
@@ -320,18 +316,18 @@ def realise(ints: Ints, floats: Floats, row: int, book: int, value: int) -> None
             floats[at + 5] = 1.0 if known else 0.0
 
 
-def guarded(ints: Ints, floats: Floats, accounts: Ints, cells: int, close: ReadFloats) -> bool:
+def guarded(ints: Ints, floats: Floats, ledger: Postings, cells: int, close: ReadFloats) -> bool:
     """Whether no close is at or beyond a protective level of an agent's position, or within rounding of it."""
     n: int = ints[SIZE]
     guards: int = ints[F_GUARDS]
     size: int = ints[F_LOT_SIZE]
     for agent in range(ints[AGENTS]):
-        own: int = (agent + 1) * (2 * n + SINGLE)
+        own: Book = ledger.books[agent]
         stop: float = floats[guards + 2 * agent]
         target: float = floats[guards + 2 * agent + 1]
         for k in range(n):
-            lots: int = accounts[own + k]
-            cost: int = accounts[own + n + k]
+            lots: int = own.held[k]
+            cost: int = own.cost[k]
             if lots == 0 or (lots > 0) != (cost > 0) or cost == 0:
                 continue
             entry: float = float(cost) / (float(lots) * floats[size + k] * 1e6)
@@ -342,19 +338,20 @@ def guarded(ints: Ints, floats: Floats, accounts: Ints, cells: int, close: ReadF
     return True
 
 
-def value_books(ints: Ints, floats: Floats, row: int, accounts: Ints, bars: Bars, rings: Rings, sets: Sets) -> bool:
+def value_books(ints: Ints, floats: Floats, row: int, ledger: Postings, bars: Bars, rings: Rings, sets: Sets) -> bool:
     """Write the equity of each book after a row, and its switch; False where the row is one for `step`."""
     n: int = ints[SIZE]
     agents: int = ints[AGENTS]
     books: int = agents + 1
     cells: int = n * (ints[FIRST] + row)
-    units: int = ints[A_UNITS]
     at: int = ints[A_EQUITY] + row * (agents + 5)
     marks: int = ints[A_MARKS]
     bounds: int = ints[F_BOUNDS]
     held: int = ints[F_HELD]
     out: Ints = ints[at : at + books + 1]
-    if not equity(accounts, ints[units : units + 2 * n], bars.close_nano[cells : cells + n], out):
+    try:
+        ledger.write_values(bars.close_nano[cells : cells + n], out)
+    except OverflowError:
         return False
     day: int = ints[ints[A_TIMES] + TIMES * row + 3]
     if ints[SPREAD] > 0:
@@ -391,7 +388,7 @@ def value_books(ints: Ints, floats: Floats, row: int, accounts: Ints, bars: Bars
 def take_row(
     ints: Ints,
     floats: Floats,
-    accounts: Ints,
+    ledger: Postings,
     bars: Bars,
     rings: Rings,
     sets: Sets,
@@ -406,7 +403,7 @@ def take_row(
     known_here: bool = (
         ints[times] >= ints[LAST_TS]
         and orders_fill(ints, floats, row, bars)
-        and crosses_fit(ints, row, bars.open_nano)
+        and crosses_fit(ints, row, ledger, bars.open_nano)
         and add_prices(ints, floats, row, bars, rings)
     )
     if not known_here:
@@ -414,45 +411,32 @@ def take_row(
     crosses: int = ints[CROSSES]
     crossing: bool = crosses > 0
     trades: bool = rows > 0 or crossing
-    backup: int = ints[A_BACKUP]
-    room: int = ints[ROOM]
     fills: int = ints[A_FILLS]
     lots: int = ints[A_CROSSED]
     kept: int = ints[A_WANTED]
     if trades:
-        for k in range(len(accounts)):
-            ints[backup + k] = accounts[k]
+        ledger.keep()
         if rows > 0:
-            units: int = ints[A_UNITS]
-            scratch: int = ints[A_POST]
-            turnover: float = -1.0
             try:
-                turnover = post(
-                    accounts, ints[units : units + 2 * n], ints[fills:], rows, 0 if agents == 1 else -1,
-                    ints[scratch:], float(room),
-                )  # fmt: skip
-            except OverflowError:
+                ledger.post(ints[fills:], rows, 0 if agents == 1 else -1)
+            except (OverflowError, LedgerFull):
                 return False
-            if turnover < 0.0:
-                return False
-            room -= int(turnover) + 1
         if crossing:
             for k in range(agents * n):
                 ints[kept + k] = ints[lots + k]
-            book_crosses(ints, accounts)
-        take_lots(ints, floats, accounts)
-    touched: bool = ints[GUARDED] > 0 and not guarded(ints, floats, accounts, n * (ints[FIRST] + row), bars.close)
-    if touched or not value_books(ints, floats, row, accounts, bars, rings, sets):
+            book_crosses(ints, ledger)
+        take_lots(ints, floats, ledger)
+    touched: bool = ints[GUARDED] > 0 and not guarded(ints, floats, ledger, n * (ints[FIRST] + row), bars.close)
+    if touched or not value_books(ints, floats, row, ledger, bars, rings, sets):
         if trades:
-            for k in range(len(accounts)):
-                accounts[k] = ints[backup + k]
-            take_lots(ints, floats, accounts)
+            ledger.undo()
+            take_lots(ints, floats, ledger)
             if crossing:
                 for k in range(agents * n):
                     ints[lots + k] = ints[kept + k]
                 ints[CROSSES] = crosses
         return False
-    ints[ROOM], ints[ORDERS], ints[FILLED] = room, 0, ints[FILLED] + rows
+    ints[ORDERS], ints[FILLED] = 0, ints[FILLED] + rows
     settle_row(ints, floats, row, rows, encoded)
     return True
 

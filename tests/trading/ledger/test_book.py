@@ -285,6 +285,31 @@ def test_rows_that_each_belong_to_one_book_are_booked_there() -> None:
     ledger.check()
 
 
+def test_fills_of_one_book_are_posted_by_its_number() -> None:
+    """As by parts: all fills of the second book, with fees and a trade through zero."""
+    named, numbered = Ledger(UNIVERSE, ["ann", "bob"]), Ledger(UNIVERSE, ["ann", "bob"])
+    columns, lots, price, fee = [0, 0, 3], [5, -8, 7], [1_234_567_891] * 3, [3, 0, 11]
+    named.fills(columns, lots, price, fee, [[(1, each)] for each in lots])
+    numbered.post(np.array([*columns, *lots, *price, *fee]).data, 3, 1)
+    assert numbered.cells().tolist() == named.cells().tolist()
+    assert numbered.books[1].lots[0] == -3
+
+
+def test_books_that_were_kept_come_back_whole() -> None:
+    ledger = Ledger(UNIVERSE, ["ann", "bob"])
+    ledger.deposit(10**9)
+    ledger.fills([0, 3], [5, -7], [1_234_567_891] * 2, [3, 11], [[(0, 3), (1, 2)], [(1, -7)]])
+    ledger.dividend(0, 333_333_333)
+    kept, room = ledger.cells().tolist(), ledger.room
+    ledger.keep()
+    ledger.fills([0, 1], [-4, 9], [7_654_321] * 2, [1, 2], [[(0, -4)], [(-1, 9)]])
+    ledger.deposit(17, 0)
+    assert ledger.room < room
+    ledger.undo()
+    assert (ledger.cells().tolist(), ledger.room) == (kept, room)
+    ledger.check()
+
+
 def test_a_row_of_nobody_is_refused_before_anything_is_booked() -> None:
     ledger = Ledger(UNIVERSE, ["ann"])
     with pytest.raises(ValueError, match="row 1 of the fills belongs to no book"):

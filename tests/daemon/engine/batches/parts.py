@@ -6,6 +6,7 @@ import numpy as np
 
 from quantd.daemon.engine.batches.columns import Bars, Rings, Sets
 from quantd.risk.pretrade.gate import LOOPS
+from quantd.trading.ledger.book import Postings
 
 Array = np.ndarray[Any, Any]
 
@@ -31,3 +32,16 @@ def sets_with(
     found = Sets(size, LOOPS, *[each.data for each in codes])
     found.widen(width)
     return found
+
+
+def books_with(lots: Array, cost: Array | None = None, cash: Array | None = None) -> Postings:
+    """The books of int[B, N] lots, the house first; a lot at a price in nano is worth a thousandth of it in micro."""
+    count, size = lots.shape
+    made = Postings([(1, 1000)] * size, count - 1)
+    for k, book in enumerate((made.house, *made.books)):
+        book.held[:] = np.array(lots[k], dtype=np.int64).data
+        if cost is not None:
+            book.cost[:] = np.array(cost[k], dtype=np.int64).data
+        if cash is not None:
+            book.cash_micro = int(cash[k])
+    return made

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.ledger_kernel import SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED_VOLATILITY, SHARPE
 from quantd.daemon.engine.batches.rows_kernel import guarded, realise
 from quantd.risk.limits.catalogue import Limits, Protective
 from quantd.risk.monitor.realised import KEPT, LEAST, Realised
 from quantd.risk.protective import guards, levels, touched
+from tests.daemon.engine.batches.parts import books_with
 from tests.daemon.engine.batches.test_round_kernel import Cells, N
 
 UNIT = [1.0, 0.1, 2.5]
@@ -37,10 +37,10 @@ def test_a_row_is_guarded_unless_a_close_is_at_a_protective_level_or_beyond(sett
     cells = Cells(agents)
     cells.number(place.F_LOT_SIZE, UNIT)
     cells.number(place.F_GUARDS, np.where(np.isnan(found := np.hstack([on.stop, on.target])), inf, found))
-    accounts = np.full((agents + 1, 2 * N + SINGLE), 77, dtype=np.int64)
-    accounts[1:, :N], accounts[1:, N : 2 * N] = lots, cost
+    house = np.full((1, N), 77)
+    ledger = books_with(np.vstack([house, lots]), np.vstack([house, cost]))
     closes = np.array([1.0] * N + close.tolist())
-    assert guarded(cells.ints.data, cells.floats.data, accounts.ravel().data, N, closes.data) is not touched(now, close)
+    assert guarded(cells.ints.data, cells.floats.data, ledger, N, closes.data) is not touched(now, close)
 
 
 @given(st.integers(1, 400), st.integers(0, 3), st.integers(0, 2**32 - 1))

@@ -10,7 +10,10 @@ from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
 from quantd.daemon.engine.batches.kernel import DUE, ENDED, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, Kernel
+from quantd.trading.execution import MOST
 from quantd.trading.instruments import NANO
+from quantd.trading.ledger.book import Postings
+from quantd.trading.ledger.books import cells_of, restore
 from tests.daemon.engine.batches.test_batch import Steps
 from tests.daemon.engine.batches.test_batch_worlds import SETS, Kind, world_of
 
@@ -18,10 +21,10 @@ KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
 INTS, FLOATS, ACCOUNTS, CLOSE_NANO, LOW, HIGH, BY_DATE = 0, 1, 2, 3, 6, 7, 12
 
 Args = list[np.ndarray]
-"""The arrays of a kernel: its own three, then those of `Bars` and of `Rings`."""
+"""The arrays of a kernel: its own two, the cells of the ledger with its room, then those of `Bars` and of `Rings`."""
 
-SETS_OF: list[tuple[Sets, Encoded]] = []
-"""What the captured kernels share."""
+SETS_OF: list[tuple[Sets, Encoded, Postings]] = []
+"""What the captured kernels share; the ledger is that of the last."""
 
 
 def copied(args: Args) -> Args:
@@ -34,15 +37,28 @@ def take(args: Args, rows: int | None = None) -> tuple[int, Args]:
     if rows is not None:
         own[INTS][place.ROWS] = own[INTS][place.ROW] + rows
     data = [each.data for each in own]
-    return Kernel(*data[:3], Bars(*data[3:10]), Rings(*data[10:]), *SETS_OF[0]).take(), own
+    sets, encoded, like = SETS_OF[0]
+    ledger = Postings(list(zip(like.numerator, like.denominator, strict=True)), len(like.books))
+    cells = own[ACCOUNTS][:-1].reshape(len(like.books) + 1, -1)
+    for book, row in zip((ledger.house, *ledger.books), cells, strict=True):
+        restore(book, row)
+    ledger.room = int(own[ACCOUNTS][-1])
+    status = Kernel(*data[:2], ledger, Bars(*data[3:10]), Rings(*data[10:]), sets, encoded).take()
+    own[ACCOUNTS][:] = account_cells(ledger)
+    return status, own
+
+
+def account_cells(ledger: Postings) -> np.ndarray:
+    """The cells of all books, then the room."""
+    return np.array([*np.concatenate([cells_of(book) for book in (ledger.house, *ledger.books)]), ledger.room])
 
 
 def arrays_of(kernel: Kernel) -> Args:
     """Copies of the arrays of a kernel."""
     bars, rings = kernel.bars, kernel.rings
     whole = (
-        kernel.ints, kernel.floats, kernel.accounts, bars.close_nano, bars.open_nano, bars.close, bars.low, bars.high,
-        bars.volume, bars.fresh, rings.known, rings.known_returns, rings.by_date, rings.date_returns, rings.columns,
+        kernel.ints, kernel.floats, account_cells(kernel.ledger), bars.close_nano, bars.open_nano, bars.close,
+        bars.low, bars.high, bars.volume, bars.fresh, rings.known, rings.known_returns, rings.by_date, rings.date_returns, rings.columns,
     )  # fmt: skip
     return [np.array(each) for each in whole]
 
@@ -55,7 +71,7 @@ def asked() -> list[Args]:
 
     def capture(batch: Batch) -> int:
         if batch.waits:
-            SETS_OF[:] = [(batch._kernel.sets, batch._kernel.encoded)]
+            SETS_OF[:] = [(batch._kernel.sets, batch._kernel.encoded, batch._kernel.ledger)]
             calls.append(arrays_of(batch._kernel))
         return run(batch)
 
@@ -92,9 +108,9 @@ def section(args: Args, name: int, size: int, array: int = INTS) -> list[float]:
 def books(args: Args) -> tuple[object, ...]:
     """What a row that is not taken leaves as it is."""
     n, agents = int(args[INTS][place.SIZE]), int(args[INTS][place.AGENTS])
-    heads = (place.ROW, place.ORDERS, place.CROSSES, place.ROOM, place.END, place.KNOWN_END, place.COUNT, place.LAST_TS)
+    heads = (place.ROW, place.ORDERS, place.CROSSES, place.END, place.KNOWN_END, place.COUNT, place.LAST_TS)
     return (
-        args[ACCOUNTS].tolist(), [int(args[INTS][name]) for name in heads],
+        args[ACCOUNTS][:-1].tolist(), [int(args[INTS][name]) for name in heads],
         section(args, place.A_CROSSED, agents * n), section(args, place.F_HELD, (agents + 1) * n, FLOATS),
         section(args, place.A_MARKS, 6 * (agents + 1)), section(args, place.F_BASIS, 3 * (agents + 1), FLOATS),
     )  # fmt: skip
@@ -111,7 +127,8 @@ def open_before_the_last_sample(args: Args) -> None:
 
 
 def no_room(args: Args) -> None:
-    args[INTS][place.ROOM] = 5
+    """A deposit leaves room for 5 micro."""
+    args[ACCOUNTS][2 * int(args[INTS][place.SIZE]) + 2], args[ACCOUNTS][-1] = MOST - 5, 0
 
 
 def loss_outside_its_band(args: Args) -> None:
@@ -176,15 +193,11 @@ def test_the_room_of_the_ledger_shrinks_by_more_than_what_fills_move() -> None:
         rows, orders = int(args[INTS][place.ORDERS]), int(args[INTS][place.A_ORDERS])
         _, after = take(args, 1)
         lots = args[INTS][orders + rows : orders + 2 * rows]
-        used = int(args[INTS][place.ROOM]) - int(after[INTS][place.ROOM])
-        moved = np.abs(after[ACCOUNTS] - args[ACCOUNTS]).max()
-        assert used > max(moved // 8, np.abs(lots).sum())
+        used = int(args[ACCOUNTS][-1] - after[ACCOUNTS][-1])
+        cash = 2 * int(args[INTS][place.SIZE])
+        moved = abs(int(after[ACCOUNTS][cash] - args[ACCOUNTS][cash]))
+        assert used > moved + np.abs(lots).sum()
         assert after[INTS][place.FILLED] == rows
-        enough = copied(args)
-        enough[INTS][place.ROOM] = used
-        assert take(enough, 1)[0] != OTHER_ROW
-        enough[INTS][place.ROOM] = used - 1
-        assert take(enough, 1)[0] == OTHER_ROW
 
 
 def test_rows_are_taken_until_agents_are_due() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.ledger_kernel import CASH, SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS
 from quantd.daemon.engine.batches.newest_returns import NewestReturns
 from quantd.daemon.engine.batches.round_kernel import (
@@ -31,7 +30,7 @@ from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, UNKNOWN, Losses, Scene, Spread
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.number_types import float_zeros
-from tests.daemon.engine.batches.parts import bars_with, rings_with, sets_with
+from tests.daemon.engine.batches.parts import bars_with, books_with, rings_with, sets_with
 
 N = 3
 UNIVERSE = Universe(tuple(Instrument(f"S{k}") for k in range(N)))
@@ -188,10 +187,8 @@ def lone(**other: object) -> bool:
     cells.add(place.A_SETS, have["sets"])
     cells.number(place.F_HELD, have["held"])
     at = cells.add(place.A_EQUITY, have["equity"])
-    accounts = np.full((4, 2 * N + SINGLE), 3)
-    accounts[:, 2 * N + CASH] = have["cash"]
-    accounts[:, 2 * N + CASH + 1] = range(4)
-    return bool(same_book(cells.ints.data, cells.floats.data, accounts.ravel().data, at))
+    ledger = books_with(np.full((4, N), 3), cash=np.array(have["cash"]))
+    return bool(same_book(cells.ints.data, cells.floats.data, ledger, at))
 
 
 def test_the_only_agent_of_a_plan_is_the_house_with_its_limits_lots_cash_and_equity():

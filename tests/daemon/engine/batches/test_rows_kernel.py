@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.ledger_kernel import SINGLE
 from quantd.daemon.engine.batches.levels_kernel import GROSS, MARKS, VAR
 from quantd.daemon.engine.batches.rows_kernel import add_prices, book_crosses, crosses_fit, value_books
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.ledger.books import Ledger
-from tests.daemon.engine.batches.parts import bars_with, rings_with, sets_with
+from tests.daemon.engine.batches.parts import bars_with, books_with, rings_with, sets_with
 from tests.daemon.engine.batches.test_round_kernel import Cells
 
 Ints = np.ndarray
@@ -30,7 +29,7 @@ def crossing(ledger: Ledger, lots: list[list[int]], low: int, high: int) -> Ints
     ints[place.SIZE], ints[place.AGENTS], ints[place.FIRST], ints[place.CROSSES] = n, agents, FIRST, 1
     for name, values in (
         (place.A_CROSSED, [*np.ravel(lots).tolist(), *[-7] * (agents * n)]),
-        (place.A_CROSS_WORST, [high] * n + [low] * n), (place.A_UNITS, [*ledger.numerator, *ledger.denominator]),
+        (place.A_CROSS_WORST, [high] * n + [low] * n),
     ):  # fmt: skip
         ints[name], ints[at : at + len(values)] = at, values
         at += len(values)
@@ -72,10 +71,9 @@ def test_crosses_of_a_row_are_booked_as_the_ledger_books_them(given_, row):
         if shares:
             expected.cross(symbol, price, shares)
     ints = crossing(own, lots, min(prices), max(prices))
-    assert crosses_fit(ints.data, row, opens(row, prices).data) is True
-    cells = own.cells()
-    book_crosses(ints.data, cells.reshape(-1).data)
-    assert cells.tolist() == expected.cells().tolist()
+    assert crosses_fit(ints.data, row, own, opens(row, prices).data) is True
+    book_crosses(ints.data, own)
+    assert own.cells().tolist() == expected.cells().tolist()
     assert ints[place.CROSSES] == 0
     assert not ints[ints[place.A_CROSSED] :][: agents * size].any()
 
@@ -85,15 +83,16 @@ def test_crosses_of_a_row_are_booked_as_the_ledger_books_them(given_, row):
 def test_a_cross_fits_between_both_worst_prices_only_of_the_symbols_that_cross(price, fits, symbol):
     ledger, prices = ledger_of(2, 3), [105] * 3
     prices[symbol] = price
-    assert crosses_fit(crossing(ledger, [[1] * 3, [-1] * 3], 100, 110).data, 0, opens(0, prices).data) is fits
+    assert crosses_fit(crossing(ledger, [[1] * 3, [-1] * 3], 100, 110).data, 0, ledger, opens(0, prices).data) is fits
     lots = [[int(k != symbol) for k in range(3)], [-int(k != symbol) for k in range(3)]]
-    assert crosses_fit(crossing(ledger, lots, 100, 110).data, 0, opens(0, prices).data) is True
+    assert crosses_fit(crossing(ledger, lots, 100, 110).data, 0, ledger, opens(0, prices).data) is True
 
 
 def test_without_crosses_no_price_matters():
-    ints = crossing(ledger_of(2, 1), [[1], [-1]], 100, 110)
+    ledger = ledger_of(2, 1)
+    ints = crossing(ledger, [[1], [-1]], 100, 110)
     ints[place.CROSSES] = 0
-    assert crosses_fit(ints.data, 0, opens(0, [5]).data) is True
+    assert crosses_fit(ints.data, 0, ledger, opens(0, [5]).data) is True
 
 
 def test_an_exchange_of_too_much_money_is_left_to_the_engine():
@@ -101,7 +100,7 @@ def test_an_exchange_of_too_much_money_is_left_to_the_engine():
     for lots, fits in ((MOST // 65, True), (MOST // 63, False), (MOST // 2, False)):
         for sign in (1, -1):
             ints = crossing(ledger, [[sign * lots], [-sign * lots]], 1, 10**9)
-            assert crosses_fit(ints.data, 0, opens(0, [1000]).data) is fits
+            assert crosses_fit(ints.data, 0, ledger, opens(0, [1000]).data) is fits
 
 
 SIZE, ROWS, END, KNOWN_END = 3, 4, 6, 5
@@ -175,7 +174,6 @@ def valued(**other: object) -> tuple[bool, list[int], int]:
     heads = {name: have[name] for name in ("LONE", "BORROW", "CHECKED", "LEVELS", "COUNT")}
     cells, n, row = Cells(2, FIRST=FIRST, END=6, **heads), 2, 1
     cells.ints[place.SIZE] = n
-    cells.add(place.A_UNITS, [1, 1, 1000, 1000])
     cells.add(place.A_TIMES, [[0, 0, 0, 99], [0, 0, 0, 20], [0, 0, 0, 98]])
     at = cells.add(place.A_EQUITY, [-1] * (3 * 7)) + row * 7
     marks = [[200_000_000] * 3 + [20, 23 // 7, 200_000_000]] * BOOKS
@@ -190,19 +188,16 @@ def valued(**other: object) -> tuple[bool, list[int], int]:
     cells.number(place.F_SHOCKS, [0.0])
     cells.number(place.F_SCRATCH, [0.0] * 12)
     cells.number(place.F_PX, [0.0] * 2)
-    accounts = np.zeros((4, 2 * n + SINGLE), dtype=np.int64)
-    accounts[:, 0], accounts[:, 2 * n] = have["lots"], np.array(have["cash"]) * 1_000_000
+    ledger = books_with(np.array([[each, 0] for each in have["lots"]]), cash=np.array(have["cash"]) * 1_000_000)
     if have["micro"] is not None:
         book, micro = have["micro"]
-        accounts[book, 2 * n] = micro - 10_000_000 * have["lots"][book]
+        (ledger.house, *ledger.books)[book].cash_micro = micro - 10_000_000 * have["lots"][book]
     closes = np.full((FIRST + 3, n), 7.0)
     closes[FIRST + row] = 10.0
     columns = np.zeros((n, WIDTH))
     columns[0, 3:7] = have.get("returns", [0.0] * 4)
     bars = bars_with(closes, (closes * 1e9).astype(np.int64))
-    found = value_books(
-        cells.ints.data, cells.floats.data, row, accounts.ravel().data, bars, rings_with(columns), sets_with(n, WIDTH)
-    )
+    found = value_books(cells.ints.data, cells.floats.data, row, ledger, bars, rings_with(columns), sets_with(n, WIDTH))
     return found, cells.ints[at : at + 4].tolist(), int(cells.ints[place.LEVELS])
 
 
