@@ -22,6 +22,14 @@ class Collar:
         for k in range(len(ticks)):
             self.tick[k] = ticks[k]
 
+    def equals(self, other: "Collar") -> bool:
+        """Whether the factors are those of another of the same instruments."""
+        return self.up == other.up and self.down == other.down and self.one == other.one
+
+    def narrower(self, other: "Collar") -> bool:
+        """Whether a purchase may pay less than with another."""
+        return float(self.up) * float(other.one) < float(other.up) * float(self.one)
+
     def price(self, k: int, buys: bool, mark: int) -> int:
         """The limit price in nano-currency: whole ticks, rounded down for a purchase, up for a sale. Without a collar
         any price does. Raises OverflowError beyond 62 bits."""
@@ -48,6 +56,10 @@ class Collars:
 
     def __init__(self, adding: Collar, reducing: Collar, old: Collar, most_age: int) -> None:
         self.adding, self.reducing, self.old, self.most_age = adding, reducing, old, most_age
+
+    def equals(self, other: "Collars") -> bool:
+        """Whether the collars of adding and of reducing orders are those of another set."""
+        return self.adding.equals(other.adding) and self.reducing.equals(other.reducing)
 
     def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
         """The limit price of each signed order, nano-currency; 0 without lots. `held` are the account's lots."""

@@ -132,16 +132,6 @@ class Rules:
         own = limit.refusals[0].code if code is None else code
         return self.weight_code if own == Reason.POSITION_WEIGHT else own
 
-    def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
-        """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and
-        minus a collar, in lowest terms because small ints are fast."""
-        found = []
-        for tick in (i.tick_nano for i in self.universe.instruments):
-            up, down, one = NANO + width_nano, NANO - width_nano, NANO * tick
-            common = gcd(gcd(up, down), one)
-            found.append((up // common, down // common, one // common))
-        return found
-
     @cached_property
     def collars(self) -> Collars:
         """The collars of orders; those at an old price are at most as wide as those of reducing orders."""

@@ -213,7 +213,7 @@ class Postings:
         except OverflowError:
             most, price = max(map(abs, lots)), max(price_nano)
             raise LedgerFull(f"fills of {most} lots at {price} nano: the ledger holds {MOST} at most") from None
-        self._book(self.rows, rows, -1, grown)
+        self.settle(self.rows, rows, -1, grown)
 
     def _write(
         self,
@@ -258,9 +258,9 @@ class Postings:
         remainder. Raises LedgerFull and OverflowError, with nothing booked, for what the ledger cannot hold, and
         ValueError for a row without shares.
         """
-        self._book(fills, rows, only, self._measured(fills, rows, only))
+        self.settle(fills, rows, only, self._measured(fills, rows, only))
 
-    def _book(self, fills: Ints, rows: int, only: int, grown: int) -> None:
+    def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
         """Book fills whose amounts are computed."""
         self.reserve(grown)
         fees: int = 0
@@ -314,9 +314,7 @@ class Postings:
         self.lost_atto += -lost if paid else lost
         return -found if paid else found
 
-    def _share(
-        self, fills: Ints, first: int, parts: int, k: int, size: int, price: int, fee: int, amount: int
-    ) -> None:
+    def _share(self, fills: Ints, first: int, parts: int, k: int, size: int, price: int, fee: int, amount: int) -> None:
         """Book a row with those who have a part of it; their pairs begin at `first`."""
         left: int = amount
         unpaid: int = fee

@@ -1,35 +1,64 @@
 """How agents share fills of common orders, and cross trades with each other."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.trading.execution import with_remainder
 from quantd.trading.integers import ratio
+from quantd.trading.number_types import Ints, Whole, int_zeros
 
 Share = tuple[int, int]
 """(book, lots)."""
 
 
-def share_lots(lots: int, weights: list[int], parts: list[int]) -> None:
+def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
     """Split unsigned `lots` in proportion to unsigned `weights`, which do not add up to 0; writes `parts`.
 
     Leftover lots go to the largest fractions, ties in order. The fractions replace the weights.
     """
-    whole, over = 0, lots
+    whole: int = 0
+    over: int = lots
+    weight: int
     for weight in weights:
         whole += weight
     for k in range(len(weights)):
         parts[k], weights[k] = ratio(lots, weights[k], 1, whole)
         over -= parts[k]
     for _ in range(over):
-        first = 0
+        first: int = 0
         for k in range(1, len(weights)):
             if weights[k] > weights[first]:
                 first = k
         parts[first] += 1
         weights[first] = -1
+
+
+def cross_lots(wanted: Ints, weights: Ints, surviving: Ints) -> int:
+    """Cross the lots that agents want in one symbol; writes those that survive, and returns their sum.
+
+    Survivors are all on one side. They share the net lots in proportion to the wanted lots of that side. `weights` is
+    scratch.
+    """
+    bought: int = 0
+    sold: int = 0
+    for k in range(len(wanted)):
+        surviving[k] = wanted[k]
+        if wanted[k] > 0:
+            bought += wanted[k]
+        else:
+            sold -= wanted[k]
+    if bought > 0 and sold > 0:
+        side: int = 1 if bought >= sold else -1
+        for k in range(len(wanted)):
+            weights[k] = max(side * wanted[k], 0)
+        net: int = side * (bought - sold)
+        share_lots(net, weights, surviving)
+        for k in range(len(wanted)):
+            surviving[k] = surviving[k] * side
+    return bought - sold
 
 
 def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
@@ -38,17 +67,31 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
     `remaining` lists (agent, remaining lots). Agents with a share of zero are omitted. No share exceeds its remaining
     lots unless `lots` exceeds their sum.
     """
-    if len(remaining) == 1:
-        return [(remaining[0][0], lots)] if lots else []
-    parts = [0] * len(remaining)
-    share_lots(lots, [left for _, left in remaining], parts)
-    return [(agent, part) for (agent, _), part in zip(remaining, parts, strict=True) if part]
+    size: int = len(remaining)
+    agent: int
+    left: int
+    if size == 1:
+        agent, left = remaining[0]
+        return [(agent, lots)] if lots != 0 else []
+    weights: Ints = int_zeros(size)
+    parts: Ints = int_zeros(size)
+    for k in range(size):
+        agent, left = remaining[k]
+        weights[k] = left
+    share_lots(lots, weights, parts)
+    found: list[Share] = []
+    for k in range(size):
+        if parts[k] != 0:
+            agent, left = remaining[k]
+            found.append((agent, parts[k]))
+    return found
 
 
 def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
     """Return each share's part of a fill's fee, as `Ledger.fills` books it. Parts are proportional and rounded down;
     the last share takes the remainder. `lots` and the shares have the same sign."""
-    return with_remainder(fee_micro, [fee_micro * part // lots for _, part in shares[:-1]])
+    fee: Whole = fee_micro
+    return with_remainder(fee_micro, [fee * part // lots for _, part in shares[:-1]])
 
 
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -58,14 +101,15 @@ def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     they share the net lots in proportion to the wanted lots of that side. Where nothing crosses, `surviving` is
     `wanted` itself.
     """
-    both = np.flatnonzero((wanted > 0).any(axis=0) & (wanted < 0).any(axis=0))
-    if not both.size:
+    both: Any = np.flatnonzero((wanted > 0).any(axis=0) & (wanted < 0).any(axis=0))
+    if both.size == 0:
         return np.zeros_like(wanted), wanted
-    surviving = wanted.copy()
+    surviving: Any = wanted.copy()
+    size: int = len(wanted)
+    weights: Ints = int_zeros(size)
+    parts: Ints = int_zeros(size)
     for k in both.tolist():
-        own = wanted[:, k].tolist()
-        whole, parts = sum(own), [0] * len(own)
-        side = 1 if whole > 0 else -1
-        share_lots(abs(whole), [max(side * lots, 0) for lots in own], parts)
-        surviving[:, k] = [side * part for part in parts]
+        own: Any = np.ascontiguousarray(wanted[:, k])
+        cross_lots(own.data, weights, parts)
+        surviving[:, k] = parts
     return wanted - surviving, surviving

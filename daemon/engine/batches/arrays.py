@@ -11,7 +11,7 @@ from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.columns import Encoded, Sets
 from quantd.daemon.engine.batches.declarations import undeclared_limit
 from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
-from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
+from quantd.daemon.engine.batches.tables import GateSet, Levels, gate_set, levels_table
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
@@ -157,9 +157,6 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.ints(place.A_CROSS_WORST, 2 * n)
     windows = [each.limits.duplicate_window_ns for each in rules.agents]
     made.ints(place.A_ASKED_AT, np.array([*[0] * agents, *windows]))
-    collars = [collar_columns(rules_of(limits[number_of.index(k)], state.universe)) for k in range(len(sets))]
-    made.ints(place.A_COLLARS, np.concatenate(collars))
-    made.ints(place.A_TICKS, np.array([each.tick_nano for each in state.universe.instruments]))
     for section, size in (
         (place.A_WANTED, agents * n), (place.A_SURVIVING, agents * n), (place.A_TOTAL, n), (place.A_WORST, 2 * n),
         (place.A_ANSWERED, agents), (place.A_FOLLOW, agents), (place.A_ZERO, n), (place.A_ENDS, n),
@@ -203,6 +200,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     buffer = np.zeros(room, dtype=np.uint8)
     first, house = np.zeros(agents * n, dtype=np.int8), np.zeros(n, dtype=np.int8)
     gates = Sets(n, LOOPS, first.data, house.data, FREED.data)
+    gates.collars = [rules_of(limits[number_of.index(k)], state.universe).collars for k in range(len(sets))]
     for each in known if gated else ():
         gates.add(each.gate, each.bounds, each.scene, each.caps)
     return Arrays(

@@ -288,7 +288,8 @@ class Batch:
     def samples(self, before: int, until: int) -> SampleRows:
         """The valuations of rows of the last call, from number `before` up to and without `until`."""
         closes = self.block.close[self.first + before : self.first + until]
-        return sample_rows(self.state, self._arrays, closes, self.state.ledger.house.cash_micro, before, self.ticks[before:until])
+        cash = self.state.ledger.house.cash_micro
+        return sample_rows(self.state, self._arrays, closes, cash, before, self.ticks[before:until])
 
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is

@@ -2,6 +2,7 @@
 
 from quantd.daemon.engine.batches.loops import BatchLoops
 from quantd.daemon.engine.planning.lots import Targets
+from quantd.risk.limits.collars import Collars
 from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.loops import Loops
@@ -57,13 +58,14 @@ class Sets:
     """The sets of limits, each with a gate, and the scratch of the levels.
 
     int8[A x N] `first` and int8[N] `house` get the reasons of cuts. `freed` by reason is 1 where sales may permit what
-    it cut. `losses` float64 has room for the columns of the ring.
+    it cut. `collars` has those of every set. `losses` float64 has room for the columns of the ring.
     """
 
     gates: list[Gate]
     bounds: list[Bounds]
     scenes: list[Scene]
     caps: list[list[Cap]]
+    collars: list[Collars]
     loops: Loops
     targets: Targets
     own: BatchLoops
@@ -75,7 +77,7 @@ class Sets:
     freed: Codes
 
     def __init__(self, n: int, loops: Loops, first: Codes, house: Codes, freed: Codes) -> None:
-        self.gates, self.bounds, self.scenes, self.caps = [], [], [], []
+        self.gates, self.bounds, self.scenes, self.caps, self.collars = [], [], [], [], []
         self.loops, self.targets, self.own = loops, Targets(n), BatchLoops()
         self.totals, self.squared, self.losses = float_zeros(n), float_zeros(n), float_zeros(0)
         self.first, self.house, self.freed = first, house, freed

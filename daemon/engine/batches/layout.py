@@ -93,9 +93,6 @@ A_CROSS_WORST: Final = 51
 """int64[2, N] worst prices of purchases and sales."""
 A_ASKED_AT: Final = 52
 """int64[A] instant of the last request, then int64[A] the window of duplicates."""
-A_COLLARS: Final = 53
-"""int64[R, 6, N]: up, down and one of the collar of adding orders, then of reducing ones."""
-A_TICKS: Final = 54
 A_WANTED: Final = 55
 A_SURVIVING: Final = 56
 A_TOTAL: Final = 57

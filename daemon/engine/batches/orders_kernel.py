@@ -1,11 +1,8 @@
 """From the lots that pass to orders: crossing, worst prices, and the agents' parts of each order."""
 
-from typing import Final
-
-from quantd.daemon.engine.batches.columns import Encoded
+from quantd.daemon.engine.batches.columns import Encoded, Sets
 from quantd.daemon.engine.batches.digest_kernel import put_order
 from quantd.daemon.engine.batches.layout import (
-    A_COLLARS,
     A_CROSS_WORST,
     A_CROSSED,
     A_ENDS,
@@ -20,7 +17,6 @@ from quantd.daemon.engine.batches.layout import (
     A_REASONS,
     A_SETS,
     A_SURVIVING,
-    A_TICKS,
     A_TOTAL,
     A_WANTED,
     A_WORST,
@@ -35,11 +31,9 @@ from quantd.daemon.engine.batches.layout import (
     SIZE,
     USED,
 )  # fmt: skip
-from quantd.daemon.engine.batches.ledger_kernel import collar_price, cross_lots, share_lots
+from quantd.risk.limits.collars import Collar, Collars
+from quantd.trading.ledger.shares import cross_lots, share_lots
 from quantd.trading.number_types import Bytes, Codes, Floats, Ints, ReadInts
-
-LARGEST: Final = 4e18
-"""A product whose estimate in float64 is below this fits 63 bits."""
 
 
 def net_lots(ints: Ints) -> None:
@@ -62,17 +56,13 @@ def net_lots(ints: Ints) -> None:
             ints[surviving + agent * n + k] = ints[parts + agent]
 
 
-def worst_price(ints: Ints, collars: int, k: int, lots: float, held: float, close_nano: int) -> int:
+def worst_price(collars: Collars, k: int, lots: float, held: float, close_nano: int) -> int:
     """The limit price in nano of an order; -1 beyond 62 bits."""
-    n: int = ints[SIZE]
-    at: int = collars + (3 * n if held * lots < 0.0 else 0)
-    up: int = ints[at + k]
-    down: int = ints[at + n + k]
-    one: int = ints[at + 2 * n + k]
-    tick: int = ints[ints[A_TICKS] + k]
-    if float(close_nano) * float(up) * float(tick) >= LARGEST * float(one):
+    collar: Collar = collars.reducing if held * lots < 0.0 else collars.adding
+    try:
+        return collar.price(k, lots > 0.0, close_nano)
+    except OverflowError:
         return -1
-    return collar_price(lots > 0.0, close_nano, up, down, one, tick)
 
 
 def set_at(ints: Ints, book: int) -> int:
@@ -80,36 +70,28 @@ def set_at(ints: Ints, book: int) -> int:
     return ints[ints[A_SETS] + book]
 
 
-def order_prices(ints: Ints, floats: Floats, close_nano: ReadInts, cells: int) -> bool:
+def order_prices(ints: Ints, floats: Floats, close_nano: ReadInts, cells: int, sets: Sets) -> bool:
     """Write the worst prices of the house's lots, narrowed to those of each agent; False without a price."""
     n: int = ints[SIZE]
     agents: int = ints[AGENTS]
     worst: int = ints[A_WORST]
-    collars: int = ints[A_COLLARS]
     passed: int = ints[F_PASSED]
     held: int = ints[F_HELD]
-    house: int = set_at(ints, 0)
+    house: Collars = sets.collars[set_at(ints, 0)]
     for k in range(n):
         lots: float = floats[passed + k]
         ints[worst + k] = 0
         if lots != 0.0:
-            ints[worst + k] = worst_price(
-                ints, collars + house * 6 * n, k, lots, floats[held + k], close_nano[cells + k]
-            )
+            ints[worst + k] = worst_price(house, k, lots, floats[held + k], close_nano[cells + k])
             if ints[worst + k] <= 0:
                 return False
     for agent in range(agents):
         if ints[ints[A_PART] + agent] == 0:
             continue
-        own: int = set_at(ints, agent + 1)
+        own: Collars = sets.collars[set_at(ints, agent + 1)]
         mine: int = ints[A_SURVIVING] + agent * n
-        same: bool = True
-        for k in range(6 * n):
-            if ints[collars + own * 6 * n + k] != ints[collars + house * 6 * n + k]:
-                same = False
-                break
-        narrower: bool = not same
-        if same:
+        narrower: bool = not own.equals(house)
+        if not narrower:
             for k in range(n):
                 reduces: bool = floats[passed + k] * floats[held + k] < 0.0 and ints[mine + k] != 0
                 narrower = narrower or (reduces and ints[mine + k] * floats[held + (agent + 1) * n + k] >= 0.0)
@@ -119,9 +101,7 @@ def order_prices(ints: Ints, floats: Floats, close_nano: ReadInts, cells: int) -
             lots = float(ints[mine + k])
             if lots == 0.0 or ints[worst + k] == 0:
                 continue
-            price: int = worst_price(
-                ints, collars + own * 6 * n, k, lots, floats[held + (agent + 1) * n + k], close_nano[cells + k]
-            )
+            price: int = worst_price(own, k, lots, floats[held + (agent + 1) * n + k], close_nano[cells + k])
             if price <= 0:
                 return False
             if price < ints[worst + k] if lots > 0.0 else price > ints[worst + k]:
@@ -129,20 +109,19 @@ def order_prices(ints: Ints, floats: Floats, close_nano: ReadInts, cells: int) -
     return True
 
 
-def cross_prices(ints: Ints, reason: Codes, floats: Floats, close_nano: ReadInts, cells: int) -> bool:
+def cross_prices(ints: Ints, reason: Codes, floats: Floats, close_nano: ReadInts, cells: int, sets: Sets) -> bool:
     """Record the lots that cross at the next open, except in symbols that the house refused; False without a price."""
     n: int = ints[SIZE]
     agents: int = ints[AGENTS]
     crossed: int = ints[A_CROSSED]
     worst: int = ints[A_CROSS_WORST]
-    collars: int = ints[A_COLLARS]
-    narrowest: int = -1
-    for agent in range(-1, agents):
-        if agent >= 0 and ints[ints[A_PART] + agent] == 0:
-            continue
-        own: int = set_at(ints, agent + 1)
-        if narrowest < 0 or wider(ints, narrowest, own):
-            narrowest = own
+    collars: Collars = sets.collars[set_at(ints, 0)]
+    narrowest: Collar = collars.adding
+    for agent in range(agents):
+        if ints[ints[A_PART] + agent] > 0:
+            collars = sets.collars[set_at(ints, agent + 1)]
+            if collars.adding.narrower(narrowest):
+                narrowest = collars.adding
     found: int = 0
     for k in range(n):
         any_lots: bool = False
@@ -156,23 +135,16 @@ def cross_prices(ints: Ints, reason: Codes, floats: Floats, close_nano: ReadInts
             for agent in range(agents):
                 ints[crossed + agent * n + k] = 0
             continue
-        at: int = collars + narrowest * 6 * n
-        ints[worst + k] = worst_price(ints, at, k, 1.0, 0.0, close_nano[cells + k])
-        ints[worst + n + k] = worst_price(ints, at, k, -1.0, 0.0, close_nano[cells + k])
+        try:
+            ints[worst + k] = narrowest.price(k, True, close_nano[cells + k])
+            ints[worst + n + k] = narrowest.price(k, False, close_nano[cells + k])
+        except OverflowError:
+            return False
         if ints[worst + k] <= 0 or ints[worst + n + k] <= 0:
             return False
         found += 1
     ints[CROSSES] = found
     return True
-
-
-def wider(ints: Ints, one: int, other: int) -> bool:
-    """Whether the collar of adding orders of one set of limits is wider than that of another."""
-    n: int = ints[SIZE]
-    collars: int = ints[A_COLLARS]
-    a: int = collars + one * 6 * n
-    b: int = collars + other * 6 * n
-    return ints[a] * float(ints[b + 2 * n]) > ints[b] * float(ints[a + 2 * n])
 
 
 def part_of(ints: Ints, k: int, size: int, pairs: int) -> int:

@@ -321,7 +321,7 @@ def make_plan(
             for k in range(n):
                 floats[requested + k] = float(ints[total + k])
             pass_gate(ints, floats, ledger, 0, float(ints[at]) / 1e6, requested, passed, sets, sets.house)
-    if not order_prices(ints, floats, close_nano, cells):
+    if not order_prices(ints, floats, close_nano, cells, sets):
         return False
     if not level_holds(ints, floats, 0, passed, float(ints[at]) / 1e6, cells, bars, rings, sets):
         ints[LEVELS] = 1
@@ -344,7 +344,7 @@ def commit(ints: Ints, floats: Floats, bars: Bars, cells: int, ts: int, sets: Se
     part: int = ints[A_PART]
     passed: int = ints[F_PASSED]
     total: int = ints[A_TOTAL]
-    if agents > 1 and not cross_prices(ints, sets.house, floats, bars.close_nano, cells):
+    if agents > 1 and not cross_prices(ints, sets.house, floats, bars.close_nano, cells, sets):
         ints[CROSSES] = 0
         return False
     send_orders(ints, floats, sets.house)

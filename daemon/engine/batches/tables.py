@@ -32,7 +32,7 @@ from quantd.risk.pretrade.gate_inputs import Market, Prepared
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import Losses, Scene, Spread
 from quantd.risk.switch import STATE_LIMITS
-from quantd.trading.instruments import NANO, Universe
+from quantd.trading.instruments import Universe
 from quantd.trading.number_types import float_zeros
 
 Ints = NDArray[np.int64]
@@ -208,13 +208,6 @@ def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> tuple[list[l
             found.append([place.DEVIATION, number, quad.lookback, 0, least, 0])
     scene.spreads = spreads
     return found, counts
-
-
-def collar_columns(rules: Rules) -> Ints:
-    """int64[6, N]: up, down and one of the collar of adding orders, then of reducing ones."""
-    limits = rules.limits
-    widths = (round(limits.collar * NANO), round(limits.reduce_collar * NANO))
-    return np.array([column for width in widths for column in zip(*rules.collar_ratios(width), strict=True)])
 
 
 class _Maker:

@@ -99,7 +99,7 @@ BUGS = (
     Bug("order numbers are not counted up", plan._house, "state.orders_at.get(sample, 0) + 1", "1"),
     Bug("a restart asks for nothing", journal.unanswered,
         "now in (OrderState.SENT, OrderState.CANCELLING)", "False"),
-    Bug("rounding loses its residue", book.Postings._book, "house.lose(self.lost_atto)", "pass"),
+    Bug("rounding loses its residue", book.Postings.settle, "house.lose(self.lost_atto)", "pass"),
     Bug("a cross pays a fee", books.Ledger.cross, "with_remainder(0, ", "with_remainder(-1, "),
     Bug("shorts are paid dividends", books.Ledger._per_unit, "round_micro(self.house.held[symbol] * unit)",
         "round_micro(abs(self.house.held[symbol]) * unit)"),

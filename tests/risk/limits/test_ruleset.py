@@ -475,12 +475,18 @@ def test_room_on_the_way_makes_a_second_state(limits: Limits, two: bool) -> None
     assert Rules(limits, UNIVERSE).two_states is two
 
 
-def test_a_collar_in_ticks_is_in_lowest_terms() -> None:
+def test_collars_are_in_lowest_terms_and_compared_by_their_width() -> None:
     universe = Universe((Instrument("A", tick_nano=NANO // 100), Instrument("B", tick_nano=NANO // 4)))
     made = Rules(Limits(), universe)
-    # 1.05 / 0.01 = 105 / 1, 0.95 / 0.01 = 95 / 1; all over a unit of nano-currency
-    assert made.collar_ratios(NANO // 20) == [(21, 19, 20 * NANO // 100), (21, 19, 20 * NANO // 4)]
     assert made.collars is made.collars
+    five, ten = (Rules(Limits(collar=width, reduce_collar=0.2), universe).collars for width in (0.05, 0.1))
+    assert (five.adding.up, five.adding.down, five.adding.one) == (21, 19, 20)
+    assert five.adding.narrower(ten.adding)
+    assert not (ten.adding.narrower(five.adding))
+    assert not (ten.adding.narrower(ten.adding))
+    assert five.equals(five)
+    assert not five.equals(ten)
+    assert not five.equals(Rules(Limits(collar=0.05, reduce_collar=0.3), universe).collars)
     assert made.widest_tick == NANO / 4
 
 

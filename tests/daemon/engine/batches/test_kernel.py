@@ -58,7 +58,8 @@ def arrays_of(kernel: Kernel) -> Args:
     bars, rings = kernel.bars, kernel.rings
     whole = (
         kernel.ints, kernel.floats, account_cells(kernel.ledger), bars.close_nano, bars.open_nano, bars.close,
-        bars.low, bars.high, bars.volume, bars.fresh, rings.known, rings.known_returns, rings.by_date, rings.date_returns, rings.columns,
+        bars.low, bars.high, bars.volume, bars.fresh, rings.known, rings.known_returns, rings.by_date,
+        rings.date_returns, rings.columns,
     )  # fmt: skip
     return [np.array(each) for each in whole]
 
