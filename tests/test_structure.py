@@ -17,8 +17,6 @@ MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 LONGER = {
     "loops of a batch over its arrays; they go with it": {
         "daemon/engine/batches/arrays.py _made": 100,
-        "daemon/engine/batches/batch.py Batch.__init__": 67,
-        "daemon/engine/batches/fills_kernel.py fill_limits": 93,
         "daemon/engine/batches/levels_kernel.py levels_hold": 127,
         "daemon/engine/batches/round_kernel.py make_plan": 87,
     },

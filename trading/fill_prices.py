@@ -1,4 +1,4 @@
-"""Prices, fees and sizes of single fills, in exact integers."""
+"""Prices, fees and sizes of single fills, in exact integers, and what a limit order gets on a bar."""
 
 from math import inf, sqrt
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from quantd.trading.execution import MOST, RATE_ONE
 from quantd.trading.instruments import NANO
 from quantd.trading.integers import half_even, ratio
-from quantd.trading.number_types import Whole
+from quantd.trading.number_types import Ints, ReadIntRows, ReadRows, Whole, int_zeros
 
 _BEYOND: Final = MOST + 1
 
@@ -127,3 +127,137 @@ def bounded_fee(lots: int, price_nano: int, numerator: int, denominator: int) ->
     rest: int
     whole, rest = bounded_ratio(lots, price_nano, numerator, denominator)
     return half_even(whole, rest, denominator)
+
+
+_ALL: Final = 2**63 - 1
+"""Lots that a bar with volume leaves where no cap is set."""
+
+
+class Columns:
+    """The columns of a block of bars that orders need, by bar and symbol."""
+
+    open_nano: ReadIntRows
+    low: ReadRows
+    high: ReadRows
+    volume: ReadRows
+
+    def __init__(self, open_nano: ReadIntRows, low: ReadRows, high: ReadRows, volume: ReadRows) -> None:
+        self.open_nano, self.low, self.high, self.volume = open_nano, low, high, volume
+
+
+class Terms:
+    """Costs and sizes of fills; lists are by column of the universe."""
+
+    size: int
+    lot_nano: list[int]
+    commission: list[tuple[int, int]]
+    """`commission_ratio`."""
+    numerator: Ints
+    denominator: Ints
+    """The same within 62 bits; a denominator of 0 is beyond."""
+    share: list[tuple[int, int]]
+    """`Costs.participation_ratio`."""
+    rate: int
+    one: int
+    """A fill costs rate / one."""
+    impact: float
+    by_volume: bool
+    """Whether the fills of a symbol share the volume of its bar."""
+    capped: bool
+    """Whether `share` of it is all that they get."""
+    least_micro: int
+    """The minimum commission of an order."""
+
+    def __init__(self, commission: list[tuple[int, int]], share: list[tuple[int, int]], lot_nano: list[int]) -> None:
+        self.size, self.commission, self.share, self.lot_nano = len(commission), commission, share, lot_nano
+        self.numerator, self.denominator = int_zeros(self.size), int_zeros(self.size)
+        for k in range(self.size):
+            numerator: Whole = commission[k][0]
+            denominator: Whole = commission[k][1]
+            if numerator <= MOST and denominator <= MOST:
+                self.numerator[k], self.denominator[k] = numerator, denominator
+        self.rate, self.one, self.impact, self.least_micro = 0, 1, 0.0, 0
+        self.by_volume = self.capped = False
+
+
+class LimitFills:
+    """Fills on the bar of the last `begin`."""
+
+    terms: Terms
+    columns: Columns
+    t: int
+    ts_open: int
+    ts_event: int
+    left: Ints
+    """The lots left of the bar's volume by column, -1 before an order asks."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms, self.left = terms, int_zeros(terms.size)
+
+    def begin(self, columns: Columns, t: int, ts_open: int, ts_event: int) -> None:
+        """Turn to a bar."""
+        self.columns, self.t, self.ts_open, self.ts_event = columns, t, ts_open, ts_event
+        if self.terms.by_volume:
+            for k in range(self.terms.size):
+                self.left[k] = -1
+
+    def opens(self, column: int, until: int) -> int:
+        """The open, before costs, for an order whose window ends at `until`; 0 where it ended before, or without a
+        price."""
+        price: int = self.columns.open_nano[self.t, column]
+        return price if self.ts_open < until and price > 0 else 0
+
+    def inside(self, column: int, price: int, limit: int, buy: bool, until: int) -> int:
+        """The price of an order that may fill at `price`: the limit where that is beyond it and the bar trades through
+        it within the window; 0 where it does not."""
+        if price > limit if buy else price < limit:
+            columns: Columns = self.columns
+            t: int = self.t
+            if until < self.ts_event or not trades_through(limit, buy, columns.low[t, column], columns.high[t, column]):
+                return 0
+            return limit
+        return price
+
+    def take(self, column: int, wanted: int) -> int:
+        """Take up to `wanted` unsigned lots from the bar's volume; returns their number."""
+        if not self.terms.by_volume:
+            return wanted
+        left: int = self.left[column]
+        if left < 0:
+            volume: float = self.columns.volume[self.t, column]
+            if self.terms.capped:
+                numerator: Whole
+                denominator: Whole
+                numerator, denominator = self.terms.share[column]
+                left = lots_to_be_had(volume, numerator, denominator)
+            else:
+                left = _ALL if volume > 0.0 else 0
+        taken: int = min(wanted, left)
+        self.left[column] = left - taken
+        return taken
+
+    def rate(self, column: int, size: int) -> int:
+        """The rate of a fill of so many unsigned lots."""
+        terms: Terms = self.terms
+        if terms.impact > 0.0:
+            volume: float = self.columns.volume[self.t, column]
+            return terms.rate + impact_rate(terms.impact, size, terms.lot_nano[column], volume)
+        return terms.rate
+
+    def moved(self, price: int, limit: int, buy: bool, rate: int) -> int:
+        """A price plus costs, inside the limit."""
+        return fill_price(price, limit, buy, rate, self.terms.one) if rate != 0 else price
+
+    def fee(self, column: int, size: int, price: int) -> int:
+        """The commission of a fill before the minimum."""
+        denominator: int = self.terms.denominator[column]
+        if denominator > 0:
+            return bounded_fee(size, price, self.terms.numerator[column], denominator)
+        numerator: Whole
+        divisor: Whole
+        numerator, divisor = self.terms.commission[column]
+        return commission_micro(size, price, numerator, divisor)
+
+    def least(self, charged: int, fee: int) -> int:
+        """The fee with the minimum of the order; `charged` are its commissions before, -1 before the first fill."""
+        return at_least(self.terms.least_micro, charged, fee) if self.terms.least_micro > 0 else fee

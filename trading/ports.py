@@ -8,6 +8,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.trading.events import Action, Condition, VenueNews
+from quantd.trading.fill_prices import Terms
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Jump, MarketSlice, Opening
 from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
@@ -169,15 +170,9 @@ class LiveFeed(Protocol):
 
 
 class FillTerms(NamedTuple):
-    """The terms on which a simulated venue fills limit orders, as `quantd.trading.execution.fill_limits` takes them:
-    `terms`, `rate`, `one`, `least_micro`, `capped` and `impact_bp`, and the latency of an order."""
+    """The terms on which a simulated venue fills limit orders, and the latency of an order."""
 
-    terms: NDArray[np.int64]
-    rate: int
-    one: int
-    least_micro: int
-    capped: bool
-    impact_bp: float
+    terms: Terms
     latency_ns: int
 
 

@@ -228,7 +228,7 @@ class Paper:
 
     def fill_terms(self) -> FillTerms | None:
         """As `quantd.trading.ports.KernelVenue`."""
-        return self._fills.kernel_terms
+        return self._fills.batch_terms
 
     def starts(self, sample: int, n: int) -> int | None:
         """As `quantd.trading.ports.KernelVenue`."""

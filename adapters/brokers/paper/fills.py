@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quantd.adapters.brokers.paper.bar_fills import BarFills, Columns, Terms
+from quantd.adapters.brokers.paper.bar_fills import BarFills
 from quantd.adapters.brokers.paper.orders import Resting
 from quantd.trading.display_text import instant
-from quantd.trading.execution import MOST, RATE_ONE, Costs, commission_ratio, lowest, rate_of_bp
-from quantd.trading.fill_prices import impact_rate
+from quantd.trading.execution import RATE_ONE, Costs, commission_ratio, lowest, rate_of_bp
+from quantd.trading.fill_prices import Columns, Terms, impact_rate
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Block, MarketSlice, Opening
 from quantd.trading.number_types import read_int_rows, read_rows
@@ -67,19 +65,7 @@ class Fills:
         self._ts = 0
         """The instant of the fills in progress."""
         self._zones = [ZoneInfo(each.zone) for each in sessions]
-        columns = None if own_rates else self._of_kernel()
-        self.kernel_terms: FillTerms | None = None
-        if columns is not None:
-            self.kernel_terms = FillTerms(
-                columns, terms.rate, terms.one, terms.least_micro, terms.capped, terms.impact, costs.latency_ns
-            )
-
-    def _of_kernel(self) -> NDArray[np.int64] | None:
-        """The terms of the batches' `fill_limits`, int64[5 N]; None where one is beyond 62 bits."""
-        own = self._terms
-        ratios = (*zip(*own.commission, strict=True), *zip(*own.share, strict=True), self._lot_nano)
-        terms = [*chain.from_iterable(ratios)]
-        return np.array(terms, dtype=np.int64) if max(terms) <= MOST else None
+        self.batch_terms = None if own_rates else FillTerms(terms, costs.latency_ns)
 
     def begin(self, market: MarketSlice) -> None:
         """Turn to the bar of a slice."""
@@ -100,7 +86,7 @@ class Fills:
         A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
         """
         kind, bar = resting.kind[0] if resting.kind else Kind.LIMIT, self._bar
-        self._ts = bar.ts_event if kind == Kind.CLOSE else bar.ts_open
+        self._ts = bar.bar.ts_event if kind == Kind.CLOSE else bar.bar.ts_open
         bar.take(resting)
         if kind == Kind.LIMIT or kind == Kind.STOP:
             bar.limit_orders(resting.open, resting.stop_nano if kind == Kind.STOP else (), resting.triggered)
@@ -127,8 +113,8 @@ class Fills:
             column, limit, until = resting.sym[row], resting.worst_nano[row], resting.until[row]
             if bar.fresh and not bar.fresh[column]:
                 continue
-            there = bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
-            resting.after[row] = max(resting.after[row], bar.ts_event)
+            there = bar.bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
+            resting.after[row] = max(resting.after[row], bar.bar.ts_event)
             price, buy = prices[column], resting.lots[row] > 0
             if there and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
                 bar.fill(row, price)

@@ -19,6 +19,7 @@ from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.monitor.realised import KEPT
 from quantd.risk.pretrade.gate import LOOPS
+from quantd.trading.fill_prices import LimitFills, Terms
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import FillTerms
@@ -43,6 +44,8 @@ class Arrays:
     floats: Floats
     gates: Sets
     encoded: Encoded
+    fills: LimitFills
+    """Without terms no order is filled."""
     first: Codes
     house: Codes
     """Reasons of cuts: int8[A x N] of the agents, int8[N] of the house."""
@@ -147,12 +150,9 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.ints(place.A_SETS, np.array([*number_of, *entries]))
     pairs, fills = n + 2 * n * agents, 5 * n + 2 * n * agents
     made.ints(place.A_REASONS, n)
-    made.ints(place.A_ORDERS, 7 * n)
+    made.ints(place.A_ORDERS, 5 * n)
     made.ints(place.A_PAIRS, pairs)
     made.ints(place.A_FILLS, fills)
-    made.ints(place.A_MADE, 4 * n + 1)
-    made.ints(place.A_LEFT, n)
-    made.ints(place.A_TERMS, 5 * n if terms is None else terms.terms)
     made.ints(place.A_CROSSED, 2 * agents * n)
     made.ints(place.A_CROSS_WORST, 2 * n)
     windows = [each.limits.duplicate_window_ns for each in rules.agents]
@@ -192,8 +192,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.floats(place.F_SPREAD, 2 * n)
     ints, floats = made.made()
     if terms is not None:
-        ints[place.RATE], ints[place.ONE], ints[place.LEAST_FEE] = terms.rate, terms.one, terms.least_micro
-        ints[place.CAPPED], floats[0], ints[place.LATENCY] = terms.capped, terms.impact_bp, terms.latency_ns
+        ints[place.LATENCY] = terms.latency_ns
     floats[2] = min(min(each.collar, each.reduce_collar) for each in limits)
     floats[3] = max(each.tick_nano for each in state.universe.instruments)
     room = 2 * n * 128 + rows * 64 * (books + 2) + 2 * int(names.size) * (rows + 2)
@@ -210,6 +209,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
         floats=floats,
         gates=gates,
         encoded=Encoded(buffer.data, names.data),
+        fills=LimitFills(Terms([], [], []) if terms is None else terms.terms),
         first=first,
         house=house,
         buffer=buffer,

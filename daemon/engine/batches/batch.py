@@ -25,8 +25,10 @@ from quantd.trading.bars import per_share
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Tick
+from quantd.trading.fill_prices import Columns
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
+from quantd.trading.number_types import read_int_rows, read_rows
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import KernelVenue
 from quantd.trading.sessions import DAY_NS
@@ -93,23 +95,26 @@ class Batch:
         self._ends = arrays.section(place.A_ENDS, size)
         self._volumes = Volumes(state, arrays, block, first)
         cells = arrays.ints
-        self._orders = cells[cells[place.A_REASONS] : cells[place.A_MADE]]
+        self._orders = cells[cells[place.A_REASONS] : cells[place.A_CROSSED]]
         self._sizes = size, agents
         write_state(state, arrays, block, first, ticks, self.gated)
+        self._kernel = self._made_kernel(state, block, arrays)
+
+    @staticmethod
+    def _made_kernel(state: State, block: Block, arrays: Arrays) -> Kernel:
         known, by_date = state.history.known, state.history.synchronous
         columns: Any = by_date.columns()
         returns: Any = by_date.filled_returns
         arrays.gates.widen(columns.shape[1])
-        bars = Bars(
-            _cells(block.close_nano), _cells(block.open_nano), _cells(block.close), _cells(block.low),
-            _cells(block.high), _cells(block.volume), _cells(block.fresh.view(np.uint8)),
-        )  # fmt: skip
+        columns_of = Columns(
+            read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
+        )
+        bars = Bars(_cells(block.close_nano), _cells(block.close), columns_of)
         rings = Rings(
             _cells(known.prices), _cells(known.filled_returns), _cells(by_date.prices), returns.data, columns.data,
         )  # fmt: skip
-        self._kernel = Kernel(
-            arrays.ints.data, _cells(arrays.floats), state.ledger, bars, rings, arrays.gates, arrays.encoded
-        )
+        floats = _cells(arrays.floats)
+        return Kernel(arrays.ints.data, floats, state.ledger, bars, rings, arrays.gates, arrays.encoded, arrays.fills)
 
     def adjust(self) -> None:
         """Take in the corporate actions that the engine has stepped before the next row."""
@@ -181,7 +186,7 @@ class Batch:
         self._fills.append(
             FilledOrders(
                 self.block, self.first + row, self._sent, self._cells[place.SENT_TS], self._cells[place.FILLED],
-                self._orders.copy(), self._sizes, self._cells[place.LEAST_FEE] > 0,
+                self._orders.copy(), self._sizes, self._arrays.fills.terms.least_micro > 0,
                 None if known is None else known.basket,
             )
         )  # fmt: skip

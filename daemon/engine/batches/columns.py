@@ -7,32 +7,19 @@ from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.scenes import Scene
-from quantd.trading.number_types import Bytes, Codes, FloatRows, Floats, ReadBytes, ReadFloats, ReadInts, float_zeros
+from quantd.trading.fill_prices import Columns
+from quantd.trading.number_types import Bytes, Codes, FloatRows, Floats, ReadFloats, ReadInts, float_zeros
 
 
 class Bars:
-    """The cells of a block of the market, row by row."""
+    """The closes of a block of the market, row by row, and the columns that fills need."""
 
     close_nano: ReadInts
-    open_nano: ReadInts
     close: ReadFloats
-    low: ReadFloats
-    high: ReadFloats
-    volume: ReadFloats
-    fresh: ReadBytes
+    columns: Columns
 
-    def __init__(
-        self,
-        close_nano: ReadInts,
-        open_nano: ReadInts,
-        close: ReadFloats,
-        low: ReadFloats,
-        high: ReadFloats,
-        volume: ReadFloats,
-        fresh: ReadBytes,
-    ) -> None:
-        self.close_nano, self.open_nano, self.close, self.low = close_nano, open_nano, close, low
-        self.high, self.volume, self.fresh = high, volume, fresh
+    def __init__(self, close_nano: ReadInts, close: ReadFloats, columns: Columns) -> None:
+        self.close_nano, self.close, self.columns = close_nano, close, columns
 
 
 class Rings:

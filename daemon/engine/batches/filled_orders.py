@@ -36,7 +36,7 @@ class FillColumns(NamedTuple):
 class FilledOrders(NamedTuple):
     """The fills of a basket of `rows` orders at the open of a `row` of a block.
 
-    `cells` are the sections of the arrays from `A_REASONS` to `A_FILLS`, for `sizes`: symbols and agents. `least`:
+    `cells` are the sections of the arrays from `A_REASONS` up to `A_CROSSED`, for `sizes`: symbols and agents. `least`:
     orders have a minimum commission. `sent` is the basket, where it was sent before.
     """
 
@@ -51,14 +51,14 @@ class FilledOrders(NamedTuple):
     sent: OrderBasket | None
 
     def _orders(self) -> Ints:
-        """int64[7, K] columns of the orders."""
+        """int64[5, K] columns of the orders."""
         size, rows = self.sizes[0], self.rows
-        return self.cells[size : size + 7 * rows].reshape(7, rows)
+        return self.cells[size : size + 5 * rows].reshape(5, rows)
 
     def _filled(self) -> Ints:
         """int64[4, K]: columns, signed lots, prices and fees."""
         size, agents = self.sizes
-        at = 9 * size + 2 * size * agents
+        at = 7 * size + 2 * size * agents
         return self.cells[at : at + 4 * self.rows].reshape(4, self.rows)
 
     def basket(self) -> OrderBasket:
@@ -72,7 +72,7 @@ class FilledOrders(NamedTuple):
         size, agents = self.sizes
         if agents == 1:
             return [[(0, abs(lots))] for lots in self._orders()[1].tolist()]
-        pairs, at = self.cells[8 * size : 9 * size + 2 * size * agents].tolist(), size
+        pairs, at = self.cells[6 * size : 7 * size + 2 * size * agents].tolist(), size
         found = []
         for count in pairs[: self.rows]:
             own = pairs[at : at + 2 * count]
@@ -104,7 +104,7 @@ class FilledOrders(NamedTuple):
             *self.key, self.block.ts_open[self.row], list(range(rows)), whole, whole, prices, fees,
             [int(Cause.LAST_FILL)] * rows,
         )  # fmt: skip
-        charged = self._orders()[6].tolist() if self.least else [-1] * rows
+        charged = self._orders()[4].tolist() if self.least else [-1] * rows
         return self.basket(), report, charged
 
     def ended(self) -> Working:

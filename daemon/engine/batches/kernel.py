@@ -26,6 +26,7 @@ from quantd.daemon.engine.batches.layout import (
 )  # fmt: skip
 from quantd.daemon.engine.batches.round_kernel import make_plan
 from quantd.daemon.engine.batches.rows_kernel import take_row
+from quantd.trading.fill_prices import LimitFills
 from quantd.trading.ledger.book import Postings
 from quantd.trading.number_types import Floats, Ints, ReadFloats
 
@@ -53,12 +54,21 @@ class Kernel:
     rings: Rings
     sets: Sets
     encoded: Encoded
+    fills: LimitFills
 
     def __init__(
-        self, ints: Ints, floats: Floats, ledger: Postings, bars: Bars, rings: Rings, sets: Sets, encoded: Encoded
+        self,
+        ints: Ints,
+        floats: Floats,
+        ledger: Postings,
+        bars: Bars,
+        rings: Rings,
+        sets: Sets,
+        encoded: Encoded,
+        fills: LimitFills,
     ) -> None:
         self.ints, self.floats, self.ledger, self.bars = ints, floats, ledger, bars
-        self.rings, self.sets, self.encoded = rings, sets, encoded
+        self.rings, self.sets, self.encoded, self.fills = rings, sets, encoded, fills
 
     def take(self) -> int:
         """Plan the answers that wait, and take rows of the market. Returns why it stops."""
@@ -76,7 +86,7 @@ class Kernel:
                 return LEVELS_OF_PLAN
         while ints[ROW] < ints[ROWS]:
             row: int = ints[ROW]
-            if not take_row(ints, floats, self.ledger, bars, self.rings, self.sets, self.encoded):
+            if not take_row(ints, floats, self.ledger, bars, self.rings, self.sets, self.encoded, self.fills):
                 return OTHER_ROW
             rest: bool = False
             for agent in range(agents):

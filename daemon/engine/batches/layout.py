@@ -35,11 +35,6 @@ AFTER: Final = 13
 """Instant from which its orders can fill."""
 USED: Final = 14
 """Bytes in the buffer."""
-RATE: Final = 16
-ONE: Final = 17
-LEAST_FEE: Final = 18
-CAPPED: Final = 19
-"""Costs of fills, as `fill_limits` takes them."""
 ASKED: Final = 20
 """1 where answers to the last row wait, 2 where they are those of an earlier decision."""
 FILLED: Final = 21
@@ -79,14 +74,11 @@ A_SETS: Final = 39
 """int64[B], the set of limits of each book, then int64[R, SET]."""
 A_STATISTICS: Final = 41
 A_ORDERS: Final = 42
-"""Columns of the working orders, as `fill_limits` takes them."""
+"""int64[5, K] of the working orders: columns, signed lots, limit prices, ends, and commissions before the minimum."""
 A_PAIRS: Final = 43
 """int64[N] numbers of agents by order, then their (agent, unsigned lots)."""
 A_FILLS: Final = 44
-A_MADE: Final = 45
-"""Input and output of fills."""
-A_LEFT: Final = 48
-A_TERMS: Final = 49
+"""Fills as `Postings.post` takes them."""
 A_CROSSED: Final = 50
 """int64[A, N] lots that agents exchange, then int64[A, N] amounts."""
 A_CROSS_WORST: Final = 51

@@ -8,7 +8,6 @@ from typing import Final
 
 from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
 from quantd.daemon.engine.batches.digest_kernel import put_equity, put_order
-from quantd.daemon.engine.batches.fills_kernel import fill_limits
 from quantd.daemon.engine.batches.layout import (
     A_COUNTS,
     A_CROSS_WORST,
@@ -16,8 +15,6 @@ from quantd.daemon.engine.batches.layout import (
     A_EQUITY,
     A_FILLS,
     A_LABELS,
-    A_LEFT,
-    A_MADE,
     A_MARKS,
     A_NAMES,
     A_ORDERS,
@@ -25,7 +22,6 @@ from quantd.daemon.engine.batches.layout import (
     A_RANK,
     A_REALISED,
     A_SETS,
-    A_TERMS,
     A_TIMES,
     A_WANTED,
     A_WORST,
@@ -33,7 +29,6 @@ from quantd.daemon.engine.batches.layout import (
     AFTER,
     AGENTS,
     BORROW,
-    CAPPED,
     CHECKED,
     COUNT,
     CROSSES,
@@ -56,13 +51,10 @@ from quantd.daemon.engine.batches.layout import (
     GUARDED,
     KNOWN_END,
     LAST_TS,
-    LEAST_FEE,
     LEVELS,
     LONE,
     LONGEST,
-    ONE,
     ORDERS,
-    RATE,
     REALISED,
     ROW,
     SAMPLES,
@@ -86,9 +78,10 @@ from quantd.daemon.engine.batches.levels_kernel import (
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.monitor.realised import KEPT, LEAST
 from quantd.trading.execution import MOST
+from quantd.trading.fill_prices import LimitFills
 from quantd.trading.ledger.book import Book, Postings
 from quantd.trading.ledger.errors import LedgerFull
-from quantd.trading.number_types import Bytes, FloatRows, Floats, Ints, ReadFloats, ReadInts
+from quantd.trading.number_types import Bytes, FloatRows, Floats, Ints, ReadFloats, ReadIntRows
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 TIMES: Final = 4
@@ -97,54 +90,58 @@ TIMES: Final = 4
 YEAR: Final = sqrt(SAMPLES_PER_YEAR)
 
 
-def orders_fill(ints: Ints, floats: Floats, row: int, bars: Bars) -> bool:
-    """Whether every working order fills whole at the open of a row; writes the fills as `post` takes them."""
-    n: int = ints[SIZE]
+def orders_fill(ints: Ints, row: int, bars: Bars, fills: LimitFills) -> bool:
+    """Whether every working order fills whole at the open of a row; writes the fills as `Postings.post` takes them, and
+    the orders' commissions before the minimum."""
     rows: int = ints[ORDERS]
     if rows == 0:
         return True
+    n: int = ints[SIZE]
     orders: int = ints[A_ORDERS]
-    made_at: int = ints[A_MADE]
-    left: int = ints[A_LEFT]
     times: int = ints[A_TIMES] + TIMES * row
-    terms: int = ints[A_TERMS]
-    cells: int = n * (ints[FIRST] + row)
-    columns: int = 7 if ints[LEAST_FEE] > 0 else 5
-    for k in range(n):
-        ints[left + k] = -1
-    for k in range(rows):
-        ints[orders + 4 * rows + k] = ints[AFTER]
-        ints[orders + 5 * rows + k], ints[orders + 6 * rows + k] = 0, -1
-    made: int = fill_limits(
-        ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1],
-        bars.fresh[cells : cells + n], bars.open_nano[cells : cells + n], bars.low[cells : cells + n],
-        bars.high[cells : cells + n], bars.volume[cells : cells + n], ints[terms:], ints[RATE], ints[ONE],
-        ints[LEAST_FEE], ints[CAPPED] > 0, floats[0], ints[left:], ints[made_at:],
-    )  # fmt: skip
-    if made != rows or ints[made_at + 4 * rows] != rows:
+    out: int = ints[A_FILLS]
+    if ints[times] < ints[AFTER]:
         return False
+    fills.begin(bars.columns, ints[FIRST] + row, ints[times], ints[times + 1])
+    for k in range(rows):
+        column: int = ints[orders + k]
+        lots: int = ints[orders + rows + k]
+        limit: int = ints[orders + 2 * rows + k]
+        until: int = ints[orders + 3 * rows + k]
+        price: int = fills.opens(column, until)
+        if price > 0:
+            price = fills.inside(column, price, limit, lots > 0, until)
+        if price == 0 or fills.take(column, abs(lots)) != abs(lots):
+            return False
+        price = fills.moved(price, limit, lots > 0, fills.rate(column, abs(lots)))
+        fee: int = fills.fee(column, abs(lots), price)
+        if fee > MOST:
+            return False
+        ints[orders + 4 * rows + k] = fee
+        ints[out + k], ints[out + rows + k], ints[out + 2 * rows + k] = column, lots, price
+        ints[out + 3 * rows + k] = fills.least(-1, fee)
+    if ints[AGENTS] > 1:
+        write_parts(ints, rows, n)
+    return True
+
+
+def write_parts(ints: Ints, rows: int, n: int) -> None:
+    """Write the agents' signed lots of each fill."""
     fills: int = ints[A_FILLS]
     pairs: int = ints[A_PAIRS]
-    agents: int = ints[AGENTS]
     at: int = pairs + n
     out: int = fills + 5 * rows
     for k in range(rows):
-        lots: int = ints[orders + rows + k]
-        ints[fills + k], ints[fills + rows + k] = ints[orders + k], lots
-        ints[fills + 2 * rows + k], ints[fills + 3 * rows + k] = ints[made_at + rows + k], ints[made_at + 2 * rows + k]
-        if agents == 1:
-            continue
         count: int = ints[pairs + k]
         ints[fills + 4 * rows + k] = count
         for _ in range(count):
             ints[out] = ints[at]
-            ints[out + 1] = ints[at + 1] if lots > 0 else -ints[at + 1]
+            ints[out + 1] = ints[at + 1] if ints[fills + rows + k] > 0 else -ints[at + 1]
             at += 2
             out += 2
-    return True
 
 
-def crosses_fit(ints: Ints, row: int, ledger: Postings, open_nano: ReadInts) -> bool:
+def crosses_fit(ints: Ints, row: int, ledger: Postings, open_nano: ReadIntRows) -> bool:
     """Whether every cross can be booked at the open of a row; writes the amounts of each agent."""
     if ints[CROSSES] == 0:
         return True
@@ -153,7 +150,7 @@ def crosses_fit(ints: Ints, row: int, ledger: Postings, open_nano: ReadInts) -> 
     lots: int = ints[A_CROSSED]
     worst: int = ints[A_CROSS_WORST]
     amounts: int = lots + agents * n
-    cells: int = n * (ints[FIRST] + row)
+    t: int = ints[FIRST] + row
     for k in range(n):
         left: int = 0
         last: int = -1
@@ -162,7 +159,7 @@ def crosses_fit(ints: Ints, row: int, ledger: Postings, open_nano: ReadInts) -> 
                 last = agent
         if last < 0:
             continue
-        price: int = open_nano[cells + k]
+        price: int = open_nano[t, k]
         if not ints[worst + n + k] <= price <= ints[worst + k]:
             return False
         for agent in range(last):
@@ -393,6 +390,7 @@ def take_row(
     rings: Rings,
     sets: Sets,
     encoded: Encoded,
+    fills: LimitFills,
 ) -> bool:
     """Take the next row; False, without any change of the books, where `step` must take it."""
     row: int = ints[ROW]
@@ -402,8 +400,8 @@ def take_row(
     times: int = ints[A_TIMES] + TIMES * row
     known_here: bool = (
         ints[times] >= ints[LAST_TS]
-        and orders_fill(ints, floats, row, bars)
-        and crosses_fit(ints, row, ledger, bars.open_nano)
+        and orders_fill(ints, row, bars, fills)
+        and crosses_fit(ints, row, ledger, bars.columns.open_nano)
         and add_prices(ints, floats, row, bars, rings)
     )
     if not known_here:
@@ -411,14 +409,13 @@ def take_row(
     crosses: int = ints[CROSSES]
     crossing: bool = crosses > 0
     trades: bool = rows > 0 or crossing
-    fills: int = ints[A_FILLS]
     lots: int = ints[A_CROSSED]
     kept: int = ints[A_WANTED]
     if trades:
         ledger.keep()
         if rows > 0:
             try:
-                ledger.post(ints[fills:], rows, 0 if agents == 1 else -1)
+                ledger.post(ints[ints[A_FILLS] :], rows, 0 if agents == 1 else -1)
             except (OverflowError, LedgerFull):
                 return False
         if crossing:

@@ -28,7 +28,6 @@ MODULES: Final = (
     "quantd.adapters.brokers.paper.bar_fills",
     "quantd.daemon.engine.batches.loops",
     "quantd.daemon.engine.batches.columns",
-    "quantd.daemon.engine.batches.fills_kernel",
     "quantd.daemon.engine.batches.digest_kernel",
     "quantd.daemon.engine.batches.levels_kernel",
     "quantd.daemon.engine.batches.rows_kernel",

@@ -6,6 +6,7 @@ import numpy as np
 
 from quantd.daemon.engine.batches.columns import Bars, Rings, Sets
 from quantd.risk.pretrade.gate import LOOPS
+from quantd.trading.fill_prices import Columns
 from quantd.trading.ledger.book import Postings
 
 Array = np.ndarray[Any, Any]
@@ -13,9 +14,13 @@ Array = np.ndarray[Any, Any]
 
 def bars_with(close: Array, close_nano: Array | None = None) -> Bars:
     """Bars of which only the closes are read."""
-    whole, none = np.zeros(1, dtype=np.int64).data, np.zeros(1).data
-    nano = whole if close_nano is None else close_nano.ravel().data
-    return Bars(nano, whole, close.ravel().data, none, none, none, np.zeros(1, dtype=np.uint8).data)
+    nano = np.zeros(1, dtype=np.int64).data if close_nano is None else close_nano.ravel().data
+    return Bars(nano, close.ravel().data, columns_with(np.zeros((1, 1), dtype=np.int64), *[np.zeros((1, 1))] * 3))
+
+
+def columns_with(open_nano: Array, *others: Array) -> Columns:
+    """The columns that fills need: opens, lows, highs and volumes."""
+    return Columns(open_nano.data, *[each.data for each in others])
 
 
 def rings_with(columns: Array, *rows: Array) -> Rings:

@@ -11,6 +11,7 @@ from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
 from quantd.daemon.engine.batches.kernel import DUE, ENDED, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, Kernel
 from quantd.trading.execution import MOST
+from quantd.trading.fill_prices import Columns, LimitFills
 from quantd.trading.instruments import NANO
 from quantd.trading.ledger.book import Postings
 from quantd.trading.ledger.books import cells_of, restore
@@ -18,12 +19,12 @@ from tests.daemon.engine.batches.test_batch import Steps
 from tests.daemon.engine.batches.test_batch_worlds import SETS, Kind, world_of
 
 KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
-INTS, FLOATS, ACCOUNTS, CLOSE_NANO, LOW, HIGH, BY_DATE = 0, 1, 2, 3, 6, 7, 12
+INTS, FLOATS, ACCOUNTS, CLOSE_NANO, LOW, HIGH, BY_DATE = 0, 1, 2, 3, 6, 7, 11
 
 Args = list[np.ndarray]
 """The arrays of a kernel: its own two, the cells of the ledger with its room, then those of `Bars` and of `Rings`."""
 
-SETS_OF: list[tuple[Sets, Encoded, Postings]] = []
+SETS_OF: list[tuple[Sets, Encoded, Postings, LimitFills]] = []
 """What the captured kernels share; the ledger is that of the last."""
 
 
@@ -37,13 +38,15 @@ def take(args: Args, rows: int | None = None) -> tuple[int, Args]:
     if rows is not None:
         own[INTS][place.ROWS] = own[INTS][place.ROW] + rows
     data = [each.data for each in own]
-    sets, encoded, like = SETS_OF[0]
+    sets, encoded, like, fills = SETS_OF[0]
     ledger = Postings(list(zip(like.numerator, like.denominator, strict=True)), len(like.books))
     cells = own[ACCOUNTS][:-1].reshape(len(like.books) + 1, -1)
     for book, row in zip((ledger.house, *ledger.books), cells, strict=True):
         restore(book, row)
     ledger.room = int(own[ACCOUNTS][-1])
-    status = Kernel(*data[:2], ledger, Bars(*data[3:10]), Rings(*data[10:]), sets, encoded).take()
+    status = Kernel(
+        *data[:2], ledger, Bars(*data[3:5], Columns(*data[5:9])), Rings(*data[9:]), sets, encoded, fills
+    ).take()
     own[ACCOUNTS][:] = account_cells(ledger)
     return status, own
 
@@ -56,9 +59,10 @@ def account_cells(ledger: Postings) -> np.ndarray:
 def arrays_of(kernel: Kernel) -> Args:
     """Copies of the arrays of a kernel."""
     bars, rings = kernel.bars, kernel.rings
+    columns = bars.columns
     whole = (
-        kernel.ints, kernel.floats, account_cells(kernel.ledger), bars.close_nano, bars.open_nano, bars.close,
-        bars.low, bars.high, bars.volume, bars.fresh, rings.known, rings.known_returns, rings.by_date,
+        kernel.ints, kernel.floats, account_cells(kernel.ledger), bars.close_nano, bars.close, columns.open_nano,
+        columns.low, columns.high, columns.volume, rings.known, rings.known_returns, rings.by_date,
         rings.date_returns, rings.columns,
     )  # fmt: skip
     return [np.array(each) for each in whole]
@@ -72,7 +76,7 @@ def asked() -> list[Args]:
 
     def capture(batch: Batch) -> int:
         if batch.waits:
-            SETS_OF[:] = [(batch._kernel.sets, batch._kernel.encoded, batch._kernel.ledger)]
+            SETS_OF[:] = [(batch._kernel.sets, batch._kernel.encoded, batch._kernel.ledger, batch._kernel.fills)]
             calls.append(arrays_of(batch._kernel))
         return run(batch)
 
@@ -278,11 +282,11 @@ def test_an_order_that_ends_at_the_close_or_later_fills_at_its_limit_inside_the_
             own = copied(args)
             ints = own[INTS]
             rows, orders = int(ints[place.ORDERS]), int(ints[place.A_ORDERS])
-            cells = int(ints[place.SIZE] * (ints[place.FIRST] + ints[place.ROW]))
+            row = int(ints[place.FIRST] + ints[place.ROW])
             times = ints[ints[place.A_TIMES] + 4 * ints[place.ROW] :]
             times[2] = times[1] + 10
             for k in range(orders, orders + rows):
-                low, high = own[LOW][cells + ints[k]], own[HIGH][cells + ints[k]]
+                low, high = own[LOW][row, ints[k]], own[HIGH][row, ints[k]]
                 ints[k + 2 * rows] = round((low * 1.01 if ints[k + rows] > 0 else high * 0.99) * NANO)
                 ints[k + 3 * rows] = times[1] + late
             assert (take(own, 1)[0] != OTHER_ROW) is taken

@@ -47,7 +47,7 @@ def opens(row: int, prices: list[int]) -> Ints:
     """int64 opens of some rows, of which one counts."""
     found = np.full((FIRST + row + 2, len(prices)), 10**17)
     found[FIRST + row] = prices
-    return found.ravel()
+    return found
 
 
 @st.composite
