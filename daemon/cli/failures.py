@@ -1,6 +1,7 @@
 """Turns an exception into one message and an exit code. No user ever sees a traceback."""
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -37,8 +38,27 @@ def note(text: str) -> None:
     print(visible(text), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints there
 
 
+_heard: list[int] = []
+"""The signals of Ctrl-C since the start of the command."""
+
+
+def _interrupt(number: int, _: object) -> None:
+    _heard.append(number)
+    raise KeyboardInterrupt
+
+
+def check_interrupt() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed: a compiled package may drop the exception while it is imported."""
+    if _heard:
+        raise KeyboardInterrupt
+
+
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code. Messages go to standard error."""
+    del _heard[:]
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         result = command()
         sys.stdout.flush()
@@ -56,6 +76,9 @@ def guarded(command: Callable[[], object]) -> int:
         text, code = explained(error)
         note(text)
         return code
+    finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 def explained(error: BaseException) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, check_interrupt
 from quantd.trading.display_text import iso_text, visible
 from quantd.trading.exit_codes import USAGE
 
@@ -75,9 +75,11 @@ class Bar(Protocol):
 
 @contextmanager
 def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
-    """A bar on standard error after the first second, where it is a terminal."""
+    """A bar on standard error after the first second, where it is a terminal. Its beginning and each step raise the
+    KeyboardInterrupt of a Ctrl-C that was lost."""
+    check_interrupt()
     if not (shown and sys.stderr.isatty()):
-        yield lambda share, note="": None
+        yield lambda share, note="": check_interrupt()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -91,6 +93,7 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     began = time.monotonic()
 
     def show(share: float, note: str = "") -> None:
+        check_interrupt()
         if not bar.live.is_started:
             if time.monotonic() - began < 1.0:
                 return

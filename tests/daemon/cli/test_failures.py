@@ -1,5 +1,11 @@
-from quantd.daemon.cli.failures import Failure, explained
-from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, ExplainedError
+import signal
+from contextlib import suppress
+
+import pytest
+
+from quantd.daemon.cli.failures import Failure, explained, guarded
+from quantd.daemon.cli.output import progress
+from quantd.trading.exit_codes import CHECK_FAILED, INTERRUPTED, TRY_LATER, ExplainedError
 
 
 class NoLine(ExplainedError):
@@ -15,3 +21,27 @@ def test_a_failure_carries_its_exit_code_to_the_command_line():
 def test_in_a_group_the_explained_failure_is_reported():
     group = ExceptionGroup("tasks", [ValueError("a bug"), NoLine("the line is busy")])
     assert explained(group) == ("the line is busy", TRY_LATER)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_ctrl_c_whose_exception_is_dropped_ends_the_command_at_its_next_step(before, capsys):
+    """As the import of a compiled package may drop it."""
+    done = []
+
+    def drop():
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    def command():
+        if before:
+            drop()
+        with progress("backtest") as bar:
+            done.append("begun")
+            drop()
+            bar(0.5)
+            done.append("half")
+
+    assert guarded(command) == INTERRUPTED
+    assert done == ([] if before else ["begun"])
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
