@@ -109,3 +109,26 @@ def _cells(row: "Variant") -> tuple[str, ...]:
     shown = ["" if each is None else f"{each:.3f}" for each in (row.p, row.p_holm)]
     shares = ["" if each is None else f"{each:+.1%}" for each in (row.share, row.spread)]
     return (row.name, str(row.width or ""), f"{row.drop:+.3f}", bounds, *shown, *shares, row.tier)
+
+
+def study_lite(as_json: Json = False) -> int:
+    """Leave out each feature of returns alone, by a linear ranker on the training part; the five to keep."""
+    needs("a choice of features", "torch")
+    from quantd.models.training.plans.plan import default
+    from quantd.models.training.seeds.markets import markets_of
+    from quantd.research.studies.ablation.feature_ablation import feature_ablation, lite_features
+
+    plan = default("maddpg", "full")
+    markets = markets_of(plan)
+    rows = feature_ablation(markets.panel, range(markets.train.first, markets.train.last + 1))
+    five = lite_features(rows)
+    if as_json:
+        print_json({"features": five, "variants": rows})
+        return DONE
+    table(HEADS, map(_cells, rows), HEADS[1:8])
+    part = plan.splits.train
+    say(
+        f"training part {part.first} to {part.last}: the first half fits, the second is traded; the test part is unread"
+    )
+    say(f"features of the largest drop: {', '.join(five)}")
+    return DONE

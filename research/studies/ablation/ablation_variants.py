@@ -113,7 +113,7 @@ def _critic(plan: Plan) -> Part:
         return Part("critic", missing=f"the plan has no critic beside its policy: {plan.agent} learns from it alone")
     if weight == 0.0:
         return Part("critic", missing="the plan has no critic: learner.value_weight is 0")
-    # with lambda 1 an advantage is a return less the critic's estimate, which stays as it was drawn
+    # with lambda 1 an advantage is a return less the critic's estimate, which is never trained
     changes = {"learner.value_weight": 0.0, "learner.gae_lambda": 1.0}
     return Part("critic", replaced(plan, changes), (f"learner.value_weight = {weight:g}",))
 

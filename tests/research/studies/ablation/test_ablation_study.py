@@ -1,10 +1,12 @@
 """Ablation: the state really shrinks, drops are paired by seed and date, a part that is not there has no figure."""
 
 import json
+from datetime import date
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from quantd.research.significance.sharpe_tests import ledoit_wolf
@@ -54,7 +56,7 @@ def test_a_group_without_data_says_so_and_is_not_trained(document: dict) -> None
     assert document["test_evaluations"] == 5 * len(document["seeds"])  # full, RSI, critic, and limits twice
 
 
-@pytest.mark.requirement("R-255")
+@pytest.mark.requirement("R-255", "F-07")
 def test_a_part_is_trained_again_and_the_limits_are_traded_again(document: dict) -> None:
     critic, limits = document["variants"][2], document["variants"][4]
     assert critic["left_out"] == ["learner.value_weight = 0.5"]
@@ -66,7 +68,33 @@ def test_a_part_is_trained_again_and_the_limits_are_traded_again(document: dict)
     assert limits["low"] < limits["drop"] < limits["high"]
 
 
-@pytest.mark.requirement("R-256")
+@pytest.mark.requirement("R-255")
+def test_scores_and_sentiment_come_from_a_file_and_a_synthetic_one_says_so(tmp_path: Path) -> None:
+    days = pl.date_range(date(2004, 1, 5), date(2008, 7, 31), "1mo", eager=True)
+    draw = np.random.default_rng(5)
+    for name in ("synthetic_esg", "sentiment"):
+        rows = [f"{day},{symbol},{draw.normal():.3f}" for day in days for symbol in ("SPY", "AAPL", "BAC")]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["ts,symbol,value", *rows]) + "\n")
+    given = {
+        "data.series": [{"name": name, "path": f"{name}.csv"} for name in ("synthetic_esg", "sentiment")],
+        "sight.columns": ["rsi_14", "series_synthetic_esg.rank", "series_sentiment"], "sight.features": [],
+    }  # fmt: skip
+    (tmp_path / "plan.toml").write_text(text(steps=320, **given))
+    names = [f"--without={name}" for name in ("ESG", "sentiment", "VIX")]
+    done = quantd(tmp_path, "study", "ablation", "plan.toml", *names, "--json", "--out", "page.html")
+    assert done.returncode == 0, done.stderr
+    esg, sentiment, vix = json.loads(done.stdout)["variants"]
+    assert (esg["left_out"], esg["note"]) == (["series_synthetic_esg.rank"], "synthetic")
+    assert (sentiment["left_out"], sentiment["note"]) == (["series_sentiment"], "")
+    assert esg["drop"] is not None
+    assert sentiment["width"] == esg["width"] == json.loads(done.stdout)["width"] - 3
+    assert (vix["missing"], vix["drop"]) == (NO_DATA, None)
+    page = (tmp_path / "page.html").read_text()
+    assert "<td>ESG (synthetic)</td>" in page
+    assert "<td>VIX</td><td colspan=5>no data</td>" in page
+
+
+@pytest.mark.requirement("R-256", "F-07")
 def test_a_drop_is_paired_by_seed_with_its_interval_spread_and_tier() -> None:
     full, other = trials(1.0, 1.2, 0.8, 1.0, 1.0), trials(0.9, 1.1, 0.7, 0.8, 1.0, seed=1)
     row = compared("RSI", ("rsi_14",), full, other)
@@ -113,7 +141,7 @@ def test_p_values_are_adjusted_for_all_variants_with_a_figure() -> None:
     assert (first.p_holm, none.p_holm, second.p_holm) == (0.02, None, 0.9)
 
 
-@pytest.mark.requirement("R-256")
+@pytest.mark.requirement("R-256", "F-08")
 def test_the_picture_has_a_bar_for_each_figure_in_the_colour_of_its_tier() -> None:
     rows = [
         Variant("RSI", share=0.2, spread=0.05, tier="high"),
