@@ -15,7 +15,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -32,6 +32,9 @@ NAMES: Final = ("full", "lite", "transformer")
 
 CLAIMED_TIME, CLAIMED_MEMORY, CLAIMED_SHARPE, CLAIMED_WIDE = 0.35, 0.35, 0.80, 1.15
 """Published ratios of Lite to Full (time, memory, Sharpe ratio), and of Transformer to Full (time)."""
+
+CLAIMED_EFFICIENCY: Final = {"full": 0.0372, "lite": 0.0848, "transformer": 0.0330}
+"""Published Sharpe ratios over the seconds of an episode."""
 
 MIB: Final = 2**20
 
@@ -243,6 +246,13 @@ def main() -> None:
     _tables(found, {name: judged(given.artifacts, name) for name in NAMES}, given.artifacts)
 
 
+def efficiencies(
+    found: Mapping[str, Mapping[str, Any]], sharpes: Mapping[str, tuple[float, float, int]]
+) -> dict[str, float]:
+    """Return the Sharpe ratio out of sample over the seconds of an episode, for each profile with an artifact."""
+    return {name: sharpes[name][0] / found[name]["seconds"] for name in found if name in sharpes}
+
+
 def _tables(
     found: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
 ) -> None:
@@ -277,6 +287,8 @@ def _tables(
     told = {name: each for name, each in sharpes.items() if each is not None}
     for name, (sharpe, equal, seeds) in told.items():
         print(f"Sharpe ratio out of sample, {name:<12}{sharpe:>8.2f}, equal weight {equal:.2f} ({seeds} seeds)")
+    for name, ratio in efficiencies(found, told).items():
+        print(f"{name + ', Sharpe ratio / seconds an episode':<38}{ratio:>10.4f}{CLAIMED_EFFICIENCY[name]:>10.4f}")
     if "full" in told and "lite" in told:
         print(
             f"{'Lite / Full, Sharpe out of sample':<38}{told['lite'][0] / told['full'][0]:>10.2f}"

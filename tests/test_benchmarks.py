@@ -1,6 +1,9 @@
 """`make bench`: every part that it times is there, and has a budget."""
 
+import pytest
+
 from benchmarks.engine import CASES
+from benchmarks.multi_agent import CLAIMED_EFFICIENCY, NAMES, efficiencies
 from benchmarks.parts.__main__ import SESSIONS, SHARES, gates, resolved
 from benchmarks.parts.budgets import BUDGETS, INTERPRETED
 
@@ -20,3 +23,11 @@ def test_every_part_has_a_budget_and_every_budget_a_part():
     assert set(INTERPRETED) <= {*SESSIONS, *parts, *asked}
     assert {part for part in BUDGETS if part.startswith("gate")} == {part for part in INTERPRETED if part in asked}
     assert {case for case, _ in SESSIONS.values()} == set(CASES)
+
+
+@pytest.mark.requirement("F-06")
+def test_the_efficiency_of_a_profile_is_its_ratio_over_the_seconds_of_an_episode():
+    found = {"full": {"seconds": 4.0}, "lite": {"seconds": 0.5}, "transformer": {"seconds": 8.0}}
+    # a profile without an artifact has no ratio
+    assert efficiencies(found, {"full": (0.4, 0.5, 3), "lite": (0.6, 0.5, 5)}) == {"full": 0.1, "lite": 1.2}
+    assert set(CLAIMED_EFFICIENCY) == set(NAMES)

@@ -1,4 +1,4 @@
-"""Train a plan again without each group of its features: `quantd study ablation` by its short name."""
+"""Train a plan again without each of its parts: `quantd study ablation` by its short name."""
 
 from typing import Final
 

@@ -15,7 +15,7 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, 
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
-from quantd.daemon.cli.trade.ablation_output import study_ablation
+from quantd.daemon.cli.trade.ablation_output import study_ablation, study_lite
 from quantd.daemon.cli.trade.crises_output import study_crises
 from quantd.daemon.cli.trade.signal_output import study_signal
 from quantd.trading.display_text import csv_cell, toml_value
@@ -353,6 +353,7 @@ COMMAND: Final = Command(
         "rebalance": study_rebalance,
         "crises": study_crises,
         "ablation": study_ablation,
+        "lite": study_lite,
         "costs": study_costs,
         "looks": study_looks,
     },

@@ -41,9 +41,10 @@ def act(view, memory):
     assert done.stdout == "looks only backwards: 4 cuts, 0 differences\n"
 
 
-def test_a_registered_policy_can_be_studied_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["momentum", "linear_ranker"])
+def test_a_registered_policy_can_be_studied_too(name: str, tmp_path: Path) -> None:
     write(tmp_path)
-    done = quantd(tmp_path, "study", "lookahead", "momentum", "--cuts", "3")
+    done = quantd(tmp_path, "study", "lookahead", name, "--cuts", "3")
     assert (done.returncode, done.stdout) == (0, "looks only backwards: 3 cuts, 0 differences\n")
 
 

@@ -29,6 +29,7 @@ PARAMS: dict[str, Mapping[str, object]] = {
     "hrp": {"lookback": LOOKBACK},
     "inverse_volatility": {"lookback": LOOKBACK},
     "kelly": {"lookback": LOOKBACK},
+    "linear_ranker": {"features": ("momentum_5", "volatility_10"), "history": 20, "ahead": 3, "top": 3},
     "max_diversification": {"lookback": LOOKBACK},
     "max_sharpe": {"lookback": LOOKBACK},
     "mean_variance": {"lookback": LOOKBACK},

@@ -1,0 +1,89 @@
+"""The trials of an ablation: one plan trained with one seed and evaluated on the test part, stored when it is done.
+
+A stored trial is read again instead of trained. Its file is named by everything that decides it: the plan, the seed,
+the data and the code.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from math import isfinite
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.bundled import find
+from quantd.daemon.runtime.version import code_version
+from quantd.models.artifacts.folder import replace_file
+from quantd.models.history.panel_files import file_digest
+from quantd.models.market.tensors import Market
+from quantd.models.training.plans.plan import Plan
+from quantd.models.training.seeds.learner import policy_of
+from quantd.models.training.seeds.markets import Markets, markets_of, window_market
+from quantd.models.training.seeds.seed_run import fit
+from quantd.models.training.seeds.validation import evaluate
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
+
+
+class Trial(Struct, frozen=True):
+    """One trained seed on the test part after costs. `width` is the size of the observation.
+
+    `sharpe` is annual, and None where the account never moved. `returns` are per session, in excess of the risk-free
+    rate.
+    """
+
+    width: int
+    sharpe: float | None
+    returns: tuple[float, ...]
+
+
+def trial_of(width: int, sharpe: float, equity: Floats, free_annual: Floats | float = RISK_FREE_ANNUAL) -> Trial:
+    """Return the trial of an account's equity float64[T + 1]."""
+    returns = equity[1:] / equity[:-1] - 1.0 - free_annual / PERIODS_PER_YEAR
+    return Trial(width, sharpe if isfinite(sharpe) else None, tuple(returns.tolist()))
+
+
+def digest_of(plan: Plan, seed: int, kind: str = "") -> str:
+    """Return the hex BLAKE2b of everything that decides a trial; `kind` tells trials of one plan and seed apart."""
+    rate = plan.market.cash_rate
+    paths = [*plan.data.files, *(find(each.path) for each in plan.data.sources)]
+    paths += [Path(rate)] if isinstance(rate, str) else []
+    digests = [file_digest(path) for path in paths if path is not None]
+    only = msgspec.structs.replace(plan, seeds=(seed,), name="")
+    return blake2b(msgspec.json.encode((only, digests, code_version(), kind)), digest_size=16).hexdigest()
+
+
+def stored(folder: Path, digest: str, make: Callable[[], Trial]) -> Trial:
+    """Return the trial in `folder`, made and written where there is none. Raises OSError and the errors of `make`."""
+    path = folder / f"{digest}.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(path, msgspec.json.encode(make()))
+    return msgspec.json.decode(path.read_bytes(), type=Trial)
+
+
+class Trainer:
+    """Trains the seeds of one plan. It reads the data when the first seed has to be trained."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._read: tuple[Markets, Market] | None = None
+
+    def trial(self, seed: int) -> Trial:
+        """Train a seed, and evaluate it at its best on the validation part. Raises PlanError, Diverged, OSError."""
+        plan = self._plan
+        if self._read is None:
+            test = plan.splits.test
+            self._read = markets_of(plan), window_market(plan, test.first, test.last)
+        markets, market = self._read
+        fitted = fit(plan, markets, seed, None, lambda news: False)
+        walked = evaluate(
+            policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols), market, plan.market
+        )
+        earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
+        free: Floats | float = RISK_FREE_ANNUAL
+        if earned is not None:
+            free = earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+        return trial_of(len(walked.seen), walked.performance.sharpe, walked.equity, free)

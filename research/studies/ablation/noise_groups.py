@@ -1,0 +1,99 @@
+"""Calibration of an ablation: simulated markets, a linear ranker in place of a network, and a known group left out.
+
+A group of noise earns nothing, so that its p-values must be uniform. A group that predicts the returns gives the power.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.research.studies.ablation.ablation_study import Variant, compared
+from quantd.research.studies.ablation.ablation_trials import Trial, trial_of
+from quantd.strategies.policies.linear_ranker import centred_ranks, relative, ridge_weights
+from quantd.trading.market import Floats, Ints
+from quantd.trading.statistics import sharpe
+
+Group = Literal["noise", "signal"]
+
+GROUPS: Final[dict[Group, range]] = {"signal": range(1), "noise": range(3, 6)}
+"""Places of the features of each group; the two between them are further noise, which is never left out."""
+
+FEATURES: Final = 6
+
+
+class Simulation(Struct, frozen=True):
+    """A simulated market of daily returns, and how it is learned from."""
+
+    assets: int = 10
+    train: int = 750
+    """Sessions of the training part."""
+    test: int = 504
+    """Sessions of the test part."""
+    strength: float = 0.04
+    """Mean return that a deviation of the signal predicts, as a share of an asset's daily deviation."""
+    persistence: float = 0.9
+    """Autoregression of all features."""
+    deviation: float = 0.01
+    """Daily deviation of an asset's own return; the market's is as large."""
+    seeds: int = 5
+    """Trainings, each on blocks drawn from the training part."""
+    block: int = 20
+    top: int = 3
+    penalty: float = 0.1
+
+
+def noise_variant(of: Simulation, group: Group, seed: int) -> Variant:
+    """Return the row of the variant without `group`, in the market drawn from `seed`."""
+    draw = np.random.default_rng(seed)
+    size = of.train + of.test
+    features = _persistent(draw, of, size)
+    returns = of.deviation * (
+        draw.normal(size=(size, 1)) + draw.normal(size=(size, of.assets)) + of.strength * features[:, :, 0]
+    )
+    ranks = centred_ranks(features)
+    kept = [k for k in range(FEATURES) if k not in GROUPS[group]]
+    full: list[Trial] = []
+    other: list[Trial] = []
+    for _ in range(of.seeds):
+        rows = _blocks(draw, of)
+        for found, columns in ((full, list(range(FEATURES))), (other, kept)):
+            found.append(_trial(of, ranks[:, :, columns], returns, rows))
+    return compared(group, (group,), full, other)
+
+
+def p_values(of: Simulation, group: Group, draws: int, seed: int = 0) -> list[Variant]:
+    """Return the rows of `draws` markets."""
+    return [noise_variant(of, group, seed + number) for number in range(draws)]
+
+
+def rejected(values: Sequence[float | None], level: float = 0.05) -> float:
+    """Return the share of p-values up to `level`; one without a value does not reject."""
+    return sum(value is not None and value <= level for value in values) / len(values)
+
+
+def _persistent(draw: np.random.Generator, of: Simulation, size: int) -> Floats:
+    """Return float64[size, N, F] of deviation 1, an autoregression of order 1."""
+    shocks = draw.normal(size=(size, of.assets, FEATURES)) * (1.0 - of.persistence**2) ** 0.5
+    shocks[0] /= (1.0 - of.persistence**2) ** 0.5
+    for row in range(1, size):
+        shocks[row] += of.persistence * shocks[row - 1]
+    return shocks
+
+
+def _blocks(draw: np.random.Generator, of: Simulation) -> Ints:
+    """Return int64[train] rows of the training part, in blocks of consecutive sessions."""
+    starts = draw.integers(0, of.train - of.block, of.train // of.block)
+    return (starts[:, None] + np.arange(of.block)).ravel()
+
+
+def _trial(of: Simulation, ranks: Floats, returns: Floats, rows: Ints) -> Trial:
+    """Fit on `rows`, hold the best `top` assets of each session of the test part, and return the account without
+    costs."""
+    weights = ridge_weights(ranks[rows], relative(returns[rows]), of.penalty)
+    scores = ranks[of.train :] @ weights
+    best = np.argsort(-scores, axis=1, kind="stable")[:, : of.top]
+    earned = np.take_along_axis(returns[of.train :], best, axis=1).mean(axis=1)
+    equity = np.concatenate(([1.0], np.cumprod(1.0 + earned)))
+    return trial_of(ranks.shape[2], sharpe(earned), equity)

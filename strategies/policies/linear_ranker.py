@@ -1,0 +1,148 @@
+"""Holds the best instruments by a linear score, whose weights a ridge regression fits anew at each decision.
+
+Features are imported where they are used, because their tables would take a tenth of every start.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from quantd.strategies.policies.params import Lookback, ParamsError, Share
+from quantd.strategies.policies.record import record
+from quantd.trading.market import Bools, Floats
+from quantd.trading.view import Memory, View
+
+if TYPE_CHECKING:
+    from quantd.strategies.features import FeatureSpec
+
+EXACT: Final = 1e-9
+"""Scores closer than this share of the largest are equal, so that rounding does not choose."""
+
+
+class LinearRankerParams(Struct, frozen=True):
+    """Scores predict the return over the next `ahead` samples, relative to the mean of all instruments.
+
+    The regression uses the newest `history` samples with a known outcome. `penalty` is the ridge penalty as a multiple
+    of the mean variance of the features. The `top` instruments by score share the fraction `invested` equally.
+    """
+
+    features: tuple[str, ...] = ("momentum_20", "momentum_126", "volatility_20", "rsi_14")
+    history: Lookback = 504
+    ahead: Annotated[int, Meta(ge=1, le=250)] = 5
+    penalty: Annotated[float, Meta(ge=0.0, le=1e9)] = 0.1
+    top: Annotated[int, Meta(ge=1, le=1000)] = 5
+    invested: Share = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise ValueError('it needs features, such as ["momentum_126", "rsi_14"]')
+
+
+def centred_ranks(features: Floats) -> Floats:
+    """Return features float64[T, N, F] as ranks across the N instruments of each row, from -0.5 to 0.5.
+
+    An instrument without a feature has NaN in all of them. Equal values have equal ranks.
+    """
+    known: Bools = np.asarray(np.isfinite(features).all(axis=2))
+    values = np.where(known[:, :, None], features, np.nan)
+    with np.errstate(invalid="ignore"):
+        below = (values[:, None, :, :] < values[:, :, None, :]).sum(axis=2)
+        above = (values[:, None, :, :] > values[:, :, None, :]).sum(axis=2)
+    others = np.maximum(known.sum(axis=1) - 1, 1)[:, None, None]
+    return np.where(known[:, :, None], (below - above) / (2.0 * others), np.nan)
+
+
+def relative(outcomes: Floats) -> Floats:
+    """Return outcomes float64[T, N] less the mean of each row; NaN without an outcome."""
+    known = np.isfinite(outcomes)
+    counts = np.maximum(known.sum(axis=1), 1)
+    return outcomes - (np.where(known, outcomes, 0.0).sum(axis=1) / counts)[:, None]
+
+
+def ridge_weights(ranks: Floats, outcomes: Floats, penalty: float) -> Floats:
+    """Return float64[F], the ridge regression of outcomes float64[T, N] on ranks float64[T, N, F].
+
+    Rows without a rank or an outcome are left out. The penalty is a multiple of the mean variance of the ranks. Zeros
+    where nothing is known. Source: A. Hoerl and R. Kennard 1970.
+    """
+    used = np.isfinite(ranks).all(axis=2) & np.isfinite(outcomes)
+    x, y = ranks[used], outcomes[used]
+    width = ranks.shape[2]
+    moments = x.T @ x
+    scale = float(np.trace(moments)) / width
+    if scale <= 0.0:
+        return np.zeros(width)
+    # least squares, because with no penalty two equal features have no single solution
+    found: Floats = np.linalg.lstsq(moments / scale + penalty * np.eye(width), x.T @ y / scale, rcond=None)[0]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class LinearRanker:
+    """An instrument takes part once all its features are known, and nothing is held before the history is complete.
+
+    It has no memory: each decision fits anew.
+    """
+
+    params: LinearRankerParams
+    spec: "FeatureSpec"
+
+    @property
+    def lookback(self) -> int:
+        return self.spec.lookback + self.params.history + self.params.ahead
+
+    @property
+    def uses_bars(self) -> bool:
+        return True
+
+    def scores(self, view: View) -> Floats:
+        """Return float64[N], the predicted relative return; NaN for an instrument that takes no part."""
+        from quantd.strategies.features import Inputs, compute
+        from quantd.trading.bars import FIELDS
+
+        own = self.params
+        bars, rows = view.bars(self.lookback), own.history + own.ahead
+        fields = {name: getattr(bars, name) for name in FIELDS}
+        ranks = centred_ranks(compute(self.spec, Inputs(bars.session, fields), rows=min(rows, len(bars.close))))
+        if not np.isfinite(ranks[0]).any():
+            return np.full(len(view.prices), np.nan)  # the history is not complete
+        close = bars.close[len(bars.close) - len(ranks) :]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            outcomes = relative(close[own.ahead :] / close[: -own.ahead] - 1.0)
+        scores: Floats = ranks[-1] @ ridge_weights(ranks[: len(outcomes)], outcomes, own.penalty)
+        return np.where(np.isfinite(view.prices), scores, np.nan)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        scores = self.scores(view)
+        parts = np.zeros(len(scores))
+        known = np.flatnonzero(np.isfinite(scores)).tolist()
+        if not known:
+            return parts, memory
+        unit = EXACT * float(np.abs(scores[known]).max()) or 1.0
+        # equal scores are ordered by name, so that the order of the columns does not matter
+        symbols = view.universe.symbols
+        order = sorted(known, key=lambda n: (-round(float(scores[n]) / unit), symbols[n]))
+        chosen = order[: self.params.top]
+        parts[chosen] = self.params.invested / len(chosen)
+        return parts, memory
+
+
+def _made(own: LinearRankerParams) -> LinearRanker:
+    from quantd.strategies.features import FeatureError, spec_of
+
+    try:
+        spec = spec_of(own.features)
+    except FeatureError as error:
+        raise ParamsError(f"linear_ranker: {error}") from None
+    for each in spec.features:
+        if each.about.shared or each.about.group in ("portfolio", "risk"):
+            raise ParamsError(f"linear_ranker: feature {each.name!r} does not tell instruments apart by their bars")
+    if spec.needs:
+        names = ", ".join(sorted(spec.needs))
+        raise ParamsError(f"linear_ranker: the features need {names}; it reads bars only, so leave those features out")
+    return LinearRanker(own, spec)
+
+
+RECORDS: Final = (record("linear_ranker", LinearRankerParams, _made),)

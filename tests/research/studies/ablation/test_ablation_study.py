@@ -1,0 +1,171 @@
+"""Ablation: the state really shrinks, drops are paired by seed and date, a part that is not there has no figure."""
+
+import json
+from datetime import date
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quantd.research.significance.sharpe_tests import ledoit_wolf
+from quantd.research.studies.ablation.ablation_picture import picture
+from quantd.research.studies.ablation.ablation_study import Variant, adjusted, compared, drop_error, tier, tiers
+from quantd.research.studies.ablation.ablation_trials import Trial
+from quantd.research.studies.ablation.ablation_variants import NO_DATA
+from tests.support.command_line import quantd
+from tests.support.studies import text
+
+COLUMNS = ["daily_return_1", "rsi_14", "macd", "bollinger_position", "volatility_20"]
+
+
+def trials(*sharpes: float | None, seed: int = 0, width: int = 10) -> list[Trial]:
+    draw = np.random.default_rng(seed)
+    return [Trial(width, each, tuple(draw.normal(0.0, 0.01, 60).tolist())) for each in sharpes]
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("ablation")
+    (folder / "plan.toml").write_text(text(steps=320, **{"sight.columns": COLUMNS, "sight.features": []}))
+    arguments = [f"--without={name}" for name in ("RSI", "VIX", "critic", "memory", "limits")]
+    done = quantd(folder, "study", "ablation", "plan.toml", *arguments, "--out", "rows.csv", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = (folder / "rows.csv").read_text().splitlines()
+    return {**json.loads(done.stdout), "csv": lines}
+
+
+@pytest.mark.requirement("R-255")
+def test_the_state_shrinks_by_the_features_of_the_group_on_every_asset(document: dict) -> None:
+    row = document["variants"][0]
+    assert row["left_out"] == ["rsi_14"]
+    assert document["width"] - row["width"] == 3  # assets
+    assert row["sharpes"] != document["sharpes"]
+    assert row["drops"] == pytest.approx(np.subtract(document["sharpes"], row["sharpes"]).tolist())
+    names = ["name", "RSI", "VIX", "critic", "memory", "limits"]
+    assert [each.split(",")[0] for each in document["csv"]] == names
+
+
+@pytest.mark.requirement("R-255")
+def test_a_group_without_data_says_so_and_is_not_trained(document: dict) -> None:
+    row = document["variants"][1]
+    assert (row["name"], row["missing"], row["sharpes"], row["tier"]) == ("VIX", NO_DATA, [], "")
+    memory = document["variants"][3]
+    assert memory["missing"] == "the plan has no memory: its network is an mlp, and sight.window is 0"
+    assert document["test_evaluations"] == 5 * len(document["seeds"])  # full, RSI, critic, and limits twice
+
+
+@pytest.mark.requirement("R-255", "F-07")
+def test_a_part_is_trained_again_and_the_limits_are_traded_again(document: dict) -> None:
+    critic, limits = document["variants"][2], document["variants"][4]
+    assert critic["left_out"] == ["learner.value_weight = 0.5"]
+    assert critic["width"] == document["width"]
+    assert critic["sharpes"] != document["sharpes"]
+    # both sides of the limits are traded by the engine, so that their ratios are not those of the simulator
+    assert limits["full"] != document["sharpes"]
+    assert limits["full"] != limits["sharpes"]
+    assert limits["low"] < limits["drop"] < limits["high"]
+
+
+@pytest.mark.requirement("R-255")
+def test_scores_and_sentiment_come_from_a_file_and_a_synthetic_one_says_so(tmp_path: Path) -> None:
+    days = pl.date_range(date(2004, 1, 5), date(2008, 7, 31), "1mo", eager=True)
+    draw = np.random.default_rng(5)
+    for name in ("synthetic_esg", "sentiment"):
+        rows = [f"{day},{symbol},{draw.normal():.3f}" for day in days for symbol in ("SPY", "AAPL", "BAC")]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["ts,symbol,value", *rows]) + "\n")
+    given = {
+        "data.series": [{"name": name, "path": f"{name}.csv"} for name in ("synthetic_esg", "sentiment")],
+        "sight.columns": ["rsi_14", "series_synthetic_esg.rank", "series_sentiment"], "sight.features": [],
+    }  # fmt: skip
+    (tmp_path / "plan.toml").write_text(text(steps=320, **given))
+    names = [f"--without={name}" for name in ("ESG", "sentiment", "VIX")]
+    done = quantd(tmp_path, "study", "ablation", "plan.toml", *names, "--json", "--out", "page.html")
+    assert done.returncode == 0, done.stderr
+    esg, sentiment, vix = json.loads(done.stdout)["variants"]
+    assert (esg["left_out"], esg["note"]) == (["series_synthetic_esg.rank"], "synthetic")
+    assert (sentiment["left_out"], sentiment["note"]) == (["series_sentiment"], "")
+    assert esg["drop"] is not None
+    assert sentiment["width"] == esg["width"] == json.loads(done.stdout)["width"] - 3
+    assert (vix["missing"], vix["drop"]) == (NO_DATA, None)
+    page = (tmp_path / "page.html").read_text()
+    assert "<td>ESG (synthetic)</td>" in page
+    assert "<td>VIX</td><td colspan=5>no data</td>" in page
+
+
+@pytest.mark.requirement("R-256", "F-07")
+def test_a_drop_is_paired_by_seed_with_its_interval_spread_and_tier() -> None:
+    full, other = trials(1.0, 1.2, 0.8, 1.0, 1.0), trials(0.9, 1.1, 0.7, 0.8, 1.0, seed=1)
+    row = compared("RSI", ("rsi_14",), full, other)
+    # worked by hand: drops .1 .1 .1 .2 0, mean .1, deviation .0707
+    assert row.drop == pytest.approx(0.1)
+    assert row.p_seeds == pytest.approx(0.0341, abs=1e-4)
+    assert (row.share, row.spread) == (pytest.approx(0.1), pytest.approx(0.0707, abs=1e-4))
+    assert row.tier == "medium"
+    error = drop_error(full, other)
+    assert error is not None
+    assert row.low is not None
+    assert row.high is not None
+    assert (row.high - row.low) / 2 == pytest.approx(1.96 * error, rel=1e-4)
+
+
+def test_the_error_over_dates_is_that_of_ledoit_and_wolf_for_one_seed() -> None:
+    draw = np.random.default_rng(3)
+    market = draw.normal(0.0004, 0.01, 500)
+    one, two = (market + draw.normal(0.0, 0.004, 500) for _ in range(2))
+    error = drop_error([Trial(1, 1.0, tuple(one))], [Trial(1, 1.0, tuple(two))])
+    # theirs estimates four moments and their autoregression together, this one their sum
+    assert error == pytest.approx(ledoit_wolf(one, two).error * sqrt(252), rel=0.05)
+    assert drop_error([Trial(1, 1.0, tuple(one))], [Trial(1, 1.0, tuple(one))]) == 0.0
+
+
+@pytest.mark.requirement("R-256")
+@pytest.mark.parametrize(
+    ("share", "name"),
+    [(0.1501, "high"), (0.15, "medium"), (0.05, "medium"), (0.0499, "low"), (-1.0, "low"), (None, "none")],
+)
+def test_tiers_have_the_bounds_of_the_requirement(share: float | None, name: str) -> None:
+    assert tier(share) == name
+
+
+def test_a_plan_that_loses_has_no_tier_and_a_seed_without_a_ratio_no_figure() -> None:
+    assert compared("RSI", (), trials(-1.0, -1.1), trials(-1.2, -1.0, seed=1)).tier == "none"
+    idle = compared("RSI", (), trials(1.0, 1.1), trials(None, 1.0, seed=1))
+    assert (idle.drop, idle.missing) == (None, "an account never moved, so a seed has no ratio")
+
+
+def test_p_values_are_adjusted_for_all_variants_with_a_figure() -> None:
+    rows = [Variant("RSI", p=0.01), Variant("ESG", missing=NO_DATA), Variant("MACD", p=0.9)]
+    first, none, second = adjusted(rows)
+    assert (first.p_holm, none.p_holm, second.p_holm) == (0.02, None, 0.9)
+
+
+@pytest.mark.requirement("R-256", "F-08")
+def test_the_picture_has_a_bar_for_each_figure_in_the_colour_of_its_tier() -> None:
+    rows = [
+        Variant("RSI", share=0.2, spread=0.05, tier="high"),
+        Variant("MACD", share=-0.1, spread=0.02, tier="low"),
+        Variant("ESG", missing=NO_DATA),
+    ]
+    drawn = picture(rows)
+    assert drawn.count('<g data-variant="') == 2
+    assert 'data-variant="RSI" data-tier="high"' in drawn
+    assert "ESG" not in drawn
+    assert picture(rows[2:]) == ""
+    assert tiers(rows) == {"high": 1, "medium": 0, "low": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--without", "RIS"), "--without 'RIS' is no variant of this plan; there are: returns, short"),
+        (("--set", "seeds=[1]"), "a drop over seeds needs 2 at least"),
+        (("--out", "rows.txt"), "--out rows.txt: the ending is .csv or .html"),
+    ],
+)
+def test_a_wrong_question_is_refused_with_the_remedy(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    (tmp_path / "plan.toml").write_text(text())
+    done = quantd(tmp_path, "ablate", "plan.toml", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
