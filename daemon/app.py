@@ -100,7 +100,7 @@ class Options:
     live: bool = False
     quiet: bool = False
     environ: dict[str, str] = field(default_factory=dict)
-    began: Callable[[Callable[[], str]], None] | None = None
+    began: Callable[[Callable[[], str]], None] = lambda link: None
     """Called once the page is served, with the maker of one-time links to it."""
 
 
@@ -323,8 +323,7 @@ class Edges:
         reminders = Reminders(service, time.time_ns if parts.live else lambda: self.shell.state.now)
         try:
             await api.start()
-            if options.began is not None:
-                options.began(api.link)
+            options.began(api.link)
             async with asyncio.TaskGroup() as tasks:
 
                 def beside(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
