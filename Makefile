@@ -28,7 +28,7 @@ export PY
 
 .PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page coverage check docs \
 	docs-site figures bench bench-peers prove prove-long \
-	test-container mutants wheel wheel-pure install clean lock
+	test-container mutants wheel wheel-pure release install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -47,6 +47,7 @@ help:
 	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without)'
+	@echo 'make release  build and check what a release publishes, and list what a person does (docs/develop/release.md)'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
@@ -148,6 +149,10 @@ wheel: $(CORE)
 
 wheel-pure: $(CORE)
 	@QUANTD_PURE_WHEEL=1 scripts/make-wheel dist && ls dist/*.whl
+
+# needs a network, a C compiler and a clean tree; publishes nothing
+release: $(FULL)
+	@scripts/make-release
 
 install:
 	@scripts/install-system
