@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PY
 
 .PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page coverage check docs \
-	docs-site figures bench bench-peers prove prove-long \
+	docs-site figures pictures bench bench-peers prove prove-long \
 	test-container mutants wheel wheel-pure release install clean lock
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
 	@echo 'make figures  make the figures of the documents again (docs/develop/documents.md)'
+	@echo 'make pictures  make docs/dashboard.png again, from the page of a run, in Chromium'
 	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
@@ -112,6 +113,9 @@ docs-site: $(CORE) $(DOCS)
 
 figures: $(FULL)
 	@$(BIN)/python -m scripts.site figures $(ARGS)
+
+pictures: $(FULL)
+	@$(BIN)/python -m scripts.pictures
 
 bench: $(CORE)
 	@$(BIN)/python -m benchmarks.parts $(ARGS)
