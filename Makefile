@@ -27,8 +27,8 @@ export PYTHONDONTWRITEBYTECODE :=
 export PY
 
 .PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page coverage check docs \
-	docs-site figures bench bench-peers prove prove-long \
-	test-container mutants wheel wheel-pure install clean lock
+	docs-site figures pictures bench bench-peers prove prove-long \
+	test-container mutants wheel wheel-pure release install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -41,12 +41,14 @@ help:
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
 	@echo 'make figures  make the figures of the documents again (docs/develop/documents.md)'
+	@echo 'make pictures  make docs/dashboard.png again, from the page of a run, in Chromium'
 	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
 	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without)'
+	@echo 'make release  build and check what a release publishes, and list what a person does (docs/develop/release.md)'
 	@echo 'make install  as a systemd service on this machine (as root)'
 	@echo 'make lock     write constraints.txt again from pyproject.toml'
 	@echo 'make clean    remove what these made; state/, the account, stays'
@@ -112,6 +114,9 @@ docs-site: $(CORE) $(DOCS)
 figures: $(FULL)
 	@$(BIN)/python -m scripts.site figures $(ARGS)
 
+pictures: $(FULL)
+	@$(BIN)/python -m scripts.pictures
+
 bench: $(CORE)
 	@$(BIN)/python -m benchmarks.parts $(ARGS)
 
@@ -148,6 +153,10 @@ wheel: $(CORE)
 
 wheel-pure: $(CORE)
 	@QUANTD_PURE_WHEEL=1 scripts/make-wheel dist && ls dist/*.whl
+
+# needs a network, a C compiler and a clean tree; publishes nothing
+release: $(FULL)
+	@scripts/make-release
 
 install:
 	@scripts/install-system

@@ -100,6 +100,8 @@ class Options:
     live: bool = False
     quiet: bool = False
     environ: dict[str, str] = field(default_factory=dict)
+    began: Callable[[Callable[[], str]], None] = lambda link: None
+    """Called once the page is served, with the maker of one-time links to it."""
 
 
 def read_config(options: Options) -> Config:
@@ -321,6 +323,7 @@ class Edges:
         reminders = Reminders(service, time.time_ns if parts.live else lambda: self.shell.state.now)
         try:
             await api.start()
+            options.began(api.link)
             async with asyncio.TaskGroup() as tasks:
 
                 def beside(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

@@ -58,9 +58,9 @@ hook.install()
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from quantd.daemon.runtime.version import VERSION
 
-        return version("quantd")
+        return VERSION
     if name not in _HOMES:
         raise AttributeError(f"module 'quantd' has no attribute {name!r}")
     module, _, attribute = _HOMES[name].partition(":")

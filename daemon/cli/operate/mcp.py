@@ -1,7 +1,9 @@
 """Serve the tools of an outside agent or of an operator over MCP, on standard input and output or HTTP."""
 
+import os
 import ssl
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlsplit
@@ -10,7 +12,7 @@ import typer
 
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.cli.client import reach
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State, one_of
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.places import place
@@ -35,20 +37,58 @@ Http = Annotated[
 Certificate = Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="With --http: TLS, PEM.")]
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The key of the certificate, PEM.")]
 
+Install = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[install]",
+        parser=one_of(("install",)),
+        show_default=False,
+        help="Write this command into the file of an MCP client, in place of serving.",
+    ),
+]
+Client = Annotated[
+    str | None,
+    typer.Option(
+        "--client", metavar="CLIENT", parser=one_of(("project", "desktop")),
+        help="With install: project (.mcp.json in this folder) or desktop.",
+    ),
+]  # fmt: skip
+ClientFile = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="With install: another file with `mcpServers`.")
+]
+ServerName = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="With install: name of the entry; quantd or quantd-AGENT.")
+]
+Print = Annotated[bool, typer.Option("--print", help="With install: print the file as it would be; write nothing.")]
+
 
 def mcp(
+    install: Install = None,
     token_file: TokenFile = None,
     agent: ForAgent = "",
     url: Address = "",
     http: Http = "",
     certificate: Certificate = None,
     key: Key = None,
+    client: Client = None,
+    file: ClientFile = None,
+    name: ServerName = "",
+    printed: Print = False,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
 ) -> None:
-    """Serve tools over MCP, on standard input and output or with --http."""
+    """Serve tools over MCP, on standard input and output or with --http; `install` writes the file of a client."""
     needs("quantd mcp", "mcp", extra="mcp")
+    if install:
+        if http or token_file is None:
+            raise Failure("install writes a server on standard input and output: it needs --token-file FILE", USAGE)
+        _secret(token_file)
+        command = _command(token_file, agent, _checked(url), config, state, sets or ())
+        _install(command, name or (f"quantd-{agent}" if agent else "quantd"), client, file, printed=printed)
+        return
+    if client or file or name or printed:
+        raise Failure("--client, --file, --name and --print belong to `quantd mcp install`", USAGE)
     from quantd.daemon.cli.operate.gate.gate_server import server_of
     from quantd.daemon.cli.operate.gate.gateway import Gateway
 
@@ -57,10 +97,7 @@ def mcp(
     files = _certificate(certificate, key, http)
     secret = "" if token_file is None else _secret(token_file)
     if url:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Failure(f"--url {url!r:.80} is not an address; write http://127.0.0.1:8000", USAGE)
-        gateway = Gateway(url, secret)
+        gateway = Gateway(_checked(url), secret)
     else:
         found = reach(place(config, state, sets)).reached
         host = f"[{found.host}]" if ":" in found.host else found.host
@@ -69,6 +106,44 @@ def mcp(
         _serve(gateway, agent, http, files)
     else:
         server_of(gateway, agent).run("stdio")
+
+
+def _checked(url: str) -> str:
+    """The address of --url, or none. Raises Failure."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise Failure(f"--url {url!r:.80} is not an address; write http://127.0.0.1:8000", USAGE)
+    return url
+
+
+def _command(
+    token_file: Path, agent: str, url: str, config: Path, state: Path | None, sets: Sequence[str]
+) -> list[str]:
+    """The command line of this server with absolute paths: a client starts it in a folder of its own."""
+    own = Path(sys.executable).with_name("quantd")
+    program = [str(own)] if own.exists() else [sys.executable, "-P", "-m", "quantd.daemon.cli"]
+    place = ["--url", url] if url else ["--config", str(config.absolute())]
+    if state is not None and not url:
+        place += ["--state", str(state.absolute())]
+    overrides = [word for each in sets for word in ("--set", each)]
+    of = ["--agent", agent] if agent else []
+    return [*program, "mcp", *of, "--token-file", str(token_file.absolute()), *place, *overrides]
+
+
+def _install(command: Sequence[str], name: str, client: str | None, file: Path | None, *, printed: bool) -> None:
+    """Write, or print, the file of a client with this server."""
+    from quantd.daemon.cli.operate.gate.client_file import PROJECT, desktop_file, merged, write
+
+    if file is not None and client:
+        raise Failure("--client and --file name a file each; write one of them", USAGE)
+    target = file or (desktop_file(os.environ, Path.home()) if client == "desktop" else Path(PROJECT))
+    text = merged(target, name, command)
+    if printed:
+        say(text.rstrip("\n"))
+        return
+    write(target, text)
+    say(f"{target}: server {name}, which starts {' '.join(command)}")
+    say("The file has no secret, only the name of the token's file. Start the client again.")
 
 
 def _secret(file: Path) -> str:

@@ -1,0 +1,92 @@
+"""The file in which an MCP client lists the servers that it starts: where it is, and an entry merged into it.
+
+The object `mcpServers` is common to the project file `.mcp.json` and the file of the desktop client.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import CONFIG
+
+PROJECT: Final = ".mcp.json"
+DESKTOP: Final = "claude_desktop_config.json"
+SERVERS: Final = "mcpServers"
+
+
+def desktop_file(environ: Mapping[str, str], home: Path, platform: str = sys.platform) -> Path:
+    """The file of the desktop client on this platform."""
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "Claude" / DESKTOP
+    if platform == "win32":
+        return Path(environ.get("APPDATA") or home / "AppData" / "Roaming") / "Claude" / DESKTOP
+    return Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "Claude" / DESKTOP
+
+
+def merged(file: Path, name: str, command: Sequence[str]) -> str:
+    """The text of the file with the server `name`; every other entry and key is kept. Raises Failure."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as why:
+        raise Failure(f"{file}: {why}; nothing was written", CONFIG) from None
+    document = _object(file, "the file", _parsed(file, text) if text.strip() else {})
+    servers = _object(file, SERVERS, document.get(SERVERS, {}))
+    own = _object(file, f"{SERVERS}.{name}", servers.get(name, {}))
+    if own and "command" not in own:
+        text = f"{SERVERS}.{name} starts no command; rename that entry, or write another --name"
+        raise Failure(f"{file}: {text}; nothing was written", CONFIG)
+    entry = own | {"command": command[0], "args": list(command[1:])}
+    document = document | {SERVERS: servers | {name: entry}}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def write(file: Path, text: str) -> None:
+    """Replace the file in one step, with its rights; a link to it stays a link. Raises Failure."""
+    real = file.resolve()
+    part = real.with_name(real.name + ".part")
+    try:
+        mode = real.stat().st_mode & 0o777 if real.exists() else 0o600
+        part.touch(mode=mode)
+        part.chmod(mode)
+        part.write_text(text, encoding="utf-8")
+        part.replace(real)
+    except OSError as why:
+        remedy = "install that client first, or let `--print` show the entry"
+        raise Failure(f"{file}: {str(why.strerror).lower()}; {remedy}", CONFIG) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _parsed(file: Path, text: str) -> Any:
+    """The JSON of the file. A key that stands twice is refused: one of its values would be lost. Raises Failure."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError(f"the key {_twice(pairs)!r} stands twice in one object")
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as why:
+        fault = f"{file}:{why.lineno}: is not JSON: {why.msg}; correct it, or add the entry that `--print` shows"
+        raise Failure(f"{fault}; nothing was written", CONFIG) from None
+    except (ValueError, RecursionError) as why:
+        raise Failure(f"{file}: {why}; remove one; nothing was written", CONFIG) from None
+
+
+def _twice(pairs: Sequence[tuple[str, Any]]) -> str:
+    names = [name for name, _ in pairs]
+    return next(name for name in names if names.count(name) > 1)
+
+
+def _object(file: Path, what: str, value: Any) -> dict[str, Any]:
+    """The value as an object. Raises Failure."""
+    if not isinstance(value, dict):
+        raise Failure(f"{file}: {what} is not an object; correct it, or use another file; nothing was written", CONFIG)
+    return value

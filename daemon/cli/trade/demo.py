@@ -1,0 +1,112 @@
+"""Trade recorded markets on paper in a folder of their own, with a tour of the page. Ctrl-C ends it and removes it."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from quantd import bundled
+from quantd.daemon.cli.command import Command
+from quantd.daemon.cli.failures import Failure, Interrupted
+from quantd.daemon.cli.output import say
+from quantd.trading.exit_codes import USAGE
+
+SETS: Final = ("api.port=0", "bus.port=0", "log.level=error")
+"""Free ports: a daemon of this machine keeps those of its configuration."""
+
+TOUR: Final = (
+    ("Now", "equity, positions, and how much of each limit is in use"),
+    ("Market", "candles of a symbol, with fills and refusals"),
+    ("Orders", "a row shows why it was sent, and what each limit allowed"),
+    ("Halt …", "then `Halt all trading`: open orders are cancelled, positions stay"),
+    ("Resume …", "a reason, then `Resume all trading`"),
+)
+"""The five clicks: the name on the page, and what it shows."""
+
+
+def demo(
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="FOLDER", help="Trade in this new folder, and leave it there at the end."),
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Open the page in the browser of this desktop.")] = False,
+) -> None:
+    from quantd.daemon.app import Options, serve
+    from quantd.daemon.assembly.names import known_names
+    from quantd.daemon.config import load
+    from quantd.daemon.monitoring.metrics import configure
+
+    with _folder(keep) as folder:
+        file = folder / "config.toml"
+        file.write_bytes(bundled.CONFIG.read_bytes())
+        # no variable of the environment leads to an account of the user
+        found = load(file, known_names(), environ={}, sets=SETS)
+        configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
+
+        def began(link: Callable[[], str]) -> None:
+            say("\n".join(_welcome(link(), file, keep)))
+            sys.stdout.flush()
+            if opened:
+                webbrowser.open(link())
+
+        summary = asyncio.run(serve(found, Options(config=file, sets=SETS, quiet=True, began=began)))
+    say(f"stopped: equity {summary.equity} after {summary.fills:,} fills; {_left(file, keep)}")
+
+
+def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
+    """The address, the tour and the commands of a second terminal."""
+    width = max(len(name) for name, _ in TOUR)
+    return [
+        "quantd demo · recorded US markets, 2019 to 2021, on a paper account of 100,000 USD",
+        f"  open       {link}    (signs in, once)",
+        "  five clicks on the page:",
+        *(f"    {k}  {name:<{width}}  {what}" for k, (name, what) in enumerate(TOUR, 1)),
+        f"  in a second terminal:  quantd why QQQ -c {file}",
+        f"  Ctrl-C stops it and {'keeps ' + str(file.parent) if keep else 'removes ' + str(file.parent)}",
+    ]
+
+
+def _left(file: Path, keep: Path | None) -> str:
+    """The next command."""
+    if keep is None:
+        return "nothing is left behind. Next: `quantd init`, then `quantd run`"
+    return f"`quantd run -c {file}` continues it"
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """The folder of the demo; a temporary one is removed at the end, whatever ended it. Raises Failure."""
+    if keep is not None:
+        try:
+            keep.mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            remedy = f"name a new folder, or continue an earlier demo: quantd run -c {keep}/config.toml"
+            raise Failure(f"--keep {keep}: exists; {remedy}", USAGE) from None
+        except OSError as why:
+            raise Failure(f"--keep {keep}: {str(why.strerror).lower()}; name another folder", USAGE) from None
+        yield keep
+        return
+    before = signal.signal(signal.SIGTERM, _interrupted)  # the daemon takes the signals over once it runs
+    folder = Path(tempfile.mkdtemp(prefix="quantd-demo-"))
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        raise Interrupted("stopped before it traded; nothing is left behind") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+COMMAND: Final = Command("Trade", 5, demo)
