@@ -38,7 +38,7 @@ LONGER = {
         "daemon/app.py Edges.keep": 84,
         "daemon/app.py serve": 71,
         "daemon/assembly/engine_rules.py rules_of": 68,
-        "daemon/cli/learn/evaluate.py evaluate": 73,
+        "daemon/cli/learn/evaluate.py evaluate": 72,
         "daemon/cli/look/features.py features_list": 65,
         "daemon/cli/trade/backtest.py _backtest": 89,
         "daemon/cli/trade/study.py study_rebalance": 87,

@@ -13,6 +13,7 @@ from quantd.models.artifacts.manifest import (
     Comparison,
     EnsembleManifest,
     ForestManifest,
+    Likeness,
     Result,
     ScorerManifest,
     Training,
@@ -46,6 +47,19 @@ def lots_text(lots: Mapping[str, float]) -> str:
     usual = max(sizes, key=sizes.count)
     apart = ", ".join(f"{symbol} {size:g}" for symbol, size in lots.items() if size != usual)
     return f"lots of {usual:g}" + (f" ({apart})" if apart else "")
+
+
+def disguised(found: Likeness | None) -> list[str]:
+    """Return the first line of a card: that the policy is equal weight or one asset in disguise; nothing if neither."""
+    if found is None or not found.disguise:
+        return []
+    near = found.equal_weight if found.disguise == "equal weight" else found.single
+    return [
+        f"**This is {found.disguise} in disguise.** Its weights lie {near:.4f} from it, the mean of absolute "
+        f"differences over {found.decisions} decisions, {found.window.first} to {found.window.last}; "
+        f"{found.cash:.1%} is cash.",
+        "",
+    ]
 
 
 def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: str = "") -> list[str]:
@@ -112,6 +126,7 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
     lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
     traded = "whole shares" if set(lots.values()) == {1.0} else lots_text(lots)
     lines = [
+        *disguised(manifest.likeness),
         f"# {manifest.name}",
         "",
         f"A long-only policy: {manifest.algorithm}; network `{manifest.network.kind}`, "
@@ -170,6 +185,7 @@ def agent_card(
     test = manifest.results["test"]
     above = sum(value is not None and value > test.equal_weight.sharpe for value in test.sharpe_by_seed)
     lines = [
+        *disguised(manifest.likeness),
         f"# {manifest.name}",
         "",
         "A policy trained by "

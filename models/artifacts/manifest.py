@@ -96,10 +96,39 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
     equivariant: bool
 
 
+DISGUISE: Final = 0.05
+"""Policies whose weights lie nearer than this to equal weight, or to one asset, are that in disguise."""
+
+
+class Likeness(Struct, frozen=True, forbid_unknown_fields=True):
+    """How near the weights of a policy are to equal weight and to one asset, over the decisions of a window.
+
+    A distance is the mean over decisions and assets of the absolute difference of weights: 0 is equal. `cash` is the
+    mean share that is not invested.
+    """
+
+    window: Window
+    decisions: int
+    equal_weight: float
+    asset: str
+    """The nearest single asset."""
+    single: float
+    """The distance from all capital in that asset."""
+    cash: float
+
+    @property
+    def disguise(self) -> str:
+        """What the policy is in disguise: "equal weight", a symbol, or empty for neither."""
+        if min(self.equal_weight, self.single) >= DISGUISE:
+            return ""
+        return "equal weight" if self.equal_weight <= self.single else self.asset
+
+
 class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The manifest of a scorer."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx", "weights.safetensors")
+    LATER: ClassVar = (("likeness",),)
 
     algorithm: str
     network: Network
@@ -109,6 +138,8 @@ class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     training: Training
     results: dict[str, Result]
     golden: Golden
+    likeness: Likeness | None = None
+    """Measured by `scripts/likeness.py`; None where it was not."""
 
 
 MOST_CARRY: Final = MEMORY_BYTES // 8 - 16
@@ -196,7 +227,14 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The manifest of a learned policy."""
 
     FILES: ClassVar = ScorerManifest.FILES
-    LATER: ClassVar = (("sight", "columns"), ("sight", "benchmark"), ("features_hash",), ("macro",), ("series",))
+    LATER: ClassVar = (
+        ("sight", "columns"),
+        ("sight", "benchmark"),
+        ("features_hash",),
+        ("macro",),
+        ("series",),
+        ("likeness",),
+    )
 
     algorithm: str
     profile: str
@@ -223,6 +261,8 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     made: str = ""
     """The command that made it from its parent."""
     agreement: Agreement | None = None
+    likeness: Likeness | None = None
+    """Measured by `scripts/likeness.py`; None where it was not."""
     kind: Literal["learned"] = "learned"
 
     @property

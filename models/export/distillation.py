@@ -114,7 +114,7 @@ def distil(
     # once to measure it as it will trade, and once more with what was measured
     writer.write(out, pupil, learner, scaling, b"")
     held: NDArray[np.float32] = observed[cut:].numpy()
-    pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held))
+    pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held), likeness=None)
     return writer.write(out, pupil, learner, scaling, card_of_pupil(pupil, manifest.name).encode())
 
 

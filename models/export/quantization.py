@@ -48,6 +48,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     copy = msgspec.structs.replace(
         manifest,
         name=out.name,
+        likeness=None,
         precision=precision,
         parent=manifest.digest,
         made=command,

@@ -33,10 +33,12 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api import frames
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
+from quantd.research.python_api.plots import account_plot
 from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
 from quantd.research.python_api.run_history import Run, Why
 from quantd.research.reports.notebook_picture import picture
-from quantd.research.reports.report_figures import benchmark_records, planned, report_of
+from quantd.research.reports.report_contents import RunFigures
+from quantd.research.reports.report_figures import benchmark_records, planned, report_of, run_figures
 from quantd.research.reports.report_files import check_suffix, write_backtest_report
 from quantd.research.runs.backtest import BacktestJournal, Progress, after_history, drive
 from quantd.research.runs.benchmark_runs import benchmark_history
@@ -223,12 +225,12 @@ class Backtest:
 
         None stands for a metric that is undefined, or whose benchmark is missing. Raises ValueError for a lost account.
         """
-        return measure(self._track)
+        return measure(self.track)
 
     @cached_property
     def rolling(self) -> pl.DataFrame:
         """Rolling figures over 252 samples: ts, sharpe, volatility, drawdown; NaN before the window is full."""
-        found = rolling(self._track)
+        found = rolling(self.track)
         columns = {"sharpe": found.sharpe, "volatility": found.volatility, "drawdown": found.drawdown}
         dates = self.equity.select("ts")[1:]
         return frames.Frame.of(dates.with_columns(pl.Series(name, own) for name, own in columns.items()))
@@ -236,7 +238,7 @@ class Backtest:
     @cached_property
     def monthly(self) -> pl.DataFrame:
         """The compound returns of calendar months: year, month, return, and that of equal weight if it was compared."""
-        rows = [(each.year, each.month, each.total_return, each.benchmark) for each in monthly_returns(self._track)]
+        rows = [(each.year, each.month, each.total_return, each.benchmark) for each in monthly_returns(self.track)]
         return frames.Frame(rows, schema=MONTHLY, orient="row")
 
     @cached_property
@@ -264,7 +266,7 @@ class Backtest:
         `returns` is a polars or pandas frame: a column of dates (ts, date), and a column per factor with its return a
         sample. Raises ValueError for a date without a return, or factors that depend on each other.
         """
-        track = self._track
+        track = self.track
         return factor_regression(
             track.days_ns[1:], track.returns, factor_columns(returns), track.risk_free_annual / track.periods
         )
@@ -277,7 +279,8 @@ class Backtest:
         return history
 
     @cached_property
-    def _track(self) -> TrackRecord:
+    def track(self) -> TrackRecord:
+        """The equity, returns and costs that the metrics are made of. Raises ValueError for a lost account."""
         return track_record_of(self._assembly, self._record, self._finished.get(EQUAL_WEIGHT))
 
     @property
@@ -314,6 +317,25 @@ class Backtest:
         found = report_of(self._assembly, self._record, self._history, runs, self.summary, self.verdict)
         write_backtest_report(out, found)
         return out
+
+    @cached_property
+    def figures(self) -> RunFigures:
+        """The figures that a comparison reads. The first access runs the backtest again.
+
+        Raises TooShort for fewer than two samples, RunDiffers as `run` does.
+        """
+        return run_figures(self._assembly, self._record, self._books, self.summary)
+
+    def plot(self) -> Any:
+        """Return a figure of equity and drawdown: of plotly where it is installed, else the report's picture.
+
+        A notebook shows both; their `write_html(path)` writes a page. Equity is in account currency, drawdown in
+        percent, and equal weight is beside it if it was compared.
+        """
+        lines = {"this run": self.equity}
+        if (other := self._finished.get(EQUAL_WEIGHT)) is not None:
+            lines["equal weight"] = frames.equity_frame(other)
+        return account_plot(lines, self._repr_html_)
 
     @cached_property
     def _history(self) -> BookHistory | str:

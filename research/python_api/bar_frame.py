@@ -30,7 +30,7 @@ def bar_frame(frame: object) -> BarFrame:
     pandas the index may hold the times, and the columns may be pairs (price, symbol), as yfinance makes them. Raises
     FeedError for another shape.
     """
-    long = _of_pandas(frame) if _is_pandas(frame) else frame
+    long = of_pandas(frame) if is_pandas(frame) else frame
     if isinstance(long, pl.LazyFrame):
         long = long.collect()
     if not isinstance(long, pl.DataFrame):
@@ -53,12 +53,12 @@ def bar_frame(frame: object) -> BarFrame:
     return BarFrame(bars.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "ts", maintain_order=True))
 
 
-def _is_pandas(frame: object) -> bool:
+def is_pandas(frame: object) -> bool:
     pandas = sys.modules.get("pandas")  # a frame of pandas exists only where pandas is loaded
     return pandas is not None and isinstance(frame, pandas.DataFrame)
 
 
-def _of_pandas(frame: Any) -> pl.DataFrame:
+def of_pandas(frame: Any) -> pl.DataFrame:
     """Return a pandas frame in long form: the index as a column, pairs of columns as rows."""
     if frame.columns.nlevels == 2:
         level = next((k for k in (0, 1) if {"open", "close"} <= {str(n).lower() for n in frame.columns.levels[k]}), 0)
@@ -81,7 +81,7 @@ def _column(name: str, column: Any) -> pl.Series:
 
 def factor_columns(frame: object) -> dict[str, dict[int, float]]:
     """Return the factors of a frame: name -> return by date (ns at 00:00 UTC). Raises FeedError without dates."""
-    long = _of_pandas(frame) if _is_pandas(frame) else frame
+    long = of_pandas(frame) if is_pandas(frame) else frame
     if not isinstance(long, pl.DataFrame):
         text = f"{type(frame).__name__} is not a frame of factor returns"
         raise FeedError("factors", text, "Give a polars or pandas DataFrame with dates and a column per factor")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from quantd.models.training.runs.workers import Here, executor
 from quantd.research.python_api.backtests import Misused, OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
+from quantd.research.python_api.plots import sweep_plot
 from quantd.research.python_api.run_config import (
     AGENT,
     PLACE,
@@ -53,6 +55,13 @@ class SweepResult(Sweep):
     def heat_map(self, across: str, down: str, metric: str = "sharpe") -> "HeatMap":
         """Return the heat map of a metric over two keys, the mean over the others. Raises ValueError."""
         return HeatMap(heat_map_table(self, across, down, metric))
+
+    def plot(self, metric: str = "sharpe") -> Any:
+        """Return a figure of a metric: by the value of one key, or a map over the first two.
+
+        It is of plotly where that is installed, else the tables of the report. Raises Misused for an unknown metric.
+        """
+        return sweep_plot(self, metric)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one HTML page that opens without a network, and return its path."""

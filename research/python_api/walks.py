@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import polars as pl
@@ -94,6 +94,10 @@ class WalkForward:
     def stability(self) -> float | None:
         """The share of refits that chose as the one before; None for a single refit."""
         return self.walk.stability
+
+    def plot(self) -> Any:
+        """Return a figure of the run out of sample, as `Backtest.plot`."""
+        return self.backtest.plot()
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the report of the run out of sample, as `Backtest.report`."""

@@ -25,11 +25,12 @@ import polars as pl
 from msgspec import Struct
 
 from quantd.adapters.brokers.paper.broker import Paper
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
-from quantd.daemon.policies.loading import Inner, answer, load
+from quantd.daemon.policies.loading import Apart, Inner, answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.models.artifacts.manifest import MANIFEST
 from quantd.research.file_audit import watching
@@ -110,22 +111,27 @@ def lookahead(
     cuts: int = 40,
     cache: Path | None = None,
     progress: Callable[[float], None] = lambda share: None,
+    bars: BarFrame | None = None,
+    apart: Apart | None = None,
+    captured: Iterable[str] = (),
 ) -> Lookahead:
     """Check `policy` (as named in a configuration) over the market of `config`: twice whole, `cuts` times truncated.
 
-    The policy is the only agent and decides at each sample, without costs or limits. Raises as `assemble` does, and
-    RowsDiffer for an `act_rows` whose answers are not those of `act`.
+    The policy is the only agent and decides at each sample, without costs or limits. `bars` replace those of the
+    configuration, and `apart` loads the policy of the caller. `captured` names the tables that it holds in memory,
+    which count as files of its own. Raises as `assemble` does, and RowsDiffer for an `act_rows` whose answers are not
+    those of `act`.
     """
     alone = _alone(config, policy)
-    opened: dict[str, None] = {}
-    assembly = assemble(alone, cache=cache)
-    whole = _answers(assembly, _loaded(alone, {}, opened), opened)
+    opened: dict[str, None] = dict.fromkeys(captured)
+    assembly = assemble(alone, cache=cache, apart=apart, bars=bars)
+    whole = _answers(assembly, _loaded(alone, {}, apart, opened), opened)
     # A parameter that names the market's file is redirected to the truncated copy.
     named = _named_market(alone)
     own = market_files(alone)
     given = {str(alone.at(alone.feed.path).resolve())} if named else set()
     reached = tuple(sorted((own & opened.keys()) - given))
-    again = differences(assembly, whole, _answers(assembly, _loaded(alone, {})), max(whole, default=0))
+    again = differences(assembly, whole, _answers(assembly, _loaded(alone, {}, apart)), max(whole, default=0))
     ends = points(whole, cuts)
     found: dict[tuple[str, str], Differing] = {}
     for number, ts in enumerate(ends, 1):
@@ -135,15 +141,10 @@ def lookahead(
         feed = assembly.feed.until(ts)
         with TemporaryDirectory(prefix="quantd-cut-") as folder:
             changed = {key: str(_cut_copy(alone, feed, Path(folder))) for key in named}
-            part = _answers(replace(assembly, feed=feed), _loaded(alone, changed))
+            part = _answers(replace(assembly, feed=feed), _loaded(alone, changed, apart))
         for each in differences(assembly, whole, part, ts):
             found.setdefault((each.date, each.symbol), each)
-    dated: list[Differing] = []
-    if not (again or found or named or opened):
-        moved = _answers(assembly, _loaded(alone, {}), later_ns=LATER_NS)
-        # a failure is no evidence: a calendar may end before those dates
-        moved = {ts: whole[ts] if each.failed else each for ts, each in moved.items()}
-        dated = differences(assembly, whole, moved, max(whole, default=0))
+    dated = [] if again or found or named or opened else _dated(assembly, whole, _loaded(alone, {}, apart))
     beyond = tuple(sorted(name for name in opened.keys() - own if not _of_artifact(name)))
     failures = [f"{session_date(ts - 1)}: {each.failed}" for ts, each in whole.items() if each.failed]
     return Lookahead(
@@ -160,6 +161,14 @@ def lookahead(
         dated=len(dated),
         matches=matches(beyond, assembly.feed),
     )
+
+
+def _dated(assembly: Assembly, whole: Answers, policy: Policy) -> list[Differing]:
+    """Return the answers that differ where the same bars have dates LATER_NS later."""
+    moved = _answers(assembly, policy, later_ns=LATER_NS)
+    # a failure is no evidence: a calendar may end before those dates
+    moved = {ts: whole[ts] if each.failed else each for ts, each in moved.items()}
+    return differences(assembly, whole, moved, max(whole, default=0))
 
 
 def _of_artifact(name: str) -> bool:
@@ -182,13 +191,15 @@ def _same_policy(config: Config, one: str, other: str) -> bool:
     )
 
 
-def _loaded(config: Config, changed: Mapping[str, str], opened: dict[str, None] | None = None) -> Policy:
+def _loaded(
+    config: Config, changed: Mapping[str, str], apart: Apart | None, opened: dict[str, None] | None = None
+) -> Policy:
     """Load the policy as on a first start: modules beside it from an earlier load are imported anew."""
     agent = config.agents[0]
     forget_modules(config.at(agent.policy.partition(":")[0]).resolve().parent)
     with watching(opened) if opened is not None else nullcontext():
         params = {**agent.params, **changed}
-        return load(agent.policy, params, config.source.folder, unused=config.feed.unused_series)
+        return load(agent.policy, params, config.source.folder, apart, unused=config.feed.unused_series)
 
 
 _KEPT: Final = frozenset(sys.modules)

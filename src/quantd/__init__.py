@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from quantd.daemon.config import Config, ConfigError
     from quantd.research.python_api.backtests import Backtest, backtest
     from quantd.research.python_api.bar_frame import example_bars
+    from quantd.research.python_api.comparisons import Comparison, Significance, compare, metrics, significance
+    from quantd.research.python_api.leaks import lookahead
+    from quantd.research.python_api.learning import Trained, evaluate, train
     from quantd.research.python_api.run_config import load
     from quantd.research.python_api.run_history import Run, Why, open_run
     from quantd.research.python_api.signals import Signals, study_signal
@@ -29,26 +32,36 @@ if TYPE_CHECKING:
     from quantd.trading.exit_codes import ExplainedError as Error
 
 __all__ = [
-    "Backtest", "Client", "Config", "ConfigError", "Error", "Run", "Signals", "WalkForward", "Why", "backtest",
-    "example_bars", "load", "open_run", "study_signal", "sweep", "walk_forward",
+    "Backtest", "Client", "Comparison", "Config", "ConfigError", "Error", "Run", "Signals", "Significance", "Trained",
+    "WalkForward", "Why", "backtest", "compare", "evaluate", "example_bars", "load", "lookahead", "metrics", "open_run",
+    "significance", "study_signal", "sweep", "train", "walk_forward",
 ]  # fmt: skip
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
     "Client": "quantd.daemon.api.client_side.python_client:Client",
+    "Comparison": "quantd.research.python_api.comparisons:Comparison",
     "Config": "quantd.daemon.config:Config",
     "ConfigError": "quantd.daemon.config:ConfigError",
     "Error": "quantd.trading.exit_codes:ExplainedError",
     "Run": "quantd.research.python_api.run_history:Run",
     "Signals": "quantd.research.python_api.signals:Signals",
+    "Significance": "quantd.research.python_api.comparisons:Significance",
+    "Trained": "quantd.research.python_api.learning:Trained",
     "WalkForward": "quantd.research.python_api.walks:WalkForward",
     "Why": "quantd.research.python_api.run_history:Why",
     "backtest": "quantd.research.python_api.backtests:backtest",
+    "compare": "quantd.research.python_api.comparisons:compare",
+    "evaluate": "quantd.research.python_api.learning:evaluate",
     "example_bars": "quantd.research.python_api.bar_frame:example_bars",
     "load": "quantd.research.python_api.run_config:load",
+    "lookahead": "quantd.research.python_api.leaks:lookahead",
+    "metrics": "quantd.research.python_api.comparisons:metrics",
     "open_run": "quantd.research.python_api.run_history:open_run",
+    "significance": "quantd.research.python_api.comparisons:significance",
     "sweep": "quantd.research.python_api.sweeps:sweep",
     "study_signal": "quantd.research.python_api.signals:study_signal",
+    "train": "quantd.research.python_api.learning:train",
     "walk_forward": "quantd.research.python_api.walks:walk_forward",
 }
 """Name -> its module and attribute: `import quantd` alone loads none of them."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST
+from quantd.models.artifacts.loader import checked, load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ScorerManifest
+from scripts.likeness import measured, policies
 from tests.support.checkout import ROOT
 
 SHIPPED = sorted(each.parent for each in (ROOT / "models" / "shipped").glob(f"*/{MANIFEST}"))
@@ -31,3 +32,30 @@ def test_a_shipped_artifact_is_whole_small_and_blind_to_the_default_run(folder: 
     card = (folder / "card.md").read_text()
     assert "Made by: `" in card
     assert "equal weight" in card or "plain" in card
+
+
+@pytest.mark.parametrize("folder", policies(), ids=lambda folder: folder.name)
+def test_a_policy_that_is_equal_weight_or_one_asset_says_so_on_the_first_line_of_its_card(folder: Path) -> None:
+    """The weights of each decision on the bundled bars after its training are measured again."""
+    found, manifest = measured(folder), checked(folder).manifest
+    assert isinstance(manifest, AgentManifest | ScorerManifest)
+    kept = manifest.likeness
+    assert kept is not None
+    assert (found.window, found.decisions, found.asset) == (kept.window, kept.decisions, kept.asset)
+    for name in ("equal_weight", "single", "cash"):
+        assert getattr(found, name) == pytest.approx(getattr(kept, name), abs=2e-4), name
+    first = (folder / "card.md").read_text().partition("\n")[0]
+    near = min(found.equal_weight, found.single)
+    if near >= 0.05:
+        assert first == f"# {folder.name}"
+        return
+    what = "equal weight" if near == found.equal_weight else found.asset
+    assert first.startswith(f"**This is {what} in disguise.** Its weights lie {near:.4f} from it")
+
+
+def test_the_shipped_policies_in_disguise_are_these() -> None:
+    known = {folder.name: checked(folder).manifest.likeness.disguise for folder in policies()}
+    assert known == {
+        "a2c": "equal weight", "dqn": "", "full": "", "lite": "", "ppo": "equal weight", "sac": "QQQ",
+        "scorer": "equal weight", "transformer": "QQQ",
+    }  # fmt: skip

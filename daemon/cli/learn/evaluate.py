@@ -1,10 +1,8 @@
 """Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
 
 from datetime import date
-from hashlib import blake2b
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 from msgspec import to_builtins
@@ -15,12 +13,6 @@ from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.trading.exit_codes import CONFIG
-
-if TYPE_CHECKING:
-    from quantd.research.runs.looks import Look
-
-if TYPE_CHECKING:
-    from quantd.models.training.runs.evaluation import Evaluated
 
 
 def evaluate(
@@ -42,10 +34,10 @@ def evaluate(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
-    from quantd.daemon.cli.learn.artifact_files import require_sound_bars
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.models.artifacts.card import lots_text
-    from quantd.research.runs.looks import note_looks
+    from quantd.research.runs.evaluation_look import noted
+    from quantd.research.runs.sound_bars import require_sound_bars
 
     needs("evaluation", "torch")
     from quantd.models.training.runs import evaluation
@@ -57,8 +49,7 @@ def evaluate(
         found = evaluation.evaluate(artifact, first, until, bars, actions, names, require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
-    look = look_at(artifact.name, found, family)
-    known = note_looks(state, [look] if isfinite(found.policy.sharpe) else []).like(look)
+    known = noted(state, artifact.name, found, family)
     if as_json:
         document = to_builtins(replace(found, series={}))
         del document["series"]
@@ -96,24 +87,6 @@ def evaluate(
     say(f"{found.sharpe_definition}.")
     say(known.text)
     return 0
-
-
-def look_at(name: str, found: "Evaluated", family: str = "") -> "Look":
-    """Return the look of an evaluation, for the ledger."""
-    from quantd.research.runs.looks import Look, MarketIdentity
-    from quantd.trading.statistics import PERIODS_PER_YEAR
-
-    window = (found.first.isoformat(), found.last.isoformat())
-    symbols = tuple(found.lots)
-
-    def digest(*parts: str) -> str:
-        return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
-
-    return Look(
-        "evaluate", name, digest(found.artifact, found.market, *window, *symbols),
-        digest(found.market, *window, *symbols), *window, found.policy.sharpe, float(PERIODS_PER_YEAR),
-        found.candidates, family, identity=MarketIdentity(symbols, "1d", found.series),
-    )  # fmt: skip
 
 
 COMMAND: Final = Command("Learn", 20, evaluate)

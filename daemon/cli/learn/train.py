@@ -66,7 +66,7 @@ def train(
     workers: plan_options.Workers = 1,
     address: plan_options.Address = "",
 ) -> int:
-    from quantd.daemon.cli.learn.artifact_files import require_sound_bars
+    from quantd.research.runs.sound_bars import require_sound_bars
 
     needs("training", "torch", "onnx", "safetensors")
     if agent == "scorer":

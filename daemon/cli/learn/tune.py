@@ -73,7 +73,7 @@ def tune_plan(
     show: Annotated[bool, typer.Option("--show", help="Print the search space and exit.")] = False,
     as_json: Json = False,
 ) -> int:
-    from quantd.daemon.cli.learn.artifact_files import require_sound_bars
+    from quantd.research.runs.sound_bars import require_sound_bars
 
     needs("tuning", "torch", "optuna", "plotly", "safetensors")
     made = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)

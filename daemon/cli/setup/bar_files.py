@@ -12,23 +12,15 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
-from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
+from quantd.adapters.feeds.bars.stamps import IntervalError, interval_ns
 from quantd.adapters.feeds.recorded.bar_files import probe
+from quantd.adapters.feeds.recorded.origin import Origin
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
 """Intervals made of days -> their names in polars."""
-
-
-class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The origin of a file of bars, in its parquet metadata under "quantd"."""
-
-    source: str
-    interval: str
-    stamps: Stamps
-    adjusted: bool = False
 
 
 class ScoresOrigin(msgspec.Struct, frozen=True):
@@ -89,16 +81,6 @@ def parquet(frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> bytes:
     memory = io.BytesIO()
     frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(origin).decode()})
     return memory.getvalue()
-
-
-def origin_of(file: Path) -> Origin | None:
-    """The origin of a file; None when `quantd data` did not write it."""
-    if file.suffix != ".parquet" or not file.is_file():
-        return None
-    try:
-        return msgspec.json.decode(pl.read_parquet_metadata(file).get("quantd", ""), type=Origin)
-    except (msgspec.DecodeError, pl.exceptions.PolarsError, OSError):
-        return None
 
 
 def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:

@@ -46,6 +46,7 @@ def check(
     from quantd.adapters.feeds.bars.merge import place_all, timed
     from quantd.adapters.feeds.bars.rows import NO_STAMP
     from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
+    from quantd.adapters.feeds.recorded.origin import origin_of
     from quantd.adapters.feeds.recorded.soundness import (
         action_line,
         gaps_between,
@@ -53,16 +54,15 @@ def check(
         jump_text,
         often_rejected,
     )
-    from quantd.daemon.cli.setup.bar_files import LONGER, beside, is_text, length_of, origin_of
-    from quantd.daemon.cli.setup.vendors import calendars_of
+    from quantd.daemon.cli.setup.bar_files import LONGER, beside, is_text, length_of
+    from quantd.research.runs.sound_bars import calendars_of
 
     known = origin_of(file)
     stamps = stamps or (known.stamps if known else "session")
     interval = interval or (known.interval if known else "1d")
     if interval in LONGER:
         raise Failure(f"{file.name}: bars of {interval} are for study: a run needs days or shorter bars", USAGE)
-    length = length_of(interval)
-    if length < DAY_NS and stamps == "session":
+    if (length := length_of(interval)) < DAY_NS and stamps == "session":
         raise Failure(f'--stamps "session" cannot date bars of {interval}; write "open" or "close"', USAGE)
     if actions is None and beside(file).is_file():
         actions = beside(file)
@@ -116,7 +116,7 @@ def check(
 def cached(cache: Cache = None, as_json: Json = False) -> int:
     """List the cached downloads."""
     from quantd.adapters.feeds.wrappers.cache_files import Shelf
-    from quantd.daemon.cli.setup.vendors import cache_folder
+    from quantd.research.runs.sound_bars import cache_folder
 
     root = cache or cache_folder()
     found: list[dict[str, Any]] = []
@@ -220,8 +220,9 @@ def synthetic(
     import polars as pl
 
     from quantd.adapters.calendars import sessions as calendar_sessions
+    from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan, synthetic_bars
-    from quantd.daemon.cli.setup.bar_files import Origin, parquet
+    from quantd.daemon.cli.setup.bar_files import parquet
 
     if end < start:
         raise Failure(f"--to {end} is before --from {start}", USAGE)

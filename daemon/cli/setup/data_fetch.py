@@ -75,24 +75,24 @@ def fetch(
     """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
     from quantd.adapters.feeds.bars.merge import checked_bars
     from quantd.adapters.feeds.bars.rows import ActionRow
+    from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.recorded.soundness import jump_text
     from quantd.adapters.feeds.source import SourceError, some
     from quantd.adapters.feeds.vendor import Request
-    from quantd.daemon.cli.setup.bar_files import LONGER, Origin, actions_csv, beside, frame, length_of, longer, parquet
-    from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of, source_of, universe_of
+    from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, frame, length_of, longer, parquet
+    from quantd.daemon.cli.setup.vendors import source_of, universe_of
+    from quantd.research.runs.sound_bars import cache_folder, calendars_of
 
     sources = source or ["yfinance"]
     universe = universe_of(symbols, calendar, currency)
-    last = end or datetime.now(UTC).date()
-    if last < start:
+    if (last := end or datetime.now(UTC).date()) < start:
         raise Failure(f"--to {last} is before --from {start}", USAGE)
     if out.suffix != ".parquet":
         raise Failure(f"{out}: bars are written as parquet; name it {out.with_suffix('.parquet')}", USAGE)
     if interval in LONGER and not adjusted:
         remedy = "a split inside a week would mix two scales; use --adjusted, or 1d"
         raise Failure(f"bars of {interval} are made of adjusted daily bars only: {remedy}", USAGE)
-    requested = "1d" if interval in LONGER else interval
-    length = length_of(requested)
+    length = length_of(requested := "1d" if interval in LONGER else interval)
     calendars = calendars_of(universe, start, last)
     begin_ns, end_ns = _bounds(calendars[universe.calendar], start, last, length)
 

@@ -1,15 +1,12 @@
 """Vendors of bars by the options of the command line: sources, keys, calendars."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.source import Source
 from quantd.adapters.feeds.vendor import FileWrong, Request, RequestWrong, Vendor
 from quantd.adapters.feeds.wrappers.cache import Cached
@@ -20,7 +17,6 @@ from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of
-from quantd.trading.sessions import Sessions
 
 RETRY_FOR_S: Final = 30.0
 """Longest time of retries, because an operator waits."""
@@ -39,11 +35,6 @@ class Vendors:
     whole: bool
 
 
-def cache_folder() -> Path:
-    """The default folder of downloads."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "bars"
-
-
 def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
     """The universe of these symbols. Without a `calendar` it is 24/7 for pairs such as BTC-USD and XNYS for others."""
     names = tuple(dict.fromkeys(part for symbol in symbols for part in symbol.split(",") if part))
@@ -51,14 +42,6 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
     made = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=currency) for name in names)
     return Universe(made, currency=currency, calendar=made[0].calendar)
-
-
-def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:
-    """Sessions by calendar name, with a margin on both sides."""
-    margin = timedelta(days=10)
-    cache = cache_folder().parent / "calendars"
-    names = {universe.calendar, *(i.calendar for i in universe.instruments)}
-    return {name: sessions(name, first - margin, last + margin, cache=cache) for name in names}
 
 
 def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Vendors:

@@ -2,6 +2,7 @@
 
 import csv
 import secrets
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -158,6 +159,19 @@ def study_parity(
     return DONE if result.same else CHECK_FAILED
 
 
+def _write_rebalancing(out: Path, agent: str, rows: "Sequence[rebalancing_study.Row]", definition: str) -> None:
+    """Write the rows as CSV, or their picture where the suffix is .html."""
+    if out.suffix == ".html":
+        from quantd.research.studies.rebalancing_page import page
+
+        out.write_text(page(agent, rows, definition), encoding="utf-8")
+        return
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(rows[0].__struct_fields__)
+        writer.writerows([csv_cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
+
+
 def study_rebalance(
     agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first one without it.")] = None,
     config: ConfigFile = CONFIG_FILE,
@@ -171,7 +185,9 @@ def study_rebalance(
             "--cost", min=0, max=1_000, metavar="BP", help="Cost in bp, repeatable; 1, 5, 10 and 20 without it."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="F", help="Also write F.csv, or a picture F.html.")
+    ] = None,
     family: Family = "",
     as_json: Json = False,
 ) -> int:
@@ -209,10 +225,7 @@ def study_rebalance(
             raise Failure(str(why), USAGE) from None
     rows, known, code = result.rows, result.known, CHECK_FAILED if result.failures else DONE
     if out is not None:
-        with out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(rebalancing_study.Row.__struct_fields__)
-            writer.writerows([csv_cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
+        _write_rebalancing(out, name, rows, definition)
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,

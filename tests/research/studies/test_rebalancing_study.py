@@ -1,10 +1,12 @@
 """The study of rebalancing: every rule and cost on the same bars, each cost charged once."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from quantd.daemon.assembly.names import known_names
@@ -13,6 +15,7 @@ from quantd.daemon.config import load
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.runs.looks import read_looks
+from quantd.research.studies.rebalancing_page import page
 from quantd.research.studies.rebalancing_study import RULES, study
 from tests.support.checkout import ROOT
 
@@ -134,9 +137,26 @@ def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     document = json.loads(done.stdout)
     assert (document["agent"], document["trials"]) == ("even", len(RULES))
     assert [row["rule"] for row in document["rows"]] == list(RULES)
+    drawn = [*command[:-1], str(tmp_path / "rows.html")]
+    subprocess.run(drawn, capture_output=True, check=True, cwd=ROOT)
+    assert "<svg" in (tmp_path / "rows.html").read_text()
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("rule,cost_bp,total_return")
     assert len(lines) == 1 + len(RULES)
+
+
+@pytest.mark.requirement("R-254")
+def test_the_picture_has_a_bar_for_each_rule_and_cost_and_a_star_for_the_best(rows):
+    html = page("even", rows, "Sharpe: defined")
+    charts = re.findall(r"<h2>([^<]+)</h2><svg.*?</svg>", html)
+    assert charts == ["Net Sharpe ratio", "Costs a year, of average equity", "Turnover a year", "Maximum drawdown"]
+    assert html.count("<rect ") == len(charts) * len(rows)
+    assert html.count("\u2605") + html.count("&#9733;") == 1 + len(charts) * sum(row.best for row in rows)
+    best = next(row for row in rows if row.best)
+    assert f">{best.sharpe:.2f} &#9733;<" in html
+    failed = page("even", [msgspec.structs.replace(rows[0], failed="no price <today>"), *rows[1:]], "")
+    assert failed.count("<rect ") == len(charts) * (len(rows) - 1)
+    assert "no price &lt;today&gt;" in failed
 
 
 def test_orders_are_counted_beside_the_samples_with_orders(rows):

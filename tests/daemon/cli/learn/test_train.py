@@ -12,10 +12,12 @@ import time
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 import torch
 
+import quantd as api
 from quantd.daemon.cli.failures import guarded
 from quantd.daemon.cli.program import run
 from quantd.models.artifacts.folder import read_manifest
@@ -144,6 +146,28 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
     assert (found["inside"], found["sessions"], found["same_data"]) == (0, 181, True)
     code, out, err = quantd(place, "evaluate", "mine", "--from", "2016-12-01", "--to", "2017-01-31")
     assert "31 of 62 sessions lie inside its training window" in out
+
+
+def test_the_python_api_trains_and_evaluates_as_the_commands_do(
+    place: Path, made: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    shares: list[float] = []
+    found = api.train("small.toml", "ours", progress=shares.append)
+    for name in ("weights.safetensors", "policy.onnx", "golden.bin"):
+        assert (place / "ours" / name).read_bytes() == (place / "mine" / name).read_bytes()
+    assert found.manifest.results == manifest_of(place / "mine").results
+    assert "Made by: `quantd.train('small.toml', 'ours')`" in found.card
+    assert 0.0 < shares[0] <= shares[-1] == 1.0
+    told = json.loads(quantd(place, "evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30", "--json")[1])
+    tested = api.evaluate(found, date(2017, 1, 1), date(2017, 6, 30))
+    for side in ("policy", "equal_weight"):
+        assert msgspec.to_builtins(getattr(tested, side)) == told[side]
+    assert (tested.inside, tested.sessions) == (told["inside"], told["sessions"])
+    with pytest.raises(api.Error, match="there is no such plan; name a TOML file"):
+        api.train("smal.toml", "none")
+    with pytest.raises(api.Error, match="no bars of AAA, BBB, CCC between"):
+        api.evaluate("mine", date(2000, 1, 1), date(2000, 2, 1))
 
 
 def test_other_bars_come_with_the_actions_beside_them_and_other_symbols_must_be_those_of_the_policy(

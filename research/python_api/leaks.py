@@ -1,0 +1,75 @@
+"""The look-ahead study of a policy over bars in memory, or over the market of a configuration."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from quantd.daemon.config import Config
+from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
+from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
+from quantd.research.python_api.signals import captured_tables
+from quantd.research.studies import lookahead as study
+
+
+class Leaks(study.Lookahead, frozen=True):
+    """The result of a look-ahead study: `clean`, `decided`, and the fields of `--json`. `str()` is its text."""
+
+    def __str__(self) -> str:
+        return "\n".join(study.lines(self))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def lookahead(
+    policy: object,
+    bars: object,
+    settings: Settings | None = None,
+    *,
+    params: Mapping[str, object] | None = None,
+    cuts: int = 40,
+    adjusted: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Leaks:
+    """Detect look-ahead: call a policy on markets that end earlier, as `quantd study lookahead`.
+
+    `policy` is a registered name, a file ("mine.py:act"), the folder of an artifact, or a function, class or object of
+    the caller. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a TOML file.
+    `settings` and `adjusted` are as for `quantd.backtest`; `params` are the policy's, for bars in a frame. `cuts` is
+    the number of earlier ends, 1 or more. `progress` receives the completed share, from 0 to 1.
+
+    A function of the caller cannot be loaded anew for each run: use a file to find a memo in a module. Tables that it
+    holds in memory are named, and the policy is then not decided. A policy that fails at decisions has them counted in
+    `failed`. Raises Misused, ConfigError or another Error.
+    """
+    if cuts < 1:
+        raise Misused(f"cuts={cuts} ends of the market; give 1 or more")
+    settings = with_adjusted(settings, adjusted=adjusted)
+    caller = None if isinstance(policy, str | os.PathLike) else CallerPolicy(policy)
+    name = str(policy) if caller is None else f"{FILE}:{name_of(policy)}"
+    frame = None
+    if isinstance(bars, Config | str | os.PathLike):
+        if caller is not None:
+            raise Misused(
+                "a function of the caller needs bars in a frame: quantd.lookahead(act, frame); or write it into a file "
+                'and name that, "mine.py:act"'
+            )
+        if params is not None:
+            raise Misused("params go with bars in a frame; a configuration has those of its own agent")
+        if settings and isinstance(bars, Config):
+            raise Misused("settings belong to quantd.load(file, settings), which made it")
+        config = bars if isinstance(bars, Config) else load(bars, settings)
+    else:
+        frame = bar_frame(bars)
+        config = around(frame, name, params or {}, settings)
+    file, colon, attribute = name.partition(":")
+    if caller is None and file.endswith(".py"):
+        name = f"{Path(file).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
+    held = () if caller is None else captured_tables(policy)
+    cache = config.state_folder(None) / "cache"
+    found = study.lookahead(
+        config, name, cuts=cuts, cache=cache, progress=progress, bars=frame, apart=caller, captured=held
+    )
+    return Leaks(**{field: getattr(found, field) for field in found.__struct_fields__})

@@ -1,0 +1,155 @@
+"""Training and evaluation of learned policies, with the code of `quantd train` and `quantd evaluate`."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantd.adapters.feeds.recorded.bar_files import probe
+from quantd.bundled import find
+from quantd.models.artifacts.manifest import AgentManifest
+from quantd.research.python_api.backtests import Misused
+from quantd.research.runs.sound_bars import require_sound_bars
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+if TYPE_CHECKING:
+    from quantd.models.training.plans.plan import Plan
+    from quantd.models.training.runs.evaluation import Evaluated
+    from quantd.models.training.seeds.seed_run import Progress as SeedProgress
+
+
+class PackageMissing(ExplainedError, ImportError):
+    """A package of an extra is not installed. The text names the extra."""
+
+    exit_code = CONFIG
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained artifact: its folder, which `quantd.backtest` and `quantd.evaluate` take, and its manifest."""
+
+    folder: Path
+    manifest: AgentManifest
+
+    @property
+    def card(self) -> str:
+        """The model card in Markdown, poor results included."""
+        return (self.folder / "card.md").read_text(encoding="utf-8")
+
+    def __str__(self) -> str:
+        return self.card
+
+    def _repr_markdown_(self) -> str:
+        return self.card
+
+
+def train(
+    plan: "Plan | str | os.PathLike[str]",
+    out: str | os.PathLike[str],
+    settings: Mapping[str, object] | None = None,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    on: str = "local",
+    address: str = "",
+    looked: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Trained:
+    """Train every seed of a plan, and write the best by validation as the artifact `out`, as `quantd train`.
+
+    `plan` is a TOML file or a Plan. `settings` replace its keys by their dotted names: {"steps": 4000}.
+    Records and checkpoints are in the folder OUT.run. `resume` continues an interrupted training there. `workers` seeds
+    train at once, in processes or with `on="ray"` in a Ray cluster at `address`. `looked` is the number of earlier
+    evaluations on the test part by other runs. `progress` receives the completed share of all seeds, from 0 to 1.
+
+    Raises PackageMissing without the extra `train`, PlanError for a mistake of the plan, Unfinished for an interrupted
+    training without `resume`, and UnsoundPrices for a jump that no action announces; all are Errors.
+    """
+    _require("training", "torch", "onnx", "safetensors")
+    from quantd.models.training.plans.plan import Plan, parsed, replaced
+    from quantd.models.training.runs import training_run
+    from quantd.models.training.runs.workers import executor
+
+    changes = dict(settings or {})
+    if isinstance(plan, Plan):
+        made, name = replaced(plan, changes), plan.name
+    else:
+        path = find(Path(plan))
+        if not path.is_file():
+            raise Misused(f"{path}: there is no such plan; name a TOML file, such as examples/train/a2c.toml")
+        made, name = parsed(path.read_text(encoding="utf-8"), str(path), changes), str(plan)
+    _probe(made.data.files[0])
+    begins = made.splits.train.first - timedelta(days=made.warmup_days)
+    require_sound_bars(*made.data.files, made.data.symbols, begins, made.splits.test.last)
+    shares = dict.fromkeys(made.seeds, 0.0)
+
+    def report(at: "SeedProgress") -> bool:
+        shares[at.seed] = min(1.0, at.steps / made.steps)
+        progress(sum(shares.values()) / len(shares))
+        return False
+
+    words = [repr(name), repr(str(out)), *([repr(changes)] if changes else [])]
+    where = None if on == "local" and workers == 1 else executor(on, workers, address)
+    manifest = training_run.train(
+        made, Path(out), f"quantd.train({', '.join(words)})", report, resume=resume, looked=looked, executor=where
+    )
+    return Trained(Path(out), manifest)
+
+
+def evaluate(
+    artifact: "Trained | str | os.PathLike[str]",
+    first: date,
+    until: date,
+    bars: str | os.PathLike[str] | None = None,
+    actions: str | None = None,
+    *,
+    symbols: Sequence[str] = (),
+    state: str | os.PathLike[str] = "state",
+    family: str = "",
+) -> "Evaluated":
+    """Run a learned policy over a window in whole shares, after costs, beside equal weight, as `quantd evaluate`.
+
+    `artifact` is the folder of an artifact, or the result of `quantd.train`. `first` and `until` are the first and the
+    last day. `bars` is a file of daily raw bars with its `actions` ("" for none), by default those of the training;
+    `symbols` are by default the artifact's. The result has `policy` and `equal_weight` (returns and drawdowns as
+    fractions, ratios a year), `inside` (the sessions inside the training window) and the costs. It counts as a trial in
+    the folder `state`, for its own market and for the `family`.
+
+    Raises PackageMissing without the extra `train`, ArtifactError where `artifact` is no policy, UnsoundPrices, and
+    Misused for a window without sessions; all are Errors.
+    """
+    _require("evaluation", "torch")
+    from quantd.models.training.runs import evaluation
+    from quantd.research.runs.evaluation_look import noted
+
+    folder = artifact.folder if isinstance(artifact, Trained) else Path(artifact)
+    given = None if bars is None else Path(bars)
+    if given is not None:
+        _probe(find(given))
+    try:
+        found = evaluation.evaluate(folder, first, until, given, actions, list(symbols), require_sound_bars)
+    except ExplainedError:
+        raise
+    except ValueError as error:
+        raise Misused(str(error)) from None
+    noted(Path(state), folder.name, found, family)
+    return found
+
+
+def _require(purpose: str, *modules: str) -> None:
+    """Raise PackageMissing where a module is not installed."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise PackageMissing(
+            f"{purpose} needs {', '.join(missing)}, which {verb} not installed: pip install 'quantd[train]'"
+        )
+
+
+def _probe(bars: Path) -> None:
+    """Read an unknown parquet file in a child process first. Raises FeedError."""
+    if bars.is_file() and bars.suffix == ".parquet":
+        probe(bars)

@@ -1,0 +1,93 @@
+"""Figures of results: of plotly where it is installed, else the pictures of the reports."""
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from quantd.daemon.views.report.drawing import STYLE, chart
+from quantd.research.studies.heat_map import heat_map, heat_map_table
+from quantd.research.studies.sweep import Sweep
+from quantd.trading.exit_codes import USAGE, ExplainedError
+
+if TYPE_CHECKING:
+    from quantd.trading.market import Floats
+
+
+class NoFigure(ExplainedError, ValueError):
+    """There is nothing to draw, or the name of a metric is unknown. The text names what there is."""
+
+    exit_code = USAGE
+
+
+class Picture:
+    """A picture of a report, which a notebook shows."""
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def write_html(self, path: str | Path) -> None:
+        """Write one page that opens without a network."""
+        head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{STYLE}</style></head>'
+        Path(path).write_text(f"{head}<body>{self.html}</body></html>\n", encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def account_plot(lines: Mapping[str, pl.DataFrame], picture: Callable[[], str]) -> Any:
+    """Return equity above drawdown for each frame of `lines` (ts, equity, drawdown); `picture` is the other form."""
+    if find_spec("plotly") is None:
+        return Picture(picture())
+    from plotly.subplots import make_subplots
+
+    found = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3])
+    for name, frame in lines.items():
+        ts = frame["ts"].dt.replace_time_zone(None).to_list()
+        found.add_scatter(x=ts, y=frame["equity"].to_list(), name=name, row=1, col=1)
+        fall = (-100.0 * frame["drawdown"]).to_list()
+        found.add_scatter(x=ts, y=fall, name=f"{name}, drawdown", row=2, col=1)
+    found.update_yaxes(title_text="equity", row=1, col=1)
+    found.update_yaxes(title_text="drawdown, %", row=2, col=1)
+    return found
+
+
+def sweep_plot(sweep: Sweep, metric: str) -> Any:
+    """Return a metric by the value of one key, or maps over pairs of keys. Raises NoFigure for an unknown metric."""
+    known = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
+    if metric not in known:
+        raise NoFigure(f"{metric!r} is no metric of a sweep; it has {', '.join(known)}")
+    drawn = find_spec("plotly") is not None
+    if len(sweep.keys) > 1 and not drawn:
+        return Picture("".join(heat_map_table(sweep, x, y, metric) for y, x in combinations(sweep.keys, 2)))
+    if len(sweep.keys) > 1:
+        wide, high, cells = heat_map(sweep, sweep.keys[1], sweep.keys[0], metric)
+        from plotly.graph_objects import Figure
+
+        found = Figure()
+        found.add_heatmap(x=wide, y=high, z=cells.tolist(), colorbar={"title": metric})
+        found.update_layout(xaxis={"title": sweep.keys[1], "type": "category"},
+                            yaxis={"title": sweep.keys[0], "type": "category"})  # fmt: skip
+        return found
+    labels = [point.values[0] for point in sweep.points]
+    values = [point.metrics.get(metric) for point in sweep.points]
+    if not drawn:
+        return Picture(_line(sweep.keys[0], metric, labels, values))
+    from plotly.graph_objects import Figure
+
+    found = Figure()
+    found.add_scatter(x=labels, y=values, mode="lines+markers")
+    found.update_layout(xaxis={"title": sweep.keys[0], "type": "category"}, yaxis={"title": metric})
+    return found
+
+
+def _line(key: str, metric: str, labels: list[str], values: list[float | None]) -> str:
+    kept = [(label, value) for label, value in zip(labels, values, strict=True) if value is not None]
+    if not kept:
+        raise NoFigure(f"no point of the sweep has {metric}; its faults are in the column fault of the table")
+    heights: Floats = np.array([value for _, value in kept])
+    return f"<h2>{metric} by {key}</h2>{chart(heights, [label for label, _ in kept], 'var(--line)')}"

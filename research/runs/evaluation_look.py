@@ -1,0 +1,30 @@
+"""The look of an evaluation of a learned policy, for the ledger of looks."""
+
+from hashlib import blake2b
+from math import isfinite
+from pathlib import Path
+
+from quantd.models.training.runs.evaluation import Evaluated
+from quantd.research.runs.looks import Known, Look, MarketIdentity, note_looks
+from quantd.trading.statistics import PERIODS_PER_YEAR
+
+
+def noted(state: Path, name: str, found: Evaluated, family: str = "") -> Known:
+    """Note an evaluation in the ledger of `state`, if it has a ratio, and return the trials that it knows."""
+    look = look_at(name, found, family)
+    return note_looks(state, [look] if isfinite(found.policy.sharpe) else []).like(look)
+
+
+def look_at(name: str, found: Evaluated, family: str = "") -> Look:
+    """Return the look of an evaluation, for the ledger."""
+    window = (found.first.isoformat(), found.last.isoformat())
+    symbols = tuple(found.lots)
+
+    def digest(*parts: str) -> str:
+        return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
+
+    return Look(
+        "evaluate", name, digest(found.artifact, found.market, *window, *symbols),
+        digest(found.market, *window, *symbols), *window, found.policy.sharpe, float(PERIODS_PER_YEAR),
+        found.candidates, family, identity=MarketIdentity(symbols, "1d", found.series),
+    )  # fmt: skip

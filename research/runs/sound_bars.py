@@ -1,0 +1,45 @@
+"""Checks the daily bars of a training or an evaluation for jumps that no action announces."""
+
+import os
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.origin import origin_of
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.recorded.soundness import require_announced
+from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.sessions import Sessions
+
+
+def cache_folder() -> Path:
+    """The default folder of downloads."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "bars"
+
+
+def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:
+    """Sessions by calendar name, with a margin on both sides."""
+    margin = timedelta(days=10)
+    cache = cache_folder().parent / "calendars"
+    names = {universe.calendar, *(i.calendar for i in universe.instruments)}
+    return {name: sessions(name, first - margin, last + margin, cache=cache) for name in names}
+
+
+def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> None:
+    """Raise UnsoundPrices where daily bars jump near a split ratio that no action announces.
+
+    Bars without volumes, or known to be adjusted, are not checked. A file that cannot be read is left to the reader of
+    the panel, which names the fault.
+    """
+    origin = origin_of(bars)
+    if origin is not None and origin.adjusted:
+        return
+    universe = Universe(tuple(Instrument(name, calendar=calendar_of(name)) for name in symbols))
+    try:
+        calendars = calendars_of(universe, first, last)
+        feed = Replay.load(bars, universe=universe, sessions=calendars, actions=actions, start=first, end=last)
+    except FeedError:
+        return
+    require_announced(feed, calendars)

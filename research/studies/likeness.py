@@ -1,0 +1,60 @@
+"""Measures how near a policy's weights are to equal weight and to one asset: whether it is one of them in disguise."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.models.artifacts.manifest import Likeness, Window
+from quantd.trading.display_text import session_date
+from quantd.trading.effects import Ask, Effect
+from quantd.trading.events import Decided, Event
+
+PLACES: Final = 4
+"""Decimals of a distance. Two processors may differ beyond them."""
+
+
+class _Answers:
+    """A log that keeps the weights of each decision."""
+
+    rows_only: bool = False
+
+    def __init__(self) -> None:
+        self.weights: list[bytes] = []
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        if isinstance(event, Decided) and event.weights is not None:
+            self.weights.append(event.weights)
+
+
+def likeness(assembly: Assembly, drive: Callable[[Assembly, Log], Shell]) -> Likeness:
+    """Run the first agent of `assembly`, and measure each of its answers. Raises ValueError without an answer."""
+    log = _Answers()
+    shell = drive(assembly, log)
+    if not log.weights:
+        raise ValueError("the policy has answered with no weights; give it bars after its lookback")
+    weights = np.frombuffer(b"".join(log.weights), dtype="<f8").reshape(len(log.weights), -1)
+    count = weights.shape[1]
+    alone = [float(np.abs(weights - whole).mean()) for whole in np.eye(count)]
+    nearest = int(np.argmin(alone))
+    first, last = session_date(assembly.start_ns), session_date(shell.state.now - 1)
+    return Likeness(
+        window=Window(first.isoformat(), last.isoformat()),
+        decisions=len(weights),
+        equal_weight=round(float(np.abs(weights - 1.0 / count).mean()), PLACES),
+        asset=assembly.universe.symbols[nearest],
+        single=round(alone[nearest], PLACES),
+        cash=round(float(1.0 - weights.sum(axis=1).mean()), PLACES),
+    )
+
+
+FIRST: Final = "2019-01-02"
+"""First session after the training of the shipped policies."""
+
+WARM_UP_YEAR: Final = 2017
+"""The bars from this year on have the lookback of each shipped policy before FIRST."""

@@ -1,0 +1,63 @@
+"""The picture of a rebalancing study: net Sharpe ratio and costs of each rule, a bar for each cost scenario."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Final
+
+from quantd.daemon.views.report.drawing import STYLE, WIDTH
+from quantd.research.studies.rebalancing_study import Row
+
+LEFT: Final = 130
+BAR: Final = 13
+GAP: Final = 10
+
+COLOURS: Final = ("#2f6fde", "#2a9d5c", "#d98a1f", "#c2483d", "#7a55c7", "#667085")
+
+
+def page(agent: str, rows: Sequence[Row], definition: str) -> str:
+    """Return one HTML page, which opens without a network. The best rule of each cost has a star."""
+    costs = list(dict.fromkeys(row.cost_bp for row in rows))
+    legend = " ".join(f'<span style="color:{_colour(costs, cost)}">&#9632;</span> {cost:g} bp' for cost in costs)
+    failures = [f"{row.rule} at {row.cost_bp:g} bp: {row.failed}" for row in rows if row.failed]
+    failed = "".join(f"<p>{escape(text)}</p>" for text in failures)
+    charts = "".join(
+        f"<h2>{title}</h2>{_bars(rows, costs, value, text)}"
+        for title, value, text in (
+            ("Net Sharpe ratio", lambda row: row.sharpe, "{:.2f}"),
+            ("Costs a year, of average equity", lambda row: row.cost_drag_annual, "{:.2%}"),
+            ("Turnover a year", lambda row: row.turnover_annual, "{:.2f}"),
+            ("Maximum drawdown", lambda row: row.max_drawdown, "{:.1%}"),
+        )
+    )
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Rebalancing of {escape(agent)}</title>
+<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
+<h1>Rebalancing of {escape(agent)}</h1><p>{legend}. &#9733; is the best Sharpe ratio of its cost. Each cost is charged
+once, as commission.</p>{failed}{charts}<p>{escape(definition)}</p></body></html>
+"""
+
+
+def _bars(rows: Sequence[Row], costs: Sequence[float], value: Callable[[Row], float], text: str) -> str:
+    """Return horizontal bars as inline SVG, grouped by rule."""
+    kept = [row for row in rows if not row.failed]
+    rules = list(dict.fromkeys(row.rule for row in kept))
+    low, high = min([0.0, *map(value, kept)]), max([0.0, *map(value, kept)])
+    scale = (WIDTH - LEFT - 110) / ((high - low) or 1.0)
+    zero, tall = LEFT - low * scale, len(costs) * BAR + GAP
+    parts = []
+    for k, rule in enumerate(rules):
+        top = k * tall
+        parts.append(f'<text x="0" y="{top + tall / 2:.0f}" font-size="13" fill="var(--dim)">{escape(rule)}</text>')
+        for n, row in enumerate(each for each in kept if each.rule == rule):
+            wide, y = value(row) * scale, top + n * BAR
+            x = zero + min(0.0, wide)
+            star = " &#9733;" if row.best else ""
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{abs(wide):.1f}" height="{BAR - 2}" '
+                f'fill="{_colour(costs, row.cost_bp)}"/><text x="{zero + max(0.0, wide) + 4:.1f}" y="{y + 10}" '
+                f'font-size="11" fill="var(--ink)">{text.format(value(row))}{star}</text>'
+            )
+    return f'<svg viewBox="0 0 {WIDTH} {max(1, len(rules)) * tall}" role="img">{"".join(parts)}</svg>'
+
+
+def _colour(costs: Sequence[float], cost: float) -> str:
+    return COLOURS[list(costs).index(cost) % len(COLOURS)]

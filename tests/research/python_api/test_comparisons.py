@@ -1,0 +1,111 @@
+"""`quantd.metrics`, `quantd.compare` and `quantd.significance` have the figures of `quantd report`, to the bit."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+import quantd
+from tests.support.command_line import answer, write
+from tests.support.command_line import quantd as command
+
+
+@pytest.fixture(scope="module")
+def pair(bars, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pair")
+    where = {"quantd.state": str(folder / "state")}
+    return [quantd.backtest(name, bars, where, params={"lookback": 60}) for name in ("momentum", "inverse_volatility")]
+
+
+def test_the_figures_are_those_of_the_command(folder):
+    """Two configurations, each as a report and as a result: the command compares the reports."""
+    write(folder)
+    for name, more in (("a", ()), ("b", ("--set", "risk.max_position_weight=0.2"))):
+        answer(command(folder, "backtest", "--json", "--report", f"{name}.json", *more))
+    told = answer(command(folder, "report", "--compare", "a.json", "b.json", "--json"))
+    runs = [quantd.backtest("config.toml", settings=each) for each in (None, {"risk.max_position_weight": 0.2})]
+    found = quantd.compare(*runs, names=("a", "b"))
+    assert dict(zip(found.table["metric"], found.table["a"], strict=True)) == {
+        each["name"]: each["one"] for each in told["metrics"]
+    }
+    assert dict(zip(found.table["metric"], found.table["b"], strict=True)) == {
+        each["name"]: each["other"] for each in told["metrics"]
+    }
+    report = json.loads((folder / "a.json").read_text())
+    house = {each["name"]: each["values"][0] for each in report["metrics"] if each["needs"] != "benchmark"}
+    own = quantd.metrics(runs[0])
+    assert {name: own[name] for name in house if house[name] is not None and name != "average_net"} == {
+        name: value for name, value in house.items() if value is not None and name != "average_net"
+    }
+    tested = quantd.significance(*runs)
+    assert tested.p == {name: told["versus"][name]["p"] for name in tested.p}
+    assert tested.interval == (told["versus"]["low"], told["versus"]["high"])
+    assert tested.sharpe_difference == told["versus"]["sharpe_difference"] != 0.0
+
+
+def test_returns_of_every_form_have_the_metrics_of_the_result(pair):
+    result, other = pair
+    exact = quantd.metrics(result.equity)
+    assert exact["sharpe"] == result.metrics["sharpe"]
+    assert exact["max_drawdown"] == result.metrics["max_drawdown"]
+    assert exact["turnover"] is None, "a frame has no trades"
+    simple = result.equity["equity"].pct_change().drop_nulls()
+    for form in (simple, simple.to_numpy(), simple.to_list(), simple.to_frame("return").with_columns(
+        ts=result.equity["ts"][1:]), result.equity.to_pandas()):  # fmt: skip
+        assert quantd.metrics(form)["sharpe"] == pytest.approx(exact["sharpe"], rel=1e-9)
+    beside = quantd.metrics(result, other)
+    assert beside["beta"] == quantd.metrics(result.equity, other.equity)["beta"]
+    assert beside["beta"] != quantd.metrics(result)["beta"], "which is that beside equal weight"
+
+
+def test_more_results_are_compared_with_the_first_and_adjusted(pair, bars):
+    third = quantd.backtest(
+        "momentum", bars, params={"lookback": 60}, compare=False, settings={"feed.start": "2012-03-30"}
+    )
+    first, second = pair
+    found = quantd.compare(first, second, first)
+    assert found.names == ("momentum", "inverse_volatility", "momentum 2")
+    rows = found.tests.filter(pl.col("test") == "ledoit_wolf")
+    raw, adjusted = rows["p"].to_list(), rows["adjusted"].to_list()
+    assert adjusted[0] == pytest.approx(min(1.0, 2.0 * raw[0]))
+    assert "Sharpe difference" in str(found)
+    assert "by its ratio momentum" in str(found)
+    with pytest.raises(quantd.Error, match="differ in "):
+        quantd.compare(first, third)
+
+
+def test_equal_returns_do_not_differ_and_a_daily_gain_does():
+    draw = np.random.default_rng(3).normal(0.0, 0.01, 500)
+    assert quantd.significance(draw, draw).p["paired_t"] == 1.0
+    noise = np.random.default_rng(4).normal(0.002, 0.005, 500)
+    gain = quantd.significance(draw + noise, draw)
+    assert gain.p["paired_t"] < 0.001
+    assert gain.interval[0] > 0.0
+    assert "Sharpe difference +" in str(gain)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: quantd.metrics([0.1, float("nan")]), "value 1 is nan.*Remove or correct"),
+        (lambda: quantd.metrics([0.1, -1.5]), "value 1 is -1.5; each return must be a finite fraction above -1"),
+        (lambda: quantd.metrics([[0.1]]), r"the shape is \(1, 1\)"),
+        (lambda: quantd.metrics("momentum"), "'momentum' is text; give the result of quantd.backtest"),
+        (lambda: quantd.metrics(7), "int has no returns"),
+        (lambda: quantd.metrics(pl.DataFrame({"ts": [1], "x": [1.0]})), "the frame has ts, x, not ts and return"),
+        (lambda: quantd.metrics([0.1, 0.2], [0.1]), "returns has 2 returns and benchmark 1"),
+        (lambda: quantd.significance([0.1, 0.2], [0.1]), "a has 2 returns and b 1"),
+        (lambda: quantd.compare([0.1], [0.2]), "list is no result of a backtest; run quantd.backtest"),
+        (lambda: quantd.compare(), "needs two results or more, and 0 is given"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_remedy(call, text):
+    with pytest.raises(quantd.Error, match=text):
+        call()
+
+
+def test_other_dates_are_refused(pair):
+    equity = pair[0].equity
+    with pytest.raises(quantd.Error, match="other dates"):
+        quantd.significance(equity[:-1], equity[1:])
