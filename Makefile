@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PY
 
 .PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page coverage check docs \
-	docs-site figures pictures bench bench-peers prove prove-long \
+	docs-site figures pictures results bench bench-peers prove prove-long \
 	test-container mutants wheel wheel-pure release install clean lock
 
 help:
@@ -42,6 +42,7 @@ help:
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
 	@echo 'make figures  make the figures of the documents again (docs/develop/documents.md)'
 	@echo 'make pictures  make docs/dashboard.png again, from the page of a run, in Chromium'
+	@echo 'make results  make docs/results.md again; DATA=DIR adds the rows of files that are not here'
 	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
@@ -116,6 +117,9 @@ figures: $(FULL)
 
 pictures: $(FULL)
 	@$(BIN)/python -m scripts.pictures
+
+results: $(CORE)
+	@$(BIN)/python -m scripts.results $(if $(DATA),--data $(DATA)) $(ARGS)
 
 bench: $(CORE)
 	@$(BIN)/python -m benchmarks.parts $(ARGS)

@@ -1,0 +1,259 @@
+"""Makes docs/results.md and docs/results.parquet: policies x universes x periods, and the claims of documents beside.
+
+`make results` runs each market of `scripts/results.toml` as one `quantd study compare`. A finished market is a file in
+`build/results`, which the next start reads instead of running it again. `make results DATA=DIR` adds the markets whose
+files are not in the repository.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from msgspec import Struct, convert
+
+from quantd.daemon.runtime.version import code_version
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PLAN: Final = ROOT / "scripts" / "results.toml"
+CLAIMS: Final = ROOT / "scripts" / "claims.toml"
+PAGE: Final = "results.md"
+TABLE: Final = "results.parquet"
+
+
+class Universe(Struct, frozen=True, forbid_unknown_fields=True):
+    """One universe: a configuration with settings, its file of bars, and periods of (name, first, last).
+
+    The file of an `external` universe is in the folder DATA and not in the repository. Without `policies`, each
+    registered policy that computes weights has a row.
+    """
+
+    symbols: str
+    config: str
+    file: str
+    bias: str
+    periods: tuple[tuple[str, str, str], ...]
+    external: bool = False
+    sets: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+
+
+class Claim(Struct, frozen=True, forbid_unknown_fields=True):
+    """One claim of a document: `rerun` names the figures of the table as (market, policy, figure)."""
+
+    claim: str
+    reason: str
+    rerun: tuple[tuple[str, str, str], ...] = ()
+    state: str = "not measured"
+
+
+class Market(Struct, frozen=True):
+    """A universe in one period: its name, the arguments of its command, and the file of its bars."""
+
+    name: str
+    universe: Universe
+    arguments: tuple[str, ...]
+    file: Path
+
+    @property
+    def command(self) -> str:
+        """The command that makes the rows again, in the root of the checkout."""
+        return shlex.join(("quantd", *self.arguments, "--state", f"state/results/{self.name}"))
+
+    @property
+    def content(self) -> str:
+        """The SHA-256 of the file of bars."""
+        return sha256(self.file.read_bytes()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """A digest of everything that the rows depend on: code, command, configuration and bars."""
+        parts = (code_version(), self.command, (ROOT / self.universe.config).read_text(encoding="utf-8"), self.content)
+        return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def markets(plan: Path, data: Path | None) -> list[Market]:
+    """Return the markets of a plan; those of external files only with their folder.
+
+    Raises SystemExit for a folder without such a file.
+    """
+    found = []
+    for universe in convert(tomllib.loads(plan.read_text(encoding="utf-8"))["universes"], dict[str, Universe]).values():
+        if universe.external and data is None:
+            continue
+        file = (data if universe.external and data is not None else ROOT) / universe.file
+        if not file.is_file():
+            raise SystemExit(f"results: {file}: there is no such file; DATA names the folder that has {file.name}")
+        for name, first, last in universe.periods:
+            sets = [*universe.sets, f"feed.start={first}", f"feed.end={last}"]
+            if universe.external:
+                sets.append(f"feed.path={file.resolve()}")
+            arguments = ("study", "compare", *universe.policies, "-c", universe.config)
+            found.append(Market(name, universe, (*arguments, *(x for each in sets for x in ("--set", each))), file))
+    return found
+
+
+def measured(market: Market, folder: Path) -> dict[str, Any]:
+    """Return the rows of a market, from `folder` if they are there; else run its command in a new ledger."""
+    kept = folder / f"{market.name}-{market.identity}.json"
+    if not kept.exists():
+        state = folder / f"{market.name}.state"
+        shutil.rmtree(state, ignore_errors=True)  # of a run that was killed: its ledger has a part of the trials
+        program = Path(sys.executable).parent / "quantd"
+        done = subprocess.run(
+            (program, *market.arguments, "--state", state, "--json"), cwd=ROOT, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"results: {market.command}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+        replace_whole(kept, done.stdout.encode())
+        shutil.rmtree(state, ignore_errors=True)
+    found: dict[str, Any] = json.loads(kept.read_bytes())
+    return found
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is never there in part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def rows_of(market: Market, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one market as they stand in the table."""
+    external = market.universe.external
+    for row in found["rows"]:
+        difference = row["difference"] or {}
+        yield {
+            "market": market.name, "symbols": market.universe.symbols, "first": found["first"], "last": found["last"],
+            "policy": row["policy"], **{key: row["figures"][key] for key in FIGURES},
+            "less_equal_weight": difference.get("sharpe"), "less_low": difference.get("low"),
+            "less_high": difference.get("high"), "deflated": row["deflated"], "trials": found["trials"], "seeds": 0,
+            "warnings": row["notes"], "failed": bool(row["failures"]), "sha256": market.content,
+            "reproducible": not external, "command": market.command if not external else "",
+        }  # fmt: skip
+
+
+FIGURES: Final = (
+    "total_return", "annual_return", "volatility_annual", "sharpe", "sharpe_low", "sharpe_high", "sortino",
+    "max_drawdown", "samples", "turnover_annual", "costs",
+)  # fmt: skip
+
+COLUMNS: Final = ("policy", "Sharpe", "less equal weight", "total return", "drawdown", "costs", "deflated")
+
+_PERCENT: Final = ("total_return", "annual_return", "volatility_annual", "max_drawdown")
+
+
+def _number(value: float | None, pattern: str) -> str:
+    return "" if value is None else format(value, pattern)
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    less = row["less_equal_weight"]
+    return (
+        row["policy"] + (" (failed)" if row["failed"] else ""),
+        _number(row["sharpe"], ".2f") + _span(row["sharpe_low"], row["sharpe_high"]),
+        _number(less, "+.2f") + _span(row["less_low"], row["less_high"]),
+        _number(row["total_return"], "+.1%"),
+        _number(row["max_drawdown"], ".1%"),
+        _number(row["costs"], ",.0f"),
+        _number(row["deflated"], ".2f"),
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(each)} |" for each in (head, ["---"] * len(head), *rows)]
+
+
+def page(found: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Mapping[str, Claim]) -> str:
+    """Return docs/results.md."""
+    every = [row for _, rows in found for row in rows]
+    others = [row for row in every if row["less_low"] is not None]
+    better, worse = (
+        sum(each) for each in ([r["less_low"] > 1e-9 for r in others], [r["less_high"] < -1e-9 for r in others])
+    )
+    lines = [
+        "# Results", "",
+        "`make results` writes this page and `docs/results.parquet`. Do not edit them by hand. A row that was not",
+        "computed is not here.", "",
+        f"**Of {len(others)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
+        "95 % interval of the difference of Sharpe ratios. The intervals are of single comparisons, not corrected for",
+        "their number.", "",
+        "- Each policy trades alone, from one first sample on, on the same bars, dates, costs and capital.",
+        "- Decisions are taken at the first sample and then monthly. An order fills at a later price and pays costs.",
+        "- `[..]` is a 95 % interval of a circular block bootstrap. Costs are in account currency.",
+        "- `deflated` is the deflated Sharpe ratio, by the trials of that market in this table. Earlier looks at the",
+        "  same bars are not counted, so that it is too high.",
+        "- These policies have no random numbers, so that they have no seeds.",
+        "- A policy with a difference of exactly 0 is equal weight under another name in that market.", "",
+    ]  # fmt: skip
+    for market, rows in found:
+        first = rows[0]
+        lines += [f"## {market.name}: {first['first']} to {first['last']}", "", f"{market.universe.symbols}."]
+        lines += [f"{market.universe.bias} {first['samples']:,} samples, {first['trials']} trials."]
+        if market.universe.external:
+            lines += ["", "**The repository cannot reproduce these rows**: their file is not in it."]
+            lines += [f"`make results DATA=DIR` made them from `{market.file.name}`, SHA-256", f"`{market.content}`."]
+        else:
+            lines += ["", f"    {market.command}"]
+        lines += ["", *_table(COLUMNS, [_cells(row) for row in rows]), ""]
+    lines += ["## Claims of the documents, beside what was measured", ""]
+    lines += ["The claims come from documents of other systems. None of them is a result of quantd.", ""]
+    figures = {(row["market"], row["policy"]): row for row in every}
+    lines += _table(
+        ("claim", "what it says", "measured here", "reason of the difference"),
+        [(name, each.claim, _rerun(each, figures), each.reason) for name, each in claims.items()],
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _rerun(claim: Claim, figures: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """Return the figures of a claim; "not measured" if a row is not in the table."""
+    if not claim.rerun or any((market, policy) not in figures for market, policy, _ in claim.rerun):
+        return claim.state
+    return "; ".join(
+        f"{policy} {key.replace('_', ' ')} {figures[market, policy][key]:{'.1%' if key in _PERCENT else '.2f'}}"
+        for market, policy, key in claim.rerun
+    )
+
+
+def claims_of(path: Path) -> dict[str, Claim]:
+    """Read the claims."""
+    return convert(tomllib.loads(path.read_text(encoding="utf-8")), dict[str, Claim])
+
+
+def make(plan: Path, data: Path | None, build: Path, out: Path) -> None:
+    """Compute the missing markets of a plan, and write page and table."""
+    found = []
+    for market in markets(plan, data):
+        print(market.name, flush=True)
+        found.append((market, list(rows_of(market, measured(market, build)))))
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / f".{TABLE}"
+    pl.DataFrame([row for _, rows in found for row in rows], infer_schema_length=None).write_parquet(part)
+    part.replace(out / TABLE)
+    replace_whole(out / PAGE, page(found, claims_of(CLAIMS)).encode())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="make the table of results")
+    parser.add_argument("--plan", type=Path, default=PLAN)
+    parser.add_argument("--data", type=Path, help="the folder of files that the repository lacks")
+    parser.add_argument("--build", type=Path, default=ROOT / "build" / "results")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs")
+    given = parser.parse_args()
+    make(given.plan, given.data, given.build, given.out)
