@@ -52,6 +52,8 @@ function Dashboard() {
   const found = SCREENS.find(([name]) => name === screen) || SCREENS[0];
   const [title, Content, scope] = DIALOGS[dialog] || [];
   const close = () => open("");
+  const { asking, session } = daemon;
+  useEffect(() => { if (asking && session && session.reads && !session.name) open("sign-in"); }, [asking, Boolean(session)]);
   return html`
     <${Standing} open=${open} screens=${SCREENS} screen=${found[0]} />
     <main id="main" tabindex="-1" class=${daemon.lost ? "lost" : ""}>

@@ -1,5 +1,5 @@
 // The account now: equity and drawdown, positions with their share of the risk, each limit with its headroom.
-import { html, useEffect, useRef } from "./htm-preact-standalone.mjs";
+import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { count, local, measured, money, percent, plain, price, signed, tone } from "./figures.js";
 import { Figure, Table, Use, useRead } from "./parts.js";
@@ -37,8 +37,10 @@ const LIMIT_WORDS = (limit) => `${limit.words} ${limit.limit}`;
 export function Now() {
   const now = daemon.live.overview;
   const stamp = `${now.run}/${now.ts}/${now.fills}`;
-  const held = useRead(() => read("/api/v1/positions"), stamp);
-  const risk = useRead(() => read("/api/v1/risk"), stamp);
+  const [symbol, find] = useState("");
+  const [ordered, findOrdered] = useState("");
+  const held = useRead(() => read(`/api/v1/positions?search=${encodeURIComponent(symbol)}`), `${stamp}/${symbol}`);
+  const risk = useRead(() => read(`/api/v1/risk?search=${encodeURIComponent(ordered)}`), `${stamp}/${ordered}`);
   const past = useRead(() => read("/api/v1/equity?points=600"), `${now.run}/${now.session}`);
   const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
   const limits = now.limits.slice().sort((a, b) => (b.use ?? -1) - (a.use ?? -1));
@@ -65,7 +67,7 @@ export function Now() {
     : html`<p class="none">${past.fault || "no samples yet"}</p>`}
     </section>
     <section class="card"><h2>Positions</h2>
-      <${Table} name="Positions" rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
+      <${Table} name="Positions" find=${find} total=${held.data ? held.data.count : 0} rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
     { head: "symbol", cell: (p) => html`${p.symbol}${(p.halted || p.jumped) && html` <strong class="REDUCE" title=${p.halted || p.jumped}>held</strong>`}` },
     { head: "quantity", num: true, cell: (p) => plain(p.qty) },
     { head: "price", num: true, cell: (p) => price(p.price) },
@@ -85,15 +87,15 @@ export function Now() {
   ]} />
     </section>
     <section class="card wide"><h2>Largest order that would pass now</h2>
-      <${Largest} rows=${largest} fault=${risk.fault} />
+      <${Largest} rows=${largest} fault=${risk.fault} find=${findOrdered} total=${risk.data ? risk.data.count : 0} />
     </section>`;
 }
 
-function Largest({ rows, fault }) {
+function Largest({ rows, fault, find, total }) {
   const order = (each) => (each.qty === null ? "any size" : plain(each.qty));
   const stop = (each) => each.text || "–";
-  if (fault && !rows.length) return html`<p class="none">${fault}</p>`;
-  return html`<${Table} name="Largest orders" rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
+  if (fault && !total) return html`<p class="none">${fault}</p>`;
+  return html`<${Table} name="Largest orders" find=${find} total=${total} rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
     { head: "symbol", cell: (s) => s.symbol },
     { head: "held", num: true, cell: (s) => plain(s.held) },
     { head: "buy", num: true, cell: (s) => order(s.buy) },

@@ -12,7 +12,7 @@ from datetime import date
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, TimeoutError, expect
 
 from quantd.daemon.commands.tokens import created
 from quantd.trading.codec import decode
@@ -53,9 +53,10 @@ def commands(world: World) -> list[tuple[str, str, str]]:
 
 
 async def show(page: Page, screen: str) -> None:
+    """The screen with the figures that it reads."""
     await page.evaluate("(name) => { location.hash = name; }", screen)
     await expect(page.get_by_role("navigation").locator("[aria-current=page]")).to_have_attribute("href", f"#{screen}")
-    await page.wait_for_load_state("networkidle")
+    await expect(page.locator("#main")).to_have_attribute("aria-busy", "false")
 
 
 async def audit(page: Page, screen: str) -> None:
@@ -104,6 +105,35 @@ async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared:
     assert {each[2] for each in done} == {f"api:desk:{secret[:8]}"}
 
 
+SLOW_FRAMES = "window.requestAnimationFrame = (draw) => setTimeout(draw, 3000);"
+
+FOCUS = """window.focus_after = [];
+for (const kind of ["keydown", "click"]) {
+  window.addEventListener(kind, (event) => {
+    const at = document.activeElement;
+    if (event.key !== "Escape") window.focus_after.push(at.closest("dialog") ? at.id || at.textContent : "");
+  });
+}"""
+"""Where the focus is when the listeners of the page are done with a key or a click."""
+
+
+@in_module_loop
+async def test_a_dialog_has_the_focus_before_the_next_key_on_a_machine_that_draws_slowly(
+    shared: World, browser: Browser
+) -> None:
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+        await page.evaluate(SLOW_FRAMES + FOCUS)
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            await page.keyboard.press("Escape")
+            await expect(page.get_by_role("dialog")).to_have_count(0)
+        await page.get_by_role("button", name="Halt …").click()
+        await page.keyboard.press("Escape")
+        after = await page.evaluate("window.focus_after")
+    assert after == ["reason", "reason", "Close", "reason"]
+
+
 @pytest.mark.requirement("R-231")
 @in_module_loop
 async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World, browser: Browser) -> None:
@@ -146,9 +176,20 @@ async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) 
         await expect(other.get_by_role("button", name="Halt …")).to_be_visible()
         await page.get_by_role("button", name="Sign out").click()
         await expect(other.get_by_role("button", name="Halt …")).to_have_count(0)
-    async with opened(browser, link) as page:
-        await page.get_by_role("button", name="Sign in …").click()
+    async with opened(browser, "about:blank") as page:
+
+        async def late(route: Route) -> None:
+            await asyncio.sleep(0.3)
+            await route.continue_()
+
+        await page.route("**/api/v1/sign-in", late)
+        await page.goto(link)
+        with contextlib.suppress(TimeoutError):  # a person is faster than the daemon's answer
+            await page.get_by_role("button", name="Sign in …").click(timeout=250)
         await expect(page.get_by_role("alert")).to_contain_text("this link was used")
+        await page.locator("#token").fill("wrong")
+        await page.locator("#token").press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("not in force")
 
 
 @in_module_loop
@@ -273,7 +314,10 @@ async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPath
                 await show(page, "now")
                 await page.get_by_label("Search positions").fill("S123")
                 row = page.get_by_role("region", name="Positions").get_by_role("row").nth(1)
-                await expect(row).to_contain_text("S123")
+                await expect(row).to_contain_text("S123")  # it is not among the largest that the page reads
+                await page.get_by_label("Search largest orders").fill("s124")
+                row = page.get_by_role("region", name="Largest orders").get_by_role("row").nth(1)
+                await expect(row).to_contain_text("S124")
 
 
 @pytest.mark.requirement("R-208")
