@@ -2,6 +2,7 @@
 import { html, render, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { Agents } from "./agents.js";
 import { begin, daemon, listen, may } from "./daemon.js";
+import { Daemons } from "./daemons.js";
 import { money } from "./figures.js";
 import { Incidents } from "./incidents.js";
 import { Market } from "./market.js";
@@ -9,9 +10,16 @@ import { Now } from "./now.js";
 import { OrderByHand } from "./order.js";
 import { Orders } from "./orders.js";
 import { Dialog } from "./parts.js";
+import { Portfolios } from "./portfolios.js";
+import { Research } from "./research.js";
+import { Risk } from "./risk.js";
 import { Halt, Resume, SignIn, Standing } from "./standing.js";
+import { System } from "./system.js";
 
-const SCREENS = [["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["incidents", "Incidents", Incidents]];
+const SCREENS = [
+  ["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["portfolios", "Portfolios", Portfolios],
+  ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],
+];
 const DIALOGS = { halt: ["Stop trading", Halt, "trade"], resume: ["Resume trading", Resume, "trade"], "sign-in": ["Sign in", SignIn, ""], keys: ["Keys", Keys, ""] };
 const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9", "the screen of that number", ""]];
 

@@ -1,36 +1,9 @@
 // The account now: equity and drawdown, positions with their share of the risk, each limit with its headroom.
-import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { Chart } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { count, local, measured, money, percent, plain, price, signed, tone } from "./figures.js";
 import { Figure, Table, Use, useRead } from "./parts.js";
-
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-// A uPlot chart. `series` are [label, colour variable]; `data` is [times in s, ...columns]; `words` say what it shows.
-export function Chart({ data, series, height, words, format }) {
-  const box = useRef(null);
-  const chart = useRef(null);
-  const shape = series.map(([label]) => label).join("|");
-  useEffect(() => {
-    const ink = colour("--dim");
-    const axis = { stroke: ink, grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 } };
-    const made = new uPlot({
-      width: box.current.clientWidth, height, legend: { show: false }, cursor: { y: false },
-      scales: { x: { time: true } },
-      axes: [axis, { ...axis, size: (_, values) => 20 + 7 * Math.max(...(values || [""]).map((x) => x.length)), values: (_, ticks) => ticks.map(format) }],
-      series: [{}, ...series.map(([label, name]) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: true }))],
-    }, data, box.current);
-    chart.current = made;
-    const fit = new ResizeObserver(() => made.setSize({ width: box.current.clientWidth, height }));
-    fit.observe(box.current);
-    return () => { fit.disconnect(); made.destroy(); };
-  }, [shape]);
-  useEffect(() => { if (chart.current) chart.current.setData(data); }, [data]);
-  return html`<figure>
-    <div class="chart" ref=${box} role="img" aria-label=${words}></div>
-    <figcaption>${series.length > 1 && series.map(([label, name]) => html`<span class="key"><i style=${{ background: `var(${name})` }} aria-hidden="true"></i>${label} </span>`)}${words}</figcaption>
-  </figure>`;
-}
 
 const LIMIT_WORDS = (limit) => `${limit.words} ${limit.limit}`;
 
@@ -42,6 +15,7 @@ export function Now() {
   const held = useRead(() => read(`/api/v1/positions?search=${encodeURIComponent(symbol)}`), `${stamp}/${symbol}`);
   const risk = useRead(() => read(`/api/v1/risk?search=${encodeURIComponent(ordered)}`), `${stamp}/${ordered}`);
   const past = useRead(() => read("/api/v1/equity?points=600"), `${now.run}/${now.session}`);
+  const rolled = useRead(() => read("/api/v1/performance/rolling?window=63&points=600"), `${now.run}/${now.session}`);
   const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
   const limits = now.limits.slice().sort((a, b) => (b.use ?? -1) - (a.use ?? -1));
   const peak = now.drawdown < 1 ? Number(now.equity) / (1 - now.drawdown) : null;
@@ -63,7 +37,8 @@ export function Now() {
         <${Chart} data=${[times, points.map((p) => Number(p.equity))]} series=${[["equity", "--line"]]} height=${220} format=${(x) => count(x)}
           words=${`Equity from ${money(points[0].equity)} on ${points[0].time.slice(0, 10)} to ${money(points.at(-1).equity)} on ${points.at(-1).time.slice(0, 10)}.`} />
         <${Chart} data=${[times, points.map((p) => -p.drawdown)]} series=${[["drawdown", "--fall"]]} height=${110} format=${(x) => percent(x, 1)}
-          words=${`Drawdown; the deepest was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />`
+          words=${`Drawdown; the deepest was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />
+        <${Rolling} found=${rolled} />`
     : html`<p class="none">${past.fault || "no samples yet"}</p>`}
     </section>
     <section class="card"><h2>Positions</h2>
@@ -89,6 +64,14 @@ export function Now() {
     <section class="card wide"><h2>Largest order that would pass now</h2>
       <${Largest} rows=${largest} fault=${risk.fault} find=${findOrdered} total=${risk.data ? risk.data.count : 0} />
     </section>`;
+}
+
+function Rolling({ found }) {
+  const { data, fault } = found;
+  const newest = data && data.sharpe.at(-1);
+  if (!data || data.ts.length < 2) return html`<p class="none">${fault || (data ? `The rolling Sharpe ratio needs ${data.window + 2} samples.` : "")}</p>`;
+  return html`<${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.sharpe]} series=${[["Sharpe ratio", "--a2"]]} height=${110} format=${(x) => x.toFixed(1)}
+    words=${`Sharpe ratio of the last ${data.window} samples, annual${newest === null ? "" : `; now ${newest.toFixed(2)}`}.`} />`;
 }
 
 function Largest({ rows, fault, find, total }) {
