@@ -16,6 +16,7 @@ import { Risk } from "./risk.js";
 import { Halt, Resume, SignIn, Standing } from "./standing.js";
 import { System } from "./system.js";
 
+/** @type {[string, string, any][]} */
 const SCREENS = [
   ["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["portfolios", "Portfolios", Portfolios],
   ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],

@@ -3,7 +3,11 @@ import { html, useRef, useState } from "./htm-preact-standalone.mjs";
 import { act, newKey } from "./daemon.js";
 import { Problem } from "./parts.js";
 
-// The request runs once: its button is dead meanwhile, and a repetition after a fault is a new one.
+/**
+ * The request runs once: its button is dead meanwhile, and a repetition after a fault is a new one.
+ * @param {(answer: any) => void} done
+ * @returns {[{ busy: boolean, fault: string }, (path: string, body: object, then?: (answer: any) => void) => Promise<void>]}
+ */
 export function useDeed(done) {
   const [state, put] = useState({ busy: false, fault: "" });
   const key = useRef(newKey());

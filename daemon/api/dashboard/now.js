@@ -16,7 +16,7 @@ export function Now() {
   const risk = useRead(() => read(`/api/v1/risk?search=${encodeURIComponent(ordered)}`), `${stamp}/${ordered}`);
   const past = useRead(() => read("/api/v1/equity?points=600"), `${now.run}/${now.session}`);
   const rolled = useRead(() => read("/api/v1/performance/rolling?window=63&points=600"), `${now.run}/${now.session}`);
-  const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)));
   const limits = now.limits.slice().sort((a, b) => (b.use ?? -1) - (a.use ?? -1));
   const peak = now.drawdown < 1 ? Number(now.equity) / (1 - now.drawdown) : null;
   const points = past.data ? past.data.equity : [];

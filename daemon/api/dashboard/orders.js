@@ -12,6 +12,7 @@ export const refusalsOf = (found) => found.refusals
   .map((each) => ({ ...each, id: each.address, key: `${each.address}@${each.who}`, qty: each.asked, limit: "", state: "refused", filled: "0", agent: each.who }));
 
 const OPEN = new Set(["sent", "working", "partial", "cancelling", "unknown"]);
+/** @type {Record<string, [string, (order: any) => boolean]>} */
 const FILTERS = {
   all: ["all", () => true],
   open: ["open", (o) => OPEN.has(o.state)],

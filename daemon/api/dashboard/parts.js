@@ -69,6 +69,12 @@ function busier(by) {
 }
 
 // What a screen reads beside the stream: again when `when` changes, at most once a second, and never twice at once.
+/**
+ * @template T
+ * @param {() => Promise<T>} fetcher
+ * @param {any} when
+ * @returns {{ data: T, fault: string }}
+ */
 export function useRead(fetcher, when) {
   const [found, put] = useState({ data: null, fault: "" });
   const busy = useRef({ running: false, again: false, alive: true, begun: 0 });

@@ -2,7 +2,7 @@
 import { html, useState } from "./htm-preact-standalone.mjs";
 import { daemon, may, read } from "./daemon.js";
 import { Reason, useDeed } from "./deed.js";
-import { count, local, money, percent, plain, signed, tone } from "./figures.js";
+import { count, local, money, orders, percent, plain, signed, tone } from "./figures.js";
 import { Dialog, Problem, Table, useRead } from "./parts.js";
 
 const HOWS = { weights: "weights of symbols", policy: "symbols by a policy", agent: "as an agent" };
@@ -34,7 +34,7 @@ function Targets({ asked, put, edit, agents }) {
 function Trades({ found }) {
   const { trades } = found;
   return html`<div role="status"><h3>Dry run ${found.plan.slice(0, 8)}</h3>
-      <p>${count(trades.orders.length)} orders for ${money(trades.value)}, commission ${money(trades.commission)}, slippage ${money(trades.slippage)}${trades.cancels ? `; ${count(trades.cancels)} open orders are cancelled` : ""}${trades.waits ? "; they wait for stops at the venue" : ""}.</p></div>
+      <p>${orders(trades.orders.length)} for ${money(trades.value)}, commission ${money(trades.commission)}, slippage ${money(trades.slippage)}${trades.cancels ? `; ${count(trades.cancels)} open orders are cancelled` : ""}${trades.waits ? "; they wait for stops at the venue" : ""}.</p></div>
     <${Table} name="Orders of the dry run" rows=${trades.orders} most=${6} by=${(o) => `${o.side}${o.symbol}`} words=${(o) => o.symbol} empty="no orders: the targets are held" columns=${[
     { head: "order", cell: (o) => `${o.side} ${plain(o.qty)} ${o.symbol}` }, { head: "value", num: true, cell: (o) => money(o.value) }, { head: "costs", num: true, cell: (o) => money(o.commission + o.slippage) },
   ]} />
@@ -57,14 +57,14 @@ function Rebalance({ name, agents, close, say, changed }) {
     event.preventDefault();
     try { go(path, { ...targetsOf(asked), reason, dry_run: true }, planned); } catch (why) { tell(why.message); }
   };
-  const send = () => go(path, { as_planned: plan.plan, reason }, (done) => { say(`${name}: ${done.trades.orders.length} orders sent`); changed(); close(); });
+  const send = () => go(path, { as_planned: plan.plan, reason }, (done) => { say(`${name}: ${orders(done.trades.orders.length)} sent`); changed(); close(); });
   return html`<form onSubmit=${dry}>
     <${Reason} value=${reason} write=${write} first=${true} />
     <${Targets} asked=${asked} edit=${edit} agents=${agents} />
     ${(wrong || state.fault) && html`<${Problem} text=${wrong || state.fault} />`}
     ${plan && html`<${Trades} found=${plan} />`}
     <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${state.busy}>Dry run</button>
-      ${plan && html`<button type="button" class="main" disabled=${state.busy} onClick=${send}>Send ${count(plan.trades.orders.length)} orders</button>`}
+      ${plan && html`<button type="button" class="main" disabled=${state.busy} onClick=${send}>Send ${orders(plan.trades.orders.length)}</button>`}
       <button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
@@ -73,7 +73,7 @@ function Open({ agents, close, say, changed }) {
   const [asked, put] = useState({ ...EMPTY, capital: "10000" });
   const [reason, write] = useState("");
   const [wrong, tell] = useState("");
-  const [state, go] = useDeed((done) => { say(`${done.name} is open: ${done.trades.orders.length} orders sent`); changed(); close(); });
+  const [state, go] = useDeed((done) => { say(`${done.name} is open: ${orders(done.trades.orders.length)} sent`); changed(); close(); });
   const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); tell(""); };
   const send = (event) => {
     event.preventDefault();
@@ -109,6 +109,7 @@ function Close({ name, agents, close, say, changed }) {
   </form>`;
 }
 
+/** @type {Record<string, any[]>} */
 const DOINGS = { open: ["Open a portfolio", "admin", Open], rebalance: ["Rebalance", "trade", Rebalance], close: ["Close a portfolio", "admin", Close] };
 
 export function Portfolios({ say }) {

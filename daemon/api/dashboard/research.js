@@ -16,7 +16,7 @@ function Beside({ stamp }) {
     ${data && data.ts.length > 1 && html`
       <${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.own, data.tested]} series=${[["run", "--line"], ["backtest", "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}
         words=${`Both worth 1 at the first sample that they share; at the newest the run has ${data.own.at(-1).toFixed(4)} and the backtest ${data.tested.at(-1).toFixed(4)}.`} />
-      <dl class="pairs"><dt>gap</dt><dd>${signed(data.gap)}</dd><dt>by commissions</dt><dd>${signed(data.commissions)}</dd><dt>by prices, sizes and times of fills</dt><dd>${signed(data.rest)}</dd></dl>`}
+      <dl class="pairs"><dt>gap</dt><dd class="n">${signed(data.gap)}</dd><dt>by commissions</dt><dd class="n">${signed(data.commissions)}</dd><dt>by prices, sizes and times of fills</dt><dd class="n">${signed(data.rest)}</dd></dl>`}
   </section>`;
 }
 
@@ -33,12 +33,12 @@ export function Research() {
       ${data && html`<p>${data.count ? `${count(data.count)} configurations were evaluated. ` : ""}${data.text} The best of many is good by chance: <code>quantd backtest</code> deflates its verdict by this number.</p>`}
       <div class="fields"><p class="short"><button type="button" aria-pressed=${best} onClick=${() => sort(!best)}>Best first</button></p></div>
       <${Table} name="Looks" rows=${rows} most=${20} first=${best ? "best" : "newest"} empty="nothing was evaluated in this state folder" words=${(l) => `${l.kind} ${l.name} ${l.market} ${l.family} ${Object.entries(l.values).flat().join(" ")}`} columns=${[
+    { head: "values", cell: (l) => Object.entries(l.values).map(([key, value]) => `${key} = ${value}`).join(", ") || "–" },
+    { head: "Sharpe", num: true, cell: (l) => l.sharpe.toFixed(2) },
     { head: "kind", cell: (l) => l.kind },
     { head: "name", cell: (l) => l.name },
-    { head: "values", cell: (l) => Object.entries(l.values).map(([key, value]) => `${key} = ${value}`).join(", ") || "–" },
     { head: "from", cell: (l) => l.first.slice(0, 10) },
     { head: "to", cell: (l) => l.last.slice(0, 10) },
-    { head: "Sharpe", num: true, cell: (l) => l.sharpe.toFixed(2) },
     { head: "market", cell: (l) => l.market || "–" },
   ]} />
     </section>`;

@@ -7,6 +7,7 @@ import { measured, percent } from "./figures.js";
 import { Dialog, Problem, Table, useRead } from "./parts.js";
 
 const METHODS = { historical: "historical", parametric: "parametric", ewma: "EWMA", cornish_fisher: "Cornish-Fisher", filtered: "filtered historical" };
+/** @type {[string, string, boolean?][]} */
 const RATIOS = [["volatility_annual", "volatility, a year", true], ["max_drawdown", "largest drawdown", true], ["sharpe", "Sharpe ratio"], ["sortino", "Sortino ratio"], ["calmar", "Calmar ratio"], ["beta", "beta to the benchmark"], ["effective_bets", "effective bets"], ["diversification_ratio", "diversification ratio"], ["gross", "invested", true], ["hhi", "concentration (HHI)"]];
 
 function Over({ stamp }) {
@@ -18,13 +19,13 @@ function Over({ stamp }) {
   const last = (name) => { for (let k = rows.length - 1; k >= 0; k--) { const found = rows[k].limits.find((each) => each.limit === name); if (found) return found; } return null; };
   const most = [...names.keys()].sort((a, b) => (last(b).use ?? 0) - (last(a).use ?? 0));
   const shown = names.has(limit) ? limit : most[0];
-  const points = rows.map((row) => [row.ts, row.limits.find((each) => each.limit === shown)]).filter(([, found]) => found && found.use !== null);
-  const unique = points.filter(([ts], k) => !k || ts > points[k - 1][0]);
+  const points = rows.map((row) => ({ ts: row.ts, found: row.limits.find((each) => each.limit === shown) })).filter(({ found }) => found && found.use !== null);
+  const unique = points.filter(({ ts }, k) => !k || ts > points[k - 1].ts);
   const newest = shown && last(shown);
   return html`<section class="card wide"><h2>Limits over time</h2>
     ${fault && html`<${Problem} text=${fault} />`}
     ${names.size > 0 && html`<div class="fields"><p><label for="limit">Limit</label><select id="limit" value=${shown} onChange=${(event) => choose(event.target.value)}>${most.map((name) => html`<option value=${name}>${names.get(name)}</option>`)}</select></p></div>`}
-    ${unique.length > 1 ? html`<${Chart} data=${[unique.map(([ts]) => ts / 1e9), unique.map(([, found]) => found.use), unique.map(() => 1)]} series=${[["in use", "--line"], ["the limit", "--fall"]]} height=${180} format=${(x) => percent(x, 0)}
+    ${unique.length > 1 ? html`<${Chart} data=${[unique.map(({ ts }) => ts / 1e9), unique.map(({ found }) => found.use), unique.map(() => 1)]} series=${[["in use", "--line"], ["the limit", "--fall"]]} height=${180} format=${(x) => percent(x, 0)}
       words=${`Use of the limit on ${names.get(shown)} in the newest ${unique.length} records; now ${measured(newest.value, newest.unit)} of ${measured(newest.bound, newest.unit)}.`} />` : html`<p class="none">${data ? "no limit has two records yet" : ""}</p>`}
   </section>`;
 }

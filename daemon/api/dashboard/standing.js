@@ -68,7 +68,11 @@ const COMMANDS = {
   flatten: ["Flatten", "Every position is sold at the next prices. Then trading stays halted."],
 };
 
-// A form that sends one act once: its button is dead while the request runs, and a repetition has the same key.
+/**
+ * A form that sends one act once: its button is dead while the request runs, and a repetition has the same key.
+ * @param {(answer: any) => void} close
+ * @returns {[{ busy: boolean, fault: string }, (path: string, body: object, then?: (answer: any) => void) => Promise<void>]}
+ */
 function useAct(close) {
   const [state, put] = useState({ busy: false, fault: "" });
   const key = useRef(newKey());
@@ -106,7 +110,7 @@ export function Halt({ close, told }) {
     </div>
     <p>${of && command === "halt" ? "No order of this agent passes, and it does not decide. Its open orders are not cancelled." : COMMANDS[command][1]}
       ${now && !of ? ` Now: ${count(now.open_orders)} open orders, ${count(held.length + (now.more ? now.more.positions : 0))} positions.` : ""}</p>
-    ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(b.value) - Math.abs(a.value))} most=${5} words=${(p) => p.symbol} by=${(p) => p.symbol}
+    ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)))} most=${5} words=${(p) => p.symbol} by=${(p) => p.symbol}
       columns=${[{ head: "symbol", cell: (p) => p.symbol }, { head: "quantity", num: true, cell: (p) => p.qty }, { head: "value", num: true, cell: (p) => money(p.value) }]} />`}
     ${command === "flatten" && now && now.more && now.more.positions > 0 && html`<p>And ${count(now.more.positions)} smaller positions.</p>`}
     ${state.fault && html`<${Problem} text=${state.fault} />`}
