@@ -1,6 +1,5 @@
 """Shadows, shares of capital and challengers at every edge: API, metrics, page, report, status."""
 
-import json
 import re
 from itertools import pairwise
 
@@ -81,11 +80,9 @@ async def shown(world):
     assert re.search(r'quantd_agent_equity\{agent="even",name="paper",shadow="0"\} \d', text)
     assert re.search(r'quantd_agents_correlation_ratio\{name="paper"\} 0\.\d', text)
     assert re.search(r'quantd_agent_capital_ratio\{agent="even",name="paper"\} 0\.\d', text)
-    async with world.session.get("/") as response:
-        text = await response.text()
-    first = json.loads(re.search(r'id="first">(.*?)</script>', text, re.S).group(1))
-    assert first["equity"][-1]["shadows"]
-    assert "agents-chart" in text
+    async with world.session.get("/api/v1/status") as response:  # what the page shows
+        shown = {each["name"]: each["shadow"] for each in (await response.json())["agents"]}
+    assert (shown["rival"], shown["even"]) == (True, False)
 
 
 @pytest.fixture(scope="module")
