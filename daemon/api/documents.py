@@ -129,6 +129,18 @@ class RiskMetrics(Struct, frozen=True):
     house: Assessment
 
 
+class Correlations(Struct, frozen=True):
+    """Correlations of the returns of the largest positions of the house: `rows[i][j]` is of symbols i and j.
+
+    A number is null where an instrument did not move. There are no symbols while too few returns are known.
+    """
+
+    run: str
+    ts: int
+    symbols: list[str]
+    rows: list[list[float | None]]
+
+
 class HouseAgent(Struct, frozen=True):
     """One agent in the house: its share of the capital, and its target share."""
 

@@ -34,6 +34,7 @@ from quantd.daemon.api.routes.prediction_routes import PredictionRoutes
 from quantd.daemon.api.routes.proposal_routes import ProposalRoutes
 from quantd.daemon.api.routes.read_routes import Readings
 from quantd.daemon.api.routes.refusal_routes import RefusalRoutes
+from quantd.daemon.api.routes.research_routes import ResearchRoutes
 from quantd.daemon.api.routes.session_routes import SessionRoutes
 from quantd.daemon.api.routes.switch_routes import SwitchRoutes
 from quantd.daemon.api.routes.system_routes import SystemReads
@@ -95,6 +96,7 @@ class Api:
         run = RunReader(service, parts, config, folder)
         self._readings = Readings(run, bus_url)
         self._performances = Performances(run)
+        self._research = ResearchRoutes(run)
         self._scrape = Scrape(run, bus)
         self._dashboard = Dashboard(run)
         self._sessions = SessionRoutes(self._guard)
@@ -131,6 +133,7 @@ class Api:
             *self._refusals.routes(),
             *self._readings.routes(),
             *self._performances.routes(),
+            *self._research.routes(),
             *self._system.routes(),
             *self._scrape.routes(),
             *manual_routes.posts(self._service, self._folder),

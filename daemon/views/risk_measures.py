@@ -3,6 +3,7 @@
 They take some milliseconds between steps and are never part of a decision.
 """
 
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from quantd.risk.measures.stress import SHIPPED
 from quantd.risk.monitor.realised import KEPT
 from quantd.strategies.allocators.hierarchy import correlated
 from quantd.trading.covariance import covariance
+from quantd.trading.market import Bools, Floats, Ints
 
 METRICS: Final = {
     "volatility": "volatility_annual",
@@ -89,18 +91,45 @@ def correlation_groups(state: State) -> dict[str, str]:
     correlation (or its default) with another one, over the samples of its lookback in which all have a return. An
     instrument without such a partner, with too few returns or without a move is in no group.
     """
+    rule = limits_in_force(state, HOUSE).correlation or Correlation()
+    held = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
+    columns, known = _correlations(state, held)
+    if not len(known):
+        return {}
+    groups = correlated(known, rule.threshold)
+    names = [sorted(state.universe.symbols[columns[k]] for k in each) for each in groups]
+    return {symbol: each[0] for each in names if len(each) > 1 for symbol in each}
+
+
+def _correlations(state: State, held: Bools) -> tuple[Ints, Floats]:
+    """Instruments with enough returns among `held`, and float64[K, K] of their correlations; empty for too few.
+
+    They cover the samples of the lookback of [risk] correlation in which all have a return.
+    """
     limits = limits_in_force(state, HOUSE)
     rule = limits.correlation or Correlation()
-    held = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
     returns = state.history.synchronous.returns(min(rule.lookback, state.history.synchronous.lookback))
     columns = np.flatnonzero(held & (np.isfinite(returns).sum(axis=0) >= limits.min_history))
     known = returns[:, columns]
     known = known[np.isfinite(known).all(axis=1)]
     if len(columns) < 2 or len(known) < limits.min_history:
-        return {}
-    groups = correlated(correlation(covariance(known)), rule.threshold)
-    names = [sorted(state.universe.symbols[columns[k]] for k in each) for each in groups]
-    return {symbol: each[0] for each in names if len(each) > 1 for symbol in each}
+        return columns, np.zeros((0, 0))
+    return columns, correlation(covariance(known))
+
+
+def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[float | None]]]:
+    """Symbols of the largest positions of the house, and their correlations; null for an instrument without a move."""
+    state.revalue()
+    worth = np.abs(np.nan_to_num(state.lots(HOUSE) * state.marks * state.universe.lot_size))
+    held = np.zeros(len(worth), dtype=np.bool_)
+    held[np.argsort(-worth, kind="stable")[:most]] = True
+    columns, found = _correlations(state, held & (worth > 0.0))
+    if not len(found):
+        return [], []
+    order = np.argsort(-worth[columns], kind="stable")
+    rows = found[np.ix_(order, order)].tolist()
+    shown = [[x if isfinite(x) else None for x in row] for row in rows]
+    return [state.universe.symbols[k] for k in columns[order]], shown
 
 
 def _assess(state: State, book: int) -> Assessment:

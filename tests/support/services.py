@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,6 +16,7 @@ PROGRAMS = {
     "prometheus": ("promtool",),
     "systemd-analyze": ("systemd-analyze",),
     "nginx": ("nginx",),
+    "node": ("node", "npm"),
     "hadolint": ("hadolint",),
 }
 """Service -> programs that make it up; the first names it."""
@@ -26,6 +28,7 @@ ELSEWHERE = {
     "prometheus": [],
     "systemd-analyze": [],
     "nginx": ["/usr/sbin"],
+    "node": [],
     "hadolint": [str(Path(sys.executable).parent)],
 }
 """Folders outside PATH where distributions put them."""
@@ -47,8 +50,12 @@ def require(service: str) -> dict[str, str]:
     """Program -> its path; skips the test, naming the service, where it is absent."""
     found = find(service)
     if found is None:
-        missing = f"service {service} is not installed (scripts/install-services installs it on Debian)"
-        if os.environ.get("QUANTD_REQUIRE_SERVICES") == "1":
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
+        unavailable(f"service {service} is not installed (scripts/install-services installs it on Debian)")
     return found
+
+
+def unavailable(why: str) -> NoReturn:
+    """Skips the test with a reason; a failure with QUANTD_REQUIRE_SERVICES=1."""
+    if os.environ.get("QUANTD_REQUIRE_SERVICES") == "1":
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)

@@ -7,6 +7,10 @@ from aiohttp import web
 
 MAX_AGE_S: Final = 600
 
+POLICY: Final = "Content-Security-Policy"
+OWN: Final = "connect-src 'self'"
+"""The requests that the page may send: of its own daemon, and of the listed ones."""
+
 
 class Origins:
     """The listed origins. A response never allows credentials (cookies, stored passwords), nor all origins (`*`)."""
@@ -40,8 +44,13 @@ class Origins:
         return self._of(request).partition("://")[2] == request.headers.get("Host", "").strip().lower()
 
     async def mark(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Allows a listed origin to read a response; a handler of the signal `on_response_prepare`."""
+        """Allows a listed origin to read a response, and the page to read listed daemons.
+
+        It is a handler of the signal `on_response_prepare`.
+        """
         response.headers.add("Vary", "Origin")
+        if (policy := response.headers.get(POLICY)) is not None:
+            response.headers[POLICY] = policy.replace(OWN, " ".join((OWN, *sorted(self.listed))))
         if (origin := self._of(request)) in self.listed:
             response.headers["Access-Control-Allow-Origin"] = origin
 

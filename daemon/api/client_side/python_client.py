@@ -22,7 +22,7 @@ from quantd.daemon.api.routes.job_routes import JobsNow, RunSchedule
 from quantd.daemon.api.routes.manual_routes import Approve, Loosened
 from quantd.daemon.api.routes.market_routes import BarsNow
 from quantd.daemon.api.routes.model_routes import Model, ModelDetails, Models
-from quantd.daemon.api.routes.performance_routes import Attribution, Performance
+from quantd.daemon.api.routes.performance_routes import Attribution, Performance, Rolling, VarRecord
 from quantd.daemon.api.routes.portfolio_routes import (
     ClosePortfolio,
     CreatePortfolio,
@@ -34,6 +34,7 @@ from quantd.daemon.api.routes.portfolio_routes import (
 from quantd.daemon.api.routes.prediction_routes import Allocate, Allocated, Predict, Prediction
 from quantd.daemon.api.routes.proposal_routes import Preview, ProposalAnswer, Proposals, Propose
 from quantd.daemon.api.routes.refusal_routes import Refusals
+from quantd.daemon.api.routes.research_routes import Beside, Looks
 from quantd.daemon.api.routes.switch_routes import Switches
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
 from quantd.daemon.commands.manual import Cash, Halt, OrderByHand, Settle
@@ -158,6 +159,13 @@ class Client:
     def risk_metrics(self) -> documents.RiskMetrics:
         return self._get("/api/v1/risk/metrics", documents.RiskMetrics)
 
+    def risk_correlations(self) -> documents.Correlations:
+        return self._get("/api/v1/risk/correlations", documents.Correlations)
+
+    def risk_var(self) -> VarRecord:
+        """The VaR backtest of the house."""
+        return self._get("/api/v1/risk/var", VarRecord)
+
     def standing(self) -> Standing:
         """The present part of `quantd report`."""
         return self._get("/api/v1/risk/standing", Standing)
@@ -223,6 +231,20 @@ class Client:
 
     def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution:
         return self._get("/api/v1/performance/attribution", Attribution, book=book, **{"from": start, "to": end})
+
+    def rolling(
+        self, book: str = "", *, window: int = 63, points: int = 600, start: date | None = None, end: date | None = None
+    ) -> Rolling:
+        """The rolling Sharpe ratio of a book."""
+        path, span = "/api/v1/performance/rolling", {"from": start, "to": end}
+        return self._get(path, Rolling, book=book, window=window, points=points, **span)
+
+    def looks(self, *, limit: int = 200) -> Looks:
+        return self._get("/api/v1/research/looks", Looks, limit=limit)
+
+    def beside(self, backtest: str = "", *, points: int = 600) -> Beside:
+        """The run beside a stored backtest."""
+        return self._get("/api/v1/research/beside", Beside, backtest=backtest, points=points)
 
     # the daemon
 

@@ -5,6 +5,7 @@ import { local, money, percent, plain, signed, tone } from "./figures.js";
 import { Dialog, Problem, Table, useRead } from "./parts.js";
 
 // Act -> title, scope, whether it names an artifact, for which agents, and what it does.
+/** @type {Record<string, any[]>} */
 const ACTS = {
   pause: ["Pause", "trade", false, (a) => !a.suspended, "It is asked no more and holds its positions. Only orders that reduce them pass."],
   resume: ["Resume", "trade", false, (a) => a.suspended, "It is asked again at its next sample."],
@@ -54,7 +55,7 @@ function weightsOf(agent, rounds) {
 
 function Weights({ agent, zone }) {
   const now = daemon.live.overview;
-  const found = useRead(() => read(agent.shadow ? "/api/v1/allocations?limit=1" : "/api/v1/decisions?limit=10"), `${now.ts}/${agent.name}`);
+  const found = useRead(async () => (agent.shadow ? null : read("/api/v1/decisions?limit=10")), `${now.ts}/${agent.name}`);
   const [round, plan, rows] = weightsOf(agent, (found.data && found.data.decisions) || []);
   return html`<section class="card wide"><h2>Weights of ${agent.name}</h2>
     <p class="none">${round ? `Its newest decision was ${local(round.ts, zone)}${plan.scale < 1 ? `; headroom scaled it by ${plan.scale.toFixed(3)}` : ""}.` : agent.shadow ? "The orders of a shadow are simulated." : "It has not decided in the newest 10 rounds."}</p>

@@ -4,6 +4,7 @@ const CSRF = "quantd.csrf";
 const QUIET_MS = 5000;
 
 // What every screen reads. `at` is when the newest figures came; `lost` is true while the daemon does not answer.
+/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, ended: string, asking: string, recorded: boolean, acknowledged?: number }} */
 export const daemon = {
   session: null, live: null, at: 0, lost: false, ended: "", asking: "", recorded: false,
 };
@@ -22,10 +23,23 @@ async function answerOf(response) {
   return body;
 }
 
+/**
+ * The answer of a GET; its type is that of the route, with or without a query.
+ * @template {string} P
+ * @param {P} path
+ * @returns {Promise<Answer<P>>}
+ */
 export async function read(path) {
   return answerOf(await fetch(path, { headers: { Accept: "application/json" } }));
 }
 
+/**
+ * @template {string} P
+ * @param {P} path
+ * @param {object} body
+ * @param {string} [key]
+ * @returns {Promise<Acted<P>>}
+ */
 // The key makes a request that is sent twice, by a double click too, one act.
 export async function act(path, body, key) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem(CSRF) || "" };

@@ -2,6 +2,7 @@
 import { html, render, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { Agents } from "./agents.js";
 import { begin, daemon, listen, may } from "./daemon.js";
+import { Daemons } from "./daemons.js";
 import { money } from "./figures.js";
 import { Incidents } from "./incidents.js";
 import { Market } from "./market.js";
@@ -9,9 +10,17 @@ import { Now } from "./now.js";
 import { OrderByHand } from "./order.js";
 import { Orders } from "./orders.js";
 import { Dialog } from "./parts.js";
+import { Portfolios } from "./portfolios.js";
+import { Research } from "./research.js";
+import { Risk } from "./risk.js";
 import { Halt, Resume, SignIn, Standing } from "./standing.js";
+import { System } from "./system.js";
 
-const SCREENS = [["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["incidents", "Incidents", Incidents]];
+/** @type {[string, string, any][]} */
+const SCREENS = [
+  ["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["portfolios", "Portfolios", Portfolios],
+  ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],
+];
 const DIALOGS = { halt: ["Stop trading", Halt, "trade"], resume: ["Resume trading", Resume, "trade"], "sign-in": ["Sign in", SignIn, ""], keys: ["Keys", Keys, ""] };
 const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9", "the screen of that number", ""]];
 
@@ -52,6 +61,8 @@ function Dashboard() {
   const found = SCREENS.find(([name]) => name === screen) || SCREENS[0];
   const [title, Content, scope] = DIALOGS[dialog] || [];
   const close = () => open("");
+  const { asking, session } = daemon;
+  useEffect(() => { if (asking && session && session.reads && !session.name) open("sign-in"); }, [asking, Boolean(session)]);
   return html`
     <${Standing} open=${open} screens=${SCREENS} screen=${found[0]} />
     <main id="main" tabindex="-1" class=${daemon.lost ? "lost" : ""}>

@@ -25,7 +25,7 @@ function Candles({ bars, marks, levels, agents, symbol, say }) {
   const box = useRef(null);
   const parts = useRef(null);
   const candles = bars.some((bar) => bar.open !== null);
-  const shown = useRef({});
+  const shown = useRef(/** @type {any} */ ({}));
   shown.current = { bars, marks, say };
   useEffect(() => {
     let gone = false;
@@ -79,7 +79,7 @@ const wordsOf = (mark, zone) => `${local(mark.ts, zone)} ${mark.side} ${plain(ma
 
 export function Market() {
   const now = daemon.live.overview;
-  const heaviest = now.positions.slice().sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const heaviest = now.positions.slice().sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)));
   const [symbol, choose] = useState(decodeURIComponent(location.hash.split("/")[1] || "") || (heaviest[0] && heaviest[0].symbol) || "");
   const [typed, type] = useState(symbol);
   const [hover, over] = useState(-1);

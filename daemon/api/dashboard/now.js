@@ -1,46 +1,22 @@
 // The account now: equity and drawdown, positions with their share of the risk, each limit with its headroom.
-import { html, useEffect, useRef } from "./htm-preact-standalone.mjs";
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { Chart } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { count, local, measured, money, percent, plain, price, signed, tone } from "./figures.js";
 import { Figure, Table, Use, useRead } from "./parts.js";
-
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-// A uPlot chart. `series` are [label, colour variable]; `data` is [times in s, ...columns]; `words` say what it shows.
-export function Chart({ data, series, height, words, format }) {
-  const box = useRef(null);
-  const chart = useRef(null);
-  const shape = series.map(([label]) => label).join("|");
-  useEffect(() => {
-    const ink = colour("--dim");
-    const axis = { stroke: ink, grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 } };
-    const made = new uPlot({
-      width: box.current.clientWidth, height, legend: { show: false }, cursor: { y: false },
-      scales: { x: { time: true } },
-      axes: [axis, { ...axis, size: (_, values) => 20 + 7 * Math.max(...(values || [""]).map((x) => x.length)), values: (_, ticks) => ticks.map(format) }],
-      series: [{}, ...series.map(([label, name]) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: true }))],
-    }, data, box.current);
-    chart.current = made;
-    const fit = new ResizeObserver(() => made.setSize({ width: box.current.clientWidth, height }));
-    fit.observe(box.current);
-    return () => { fit.disconnect(); made.destroy(); };
-  }, [shape]);
-  useEffect(() => { if (chart.current) chart.current.setData(data); }, [data]);
-  return html`<figure>
-    <div class="chart" ref=${box} role="img" aria-label=${words}></div>
-    <figcaption>${series.length > 1 && series.map(([label, name]) => html`<span class="key"><i style=${{ background: `var(${name})` }} aria-hidden="true"></i>${label} </span>`)}${words}</figcaption>
-  </figure>`;
-}
 
 const LIMIT_WORDS = (limit) => `${limit.words} ${limit.limit}`;
 
 export function Now() {
   const now = daemon.live.overview;
   const stamp = `${now.run}/${now.ts}/${now.fills}`;
-  const held = useRead(() => read("/api/v1/positions"), stamp);
-  const risk = useRead(() => read("/api/v1/risk"), stamp);
+  const [symbol, find] = useState("");
+  const [ordered, findOrdered] = useState("");
+  const held = useRead(() => read(`/api/v1/positions?search=${encodeURIComponent(symbol)}`), `${stamp}/${symbol}`);
+  const risk = useRead(() => read(`/api/v1/risk?search=${encodeURIComponent(ordered)}`), `${stamp}/${ordered}`);
   const past = useRead(() => read("/api/v1/equity?points=600"), `${now.run}/${now.session}`);
-  const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const rolled = useRead(() => read("/api/v1/performance/rolling?window=63&points=600"), `${now.run}/${now.session}`);
+  const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)));
   const limits = now.limits.slice().sort((a, b) => (b.use ?? -1) - (a.use ?? -1));
   const peak = now.drawdown < 1 ? Number(now.equity) / (1 - now.drawdown) : null;
   const points = past.data ? past.data.equity : [];
@@ -61,11 +37,12 @@ export function Now() {
         <${Chart} data=${[times, points.map((p) => Number(p.equity))]} series=${[["equity", "--line"]]} height=${220} format=${(x) => count(x)}
           words=${`Equity from ${money(points[0].equity)} on ${points[0].time.slice(0, 10)} to ${money(points.at(-1).equity)} on ${points.at(-1).time.slice(0, 10)}.`} />
         <${Chart} data=${[times, points.map((p) => -p.drawdown)]} series=${[["drawdown", "--fall"]]} height=${110} format=${(x) => percent(x, 1)}
-          words=${`Drawdown; the deepest was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />`
+          words=${`Drawdown; the deepest was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />
+        <${Rolling} found=${rolled} />`
     : html`<p class="none">${past.fault || "no samples yet"}</p>`}
     </section>
     <section class="card"><h2>Positions</h2>
-      <${Table} name="Positions" rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
+      <${Table} name="Positions" find=${find} total=${held.data ? held.data.count : 0} rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
     { head: "symbol", cell: (p) => html`${p.symbol}${(p.halted || p.jumped) && html` <strong class="REDUCE" title=${p.halted || p.jumped}>held</strong>`}` },
     { head: "quantity", num: true, cell: (p) => plain(p.qty) },
     { head: "price", num: true, cell: (p) => price(p.price) },
@@ -85,15 +62,23 @@ export function Now() {
   ]} />
     </section>
     <section class="card wide"><h2>Largest order that would pass now</h2>
-      <${Largest} rows=${largest} fault=${risk.fault} />
+      <${Largest} rows=${largest} fault=${risk.fault} find=${findOrdered} total=${risk.data ? risk.data.count : 0} />
     </section>`;
 }
 
-function Largest({ rows, fault }) {
+function Rolling({ found }) {
+  const { data, fault } = found;
+  const newest = data && data.sharpe.at(-1);
+  if (!data || data.ts.length < 2) return html`<p class="none">${fault || (data ? `The rolling Sharpe ratio needs ${data.window + 2} samples.` : "")}</p>`;
+  return html`<${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.sharpe]} series=${[["Sharpe ratio", "--a2"]]} height=${110} format=${(x) => x.toFixed(1)}
+    words=${`Sharpe ratio of the last ${data.window} samples, annual${newest === null ? "" : `; now ${newest.toFixed(2)}`}.`} />`;
+}
+
+function Largest({ rows, fault, find, total }) {
   const order = (each) => (each.qty === null ? "any size" : plain(each.qty));
   const stop = (each) => each.text || "–";
-  if (fault && !rows.length) return html`<p class="none">${fault}</p>`;
-  return html`<${Table} name="Largest orders" rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
+  if (fault && !total) return html`<p class="none">${fault}</p>`;
+  return html`<${Table} name="Largest orders" find=${find} total=${total} rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
     { head: "symbol", cell: (s) => s.symbol },
     { head: "held", num: true, cell: (s) => plain(s.held) },
     { head: "buy", num: true, cell: (s) => order(s.buy) },

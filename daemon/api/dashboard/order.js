@@ -1,5 +1,5 @@
 // An order by hand: form, preview, and a confirmation that carries the plan of the preview. Never an order without one.
-import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { act, daemon, may, newKey, read } from "./daemon.js";
 import { percent, plain } from "./figures.js";
 import { Problem, useRead } from "./parts.js";
@@ -30,7 +30,7 @@ export function OrderByHand({ say }) {
   const held = useRead(() => (symbol ? read(`/api/v1/positions?search=${encodeURIComponent(symbol)}`).catch(() => null) : null), `${symbol}/${now.ts}/${now.fills}`);
   const known = (held.data ? held.data.positions : now.positions).find((each) => each.symbol === symbol);
   const room = useRead(() => (symbol ? read(`/api/v1/risk?symbol=${encodeURIComponent(symbol)}`).catch(() => null) : null), `${symbol}/${now.ts}`);
-  useEffect(() => { if (plan) confirm.current.focus(); }, [plan]);
+  useLayoutEffect(() => { if (plan) confirm.current.focus(); }, [plan]);
   if (!may("trade")) return html`<section class="card"><h2>Order by hand</h2><p>An order needs a session with a token of scope trade. Sign in with one.</p></section>`;
   const edit = (name) => (event) => { put({ ...order, [name]: event.target.value }); planned(null); key.current = newKey(); };
   const send = async (path, body, then) => {

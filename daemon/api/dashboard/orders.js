@@ -1,5 +1,5 @@
 // Orders, with those that were cut or refused as rows; a chosen one with why, and every limit before and after.
-import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { count, local, measured, money, percent, plain, signed } from "./figures.js";
 import { Problem, Table, useRead } from "./parts.js";
@@ -12,6 +12,7 @@ export const refusalsOf = (found) => found.refusals
   .map((each) => ({ ...each, id: each.address, key: `${each.address}@${each.who}`, qty: each.asked, limit: "", state: "refused", filled: "0", agent: each.who }));
 
 const OPEN = new Set(["sent", "working", "partial", "cancelling", "unknown"]);
+/** @type {Record<string, [string, (order: any) => boolean]>} */
 const FILTERS = {
   all: ["all", () => true],
   open: ["open", (o) => OPEN.has(o.state)],
@@ -54,7 +55,7 @@ export function Orders() {
 function Why({ id, zone, close }) {
   const { data, fault } = useRead(() => read(`/api/v1/why/${encodeURIComponent(id)}`), id);
   const title = useRef(null);
-  useEffect(() => title.current.focus(), [id]);
+  useLayoutEffect(() => title.current.focus(), [id]);
   return html`<section class="card wide why-order"><h2 ref=${title} tabindex="-1">Why ${id} <button type="button" onClick=${close}>Close</button></h2>
     ${fault && html`<${Problem} text=${fault} />`}
     ${!data && !fault && html`<p class="none">replaying the journal up to that decision …</p>`}

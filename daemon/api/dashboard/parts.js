@@ -1,20 +1,23 @@
 // Parts that every screen uses. All text goes through preact's text nodes: none of it is ever parsed as HTML.
-import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { byText, count } from "./figures.js";
 
-// A list that stays short: the first `most` rows, how many more there are, and a search.
-export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest" }) {
+// A list that stays short: the first `most` rows, how many more there are, and a search. Of `total` rows the daemon sent
+// some only: then `find` takes the text of the search, and `rows` and `total` are what the daemon found.
+export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest", total = rows.length, find = null }) {
   const [query, search] = useState("");
   const fits = byText(query);
-  const found = query ? rows.filter((row) => fits(words(row))) : rows;
+  const found = query && !find ? rows.filter((row) => fits(words(row))) : rows;
+  const all = find ? Math.max(total, rows.length) : found.length;
   const shown = found.slice(0, most);
   const id = `search-${name.replace(/\W+/g, "-").toLowerCase()}`;
-  const more = found.length - shown.length;
+  const more = all - shown.length;
+  const ask = (text) => { search(text); if (find) find(text.trim()); };
   return html`
-    ${(rows.length > most || query) && html`<p class="find">
+    ${(all > most || rows.length > most || query) && html`<p class="find">
       <label for=${id}>Search ${name.toLowerCase()}</label>
-      <input id=${id} type="search" value=${query} onInput=${(event) => search(event.target.value)} autocomplete="off" spellcheck="false" />
-      <span role="status">${more > 0 ? `${shown.length} ${first} of ${count(found.length)}; ${count(more)} more` : `${count(found.length)} of ${count(rows.length)}`}</span>
+      <input id=${id} type="search" value=${query} onInput=${(event) => ask(event.target.value)} autocomplete="off" spellcheck="false" />
+      <span role="status">${more > 0 ? `${shown.length} ${first} of ${count(all)}; ${count(more)} more` : find ? count(all) : `${count(all)} of ${count(rows.length)}`}</span>
     </p>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${name}>
       <table>
@@ -32,9 +35,10 @@ export function Figure({ name, value, kind = "", more }) {
 }
 
 // A modal dialog: the browser keeps the focus in it, Escape closes it, and the focus goes back to where it was.
+// It opens within the task of the key or click, not at the next frame: the next key is typed into it.
 export function Dialog({ title, close, children }) {
   const box = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     box.current.showModal();
     const first = box.current.querySelector("[data-first]");
     if (first) first.focus();
@@ -56,16 +60,31 @@ export function Use({ use }) {
     <span>${(100 * use).toFixed(0)} % ${word}</span></span>`;
 }
 
+// While a request of a screen runs, the main part is busy for assistive technology.
+let reading = 0;
+function busier(by) {
+  reading += by;
+  const main = document.getElementById("main");
+  if (main) main.ariaBusy = String(reading > 0);
+}
+
 // What a screen reads beside the stream: again when `when` changes, at most once a second, and never twice at once.
+/**
+ * @template T
+ * @param {() => Promise<T>} fetcher
+ * @param {any} when
+ * @returns {{ data: T, fault: string }}
+ */
 export function useRead(fetcher, when) {
   const [found, put] = useState({ data: null, fault: "" });
   const busy = useRef({ running: false, again: false, alive: true, begun: 0 });
   useEffect(() => { busy.current.alive = true; return () => { busy.current.alive = false; }; }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const state = busy.current;
     const go = async () => {
       if (state.running) { state.again = true; return; }
       state.running = true;
+      busier(1);
       state.again = false;
       const wait = state.begun + 1000 - Date.now();
       if (wait > 0) await new Promise((done) => setTimeout(done, wait));
@@ -77,6 +96,7 @@ export function useRead(fetcher, when) {
         if (state.alive) put((old) => ({ data: old.data, fault: String(why.message || why) }));
       }
       state.running = false;
+      busier(-1);
       if (state.again && state.alive) go();
     };
     go();

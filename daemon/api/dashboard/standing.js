@@ -32,7 +32,7 @@ export function Standing({ open, screens, screen }) {
         ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" onClick=${() => open("resume")}>Resume …</button>`}
         <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
       ${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut()}>Sign out</button>`
-    : html`<span class="who">read only</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
+    : session && html`<span class="who">read only</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
     </span>
     ${now && now.switch !== "RUN" && html`<p class=${`why ${now.switch}`}>${now.switch}: ${now.reason || "no reason given"}</p>`}
     ${now && now.leader && html`<p id="leader" class=${`why ${now.leader.alive ? "REDUCE" : "HALT"}`} role="status">${now.leader.alive ? `read-only; the trading daemon is at ${now.leader.url}` : now.leader.text}</p>`}
@@ -42,14 +42,14 @@ export function Standing({ open, screens, screen }) {
 }
 
 export function SignIn({ close }) {
-  const [fault, say] = useState(daemon.asking);
+  const [fault, say] = useState("");
   const field = useRef(null);
   const go = async (event) => {
     event.preventDefault();
     try {
       await signIn({ token: field.current.value });
       changed({ asking: "" });
-      close();
+      if (close) close();
     } catch (why) { say(String(why.message)); }
   };
   return html`<form onSubmit=${go}>
@@ -57,7 +57,7 @@ export function SignIn({ close }) {
     <label for="token">Token</label>
     <input id="token" ref=${field} type="password" autocomplete="off" spellcheck="false" required data-first />
     <p class="none">The owner's token is the file <code>token</code> in the state folder. <code>quantd token create NAME --scope trade</code> makes another.</p>
-    ${fault && html`<${Problem} text=${fault} />`}
+    ${(fault || daemon.asking) && html`<${Problem} text=${fault || daemon.asking} />`}
     <p class="buttons"><button type="submit" class="main">Sign in</button>${close && html`<button type="button" onClick=${close}>Close</button>`}</p>
   </form>`;
 }
@@ -68,7 +68,11 @@ const COMMANDS = {
   flatten: ["Flatten", "Every position is sold at the next prices. Then trading stays halted."],
 };
 
-// A form that sends one act once: its button is dead while the request runs, and a repetition has the same key.
+/**
+ * A form that sends one act once: its button is dead while the request runs, and a repetition has the same key.
+ * @param {(answer: any) => void} close
+ * @returns {[{ busy: boolean, fault: string }, (path: string, body: object, then?: (answer: any) => void) => Promise<void>]}
+ */
 function useAct(close) {
   const [state, put] = useState({ busy: false, fault: "" });
   const key = useRef(newKey());
@@ -106,7 +110,7 @@ export function Halt({ close, told }) {
     </div>
     <p>${of && command === "halt" ? "No order of this agent passes, and it does not decide. Its open orders are not cancelled." : COMMANDS[command][1]}
       ${now && !of ? ` Now: ${count(now.open_orders)} open orders, ${count(held.length + (now.more ? now.more.positions : 0))} positions.` : ""}</p>
-    ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(b.value) - Math.abs(a.value))} most=${5} words=${(p) => p.symbol} by=${(p) => p.symbol}
+    ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)))} most=${5} words=${(p) => p.symbol} by=${(p) => p.symbol}
       columns=${[{ head: "symbol", cell: (p) => p.symbol }, { head: "quantity", num: true, cell: (p) => p.qty }, { head: "value", num: true, cell: (p) => money(p.value) }]} />`}
     ${command === "flatten" && now && now.more && now.more.positions > 0 && html`<p>And ${count(now.more.positions)} smaller positions.</p>`}
     ${state.fault && html`<${Problem} text=${state.fault} />`}

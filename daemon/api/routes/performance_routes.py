@@ -1,11 +1,12 @@
-"""GET /api/v1/performance and /attribution: what the account, a book or the benchmark earned between two dates.
+"""GET /api/v1/performance and its parts: what the account, a book or the benchmark earned between two dates.
 
-Both are computed from the run's own record in a thread, one request at a time.
+All are computed from the run's own record in a thread, one request at a time.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date
+from math import isfinite, sqrt
 from typing import Annotated, TypeVar
 
 import numpy as np
@@ -20,15 +21,19 @@ from quantd.daemon.api.routes.explanation_routes import rested
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.config.agent_tables import BENCHMARK
 from quantd.daemon.engine.valuation import Gain
-from quantd.daemon.views.report.figures import own_closes
+from quantd.daemon.views.report.curves import SAMPLES
+from quantd.daemon.views.report.figures import own_closes, with_values
+from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
-from quantd.research.attribution.stored_track import StoredBooks
+from quantd.research.attribution.stored_track import HOUSE, StoredBooks
 from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.stored_run import RunUnusable
+from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
 from quantd.trading.market import Floats
+from quantd.trading.statistics import sharpe
 
 T = TypeVar("T")
 
@@ -72,8 +77,38 @@ class Attribution(Struct, frozen=True):
     symbols: list[SymbolPart]
 
 
+class Rolled(OfBook, frozen=True, rename={"start": "from", "end": "to"}):
+    """A book, a period, and the samples of each ratio."""
+
+    window: Annotated[int, Meta(ge=5, le=2_000, description="Returns behind each ratio.")] = 63
+    points: Annotated[int, Meta(ge=2, le=LIMIT_ROWS, description="Number of points; others are left out.")] = 600
+
+
+class Rolling(Struct, frozen=True):
+    """The Sharpe ratio of the last `window` returns at each sample: `ts` in ns UTC, `sharpe` annual.
+
+    A ratio is null where the returns do not vary.
+    """
+
+    run: str
+    book: str
+    window: int
+    samples_a_year: float
+    sharpe_definition: str
+    ts: list[int]
+    sharpe: list[float | None]
+
+
+class VarRecord(Struct, frozen=True):
+    """The recorded VaR against the returns that followed; `result` is null with the reason in `missing`."""
+
+    run: str
+    result: VarBacktest | None
+    missing: str = ""
+
+
 class Performances:
-    """The two routes of one running service."""
+    """The routes of one running service."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
@@ -85,6 +120,8 @@ class Performances:
         return (
             Read(path, self.performance, Performance, "Return, risk and ratios of a book.", OfBook),
             Read(f"{path}/attribution", self.attribution, Attribution, "The return by symbol.", OfBook),
+            Read(f"{path}/rolling", self.rolling, Rolling, "The rolling Sharpe ratio of a book.", Rolled),
+            Read("/api/v1/risk/var", self.var, VarRecord, "The VaR backtest of the house."),
         )
 
     async def performance(self, request: web.Request, query: OfBook) -> Performance:
@@ -94,6 +131,13 @@ class Performances:
     async def attribution(self, request: web.Request, query: OfBook) -> Attribution:
         book, since = self._named(query)
         return await self._work(lambda reader, more: self._parted(self._books(reader, more), query, book, since))
+
+    async def rolling(self, request: web.Request, query: Rolled) -> Rolling:
+        book, since = self._named(query, BENCHMARK)
+        return await self._work(lambda reader, more: self._rolled(self._books(reader, more), query, book, since))
+
+    async def var(self, request: web.Request, query: Query) -> VarRecord:
+        return await self._work(lambda reader, more: self._var(self._books(reader, more), reader))
 
     def _named(self, query: OfBook, *more: str) -> tuple[str, int]:
         """The agent of the book of a query, and the opening of its portfolio (0 for none). Raises Refused."""
@@ -144,6 +188,39 @@ class Performances:
         return Performance(
             self._run.service.run, query.book, begin, end, samples, periods, parts.sharpe_definition, metrics
         )
+
+    def _rolled(self, books: StoredBooks, query: Rolled, book: str, since: int) -> Rolling:
+        first, last = _span(books, query, since)
+        own = self._benchmark(len(books.ts)) if book == BENCHMARK else books.returns(book)
+        periods, window = samples_a_year(self._run.parts), query.window
+        free = self._run.parts.risk_free_annual(books.days_ns.tolist(), periods)
+        steps = max(0, last - first - window + 1)
+        # the newest sample is always shown
+        ends = range(last, first + window - 1, -max(1, -(-steps // query.points))) if steps else range(0)
+        found = [
+            sharpe(
+                own[k - window + 1 : k + 1], periods, free if isinstance(free, float) else free[k - window + 1 : k + 1]
+            )
+            for k in reversed(ends)
+        ]
+        return Rolling(
+            self._run.service.run, query.book, window, periods, self._run.parts.sharpe_definition,
+            [int(books.ts[k]) for k in reversed(ends)], [x if isfinite(x) else None for x in found],
+        )  # fmt: skip
+
+    def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
+        run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
+        records = with_values(reader.risk(), reader.decisions())
+        pairs = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None,))[0] is not None]
+        if not pairs:
+            return VarRecord(run, None, "no VaR was recorded: [risk] var is not set, or the history was too short")
+        at = np.searchsorted([ts for ts, _ in pairs], books.ts, side="right") - 1
+        values = np.array([value for _, value in pairs], dtype=np.float64)
+        made = np.where(at >= 0, values[at], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
+        if (samples := int(np.isfinite(made).sum())) < SAMPLES:
+            return VarRecord(run, None, f"{samples} samples have a recorded VaR; {SAMPLES} are needed")
+        confidence = spec.confidence if spec is not None else 0.95
+        return VarRecord(run, backtest(books.returns(HOUSE)[1:], made, confidence))
 
     def _benchmark(self, samples: int) -> Floats:
         """float64[T+1]: total returns of [universe] benchmark between the samples."""

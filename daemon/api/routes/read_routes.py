@@ -12,6 +12,7 @@ from quantd.daemon.api.documents import (
     Alerts,
     Allocations,
     BySize,
+    Correlations,
     Decisions,
     Equity,
     Fills,
@@ -39,11 +40,11 @@ from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import evaluations, models_ready
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
-from quantd.daemon.views.overview import READY, SWITCH, Overview, positions, with_risk
+from quantd.daemon.views.overview import READY, SHOWN, SWITCH, Overview, positions, with_risk
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
-from quantd.daemon.views.risk_measures import metrics_of
+from quantd.daemon.views.risk_measures import largest_correlations, metrics_of
 from quantd.daemon.views.rows import (
     allocation_line,
     decision_line,
@@ -88,6 +89,7 @@ class Readings:
             Read(f"{v1}/plan", self.plan, PlanNow, "The orders of a round now; nothing is sent."),
             Read(f"{v1}/risk/history", self.risk_history, RiskHistory, "Limits over time.", Paged),
             Read(f"{v1}/risk/metrics", self.risk_metrics, RiskMetrics, "Risk measures of each book."),
+            Read(f"{v1}/risk/correlations", self.correlations, Correlations, "Correlations of the largest positions."),
             Read(f"{v1}/risk/standing", self.standing, Standing, "The present part of the risk report."),
             Read(f"{v1}/portfolio/history", self.portfolio_history, PortfolioHistory, "Equity at samples.", Paged),
             Read(f"{v1}/house", self.house, HouseNow, "Capital of the agents, and tests of challengers.", From),
@@ -160,6 +162,10 @@ class Readings:
         agents = {name: metrics_of(each) for name, each in found.agents.items()}
         house = metrics_of(found.house)
         return RiskMetrics(self._run.service.run, found.ts, instant_text(found.ts), house, agents, found.house)
+
+    async def correlations(self, request: web.Request, query: Query) -> Correlations:
+        state = self._run.service.shell.state
+        return Correlations(self._run.service.run, self._run.service.shell.ts, *largest_correlations(state, SHOWN))
 
     async def standing(self, request: web.Request, query: Query) -> Standing:
         """The present part of `quantd report`: limits, and every risk measure of every book."""

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from quantd.adapters.store.queries import Reader
+from quantd.daemon.api.routes import performance_routes
+from quantd.daemon.views.report.figures import with_values
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
 from quantd.research.runs.run_record import Record
+from quantd.risk.measures.var_backtest import backtest
+from quantd.risk.monitor.realised import KEPT
 from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
 from tests.daemon.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
 from tests.daemon.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world
@@ -61,6 +65,59 @@ async def test_an_agent_has_the_figures_of_its_own_book_and_dates_choose_the_sam
     assert metrics["total_return"] != whole["metrics"]["total_return"]
     status, none = await get(shared, f"{PATH}?from=2031-01-01")
     assert (status, none["samples"], none["first"], set(none["metrics"].values())) == (200, 0, "", {None})
+
+
+@pytest.mark.requirement("R-209")
+@in_shared_loop
+async def test_a_rolling_sharpe_ratio_is_that_of_the_newest_returns_at_each_sample(shared: Any) -> None:
+    points = Reader.open(shared.folder).equity()
+    own = np.array([p.books[0] / 1e6 for p in points])
+    returns = own[1:] / own[:-1] - 1.0
+    status, found = await get(shared, f"{PATH}/rolling?book=even&window=20&points=7")
+    assert status == 200, found
+    assert 2 <= len(found["ts"]) == len(found["sharpe"]) <= 7
+    assert found["ts"][-1] == points[-1].ts
+    days = [p.ts for p in points]
+    for ts, ratio in zip(found["ts"], found["sharpe"], strict=True):
+        k = days.index(ts)
+        assert ratio == pytest.approx(sharpe(returns[k - 20 : k], found["samples_a_year"]))
+    _, whole = await get(shared, f"{PATH}/rolling?window=20")
+    assert whole["ts"] == days[20:]
+    assert (await get(shared, f"{PATH}/rolling?window=2000"))[1]["ts"] == []
+
+
+@in_shared_loop
+async def test_the_var_of_the_record_is_compared_with_the_returns_that_followed(
+    shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, found = await get(shared, "/api/v1/risk/var")
+    assert (found["result"], found["missing"][-14:]) == (None, " 60 are needed")
+    monkeypatch.setattr(performance_routes, "SAMPLES", 30)  # a quarter has fewer
+    _, found = await get(shared, "/api/v1/risk/var")
+    result, reader = found["result"], Reader.open(shared.folder)
+    points, records = reader.equity(), with_values(reader.risk(), reader.decisions())
+    own = np.array([p.equity_micro for p in points], dtype=np.float64)
+    made = {each.ts: each.measures["var"][0] for each in records if "var" in each.measures}
+    newest, forecasts = np.nan, []
+    for point in points[:-1]:
+        newest = made.get(point.ts, newest)
+        forecasts.append(newest)
+    expected = backtest(own[1:] / own[:-1] - 1.0, np.array(forecasts), 0.95)
+    assert (result["samples"], result["exceedances"]) == (expected.samples, expected.exceedances)
+    assert result["p_coverage"] == pytest.approx(expected.p_coverage)
+
+
+@in_shared_loop
+async def test_correlations_are_those_of_the_largest_positions(shared: Any) -> None:
+    _, found = await get(shared, "/api/v1/risk/correlations")
+    _, held = await get(shared, "/api/v1/positions")
+    worth = {each["symbol"]: abs(float(each["value"])) for each in held["positions"]}
+    assert found["symbols"] == sorted(worth, key=lambda symbol: -worth[symbol])
+    returns = shared.service.shell.state.history.synchronous.returns(KEPT)
+    columns = [shared.assembly.universe.symbols.index(symbol) for symbol in found["symbols"]]
+    known = returns[-60:, columns]
+    assert np.array(found["rows"]) == pytest.approx(np.corrcoef(known.T), abs=0.1)
+    assert np.array(found["rows"]) == pytest.approx(np.array(found["rows"]).T)
 
 
 async def test_a_deposit_is_no_return(world: Any) -> None:

@@ -6,23 +6,26 @@ One browser process serves the module. Each page has a profile of its own.
 import asyncio
 import contextlib
 import re
+import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import date
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, TimeoutError, expect
 
 from quantd.daemon.commands.tokens import created
 from quantd.trading.codec import decode
-from quantd.trading.events import Operator, Wished
+from quantd.trading.events import Operator, PortfolioClosed, PortfolioOpened, Proposed, Wished
 from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
 from tests.support.command_line import CONFIG, ROOT
 from tests.support.market_frames import wide_frame
 
-SCREENS = ("now", "market", "orders", "order", "agents", "incidents")
+SCREENS = (
+    "now", "market", "orders", "order", "agents", "portfolios", "risk", "incidents", "research", "system", "daemons"
+)  # fmt: skip
 FIRST = ("now", "orders")
 """The screens that carry an incident, in every state of the daemon."""
 
@@ -42,7 +45,8 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A daemon that tests halt and resume; each of them leaves it in RUN."""
-    async with standing_at_the_end(tmp_path_factory.mktemp("page"), CONFIG + RATES) as world:
+    text = CONFIG + RATES + "[portfolios]\nplaces = 1\n"
+    async with standing_at_the_end(tmp_path_factory.mktemp("page"), text) as world:
         yield world
 
 
@@ -53,9 +57,10 @@ def commands(world: World) -> list[tuple[str, str, str]]:
 
 
 async def show(page: Page, screen: str) -> None:
+    """The screen with the figures that it reads."""
     await page.evaluate("(name) => { location.hash = name; }", screen)
     await expect(page.get_by_role("navigation").locator("[aria-current=page]")).to_have_attribute("href", f"#{screen}")
-    await page.wait_for_load_state("networkidle")
+    await expect(page.locator("#main")).to_have_attribute("aria-busy", "false")
 
 
 async def audit(page: Page, screen: str) -> None:
@@ -104,6 +109,35 @@ async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared:
     assert {each[2] for each in done} == {f"api:desk:{secret[:8]}"}
 
 
+SLOW_FRAMES = "window.requestAnimationFrame = (draw) => setTimeout(draw, 3000);"
+
+FOCUS = """window.focus_after = [];
+for (const kind of ["keydown", "click"]) {
+  window.addEventListener(kind, (event) => {
+    const at = document.activeElement;
+    if (event.key !== "Escape") window.focus_after.push(at.closest("dialog") ? at.id || at.textContent : "");
+  });
+}"""
+"""Where the focus is when the listeners of the page are done with a key or a click."""
+
+
+@in_module_loop
+async def test_a_dialog_has_the_focus_before_the_next_key_on_a_machine_that_draws_slowly(
+    shared: World, browser: Browser
+) -> None:
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+        await page.evaluate(SLOW_FRAMES + FOCUS)
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            await page.keyboard.press("Escape")
+            await expect(page.get_by_role("dialog")).to_have_count(0)
+        await page.get_by_role("button", name="Halt …").click()
+        await page.keyboard.press("Escape")
+        after = await page.evaluate("window.focus_after")
+    assert after == ["reason", "reason", "Close", "reason"]
+
+
 @pytest.mark.requirement("R-231")
 @in_module_loop
 async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World, browser: Browser) -> None:
@@ -146,9 +180,20 @@ async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) 
         await expect(other.get_by_role("button", name="Halt …")).to_be_visible()
         await page.get_by_role("button", name="Sign out").click()
         await expect(other.get_by_role("button", name="Halt …")).to_have_count(0)
-    async with opened(browser, link) as page:
-        await page.get_by_role("button", name="Sign in …").click()
+    async with opened(browser, "about:blank") as page:
+
+        async def late(route: Route) -> None:
+            await asyncio.sleep(0.3)
+            await route.continue_()
+
+        await page.route("**/api/v1/sign-in", late)
+        await page.goto(link)
+        with contextlib.suppress(TimeoutError):  # a person is faster than the daemon's answer
+            await page.get_by_role("button", name="Sign in …").click(timeout=250)
         await expect(page.get_by_role("alert")).to_contain_text("this link was used")
+        await page.locator("#token").fill("wrong")
+        await page.locator("#token").press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("not in force")
 
 
 @in_module_loop
@@ -236,6 +281,73 @@ async def test_why_of_a_refused_order_has_its_limits_before_and_after(shared: Wo
 
 
 @in_module_loop
+async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(shared: World, browser: Browser) -> None:
+    before = shared.store.last_seq(RUN)
+    async with opened(browser, shared.api.url, PHONE, shared.token) as page:
+        await show(page, "portfolios")
+        await page.get_by_role("button", name="Open a portfolio …").click()
+        await page.keyboard.type("core")
+        await page.locator("#capital").fill("5000")
+        await page.locator("#targets").fill("SPY zero")
+        await page.locator("#reason").fill(HOSTILE)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("SPY zero: write each as SYMBOL WEIGHT")
+        await page.locator("#targets").fill("SPY 0.1")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".said")).to_have_text("core is open: 0 orders sent")
+        await expect(page.locator("main")).to_contain_text("by api:owner: <img src=x onerror=window.hacked=1>")
+        await audit(page, "portfolios")
+        await page.get_by_role("button", name="Rebalance: core …").click()
+        await page.keyboard.type("half")
+        await page.locator("#targets").fill("IWM 0.1")
+        sent = shared.store.last_seq(RUN)
+        await page.keyboard.press("Enter")
+        send = page.get_by_role("button", name="Send 0 orders")
+        await expect(send).to_be_visible()
+        await expect(page.get_by_role("region", name="Cut by limits")).to_contain_text("buy")
+        assert await violations(page) == []
+        assert shared.store.last_seq(RUN) == sent  # a dry run is no entry
+        await send.click()
+        await expect(page.locator(".said")).to_have_text("core: 0 orders sent")
+        await page.get_by_role("button", name="Close: core …").click()
+        await page.keyboard.type("the end")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".said")).to_contain_text("core: clos")
+        assert await page.evaluate("window.hacked") is None
+    kinds = (PortfolioOpened, Proposed, PortfolioClosed)
+    done = [e for _, data in shared.store.entries(RUN, before + 1) if isinstance(e := decode(data).event, kinds)]
+    assert [type(each) for each in done] == [PortfolioOpened, Proposed, Proposed, PortfolioClosed]
+    assert [each.who for each in done] == ["api:owner"] * 4
+
+
+@in_module_loop
+async def test_the_page_lists_other_daemons_and_the_worst_is_first(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    there = World(tmp_path_factory.mktemp("there"), CONFIG + RATES + f'cors = ["http://127.0.0.1:{port}"]\n')
+    await there.api.start()
+    address = there.api.url.rstrip("/")
+    text = CONFIG.replace("[api]\nport = 0", f"[api]\nport = {port}") + RATES + f'cors = ["{address}"]\n'
+    here = World(tmp_path_factory.mktemp("here"), text)
+    await here.api.start()
+    try:
+        async with opened(browser, here.api.url) as page:
+            await show(page, "daemons")
+            rows = page.get_by_role("region", name="Daemons").get_by_role("row")
+            await expect(rows.filter(has=page.locator(f'a[href="{address}"]'))).to_contain_text("RUN")
+            await expect(rows.nth(1)).to_contain_text("this one")
+            await there.api.stop()
+            await expect(rows.nth(1)).to_contain_text("no answer", timeout=15_000)
+    finally:
+        for world in (here, there):
+            await world.api.stop()
+            world.store.close()
+
+
+@in_module_loop
 async def test_before_the_first_bar_the_first_screens_say_so(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
 ) -> None:
@@ -273,7 +385,10 @@ async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPath
                 await show(page, "now")
                 await page.get_by_label("Search positions").fill("S123")
                 row = page.get_by_role("region", name="Positions").get_by_role("row").nth(1)
-                await expect(row).to_contain_text("S123")
+                await expect(row).to_contain_text("S123")  # it is not among the largest that the page reads
+                await page.get_by_label("Search largest orders").fill("s124")
+                row = page.get_by_role("region", name="Largest orders").get_by_role("row").nth(1)
+                await expect(row).to_contain_text("S124")
 
 
 @pytest.mark.requirement("R-208")

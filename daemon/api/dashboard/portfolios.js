@@ -1,0 +1,159 @@
+// Portfolios: open, rebalance after a dry run, close.
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { daemon, may, read } from "./daemon.js";
+import { Reason, useDeed } from "./deed.js";
+import { count, local, money, orders, percent, plain, signed, tone } from "./figures.js";
+import { Dialog, Problem, Table, useRead } from "./parts.js";
+
+const HOWS = { weights: "weights of symbols", policy: "symbols by a policy", agent: "as an agent" };
+
+// "SPY 0.6, TLT 0.4" -> {SPY: 0.6, TLT: 0.4}. The daemon judges symbols and numbers.
+function weightsOf(text) {
+  const pairs = text.split(/[,;\n]+/).map((each) => each.trim()).filter(Boolean).map((each) => each.split(/[\s:=]+/));
+  const wrong = pairs.find((each) => each.length !== 2 || !Number.isFinite(Number(each[1])));
+  if (wrong) throw new Error(`${wrong.join(" ")}: write each as SYMBOL WEIGHT, for example SPY 0.6, TLT 0.4`);
+  return Object.fromEntries(pairs.map(([symbol, weight]) => [symbol, Number(weight)]));
+}
+
+function targetsOf({ how, text, policy, agent }) {
+  if (how === "weights") return { weights: weightsOf(text) };
+  if (how === "policy") return { policy, symbols: text.split(/[\s,;]+/).filter(Boolean) };
+  return { agent };
+}
+
+function Targets({ asked, put, edit, agents }) {
+  return html`<div class="fields">
+      <p><label for="how">Targets</label><select id="how" value=${asked.how} onChange=${edit("how")}>${Object.entries(HOWS).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select></p>
+      ${asked.how === "policy" && html`<p><label for="policy">Policy</label><input id="policy" value=${asked.policy} onInput=${edit("policy")} required autocomplete="off" spellcheck="false" /></p>`}
+      ${asked.how === "agent" && html`<p><label for="agent">Agent</label><select id="agent" value=${asked.agent} onChange=${edit("agent")} required><option value=""></option>${agents.map((name) => html`<option value=${name}>${name}</option>`)}</select></p>`}
+    </div>
+    ${asked.how !== "agent" && html`<label for="targets">${asked.how === "weights" ? "Weights, such as SPY 0.6, TLT 0.4; the rest is cash" : "Symbols, such as SPY TLT"}</label>
+      <input id="targets" value=${asked.text} onInput=${edit("text")} required autocomplete="off" spellcheck="false" />`}`;
+}
+
+function Trades({ found }) {
+  const { trades } = found;
+  return html`<div role="status"><h3>Dry run ${found.plan.slice(0, 8)}</h3>
+      <p>${orders(trades.orders.length)} for ${money(trades.value)}, commission ${money(trades.commission)}, slippage ${money(trades.slippage)}${trades.cancels ? `; ${count(trades.cancels)} open orders are cancelled` : ""}${trades.waits ? "; they wait for stops at the venue" : ""}.</p></div>
+    <${Table} name="Orders of the dry run" rows=${trades.orders} most=${6} by=${(o) => `${o.side}${o.symbol}`} words=${(o) => o.symbol} empty="no orders: the targets are held" columns=${[
+    { head: "order", cell: (o) => `${o.side} ${plain(o.qty)} ${o.symbol}` }, { head: "value", num: true, cell: (o) => money(o.value) }, { head: "costs", num: true, cell: (o) => money(o.commission + o.slippage) },
+  ]} />
+    ${trades.cuts.length > 0 && html`<${Table} name="Cut by limits" rows=${trades.cuts} most=${4} by=${(c) => `${c.who}${c.side}${c.symbol}`} words=${(c) => c.symbol} columns=${[
+    { head: "asked", cell: (c) => `${c.side} ${c.asked} ${c.symbol}` }, { head: "allowed", num: true, cell: (c) => c.allowed }, { head: "why", cell: (c) => c.text },
+  ]} />`}`;
+}
+
+const EMPTY = { how: "weights", text: "", policy: "equal_weight", agent: "", name: "", capital: "" };
+
+function Rebalance({ name, agents, close, say, changed }) {
+  const [asked, put] = useState(EMPTY);
+  const [reason, write] = useState("");
+  const [plan, planned] = useState(null);
+  const [wrong, tell] = useState("");
+  const [state, go] = useDeed(() => {});
+  const path = `/api/v1/portfolios/${encodeURIComponent(name)}/rebalance`;
+  const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); planned(null); tell(""); };
+  const dry = (event) => {
+    event.preventDefault();
+    try { go(path, { ...targetsOf(asked), reason, dry_run: true }, planned); } catch (why) { tell(why.message); }
+  };
+  const send = () => go(path, { as_planned: plan.plan, reason }, (done) => { say(`${name}: ${orders(done.trades.orders.length)} sent`); changed(); close(); });
+  return html`<form onSubmit=${dry}>
+    <${Reason} value=${reason} write=${write} first=${true} />
+    <${Targets} asked=${asked} edit=${edit} agents=${agents} />
+    ${(wrong || state.fault) && html`<${Problem} text=${wrong || state.fault} />`}
+    ${plan && html`<${Trades} found=${plan} />`}
+    <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${state.busy}>Dry run</button>
+      ${plan && html`<button type="button" class="main" disabled=${state.busy} onClick=${send}>Send ${orders(plan.trades.orders.length)}</button>`}
+      <button type="button" onClick=${close}>Cancel</button></p>
+  </form>`;
+}
+
+function Open({ agents, close, say, changed }) {
+  const [asked, put] = useState({ ...EMPTY, capital: "10000" });
+  const [reason, write] = useState("");
+  const [wrong, tell] = useState("");
+  const [state, go] = useDeed((done) => { say(`${done.name} is open: ${orders(done.trades.orders.length)} sent`); changed(); close(); });
+  const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); tell(""); };
+  const send = (event) => {
+    event.preventDefault();
+    try { go("/api/v1/portfolios", { name: asked.name, capital: asked.capital, ...targetsOf(asked), reason }); } catch (why) { tell(why.message); }
+  };
+  return html`<form onSubmit=${send}>
+    <p>The capital comes from the unallocated book, and the first orders are sent at once.</p>
+    <div class="fields">
+      <p><label for="name">Name</label><input id="name" value=${asked.name} onInput=${edit("name")} required pattern="[a-z0-9][a-z0-9_\\-]*" maxlength="32" autocomplete="off" spellcheck="false" data-first /></p>
+      <p><label for="capital">Capital</label><input id="capital" value=${asked.capital} onInput=${edit("capital")} required inputmode="decimal" autocomplete="off" /></p>
+    </div>
+    <${Targets} asked=${asked} edit=${edit} agents=${agents} />
+    <${Reason} value=${reason} write=${write} />
+    ${(wrong || state.fault) && html`<${Problem} text=${wrong || state.fault} />`}
+    <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>Open the portfolio</button><button type="button" onClick=${close}>Cancel</button></p>
+  </form>`;
+}
+
+function Close({ name, agents, close, say, changed }) {
+  const [how, choose] = useState("flatten");
+  const [to, hand] = useState("");
+  const [reason, write] = useState("");
+  const [state, go] = useDeed((done) => { say(`${name}: ${done.state}`); changed(); close(); });
+  const send = (event) => { event.preventDefault(); go(`/api/v1/portfolios/${encodeURIComponent(name)}/close`, { how, reason, ...how === "flatten" ? {} : { to } }); };
+  return html`<form onSubmit=${send}>
+    <${Reason} value=${reason} write=${write} first=${true} />
+    <div class="fields">
+      <p><label for="close-how">Its positions</label><select id="close-how" value=${how} onChange=${(event) => choose(event.target.value)}><option value="flatten">are sold; the cash returns</option><option value="hand_over">go to an agent</option></select></p>
+      ${how === "hand_over" && html`<p><label for="to">Agent</label><select id="to" value=${to} onChange=${(event) => hand(event.target.value)} required><option value=""></option>${agents.map((each) => html`<option value=${each}>${each}</option>`)}</select></p>`}
+    </div>
+    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <p class="buttons"><button type="submit" class="halt" disabled=${state.busy}>Close ${name}</button><button type="button" onClick=${close}>Cancel</button></p>
+  </form>`;
+}
+
+/** @type {Record<string, any[]>} */
+const DOINGS = { open: ["Open a portfolio", "admin", Open], rebalance: ["Rebalance", "trade", Rebalance], close: ["Close a portfolio", "admin", Close] };
+
+export function Portfolios({ say }) {
+  const now = daemon.live.overview;
+  const [chosen, choose] = useState("");
+  const [doing, begin] = useState("");
+  const [acts, acted] = useState(0);
+  const stamp = `${now.run}/${now.ts}/${now.fills}/${acts}`;
+  const found = useRead(() => read("/api/v1/portfolios"), stamp);
+  const lines = found.data ? found.data.portfolios : [];
+  const line = lines.find((each) => each.name === chosen) || lines[0];
+  const agents = now.agents.filter((each) => !each.shadow && !each.portfolio).map((each) => each.name);
+  const may_ = Object.entries(DOINGS).filter(([kind, [, scope]]) => may(scope) && (kind === "open" ? found.data && found.data.vacant > 0 : line && (kind !== "rebalance" || line.state === "open")));
+  const [title, , Content] = DOINGS[doing] || [];
+  return html`<section class="card wide"><h2>Portfolios</h2>
+      ${found.fault && html`<${Problem} text=${found.fault} />`}
+      <${Table} name="Portfolios" rows=${lines.map((each) => ({ ...each, chosen: line && each.name === line.name }))} most=${15} by=${(p) => p.name} words=${(p) => `${p.name} ${p.basis} ${p.state}`} empty="no portfolio is open" columns=${[
+    { head: "portfolio", cell: (p) => html`<button type="button" aria-pressed=${Boolean(p.chosen)} onClick=${() => choose(p.name)}>${p.name}</button>` },
+    { head: "state", cell: (p) => p.state },
+    { head: "weights by", cell: (p) => p.basis.replaceAll("_", " ") },
+    { head: "capital", num: true, cell: (p) => money(p.capital) },
+    { head: "equity", num: true, cell: (p) => money(p.equity) },
+    { head: "return", num: true, cell: (p) => signed(Number(p.equity) / Number(p.capital) - 1), kind: (p) => tone(Number(p.equity) - Number(p.capital)) },
+    { head: "opened", cell: (p) => local(p.created_ns, now.zone) },
+  ]} />
+      ${found.data && html`<p class="none">${found.data.places ? `${found.data.vacant} of ${found.data.places} places are vacant.` : "The configuration has no places for portfolios: [portfolios] places makes some."}</p>`}
+      ${may_.length > 0 && html`<p class="buttons">${may_.map(([kind, [words]]) => html`<button type="button" onClick=${() => begin(kind)}>${kind === "open" ? words : `${words.split(" ")[0]}: ${line.name}`} …</button>`)}</p>`}
+    </section>
+    ${line && html`<${Held} key=${line.name} name=${line.name} stamp=${stamp} />`}
+    ${Content && html`<${Dialog} key=${doing} title=${doing === "open" || !line ? title : `${title}: ${line.name}`} close=${() => begin("")}>
+      <${Content} name=${line ? line.name : ""} agents=${agents} close=${() => begin("")} say=${say} changed=${() => acted((n) => n + 1)} /></${Dialog}>`}`;
+}
+
+function Held({ name, stamp }) {
+  const { data, fault } = useRead(() => read(`/api/v1/portfolios/${encodeURIComponent(name)}`), `${stamp}/${name}`);
+  const rows = data ? data.allocations.slice().sort((a, b) => Math.max(Math.abs(b.weight), Math.abs(b.target)) - Math.max(Math.abs(a.weight), Math.abs(a.target))) : [];
+  return html`<section class="card wide"><h2>Holdings of ${name}</h2>
+    ${fault && html`<${Problem} text=${fault} />`}
+    ${data && html`<p class=${data.switch === "RUN" ? "none" : data.switch}>Switch ${data.switch}${data.switch_reason ? `: ${data.switch_reason}` : ""}. Cash ${money(data.cash)}. ${data.open_orders ? `${count(data.open_orders)} open orders. ` : ""}Newest targets ${data.proposed || "none"} by ${data.who || "–"}: ${data.reason || "–"}</p>`}
+    <${Table} name=${`Holdings of ${name}`} rows=${rows} by=${(h) => h.symbol} words=${(h) => h.symbol} empty="all in cash" columns=${[
+    { head: "symbol", cell: (h) => h.symbol },
+    { head: "target", num: true, cell: (h) => percent(h.target) },
+    { head: "weight", num: true, cell: (h) => percent(h.weight) },
+    { head: "quantity", num: true, cell: (h) => plain(h.shares) },
+    { head: "value", num: true, cell: (h) => money(h.value) },
+  ]} /></section>`;
+}

@@ -1,0 +1,77 @@
+// The daemon itself: schedules and jobs, versions and figures, runs, configuration.
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { daemon, may, read } from "./daemon.js";
+import { Deed } from "./deed.js";
+import { age, count, local } from "./figures.js";
+import { Dialog, Problem, Table, useRead } from "./parts.js";
+
+const WATCHED = ["backup", "parity", "statement", "health_check"];
+const BAD = new Set(["failed", "interrupted"]);
+const outcome = (run) => (run ? html`<span class=${BAD.has(run.state) ? "HALT" : run.state === "succeeded" ? "RUN" : ""}>${run.state}</span>${run.ended ? ` ${run.ended.slice(0, 16).replace("T", " ")}` : ""}${run.result ? `: ${run.result}` : ""}` : html`<span class="none">never ran</span>`);
+const size = (bytes) => (bytes === null ? "–" : bytes < 1e7 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e6).toFixed(0)} MB`);
+const valueOf = (value) => (Array.isArray(value) ? value.join(", ") : value !== null && typeof value === "object" ? JSON.stringify(value) : String(value)) || "–";
+
+function since(run) {
+  const ended = run && run.ended && Date.parse(run.ended.replace(" ", "T").replace(/([^Z])$/, "$1Z").replace(/(\+\d\d:\d\d)Z$/, "$1"));
+  return Number.isFinite(ended) ? `${age(Date.now() - ended)} ago` : "";
+}
+
+export function System({ say }) {
+  const now = daemon.live.overview;
+  const [chosen, choose] = useState(null);
+  const [acts, acted] = useState(0);
+  const stamp = `${now.run}/${now.session}/${acts}`;
+  const schedules = useRead(() => read("/api/v1/schedules"), stamp);
+  const jobs = useRead(() => read("/api/v1/jobs?limit=50").catch(() => ({ jobs: [], runs: [] })), stamp);
+  const stats = useRead(() => read("/api/v1/stats"), `${stamp}/${Math.floor(Date.now() / 10000)}`);
+  const versions = useRead(() => read("/api/v1/version"), now.run);
+  const runs = useRead(() => read("/api/v1/runs"), now.run);
+  const config = useRead(() => read("/api/v1/config"), now.run);
+  const known = jobs.data ? jobs.data.jobs : [];
+  const watched = WATCHED.map((name) => known.find((each) => each.name === name)).filter(Boolean);
+  const s = stats.data;
+  const v = versions.data;
+  return html`
+    <section class="card"><h2>Upkeep</h2>
+      ${watched.length ? html`<dl class="pairs">${watched.map((each) => html`<dt>${each.name.replaceAll("_", " ")}</dt><dd>${outcome(each.last)} ${since(each.last)}${each.schedules.length ? "" : html` <span class="none">(no schedule)</span>`}</dd>`)}</dl>` : html`<p class="none">${jobs.data ? "no jobs here" : ""}</p>`}</section>
+    <section class="card"><h2>Process</h2>
+      ${s && html`<dl class="pairs"><dt>up for</dt><dd>${age(1000 * s.uptime_s)}</dd><dt>memory</dt><dd>${size(s.memory_bytes)}</dd><dt>store</dt><dd>${size(s.store_bytes)}, ${count(s.steps)} steps journalled</dd>
+        <dt>delay of the loop</dt><dd>${(1000 * s.loop_lag_s).toFixed(1)} ms at most since the last scrape</dd><dt>open streams</dt><dd>${count(s.streams)}</dd><dt>answers</dt><dd>${Object.entries(s.answers).map(([kind, number]) => `${kind}: ${count(number)}`).join(", ")}</dd></dl>`}
+      ${v && html`<dl class="pairs"><dt>quantd</dt><dd>${v.version}${v.commit ? `, commit ${v.commit.slice(0, 10)}` : ""}</dd><dt>Python</dt><dd>${v.python}</dd><dt>system</dt><dd>${v.platform}</dd></dl>`}</section>
+    <section class="card wide"><h2>Schedules</h2>
+      ${schedules.fault && html`<${Problem} text=${schedules.fault} />`}
+      <${Table} name="Schedules" rows=${schedules.data ? schedules.data.schedules : []} most=${20} by=${(each) => each.name} words=${(each) => `${each.name} ${each.do}`} empty="no schedule is on" columns=${[
+    { head: "schedule", cell: (each) => each.name },
+    ...(may("trade") ? [{ head: "act", cell: (each) => html`<button type="button" aria-label=${`Run now: ${each.name}`} onClick=${() => choose(each)}>Run now …</button>` }] : []),
+    { head: "does", cell: (each) => `${each.do.replaceAll("_", " ")}${each.agents.length ? ` of ${each.agents.slice(0, 3).join(", ")}${each.agents.length > 3 ? ` and ${each.agents.length - 3} more` : ""}` : ""}` },
+    { head: "when", cell: (each) => each.when },
+    { head: "next", cell: (each) => (each.next_ts ? local(each.next_ts, now.zone) : "–") },
+    { head: "last run", cell: (each) => outcome(each.last_run) },
+  ]} /></section>
+    <section class="card wide"><h2>Runs of jobs</h2>
+      <${Table} name="Runs of jobs" rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty="no job ran yet" columns=${[
+    { head: "job", cell: (run) => run.job.replaceAll("_", " ") },
+    { head: "due", cell: (run) => run.due.slice(0, 16).replace("T", " ") },
+    { head: "became", cell: (run) => outcome(run) },
+    { head: "seconds", num: true, cell: (run) => (run.seconds === null ? "–" : run.seconds.toFixed(1)) },
+    { head: "by", cell: (run) => (run.who ? `${run.who}: ${run.reason}` : "schedule") },
+  ]} /></section>
+    <section class="card wide"><h2>Configuration</h2>
+      ${config.fault && html`<${Problem} text=${config.fault} />`}
+      <${Table} name="Configuration" rows=${config.data ? config.data.settings : []} most=${12} first="first" by=${(each) => each.key} words=${(each) => `${each.key} ${valueOf(each.value)} ${each.source}`} columns=${[
+    { head: "key", cell: (each) => each.key },
+    { head: "value", cell: (each) => valueOf(each.value) },
+    { head: "source", cell: (each) => each.source },
+  ]} /></section>
+    <section class="card wide"><h2>Runs of the store</h2>
+      <${Table} name="Runs of the store" rows=${runs.data ? runs.data.runs.slice().reverse() : []} most=${6} first="newest" by=${(run) => run.run} words=${(run) => `${run.run} ${run.mode} ${run.ended}`} columns=${[
+    { head: "run", cell: (run) => html`${run.run}${run.run === now.run ? " (this one)" : ""}` },
+    { head: "mode", cell: (run) => run.mode },
+    { head: "began", cell: (run) => local(run.ts, now.zone) },
+    { head: "agents", num: true, cell: (run) => count(run.agents.length) },
+    { head: "ended", cell: (run) => run.ended || "–" },
+  ]} /></section>
+    ${chosen && html`<${Dialog} title=${`Run ${chosen.name} now`} close=${() => choose(null)}>
+      <${Deed} words=${`It does ${chosen.do.replaceAll("_", " ")} once, beside its schedule (${chosen.when}).`} path=${`/api/v1/schedules/${encodeURIComponent(chosen.name)}/run`} title="Run now" close=${() => choose(null)}
+        done=${(answer) => { say(`${answer.job.replaceAll("_", " ")}: ${answer.state}`); acted((n) => n + 1); setTimeout(() => acted((n) => n + 1), 3000); }} /></${Dialog}>`}`;
+}
