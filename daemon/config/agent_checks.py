@@ -133,8 +133,8 @@ def check_shadows(document: Table, known: Known, source: Source) -> Iterator[Mis
             yield source.mistake((*path, "challenges"), text, "write shadow = true")
         if agent.get("policy") != EXTERNAL:
             continue
-        if agent.get("shadow") is not True:
-            text = '= "external", but this agent is not a shadow: an outside agent trades only after a promotion'
+        if agent.get("shadow") is not True and table_of(document, "quantd").get("mode") == "live":
+            text = '= "external", but this agent is not a shadow: in mode live it trades only after a promotion'
             yield source.mistake((*path, "policy"), text, 'write shadow = true, and challenges = "AGENT"')
         for key in ("sizing", "rebalance"):
             if key in agent:
