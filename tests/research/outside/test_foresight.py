@@ -36,15 +36,14 @@ def test_ten_planted_agents_are_named_and_at_most_one_of_twenty_momentum_agents(
     periods = [(f"2019-0{month}-02", f"2019-{month + 3:02}-28") for month in range(1, 10)] + [
         ("2019-03-15", "2019-08-01")
     ]
-    codes = {"planted": [], "momentum": []}
+    codes: dict[str, list[int]] = {"planted": [], "momentum": [], "noisy": []}
     for start, end in periods:
-        for kind, lookbacks in (("planted", (20,)), ("momentum", (10, 60))):
-            for lookback in lookbacks:
-                sets = ("--set", f"agents.guest.params.lookback={lookback}", "--from", start, "--to", end)
-                codes[kind].append(renamed(folder, kind, *sets).returncode)
+        for kind, found in codes.items():
+            found.append(renamed(folder, kind, "--from", start, "--to", end).returncode)
     assert codes["planted"] == [1] * 10
-    assert sum(codes["momentum"]) <= 1
-    assert len(codes["momentum"]) == 20
+    # the answers of the noisy one differ by chance under other names
+    assert sum((*codes["momentum"], *codes["noisy"])) <= 1, codes
+    assert {len(each) for each in codes.values()} == {10}
 
 
 def test_noise_that_differs_between_the_runs_is_named_about_as_often_as_the_level_says() -> None:
