@@ -30,6 +30,7 @@ from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.rolling import rolling
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
+from quantd.research.outside.asking import asked_in, asking
 from quantd.research.python_api import frames
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
@@ -89,6 +90,7 @@ def backtest(
     on_error: OnError = "raise",
     progress: Progress = _no_progress,
     family: str = "",
+    most_questions: int | None = None,
 ) -> "Backtest":
     """Backtest a policy over `bars`, or a configuration over its recorded market.
 
@@ -102,7 +104,8 @@ def backtest(
     it. `params` are the policy's parameters. `settings` replace keys of the configuration. `adjusted` states that the
     prices are adjusted for splits, so that every jump is a real move. `compare` also runs equal weight for the verdict.
     `progress` receives the completed share of the run. The result counts as a trial in the state folder, for its own
-    market and for the `family` that is named.
+    market and for the `family` that is named. Outside agents with a command or an address are asked; a run of more than
+    `most_questions` questions raises an Error.
 
     The first decision that a policy fails to take raises an Error, whose cause is the policy's exception. With
     `on_error="hold"` the run goes on as the daemon does: the agent holds, and is suspended after
@@ -121,7 +124,7 @@ def backtest(
             )
         if params is not None:
             raise Misused("params belong to a policy; write settings agents.NAME.params.KEY for a configuration")
-        config = what if isinstance(what, Config) else load(str(what), settings)
+        config = asking(what if isinstance(what, Config) else load(str(what), settings))
     elif frame is None:
         raise Misused("a policy needs bars: quantd.backtest(policy, bars=frame), or name a config.toml")
     else:
@@ -133,7 +136,9 @@ def backtest(
         lambda history: assemble(config, cache=folder / "cache", apart=caller, bars=frame, history=history),
         benchmark_history(config),
     )
-    return backtest_of(assembly, folder, compare=compare, stop=stop, progress=progress, family=family)
+    return backtest_of(
+        assembly, folder, compare=compare, stop=stop, progress=progress, family=family, most_questions=most_questions
+    )
 
 
 def backtest_of(
@@ -145,11 +150,13 @@ def backtest_of(
     progress: Progress = _no_progress,
     family: str = "",
     kind: Kind = "backtest",
+    most_questions: int | None = None,
 ) -> "Backtest":
     """Run an assembly and note the result as a trial of this kind in the state folder `folder`."""
     config = assembly.config
     record = Record(assembly.universe)
-    shell, wall_s = drive(assembly, config, NAME, record, None, progress, stop=stop)
+    with asked_in(assembly, folder, most_questions):
+        shell, wall_s = drive(assembly, config, NAME, record, None, progress, stop=stop)
     record.revalue(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
 

@@ -19,7 +19,8 @@ from quantd.daemon.runtime.version import code_version
 from quantd.engine_build import finder
 from quantd.engine_build.state import advice
 from quantd.research.runs.answer_blocks import in_blocks
-from quantd.research.runs.failures import stop_at_failure
+from quantd.research.runs.failures import stop_at_failure, stop_without_answer
+from quantd.strategies.policies.outside import Asked
 from quantd.trading.display_text import instant_text
 from quantd.trading.ports import leaves
 
@@ -159,6 +160,8 @@ def drive(
     shell = assembly.shell(log)
     if stop:
         stop_at_failure(shell, assembly.rules.names())
+    elif any(isinstance(policy, Asked) for policy in assembly.policies):
+        stop_without_answer(shell)
     begin(shell, assembly, config, run, fresh=True)
     blocks = in_blocks(shell)
     first, last = assembly.feed.first_ts, assembly.feed.last_ts

@@ -30,6 +30,10 @@ class DecisionFailed(ExplainedError):
     """A policy failed to decide. The text names the date, the agent and the cause; its exception is the cause."""
 
 
+class Unanswered(ExplainedError):
+    """An outside agent gave no usable answer. The text has the cause and the number of answers; the run ends."""
+
+
 class AgentFailures(Struct, frozen=True):
     """Failed decisions of one agent: their number, and the date and text of the first one.
 
@@ -101,7 +105,22 @@ def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
     """Make a run raise DecisionFailed at the first failed decision, with the exception of the policy as its cause."""
 
     def stop(ask: Ask, text: str, error: BaseException) -> NoReturn:
+        if isinstance(error, Unanswered):
+            raise error
         raise DecisionFailed(f"{date_of(ask)}: agent {names[ask.agent]} failed: {text}; {REMEDY}") from error
+
+    def decide(ask: Ask) -> Decided:
+        return answer(shell.seats(ask.policy), ask, stop)
+
+    shell.answer = decide
+
+
+def stop_without_answer(shell: Shell) -> None:
+    """Make a run raise Unanswered when an outside agent gives no usable answer; other failures hold."""
+
+    def stop(ask: Ask, text: str, error: BaseException) -> None:
+        if isinstance(error, Unanswered):
+            raise error
 
     def decide(ask: Ask) -> Decided:
         return answer(shell.seats(ask.policy), ask, stop)

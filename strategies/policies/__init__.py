@@ -29,7 +29,7 @@ COMPOSITES: Final[Registry[Composite]] = Registry(
 )
 """Policies made of other policies."""
 
-PASSIVE: Final = frozenset({"hold", "targets", "external"})
+PASSIVE: Final = frozenset({"asked", "external", "hold", "targets"})
 """Policies that never name a weight: a comparison of them compares cash."""
 
 __all__ = [

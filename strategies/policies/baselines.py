@@ -40,6 +40,4 @@ RECORDS: Final = (
     record("hold", PassiveParams, lambda _: HoldAll()),
     # a book whose targets come as events, from a portfolio's rebalance: between them it holds
     record("targets", PassiveParams, lambda _: HoldAll()),
-    # a book that an outside agent decides for, by proposals: it is never asked
-    record("external", PassiveParams, lambda _: HoldAll()),
 )

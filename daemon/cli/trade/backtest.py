@@ -13,6 +13,7 @@ from quantd.adapters.store.lock import BACKTESTS
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.failures import Interrupted, note
 from quantd.daemon.cli.output import answer, check_folder, closing, progress
+from quantd.daemon.cli.trade.outside_run import Questions
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -34,12 +35,20 @@ def backtest(
         typer.Option("--no-compare", help="Skip equal weight, half the time; a report has the other benchmarks."),
     ] = False,
     family: Family = "",
+    most_questions: Annotated[
+        int | None,
+        typer.Option("--most-questions", min=0, metavar="N", help="Stop at more than N questions to outside agents."),
+    ] = None,
+    rename: Annotated[
+        bool,
+        typer.Option("--rename", help="Run twice, with other symbols and dates for outside agents, and compare."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     stored: list[BacktestJournal] = []
     try:
         return _backtest(
-            stored, config, start, end, state, sets, report, family,
+            stored, config, start, end, state, sets, report, family, Questions(most_questions, rename),
             journal=journal, no_compare=no_compare, as_json=as_json,
         )  # fmt: skip
     except KeyboardInterrupt:
@@ -56,6 +65,7 @@ def _backtest(
     sets: list[str] | None,
     report: Path | None,
     family: str,
+    questions: Questions,
     *,
     journal: bool,
     no_compare: bool,
@@ -63,7 +73,6 @@ def _backtest(
 ) -> int:
     """Run the command; returns its exit code. A journal is in `stored` from its beginning on."""
     from quantd.daemon.assembly.parts import Assembly, assemble
-    from quantd.daemon.cli.configuration import between, read
     from quantd.daemon.recovery.replay import save_config
     from quantd.daemon.runtime.loop import Log, Shell
     from quantd.daemon.views.run_summary import summary
@@ -77,11 +86,10 @@ def _backtest(
     from quantd.research.verdict import judge, lines
     from quantd.trading.orders import base36
 
-    given = between(sets, start, end)
     if report is not None:
         check_suffix(report)
         check_folder(report)
-    found = read(config, given)
+    found, given = questions.configured(config, sets, start, end)
     folder = found.state_folder(state)
     assembly = after_history(
         lambda history: assemble(found, cache=folder / "cache", history=history), benchmark_history(found)
@@ -103,8 +111,7 @@ def _backtest(
     record = Record(assembly.universe, books or journalled)
     if not as_json:
         explain_pace(assembly, 1 if no_compare else 2, note)
-    with progress("backtest", shown=not as_json) as bar:
-        shell, wall_s = drive(assembly, found, run, record, saved, bar)
+    shell, wall_s = questions.drive(assembly, run, record, saved, folder, shown=not as_json)
     record.revalue(shell.state)
     result = summary(shell, run, "backtest", wall_s)
     if saved is not None:
@@ -133,8 +140,9 @@ def _backtest(
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
     if report is not None:
         text.append(f"  report {report}")
-    answer(as_json, {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}, *text)
-    return CHECK_FAILED if failed else DONE
+    body = {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict), **questions.body()}
+    answer(as_json, body, *text, *questions.lines())
+    return CHECK_FAILED if failed or questions.named else DONE
 
 
 COMMAND: Final = Command("Trade", 20, backtest)

@@ -8,6 +8,7 @@ import numpy as np
 from quantd.daemon.cli.output import iso
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
+from quantd.strategies.policies.outside import Asked
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.ports import Policy
@@ -40,7 +41,7 @@ class Answers:
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
         """Call the policy, and note where it decides differently."""
-        if recorded is None:
+        if recorded is None or isinstance(policy, Asked):  # an outside agent is not asked by a replay
             return
         self.calls += 1
         if state.rules.names()[ask.policy] not in state.loaded:

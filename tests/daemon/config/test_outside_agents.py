@@ -1,4 +1,4 @@
-"""policy = "external" in the file: an outside agent is a shadow, and nothing that only a called policy has."""
+"""policy = "external" in the file: in mode live an outside agent is a shadow, and it has no sizing of its own."""
 
 import pytest
 
@@ -13,18 +13,23 @@ policy = "external"
 capital = 0.1
 """
 
+SPARE = """[[agents]]
+name = "spare"
+policy = "hold"
+capital = 0.1
+shadow = true
+"""
+
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ("", 'write shadow = true, and challenges = "AGENT"'),
-        ("shadow = false\n", "trades only after a promotion"),
         ("shadow = true\nsizing = { max_gross = 0.5 }\n", "pass the limits only"),
         ("shadow = true\nrebalance = { when = 'calendar' }\n", "pass the limits only"),
-        ("shadow = true\nparams = { lookback = 5 }\n", "is not a parameter of external"),
+        ("shadow = true\nparams = { lookbak = 5 }\n", "is not a parameter of external"),
     ],
 )
-def test_an_outside_agent_that_is_no_shadow_is_refused_with_its_line(tmp_path, lines, words):
+def test_a_key_that_an_outside_agent_does_not_have_is_refused_with_its_line(tmp_path, lines, words):
     text = CONFIG.replace("[[schedules]]", EXTERNAL + lines + "[[schedules]]", 1)
     with pytest.raises(ConfigError, match=r"config.toml:\d+: \[\[agents\]\] \"guest\"") as refused:
         load(write(tmp_path, text), known_names())
@@ -37,3 +42,19 @@ def test_an_outside_agent_is_a_shadow_whose_policy_is_never_asked(tmp_path):
     rules = assemble(config, cache=tmp_path / "cache").rules
     assert (rules.outside, rules.outside_seat("guest"), rules.outside_seat("trend")) == ((2,), 2, None)
     assert rules.shadows[0].outside == (2,)
+
+
+@pytest.mark.parametrize("line", ["", "shadow = false\n"])
+def test_an_outside_agent_may_trade_in_mode_paper_and_must_be_a_shadow_in_mode_live(tmp_path, line):
+    text = CONFIG.replace("[[schedules]]", EXTERNAL + line + "[[schedules]]", 1)
+    with pytest.raises(ConfigError, match="no shadow, in a configuration without any"):
+        load(write(tmp_path, text), known_names())
+    text = text.replace("[[schedules]]", SPARE + "[[schedules]]", 1)
+    config = load(write(tmp_path, text), known_names())
+    rules = assemble(config, cache=tmp_path / "cache").rules
+    assert (rules.outside, len(rules.shadows)) == ((2,), 1)
+    with pytest.raises(ConfigError) as refused:
+        load(write(tmp_path, text.replace("[quantd]", '[quantd]\nmode = "live"', 1)), known_names())
+    assert 'in mode live it trades only after a promotion; write shadow = true, and challenges = "AGENT"' in str(
+        refused.value
+    )

@@ -18,6 +18,7 @@ from tests.support.examples import examples
 
 LOOKBACK = 30
 PARAMS: dict[str, Mapping[str, object]] = {
+    "asked": {},
     "black_litterman": {"lookback": LOOKBACK, "views": [{"symbol": "A", "annual_return": 0.1}]},
     "buy_and_hold": {},
     "equal_weight": {},

@@ -1,0 +1,209 @@
+"""Asks the outside agents of a backtest, once per sample, and stores their answers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.config import Config
+from quantd.daemon.config.agent_tables import EXTERNAL
+from quantd.research.outside.foresight import Foresight, foresight
+from quantd.research.outside.questions import (
+    Names,
+    WrongAnswer,
+    answer_of,
+    other_names,
+    question_of,
+    true_names,
+    weights_of,
+)
+from quantd.research.outside.stored_answers import StoredAnswers, key_of
+from quantd.research.outside.transport import CommandProcess, HttpAddress, NoAnswer, Transport
+from quantd.research.runs.failures import Unanswered
+from quantd.strategies.policies.outside import ASKED, Asked, OutsideParams
+from quantd.strategies.policies.params import ParamsError
+from quantd.trading.display_text import session_date
+from quantd.trading.market import Floats
+from quantd.trading.ports import leaves
+from quantd.trading.view import Hold, View
+
+FOLDER: Final = "answers"
+"""Folder of the stored answers in the state folder."""
+
+
+class AskedAgent(Struct, frozen=True):
+    """The questions of one agent in a backtest: those that it answered now, and those with a stored answer."""
+
+    agent: str
+    asked: int
+    stored: int
+
+
+@dataclass(slots=True)
+class Budget:
+    """The questions of a backtest. `most` is None without a bound."""
+
+    most: int | None = None
+    asked: int = 0
+    stored: int = 0
+
+    def text(self) -> str:
+        """The count, for a message."""
+        word = "question" if self.asked == 1 else "questions"
+        return f"{self.asked:,} {word} answered, {self.stored:,} answers taken from the store"
+
+
+@dataclass(slots=True)
+class Asker:
+    """Asks one agent."""
+
+    agent: str
+    params: OutsideParams
+    transport: Transport
+    answers: StoredAnswers
+    names: Names
+    budget: Budget
+    parts: tuple[bytes, ...]
+    short: bool
+    asked: int = 0
+    stored: int = 0
+    gains: dict[int, float] = field(default_factory=dict)
+    """By the time of a question: its weights times the returns up to the next question."""
+    _last: tuple[int, int, Floats] | None = None
+
+    def __call__(self, view: View) -> Floats | Hold:
+        self._gain(view)
+        question = question_of(self.agent, view, self.params.lookback, self.params.model, self.names)
+        key = key_of(msgspec.json.encode(question), *self.parts)
+        date = session_date(view.time - 1).isoformat()
+        answer = self.answers.find(key)
+        found = answer is not None
+        try:
+            if answer is None:
+                if self.budget.most is not None and self.budget.asked >= self.budget.most:
+                    raise NoAnswer(f"the budget of {self.budget.most:,} questions is exhausted; raise --most-questions")
+                text = msgspec.json.encode(replace(question, id=key))
+                answer = answer_of(self.transport.ask(text, self.params.timeout_s), key)
+            weights = weights_of(answer, self.names, short=self.short)
+        except (NoAnswer, WrongAnswer) as error:
+            rerun = "a rerun asks only what is missing"
+            raise Unanswered(f"{date}: agent {self.agent}: {error}; {self.budget.text()}; {rerun}") from None
+        if found:
+            self.stored += 1
+            self.budget.stored += 1
+        else:
+            self.answers.add(key, answer)
+            self.asked += 1
+            self.budget.asked += 1
+        self._last = view.time, view.sample, view.weights if isinstance(weights, Hold) else weights
+        return weights
+
+    def _gain(self, view: View) -> None:
+        """Note the gain of the answer before this question."""
+        if self._last is None:
+            return
+        time, sample, weights = self._last
+        if 0 < (passed := view.sample - sample) <= self.params.lookback:
+            growth = np.prod(1.0 + np.nan_to_num(view.returns(passed)), axis=0) - 1.0
+            self.gains[time] = float(weights @ growth)
+
+    def under(self, names: Names) -> dict[int, float]:
+        """Begin another run under `names`. Returns the gains of the run before."""
+        gains, self.gains, self._last, self.names = self.gains, {}, None, names
+        self.transport.close()
+        return gains
+
+
+@dataclass(slots=True)
+class Askers:
+    """The outside agents of one backtest."""
+
+    market: str
+    askers: tuple[Asker, ...]
+    _true: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    def rename(self) -> None:
+        """Give symbols and dates other names in the next run."""
+        for each in self.askers:
+            self._true[each.agent] = each.under(other_names(each.names.symbols, f"{self.market} {each.agent}"))
+
+    def verdicts(self) -> tuple[Foresight, ...]:
+        """The comparison of the run before `rename` with that after it."""
+        return tuple(foresight(each.agent, self._true[each.agent], each.gains) for each in self.askers)
+
+    def counts(self) -> tuple[AskedAgent, ...]:
+        return tuple(AskedAgent(each.agent, each.asked, each.stored) for each in self.askers)
+
+
+def asked_agents(config: Config) -> tuple[str, ...]:
+    """The names of the outside agents that a backtest can ask: those with a command or an address."""
+    return tuple(
+        agent.name
+        for agent in config.document.agents
+        if agent.policy == EXTERNAL and (agent.params.get("command") or agent.params.get("address"))
+    )
+
+
+def overrides(config: Config) -> tuple[str, ...]:
+    """The overrides of a configuration with which a backtest asks its outside agents."""
+    return tuple(f"agents.{name}.policy={ASKED}" for name in asked_agents(config))
+
+
+def asking(config: Config) -> Config:
+    """The configuration under `overrides`."""
+    names = asked_agents(config)
+    if not names:
+        return config
+    agents = tuple(
+        agent.model_copy(update={"policy": ASKED}) if agent.name in names else agent for agent in config.document.agents
+    )
+    return Config(config.document.model_copy(update={"agents": agents}), config.source)
+
+
+@contextmanager
+def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Iterator[Askers]:
+    """Ask the outside agents of an assembly. Answers are stored in the state folder `folder`; processes end with it.
+
+    Raises ParamsError for a prompt that cannot be read.
+    """
+    budget, made = Budget(most), list[Asker]()
+    for seat, policy in enumerate(assembly.policies):
+        for leaf in leaves(policy):
+            if isinstance(leaf, Asked):
+                asker = _asker(assembly, seat, leaf.params, StoredAnswers(folder / FOLDER), budget)
+                leaf.ask = asker
+                made.append(asker)
+    try:
+        yield Askers(assembly.market, tuple(made))
+    finally:
+        for each in made:
+            each.transport.close()
+
+
+def _asker(assembly: Assembly, seat: int, params: OutsideParams, answers: StoredAnswers, budget: Budget) -> Asker:
+    config, rules = assembly.config, assembly.rules
+    agent = config.seats[seat]
+    limits = (*(each.limits for each in rules.agents), *(each.agents[0].limits for each in rules.shadows))[seat]
+    folder = config.source.folder
+    prompt = b""
+    if params.prompt:
+        try:
+            prompt = config.at(params.prompt).read_bytes()
+        except OSError as error:
+            text = f'[[agents]] "{agent.name}" params.prompt = {params.prompt!r}: {error.strerror}; name a text file'
+            raise ParamsError(text) from None
+    where = msgspec.json.encode(params.command or params.address)
+    # a changed program is another agent: the files that the command names are part of the key
+    files = [folder / word for word in params.command]
+    content = tuple(file.read_bytes() for file in files if file.is_file() and file.suffix)
+    transport = CommandProcess(params.command, folder) if params.command else HttpAddress(params.address)
+    short = limits.allow_short and rules.house.allow_short
+    names = true_names(assembly.universe.symbols)
+    return Asker(agent.name, params, transport, answers, names, budget, (where, prompt, *content), short)

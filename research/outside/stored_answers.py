@@ -1,0 +1,45 @@
+"""Answers of outside agents on disk, one file for each, named by the content of the question."""
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from quantd.research.outside.questions import Answer, WrongAnswer, answer_of
+
+
+def key_of(question: bytes, *parts: bytes) -> str:
+    """The key of a question: BLAKE2b over it and over what answers it."""
+    found = blake2b(digest_size=20)
+    for part in (question, *parts):
+        found.update(len(part).to_bytes(8) + part)
+    return found.hexdigest()
+
+
+class StoredAnswers:
+    """The stored answers below `folder`. A file is complete or absent, whenever the program ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.json"
+
+    def find(self, key: str) -> Answer | None:
+        """The stored answer; None without a usable one."""
+        try:
+            return answer_of(self._path(key).read_bytes(), key)
+        except (FileNotFoundError, WrongAnswer):
+            return None
+
+    def add(self, key: str, answer: Answer) -> None:
+        """Store an answer, on disk before this returns."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        with unfinished.open("wb") as file:
+            file.write(msgspec.json.encode(answer))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)

@@ -1,0 +1,66 @@
+"""The policy of an outside agent. The daemon never asks it: it decides by proposals. A backtest asks it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from quantd.strategies.policies.params import Lookback
+from quantd.strategies.policies.record import record
+from quantd.trading.market import Floats
+from quantd.trading.view import HOLD, Hold, Memory, View
+
+AskAgent = Callable[[View], Floats | Hold]
+"""Asks the agent one question, and returns its checked weights."""
+
+ASKED: Final = "asked"
+"""Name of the policy of an outside agent that a backtest asks."""
+
+
+class OutsideParams(Struct, frozen=True):
+    """How a backtest asks the agent: by a `command` or at an `address`, with `timeout_s` seconds for an answer.
+
+    `model` and the content of the file `prompt` are parts of the key of a stored answer. A question has the returns of
+    `lookback` samples.
+    """
+
+    command: tuple[str, ...] = ()
+    address: Annotated[str, Meta(pattern=r"^(https?://[^\s]+)?$")] = ""
+    model: Annotated[str, Meta(max_length=200)] = ""
+    prompt: str = ""
+    lookback: Lookback = 60
+    timeout_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 60.0
+
+    def __post_init__(self) -> None:
+        if self.command and self.address:
+            raise ValueError("command and address are both given; a backtest asks one of them, so remove the other")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposing:
+    """An outside agent in a daemon: it holds until a proposal arrives. A backtest without a command holds too."""
+
+    params: OutsideParams
+    lookback: int = 1
+
+    def act(self, view: View, memory: Memory) -> tuple[Hold, Memory]:
+        return HOLD, memory
+
+
+@dataclass(slots=True)
+class Asked:
+    """An outside agent in a backtest. It holds until the backtest sets `ask`."""
+
+    params: OutsideParams
+    ask: AskAgent | None = field(default=None)
+
+    @property
+    def lookback(self) -> int:
+        return self.params.lookback
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:
+        return (HOLD if self.ask is None else self.ask(view)), memory
+
+
+RECORDS: Final = (record("external", OutsideParams, Proposing), record(ASKED, OutsideParams, Asked))
