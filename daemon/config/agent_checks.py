@@ -136,11 +136,6 @@ def check_shadows(document: Table, known: Known, source: Source) -> Iterator[Mis
         if agent.get("shadow") is not True and table_of(document, "quantd").get("mode") == "live":
             text = '= "external", but this agent is not a shadow: in mode live it trades only after a promotion'
             yield source.mistake((*path, "policy"), text, 'write shadow = true, and challenges = "AGENT"')
-        elif agent.get("shadow") is not True and not shadows:
-            # the engine keeps the verdicts of proposals in a run with shadows only
-            text = '= "external" and no shadow, in a configuration without any: its proposals would have no verdicts'
-            remedy = 'write shadow = true, or add an agent with policy = "hold" and shadow = true beside it'
-            yield source.mistake((*path, "policy"), text, remedy)
         for key in ("sizing", "rebalance"):
             if key in agent:
                 text = "applies to a policy that is asked; the proposals of an outside agent pass the limits only"

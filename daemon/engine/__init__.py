@@ -39,7 +39,9 @@ class Stage(NamedTuple):
 
 def step(state: State, event: Event) -> Sequence[Effect]:
     """Apply one event to `state`; returns the effects in order."""
-    return step_shadows(state, event, step_book) if state.shadows else step_book(state, event)
+    # the verdicts of outside agents are recorded there
+    apart = state.shadows or state.rules.outside
+    return step_shadows(state, event, step_book) if apart else step_book(state, event)
 
 
 def step_book(state: State, event: Event) -> Sequence[Effect]:

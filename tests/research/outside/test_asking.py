@@ -31,11 +31,6 @@ policy = "external"
 capital = 0.1
 limits = { allow_short = false }
 params = { command = ["python3", "agent.py", "momentum"], lookback = 20, timeout_s = 20 }
-[[agents]]
-name = "spare"
-policy = "hold"
-capital = 0.1
-shadow = true
 """
 
 
