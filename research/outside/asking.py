@@ -27,7 +27,7 @@ from quantd.research.outside.questions import (
 from quantd.research.outside.stored_answers import StoredAnswers, key_of
 from quantd.research.outside.transport import CommandProcess, HttpAddress, NoAnswer, Transport
 from quantd.research.runs.failures import Unanswered
-from quantd.strategies.policies.outside import ASKED, Asked, OutsideParams
+from quantd.strategies.policies.holding import ASKED, Asked, OutsideParams
 from quantd.strategies.policies.params import ParamsError
 from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats

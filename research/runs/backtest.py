@@ -20,7 +20,7 @@ from quantd.engine_build import finder
 from quantd.engine_build.state import advice
 from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure, stop_without_answer
-from quantd.strategies.policies.outside import Asked
+from quantd.strategies.policies.holding import Asked
 from quantd.trading.display_text import instant_text
 from quantd.trading.ports import leaves
 

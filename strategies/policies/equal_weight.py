@@ -10,7 +10,7 @@ from msgspec import Struct
 from quantd.strategies.policies.params import Share
 from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats, Ints
-from quantd.trading.view import BlockView, Memory, View
+from quantd.trading.view import HOLD, BlockView, Hold, Memory, View
 
 
 class EqualWeightParams(Struct, frozen=True):
@@ -54,4 +54,21 @@ class EqualWeight:
         return priced * (self.params.invested / np.maximum(1, np.add.reduce(priced, axis=-1, keepdims=True)))
 
 
-RECORDS: Final = (record("equal_weight", EqualWeightParams, EqualWeight),)
+class BuyAndHoldParams(Struct, frozen=True):
+    """No parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuyAndHold:
+    """Buys equal weights once, and again after the book was emptied."""
+
+    lookback: ClassVar[int] = 1
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:
+        return (HOLD if view.weights.any() else equal_weights(view.prices)), memory
+
+
+RECORDS: Final = (
+    record("equal_weight", EqualWeightParams, EqualWeight),
+    record("buy_and_hold", BuyAndHoldParams, lambda _: BuyAndHold()),
+)

@@ -8,7 +8,7 @@ import numpy as np
 from quantd.daemon.cli.output import iso
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
-from quantd.strategies.policies.outside import Asked
+from quantd.strategies.policies.holding import Asked
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.ports import Policy

@@ -1,8 +1,8 @@
-"""The policy of an outside agent. The daemon never asks it: it decides by proposals. A backtest asks it."""
+"""Policies that hold: for good, or until targets come from outside. A backtest asks an outside agent for them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct
 
@@ -37,6 +37,20 @@ class OutsideParams(Struct, frozen=True):
             raise ValueError("command and address are both given; a backtest asks one of them, so remove the other")
 
 
+class NoParams(Struct, frozen=True):
+    """No parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAll:
+    """Never trades; a book that starts in cash stays in cash."""
+
+    lookback: ClassVar[int] = 1
+
+    def act(self, view: View, memory: Memory) -> tuple[Hold, Memory]:
+        return HOLD, memory
+
+
 @dataclass(frozen=True, slots=True)
 class Proposing:
     """An outside agent in a daemon: it holds until a proposal arrives. A backtest without a command holds too."""
@@ -63,4 +77,10 @@ class Asked:
         return (HOLD if self.ask is None else self.ask(view)), memory
 
 
-RECORDS: Final = (record("external", OutsideParams, Proposing), record(ASKED, OutsideParams, Asked))
+RECORDS: Final = (
+    record("hold", NoParams, lambda _: HoldAll()),
+    # a book whose targets come as events, from a portfolio's rebalance: between them it holds
+    record("targets", NoParams, lambda _: HoldAll()),
+    record("external", OutsideParams, Proposing),
+    record(ASKED, OutsideParams, Asked),
+)
