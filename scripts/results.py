@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, Final
@@ -81,19 +81,20 @@ class Market(Struct, frozen=True):
         return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
 
-def markets(plan: Path, data: Path | None) -> list[Market]:
-    """Return the markets of a plan; those of external files only with their folder.
+def markets(plan: Path, data: Path | None, kept: Collection[str] = ()) -> list[Market]:
+    """Return the markets of a plan; those of external files only with their folder, or by the names that are `kept`.
 
     Raises SystemExit for a folder without such a file.
     """
     found = []
     for universe in convert(tomllib.loads(plan.read_text(encoding="utf-8"))["universes"], dict[str, Universe]).values():
-        if universe.external and data is None:
-            continue
+        absent = universe.external and data is None
         file = (data if universe.external and data is not None else ROOT) / universe.file
-        if not file.is_file():
+        if not (absent or file.is_file()):
             raise SystemExit(f"results: {file}: there is no such file; DATA names the folder that has {file.name}")
         for name, first, last in universe.periods:
+            if absent and name not in kept:
+                continue
             sets = [*universe.sets, f"feed.start={first}", f"feed.end={last}"]
             if universe.external:
                 sets.append(f"feed.path={file.resolve()}")
@@ -207,7 +208,7 @@ def page(found: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Ma
         lines += [f"{market.universe.bias} {first['samples']:,} samples, {first['trials']} trials."]
         if market.universe.external:
             lines += ["", "**The repository cannot reproduce these rows**: their file is not in it."]
-            lines += [f"`make results DATA=DIR` made them from `{market.file.name}`, SHA-256", f"`{market.content}`."]
+            lines += [f"`make results DATA=DIR` made them from `{market.file.name}`, SHA-256", f"`{first['sha256']}`."]
         else:
             lines += ["", f"    {market.command}"]
         lines += ["", *_table(COLUMNS, [_cells(row) for row in rows]), ""]
@@ -237,11 +238,20 @@ def claims_of(path: Path) -> dict[str, Claim]:
 
 
 def make(plan: Path, data: Path | None, build: Path, out: Path) -> None:
-    """Compute the missing markets of a plan, and write page and table."""
+    """Compute the missing markets of a plan, and write page and table.
+
+    Without `data`, the rows of external files are those of the table before.
+    """
     found = []
-    for market in markets(plan, data):
+    before = out / TABLE
+    rows = pl.read_parquet(before).filter(pl.col("reproducible").not_()).to_dicts() if before.exists() else []
+    kept = {row["market"]: [own for own in rows if own["market"] == row["market"]] for row in rows}
+    for market in markets(plan, data, kept):
         print(market.name, flush=True)
-        found.append((market, list(rows_of(market, measured(market, build)))))
+        if market.universe.external and data is None:
+            found.append((market, kept[market.name]))
+        else:
+            found.append((market, list(rows_of(market, measured(market, build)))))
     out.mkdir(parents=True, exist_ok=True)
     part = out / f".{TABLE}"
     pl.DataFrame([row for _, rows in found for row in rows], infer_schema_length=None).write_parquet(part)

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from scripts.results import CLAIMS, PAGE, PLAN, TABLE, claims_of, markets, measured, page, rows_of
+from scripts.results import CLAIMS, PAGE, PLAN, TABLE, claims_of, make, markets, measured, page, rows_of
 from tests.support.checkout import ROOT
 
 COMMITTED = pl.read_parquet(ROOT / "docs" / TABLE)
@@ -41,6 +41,21 @@ def test_the_page_has_a_line_for_each_row_and_each_claim_and_names_what_is_not_r
         assert all((market, policy) in known for market, policy, _ in claim.rerun)
     assert "measured here" in page([], claims)
     assert "equal_weight" not in page([], claims)[page([], claims).index("## Claims") :]  # no row, no figure
+
+
+def test_rows_of_a_file_that_is_not_here_are_kept_with_its_hash(tmp_path: Path) -> None:
+    plan, out = tmp_path / "plan.toml", tmp_path / "docs"
+    plan.write_text("".join(part for part in PLAN.read_text().split("\n\n") if "external = true" in part))
+    make(plan, None, tmp_path / "build", out)
+    assert len(pl.read_parquet(out / TABLE)) == 0
+    kept = COMMITTED.filter(~pl.col("reproducible"))
+    kept.write_parquet(out / TABLE)
+    make(plan, None, tmp_path / "build", out)
+    assert pl.read_parquet(out / TABLE).to_dicts() == kept.to_dicts() != []
+    text, committed = (out / PAGE).read_text(), (ROOT / "docs" / PAGE).read_text()
+    for name in kept["market"].unique():
+        part = committed[committed.index(f"## {name}:") :]
+        assert part[: part.index("\n\n|")] in text
 
 
 def test_a_killed_table_repeats_one_market_and_equals_an_unbroken_one(tmp_path: Path) -> None:
