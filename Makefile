@@ -42,7 +42,7 @@ help:
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
 	@echo 'make figures  make the figures of the documents again (docs/develop/documents.md)'
 	@echo 'make pictures  make docs/dashboard.png again, from the page of a run, in Chromium'
-	@echo 'make results  make docs/results.md again; DATA=DIR adds the rows of files that are not here'
+	@echo 'make results  make docs/results.md again; DATA=DIR also makes the rows of files that are not here'
 	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'

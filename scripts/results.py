@@ -1,8 +1,8 @@
 """Makes docs/results.md and docs/results.parquet: policies x universes x periods, and the claims of documents beside.
 
 `make results` runs each market of `scripts/results.toml` as one `quantd study compare`. A finished market is a file in
-`build/results`, which the next start reads instead of running it again. `make results DATA=DIR` adds the markets whose
-files are not in the repository.
+`build/results`, which the next start reads instead of running it again. `make results DATA=DIR` also runs the markets
+whose files are not in the repository; without it their rows stay as they are.
 """
 
 import argparse
