@@ -192,6 +192,7 @@ def test_a_view_of_other_holdings_is_as_in_line() -> None:
 
 PARAMS: Mapping[str, dict[str, object]] = {
     "fixed_mix": {"weights": {"SPY": 0.5, "QQQ": 0.2}},
+    "linear_ranker": {"features": ("momentum_20", "volatility_20"), "history": 60},
     "min_variance": {"constraints": {"max_turnover": 0.2}},
     "signals": {"features": {"momentum_126": 1.0, "rsi_14": -0.5}},
 }

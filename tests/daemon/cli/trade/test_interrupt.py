@@ -1,7 +1,9 @@
 """Ctrl-C: a real SIGINT to a command that runs."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -33,10 +35,14 @@ def interrupted(folder, ready, *words):
 
 def test_ctrl_c_ends_a_backtest_with_one_line_on_what_is_stored(tmp_path):
     write(tmp_path)
-    store = tmp_path / "state" / "backtests" / "quantd.db-wal"
+    store = tmp_path / "state" / "backtests" / "quantd.db"
 
     def stored(_):
-        return store.exists() and store.stat().st_size > 200_000
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as reader:
+                return reader.execute("SELECT count(*) FROM journal").fetchone()[0] > 0
+        except sqlite3.OperationalError:  # not there yet, or without tables
+            return False
 
     code, out, err = interrupted(tmp_path, stored, "backtest", "--journal", *LONG)
     assert (code, out) == (INTERRUPTED, "")
