@@ -17,7 +17,6 @@ MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 LONGER = {
     "loops of a batch over its arrays; they go with it": {
         "daemon/engine/batches/arrays.py _made": 100,
-        "daemon/engine/batches/levels_kernel.py levels_hold": 127,
         "daemon/engine/batches/round_kernel.py make_plan": 87,
     },
     "one statement of a migration for each table; a migration is never edited": {

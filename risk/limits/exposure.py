@@ -5,7 +5,7 @@ from typing import Final
 from quantd.risk.limits.bounds import MULTIPLE, Bounds, lower_limit
 from quantd.risk.limits.case import SLACK
 from quantd.risk.limits.kinds import Linear
-from quantd.risk.limits.record import Held, Limit, Refusal, Rows
+from quantd.risk.limits.record import Held, Limit, Refusal, Rows, gross_of, net_of
 from quantd.risk.limits.settings import AccountCap, Limits, Ramp
 from quantd.trading.instruments import Universe
 
@@ -66,7 +66,7 @@ LIMITS: Final = (
         example="max_gross_exposure = 1.0",
         on_breach=True,
         profiles={"conservative": 1.0, "balanced": 1.0, "aggressive": 1.5},
-        measure=lambda book: book.gross,
+        measure=gross_of,
         bounds=MULTIPLE,
         about="gross exposure, long and short",
         formula="`Σ (long + short) ≤ limit × E`",
@@ -86,7 +86,7 @@ LIMITS: Final = (
         ),
         kinds=(Rows(15, gross),),
         on_breach=True,
-        measure=lambda book: book.gross,
+        measure=gross_of,
         bounds=MULTIPLE,
         section="regime",
         about="`[risk.regime]`: gross exposure while the market is volatile",
@@ -108,7 +108,7 @@ LIMITS: Final = (
         kinds=(Rows(20, account),),
         on_breach=True,
         tighter=lower_limit,
-        measure=lambda book: book.gross,
+        measure=gross_of,
         section="live",
         about="long plus short value, money as text; open orders may not exceed it either, with or without `in_flight`",
         formula="`Σ (long + short) ≤ limit × E / E0`",
@@ -122,7 +122,7 @@ LIMITS: Final = (
         kinds=(Rows(30, account),),
         on_breach=True,
         tighter=lower_limit,
-        measure=lambda book: book.gross,
+        measure=gross_of,
         section="live",
         about=(
             "`{ days, from }`: a share of `max_account_notional` and of `max_gross_exposure` (1.0 if unset) in "
@@ -143,7 +143,7 @@ LIMITS: Final = (
         example="max_net_exposure = 1.0",
         on_breach=True,
         profiles={"aggressive": 1.0},
-        measure=lambda book: abs(book.net),
+        measure=net_of,
         bounds=MULTIPLE,
         about="net exposure, long less short",
         formula="`Σ high ≤ limit × E` and `−Σ low ≤ limit × E`",

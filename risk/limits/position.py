@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from quantd.risk.limits.bounds import SHARE, each_field
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.kinds import Form, Labels, Refused, Weighed, refused
-from quantd.risk.limits.record import Capped, Families, Forms, Limit, Pairs, Refusal, of_one
+from quantd.risk.limits.record import Capped, Families, Forms, Limit, Pairs, Refusal, heaviest_of, herfindahl_of, of_one
 from quantd.risk.limits.settings import Correlation, GroupCap, Limits
 from quantd.trading.instruments import Universe
 
@@ -76,7 +76,7 @@ LIMITS: Final = (
         example="max_position_weight = 0.35",
         on_breach=True,
         profiles={"conservative": 0.10, "balanced": 0.15, "aggressive": 0.40},
-        measure=lambda book: book.heaviest,
+        measure=heaviest_of,
         bounds=SHARE,
         about="size of one instrument",
         formula="For each symbol `max(long, short) ≤ limit × E`",
@@ -132,7 +132,7 @@ LIMITS: Final = (
         example="max_concentration = 0.3",
         on_breach=True,
         profiles={"conservative": 0.20, "balanced": 0.30, "aggressive": 0.50},
-        measure=lambda book: book.heaviest,
+        measure=heaviest_of,
         bounds=SHARE,
         about="size of one instrument, and of one asset, over all instruments that name it as their `asset`",
         formula=(
@@ -150,7 +150,7 @@ LIMITS: Final = (
         (Forms(40, herfindahl_form),),
         example="max_herfindahl = 0.3",
         on_breach=True,
-        measure=lambda book: book.herfindahl(),
+        measure=herfindahl_of,
         bounds=SHARE,
         about="concentration, sum of squared weights",
         formula="`Σ (long² + short²) ≤ limit × E²`",

@@ -119,6 +119,26 @@ class Held(NamedTuple):
     traded: float
 
 
+def heaviest_of(book: Held) -> float:
+    """The heaviest position."""
+    return book.heaviest
+
+
+def gross_of(book: Held) -> float:
+    """Long and short exposure together."""
+    return book.gross
+
+
+def net_of(book: Held) -> float:
+    """The size of the net exposure."""
+    return abs(book.net)
+
+
+def herfindahl_of(book: Held) -> float:
+    """Sum of squared weights."""
+    return book.herfindahl()
+
+
 def of_one(text: str, heaviest: str = "") -> Label:
     """The text of a limit on groups: `text` and the group ("sector technology"), else `text` + `heaviest`."""
     return lambda limits, about: f"{text} {about}" if about else f"{text}{heaviest}"

@@ -2,7 +2,8 @@
 
 Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility. No
 pair of instruments weighs more than the two heaviest positions together. Where a bound does not settle a level, the
-losses of the book do. Where a value is within rounding of an edge, or returns are missing, the level is not settled.
+losses of the book or the correlations of its pairs do. Where a value is within rounding of an edge, or returns are
+missing, the level is not settled.
 """
 
 from collections.abc import Mapping
@@ -11,15 +12,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from quantd.risk.limits.average_correlation import KEY as AVERAGE
+from quantd.risk.limits.case import SLACK
 from quantd.risk.limits.catalogue import FLOORS
 from quantd.risk.limits.correlation import joint_bound
-from quantd.risk.limits.record import Held
+from quantd.risk.limits.exposure import leverage_of
+from quantd.risk.limits.record import Held, gross_of, heaviest_of, herfindahl_of, net_of
 from quantd.risk.limits.ruleset import Rules
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.levels import NONE, UNWATCHED, band, floor_band
 from quantd.trading.history.rings import Ring, RunningSums
-from quantd.trading.number_types import Floats, Ints, float_zeros
+from quantd.trading.number_types import Floats, Ints, ReadRows, float_zeros
 
 LEFT_OUT: Final = UNWATCHED | {"max_turnover"}
 """Limits without a level between trades."""
@@ -28,30 +32,69 @@ HEDGED: Final = 1e-4
 """Deviation of a book, as a share of its positions' own, below which rounding may move its diversification."""
 
 SURE: Final = 1e-9
-"""Rounding of a diversification."""
+"""Rounding of a diversification, of a weight and of a correlation."""
+
+MOST_PAIRS: Final = 16
+"""Pairs whose correlation is computed for one level; the level of a book with more is measured."""
+
+
+KNOWN: Final = {heaviest_of: 1, gross_of: 2, net_of: 3, herfindahl_of: 4, leverage_of: 5}
+"""Measure of exposures -> its number in `MeasureBand.value`."""
 
 
 class MeasureBand:
     """A limit on a measure of exposures: a value between `low` and `high` keeps its level."""
 
     measure: Any
+    number: int
     low: float
     high: float
 
     def __init__(self, measure: Any, edges: Any) -> None:
         self.measure, self.low, self.high = measure, edges[0], edges[1]
+        self.number = KNOWN.get(measure, 0)
+
+    def value(self, book: Holdings) -> float:
+        """The measure of a book; those of `KNOWN` without a call of Python."""
+        if self.number == 1:
+            return book.heaviest
+        if self.number == 2:
+            return book.gross
+        if self.number == 3:
+            return book.net if book.net > 0.0 else -book.net
+        if self.number == 4:
+            return book.herfindahl()
+        if self.number == 5:
+            shorts: float = (book.gross - book.net) / 2.0
+            borrowed: float = 1.0 + shorts if shorts > SLACK else 0.0
+            longs: float = (book.gross + book.net) / 2.0
+            return longs if longs > borrowed else borrowed
+        found: float = self.measure(Held(book.heaviest, book.net, book.gross, book.herfindahl, 0.0))
+        return found
 
 
 class FamilyBand:
-    """A limit on the groups of `labels`, from 1 to `groups`."""
+    """A limit on the groups of `labels`, from 1 to `groups`, and on what a symbol `alone` measures."""
 
     labels: Ints
     sums: Floats
     low: float
     high: float
+    alone: list[MeasureBand]
 
-    def __init__(self, labels: Ints, groups: int, edges: Any) -> None:
+    def __init__(self, labels: Ints, groups: int, edges: Any, alone: list[MeasureBand]) -> None:
         self.labels, self.sums, self.low, self.high = labels, float_zeros(groups + 1), edges[0], edges[1]
+        self.alone = alone
+
+    def value(self, book: Holdings) -> float:
+        """The largest gross weight of a group or of a symbol alone."""
+        found: float = book.heaviest_group(self.labels, self.sums)
+        each: MeasureBand
+        for each in self.alone:
+            own: float = each.value(book)
+            if own > found:
+                found = own
+        return found
 
 
 class TailBand:
@@ -112,6 +155,9 @@ class Window:
     def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
         """Whether all levels stay; False where returns are missing."""
         known: RunningSums = ring.sums(self.lookback)
+        deep: int = whole_rows(known, ring)
+        if deep < fewest and deep == ring.count - 1:
+            return True  # too few samples measure nothing
         rows: int = known.rows if known.rows > fewest else fewest
         tail: TailBand
         if rows != self.rows:
@@ -124,12 +170,12 @@ class Window:
         spread: bool = self.spread and book.gross > 0.0
         if small and not spread:
             return True
-        losses = -ring.returns(self.lookback).dot(book.weights)
+        losses = -ring.returns(deep).dot(book.weights)
         if not isfinite(np.add.reduce(losses)):
             return False
         if not small and False in [tail.keeps(losses) for tail in self.tails]:
             return False
-        return not spread or (known.complete and self.lookback >= fewest and self._spreads(book, known, losses))
+        return not spread or (known.complete and deep >= fewest and self._spreads(book, known, losses))
 
     def _spreads(self, book: Holdings, known: RunningSums, losses: Any) -> bool:
         """Whether the diversification keeps its level: 1 - the deviation of the losses / the sum of the positions'
@@ -141,6 +187,88 @@ class Window:
         if not (least > 0.0 and together > HEDGED * most):
             return False
         return self.low + SURE < 1.0 - together / least and 1.0 - together / most < self.high - SURE
+
+
+def whole_rows(known: RunningSums, ring: Ring) -> int:
+    """The lookback of the sums, or the number of all returns where they are fewer and whole."""
+    if 0 < known.rows == ring.count - 1:
+        return known.rows
+    return known.lookback
+
+
+class PairBand:
+    """A limit on pairs above a weight whose correlation exceeds a threshold: the heaviest is below `high`, or a linked
+    one is above `low`."""
+
+    low: float
+    high: float
+    least: float
+    threshold: float
+    lookback: int
+
+    def __init__(self, edges: Any, least: float, threshold: float, lookback: int) -> None:
+        self.low, self.high, self.least, self.threshold = edges[0], edges[1], least, threshold
+        self.lookback = lookback
+
+    def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
+        """Whether the level stays; False where returns are missing."""
+        lasts: bool = not self.low > -inf
+        if lasts and 2.0 * book.heaviest < self.high:
+            return True
+        second: float = book.second()
+        if lasts and (book.heaviest + second < self.high or second < self.least * (1.0 - SURE)):
+            return True
+        known: RunningSums = ring.sums(self.lookback)
+        rows: int = whole_rows(known, ring)
+        if rows < fewest:
+            return rows == ring.count - 1  # too few samples measure nothing
+        if rows > known.rows:
+            return False
+        newest: Any = ring.returns(rows)
+        returns: ReadRows = newest.data
+        size: Floats = book.size
+        asked: int = 0
+        for k in range(book.n):
+            if size[k] < self.least - SURE:
+                continue
+            for other in range(k + 1, book.n):
+                lighter: float = size[k] if size[k] < size[other] else size[other]
+                both: float = size[k] + size[other]
+                heavy: bool = both >= self.high
+                if lighter < self.least - SURE or not (heavy or (not lasts and both > self.low)):
+                    continue
+                asked += 1
+                if asked > MOST_PAIRS:
+                    return False
+                excess: float = self._excess(book, k, other, returns)
+                if heavy and not excess < -SURE:
+                    return False
+                lasts = lasts or (lighter > self.least + SURE and excess > SURE and both > self.low)
+        return lasts
+
+    def _excess(self, book: Holdings, one: int, other: int, returns: ReadRows) -> float:
+        """By how much the correlation of two positions, which counts as negative on opposite sides, exceeds the
+        threshold; without one 0, which is not sure."""
+        rows: int = len(returns)
+        a: float = 0.0
+        b: float = 0.0
+        for row in range(rows):
+            a += returns[row, one]
+            b += returns[row, other]
+        a = a / float(rows)
+        b = b / float(rows)
+        ab: float = 0.0
+        aa: float = 0.0
+        bb: float = 0.0
+        for row in range(rows):
+            x: float = returns[row, one] - a
+            y: float = returns[row, other] - b
+            ab += x * y
+            aa += x * x
+            bb += y * y
+        together: float = ab if book.same_side(one, other) else -ab
+        scale: float = sqrt(aa * bb)
+        return together / scale - self.threshold if scale > 0.0 else 0.0
 
 
 def _deviation(losses: Any) -> float:
@@ -155,52 +283,58 @@ class Bands:
 
     rules: Final[Any]
     levels: Final[dict[str, int]]
-    open: bool
-    """Whether a level can only be measured."""
+    unsettled: str
+    """The key of a limit whose level can only be measured; empty for none."""
     _fewest: int
     _measures: list[MeasureBand]
     _families: list[FamilyBand]
     _windows: list[Window]
     _fixed: list[TailBand]
-    _pair: float
-    """Two positions below it together have no level, nor with one below `_beside`."""
-    _beside: float
+    _pairs: list[PairBand]
+    """At most one."""
+    _rising: bool
 
-    def __init__(self, rules: Rules, levels: Mapping[str, int]) -> None:
-        self.rules, self.levels = rules, dict(levels)
+    def __init__(self, rules: Rules, levels: Mapping[str, int], rising: bool = False) -> None:
+        """With `rising`, of levels that may rise and cannot fall: no value is too low, and no floor counts."""
+        self.rules, self.levels, self._rising = rules, dict(levels), rising
         limits = rules.limits
         self._fewest = limits.min_history
-        bounds = [(key, bound) for key, bound, _ in rules.held_measures] + [(t.key, t.bound) for t in rules.tails]
-        self.open = (
-            bool(rules.unmeasured) or rules.average is not None or not FLOORS.isdisjoint([key for key, _ in bounds])
-        )
-        self._measures = [
-            MeasureBand(measure, self._edges(key, bound))
+        unmeasured = [row.key for row in rules.unmeasured] + [AVERAGE] * (rules.average is not None)
+        unmeasured += [key for key, _, _ in rules.held_measures if key in FLOORS]
+        unmeasured += [tail.key for tail in rules.tails if tail.key in FLOORS or (tail.filtered and tail.fixed is None)]
+        unmeasured += [quad.key for quad in rules.quads if quad.key != "max_volatility" and quad.spread is not None]
+        self.unsettled = [*unmeasured, ""][0]
+        grouped = {family.key for family in rules.families}
+        measures = [
+            (key, MeasureBand(measure, self._edges(key, bound)))
             for key, bound, measure in [*rules.held_measures, *rules.traded_measures]
             if key not in LEFT_OUT
         ]
+        self._measures = [each for key, each in measures if key not in grouped]
         self._families = [
-            FamilyBand(f.labels.data, int(f.labels.max()), self._edges(f.key, f.settled_bound))
+            FamilyBand(
+                f.labels.data, int(f.labels.max()), self._edges(f.key, f.settled_bound),
+                [each for key, each in measures if key == f.key],
+            )
             for f in rules.families
-            if f.names
-        ]
-        self._pair, self._beside = inf, 0.0
+        ]  # fmt: skip
         spec = limits.correlation
+        self._pairs = []
         if spec is not None:
             edges = self._edges("correlation", joint_bound(spec))
-            self._pair, self._beside = edges[1], spec.min_weight * (1.0 - 1e-9)
-            self.open = self.open or edges[0] > -inf
+            self._pairs.append(PairBand(edges, spec.min_weight, spec.threshold, spec.lookback))
         self._windows, self._fixed = [], []
         self._add_tails(rules)
         floor = limits.min_diversification
-        if floor is not None:
+        if floor is not None and not rising:
             window: Window = self._window(limits.volatility_lookback)
             edges = floor_band(self.levels.get("min_diversification", NONE), floor)
             window.spread, window.low, window.high = True, edges[0], edges[1]
 
     def _edges(self, key: str, bound: float) -> Any:
         """(low, high), between which a value keeps the level."""
-        return band(key, self.levels.get(key, NONE), bound)
+        edges = band(key, self.levels.get(key, NONE), bound)
+        return (-inf, edges[1]) if self._rising else edges
 
     def _add_tails(self, rules: Rules) -> None:
         for tail in rules.tails:
@@ -208,16 +342,12 @@ class Bands:
             if tail.fixed is not None:
                 own.fixed = tail.fixed.returns
                 self._fixed.append(own)
-            elif tail.filtered:
-                self.open = True
-            else:
+            elif not tail.filtered:
                 self._window(tail.lookback).tails.append(own)
         for quad in rules.quads:
             if quad.key == "max_volatility":
                 form: TailBand = TailBand(self._edges(quad.key, quad.settled_bound), sqrt(quad.scale))
                 self._window(quad.lookback).tails.append(form)
-            elif quad.spread is not None:
-                self.open = True
 
     def _window(self, lookback: int) -> Window:
         window: Window
@@ -230,22 +360,19 @@ class Bands:
 
     def keep(self, book: Holdings, ring: Ring) -> bool:
         """Whether all levels surely stay, of a solvent book without open orders. `ring` has the synchronous returns."""
-        if self.open:
+        if len(self.unsettled) > 0:
             return False
-        if self._measures:
-            held = Held(book.heaviest, book.net, book.gross, book.herfindahl, 0.0)
-            measure: MeasureBand
-            for measure in self._measures:
-                value: float = measure.measure(held)
-                if not measure.low < value < measure.high:
-                    return False
+        measure: MeasureBand
+        for measure in self._measures:
+            if not measure.low < measure.value(book) < measure.high:
+                return False
         family: FamilyBand
         for family in self._families:
-            if not family.low < book.heaviest_group(family.labels, family.sums) < family.high:
+            if not family.low < family.value(book) < family.high:
                 return False
-        if not 2.0 * book.heaviest < self._pair:
-            second: float = book.second()
-            if not (book.heaviest + second < self._pair or second < self._beside):
+        pair: PairBand
+        for pair in self._pairs:
+            if not pair.keep(book, ring, self._fewest):
                 return False
         window: Window
         for window in self._windows:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantd.trading.number_types import Floats, Ints, float_zeros
+from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
 
 
 class Holdings:
@@ -62,6 +62,15 @@ class Holdings:
                 else:
                     second = size
         self.heaviest, self._second, self.net, self.gross = heaviest, second, net, gross
+
+    def value(self, lots: ReadFloats, px: ReadFloats) -> None:
+        """Write the values of lots."""
+        for k in range(self.n):
+            self._values[k] = lots[k] * px[k]
+
+    def same_side(self, one: int, other: int) -> bool:
+        """Whether two positions are both long or both short."""
+        return self._weights[one] * self._weights[other] > 0.0
 
     def second(self) -> float:
         """The second largest absolute weight."""

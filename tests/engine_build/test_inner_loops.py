@@ -49,14 +49,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Loops.product": {"out": ROW, "matrix": MATRIX, "values": ROW, "size": SIZE},
     "MarketLoops.moments": {"deviation": ROW, "size": ROW, "returns": RETURNS, "rows": SYMBOLS},
     "MarketLoops.transpose": {"out": RETURNS.T, "returns": RETURNS, "rows": SYMBOLS, "n": SIZE},
-    "BatchLoops.losses": {"out": ROW, "first": 1, "size": SIZE, "returns": RETURNS, "fall": np.ones(SYMBOLS)},
-    "BatchLoops.total": {"values": ROW, "first": 1, "size": SIZE},
-    "BatchLoops.squares": {"values": ROW, "first": 1, "size": SIZE, "mean": 0.0},
-    "BatchLoops.below": {"values": ROW, "first": 1, "size": SIZE, "scale": 1.0, "edge": 0.5},
-    "BatchLoops.above": {"values": ROW, "first": 1, "size": SIZE, "scale": 1.0, "edge": 0.5},
-    "BatchLoops.moments": {
-        "totals": ROW, "squared": ROW, "returns": RETURNS, "first": 1, "rows": SYMBOLS, "n": SIZE,
-    },
     "RowLoops.returns": {"out": RETURNS, "prices": RETURNS, "n": SIZE, "first": 1, "last": SYMBOLS},
     "RowLoops.count_rows": {
         "sums": Made("Sums", ("returns", "squares", "large", "number", "bits")),
@@ -71,7 +63,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Checker -> arguments that fit."""
 
-LENGTHS = (("Loops.losses", "fall"), ("BatchLoops.losses", "fall"), ("MarketLoops.moments", "deviation"))
+LENGTHS = (("Loops.losses", "fall"), ("MarketLoops.moments", "deviation"))
 """The buffers whose length says how much a loop reads."""
 
 

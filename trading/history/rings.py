@@ -12,7 +12,7 @@ from quantd.trading.history.row_loops import ROOM, RowLoops, Sums
 from quantd.trading.history.row_vectors import quickest
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Bools
-from quantd.trading.number_types import FloatRows
+from quantd.trading.number_types import FloatRows, ReadRows
 from quantd.trading.number_types import Floats as Buffer
 
 A = TypeVar("A", bound=NDArray[Any])
@@ -188,13 +188,35 @@ class Ring:
         self.end += 1
         self.count += 1
 
-    def extend(self, rows: int) -> None:
-        """Count rows behind the newest whose prices and returns, also those by symbol, a kernel has written."""
-        self.end += rows
-        self.count += rows
+    def put(self, prices: ReadRows, row: int) -> bool:
+        """Append one row of a block of prices, after the actions of `act`; False without a change where a price is
+        missing, now or before, or where the buffer has no room."""
+        end: int = self.end
+        if end == len(self._prices) or end == 0:
+            return False
+        for k in range(self.size):
+            if not (prices[row, k] > 0.0 and self._prices[end - 1, k] > 0.0):
+                return False
+        for k in range(self.size):
+            self._prices[end, k] = prices[row, k]
+        self.end += 1
+        self.count += 1
+        self.fill()
+        return True
+
+    def act(self, actions: list[CorporateAction]) -> None:
+        """Set the actions before the next `put`, in order; an empty list takes them back."""
+        self._actions.pop(self.end, None)
+        if actions:
+            self._actions[self.end] = actions
+
+    def withdraw(self) -> None:
+        """Take back the row of the last `put`, and its actions."""
+        self.end -= 1
+        self.count -= 1
         self._filled = self.end
-        if self._columns is not None:
-            self._turned = self.end
+        self._turned = min(self._turned, self.end)
+        self._shared, self._sums = (-1, {}), {}
 
     def room(self) -> int:
         """The number of rows that fit behind the newest; at least one, for which the window moves if it must."""

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.columns import Encoded, Sets
+from quantd.daemon.engine.batches.columns import Encoded, Sets, Watched
 from quantd.daemon.engine.batches.declarations import undeclared_limit
-from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
+from quantd.daemon.engine.batches.rows_kernel import MARKS
 from quantd.daemon.engine.batches.tables import GateSet, Levels, gate_set, levels_table
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.realised import KEPT
 from quantd.risk.pretrade.gate import LOOPS
 from quantd.trading.fill_prices import LimitFills, Terms
@@ -69,14 +70,25 @@ class Arrays:
         start = int(self.ints[name])
         return self.floats[start : start + size]
 
-    def renew(self, levels: list[dict[str, int]]) -> None:
+    def renew(self, state: State) -> None:
         """Write the bands of the present levels of the house and of each agent."""
-        if levels != self.known:
-            self.known = [dict(each) for each in levels]
-            measures = self.numbers(place.F_MEASURES, len(self.levels.measures)).reshape(-1, MEASURE)
-            measures[:, 2:4] = np.array(self.levels.bands(levels)).reshape(-1, 2)
-            bands = np.array(self.levels.loss_bands(levels)).ravel()
-            self.numbers(place.F_BOUNDS, len(bands))[:] = bands
+        levels = [state.monitor.levels, *state.watch.levels]
+        if levels == self.known:
+            return
+        self.known = [dict(each) for each in levels]
+        for name, bands in (
+            (place.F_BOUNDS, self.levels.loss_bands(levels)), (place.F_BANDS, self.levels.realised_bands(levels)),
+        ):  # fmt: skip
+            self.numbers(name, 2 * len(bands))[:] = np.array(bands).ravel()
+        books = [HOUSE] if self.levels.lone else [HOUSE, *range(len(state.agents))]
+        limits = [limits_in_force(state, book) for book in books]
+        watched, universe = self.gates.watched, state.universe
+        watched.bands = [
+            state.watch.bands_of(book, own, universe, levels[book + 1]) for book, own in zip(books, limits, strict=True)
+        ]
+        watched.rising = [
+            Bands(rules_of(own, universe), levels[book + 1], True) for book, own in zip(books, limits, strict=True)
+        ]
 
 
 def arrays_of(state: State, terms: FillTerms | None, records: bool) -> Arrays | None:
@@ -93,7 +105,7 @@ def arrays_of(state: State, terms: FillTerms | None, records: bool) -> Arrays | 
         known = state.arrays = state.rules, terms, (limits, alone, records), made
     found: Arrays | None = known[3]
     if found is not None:
-        found.renew([state.monitor.levels, *state.watch.levels])
+        found.renew(state)
     return found
 
 
@@ -145,8 +157,6 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.ints(place.SAMPLES, 2 * rows)
     made.ints(place.A_MARKS, 2 * books * MARKS)
     made.ints(place.A_EQUITY, rows * (agents + 5))
-    made.ints(place.A_LABELS, levels.labels)
-    made.ints(place.A_COUNTS, levels.counts)
     made.ints(place.A_SETS, np.array([*number_of, *entries]))
     pairs, fills = n + 2 * n * agents, 5 * n + 2 * n * agents
     made.ints(place.A_REASONS, n)
@@ -169,13 +179,11 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.floats(place.F_LOT_SIZE, state.universe.lot_size)
     made.floats(place.F_BOUNDS, 6 * books)
     made.floats(place.F_BASIS, 3 * books)
-    made.floats(place.F_MEASURES, levels.measures)
-    made.floats(place.F_SHOCKS, levels.shocks)
-    made.floats(place.F_SCRATCH, 2 * n + 2 + len(levels.counts))
+    made.floats(place.F_BANDS, 4 * books)
     for section, size in (
         (place.F_PX, n), (place.F_ANSWERS, (agents + 1) * n), (place.F_WEIGHTS, agents * n),
         (place.F_CHANGE, agents * n), (place.F_HELD, books * n), (place.F_PASSED, n), (place.F_PASSES, agents * n),
-        (place.F_SUMS, 2 * n), (place.F_ADJUST, 4 * n),
+        (place.F_SUMS, n),
     ):  # fmt: skip
         made.floats(section, size)
     terms_of = [
@@ -184,12 +192,11 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.floats(place.F_AGENTS, np.array(terms_of))
     made.floats(place.F_FEES, np.array([rules_of(each, state.universe).fee for each in limits]))
     made.ints(place.A_REALISED, books)
-    made.floats(place.F_REALISED, books * (KEPT + rows) if levels.realised else 0)
-    made.head[place.REALISED], made.head[place.SPREAD] = levels.realised, levels.spread
+    made.floats(place.F_REALISED, books * (KEPT + rows) if levels.by_returns else 0)
+    made.head[place.REALISED] = levels.by_returns
     made.head[place.GUARDED] = state.guards is not None
     made.floats(place.F_GUARDS, _guards(state))
     made.floats(place.F_VOLUME, n)
-    made.floats(place.F_SPREAD, 2 * n)
     ints, floats = made.made()
     if terms is not None:
         ints[place.LATENCY] = terms.latency_ns
@@ -198,7 +205,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     room = 2 * n * 128 + rows * 64 * (books + 2) + 2 * int(names.size) * (rows + 2)
     buffer = np.zeros(room, dtype=np.uint8)
     first, house = np.zeros(agents * n, dtype=np.int8), np.zeros(n, dtype=np.int8)
-    gates = Sets(n, LOOPS, first.data, house.data, FREED.data)
+    gates = Sets(n, LOOPS, Watched(state.watch.holdings_of(n)), first.data, house.data, FREED.data)
     gates.collars = [rules_of(limits[number_of.index(k)], state.universe).collars for k in range(len(sets))]
     for each in known if gated else ():
         gates.add(each.gate, each.bounds, each.scene, each.caps)

@@ -13,15 +13,14 @@ from quantd.daemon.engine.batches.columns import Bars, Rings
 from quantd.daemon.engine.batches.filled_orders import FillColumns, FilledOrders
 from quantd.daemon.engine.batches.inputs import Volumes, write_state
 from quantd.daemon.engine.batches.kernel import OTHER_PLAN, Kernel
-from quantd.daemon.engine.batches.levels_kernel import MARKS
 from quantd.daemon.engine.batches.row_effects import SampleRows, plan_alerts, row_effects, sample_rows
+from quantd.daemon.engine.batches.rows_kernel import MARKS
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.monitor import RECORD_SAMPLES, watch_levels, watched
 from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
 from quantd.daemon.engine.stops.exits import release_blocked
 from quantd.daemon.engine.venue.open_orders import Cross, Working
-from quantd.trading.bars import per_share
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Tick
@@ -86,7 +85,6 @@ class Batch:
         self._applied = 0
         """Rows that the state has."""
         agents, size = len(state.agents), state.universe.size
-        arrays.ints[place.ADJUSTED] = 0
         self._adjust()
         self._answers, self._weights, self._change = (
             arrays.numbers(name, agents * size).reshape(agents, size)
@@ -102,38 +100,26 @@ class Batch:
 
     @staticmethod
     def _made_kernel(state: State, block: Block, arrays: Arrays) -> Kernel:
-        known, by_date = state.history.known, state.history.synchronous
-        columns: Any = by_date.columns()
-        returns: Any = by_date.filled_returns
-        arrays.gates.widen(columns.shape[1])
-        columns_of = Columns(
+        columns = Columns(
             read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
         )
-        bars = Bars(_cells(block.close_nano), _cells(block.close), columns_of)
-        rings = Rings(
-            _cells(known.prices), _cells(known.filled_returns), _cells(by_date.prices), returns.data, columns.data,
-        )  # fmt: skip
+        bars = Bars(_cells(block.close_nano), _cells(block.close), read_rows(block.close), columns)
+        rings = Rings(state.history.known, state.history.synchronous)
         floats = _cells(arrays.floats)
         return Kernel(arrays.ints.data, floats, state.ledger, bars, rings, arrays.gates, arrays.encoded, arrays.fills)
 
     def adjust(self) -> None:
         """Take in the corporate actions that the engine has stepped before the next row."""
-        self._adjust()
         if any(key > self.ticks[self.rows].key for key, *_ in self.state.history.sync_actions):
             self.ticks, self.pauses = self.ticks[: self.rows], []  # the next row is not the one that they precede
+        else:
+            self._adjust()
 
     def _adjust(self) -> None:
-        """Write the corporate actions before the next row."""
-        history, size = self.state.history, self.state.universe.size
-        if not (history.known_actions or history.sync_actions):
-            return
-        adjust = self._arrays.numbers(place.F_ADJUST, 4 * size).reshape(2, 2, size)
-        adjust[:, 0], adjust[:, 1] = 1.0, 0.0
-        synchronous = [(column, ratio, dividend) for _, column, ratio, dividend in history.sync_actions]
-        for ring, actions in zip(adjust, (history.known_actions, synchronous), strict=True):
-            for column, each in per_share(actions).items():
-                ring[:, column] = each
-        self._cells[place.ADJUSTED] = 1
+        """Give the corporate actions before the next row to the rings."""
+        history = self.state.history
+        history.known.act(history.known_actions)
+        history.synchronous.act([(column, ratio, dividend) for _, column, ratio, dividend in history.sync_actions])
 
     def take(self) -> int:
         """Plan the answers that wait, and take rows until agents are due; returns the status of the kernel."""
@@ -148,8 +134,6 @@ class Batch:
             self._rest |= self._waiting
         taken = self.rows = cells[place.ROW]
         if taken > before:
-            state.history.known.extend(taken - before)
-            state.history.synchronous.extend(taken - before)
             state.history.known_actions, state.history.sync_actions = [], []
         if cells[place.FILLED]:
             self._note_fills(before)
@@ -338,7 +322,7 @@ class Batch:
         return self._renewed(plan_alerts(self.state, self._arrays))
 
     def _renewed(self, alerts: list[Effect]) -> list[Effect]:
-        self._arrays.renew([self.state.monitor.levels, *self.state.watch.levels])
+        self._arrays.renew(self.state)
         return alerts
 
     def close(self, venue: KernelVenue | None) -> OrderBasket | None:

@@ -105,12 +105,12 @@ def begin_batch(
     ring, known = state.history.synchronous, state.history.known
     most = min(len(ticks), len(block) - first, LONGEST, ring.room(), known.room())
     most = _rows(state, block, first, ticks, most, records, arrays.gated)
+    ring.fill()
+    known.fill()
     if not most or not _finite(state, arrays):
         return None
     if arrays.ints[REALISED] and not all(realised.whole for realised in state.watch.realised):
         return None
-    ring.fill()
-    known.fill()
     if state.ledger.room <= 0:
         state.ledger.measure()
     if any(key > ticks[0].key for key, *_ in state.history.sync_actions):
@@ -128,8 +128,8 @@ def _finite(state: State, arrays: Arrays) -> bool:
     if arrays.finite != ring.count:
         lookbacks = [limits_in_force(state, book) for book in (HOUSE, *range(len(state.agents)))]
         most = max((k for each in lookbacks for k in rules_of(each, state.universe).lookbacks), default=0)
-        columns, rows = ring.columns(), min(ring.count - 1, most)
-        if not np.isfinite(columns[:, ring.end - rows : ring.end].sum()):
+        rows = min(ring.count - 1, most)
+        if not np.isfinite(ring.filled_returns[ring.end - rows : ring.end].sum()):
             return False
         arrays.finite = ring.count
     return True

@@ -22,10 +22,9 @@ def write_state(state: State, arrays: Arrays, block: Block, first: int, ticks: S
     """Write the state into the arrays, and the times of row `first` of `block` and of those that follow. `checked`: the
     caller checks levels that may have changed."""
     cells, rows, last = arrays.ints.data, len(ticks), first + len(ticks)
-    known, by_date, books = state.history.known, state.history.synchronous, len(state.agents) + 1
+    books = len(state.agents) + 1
     for name, value in (
-        (place.ROWS, rows), (place.ROW, 0), (place.FIRST, first), (place.END, by_date.end),
-        (place.COUNT, by_date.count), (place.KNOWN_END, known.end),
+        (place.ROWS, rows), (place.ROW, 0), (place.FIRST, first),
         (place.ORDERS, 0), (place.CROSSES, 0), (place.ASKED, 0), (place.REFUSED, 0), (place.CLIPPED, 0),
         (place.LAST_TS, state.sample), (place.CHECKED, checked),
     ):  # fmt: skip
@@ -56,7 +55,7 @@ def write_state(state: State, arrays: Arrays, block: Block, first: int, ticks: S
             returns = state.watch.realised[book].returns()
             counts[book], before[book, KEPT - len(returns) : KEPT] = len(returns), returns
     for each in arrays.sets:
-        each.rare.begin(by_date)
+        each.rare.begin(state.history.synchronous)
     asked = [own.asked_at if own.asked else 0 for own in state.activity.books[: books - 1]]
     arrays.section(place.A_ASKED_AT, len(asked))[:] = asked
     arrays.section(place.A_FOLLOW, books - 1)[:] = [agent.follow_up is not None for agent in state.agents]

@@ -10,11 +10,9 @@ from quantd.daemon.engine.batches.layout import (
     AGENTS,
     ASKED,
     F_HELD,
-    F_LOT_SIZE,
     F_PX,
     F_WEIGHTS,
     FILLED,
-    FIRST,
     LEVELS,
     ORDER_END,
     PLANNED,
@@ -28,7 +26,7 @@ from quantd.daemon.engine.batches.round_kernel import make_plan
 from quantd.daemon.engine.batches.rows_kernel import take_row
 from quantd.trading.fill_prices import LimitFills
 from quantd.trading.ledger.book import Postings
-from quantd.trading.number_types import Floats, Ints, ReadFloats
+from quantd.trading.number_types import Floats, Ints
 
 ENDED: Final = 0
 """All rows are taken."""
@@ -76,7 +74,6 @@ class Kernel:
         floats: Floats = self.floats
         bars: Bars = self.bars
         ints[USED] = ints[FILLED] = ints[SENT] = ints[PLANNED] = ints[ORDER_END] = ints[LEVELS] = 0
-        n: int = ints[SIZE]
         agents: int = ints[AGENTS]
         if ints[ASKED] > 0:
             if not make_plan(ints, floats, self.ledger, bars, self.rings, self.sets, self.encoded):
@@ -92,20 +89,16 @@ class Kernel:
             for agent in range(agents):
                 rest = rest or ints[ints[A_FOLLOW] + agent] > 0
             if rest or ints[ints[A_DUE] + row] > 0 or ints[LEVELS] > 0:
-                self.weigh(n * (ints[FIRST] + row), ints[A_EQUITY] + row * (agents + 5) + 1)
+                self.weigh(ints[A_EQUITY] + row * (agents + 5) + 1)
                 return LEVELS_OF_ROW if ints[LEVELS] > 0 else DUE
         return ENDED
 
-    def weigh(self, cells: int, equity: int) -> None:
-        """Write the prices of lots at the closes from `cells` on, and the weights of the agents' positions."""
+    def weigh(self, equity: int) -> None:
+        """Write the weights of the agents' positions."""
         ints: Ints = self.ints
         floats: Floats = self.floats
-        close: ReadFloats = self.bars.close
         n: int = ints[SIZE]
         px: int = ints[F_PX]
-        size: int = ints[F_LOT_SIZE]
-        for k in range(n):
-            floats[px + k] = close[cells + k] * floats[size + k]
         for agent in range(ints[AGENTS]):
             scale: float = 1e6 / float(ints[equity + agent])
             weights: int = ints[F_WEIGHTS] + agent * n

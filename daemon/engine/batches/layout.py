@@ -18,11 +18,6 @@ FIRST: Final = 4
 """The row of the block that is row 0."""
 LONE: Final = 5
 """1 where the last agent is the house."""
-END: Final = 6
-COUNT: Final = 7
-"""End and count of the synchronous ring."""
-KNOWN_END: Final = 8
-"""End of the ring of known prices."""
 BORROW: Final = 9
 """1 where short positions pay a fee."""
 ORDERS: Final = 10
@@ -67,9 +62,6 @@ A_MARKS: Final = 35
 A_EQUITY: Final = 36
 """int64[T, A + 5]: equity of the house, of each agent and of the unallocated book; high-water mark and openings of the
 house."""
-A_LABELS: Final = 37
-A_COUNTS: Final = 38
-"""Labels of families and counts of tails of the levels."""
 A_SETS: Final = 39
 """int64[B], the set of limits of each book, then int64[R, SET]."""
 A_STATISTICS: Final = 41
@@ -122,9 +114,8 @@ F_BOUNDS: Final = 73
 """float64[B, 3, 2]: low and high of each loss, between which neither its level nor the switch changes."""
 F_BASIS: Final = 74
 """float64[B, 3]: growth, last equity and deposits since."""
-F_MEASURES: Final = 75
-F_SHOCKS: Final = 76
-F_SCRATCH: Final = 77
+F_BANDS: Final = 75
+"""float64[B, 2, 2]: low and high of the realised volatility and of the Sharpe ratio, between which no level changes."""
 F_PX: Final = 78
 F_ANSWERS: Final = 79
 F_WEIGHTS: Final = 80
@@ -140,22 +131,13 @@ F_PASSES: Final = 90
 F_FEES: Final = 92
 """float64[B]: the fee of trades as a fraction."""
 F_SUMS: Final = 91
-"""float64[2 N] scratch."""
+"""float64[N] scratch."""
 LEVELS: Final = 93
 """1 where a level may have changed at the last row, or with the last plan."""
-ADJUSTED: Final = 94
-"""1 where the next row follows corporate actions."""
-F_ADJUST: Final = 95
-"""float64[2, 2, N]: new shares and cash of an old share before the next row, in the ring of known prices, then in the
-synchronous one."""
 GUARDED: Final = 96
 """1 where agents have protective levels."""
 F_GUARDS: Final = 97
 """float64[A, 2]: stop and target of each agent as fractions; infinite where there is none."""
-SPREAD: Final = 98
-"""Lookback of the deviations that measures of diversification take; 0 for none."""
-F_SPREAD: Final = 99
-"""float64[2 N], of which the first N are these deviations."""
 REALISED: Final = 100
 """1 where realised returns are measured."""
 A_REALISED: Final = 101

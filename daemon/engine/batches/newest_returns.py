@@ -4,12 +4,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from quantd.risk.limits.context import Bools, Scenarios, Window
+from quantd.risk.limits.context import Bools, Deviations, Scenarios, Window
 from quantd.risk.limits.correlation import links_of
 from quantd.risk.limits.ruleset import Rules
 from quantd.risk.pretrade.gate_inputs import buffer_of
 from quantd.risk.pretrade.scenes import Losses, Spread
 from quantd.trading.history import Ring
+
+
+def bounds_of(ring: Ring, rows: int) -> Deviations:
+    """The deviations and mean sizes of the newest returns, where no complete sums bound them."""
+    return Deviations(ring.returns(rows))
 
 
 class NewestReturns:

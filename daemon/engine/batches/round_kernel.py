@@ -4,6 +4,7 @@ A plan is made whole or not at all. Where anything happens that the kernel does 
 """
 
 from math import sqrt
+from typing import Any
 
 from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
 from quantd.daemon.engine.batches.layout import (
@@ -22,11 +23,9 @@ from quantd.daemon.engine.batches.layout import (
     AFTER,
     AGENTS,
     CLIPPED,
-    COUNT,
     CROSSES,
     DEVIATION,
     DEVIATION_AND_MEAN,
-    END,
     F_AGENTS,
     F_ANSWERS,
     F_CHANGE,
@@ -51,27 +50,36 @@ from quantd.daemon.engine.batches.layout import (
     STATISTIC,
     TAIL_OF,
 )  # fmt: skip
+from quantd.daemon.engine.batches.newest_returns import bounds_of
 from quantd.daemon.engine.batches.orders_kernel import cross_prices, net_lots, order_prices, put_orders, send_orders
-from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds, deviations, means, watched_book
+from quantd.daemon.engine.batches.rows_kernel import TIMES, watched_book
 from quantd.daemon.engine.planning.lots import Targets
 from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, Losses, Scene, Spread
 from quantd.risk.pretrade.standing import Basket
+from quantd.trading.history.rings import Ring, RunningSums
 from quantd.trading.ledger.book import Book, Postings
-from quantd.trading.number_types import Codes, FloatRows, Floats, Ints, ReadFloats, ReadInts
+from quantd.trading.number_types import Codes, Floats, Ints, ReadFloats, ReadInts
 
 
-def renew_scene(ints: Ints, floats: Floats, number: int, px: int, returns: FloatRows, sets: Sets) -> None:
+def write_bounds(out: Floats, found: ReadFloats) -> None:
+    """Copy bounds of float64[N]."""
+    for k in range(len(out)):
+        out[k] = found[k]
+
+
+def renew_scene(ints: Ints, floats: Floats, number: int, px: int, ring: Ring, sets: Sets) -> None:
     """Bring the scene of a set of limits to the newest row."""
     n: int = ints[SIZE]
-    end: int = ints[END]
-    count: int = ints[COUNT] - 1
+    count: int = ring.count - 1
     own: int = ints[A_SETS] + ints[AGENTS] + 1 + number * SET
     statistics: int = ints[own]
     scene: Scene = sets.scenes[number]
     losses: Losses
     spread: Spread
+    known: Any
+    sums: RunningSums
     for k in range(n):
         scene.px[k] = floats[px + k]
         scene.volume[k] = floats[ints[F_VOLUME] + k]
@@ -90,12 +98,16 @@ def renew_scene(ints: Ints, floats: Floats, number: int, px: int, returns: Float
             losses.beyond = sqrt(float(rows - m) / float(m)) + 0.5
         elif kind == DEVIATION_AND_MEAN:
             losses = scene.losses[ints[at + 1]]
-            deviations(sets, n, rows, returns, end - rows, losses.deviation)
-            means(sets, n, rows, losses.mean)
+            sums = ring.sums(ints[at + 2])
+            known = sums if sums.complete else bounds_of(ring, rows)
+            write_bounds(losses.deviation, known.deviation().data)
+            write_bounds(losses.mean, known.mean_size().data)
         elif kind == DEVIATION:
             spread = scene.spreads[ints[at + 1]]
             spread.known = False
-            deviations(sets, n, rows, returns, end - rows, spread.deviation)
+            sums = ring.sums(ints[at + 2])
+            known = sums if sums.complete else bounds_of(ring, rows)
+            write_bounds(spread.deviation, known.deviation().data)
 
 
 def pass_gate(
@@ -146,24 +158,23 @@ def level_holds(
     book: int,
     lots: int,
     equity: float,
-    cells: int,
-    bars: Bars,
-    rings: Rings,
+    ring: Ring,
     sets: Sets,
 ) -> bool:
-    """Whether no level of a book rises when the lots at `lots` fill at the closes."""  # fmt: skip
+    """Whether no level of a book rises when the lots at `lots` fill at the closes."""
     n: int = ints[SIZE]
-    held: int = ints[F_HELD] + book * ints[SIZE]
+    held: int = ints[F_HELD] + book * n
+    px: int = ints[F_PX]
     sums: int = ints[F_SUMS]
     traded: float = 0.0
     for k in range(n):
         change: float = floats[lots + k]
         floats[sums + k] = floats[held + k] + change
-        traded += abs(change) * floats[ints[F_PX] + k]
+        traded += abs(change) * floats[px + k]
     left: float = equity - traded * floats[ints[F_FEES] + book]
     if not left > 0.0:
         return True
-    return book_holds(ints, floats, book, bars, cells, left, ints[COUNT] - 1, ints[END], rings, sets, True)
+    return sets.watched.keep(book, floats[sums : sums + n], floats[px : px + n], left, ring, True)
 
 
 def follows(ints: Ints, floats: Floats, agent: int, sets: Sets) -> int:
@@ -296,7 +307,7 @@ def make_plan(
             continue
         if ints[set_of + agent + 1] != renewed:
             renewed = ints[set_of + agent + 1]
-            renew_scene(ints, floats, renewed, px, rings.date_returns, sets)
+            renew_scene(ints, floats, renewed, px, rings.by_date, sets)
         pass_gate(
             ints, floats, ledger, agent + 1, float(ints[at + agent + 1]) / 1e6, change + agent * n,
             passes + agent * n, sets, sets.first[agent * n : agent * n + n],
@@ -316,19 +327,19 @@ def make_plan(
             some = some or ints[total + k] != 0
         if some:
             if ints[set_of] != renewed:
-                renew_scene(ints, floats, ints[set_of], px, rings.date_returns, sets)
+                renew_scene(ints, floats, ints[set_of], px, rings.by_date, sets)
             requested: int = ints[F_ANSWERS] + agents * n
             for k in range(n):
                 floats[requested + k] = float(ints[total + k])
             pass_gate(ints, floats, ledger, 0, float(ints[at]) / 1e6, requested, passed, sets, sets.house)
     if not order_prices(ints, floats, close_nano, cells, sets):
         return False
-    if not level_holds(ints, floats, 0, passed, float(ints[at]) / 1e6, cells, bars, rings, sets):
+    if not level_holds(ints, floats, 0, passed, float(ints[at]) / 1e6, rings.by_date, sets):
         ints[LEVELS] = 1
     for agent in range(agents):
         watched: bool = ints[part + agent] > 0 and ints[LONE] == 0
         if watched and not level_holds(
-            ints, floats, agent + 1, passes + agent * n, float(ints[at + agent + 1]) / 1e6, cells, bars, rings, sets
+            ints, floats, agent + 1, passes + agent * n, float(ints[at + agent + 1]) / 1e6, rings.by_date, sets
         ):
             ints[LEVELS] = 1
     return commit(ints, floats, bars, cells, ts, sets, encoded)

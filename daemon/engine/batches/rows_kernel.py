@@ -9,47 +9,35 @@ from typing import Final
 from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
 from quantd.daemon.engine.batches.digest_kernel import put_equity, put_order
 from quantd.daemon.engine.batches.layout import (
-    A_COUNTS,
     A_CROSS_WORST,
     A_CROSSED,
     A_EQUITY,
     A_FILLS,
-    A_LABELS,
     A_MARKS,
     A_NAMES,
     A_ORDERS,
     A_PAIRS,
     A_RANK,
     A_REALISED,
-    A_SETS,
     A_TIMES,
     A_WANTED,
     A_WORST,
-    ADJUSTED,
     AFTER,
     AGENTS,
     BORROW,
     CHECKED,
-    COUNT,
     CROSSES,
-    END,
-    F_ADJUST,
+    F_BANDS,
     F_BASIS,
     F_BOUNDS,
     F_GUARDS,
     F_HELD,
     F_LOT_SIZE,
-    F_MEASURES,
     F_PX,
     F_REALISED,
-    F_SCRATCH,
-    F_SHOCKS,
-    F_SPREAD,
-    F_SUMS,
     FILLED,
     FIRST,
     GUARDED,
-    KNOWN_END,
     LAST_TS,
     LEVELS,
     LONE,
@@ -61,33 +49,54 @@ from quantd.daemon.engine.batches.layout import (
     SENT_N,
     SENT_SAMPLE,
     SIZE,
-    SPREAD,
     USED,
 )  # fmt: skip
-from quantd.daemon.engine.batches.levels_kernel import (
-    DAY_OPEN,
-    HIGH,
-    MARKS,
-    MEASURE,
-    REALISED_VOLATILITY,
-    SHARPE,
-    WEEK_OPEN,
-    levels_hold,
-    observe,
-)
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.monitor.realised import KEPT, LEAST
 from quantd.trading.execution import MOST
 from quantd.trading.fill_prices import LimitFills
+from quantd.trading.history.rings import Ring
 from quantd.trading.ledger.book import Book, Postings
 from quantd.trading.ledger.errors import LedgerFull
-from quantd.trading.number_types import Bytes, FloatRows, Floats, Ints, ReadFloats, ReadIntRows
+from quantd.trading.number_types import Bytes, Floats, Ints, ReadFloats, ReadIntRows
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 TIMES: Final = 4
 """Entries of a row in `A_TIMES`."""
 
 YEAR: Final = sqrt(SAMPLES_PER_YEAR)
+
+HIGH: Final = 0
+DAY_OPEN: Final = 1
+WEEK_OPEN: Final = 2
+DAY: Final = 3
+WEEK: Final = 4
+LAST: Final = 5
+MARKS: Final = 6
+"""Numbers of one switch in `marks`: high-water mark, opening of day and week, their numbers, last equity."""
+
+
+def observe(marks: Ints, at: int, half: int, equity: int, day: int, bands: Floats, own: int) -> bool:
+    """Write the switch after an equity into the second half of `marks`; False where a loss leaves its band.
+
+    `bands` are low and high of drawdown, daily and weekly loss of each book, from `own` on.
+    """
+    week: int = (day + 3) // 7
+    new: int = at + half
+    last: int = marks[at + LAST]
+    opened: int = marks[at + DAY_OPEN] if day == marks[at + DAY] else last
+    began: int = marks[at + WEEK_OPEN] if week == marks[at + WEEK] else last
+    high: int = max(marks[at + HIGH], equity)
+    marks[new + HIGH], marks[new + DAY_OPEN], marks[new + WEEK_OPEN] = high, opened, began
+    marks[new + DAY], marks[new + WEEK], marks[new + LAST] = day, week, equity
+    if opened <= 0 or began <= 0:
+        return False
+    for k in range(3):
+        reference: int = high if k == 0 else opened if k == 1 else began
+        loss: float = max(1.0 - float(equity) / float(reference), 0.0)
+        if not bands[own + 2 * k] < loss < bands[own + 2 * k + 1]:
+            return False
+    return True
 
 
 def orders_fill(ints: Ints, row: int, bars: Bars, fills: LimitFills) -> bool:
@@ -211,91 +220,14 @@ def take_lots(ints: Ints, floats: Floats, ledger: Postings) -> None:
             floats[held + number * n + k] = float(book.held[k])
 
 
-def add_prices(ints: Ints, floats: Floats, row: int, bars: Bars, rings: Rings) -> bool:
-    """Write the closes of a row behind the newest of both rings; False without a price, now or before."""
-    n: int = ints[SIZE]
-    end: int = ints[END]
-    known_end: int = ints[KNOWN_END]
-    cells: int = n * (ints[FIRST] + row)
-    close: ReadFloats = bars.close
-    columns: FloatRows = rings.columns
-    known: Floats = rings.known
-    known_returns: Floats = rings.known_returns
-    by_date: Floats = rings.by_date
-    date_returns: FloatRows = rings.date_returns
-    adjusted: bool = ints[ADJUSTED] > 0
-    adjust: int = ints[F_ADJUST]
-    for k in range(n):
-        price: float = close[cells + k]
-        before: float = by_date[(end - 1) * n + k]
-        known_before: float = known[(known_end - 1) * n + k]
-        if not (price > 0.0 and before > 0.0 and known_before > 0.0):
-            return False
-        change: float = price / before - 1.0
-        known_change: float = price / known_before - 1.0
-        if adjusted:
-            at: int = adjust + k
-            known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
-            change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
-        by_date[end * n + k], date_returns[end, k], columns[k, end] = price, change, change
-        known[known_end * n + k], known_returns[known_end * n + k] = price, known_change
-    return True
-
-
-def book_holds(
-    ints: Ints,
-    floats: Floats,
-    book: int,
-    bars: Bars,
-    cells: int,
-    value: float,
-    known: int,
-    end: int,
-    rings: Rings,
-    sets: Sets,
-    rising: bool,
-) -> bool:
-    """Whether the levels of a book of `value` currency hold with its lots in `F_SUMS`."""
-    n: int = ints[SIZE]
-    scratch: int = ints[F_SCRATCH]
-    lots: int = ints[F_SUMS]
-    size: int = ints[F_LOT_SIZE]
-    close: ReadFloats = bars.close
-    for k in range(n):
-        floats[scratch + k] = floats[lots + k] * (close[cells + k] * floats[size + k]) / value
-    measures: int = ints[F_MEASURES]
-    shocks: int = ints[F_SHOCKS]
-    labels: int = ints[A_LABELS]
-    counts: int = ints[A_COUNTS]
-    return levels_hold(
-        book, floats[scratch : scratch + n], n, floats[measures:shocks], ints[labels:counts],
-        ints[counts : ints[A_SETS]], known, end, rings.columns, floats[shocks:scratch], sets.own, sets.losses,
-        floats[scratch + n : ints[F_PX]], floats[ints[F_SPREAD] : ints[F_SPREAD] + n], rising,
-    )  # fmt: skip
-
-
-def deviations(sets: Sets, n: int, rows: int, returns: FloatRows, first: int, out: Floats) -> None:
-    """Write the sample deviation of so many returns of each symbol. `sets.totals` keeps their sums for `means`."""
-    size: float = float(rows)
-    sets.own.moments(sets.totals, sets.squared, returns, first, first + rows, n)
-    for k in range(n):
-        total: float = sets.totals[k]
-        squares: float = max(sets.squared[k] - total * total / size, 0.0)
-        out[k] = sqrt(squares / float(max(rows - 1, 1)))
-
-
-def means(sets: Sets, n: int, rows: int, out: Floats) -> None:
-    """Write bounds of the sizes of the means of the last `deviations`."""
-    for k in range(n):
-        out[k] = abs(sets.totals[k]) * ((1.0 + 1e-9) / float(rows))
-
-
-def realise(ints: Ints, floats: Floats, row: int, book: int, value: int) -> None:
-    """Write the realised measures of a book with the return of a row."""
+def realise(ints: Ints, floats: Floats, row: int, book: int, value: int) -> bool:
+    """Whether the realised measures of a book, with the return of a row, stay inside the bands of their levels."""
     rows: int = min(KEPT, ints[ints[A_REALISED] + book] + row + 1)
     end: int = ints[F_REALISED] + book * (KEPT + LONGEST) + KEPT + row
     basis: int = ints[F_BASIS] + 3 * book
     floats[end] = (float(value) - floats[basis + 2]) / floats[basis + 1] - 1.0
+    if rows < LEAST:
+        return True
     mean: float = 0.0
     squares: float = 0.0
     for k in range(end - rows + 1, end + 1):
@@ -303,14 +235,13 @@ def realise(ints: Ints, floats: Floats, row: int, book: int, value: int) -> None
     mean = mean / rows
     for k in range(end - rows + 1, end + 1):
         squares += (floats[k] - mean) * (floats[k] - mean)
-    found: float = sqrt(squares / (rows - 1)) if rows > 1 else 0.0
-    for at in range(ints[F_MEASURES], ints[F_SHOCKS], MEASURE):
-        if floats[at] == float(book) and floats[at + 1] == REALISED_VOLATILITY:
-            floats[at + 4], floats[at + 5] = found * YEAR, 1.0 if rows >= LEAST else 0.0
-        elif floats[at] == float(book) and floats[at + 1] == SHARPE:
-            known: bool = rows >= LEAST and found > 1e-15
-            floats[at + 4] = (mean - RISK_FREE_ANNUAL / SAMPLES_PER_YEAR) / found * YEAR if known else 0.0
-            floats[at + 5] = 1.0 if known else 0.0
+    found: float = sqrt(squares / (rows - 1))
+    bands: int = ints[F_BANDS] + 4 * book
+    if not floats[bands] < found * YEAR < floats[bands + 1]:
+        return False
+    if not found > 1e-15:
+        return True
+    return floats[bands + 2] < (mean - RISK_FREE_ANNUAL / SAMPLES_PER_YEAR) / found * YEAR < floats[bands + 3]
 
 
 def guarded(ints: Ints, floats: Floats, ledger: Postings, cells: int, close: ReadFloats) -> bool:
@@ -335,7 +266,7 @@ def guarded(ints: Ints, floats: Floats, ledger: Postings, cells: int, close: Rea
     return True
 
 
-def value_books(ints: Ints, floats: Floats, row: int, ledger: Postings, bars: Bars, rings: Rings, sets: Sets) -> bool:
+def value_books(ints: Ints, floats: Floats, row: int, ledger: Postings, bars: Bars, ring: Ring, sets: Sets) -> bool:
     """Write the equity of each book after a row, and its switch; False where the row is one for `step`."""
     n: int = ints[SIZE]
     agents: int = ints[AGENTS]
@@ -351,12 +282,11 @@ def value_books(ints: Ints, floats: Floats, row: int, ledger: Postings, bars: Ba
     except OverflowError:
         return False
     day: int = ints[ints[A_TIMES] + TIMES * row + 3]
-    if ints[SPREAD] > 0:
-        known: int = min(ints[SPREAD], ints[COUNT])
-        deviations(
-            sets, n, known, rings.date_returns, ints[END] + 1 - known,
-            floats[ints[F_SPREAD] : ints[F_SPREAD] + n],
-        )  # fmt: skip
+    px: int = ints[F_PX]
+    size: int = ints[F_LOT_SIZE]
+    close: ReadFloats = bars.close
+    for k in range(n):
+        floats[px + k] = close[cells + k] * floats[size + k]
     for book in range(books):
         value: int = out[book]
         if not 0 < value < 9007199254740992:
@@ -371,13 +301,10 @@ def value_books(ints: Ints, floats: Floats, row: int, ledger: Postings, bars: Ba
                 if floats[held + k] < 0.0:
                     return False
         if book == 0 or ints[LONE] == 0:
-            if ints[REALISED] > 0:
-                realise(ints, floats, row, book, value)
-            for k in range(n):
-                floats[ints[F_SUMS] + k] = floats[held + book * n + k]
-            if not book_holds(
-                ints, floats, book, bars, cells, value / 1e6, ints[COUNT], ints[END] + 1, rings, sets, False
-            ):
+            if ints[REALISED] > 0 and not realise(ints, floats, row, book, value):
+                ints[LEVELS] = 1
+            own: int = held + book * n
+            if not sets.watched.keep(book, floats[own : own + n], floats[px : px + n], value / 1e6, ring, False):
                 ints[LEVELS] = 1
     return ints[LEVELS] == 0 or ints[CHECKED] > 0
 
@@ -402,7 +329,7 @@ def take_row(
         ints[times] >= ints[LAST_TS]
         and orders_fill(ints, row, bars, fills)
         and crosses_fit(ints, row, ledger, bars.columns.open_nano)
-        and add_prices(ints, floats, row, bars, rings)
+        and rings.put(bars.rows, ints[FIRST] + row)
     )
     if not known_here:
         return False
@@ -417,6 +344,7 @@ def take_row(
             try:
                 ledger.post(ints[ints[A_FILLS] :], rows, 0 if agents == 1 else -1)
             except (OverflowError, LedgerFull):
+                rings.withdraw()
                 return False
         if crossing:
             for k in range(agents * n):
@@ -424,7 +352,8 @@ def take_row(
             book_crosses(ints, ledger)
         take_lots(ints, floats, ledger)
     touched: bool = ints[GUARDED] > 0 and not guarded(ints, floats, ledger, n * (ints[FIRST] + row), bars.close)
-    if touched or not value_books(ints, floats, row, ledger, bars, rings, sets):
+    if touched or not value_books(ints, floats, row, ledger, bars, rings.by_date, sets):
+        rings.withdraw()
         if trades:
             ledger.undo()
             take_lots(ints, floats, ledger)
@@ -483,9 +412,5 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, encoded: Encoded
     ints[samples] = used
     used = put_equity(buffer, used, names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
     ints[samples + 1] = ints[USED] = used
-    ints[ADJUSTED] = 0
-    ints[END] += 1
-    ints[KNOWN_END] += 1
-    ints[COUNT] += 1
     ints[LAST_TS] = max(ts, ints[times + 1])
     ints[ROW] = row + 1

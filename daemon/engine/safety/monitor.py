@@ -175,7 +175,7 @@ def _settled(state: State, books: list[int]) -> bool:
         if not equity > 0.0:
             continue  # nothing is measured without equity
         bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
-        if bands.open:
+        if bands.unsettled:
             return False
         np.multiply(state.lots(book), px, out=held.values)
         held.weigh(equity)

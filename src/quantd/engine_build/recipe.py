@@ -26,10 +26,8 @@ MODULES: Final = (
     "quantd.risk.pretrade.judge",
     "quantd.daemon.engine.planning.lots",
     "quantd.adapters.brokers.paper.bar_fills",
-    "quantd.daemon.engine.batches.loops",
     "quantd.daemon.engine.batches.columns",
     "quantd.daemon.engine.batches.digest_kernel",
-    "quantd.daemon.engine.batches.levels_kernel",
     "quantd.daemon.engine.batches.rows_kernel",
     "quantd.daemon.engine.batches.orders_kernel",
     "quantd.daemon.engine.batches.round_kernel",
@@ -56,8 +54,6 @@ class InnerLoop(NamedTuple):
 _LOOPS: Final = "quantd.risk.pretrade.loops"
 _MARKET: Final = "quantd.risk.measures.market_loops"
 
-_BATCH: Final = "quantd.daemon.engine.batches.loops"
-
 _ROWS: Final = "quantd.trading.history.row_loops"
 
 INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
@@ -83,12 +79,6 @@ INNER_LOOPS: Final[tuple[InnerLoop, ...]] = (
     InnerLoop(_LOOPS, "Loops._add_product", "Loops.product"),
     InnerLoop(_MARKET, "MarketLoops._add_rows", "MarketLoops.moments"),
     InnerLoop(_MARKET, "MarketLoops._transpose", "MarketLoops.transpose"),
-    InnerLoop(_BATCH, "BatchLoops._losses", "BatchLoops.losses"),
-    InnerLoop(_BATCH, "BatchLoops._total", "BatchLoops.total"),
-    InnerLoop(_BATCH, "BatchLoops._squares", "BatchLoops.squares"),
-    InnerLoop(_BATCH, "BatchLoops._below", "BatchLoops.below"),
-    InnerLoop(_BATCH, "BatchLoops._above", "BatchLoops.above"),
-    InnerLoop(_BATCH, "BatchLoops._moments", "BatchLoops.moments"),
 )
 
 CYTHON: Final = "3.3.1"

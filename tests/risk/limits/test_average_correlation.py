@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.limits.average_correlation import average_of, beside, openings
+from quantd.risk.limits.average_correlation import KEY, average_of, beside, openings
 from quantd.risk.limits.catalogue import REASON_TEXT, Correlation, Limits, Reason, override
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.ruleset import rules_of
@@ -225,8 +225,8 @@ def test_values_and_headroom_name_the_average_and_what_a_symbol_would_add() -> N
 
 def test_no_level_is_settled_without_a_measurement() -> None:
     ctx = market(pairs(3))
-    assert Bands(rules_of(limited(), ctx.universe), {}).open
-    assert not Bands(rules_of(FREE, ctx.universe), {}).open
+    assert Bands(rules_of(limited(), ctx.universe), {}).unsettled == KEY
+    assert Bands(rules_of(FREE, ctx.universe), {}).unsettled == ""
 
 
 def test_only_orders_that_reduce_pass_in_reduce() -> None:

@@ -140,3 +140,57 @@ def test_the_three_rings_have_the_returns_of_their_definition(
         np.testing.assert_array_equal(view, copied)
     assert (history.own_dates is not None) == late
     assert len(history.pending) == len(history.waiting) == (1 if late else 0)
+
+
+@given(st.integers(2, 60), st.integers(2, 7), st.integers(0, 2**32 - 1))
+@settings(max_examples=examples(60), deadline=None)
+def test_rows_of_a_block_are_put_as_they_are_appended(rows: int, lookback: int, seed: int) -> None:
+    """With actions and with rows that are taken back, of which nothing is left."""
+    rng = np.random.default_rng(seed)
+    block = 100.0 * np.exp(rng.normal(0.0, 0.02, (rows + 1, SIZE)).cumsum(axis=0))
+    one, other = Ring(SIZE, lookback), Ring(SIZE, lookback)
+    one.append(block[0])
+    other.append(block[0])
+    assert not Ring(SIZE, lookback).put(block.data, 0)
+    for row in range(1, rows + 1):
+        actions: list[CorporateAction] = [(int(rng.integers(SIZE)), 2.0, 0.5)] if rng.random() < 0.3 else []
+        assert other.room()
+        if rng.random() < 0.3:
+            wrong = block.copy()
+            wrong[row] *= 3.0
+            other.act(actions)
+            assert other.put(wrong.data, row)
+            other.sums(2)
+            if rng.random() < 0.5:
+                other.by_symbol(2)
+            other.withdraw()
+        other.act([(0, 7.0, 0.0)])
+        other.act(actions)
+        one.append(block[row], actions)
+        assert other.put(block.data, row)
+        k = int(rng.integers(1, lookback + 1))
+        np.testing.assert_array_equal(other.returns(k), one.returns(k))
+        np.testing.assert_array_equal(other.by_symbol(k), one.by_symbol(k))
+        np.testing.assert_array_equal(other.sums(lookback).deviation(), one.sums(lookback).deviation())
+        assert (other.end, other.count, other.sums(2).rows) == (one.end, one.count, one.sums(2).rows)
+
+
+@pytest.mark.parametrize("missing", [0.0, -1.0, np.nan])
+def test_a_row_of_a_block_without_a_price_now_or_before_is_not_put(missing: float) -> None:
+    for column in range(SIZE):
+        block = np.full((3, SIZE), 5.0)
+        block[1, column] = missing
+        ring = Ring(SIZE, 4)
+        ring.append(block[0])
+        assert not ring.put(block.data, 1)
+        assert (ring.end, ring.count) == (1, 1)
+        ring.append(block[1])
+        assert not ring.put(block.data, 2)
+        assert ring.count == 2
+
+
+def test_a_full_buffer_takes_no_row_of_a_block() -> None:
+    ring, block = Ring(SIZE, 2), np.full((40, SIZE), 5.0)
+    ring.append(block[0])
+    put = sum(ring.put(block.data, row) for row in range(1, 40))
+    assert put == ring.end - 1 == 15

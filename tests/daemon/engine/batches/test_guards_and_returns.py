@@ -1,14 +1,13 @@
 """Protective levels and realised measures of the kernels of a batch are those of the engine."""
 
+from itertools import product
 from math import inf
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED_VOLATILITY, SHARPE
 from quantd.daemon.engine.batches.rows_kernel import guarded, realise
 from quantd.risk.limits.catalogue import Limits, Protective
 from quantd.risk.monitor.realised import KEPT, LEAST, Realised
@@ -60,18 +59,17 @@ def test_realised_measures_are_those_of_the_monitor(before, rows, seed):
     deposit = 10**11
     basis = engine.basis(10**12 + deposit)
     cells.number(place.F_BASIS, [7.0] * 3 + list(basis))
-    measures = [[0, REALISED_VOLATILITY], [1, GROSS], [1, SHARPE], [1, REALISED_VOLATILITY]]
-    at = cells.number(place.F_MEASURES, [[*each, *[0.5] * (MEASURE - 2)] for each in measures])
-    cells.ints[place.F_SHOCKS] = at + MEASURE * len(measures)
+    bands = cells.number(place.F_BANDS, [[9.0] * 4, [0.0] * 4])
+    limits = Limits(max_realised_volatility=0.2, min_sharpe=0.5)
     for row in range(rows + 1):
         value = int(equity[before + row]) + deposit
-        realise(cells.ints.data, cells.floats.data, row, book, value)
-        cells.floats[cells.ints[place.F_BASIS] + 3 * book :][:3] = 1.0, value, 0.0
         engine.add(value, 10**12 + deposit)
-        found = cells.floats[at : at + MEASURE * len(measures)].reshape(-1, MEASURE)
-        assert (found[:2, 2:] == 0.5).all()
-        expected = engine.values(Limits(max_realised_volatility=0.2, min_sharpe=0.5))
-        for k, key in ((2, "min_sharpe"), (3, "max_realised_volatility")):
-            assert found[k, 5] == (key in expected) == (len(engine.returns()) >= LEAST)
-            if key in expected:
-                assert found[k, 4] == pytest.approx(expected[key][0], rel=1e-9, abs=1e-9)
+        expected = engine.values(limits)
+        assert bool(expected) == (len(engine.returns()) >= LEAST)
+        measures = [expected.get(key, (0.0, 0.0))[0] for key in ("max_realised_volatility", "min_sharpe")]
+        for edges in product((-1e-6, 1e-6), (1e-6, -1e-6), (-1e-6, 1e-6), (1e-6, -1e-6)):
+            own_bands = np.repeat(measures, 2) + np.array(edges) * np.array([1.0, 1.0, 100.0, 100.0])
+            cells.floats[bands + 4 : bands + 8] = own_bands
+            inside = all(low < each < high for each, (low, high) in zip(measures, own_bands.reshape(2, 2), strict=True))
+            assert realise(cells.ints.data, cells.floats.data, row, book, value) is (inside or not expected)
+        cells.floats[cells.ints[place.F_BASIS] + 3 * book :][:3] = 1.0, value, 0.0

@@ -10,8 +10,12 @@ from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.columns import Bars, Encoded, Rings, Sets
 from quantd.daemon.engine.batches.kernel import DUE, ENDED, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, Kernel
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.monitor.ceilings import Bands
 from quantd.trading.execution import MOST
 from quantd.trading.fill_prices import Columns, LimitFills
+from quantd.trading.history import Ring
 from quantd.trading.instruments import NANO
 from quantd.trading.ledger.book import Postings
 from quantd.trading.ledger.books import cells_of, restore
@@ -19,10 +23,11 @@ from tests.daemon.engine.batches.test_batch import Steps
 from tests.daemon.engine.batches.test_batch_worlds import SETS, Kind, world_of
 
 KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
-INTS, FLOATS, ACCOUNTS, CLOSE_NANO, LOW, HIGH, BY_DATE = 0, 1, 2, 3, 6, 7, 11
+INTS, FLOATS, ACCOUNTS, CLOSE_NANO, LOW, HIGH, KNOWN, BY_DATE, COUNTS = 0, 1, 2, 3, 6, 7, 9, 11, 13
 
 Args = list[np.ndarray]
-"""The arrays of a kernel: its own two, the cells of the ledger with its room, then those of `Bars` and of `Rings`."""
+"""The arrays of a kernel: its own two, the cells of the ledger with its room, those of `Bars`, the newest prices and
+returns of both rings, and their counts, with 1 behind them where every level of a position changes, else none does."""
 
 SETS_OF: list[tuple[Sets, Encoded, Postings, LimitFills]] = []
 """What the captured kernels share; the ledger is that of the last."""
@@ -44,11 +49,34 @@ def take(args: Args, rows: int | None = None) -> tuple[int, Args]:
     for book, row in zip((ledger.house, *ledger.books), cells, strict=True):
         restore(book, row)
     ledger.room = int(own[ACCOUNTS][-1])
-    status = Kernel(
-        *data[:2], ledger, Bars(*data[3:5], Columns(*data[5:9])), Rings(*data[9:]), sets, encoded, fills
-    ).take()
+    size = int(own[INTS][place.SIZE])
+    bars = Bars(data[3], data[4], own[4].reshape(-1, size).data, Columns(*data[5:9]))
+    rings = Rings(
+        *[restored(*own[at : at + 2], int(count)) for at, count in zip((KNOWN, BY_DATE), own[COUNTS], strict=False)]
+    )
+    bound = 1e-9 if own[COUNTS][2] else 1e9
+    rules = rules_of(Limits(max_gross_exposure=bound), world_of(KIND, []).universe)
+    bands = [Bands(rules, {}) for _ in range(len(like.books))]
+    before = sets.watched.bands, sets.watched.rising
+    sets.watched.bands = sets.watched.rising = bands
+    status = Kernel(*data[:2], ledger, bars, rings, sets, encoded, fills).take()
+    sets.watched.bands, sets.watched.rising = before
     own[ACCOUNTS][:] = account_cells(ledger)
+    own[COUNTS][:2] = rings.known.count, rings.by_date.count
     return status, own
+
+
+def restored(prices: np.ndarray, returns: np.ndarray, count: int) -> Ring:
+    """A ring with saved rows."""
+    made = Ring(prices.shape[1], len(prices))
+    made.restore(prices, returns, count)
+    return made
+
+
+def newest(ring: Ring) -> list[np.ndarray]:
+    """The prices and returns of the newest rows of a ring."""
+    rows = slice(max(ring.end - ring.lookback, 0), ring.end)
+    return [ring.prices[rows], ring.filled_returns[rows]]
 
 
 def account_cells(ledger: Postings) -> np.ndarray:
@@ -62,8 +90,8 @@ def arrays_of(kernel: Kernel) -> Args:
     columns = bars.columns
     whole = (
         kernel.ints, kernel.floats, account_cells(kernel.ledger), bars.close_nano, bars.close, columns.open_nano,
-        columns.low, columns.high, columns.volume, rings.known, rings.known_returns, rings.by_date,
-        rings.date_returns, rings.columns,
+        columns.low, columns.high, columns.volume, *newest(rings.known), *newest(rings.by_date),
+        [rings.known.count, rings.by_date.count, 0],
     )  # fmt: skip
     return [np.array(each) for each in whole]
 
@@ -113,17 +141,16 @@ def section(args: Args, name: int, size: int, array: int = INTS) -> list[float]:
 def books(args: Args) -> tuple[object, ...]:
     """What a row that is not taken leaves as it is."""
     n, agents = int(args[INTS][place.SIZE]), int(args[INTS][place.AGENTS])
-    heads = (place.ROW, place.ORDERS, place.CROSSES, place.END, place.KNOWN_END, place.COUNT, place.LAST_TS)
+    heads = (place.ROW, place.ORDERS, place.CROSSES, place.LAST_TS)
     return (
-        args[ACCOUNTS][:-1].tolist(), [int(args[INTS][name]) for name in heads],
+        args[ACCOUNTS][:-1].tolist(), args[COUNTS].tolist(), [int(args[INTS][name]) for name in heads],
         section(args, place.A_CROSSED, agents * n), section(args, place.F_HELD, (agents + 1) * n, FLOATS),
         section(args, place.A_MARKS, 6 * (agents + 1)), section(args, place.F_BASIS, 3 * (agents + 1), FLOATS),
     )  # fmt: skip
 
 
 def missing_price(args: Args) -> None:
-    ints = args[INTS]
-    args[BY_DATE][(ints[place.END] - 1) * ints[place.SIZE]] = 0.0
+    args[BY_DATE][-1, 0] = 0.0
 
 
 def open_before_the_last_sample(args: Args) -> None:
@@ -153,8 +180,7 @@ def cross_outside_its_prices(args: Args) -> None:
 def level_that_nobody_checks(args: Args) -> None:
     ints = args[INTS]
     ints[place.CHECKED] = 0
-    at, end = int(ints[place.F_MEASURES]), int(ints[place.F_SHOCKS])
-    args[FLOATS][at + 3 : end : 8] = -1.0
+    args[COUNTS][2] = 1
 
 
 CHANGES = [
@@ -210,7 +236,6 @@ def test_rows_are_taken_until_agents_are_due() -> None:
         own = copied(args)
         agents, due = int(own[INTS][place.AGENTS]), int(own[INTS][place.A_DUE])
         own[INTS][own[INTS][place.A_FOLLOW] :][:agents] = 0
-        own[FLOATS][int(own[INTS][place.F_MEASURES]) : int(own[INTS][place.F_SHOCKS])] = -9.0
         row = int(own[INTS][place.ROW])
         assert take(own, 0)[0] == ENDED
         own[INTS][due + row] = 0

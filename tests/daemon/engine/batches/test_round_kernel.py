@@ -5,12 +5,9 @@ from math import inf, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.levels_kernel import GROSS
 from quantd.daemon.engine.batches.newest_returns import NewestReturns
 from quantd.daemon.engine.batches.round_kernel import (
     change_agent,
@@ -20,7 +17,6 @@ from quantd.daemon.engine.batches.round_kernel import (
     renew_scene,
     same_book,
 )
-from quantd.daemon.engine.batches.rows_kernel import deviations, means
 from quantd.daemon.engine.planning.lots import Targets
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.ruleset import rules_of
@@ -30,7 +26,7 @@ from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, UNKNOWN, Losses, Scene, Spread
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.number_types import float_zeros
-from tests.daemon.engine.batches.parts import bars_with, books_with, rings_with, sets_with
+from tests.daemon.engine.batches.parts import books_with, ring_with, sets_with
 
 N = 3
 UNIVERSE = Universe(tuple(Instrument(f"S{k}") for k in range(N)))
@@ -58,36 +54,12 @@ class Cells:
         return self.add(name, values, floats=True)
 
 
-rows_of = arrays(np.float64, (12, N), elements=st.integers(-30, 30).map(lambda k: k / 64))
-
-
-@given(rows_of, st.integers(1, 9), st.integers(0, 3))
-def test_deviations_and_means_are_those_of_the_newest_returns(returns, rows, first):
-    made, out, mean = sets_with(N), np.full(N, 5.0), np.full(N, 5.0)
-    deviations(made, N, rows, returns.data, first, out.data)
-    means(made, N, rows, mean.data)
-    own = returns[first : first + rows]
-    expected = own.std(axis=0, ddof=1) if rows > 1 else np.zeros(N)
-    assert out == pytest.approx(expected, abs=1e-7)
-    exact = np.abs(own.mean(axis=0))
-    assert mean == pytest.approx(exact * (1.0 + 1e-9), rel=1e-12)
-    assert (mean >= exact).all()
-
-
-@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 1e-3])
-def test_equal_returns_have_no_deviation(value):
-    for rows in range(1, 12):
-        out = np.full(N, 5.0)
-        deviations(sets_with(N), N, rows, np.full((12, N), value).data, 0, out.data)
-        assert out == pytest.approx(0.0, abs=1e-7)
-
-
 @pytest.mark.parametrize("count", [4, 5, 6, 7, 8, 9, 20])
 @pytest.mark.parametrize("least", [2, 5, 7])
 def test_a_scene_has_the_newest_prices_volumes_scenarios_and_deviations(count, least):
     """Of two sets of limits the second is renewed: a tail of 8 returns and a tail and a form of 6."""
     returns, px, end = np.random.default_rng(count).normal(0.0, 0.02, (30, N)), [5.0, 6.5, 8.0], 21
-    cells = Cells(2, END=end, COUNT=count + 1, ROW=4)
+    cells, ring = Cells(2, ROW=4), ring_with(returns[end - count : end])
     prices = cells.number(place.F_PX, px)
     cells.number(place.F_VOLUME, [4.0, 6.0, 0.0])
     statistics = [
@@ -102,7 +74,7 @@ def test_a_scene_has_the_newest_prices_volumes_scenarios_and_deviations(count, l
     for _ in range(2):
         made.add(Gate(N, LOOPS, 0), Bounds(), scene_of(2, 1), [])
     before = cells.floats.copy()
-    renew_scene(cells.ints.data, cells.floats.data, 1, prices, returns.data, made)
+    renew_scene(cells.ints.data, cells.floats.data, 1, prices, ring, made)
     scene, short = made.scenes[1], min(count, 8) < least or min(count, 6) < least
     assert list(scene.px) == px
     assert list(scene.volume) == [4.0, 6.0, 0.0]
@@ -209,33 +181,26 @@ def test_the_only_agent_of_a_plan_is_the_house_with_its_limits_lots_cash_and_equ
 def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_leave(book):
     """Of an equity of 1,000, 10 lots at 10 and 4 at 25 are held, of a short side; trades cost a fifth."""
 
-    def rises(lots: list[float], high: float, low: float = -inf, equity: float = 1000.0, count: int = 9) -> bool:
-        cells = Cells(1, COUNT=count, END=8)
+    def rises(lots: list[float], bound: float, equity: float = 1000.0, level: int = 0) -> bool:
+        cells = Cells(1)
         cells.number(place.F_HELD, [[9.0] * N, [9.0] * N])
         cells.floats[cells.ints[place.F_HELD] + book * N :][:N] = 10.0, -4.0, 0.0
         cells.number(place.F_FEES, [0.9, 0.9])
         cells.floats[cells.ints[place.F_FEES] + book] = 0.2
-        cells.number(place.F_LOT_SIZE, [0.5, 1.0, 1.0])
-        cells.number(place.F_SUMS, [7.0] * (2 * N))
-        cells.number(place.F_MEASURES, [book, GROSS, low, high, 0.0, 0.0, 0.0, 8.0])
-        cells.number(place.F_SHOCKS, [0.0])
-        cells.number(place.F_SCRATCH, [0.0] * 12)
+        cells.number(place.F_SUMS, [7.0] * N)
         cells.number(place.F_PX, [10.0, 25.0, 40.0])
-        for name in (place.A_LABELS, place.A_COUNTS, place.A_SETS):
-            cells.add(name, [0, 1])
-        at, close = cells.number(place.F_CHANGE, lots), np.array([99.0] * N + [20.0, 25.0, 40.0])
-        cells.number(place.F_SPREAD, [0.0] * N)
-        found = level_holds(
-            cells.ints.data, cells.floats.data, book, at, equity, N, bars_with(close), rings_with(np.zeros((N, 20))),
-            sets_with(N, 20),
-        )  # fmt: skip
+        at = cells.number(place.F_CHANGE, lots)
+        limits = [Limits(max_gross_exposure=bound / INFO_BEGINS if each == book else 99.0) for each in range(2)]
+        made = sets_with(N, limits=limits, levels={"max_gross_exposure": level})
+        ring = ring_with(np.zeros((9, N)))
+        found = level_holds(cells.ints.data, cells.floats.data, book, at, equity, ring, made)
         assert cells.floats[at : at + N].tolist() == lots
         return not found
 
     # 10 x 10 + 4 x 25 = 200 of 1,000; nothing is traded
     assert rises([0.0, 0.0, 0.0], 0.199)
     assert not rises([0.0, 0.0, 0.0], 0.201)
-    assert not rises([0.0, 0.0, 0.0], 0.201, low=0.5)
+    assert not rises([0.0, 0.0, 0.0], 0.4, level=1)  # it would fall, which an order that is not filled cannot show
     # 15 x 10 + 2 x 25 + 1 x 40 = 240 of 1,000 less a fifth of 50 + 50 + 40
     assert rises([5.0, 2.0, 1.0], 240.0 / 972.0 - 1e-6)
     assert not rises([5.0, 2.0, 1.0], 240.0 / 972.0 + 1e-6)
@@ -243,8 +208,9 @@ def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_lea
     assert not rises([5.0, 2.0, 1.0], 0.1, equity=28.0)
     assert not rises([5.0, 2.0, 1.0], 0.1, equity=27.0)
     assert rises([5.0, 2.0, 1.0], 0.1, equity=28.5)
-    # with too few returns nothing is measured
-    assert not rises([0.0, 0.0, 0.0], 0.1, count=8)
+
+
+INFO_BEGINS = 0.6
 
 
 def requested(answers: list[float], **other: int) -> tuple[int, list[float]]:

@@ -8,12 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.levels_kernel import GROSS, MARKS, VAR
-from quantd.daemon.engine.batches.rows_kernel import add_prices, book_crosses, crosses_fit, value_books
+from quantd.daemon.engine.batches.rows_kernel import (
+    DAY_OPEN,
+    MARKS,
+    WEEK_OPEN,
+    book_crosses,
+    crosses_fit,
+    observe,
+    value_books,
+)
+from quantd.risk.limits.catalogue import Limits, Tail
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.ledger.books import Ledger
-from tests.daemon.engine.batches.parts import bars_with, books_with, rings_with, sets_with
+from tests.daemon.engine.batches.parts import bars_with, books_with, ring_with, sets_with
 from tests.daemon.engine.batches.test_round_kernel import Cells
 
 Ints = np.ndarray
@@ -103,60 +111,7 @@ def test_an_exchange_of_too_much_money_is_left_to_the_engine():
             assert crosses_fit(ints.data, 0, ledger, opens(0, [1000]).data) is fits
 
 
-SIZE, ROWS, END, KNOWN_END = 3, 4, 6, 5
-prices_of = st.lists(st.sampled_from([1.0, 0.5, 8.25, 100.0, 99.9]), min_size=SIZE, max_size=SIZE)
-
-
-def added(close: list[float], before: list[float], known: list[float], adjust: Ints | None) -> object:
-    """What `add_prices` writes of the second row of a block: prices and returns in both rings; None where it is one for
-    the engine. A number beyond the newest place stays."""
-    ints, floats = np.zeros(place.HEAD, dtype=np.int64), np.full(8 + 4 * SIZE, np.nan)
-    ints[place.SIZE], ints[place.END], ints[place.KNOWN_END], ints[place.FIRST] = SIZE, END, KNOWN_END, FIRST
-    ints[place.F_ADJUST] = 8
-    if adjust is not None:
-        ints[place.ADJUSTED] = 1
-        floats[8:] = adjust.ravel()
-    closes, rings = np.full((FIRST + ROWS, SIZE), 7.0), [np.full((9, SIZE), -3.0) for _ in range(4)]
-    columns = np.full((SIZE, 9), -3.0)
-    closes[FIRST + 1], rings[0][KNOWN_END - 1], rings[2][END - 1] = close, known, before
-    flat = [each.ravel() for each in rings]
-    if not add_prices(ints.data, floats.data, 1, bars_with(closes), rings_with(columns, *flat[:3], rings[3])):
-        return None
-    rows = rings[0][KNOWN_END].copy(), rings[1][KNOWN_END].copy(), rings[2][END].copy(), rings[3][END].copy()
-    assert columns[:, END].tolist() == rows[3].tolist()
-    assert (np.delete(columns, END, axis=1) == -3.0).all()
-    for number, each in enumerate(rings):
-        end = END if number > 1 else KNOWN_END
-        assert (np.delete(each, [end - 1, end], axis=0) == -3.0).all()
-    return [each.tolist() for each in rows]
-
-
-@given(prices_of, prices_of, prices_of, st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.5]), min_size=12, max_size=12))
-def test_a_close_is_in_both_rings_with_its_return_after_corporate_actions(close, before, known, parts):
-    adjust = np.array(parts).reshape(2, 2, SIZE)
-    adjust[:, 0] += 0.5
-    for own in (None, adjust, np.array([[[1.0] * SIZE, [0.0] * SIZE]] * 2)):
-        (shares, cash), (date_shares, date_cash) = (
-            own if own is not None else np.array([[[1.0] * SIZE, [0.0] * SIZE]] * 2)
-        )
-        now = np.array(close)
-        returns = (now * shares + cash) / known - 1.0
-        date_returns = (now * date_shares + date_cash) / before - 1.0
-        expected = [close, returns.tolist(), close, date_returns.tolist()]
-        assert added(close, before, known, own) == expected
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan])
-@pytest.mark.parametrize("column", range(SIZE))
-@pytest.mark.parametrize("which", range(3))
-def test_a_row_without_a_price_now_or_before_is_left_to_the_engine(bad, column, which):
-    numbers = [[0.5] * SIZE for _ in range(3)]
-    assert added(*numbers, None) is not None
-    numbers[which][column] = bad
-    assert added(*numbers, None) is None
-
-
-BOOKS, WIDTH = 3, 12
+BOOKS = 3
 WIDE = [-inf, inf] * 3
 LARGEST = 2**53 - 1
 
@@ -168,25 +123,19 @@ def valued(**other: object) -> tuple[bool, list[int], int]:
     Cash is in currency.
     """
     have = {
-        "cash": [150, 80, 70, 0], "lots": [5, 2, 3, 0], "short": [0, 0, 0], "bounds": {}, "measures": [], "LONE": 0,
-        "BORROW": 0, "CHECKED": 1, "LEVELS": 0, "COUNT": 4, "micro": None,
+        "cash": [150, 80, 70, 0], "lots": [5, 2, 3, 0], "short": [0, 0, 0], "bounds": {}, "limits": {}, "level": {},
+        "LONE": 0, "BORROW": 0, "CHECKED": 1, "LEVELS": 0, "micro": None,
     } | other  # fmt: skip
-    heads = {name: have[name] for name in ("LONE", "BORROW", "CHECKED", "LEVELS", "COUNT")}
-    cells, n, row = Cells(2, FIRST=FIRST, END=6, **heads), 2, 1
+    heads = {name: have[name] for name in ("LONE", "BORROW", "CHECKED", "LEVELS")}
+    cells, n, row = Cells(2, FIRST=FIRST, REALISED=0, **heads), 2, 1
     cells.ints[place.SIZE] = n
     cells.add(place.A_TIMES, [[0, 0, 0, 99], [0, 0, 0, 20], [0, 0, 0, 98]])
     at = cells.add(place.A_EQUITY, [-1] * (3 * 7)) + row * 7
     marks = [[200_000_000] * 3 + [20, 23 // 7, 200_000_000]] * BOOKS
     cells.add(place.A_MARKS, [marks, np.zeros((BOOKS, MARKS), dtype=np.int64)])
-    for name in (place.A_LABELS, place.A_COUNTS, place.A_SETS):
-        cells.add(name, [0, 1, 1, 1, 1])
     cells.number(place.F_BOUNDS, [have["bounds"].get(book, WIDE) for book in range(BOOKS)])
     cells.number(place.F_HELD, [[have["lots"][book], have["short"][book]] for book in range(BOOKS)])
     cells.number(place.F_LOT_SIZE, [1.0, 1.0])
-    cells.number(place.F_SUMS, [0.0] * 4)
-    cells.number(place.F_MEASURES, have["measures"])
-    cells.number(place.F_SHOCKS, [0.0])
-    cells.number(place.F_SCRATCH, [0.0] * 12)
     cells.number(place.F_PX, [0.0] * 2)
     ledger = books_with(np.array([[each, 0] for each in have["lots"]]), cash=np.array(have["cash"]) * 1_000_000)
     if have["micro"] is not None:
@@ -194,10 +143,12 @@ def valued(**other: object) -> tuple[bool, list[int], int]:
         (ledger.house, *ledger.books)[book].cash_micro = micro - 10_000_000 * have["lots"][book]
     closes = np.full((FIRST + 3, n), 7.0)
     closes[FIRST + row] = 10.0
-    columns = np.zeros((n, WIDTH))
-    columns[0, 3:7] = have.get("returns", [0.0] * 4)
+    returns = np.zeros((len(have.get("returns", [])) or 4, n))
+    returns[:, 0] = have.get("returns", 0.0)
     bars = bars_with(closes, (closes * 1e9).astype(np.int64))
-    found = value_books(cells.ints.data, cells.floats.data, row, ledger, bars, rings_with(columns), sets_with(n, WIDTH))
+    limits = [have["limits"].get(book, Limits()) for book in range(BOOKS)]
+    sets = sets_with(n, limits=limits, levels=have["level"])
+    found = value_books(cells.ints.data, cells.floats.data, row, ledger, bars, ring_with(returns), sets)
     return found, cells.ints[at : at + 4].tolist(), int(cells.ints[place.LEVELS])
 
 
@@ -230,25 +181,79 @@ def test_a_short_position_of_the_house_that_pays_a_fee_is_left_to_the_engine():
 @pytest.mark.parametrize("book", range(BOOKS))
 @pytest.mark.parametrize("checked", [0, 1])
 def test_a_level_of_a_watched_book_may_have_changed_where_its_measure_leaves_its_band(book, checked):
-    """The house and the agents have a gross exposure of 25, 20 and 30 %."""
+    """The house and the agents have a gross exposure of 25, 20 and 30 %; INFO begins at 60 % of a bound and ends at
+    55 %."""
     share = [0.25, 0.2, 0.3][book]
-    for low, high, inside in ((share - 0.01, share + 0.01, 1), (share + 0.01, 9.0, 0), (0.0, share - 0.01, 0)):
-        measures = [book, GROSS, low, high, 0.0, 0.0, 0.0, 0.0]
-        found = valued(measures=measures, CHECKED=checked)
-        assert found[2] == 1 - inside
+    for edge, level, inside in ((0.61, {}, 0), (0.59, {}, 1), (0.56, INFO_OF, 1), (0.54, INFO_OF, 0), (0.54, {}, 1)):
+        limits = {book: Limits(max_gross_exposure=share / edge)}
+        found = valued(limits=limits, level=level, CHECKED=checked)
+        others = level != {}  # those without the limit have no level of it
+        assert found[2] == 1 - inside, (edge, level, others)
         assert found[0] is bool(inside or checked)
-        assert valued(measures=measures, LONE=1)[2] == (0 if book else 1 - inside)
+        assert valued(limits=limits, level=level, LONE=1)[2] == (0 if book else 1 - inside)
     assert valued(LEVELS=1, CHECKED=checked) == (bool(checked), valued()[1], 1)
 
 
+INFO_OF = {"max_gross_exposure": 1}
+
+
 def test_a_measure_of_losses_has_the_return_of_the_row():
-    """A loss of 64 % in one of the newest three returns, weighed with 25 %."""
-    for place_of, inside in ((0, True), (1, False), (2, False), (3, False)):
+    """A loss of 64 % in one of the newest four returns, weighed with 25 %."""
+    for place_of in range(4):
         returns = [0.0] * 4
         returns[place_of] = -0.64
-        measures = [0, VAR, -inf, 0.16, 3, 0, 1.0, 0.0]
-        assert valued(measures=measures, returns=returns)[2] == (0 if inside else 1)
-    measures[7] = 5.0
-    assert valued(measures=measures, returns=returns)[2] == 0
-    measures[7] = 4.0
-    assert valued(measures=measures, returns=returns)[2] == 1
+        for lookback, inside in ((3, place_of == 0), (4, False)):
+            limits = Limits(var=Tail(0.2, confidence=0.9, lookback=lookback), min_history=2)
+            assert valued(limits={0: limits}, returns=returns)[2] == (0 if inside else 1), (place_of, lookback)
+    limits = Limits(var=Tail(0.2, confidence=0.9, lookback=8), min_history=5)
+    assert valued(limits={0: limits}, returns=returns)[2] == 0
+
+
+def bands(value: float) -> list[tuple[float, float]]:
+    """Bands that a value is in, at an edge of, and beyond."""
+    near = max(BEYOND * abs(value), BEYOND**3)
+    edges = [-inf, value - near, value, value + near, inf]
+    return [(low, high) for low in edges for high in edges if low < high]
+
+
+BEYOND = 1 / 1024
+
+
+MONDAY = 4 + 7 * 2_000
+"""Days since 1970 of a Monday."""
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(80, 120)), min_size=1, max_size=12))
+def test_a_switch_has_the_equity_at_the_beginning_of_its_day_and_week_and_its_maximum(steps):
+    """The equity of each sample is marked after some days."""
+    day, marks = MONDAY + 5, np.zeros(3 * MARKS, dtype=np.int64)
+    days, values = [day], [100]
+    marks[:MARKS] = 100, 100, 100, day, (day + 3) // 7, 100
+    wide = np.array([-1.0, 2.0] * 3)
+    for later, value in steps:
+        day += later
+        before = [k for k, each in enumerate(days) if each < day]
+        week = [k for k, each in enumerate(days) if (each - MONDAY) // 7 < (day - MONDAY) // 7]
+        days.append(day)
+        values.append(value)
+        opened = values[before[-1]] if before else 100
+        began = values[week[-1]] if week else 100
+        high = max(values)
+        assert observe(marks.data, 0, 2 * MARKS, value, day, wide.data, 0)
+        assert marks[2 * MARKS :].tolist() == [high, opened, began, day, (day - MONDAY) // 7 + 2_001, value]
+        losses = [max(0.0, 1.0 - value / each) for each in (high, opened, began)]
+        for k, loss in enumerate(losses):
+            for low, high_end in bands(loss):
+                bounds = np.array([9.0, 9.0, *wide])
+                bounds[2 + 2 * k], bounds[3 + 2 * k] = low, high_end
+                assert observe(marks.data, 0, 2 * MARKS, value, day, bounds.data, 2) is (low < loss < high_end)
+        marks[:MARKS] = marks[2 * MARKS :]
+
+
+@pytest.mark.parametrize("opening", [DAY_OPEN, WEEK_OPEN])
+@pytest.mark.parametrize("value", [0, 1, -5])
+def test_a_loss_since_an_opening_that_is_not_positive_is_left_to_the_engine(opening, value):
+    marks, wide = np.zeros(2 * MARKS, dtype=np.int64), np.array([-inf, inf] * 3)
+    marks[:MARKS] = 100, 100, 100, MONDAY, (MONDAY + 3) // 7, 100
+    marks[opening] = value
+    assert observe(marks.data, 0, MARKS, 90, MONDAY, wide.data, 0) is (value > 0)
