@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from quantd.models.market.arrays import Array, added, trunc
+from quantd.models.market.terms import NOT_SIMULATED
 from quantd.trading.execution import RATE_ONE, YEAR_DAYS, Costs
 
 DUST: Final = 1e-9
@@ -68,7 +69,7 @@ class Rates(Struct, frozen=True):
 
     @classmethod
     def of(cls, costs: Costs) -> "Rates":
-        for name in ("impact", "participation", "slippage_noise", "latency_ns"):
+        for name in NOT_SIMULATED:
             if getattr(costs, name):
                 raise ValueError(f"costs: {name} = {getattr(costs, name)}: the simulator has none; set it to 0")
         return cls(

@@ -17,6 +17,9 @@ int64[B] in 0 to A - 1.
 USUAL_COSTS: Final = Costs(commission_bp=10.0, slippage_bp=5.0)
 """Default costs, both in the reward and in every reported figure."""
 
+NOT_SIMULATED: Final = ("impact", "participation", "slippage_noise", "latency_ns")
+"""Fields of `Costs` that only the daemon's paper venue has."""
+
 DECAY: Final = 1.0 / 60
 """Decay of the moving moments: about three months."""
 

@@ -14,6 +14,8 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, 
 from quantd.daemon.cli.failures import Interrupted, note
 from quantd.daemon.cli.output import answer, check_folder, closing, progress
 from quantd.daemon.cli.trade.outside_run import Questions
+from quantd.daemon.cli.trade.preset_output import NAMES as PRESETS
+from quantd.daemon.cli.trade.preset_output import preset as run_preset
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -43,8 +45,18 @@ def backtest(
         bool,
         typer.Option("--rename", help="Run twice, with other symbols and dates for outside agents, and compare."),
     ] = False,
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help=f"Train and trade a given plan instead: {PRESETS}.")
+    ] = "",
     as_json: Json = False,
 ) -> int:
+    if preset:
+        others = {
+            "--config": config != CONFIG_FILE, "--from": start is not None, "--to": end is not None,
+            "--journal": journal, "--report": report is not None, "--no-compare": no_compare,
+            "--most-questions": most_questions is not None, "--rename": rename,
+        }  # fmt: skip
+        return run_preset(preset, others, state, sets, family, as_json=as_json)
     stored: list[BacktestJournal] = []
     try:
         return _backtest(

@@ -11,7 +11,7 @@ from msgspec import Struct
 from quantd.models.history.splits import USUAL_SPLITS, Splits
 from quantd.models.learners.record import Learner, LearnerPlan, learners
 from quantd.models.market.episodes import Episodes
-from quantd.models.market.terms import USUAL_COSTS, Diversity, Kind, RewardPlan, Seat
+from quantd.models.market.terms import NOT_SIMULATED, USUAL_COSTS, Diversity, Kind, RewardPlan, Seat
 from quantd.models.networks.sizes import Layout
 from quantd.models.observation import sight as sights
 from quantd.models.observation.sight import SightSpec
@@ -145,6 +145,10 @@ def _rule_mistakes(made: Fields) -> list[str]:
         return found
     if market is None:
         return found
+    for name in NOT_SIMULATED:
+        if getattr(market.costs, name):
+            text = f"market.costs.{name} {getattr(market.costs, name):g}"
+            found.append(f"{text}: training accounts have none; write 0, and set it in [broker] of the configuration")
     if market.kind not in record.kinds:
         found.append(f"market.kind {market.kind}: {record.name} takes {' or '.join(record.kinds)}")
     lots = {*market.lot} if isinstance(market.lot, dict) and made["data"] is not None else set[str]()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import erfc, isfinite, sqrt
 from pathlib import Path
-from shutil import rmtree
 from typing import Final
 
 import msgspec
@@ -16,11 +15,10 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.models.training.plans.plan import Plan
-from quantd.models.training.runs import training_run
 from quantd.research.significance.long_run import long_run_error
 from quantd.research.significance.multiple_tests import holm
 from quantd.research.significance.paired_tests import paired_t
-from quantd.research.studies.ablation.ablation_trials import Trainer, Trial, digest_of, stored
+from quantd.research.studies.ablation.ablation_trials import Trainer, Trial, artifact_of, digest_of, stored
 from quantd.research.studies.ablation.ablation_variants import LIMITS, NO_DATA, Part, variant
 from quantd.trading.bootstrap import influence
 from quantd.trading.market import Floats
@@ -42,9 +40,6 @@ NORMAL: Final = 1.959963984540054
 
 COMMAND: Final = "quantd study ablation"
 """The command on the card of each artifact."""
-
-DONE: Final = "done"
-"""File in the folder of an artifact that is complete."""
 
 Trade = Callable[[Plan, Path, bool], Trial]
 """Trades an artifact over the test part through the engine; the flag is whether the gate has its limits."""
@@ -163,14 +158,7 @@ def _limits(plan: Plan, course: _Course, trade: Trade) -> Variant:
 
 
 def _traded(plan: Plan, seed: int, folder: Path, limited: bool, trade: Trade) -> Trial:
-    if not (folder / DONE).exists():
-        only = msgspec.structs.replace(plan, seeds=(seed,))
-        # an evaluation that is repeated after a kill is the same look, which would else be counted twice
-        (folder / "run" / training_run.LOOKS).unlink(missing_ok=True)
-        rmtree(folder / "artifact", ignore_errors=True)
-        training_run.train(only, folder / "artifact", COMMAND, lambda news: False, folder=folder / "run", resume=True)
-        (folder / DONE).write_text(f"{plan.name}\n")
-    return trade(plan, folder / "artifact", limited)
+    return trade(plan, artifact_of(plan, seed, folder, COMMAND, lambda news: False), limited)
 
 
 def compared(name: str, gone: tuple[str, ...], full: Sequence[Trial], other: Sequence[Trial]) -> Variant:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
+from shutil import rmtree
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -19,12 +21,16 @@ from quantd.models.artifacts.folder import replace_file
 from quantd.models.history.panel_files import file_digest
 from quantd.models.market.tensors import Market
 from quantd.models.training.plans.plan import Plan
+from quantd.models.training.runs import training_run
 from quantd.models.training.seeds.learner import policy_of
 from quantd.models.training.seeds.markets import Markets, markets_of, window_market
-from quantd.models.training.seeds.seed_run import fit
+from quantd.models.training.seeds.seed_run import Progress, fit
 from quantd.models.training.seeds.validation import evaluate
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
+
+DONE: Final = "done"
+"""File in the folder of an artifact that is complete."""
 
 
 class Trial(Struct, frozen=True):
@@ -62,6 +68,21 @@ def stored(folder: Path, digest: str, make: Callable[[], Trial]) -> Trial:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(path, msgspec.json.encode(make()))
     return msgspec.json.decode(path.read_bytes(), type=Trial)
+
+
+def artifact_of(plan: Plan, seed: int, folder: Path, command: str, report: Callable[[Progress], bool]) -> Path:
+    """Return the artifact of one seed in `folder`, trained where there is none. Raises as `training_run.train`.
+
+    A training that was killed goes on from its last checkpoint. `command` stands on the card.
+    """
+    if not (folder / DONE).exists():
+        only = msgspec.structs.replace(plan, seeds=(seed,))
+        # an evaluation that is repeated after a kill is the same look, which would else be counted twice
+        (folder / "run" / training_run.LOOKS).unlink(missing_ok=True)
+        rmtree(folder / "artifact", ignore_errors=True)
+        training_run.train(only, folder / "artifact", command, report, folder=folder / "run", resume=True)
+        (folder / DONE).write_text(f"{plan.name}\n")
+    return folder / "artifact"
 
 
 class Trainer:

@@ -38,6 +38,8 @@ MISTAKES = [
     ('agent = "dqn"\nprofile = "prioritised"\n', r"p.toml:2: profile 'prioritised': .* Did you mean prioritized\?"),
     ('agent = "dqn"\n[market]\nkind = "box"\n', r"p.toml:3: market.kind box: dqn takes discrete"),
     ('agent = "ppo"\n[market]\nkind = "cube"\n', r"p.toml:3: market.kind = 'cube': invalid enum value 'cube'"),
+    ('agent = "ppo"\n[market.costs]\nparticipation = 0.1\n',
+    r"p.toml:3: market.costs.participation 0.1: training accounts have none; write 0"),
     ('agent = "ppo"\nmarket = 3\n', r"p.toml:2: market = 3: a table of batch, .* is expected"),
     ('agent = "ppo"\nseeds = [1, 1]\n', r"p.toml:2: seeds \[1, 1\]: one or more, each once"),
     ('agent = "ppo"\n[splits.test]\nfirst = 2016-01-01\n', r"p.toml:2: splits: test begins 2016-01-01, inside"),

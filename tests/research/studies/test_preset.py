@@ -1,0 +1,114 @@
+"""Presets: each seed of a plan is trained once and traded from the first sample beside equal weight."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import msgspec
+import polars as pl
+import pytest
+
+from quantd.models.training.plans.plan import Plan, read
+from quantd.models.training.runs import training_run
+from quantd.research.studies.preset import PRESETS, PresetResult, window_of
+from tests.support.checkout import ROOT
+from tests.support.command_line import Done, answer, quantd
+
+SMALL = ("steps=400", "evaluate_every=400", "seeds=[1, 2]", "learner.hidden=[8]", "learner.streams=8",
+         "learner.buffer=400")  # fmt: skip
+OPTIONS = [part for each in SMALL for part in ("--set", each)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The result of a preset, and its text when it ran again."""
+
+    result: PresetResult
+    again: Done
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The reference test, and again as text, with two seeds and little training; and how often a seed was trained."""
+    folder = tmp_path_factory.mktemp("preset")
+    arguments = ("backtest", "--preset", "reference", "--state", "state", *OPTIONS)
+    seeds: list[tuple[int, ...]] = []
+    train = training_run.train
+
+    def counted(plan: Plan, *given: object, **named: object) -> object:
+        seeds.append(plan.seeds)
+        return train(plan, *given, **named)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "train", counted)
+        found = answer(quantd(folder, *arguments, "--json"))
+        again = quantd(folder, *arguments)
+    assert seeds == [(1,), (2,)]
+    return Run(msgspec.convert(found, PresetResult), again)
+
+
+@pytest.mark.requirement("R-247")
+def test_each_seed_and_equal_weight_trade_the_514_sessions_from_the_first_on(run: Run) -> None:
+    found = run.result.standings
+    assert (found.first, found.last, found.every) == ("2022-12-14", "2024-12-31", "day")
+    assert {row.policy for row in found.rows} == {"dqn seed 1", "dqn seed 2", "equal_weight"}
+    assert {row.figures.samples for row in found.rows} == {514}
+    assert not any(row.trained or row.failures for row in found.rows)
+    equal = next(row for row in found.rows if row.policy == "equal_weight")
+    assert equal.figures.invested > 0.98
+    assert equal.figures.costs > 0.0
+
+
+@pytest.mark.requirement("R-247", "F-14", "F-15", "F-16", "F-17", "F-37", "F-38")
+def test_the_spread_is_that_of_the_rows_of_the_seeds(run: Run) -> None:
+    seeds = [row.figures for row in run.result.standings.rows if row.policy != "equal_weight"]
+    equal = next(row.figures for row in run.result.standings.rows if row.policy == "equal_weight")
+    for key in ("sharpe", "total_return", "max_drawdown", "sortino"):
+        values = [getattr(each, key) for each in seeds]
+        own = run.result.spread[key]
+        assert own.mean == pytest.approx(sum(values) / 2)
+        assert (own.least, own.largest, own.equal_weight) == (min(values), max(values), getattr(equal, key))
+    calmar = run.result.spread["calmar"]
+    assert calmar.equal_weight == pytest.approx(equal.annual_return / equal.max_drawdown)
+    assert equal.sharpe is not None
+    assert run.result.ahead == sum(each.sharpe is not None and each.sharpe > equal.sharpe for each in seeds)
+
+
+def test_each_seed_is_a_trial_and_is_trained_once(run: Run) -> None:
+    # equal weight, and the one checkpoint that each seed chose from
+    assert run.result.standings.trials == 3
+    assert run.again.returncode == 0, run.again.stderr
+    assert "dqn seed 2" in run.again.stdout
+    assert "400 steps a seed: trained 2015-10-01 to 2020-12-31" in run.again.stdout
+    assert "2 seeds above equal weight" in run.again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--preset", "referense"), "--preset 'referense': there is reference or reference-ppo"),
+        (("--preset", "reference", "--from", "2023-01-01", "--journal"), "--from and --journal: a preset has its own"),
+        (("--preset", "reference", "--set", "broker.cash=5"), "broker is not a key of a plan"),
+        (("--preset", "reference", "--set", "market.costs.commission_bp=1.0"), "commission_bp 1.0 and 10.0"),
+        (("--preset", "reference", "--set", 'data.symbols=["SPY", "TLT"]'), "symbols"),
+    ],
+)
+def test_a_preset_that_cannot_run_names_the_cause(tmp_path, arguments, text) -> None:  # type: ignore[no-untyped-def]
+    done = quantd(tmp_path, "backtest", "--state", "state", *arguments)
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert "fault of quantd" not in done.stderr
+
+
+@pytest.mark.requirement("F-34")
+def test_the_presets_share_data_parts_costs_and_seeds() -> None:
+    one, other = (read(ROOT / PRESETS[name].plan) for name in ("reference", "reference-ppo"))
+    assert (one.agent, other.agent) == ("dqn", "ppo")
+    for name in ("data", "splits", "seeds"):
+        assert getattr(one, name) == getattr(other, name)
+    assert one.market.costs == other.market.costs
+    assert one.market.capital == other.market.capital
+    assert len(one.seeds) == 5
+    assert window_of(one) == {"feed.start": "2022-12-14", "feed.end": "2024-12-31"}
+    bars = pl.read_parquet(ROOT / one.data.bars)
+    dates = bars.filter(pl.col("symbol") == "SPY")["ts"].dt.date()
+    assert dates.is_between(date(2022, 12, 14), date(2024, 12, 31)).sum() == 514
