@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import erfc, isfinite, sqrt
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,9 @@ from quantd.trading.statistics import (
     RiskFree,
     simple_returns,
 )
+
+NORMAL: Final = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
 
 BELIEVED: Final = 0.95
 """A deflated Sharpe ratio below this may be chance."""
@@ -360,12 +363,23 @@ def sentence(
         return f"{after} this is above equal weight, on too few samples to tell it from chance."
     if difference.low <= 0.0 <= difference.high:
         return f"{after} this is not distinguishable from equal weight."
+    if trials is not None and chance_of(difference) * trials > 1.0 - CONFIDENCE:
+        many = f"with {counted(trials, '')} it is not distinguishable from equal weight (Bonferroni)"
+        return f"{after} this is above equal weight by an interval of one trial: {many}."
     text = f"{after} this beats equal weight."
     if deflated is not None and deflated < BELIEVED:
         text += (
             f" With {counted(trials or 0, '')} its deflated Sharpe ratio is below {BELIEVED:g}: it may still be luck."
         )
     return text
+
+
+def chance_of(difference: Difference) -> float:
+    """Return the two-sided p-value of a difference with an interval, by the normal distribution of that width."""
+    assert difference.low is not None
+    assert difference.high is not None
+    width = (difference.high - difference.low) / 2.0
+    return erfc(abs(difference.sharpe) * NORMAL / width / sqrt(2.0)) if width > 0.0 else 0.0
 
 
 def headline(verdict: Verdict) -> str:

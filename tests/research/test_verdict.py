@@ -157,6 +157,7 @@ def test_a_damaged_list_of_trials_is_said_and_costs_no_result(tmp_path: Path) ->
         (Difference(0.1, None, None), 0.99, "After costs this is above equal weight, on too few samples"),
         (Difference(0.3, 0.1, 0.5), 0.99, "After costs this beats equal weight."),
         (Difference(0.3, 0.1, 0.5), 0.2, "With 7 trials known its deflated Sharpe ratio is below 0.95"),
+        (Difference(0.24, 0.05, 0.47), 0.99, "with 7 trials known it is not distinguishable from equal weight"),
         (None, 0.2, "the equity of equal weight is constant"),
     ],
 )

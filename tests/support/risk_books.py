@@ -410,7 +410,8 @@ def state_breaches(book: Book, orders: Orders, fills: Floats) -> tuple[list[str]
 
 def _measure_breaches(book: Book, orders: Orders, fills: Floats, at_worst: bool) -> tuple[list[str], float]:
     """Limits as shares of equity. A state beyond one breaks it unless the same state without the new orders, or what is
-    held, is beyond it too and measures no less in currency."""
+    held, is beyond it too and measures no less in currency. Where what is held is beyond it, the same state without the
+    new orders need not be: an open order may add to the measure or earn equity when it fills."""
     money = CLOSE * abs(book.account.equity)
     s, base, held = (
         States(book, orders, each, at_worst)
@@ -421,9 +422,11 @@ def _measure_breaches(book: Book, orders: Orders, fills: Floats, at_worst: bool)
     for name, (value, bound) in numerators(book, s).items():
         most = bound * s.room * s.equity
         allowed = np.full(len(value), -np.inf)
-        for found, equity in others:
+        breached = False
+        for found, equity in reversed(others):
             beyond = found[name][0] > bound * s.room * equity - money
-            allowed = np.maximum(allowed, np.where(beyond, found[name][0], -np.inf))
+            breached = breached | beyond
+            allowed = np.maximum(allowed, np.where(breached, found[name][0], -np.inf))
         bad = (value > most + money) & (value > allowed + money)
         if bad.any():
             wrong.append(f"{name}: {(value / s.equity)[bad].max():.6f} over {bound}")

@@ -38,6 +38,11 @@ def test_a_pair_that_breaches_already_and_that_an_open_order_makes_larger_leaves
     assert match_of("searching", 7, 104).wrong == []
 
 
+def test_a_limit_that_the_positions_exceed_refuses_no_order_that_does_not_add_to_it() -> None:
+    """Also where an open purchase adds three lots to it, and another open order earns equity that would cover it."""
+    assert match_of("splitting", 20261124, 531).wrong == []
+
+
 def test_a_match_is_the_same_each_time_it_is_played() -> None:
     for kind in ("searching", "against open", ALL[-1]):
         one, other = match_of(kind, 3, 1), match_of(kind, 3, 1)

@@ -12,8 +12,11 @@ from tests.support.checkout import ROOT
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
-def test_there_are_notebooks():
-    assert NOTEBOOKS
+def test_the_five_notebooks_are_there_and_on_the_page_of_the_python_api():
+    names = ["agent_behind_the_gate", "factor", "first_backtest", "sweep_and_luck", "walk_forward"]
+    assert [path.stem for path in NOTEBOOKS] == names
+    page = (ROOT / "docs" / "research" / "python.md").read_text()
+    assert all(f"examples/notebooks/{name}.ipynb" in page for name in names)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
