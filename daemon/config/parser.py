@@ -3,6 +3,8 @@
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ from quantd.daemon.config.keys import document_of
 from quantd.daemon.config.known import Known, tables
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source, shown
 from quantd.daemon.config.overrides import apply
-from quantd.daemon.config.scan import MOST_PARTS, deep_key, positions
+from quantd.daemon.config.scan import MOST_PARTS, Path, deep_key, positions
 from quantd.daemon.config.schema import Document
 from quantd.daemon.config.translate import mistakes_of
 from quantd.regular_file import MIB, NotRead, read_regular
@@ -56,12 +58,12 @@ def read(
         remedy = f"write at most {MOST_PARTS}; no key of quantd has more than a few"
         raise ConfigError([Mistake(file, line, "", f"a key has more than {MOST_PARTS} parts", remedy)])
     try:
-        document = tomllib.loads(text)
-        lines = positions(text)
+        document, lines = _tables(text)
     except RecursionError:
         raise ConfigError([Mistake(file, 0, "", "is nested too deeply")]) from None
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise ConfigError([_broken(str(error), text, file)]) from None
+    document = deepcopy(document)  # the overrides change it
     schema = document_of(known.limits)
     overrides, mistakes = apply(document, environ or {}, sets, schema, known.secrets)
     mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
@@ -82,6 +84,12 @@ def read(
     if mistakes or parsed is None:
         raise ConfigError(mistakes)
     return Config(parsed, source)
+
+
+@lru_cache(maxsize=1)
+def _tables(text: str) -> tuple[dict[str, Any], dict[Path, int]]:
+    """The tables of a text and the lines of their keys, once for all points of a sweep."""
+    return tomllib.loads(text), positions(text)
 
 
 def _broken(message: str, text: str, file: str) -> Mistake:

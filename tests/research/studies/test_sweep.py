@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,7 @@ from quantd.research.runs.run_record import Record
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import POINTS, Sweep, identity_of, sweep
-from quantd.research.studies.sweep_points import METRICS, Point, base_of, run_points
+from quantd.research.studies.sweep_points import METRICS, Point, base_of, config_of, run_points
 from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd, write
 
@@ -56,6 +57,21 @@ def test_each_point_has_the_figures_of_its_backtest(done):
         track = track_record_of(assembly, record, trips=False)
         assert point.metrics == pytest.approx(measure(track, METRICS), rel=1e-12)
         np.testing.assert_array_equal(point.series(), track.returns)
+
+
+def test_the_text_of_a_configuration_is_parsed_once_for_all_points(tmp_path, monkeypatch):
+    base = base_of(read(write(tmp_path)), (tmp_path / "config.toml").read_text() + "# another\n", (), tmp_path)
+    parses, loads = [], tomllib.loads
+
+    def counted(text):
+        parses.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", counted)
+    found = [config_of(base, (f"agents.trend.params.lookback={k}",)) for k in (20, 40, 60, 20)]
+    assert [each.agents[1].params["lookback"] for each in found] == [20, 40, 60, 20]
+    assert config_of(base).agents[1].params["lookback"] == 60  # no override stays
+    assert sum(text == base.text for text in parses) == 1
 
 
 def test_points_are_in_the_order_of_the_grid_and_the_table_is_typed(done):
