@@ -54,6 +54,7 @@ class Claim(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     rerun: tuple[tuple[str, str, str], ...] = ()
     state: str = "not measured"
+    """What another command measured; shown without a `rerun`."""
 
 
 class Market(Struct, frozen=True):
