@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail
+from quantd.risk.limits.record import Held, gross_of, heaviest_of, herfindahl_of, net_of
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import held_values, standing
 from quantd.risk.measures.stress import Shock
-from quantd.risk.monitor.ceilings import MOST_PAIRS, Bands
+from quantd.risk.monitor.ceilings import KNOWN, MOST_PAIRS, Bands, MeasureBand
 from quantd.risk.monitor.holding_vectors import HoldingVectors
 from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.levels import in_use, observe
@@ -46,7 +47,7 @@ def limits_of(rng: np.random.Generator) -> Limits:
         max_position_weight=some(0.2, 1.0), max_concentration=some(0.2, 1.0), max_herfindahl=some(0.1, 0.9),
         max_sector_weight=some(0.4, 2.0), group_caps=(("g", 0.7),) if rng.random() < 0.4 else (),
         var=tail(0.02, 0.2), cvar=tail(0.02, 0.3), max_volatility=some(0.1, 1.5), volatility_lookback=40,
-        stress=Stress(0.5, (Shock("crash", {"abc"[k]: -0.3 for k in range(3)}),)) if rng.random() < 0.3 else None,
+        stress=Stress(0.5, (Shock("crash", {"even": -0.3, "odd": -0.1}),)) if rng.random() < 0.3 else None,
         correlation=Correlation(joint_weight=float(rng.uniform(0.4, 2.0)), lookback=40, min_weight=0.1)
         if rng.random() < 0.5
         else None,
@@ -157,6 +158,72 @@ def test_the_level_of_concentration_follows_the_heaviest_asset_or_symbol_without
         ring.append(np.ones(3))
         assert Bands(rules_of(limits, universe), {}).keep(book, ring) is not rises
         assert Bands(rules_of(limits, universe), {"max_concentration": 1}).keep(book, ring) is stays
+
+
+def test_a_symbol_that_weighs_too_little_makes_no_pair_also_beside_a_heavy_one() -> None:
+    """Symbols 1 and 2 are linked, and symbol 2 weighs 4 %; symbols 0 and 1 are heavy and not linked."""
+    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, min_weight=0.05, lookback=40),
+                    min_history=LEAST)  # fmt: skip
+    rng = np.random.default_rng(3)
+    returns = rng.normal(0.0, 0.01, (60, 6))
+    returns[:, 2] = returns[:, 1]
+    ring = Ring(6, 40)
+    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
+        ring.append(row)
+    rules = rules_of(limits, UNIVERSE)
+    for light, settled in ((0.04, True), (0.06, False)):
+        book = holdings(Holdings, np.array([80.0, 82.0, light * 200.0, 0.0, 0.0, 0.0]), 200.0)
+        assert Bands(rules, {}).keep(book, ring) is settled
+
+
+def test_a_pair_with_an_instrument_that_never_moves_is_left_to_a_measurement() -> None:
+    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, lookback=40), min_history=LEAST)
+    ring = Ring(6, 40)
+    for row in range(60):
+        ring.append(np.array([100.0, 100.0 + row, 50.0, 50.0, 50.0, 50.0]))
+    book = holdings(Holdings, np.array([80.0, 80.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
+    assert not Bands(rules_of(limits, UNIVERSE), {}).keep(book, ring)
+    assert not Bands(rules_of(limits, UNIVERSE), {"correlation": 3}).keep(book, ring)
+
+
+def test_a_pair_with_too_few_samples_has_no_level_to_change() -> None:
+    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, lookback=40), min_history=LEAST)
+    rules, book = rules_of(limits, UNIVERSE), holdings(Holdings, np.full(6, 80.0), 200.0)
+    same, gaps = Ring(6, 40), Ring(6, 40)
+    for number, row in enumerate(np.cumprod(np.full((30, 6), 1.01), axis=0) * np.arange(1.0, 31.0)[:, None] ** 0.1):
+        same.append(row)
+        gaps.append(np.where(number % 2 or number > 26, np.nan, row))
+        if number:
+            assert Bands(rules, {}).keep(book, same) is (number < LEAST)
+    assert not Bands(rules, {}).keep(book, gaps)  # whole samples are missing, and a pair may have more
+
+
+@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
+def test_the_worst_scenario_of_a_stress_is_settled_inside_its_level_only(kind: type[Holdings]) -> None:
+    """Shocks of -30 % and +10 %: a long book loses 30 % of its weight, a short one 10 %."""
+    shocks = (Shock("down", {"*": -0.3}), Shock("up", {"*": 0.1}))
+    ring = pair_of(0.0)
+    for weight, loss in ((1.0, 0.3), (0.5, 0.15), (-1.0, 0.1), (0.0, 0.0)):
+        book = holdings(kind, np.array([weight * 200.0, 0.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
+        for share, level, settled in (
+            (0.59, 0, True), (0.61, 0, False), (0.56, 1, True), (0.54, 1, False), (0.79, 1, True), (0.81, 1, False),
+        ):  # fmt: skip
+            limits = Limits(stress=Stress(loss / share if loss else 0.5, shocks), min_history=LEAST, allow_short=True)
+            bands = Bands(rules_of(limits, UNIVERSE), {"stress": level})
+            assert bands.keep(book, ring) is (settled if loss else not level)
+
+
+def test_a_measure_of_an_own_limit_is_called() -> None:
+    book = holdings(Holdings, np.array([50.0, -30.0, 0.0, 0.0, 0.0, 0.0]), 100.0)
+    for own_measure, value in ((lambda held: 2.0 * held.gross + held.net, 1.8), (gross_of, 0.8), (net_of, 0.2)):
+        assert MeasureBand(own_measure, (0.0, 9.0)).value(book) == pytest.approx(value)
+    assert MeasureBand(heaviest_of, (0.0, 9.0)).value(book) == 0.5
+    assert MeasureBand(herfindahl_of, (0.0, 9.0)).value(book) == pytest.approx(0.34)
+    for values in ([50.0, -30.0], [90.0, 0.0], [0.0, -90.0], [0.0, 0.0]):
+        own = holdings(Holdings, np.array([*values, 0.0, 0.0, 0.0, 0.0]), 100.0)
+        held = Held(own.heaviest, own.net, own.gross, own.herfindahl, 0.0)
+        for known in KNOWN:
+            assert MeasureBand(known, (0.0, 9.0)).value(own) == pytest.approx(known(held))
 
 
 def test_a_pair_below_the_weight_that_counts_is_settled() -> None:
