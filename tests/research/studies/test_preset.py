@@ -7,6 +7,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from quantd.daemon.cli.trade.preset_output import NAMES
 from quantd.models.training.plans.plan import Plan, read
 from quantd.models.training.runs import training_run
 from quantd.research.studies.preset import PRESETS, PresetResult, window_of
@@ -101,6 +102,7 @@ def test_a_preset_that_cannot_run_names_the_cause(tmp_path, arguments, text) -> 
 
 @pytest.mark.requirement("F-34")
 def test_the_presets_share_data_parts_costs_and_seeds() -> None:
+    assert NAMES.split(" or ") == list(PRESETS)
     one, other = (read(ROOT / PRESETS[name].plan) for name in ("reference", "reference-ppo"))
     assert (one.agent, other.agent) == ("dqn", "ppo")
     for name in ("data", "splits", "seeds"):
