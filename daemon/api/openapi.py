@@ -13,7 +13,7 @@ from quantd.daemon.runtime.version import VERSION
 
 _PARAMETER: Final = re.compile(r"{(\w+)}")
 
-FOR_BROWSERS: Final = ("text/html", "text/javascript", "text/css")
+FOR_BROWSERS: Final = ("text/html", "text/javascript", "text/css", "application/manifest+json", "image/svg+xml")
 
 FAULTS: Final = {
     401: "no token, or not the right one",

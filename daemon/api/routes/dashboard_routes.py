@@ -34,10 +34,13 @@ FILES: Final = "/dashboard"
 """Where the files of the page are served."""
 
 SCRIPT, STYLE = "text/javascript", "text/css"
+MANIFEST, ICON = "application/manifest+json", "image/svg+xml"
 
 FOLDERS: Final[dict[Path, dict[str, str]]] = {
     FOLDER: {
         "dashboard.css": STYLE,
+        "icon.svg": ICON,
+        "quantd.webmanifest": MANIFEST,
         "dashboard.js": SCRIPT,
         "agents.js": SCRIPT,
         "chart.js": SCRIPT,

@@ -413,3 +413,16 @@ async def test_a_lost_link_turns_figures_grey_with_their_age(
                 await audit(page, screen)
             await show(page, "now")
             await expect(figure).to_have_css("color", dim)
+
+
+@in_module_loop
+async def test_the_browser_reads_the_manifest_and_its_icon_so_that_the_page_can_be_installed(
+    shared: World, browser: Browser
+) -> None:
+    async with opened(browser, shared.api.url, PHONE) as page:
+        session = await page.context.new_cdp_session(page)
+        manifest = await session.send("Page.getAppManifest")
+        assert manifest["url"].endswith("/dashboard/quantd.webmanifest")
+        assert manifest["errors"] == []
+        found = await session.send("Page.getInstallabilityErrors")
+        assert {each["errorId"] for each in found["installabilityErrors"]} <= {"in-incognito"}  # the test's profile
