@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import NANO, Universe
 
 
@@ -246,6 +247,10 @@ def money_text(micro: int) -> str:
 def price_text(nano: int) -> str:
     """Format nano-currency as exact decimal text."""
     return decimal_text(nano, 9)
+
+
+NO_LIMIT: Final = frozenset({price_text(ANY_BUY), price_text(ANY_SALE)})
+"""Texts of the limit price of an order without a collar."""
 
 
 def quantity_text(lots: int, lot_nano: int) -> str:

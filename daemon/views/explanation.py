@@ -33,7 +33,7 @@ from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protecte
 from quantd.trading.events import split_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.ledger.books import Ledger
-from quantd.trading.orders import Fill, Order, price_text, quantity_text
+from quantd.trading.orders import NO_LIMIT, Fill, Order, price_text, quantity_text
 
 
 class ExitPart(Struct, frozen=True):
@@ -161,6 +161,7 @@ class Explanation(Struct, frozen=True):
     side: str
     qty: str
     limit: str
+    """Empty where no order was made, or where it has no collar."""
     state: str
     note: str
     run: str
@@ -220,7 +221,7 @@ def explain(found: Found, judge: Judge | None = None, slices: Slices | None = No
         symbol=symbol,
         side=order.side if order is not None else _SIDES[side > 0],
         qty=order.qty if order is not None else "0",
-        limit=order.limit if order is not None else "",
+        limit=order.limit if order is not None and order.limit not in NO_LIMIT else "",
         state=_state(order, plan, column),
         note=order.note if order is not None else "",
         run=reader.run.run,

@@ -90,7 +90,8 @@ def _first(e: Explanation) -> str:
     when = f"decided {local(e.decided)} New York ({e.time}), decision price {e.price or 'unknown'}"
     if e.order:
         note = f", {e.note}" if e.note else ""
-        return f"{e.side.upper()} {e.qty} {e.symbol}, {when}, limit price {e.limit}: {e.state}{note}"
+        limit = f"limit price {e.limit}" if e.limit else "no limit price"
+        return f"{e.side.upper()} {e.qty} {e.symbol}, {when}, {limit}: {e.state}{note}"
     amount = f"{e.net.lstrip('-')} " if e.net != "0" else ""
     return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made (decision {e.address})"
 

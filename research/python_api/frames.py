@@ -16,13 +16,9 @@ from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.rows import DecisionLine
 from quantd.research.runs.run_record import Record
 from quantd.trading.effects import Filled, Valued
-from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.market import Floats
-from quantd.trading.orders import Fill, Order, order_id, price_text
-
-ANY: Final = frozenset({price_text(ANY_BUY), price_text(ANY_SALE)})
-"""Limit prices of orders without a collar."""
+from quantd.trading.orders import NO_LIMIT, Fill, Order, order_id
 
 TIME: Final = pl.Datetime("ns", "UTC")
 
@@ -143,7 +139,7 @@ def orders_frame(orders: Iterable[Order]) -> Frame:
     collar has no limit price (null)."""
     rows = (
         (
-            o.ts, o.id, o.symbol, o.side, float(o.qty), None if o.limit in ANY else float(o.limit), o.state,
+            o.ts, o.id, o.symbol, o.side, float(o.qty), None if o.limit in NO_LIMIT else float(o.limit), o.state,
             float(o.filled), reason_name(int(o.reason)) if o.reason not in ("", "0") else "", o.agent, o.note,
         )
         for o in orders

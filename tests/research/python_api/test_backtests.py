@@ -71,6 +71,7 @@ def test_why_explains_an_order_and_a_refusal(bars):
     order = result.orders["order"][0]
     assert "position weight" in str(result.why(order))
     assert result.why(order).explanation.order == order
+    assert "no limit price: " in str(result.why(order))  # the profile `research` has no collar
     assert "no order" in str(result.why(result.decisions["decision"][-1] + ":IWM")) or "IWM" in str(result.why("IWM"))
     with pytest.raises(quantd.Error, match="nearest"):
         result.why("q-nothing")
