@@ -2,7 +2,7 @@
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quantd.bundled import find
 from quantd.daemon.cli.failures import Failure, needs
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from quantd.research.runs.comparison import Drive
     from quantd.research.studies.preset import PresetResult, Spread
 
-NAMES = "reference or reference-ppo"
+NAMES: Final = "reference or reference-ppo"
+BARS: Final = "data/seed4_daily.parquet"
 
 
 def preset(
@@ -28,15 +29,15 @@ def preset(
     if used := [option for option, given in others.items() if given]:
         text = f"{' and '.join(used)}: a preset has its own configuration, dates and comparison"
         raise Failure(f"{text}; use --state, --set KEY=VALUE of the plan, --family and --json with it", USAGE)
+    if not find(BARS).is_file():
+        text = f"{BARS} is in the source repository only, because its source states no licence"
+        raise Failure(f"{text}: run the preset in a clone", USAGE)
     needs("a preset", "torch", "onnx", "safetensors")
     from quantd.daemon.cli.configuration import read
     from quantd.research.studies.preset import PRESETS, run_preset, window_of
     from quantd.research.studies.standings import failure_lines
 
     files = PRESETS[name]
-    if not find("data/seed4_daily.parquet").is_file():
-        text = "data/seed4_daily.parquet is in the source repository only, because its source states no licence"
-        raise Failure(f"{text}: run the preset in a clone", USAGE)
     plan = plan_of(find(files.plan), None, "", sets, None, None, None)
     found = read(find(files.config), [f"{key}={value}" for key, value in window_of(plan).items()])
     folder = found.state_folder(state)

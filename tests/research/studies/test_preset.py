@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import polars as pl
@@ -98,6 +99,16 @@ def test_a_preset_that_cannot_run_names_the_cause(tmp_path, arguments, text) -> 
     assert done.returncode != 0
     assert text in done.stderr
     assert "fault of quantd" not in done.stderr
+
+
+def test_without_the_bars_of_the_repository_a_preset_says_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantd.bundled.FOLDER", tmp_path)
+    done = quantd(tmp_path, "backtest", "--preset", "reference")
+    assert done.returncode == 2
+    assert "data/seed4_daily.parquet is in the source repository only" in done.stderr
+    assert "run the preset in a clone" in done.stderr
 
 
 @pytest.mark.requirement("F-34")
