@@ -131,7 +131,7 @@ def sweep(
     state = config.state_folder(None)
     grid = Grid({key_of(key, is_file=is_file): [setting_text(each) for each in values] for key, values in over.items()})
     assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
-    if caller is not None and workers > 1:
+    if caller is not None and (workers > 1 or on != "local"):
         raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
     base = base_of(config, text, sets, state / "cache")
     base = replace(base, history=grid_history(base, grid.axes, caller))

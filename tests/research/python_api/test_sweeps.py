@@ -52,6 +52,7 @@ def test_a_file_has_the_points_of_the_command(folder):
         (lambda bars: quantd.sweep(rising, {"lookback": [1]}), "needs bars"),
         (lambda bars: quantd.sweep(rising, {}, bars=bars), "needs a key"),
         (lambda bars: quantd.sweep(rising, {"lookback": [5, 6]}, bars=bars, workers=2), "one process"),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5, 6]}, bars=bars, on="ray"), "one process"),
         (lambda bars: quantd.sweep("nowhere.toml", {"a.b": [1]}), "nowhere.toml"),
     ],
 )
