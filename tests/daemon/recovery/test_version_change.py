@@ -18,6 +18,7 @@ from tests.support.checkout import environment as of_copy
 from tests.support.command_line import CONFIG, environment, quantd, write
 
 SYMBOLS = ("SPY", "QQQ", "IWM")
+TRY_AGAIN = 75  # what a command ends with before the first close
 
 
 def newer(tmp_path: Path) -> dict[str, str]:
@@ -60,9 +61,13 @@ def daemon(folder: Path, env: dict[str, str]) -> "Iterator[subprocess.Popen[str]
 
 
 def bought(folder: Path) -> list[tuple[str, str, str]]:
-    """Three orders by hand, which stay open until the next session."""
+    """Three orders by hand, sent once the daemon has its first close; they stay open until the next session."""
+    until = time.monotonic() + 60
     for symbol in SYMBOLS:
         sent = quantd(folder, "order", "buy", "3", symbol, "--reason", "a test")
+        while sent.returncode == TRY_AGAIN and time.monotonic() < until:
+            time.sleep(0.2)
+            sent = quantd(folder, "order", "buy", "3", symbol, "--reason", "a test")
         assert sent.returncode == 0, sent.stderr
     mine = [each for each in orders(folder, "working") if each[2] == "3"]
     assert sorted(symbol for _, symbol, _ in mine) == sorted(SYMBOLS)
