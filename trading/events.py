@@ -241,6 +241,17 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
     target_nano: int = 0
 
 
+class CancelRequested(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An operator cancels one open order: row `row` of the basket (sample, n). Its fills so far stay."""
+
+    ts: int
+    sample: int
+    n: int
+    row: int
+    reason: str
+    who: str
+
+
 class PortfolioOpened(Struct, frozen=True, tag=True, omit_defaults=True):
     """A portfolio `name` is opened in the place `agent`, with capital from the unallocated book.
 
@@ -286,6 +297,21 @@ class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
     basis: str = ""
     plan: str = ""
     portfolio: str = ""
+
+
+class ProposalReviewed(Struct, frozen=True, tag=True, omit_defaults=True):
+    """A person approves or declines the proposal `id` of an outside agent, which waits for that.
+
+    `plan` is the digest of a dry run: an approval is refused if the targets would be planned otherwise now.
+    """
+
+    ts: int
+    agent: str
+    id: str
+    approve: bool
+    reason: str
+    who: str
+    plan: str = ""
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -414,9 +440,11 @@ External = (
     | ForeignFound
     | Correction
     | Wished
+    | CancelRequested
     | PortfolioOpened
     | PortfolioClosed
     | Proposed
+    | ProposalReviewed
     | Halted
     | JumpExplained
     | Limited

@@ -132,6 +132,9 @@ def check_shadows(document: Table, known: Known, source: Source) -> Iterator[Mis
             text = f"= {shown(agent['challenges'])}, but this agent is not a shadow"
             yield source.mistake((*path, "challenges"), text, "write shadow = true")
         if agent.get("policy") != EXTERNAL:
+            if agent.get("approval"):
+                text = "applies to the proposals of an outside agent only; a policy that is asked decides itself"
+                yield source.mistake((*path, "approval"), text, f'remove it, or write policy = "{EXTERNAL}"')
             continue
         if agent.get("shadow") is not True and table_of(document, "quantd").get("mode") == "live":
             text = '= "external", but this agent is not a shadow: in mode live it trades only after a promotion'

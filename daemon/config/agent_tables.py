@@ -137,6 +137,7 @@ class Agent(Section):
     profile: str | None = None
     shadow: bool = False
     challenges: str = ""
+    approval: Literal["", "person"] = ""
     min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
     params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()

@@ -34,7 +34,7 @@ from quantd.daemon.config.values import BOND, EQUITY, HIGHEST_MULTIPLE, duration
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import MICRO, NANO, usual_lot_nano
 
-MAY_BE_EMPTY = ("universe.benchmark", "broker.differences", "agents.*.challenges")
+MAY_BE_EMPTY = ("universe.benchmark", "broker.differences", "agents.*.challenges", "agents.*.approval")
 """References without which a key has no effect."""
 
 DISTINCT = (

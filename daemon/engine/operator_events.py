@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.daemon.engine.planning.execution import end_children
 from quantd.daemon.engine.planning.plan import give_up, plan
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, digest_of, postpone
@@ -14,9 +15,19 @@ from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
 from quantd.trading.effects import Effect, Level, Refused, Snapshot, Stop, Switched
-from quantd.trading.events import Acknowledged, Approved, Condition, Operator, Reloaded, Reminded, Stopping, Wished
+from quantd.trading.events import (
+    Acknowledged,
+    Approved,
+    CancelRequested,
+    Condition,
+    Operator,
+    Reloaded,
+    Reminded,
+    Stopping,
+    Wished,
+)
 from quantd.trading.ledger.errors import LedgerBroken
-from quantd.trading.orders import price_text
+from quantd.trading.orders import ENDED, OrderState, price_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions that stop all trading; the others allow reducing orders."""
@@ -56,6 +67,36 @@ def _levels(state: State, order: Wished, number: int) -> str:
     state.govern(state.rules)
     levels = (("stop", order.stop_nano), ("target", order.target_nano))
     return "".join(f", {name} {price_text(nano)}" for name, nano in levels if nano)
+
+
+def on_cancel_requested(state: State, asked: CancelRequested) -> Sequence[Effect]:
+    """Cancel one open order, the parent order that sent it, and what its agents still want of an earlier decision.
+
+    Decisions after it may order again. A cancel that was lost can be requested again.
+    """
+    work = state.working.get((asked.sample, asked.n))
+    if work is None or not 0 <= asked.row < len(work.state):
+        stop = state.stops.get((asked.sample, asked.n))
+        text = "no such order is open" if stop is None else "a protective stop at the venue follows its position"
+        return refuse_command(state, "conflict", "operator", f"not cancelled: {text}")
+    now, symbol = OrderState(work.state[asked.row]), work.basket.sym[asked.row]
+    if now in ENDED:
+        return refuse_command(state, "conflict", "operator", f"not cancelled: the order is {now.name.lower()}")
+    state.revalue()
+    for number, _ in work.shares[asked.row]:
+        waiting = state.agents[number].follow_up
+        if waiting is not None:
+            weights = np.frombuffer(waiting.weights).copy()
+            weights[symbol] = state.held_weights(number)[symbol]
+            waiting.weights = weights.tobytes()
+    lots, filled = work.lots[asked.row], work.filled[asked.row]
+    side, whole = "buy" if lots > 0 else "sell", abs(lots)
+    text = f"by hand: cancel {side} {whole - filled} of {whole} lots ({asked.who}: {asked.reason})"
+    return [
+        alert(state, "INFO", "manual", text, symbol=symbol),
+        *end_children(state, asked.sample, asked.n, symbol, "cancelled by hand"),
+        work.cancel(asked.row, state.now),
+    ]
 
 
 def on_operator(state: State, order: Operator) -> Sequence[Effect]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from quantd.daemon.engine.agents.capital import reallocate, settle
 from quantd.daemon.engine.agents.portfolios import finish_closing
 from quantd.daemon.engine.agents.promotion import promote
+from quantd.daemon.engine.agents.proposals import lapse
 from quantd.daemon.engine.rounds import ask_agents, follow_ups
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.market_regime import watch_regime
@@ -49,6 +50,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.extend(take_sample(state, tick))
         effects.extend(settle(state))
         effects.extend(finish_closing(state))
+        if state.reviews:
+            effects.extend(lapse(state))
     elif tick.due or state.flattening:
         state.revalue()
     if state.working:

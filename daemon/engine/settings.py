@@ -95,6 +95,8 @@ class Rules(Struct, frozen=True):
     """Names of the agents and shadows, by number of their policy."""
     outside: tuple[int, ...] = ()
     """Numbers of the policies that are never asked: outside agents, which decide by proposals."""
+    reviewed: tuple[int, ...] = ()
+    """Those of `outside` whose proposals wait for a person while they trade."""
     shadows: "tuple[Rules, ...]" = ()
     """A house of one agent for each shadow."""
     challenges: tuple[int, ...] = ()

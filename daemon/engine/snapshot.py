@@ -20,6 +20,7 @@ from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import Switch
+from quantd.trading.events import Proposed
 from quantd.trading.history import Ring
 from quantd.trading.model_events import ModelLoaded
 from quantd.trading.view import EMPTY_MEMORY
@@ -168,6 +169,7 @@ class Frozen(Struct, frozen=True):
     proposals: list[str] = []
     carried: tuple[int, int] = (0, 0)
     outside: dict[str, ProposalLog] = {}
+    reviews: dict[str, Proposed] = {}
     noted: Noted = msgspec.field(default_factory=Noted)
 
 
@@ -175,7 +177,7 @@ _SAME: Final = (
     "crosses", "foreign", "activity", "parents", "halted", "limited", "jumped", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
-    "outside",
+    "outside", "reviews",
 )  # fmt: skip
 _SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent")
 """Fields that a state and its snapshot have alike."""

@@ -28,6 +28,7 @@ from quantd.risk.protective import Guards, Kind, Levels
 from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.covariance import ones
+from quantd.trading.events import Proposed
 from quantd.trading.execution import UNLIMITED
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
@@ -228,6 +229,8 @@ class State:
         """Agent -> the portfolio that is open in this place."""
         self.proposals: deque[str] = deque(maxlen=PROPOSALS_KEPT)
         """Ids of executed proposals."""
+        self.reviews: dict[str, Proposed] = {}
+        """Outside agent -> its proposal that waits for a person until the next sample."""
         self.noted = Noted()
         self.outside: dict[str, ProposalLog] = {}  # by outside agent
         self.later: set[str] = set()

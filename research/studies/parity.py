@@ -24,6 +24,7 @@ from quantd.trading.effects import Ask, Effect, Ended, Filled, Planned
 from quantd.trading.events import (
     Action,
     Bars,
+    CancelRequested,
     Decided,
     Event,
     Flow,
@@ -32,6 +33,7 @@ from quantd.trading.events import (
     Operator,
     PortfolioClosed,
     PortfolioOpened,
+    ProposalReviewed,
     Proposed,
     Reloaded,
     Started,
@@ -56,8 +58,8 @@ Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "pri
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
 GIVEN: Final = (
-    Reloaded, Flow, Operator, Wished, Halted, JumpExplained, Limited, PortfolioOpened, PortfolioClosed, Proposed,
-    ModelLoaded, Exchanged, ScheduleRun,
+    Reloaded, Flow, Operator, Wished, CancelRequested, Halted, JumpExplained, Limited, PortfolioOpened, PortfolioClosed,
+    Proposed, ProposalReviewed, ModelLoaded, Exchanged, ScheduleRun,
 )  # fmt: skip
 """Events of a run that its backtest receives too: operators' actions and trading halts."""
 

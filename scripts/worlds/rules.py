@@ -174,7 +174,8 @@ def _with_outside(draw: random.Random, rules: Rules, count: int) -> Rules:
     seats = rules.seats or tuple(agent.name for agent in rules.agents)
     seat = count - 1 if not rules.shadows or draw.random() < 0.7 else len(rules.agents)
     shadows = tuple(replace(each, outside=(seat,), seats=seats) for each in rules.shadows)
-    return replace(rules, outside=(seat,), seats=seats, shadows=shadows)
+    reviewed = (seat,) if draw.random() < 0.5 else ()
+    return replace(rules, outside=(seat,), reviewed=reviewed, seats=seats, shadows=shadows)
 
 
 def _calmed(rules: Rules) -> Rules:
@@ -200,6 +201,7 @@ def _calmed(rules: Rules) -> Rules:
         promotion=None,
         seats=(),
         outside=(),
+        reviewed=(),
         notices=None,
         regime=None,
         counts_refusals=False,

@@ -17,6 +17,7 @@ from quantd.trading.events import (
     Acknowledged,
     Approved,
     CancelReported,
+    CancelRequested,
     Condition,
     Correction,
     Flow,
@@ -27,6 +28,7 @@ from quantd.trading.events import (
     Operator,
     PortfolioClosed,
     PortfolioOpened,
+    ProposalReviewed,
     Proposed,
     Reconciled,
     Reloaded,
@@ -183,6 +185,17 @@ def _by_hand(s: Setting) -> Steps:
     return [(0, Wished(s.ts, s.own, s.column, lots, "test", "ops", stop, target))]
 
 
+def _cancelled(s: Setting) -> Steps:
+    """An open order is cancelled by hand, twice, and one that is not open."""
+    number = s.draw.randrange(1000)
+
+    def cancel(state: Any) -> Any:
+        sample, n, row = open_row(state, number) or (7, 7, 0)
+        return CancelRequested(s.ts, sample, n, row, "test", "ops")
+
+    return [(0, cancel), (1, cancel), (s.wait // 2, cancel), (s.wait, CancelRequested(s.later, 7, 7, 0, "test", "ops"))]
+
+
 def _large_order(s: Setting) -> Steps:
     """A manual order that is large beside the account: targets are scaled to the limits, these lots are not."""
     share = s.draw.choice((0.5, 1.5, 4.0, -0.5, -1.5))
@@ -318,7 +331,10 @@ def _proposed(s: Setting) -> Steps:
     lots = np.array([s.draw.choice((-2, 0, 5)) for _ in range(s.rules.universe.size)], dtype=np.int64)
     last = replace(good, ts=s.later, id=f"{s.ts}-z", weights=b"", lots=lots.tobytes())
     middle = [(DAY_NS, each) for each in s.draw.sample(wrong, 2)]
-    return [(0, good), (0, good), *middle, (s.wait, last)]
+    how = s.draw.choice(("approve", "decline", "digest", "lapse"))
+    seen = ProposalReviewed(s.ts, agent, good.id, how == "approve", "test", "ops", "00" if how == "digest" else "")
+    reviews: Steps = [] if how == "lapse" else [(1, replace(seen, approve=how != "decline"))]
+    return [(0, good), (0, good), *reviews, *middle, (s.wait, last), (s.wait + 1, replace(seen, id=last.id))]
 
 
 def _model(s: Setting) -> Steps:
@@ -378,7 +394,7 @@ def _busted(s: Setting) -> Steps:
 
 STORIES: Final[tuple[Callable[[Setting], Steps], ...]] = (
     _switched, _flattened, _wrong_command, _deposited, _paid_by_venue, _halted, _limited, _condition, _noted,
-    _by_hand, _large_order, _reloaded, _loosened, _corrected, _reconciled, _foreign, _venue_news, _stopped,
+    _by_hand, _cancelled, _large_order, _reloaded, _loosened, _corrected, _reconciled, _foreign, _venue_news, _stopped,
     _portfolio, _proposed, _model, _exchanged, _shadow_commanded, _schedule_run, _incident, _again, _carried,
     _busted,
 )  # fmt: skip

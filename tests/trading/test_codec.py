@@ -102,6 +102,7 @@ LATER_EVENTS: list[Struct] = [
     Approved(2, "agreed", "api:second:ab", "00ff"),
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
     Wished(14, "manual", 1, -5, "out", "me"),
+    events.CancelRequested(14, 5, 1, 0, "typed in error", "me"),
     ScheduleRun(14, 3, "close", "rebalance", "new cash", "api:owner", (0, 2)),
     Halted(15, 1, True, "LULD pause"),
     PriceJumped(15, 1, 100 * 10**9, 50 * 10**9, 2, 1),
@@ -117,6 +118,7 @@ LATER_EVENTS: list[Struct] = [
     Exchanged(20, "rival", "promote", "seen enough", "api:ann:ab"),
     PortfolioOpened(17, "portfolio-1", "core", 10**12, "a mandate", "me", "risk_parity"),
     PortfolioClosed(18, "core", "hand_over", "the end", "me", "trend"),
+    events.ProposalReviewed(20, "guest", "7-1", True, "seen", "me", "ab"),
     Proposed(19, "portfolio-1", "7-1", "drift", "me", b"\x00" * 16, expires=20, basis="weights", plan="ab"),
 ]
 """Events that came after the golden file was written."""

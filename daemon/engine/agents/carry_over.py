@@ -250,7 +250,7 @@ def _take_proposals(state: State, carry: Carry) -> None:
     same = carry.symbols == state.universe.symbols
     state.proposals.extend(carry.proposals)
     state.outside = {
-        name: log if same else ProposalLog(log.ids)
+        name: log.ended("the run ended before anybody decided") if same else ProposalLog(log.ids)
         for name, log in carry.outside.items()
         if state.rules.outside_seat(name) is not None
     }

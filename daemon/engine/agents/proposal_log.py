@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.trading.effects import Cancel, Effect, Planned, Refused, Shadowed
 from quantd.trading.events import Proposed
@@ -18,7 +19,7 @@ IDS_KEPT: Final = 1024
 CUTS_KEPT: Final = 16
 """Cuts of a verdict that are remembered, the first ones by symbol."""
 
-Outcome = Literal["passed", "cut", "nothing", "waits", "refused"]
+Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "declined", "lapsed"]
 
 
 class LotCut(Struct, frozen=True):
@@ -38,8 +39,10 @@ class ProposalVerdict(Struct, frozen=True):
     """What became of a proposal in the book `book`.
 
     `passed`: every order passed. `cut`: limits cut some or all of its lots. `nothing`: no position had to change.
-    `waits`: open orders or stops are cancelled first. `refused`: nothing was planned, `why` is the reason. `orders` is
-    the number of symbols with orders or crosses. `cancels` are open orders whose symbols are traded at a later sample.
+    `waits`: open orders or stops are cancelled first. `refused`: nothing was planned, `why` is the reason. `approval`:
+    it waits for a person until the next sample, after which it is `declined`, `lapsed`, or one of the first four.
+    `orders` is the number of symbols with orders or crosses. `cancels` are open orders whose symbols are traded at a
+    later sample.
     """
 
     ts: int
@@ -67,6 +70,17 @@ class ProposalLog(Struct):
         """Append a verdict."""
         self.ids = [*self.ids[1 - IDS_KEPT :], verdict.id]
         self.verdicts = [*self.verdicts[1 - VERDICTS_KEPT :], verdict]
+
+    def settle(self, verdict: ProposalVerdict) -> None:
+        """Replace the remembered verdict of the same id."""
+        self.verdicts = [verdict if each.id == verdict.id else each for each in self.verdicts]
+
+    def ended(self, why: str) -> "ProposalLog":
+        """The log where a proposal that still waits for a person has lapsed."""
+        return ProposalLog(
+            self.ids,
+            [replace(v, outcome="lapsed", why=why) if v.outcome == "approval" else v for v in self.verdicts],
+        )
 
     def find(self, name: str) -> ProposalVerdict | None:
         """The remembered verdict of an id."""

@@ -12,14 +12,15 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from quantd.daemon.engine.agents.proposal_log import Outcome
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT
-from quantd.trading.effects import Effect, Planned, Publish, Refusal, Refused
-from quantd.trading.events import Proposed
+from quantd.trading.effects import Effect, Level, Planned, Publish, Refusal, Refused
+from quantd.trading.events import ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.orders import OrderBasket
@@ -32,16 +33,76 @@ MOST_LEVERAGE: Final = 10.0
 
 
 def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
-    """Plan targets from outside."""
-    if why := not_planned(state, proposal):
+    """Plan targets from outside, or keep them for the person whose approval they need."""
+    if why := not_planned(state, proposal) or _changed(state, proposal, proposal.plan):
         return refusal(state, proposal, why)
-    if proposal.plan:
-        copy = thaw(state.rules, freeze(state))
-        copy.now = state.now
-        if plan_digest(proposal, _planned(copy, proposal)) != proposal.plan:
-            text = "the market or the books have changed since the dry run, and the orders would differ now"
-            return refusal(state, proposal, text)
+    if state.rules.outside_seat(proposal.agent) in state.rules.reviewed:
+        return _kept(state, proposal)
     return _planned(state, proposal)
+
+
+def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Effect]:
+    """Plan a proposal that a person approves, and drop one that is declined."""
+    proposal, before = state.reviews.get(review.agent), f"the proposal {review.id} was not approved: "
+    because = f"{review.who}: {review.reason}"
+    if proposal is None or proposal.id != review.id:
+        text = f"no proposal {review.id!r} of {review.agent} waits; it was decided, replaced or has lapsed"
+        return refuse_command(state, "conflict", "proposal", text)
+    if not review.approve:
+        del state.reviews[review.agent]
+        decide(state, proposal, "declined", because)
+        return [_said(state, proposal, "INFO", f"was declined ({because})")]
+    if why := not_planned(state, proposal) or _changed(state, proposal, review.plan):
+        return refuse_command(state, "conflict", "proposal", why, before=before)
+    del state.reviews[review.agent]
+    return [_said(state, proposal, "INFO", f"was approved ({because})"), *_planned(state, proposal)]
+
+
+def lapse(state: State) -> list[Effect]:
+    """Drop the proposals that waited for a person until this sample: their prices and books are those of the last."""
+    waiting, state.reviews = state.reviews, {}
+    return [_dropped(state, each, "lapsed: nobody decided before the next sample") for each in waiting.values()]
+
+
+def _kept(state: State, proposal: Proposed) -> list[Effect]:
+    """Keep targets for a person; they replace those of the same agent that wait."""
+    older = state.reviews.get(proposal.agent)
+    effects: list[Effect] = []
+    if older is not None:
+        effects.append(_dropped(state, older, f"replaced by the proposal {proposal.id}"))
+    state.reviews[proposal.agent] = proposal
+    waits = _said(state, proposal, "WARNING", f"waits for a person until the next sample: {proposal.reason}")
+    return [*effects, waits]
+
+
+def _dropped(state: State, proposal: Proposed, why: str) -> Effect:
+    decide(state, proposal, "lapsed", why)
+    return _said(state, proposal, "WARNING", why)
+
+
+def _said(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
+    number = _book_of(state, proposal)
+    text = f"proposal {proposal.id} of {proposal.agent} {what}"
+    return alert(state, level, "proposal", text, agent=HOUSE if number is None else number)
+
+
+def decide(state: State, proposal: Proposed, outcome: Outcome, why: str) -> None:
+    """Record what became of a proposal that waited, where its verdict is remembered."""
+    log = state.outside.get(proposal.agent)
+    known = None if log is None else log.find(proposal.id)
+    if log is not None and known is not None:
+        log.settle(msgspec.structs.replace(known, outcome=outcome, why=why))
+
+
+def _changed(state: State, proposal: Proposed, expected: str) -> str:
+    """Why targets are no longer planned as in a dry run with the digest `expected`; empty where they are."""
+    if not expected:
+        return ""
+    copy = thaw(state.rules, freeze(state))
+    copy.now = state.now
+    if plan_digest(proposal, _planned(copy, proposal)) == expected:
+        return ""
+    return "the market or the books have changed since the dry run, and the orders would differ now"
 
 
 def not_planned(state: State, proposal: Proposed) -> str:

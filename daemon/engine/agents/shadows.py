@@ -33,6 +33,7 @@ from quantd.trading.events import (
     Event,
     Halted,
     Operator,
+    ProposalReviewed,
     Proposed,
     Shade,
     Tick,
@@ -61,6 +62,8 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
             return _commanded(state, names.index(event.agent), event, step)
     if isinstance(event, Proposed) and state.rules.outside_seat(event.agent) is not None:
         return _proposed(state, event, step)
+    if isinstance(event, ProposalReviewed):
+        return _reviewed(state, event, step)
     if isinstance(event, Tick):
         return _ticked(state, event, step)
     if isinstance(event, ScheduleRun):
@@ -122,9 +125,24 @@ def _proposed(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
     seat = state.rules.outside_seat(proposal.agent)
     number = next((n for n, each in enumerate(where.seats) if each == seat), 0)
     verdict = verdict_of(proposal, where.rules.agents[number].name, k is not None, number, effects)
+    if state.reviews.get(proposal.agent) is proposal:
+        log.note(msgspec.structs.replace(verdict, outcome="approval"))
+        return effects
     log.note(verdict)
     if verdict.outcome != "refused":
         note_decision(state, number if k is None else len(state.agents) + k)
+    return effects
+
+
+def _reviewed(state: State, review: ProposalReviewed, step: Step) -> Sequence[Effect]:
+    """Step a person's decision on a proposal, and record the verdict of one that is approved."""
+    proposal = state.reviews.get(review.agent)
+    effects = step(state, review)
+    if proposal is None or not review.approve or review.agent in state.reviews:
+        return effects
+    number = next(n for n, seat in enumerate(state.seats) if seat == state.rules.outside_seat(review.agent))
+    state.outside[review.agent].settle(verdict_of(proposal, state.rules.agents[number].name, False, number, effects))
+    note_decision(state, number)
     return effects
 
 

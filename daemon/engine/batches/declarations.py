@@ -49,12 +49,13 @@ HANDLERS: Final = {
     "agents.carry_over": "on_carried",
     "agents.portfolios": "on_portfolio_closed on_portfolio_opened",
     "agents.promotion": "on_exchanged",
-    "agents.proposals": "on_proposed",
+    "agents.proposals": "on_proposal_reviewed on_proposed",
     "agents.retraining": "on_model_loaded on_retrained on_started",
     "agents.shadows": "on_shade",
     "market": "on_action on_market_slice",
     "operator_events": (
-        "on_acknowledged on_approved on_condition on_operator on_reloaded on_reminded on_stopping on_wished"
+        "on_acknowledged on_approved on_cancel_requested on_condition on_operator on_reloaded on_reminded "
+        "on_stopping on_wished"
     ),
     "rounds": "on_decided",
     "samples": "on_schedule_run on_tick",
@@ -83,7 +84,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "universe "
         # without effect where `steady` and `_plans` let a batch begin
         "buying_power_micro down flattening foreign halted judged jumped later limited noted owed own parents "
-        "portfolios round shadows stops unlent valuations "
+        "portfolios reviews round shadows stops unlent valuations "
         # of events, jobs and orders that no batch takes
         "artifacts balances_micro carried dust entitled fenced flattens_jumped flows foreign_ids leaving live_sessions "
         "loaded loosening outside pairings postponed proposals rests retries seats spending"
@@ -119,8 +120,8 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Rules: _names(
         "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges counts_refusals daily "
         "differences execution first_seat flatten_on follow_ups good_till_cancelled house house_calendar keep_bars "
-        "live lookback macro max_failures notices outside promotion rearm_samples regime seats sessions shadows "
-        "universe venue_pays volume_lookback"
+        "live lookback macro max_failures notices outside promotion rearm_samples regime reviewed seats sessions "
+        "shadows universe venue_pays volume_lookback"
     ),
     Stress: _names("limit shocks"),
     Switch: _names("day_key day_open high_water last reason since_sample state trips week_key week_open"),

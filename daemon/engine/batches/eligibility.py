@@ -56,6 +56,7 @@ def steady(state: State) -> bool:
         or rules.regime is not None
         or any(state.owed)
         or state.portfolios
+        or state.reviews
         or not history.synchronous.count
         or not _guarded_by_marks(state)
     ):

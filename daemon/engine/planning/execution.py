@@ -68,6 +68,16 @@ def end_symbol(state: State, symbol: int, why: str) -> list[Effect]:
     ]
 
 
+def end_children(state: State, sample: int, n: int, symbol: int, why: str) -> list[Effect]:
+    """End the parent orders in one symbol that sent children in the basket (sample, n)."""
+    return [
+        effect
+        for parent in list(state.parents)
+        if parent.sample == sample and n in parent.children
+        for effect in _end_rows(state, parent, [column == symbol for column in parent.sym], why)
+    ]
+
+
 def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> list[Effect]:
     """End the rows of a parent that are `stopped`, with a record of their progress."""
     if not any(stopped):

@@ -20,7 +20,7 @@ from quantd.trading.execution import Costs
 from tests.support.checkout import ROOT
 
 KNOWN = Known(
-    policies=("momentum", "equal_weight"),
+    policies=("momentum", "equal_weight", "external"),
     calendars=("XNYS", "XLON"),
     feeds=("replay", "yfinance", "alpaca", "ccxt"),
     brokers=("paper", "alpaca", "ccxt"),
@@ -246,6 +246,7 @@ ROWS = {
     "agents.0.profile": ("aggressive", "aggressive"),
     "agents.0.shadow": ("true", True),
     "agents.0.challenges": ("two", "two", "agents.0.shadow=true"),
+    "agents.2.approval": ("person", "person"),
     "capital.method": ("equal_risk", "equal_risk"),
     "capital.lookback": ("63", 63),
     "capital.shrink": ("0.25", 0.25),
@@ -483,6 +484,9 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     elif key in ("schedules.0.cron", "schedules.0.every"):
         text = text.replace('at = "close"', "")
         before = before_with(text.replace('do = "rebalance"', 'do = "rebalance"\nat = "open"'))
+    elif key == "agents.2.approval":
+        text += '[[agents]]\nname = "guest"\npolicy = "external"\ncapital = 0.01\n'
+        before = before_with(text)
     elif key == "bus.kind":
         before, sets = before_with(text), ["bus.url=mqtt://host"]
     elif key == "feed.kind":

@@ -19,6 +19,7 @@ capital = 0.1
     [
         ("shadow = true\nsizing = { max_gross = 0.5 }\n", "pass the limits only"),
         ("shadow = true\nrebalance = { when = 'calendar' }\n", "pass the limits only"),
+        ("approval = 'owner'\n", "approval"),
         ("shadow = true\nparams = { lookbak = 5 }\n", "is not a parameter of external"),
     ],
 )
@@ -48,3 +49,14 @@ def test_an_outside_agent_may_trade_in_mode_paper_and_must_be_a_shadow_in_mode_l
     assert 'in mode live it trades only after a promotion; write shadow = true, and challenges = "AGENT"' in str(
         refused.value
     )
+
+
+def test_the_approval_of_a_person_is_for_outside_agents_that_trade(tmp_path):
+    text = CONFIG.replace("[[schedules]]", EXTERNAL + 'approval = "person"\n[[schedules]]', 1)
+    rules = assemble(load(write(tmp_path, text), known_names()), cache=tmp_path / "cache").rules
+    assert (rules.outside, rules.reviewed) == ((2,), (2,))
+    as_shadow = text.replace('approval = "person"', 'approval = "person"\nshadow = true\nchallenges = "trend"')
+    rules = assemble(load(write(tmp_path, as_shadow), known_names()), cache=tmp_path / "cache").rules
+    assert (rules.reviewed, rules.shadows[0].reviewed) == ((2,), ())
+    with pytest.raises(ConfigError, match="applies to the proposals of an outside agent only"):
+        load(write(tmp_path, CONFIG.replace("[[schedules]]", 'approval = "person"\n[[schedules]]', 1)), known_names())

@@ -8,10 +8,11 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.agents.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict
+from quantd.daemon.engine.agents.proposals import plan_digest
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Ask, OrderBasket, Promotion, Publish, Refused, Shadowed
-from quantd.trading.events import Operator, Proposed, Tick
+from quantd.trading.events import Operator, ProposalReviewed, Proposed, Tick
 from tests.support.engine import OPEN, World, block, walk
 
 GUEST = "s0"
@@ -44,7 +45,9 @@ class Gate(World):
 
     def take(self, item):
         self.taken.append(item)
-        return self.shell.run(item) if isinstance(item, (Proposed, Operator)) else self.shell.take(item)
+        return (
+            self.shell.run(item) if isinstance(item, (Proposed, ProposalReviewed, Operator)) else self.shell.take(item)
+        )
 
     def advance(self, samples=1):
         while samples:
@@ -173,3 +176,93 @@ def test_the_promotion_test_promotes_it_and_the_events_replay_to_the_same_state(
             item = decode(encode(item, ())).event
         other.take(item)
     assert freeze(other.state) == freeze(made.state)
+
+
+class Reviewed(Gate):
+    """An outside agent that trades in the house, and whose proposals wait for a person."""
+
+    def __init__(self):
+        super().__init__()
+        self.rules = replace(self.rules, reviewed=self.rules.outside)
+        self.shell = self.fresh(self)
+        self.advance(10)
+        exchange_policies(self.state, 0, 0)
+
+    def review(self, approve=True, id="1", **more):
+        return self.take(ProposalReviewed(self.state.now, GUEST, id, approve, "seen", "ann", **more))
+
+
+def test_a_proposal_that_needs_a_person_is_an_order_only_after_the_approval():
+    made = Reviewed()
+    said = made.propose([0.5, 0.2])
+    assert [type(e) for e in said] == [Publish]
+    assert "waits for a person until the next sample" in said[0].text
+    assert (made.last.outcome, made.last.orders, list(made.state.reviews)) == ("approval", 0, [GUEST])
+    effects = made.review()
+    assert [e.lots for e in effects if isinstance(e, OrderBasket)]
+    assert (made.last.outcome, made.last.orders, made.last.book, made.state.reviews) == ("passed", 2, "a0", {})
+    made.advance(2)
+    assert made.state.held_weights(0) == pytest.approx([0.5, 0.2], abs=0.02)
+
+
+def test_a_proposal_that_waits_survives_a_restart_and_lapses_at_the_next_sample():
+    made = Reviewed()
+    made.propose([0.5, 0.2])
+    again = thaw(made.rules, freeze(made.state))
+    assert (freeze(again), again.reviews) == (freeze(made.state), made.state.reviews)
+    made.advance()
+    assert (made.last.outcome, made.state.reviews, made.of(OrderBasket)) == ("lapsed", {}, [])
+    assert [e.text for e in made.of(Publish)][-1].endswith("lapsed: nobody decided before the next sample")
+    refused = made.review()
+    assert [e.text for e in refused if isinstance(e, Refused)] == [
+        "no proposal '1' of s0 waits; it was decided, replaced or has lapsed"
+    ]
+    assert not made.of(OrderBasket)
+
+
+def test_a_declined_and_a_replaced_proposal_say_so_and_order_nothing():
+    made = Reviewed()
+    made.propose([0.5, 0.2])
+    made.propose([0.4, 0.2], id="2")
+    assert [each.outcome for each in made.state.outside[GUEST].verdicts] == ["lapsed", "approval"]
+    made.review(approve=False, id="2")
+    assert (made.last.outcome, made.last.why) == ("declined", "ann: seen")
+    assert (made.of(OrderBasket), made.state.reviews) == ([], {})
+
+
+def test_an_approval_is_refused_where_the_orders_would_differ_from_its_preview_or_the_house_is_halted():
+    made = Reviewed()
+    made.propose([0.5, 0.2])
+    differs = made.review(plan="0" * 32)
+    made.take(Operator(made.state.now, "halt", "a test", "ann"))
+    halted = made.review()
+    assert ["would differ now" in str(differs), "is halted" in str(halted)] == [True, True]
+    assert (list(made.state.reviews), made.last.outcome, made.of(OrderBasket)) == ([GUEST], "approval", [])
+    made.take(Operator(made.state.now, "resume", "a test", "ann"))
+    copy = thaw(made.rules, freeze(made.state))
+    copy.now = made.state.now
+    effects = step(copy, ProposalReviewed(copy.now, GUEST, "1", True, "seen", "ann"))
+    made.review(plan=plan_digest(made.state.reviews[GUEST], effects))
+    assert (made.last.outcome, len(made.of(OrderBasket))) == ("passed", 1)
+
+
+def test_a_shadow_needs_no_person_because_none_of_its_orders_is_real():
+    made = Gate()
+    made.rules = replace(made.rules, reviewed=made.rules.outside)
+    made.shell = made.fresh(made)
+    made.advance(10).propose([0.5, 0.2])
+    assert (made.last.outcome, made.state.reviews) == ("passed", {})
+
+
+def test_the_reviews_and_what_they_made_come_out_of_the_journal_again():
+    made = Reviewed()
+    first = freeze(made.state)
+    begin = len(made.taken)
+    made.propose([0.5, 0.2])
+    made.review()
+    made.advance(2)
+    again = thaw(made.rules, first)
+    for item in made.taken[begin:]:
+        step(again, item)
+    assert again.reviews == made.state.reviews
+    assert again.outside == made.state.outside

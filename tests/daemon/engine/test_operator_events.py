@@ -1,0 +1,98 @@
+"""One order cancelled by hand: what ends, what stays, and what is refused."""
+
+import numpy as np
+import pytest
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state import FollowUp
+from quantd.risk.limits.catalogue import PROFILES
+from quantd.trading.effects import Cancel, Ended, Filled, Publish, Refused
+from quantd.trading.events import CancelRequested, Wished
+from quantd.trading.orders import OrderBasket, OrderState
+from tests.support.engine import World, block
+from tests.support.minutes import MINUTE, SESSION, Minutes, at, minutes
+
+NOON = at(0, 120)
+
+
+class Desk(World):
+    """A book in cash at a flat market, with a manual order for 10 lots of the first symbol that has not filled."""
+
+    def __init__(self, **rules: object) -> None:
+        research = PROFILES["research"]
+        super().__init__(block(np.full((8, 2), 100.0)), [lambda v: np.zeros(2)], house=research, **rules)  # type: ignore[arg-type]
+        self.ahead = self.items()
+        while not self.shell.state.sample_no >= 3:
+            self.shell.take(next(self.ahead))
+        self.effects.clear()
+        self.send(Wished(self.shell.state.now, "a0", 0, 10, "a view", "me"))
+        (self.order,) = self.of(OrderBasket)
+
+    def send(self, event: object) -> None:
+        self.shell.run(event)  # type: ignore[arg-type]
+
+    def cancel(self, **other: int) -> None:
+        at = {"sample": self.order.sample, "n": self.order.n, "row": 0} | other
+        self.send(CancelRequested(self.shell.state.now, reason="a typing error", who="me", **at))
+
+
+def test_a_cancelled_order_never_fills_and_reserves_nothing() -> None:
+    made = Desk()
+    made.cancel()
+    assert len(made.of(Cancel)) == 1
+    assert [p.text for p in made.of(Publish)][-1] == "by hand: cancel buy 10 of 10 lots (me: a typing error)"
+    made.run(made.ahead)
+    (ended,) = made.of(Ended)
+    state = made.shell.state
+    assert (ended.state, state.ledger.house.lots[0], state.working) == ([int(OrderState.CANCELLED)], 0, {})
+
+
+def test_without_the_cancel_the_same_order_fills() -> None:
+    made = Desk()
+    made.run(made.ahead)
+    assert next(f.lots for f in made.of(Filled)) == [10]
+
+
+@pytest.mark.parametrize("other", [{"sample": 7}, {"n": 99}, {"row": 5}, {"row": -1}])
+def test_what_is_not_an_open_order_is_refused_by_the_engine(other: dict[str, int]) -> None:
+    made = Desk()
+    made.cancel(**other)
+    assert [e.text for e in made.of(Refused)] == ["not cancelled: no such order is open"]
+    assert made.of(Cancel) == []
+
+
+def test_a_lost_cancel_is_sent_again_and_an_ended_order_is_refused_with_its_state() -> None:
+    made = Desk()
+    copy = thaw(made.rules, freeze(made.shell.state))
+    event = CancelRequested(copy.now, made.order.sample, made.order.n, 0, "x", "me")
+    assert [sum(isinstance(e, Cancel) for e in step(copy, event)) for _ in range(2)] == [1, 1]
+    work = copy.working[made.order.sample, made.order.n]
+    work.state[0] = int(OrderState.FILLED)
+    assert [e.text for e in step(copy, event) if isinstance(e, Refused)] == ["not cancelled: the order is filled"]
+
+
+def test_the_rest_of_an_earlier_decision_does_not_order_it_again() -> None:
+    made = Desk()
+    agent = made.shell.state.agents[0]
+    agent.follow_up = FollowUp(made.order.sample, np.array([0.5, 0.25]).tobytes(), 1)
+    made.cancel()
+    assert np.frombuffer(agent.follow_up.weights).tolist() == [0.0, 0.25]
+
+
+def test_the_cancel_of_a_child_ends_its_parent_order_in_that_symbol_only() -> None:
+    bars = minutes(np.full((SESSION, 2), 100.0))
+    run = Minutes(
+        bars, [lambda v: np.array([0.25, 0.25])], Execution(style="twap", over_ns=30 * MINUTE, slices=6), [NOON]
+    )
+    for item in run.items():
+        run.shell.take(item)
+        if run.of(OrderBasket):
+            break
+    state, (order,) = run.shell.state, run.of(OrderBasket)
+    (parent,) = state.parents
+    assert parent.sym == [0, 1]
+    row = order.sym.index(0)
+    step(state, CancelRequested(state.now, order.sample, order.n, row, "x", "me"))
+    assert [each.sym for each in state.parents] == [[1]]
