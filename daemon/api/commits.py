@@ -23,8 +23,8 @@ WAIT_S: Final = 10.0
 
 STATUS: Final = {
     "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
-    "amount": 422, "conflict": 409, "venue": 409, "agrees": 409, "busy": 429, "artifact": 404, "unfit": 422,
-    "incident": 404, "cleared": 409, "schedule": 404, "refused": 409,
+    "order": 404, "amount": 422, "conflict": 409, "venue": 409, "agrees": 409, "busy": 429, "artifact": 404,
+    "unfit": 422, "incident": 404, "cleared": 409, "schedule": 404, "refused": 409,
 }  # fmt: skip
 """Code of a refused command -> HTTP status of the answer."""
 

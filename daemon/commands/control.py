@@ -35,6 +35,7 @@ Fault = Literal[
     "halt_file",
     "down",
     "symbol",
+    "order",
     "amount",
     "conflict",
     "venue",

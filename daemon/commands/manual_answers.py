@@ -34,6 +34,25 @@ class Previewed(Struct, frozen=True):
     would: Ordered
 
 
+class CancelledOrder(Struct, frozen=True):
+    """An order that is being cancelled, or that a preview looked at: `left` of `qty` units are not filled.
+
+    `state` is its state now; its end follows from the venue. `agents` share what is left. The parent orders of
+    `parents` end with it. `text` has what happens beside the cancel.
+    """
+
+    order: str
+    symbol: str
+    side: str
+    qty: str
+    filled: str
+    left: str
+    state: str
+    agents: list[str]
+    parents: list[str]
+    text: str
+
+
 class Paid(Struct, frozen=True):
     """The result of a deposit (positive) or withdrawal: the book's cash and the house's equity now. Money as text."""
 

@@ -35,6 +35,7 @@ class VerdictLine(Struct, frozen=True):
 
     `passed`: all orders passed. `cut`: limits cut or refused some or all of them, by `cuts`. `nothing`: no position had
     to change. `waits`: open orders or stops are cancelled first. `refused`: nothing was planned; `text` has the reason.
+    `approval`: it waits for a person until the next sample; then it is `declined` or `lapsed`, or one of the others.
     `who` and `reason` are words of the sender, and data.
     """
 
@@ -167,6 +168,8 @@ def _words(verdict: ProposalVerdict, cuts: Sequence[CutLine]) -> str:
         case "passed":
             later = f"; {verdict.cancels} open orders are cancelled, and their symbols traded later"
             return f"every order passed the limits{later if verdict.cancels else ''}"
+        case "approval":
+            return "a person must approve it before the next sample, else it lapses"
         case "nothing":
             return "no position has to change"
         case "waits":

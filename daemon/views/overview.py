@@ -148,7 +148,8 @@ class Overview(Struct, frozen=True):
     absolute correlation of the trading agents' returns. `not_isolated`: policy files whose process could not give up
     all rights, and which. `loosening` are looser limits of mode live that wait, with the instant. `regime` is that of
     the market by [risk.regime]. `positions` are the largest, and `halted`, `jumped` and `limited` the first symbols;
-    `more` is the number of further entries of each of these lists that has any. `leader` is the trading daemon, in the
+    `more` is the number of further entries of each of these lists that has any. `reviews` is the number of proposals
+    that wait for a person. `leader` is the trading daemon, in the
     answers of a read-only instance.
     """
 
@@ -193,6 +194,7 @@ class Overview(Struct, frozen=True):
     loosening: str = ""
     regime: str = ""
     more: dict[str, int] = {}
+    reviews: int = 0
     leader: LeaderNow | None = None
 
 
@@ -231,6 +233,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         orders=tally.orders,
         fills=tally.fills,
         open_orders=sum(work.live for work in state.at_venue().values()),
+        reviews=len(state.reviews),
         alerts=tally.alerts,
         trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),

@@ -32,13 +32,22 @@ from quantd.daemon.api.routes.portfolio_routes import (
     Rebalanced,
 )
 from quantd.daemon.api.routes.prediction_routes import Allocate, Allocated, Predict, Prediction
-from quantd.daemon.api.routes.proposal_routes import Preview, ProposalAnswer, Proposals, Propose
+from quantd.daemon.api.routes.proposal_routes import (
+    Preview,
+    ProposalAnswer,
+    Proposals,
+    Propose,
+    Review,
+    ReviewPreview,
+    Reviews,
+)
 from quantd.daemon.api.routes.refusal_routes import Refusals
 from quantd.daemon.api.routes.research_routes import Beside, Looks
 from quantd.daemon.api.routes.switch_routes import Switches
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
+from quantd.daemon.commands.cancels import CancelOne, CancelPreview
 from quantd.daemon.commands.manual import Cash, Halt, OrderByHand, Settle
-from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Previewed, Stopped
+from quantd.daemon.commands.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, Stopped
 from quantd.daemon.commands.model_loads import LoadModel, LoadShadow, Reasoned
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
 from quantd.daemon.commands.proposal_answers import AgentStanding
@@ -338,6 +347,14 @@ class Client:
         """What a manual order would become now; nothing is sent."""
         return self._post("/api/v1/orders/preview", OrderByHand(side, qty, symbol, reason, agent), Previewed, "")
 
+    def cancel_order(self, order: str, reason: str, *, key: str = "") -> CancelledOrder:
+        """Cancel what is left of one open order, by its id."""
+        return self._post("/api/v1/orders/cancel", CancelOne(order, reason), CancelledOrder, key)
+
+    def preview_cancel(self, order: str) -> CancelledOrder:
+        """What a cancel would end; nothing is sent."""
+        return self._post("/api/v1/orders/cancel/preview", CancelPreview(order), CancelledOrder, "")
+
     def cash(self, do: Literal["add", "remove"], amount: str, reason: str, *, agent: str = "", key: str = "") -> Paid:
         """Book a deposit or a withdrawal."""
         return self._post("/api/v1/cash", Cash(do, amount, reason, agent), Paid, key)
@@ -423,6 +440,22 @@ class Client:
         """Trade `weights` or `orders`, through the gate."""
         body = Propose(id=id, reason=reason, expires=expires, plan=plan, **wanted)
         return self._post(f"/api/v1/agents/{quote(name, safe='')}/propose", body, ProposalAnswer, key)
+
+    def reviews(self) -> Reviews:
+        """The proposals that wait for a person."""
+        return self._get("/api/v1/reviews", Reviews)
+
+    def preview_review(self, name: str, id: str) -> ProposalAnswer:
+        """The verdict and costs of a proposal that waits, if it were approved now."""
+        path = f"/api/v1/agents/{quote(name, safe='')}/review/preview"
+        return self._post(path, ReviewPreview(id), ProposalAnswer, "")
+
+    def review(
+        self, name: str, id: str, reason: str, *, approve: bool, plan: str = "", key: str = ""
+    ) -> ProposalAnswer:
+        """Approve or decline a proposal that waits; with `plan` of a preview, only while the orders are the same."""
+        body = Review(id, approve, reason, plan)
+        return self._post(f"/api/v1/agents/{quote(name, safe='')}/review", body, ProposalAnswer, key)
 
     def approve_limits(self, reason: str, *, key: str = "") -> Loosened:
         """Apply looser limits that wait."""

@@ -3,6 +3,7 @@ import { html, useState } from "./htm-preact-standalone.mjs";
 import { act, daemon, may, newKey, read } from "./daemon.js";
 import { local, money, percent, plain, signed, tone } from "./figures.js";
 import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Reviews } from "./reviews.js";
 
 // Act -> title, scope, whether it names an artifact, for which agents, and what it does.
 /** @type {Record<string, any[]>} */
@@ -79,6 +80,7 @@ export function Agents({ say }) {
   const rows = now.agents.slice().sort((a, b) => Number(b.equity) - Number(a.equity)).map((each) => ({ ...each, chosen: agent && each.name === agent.name }));
   const acts = agent ? Object.entries(ACTS).filter(([, [, scope, , fits]]) => may(scope) && fits(agent)) : [];
   return html`
+    <${Reviews} say=${say} />
     <section class="card wide"><h2>Agents</h2>
       <${Table} name="Agents" rows=${rows} most=${15} by=${(a) => a.name} empty="no agents" words=${(a) => `${a.name} ${a.policy} ${a.switch}`} columns=${[
     { head: "agent", cell: (a) => html`<button type="button" aria-pressed=${Boolean(a.chosen)} onClick=${() => choose(a.name)}>${a.name}</button>${a.shadow ? " shadow" : ""}${a.challenges ? ` of ${a.challenges}` : ""}` },

@@ -33,10 +33,10 @@ export function Reason({ value, write, first = false }) {
 }
 
 // What a dialog asks for when an act needs a reason only.
-export function Deed({ words, path, title, done, close, children }) {
+export function Deed({ words, path, title, done, close, children, more = {} }) {
   const [reason, write] = useState("");
   const [state, go] = useDeed((answer) => { done(answer); close(); });
-  return html`<form onSubmit=${(event) => { event.preventDefault(); go(path, { reason }); }}>
+  return html`<form onSubmit=${(event) => { event.preventDefault(); go(path, { ...more, reason }); }}>
     <p>${words}</p>
     ${children}
     <${Reason} value=${reason} write=${write} first=${true} />

@@ -24,6 +24,7 @@ export function Now() {
   const times = points.map((p) => p.ts / 1e9);
   const largest = risk.data ? risk.data.room.slice().sort((a, b) => Math.abs(b.weight || 0) - Math.abs(a.weight || 0)) : [];
   return html`
+    ${now.reviews > 0 && html`<section class="card wide"><h2>Waiting for a person</h2><p><a href="#agents">${count(now.reviews)} proposal${now.reviews > 1 ? "s wait" : " waits"} for a person</a> until the next sample.</p></section>`}
     <section class="figures" aria-label="Account">
       <${Figure} name="Equity" value=${money(now.equity)} more=${`${signed(now.total)} since the start, ${now.currency}`} />
       <${Figure} name="Today" value=${signed(now.today)} kind=${tone(now.today)} more=${now.session && `session of ${now.session}`} />

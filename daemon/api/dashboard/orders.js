@@ -1,8 +1,9 @@
 // Orders, with those that were cut or refused as rows; a chosen one with why, and every limit before and after.
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { daemon, read } from "./daemon.js";
+import { act, daemon, may, read } from "./daemon.js";
 import { count, local, measured, money, percent, plain, signed } from "./figures.js";
-import { Problem, Table, useRead } from "./parts.js";
+import { Deed } from "./deed.js";
+import { Dialog, Problem, Table, useRead } from "./parts.js";
 
 const PAGE = 200;
 
@@ -21,10 +22,21 @@ const FILTERS = {
   filled: ["filled", (o) => o.state === "filled"],
 };
 
-export function Orders() {
+// A dry run shows what ends; the same dialog then cancels it.
+function CancelOrder({ id, done, close }) {
+  const would = useRead(() => act("/api/v1/orders/cancel/preview", { order: id }, ""), id);
+  if (would.fault) return html`<${Problem} text=${would.fault} /><p class="buttons"><button type="button" onClick=${close}>Close</button></p>`;
+  if (!would.data) return html`<p class="none">asking what it would end …</p>`;
+  const { side, left, qty, symbol, filled, text } = would.data;
+  return html`<${Deed} path="/api/v1/orders/cancel" more=${{ order: id }} title=${`Cancel ${side} ${plain(left)} ${symbol}`} done=${done} close=${close}
+    words=${`${side} ${plain(left)} of ${plain(qty)} ${symbol} ends; ${plain(filled)} filled and stay. ${text}.`} />`;
+}
+
+export function Orders({ say }) {
   const now = daemon.live.overview;
   const [filter, choose] = useState("all");
   const [chosen, explain] = useState(decodeURIComponent(location.hash.split("/")[1] || ""));
+  const [cancelled, cancel] = useState("");
   const stamp = `${now.run}/${now.orders}/${now.fills}/${now.open_orders}/${now.slices}`;
   const found = useRead(async () => {
     const [orders, refused] = await Promise.all([read(`/api/v1/orders?limit=${PAGE}`), read(`/api/v1/refusals?limit=${PAGE}`)]);
@@ -46,10 +58,13 @@ export function Orders() {
     { head: "time", cell: (o) => local(o.ts, now.zone) },
     { head: "limit price", num: true, cell: (o) => (o.limit ? plain(o.limit) : "–") },
     { head: "agents, or whose limit", cell: (o) => o.agent },
+    ...(may("trade") && rows.some((o) => OPEN.has(o.state)) ? [{ head: "cancel", cell: (o) => (OPEN.has(o.state) ? html`<button type="button" aria-label=${`Cancel ${o.side} ${o.qty} ${o.symbol}, ${o.id}`} onClick=${() => cancel(o.id)}>cancel …</button>` : "") }] : []),
     { head: "explanation", cell: (o) => html`<button type="button" aria-label=${`Why ${o.side} ${o.qty} ${o.symbol}, ${o.id}`} aria-pressed=${o.id === chosen} onClick=${() => explain(o.id === chosen ? "" : o.id)}>why</button>` },
   ]} />
     </section>
-    ${chosen && html`<${Why} key=${chosen} id=${chosen} zone=${now.zone} close=${() => explain("")} />`}`;
+    ${chosen && html`<${Why} key=${chosen} id=${chosen} zone=${now.zone} close=${() => explain("")} />`}
+    ${cancelled && html`<${Dialog} title="Cancel one order" close=${() => cancel("")}><${CancelOrder} id=${cancelled} close=${() => cancel("")}
+      done=${(d) => { say(`${d.state}: ${d.side} ${d.left} of ${d.qty} ${d.symbol}`); }} /></${Dialog}>`}`;
 }
 
 function Why({ id, zone, close }) {

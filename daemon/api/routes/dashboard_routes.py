@@ -47,6 +47,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
         "daemon.js": SCRIPT,
         "daemons.js": SCRIPT,
         "deed.js": SCRIPT,
+        "reviews.js": SCRIPT,
         "figures.js": SCRIPT,
         "parts.js": SCRIPT,
         "portfolios.js": SCRIPT,

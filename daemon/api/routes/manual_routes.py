@@ -4,6 +4,7 @@ The answer has the result of the action and follows its commit to the journal.
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +19,7 @@ from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post
 from quantd.daemon.api.routes.command_routes import Done, Order, command, replayed
 from quantd.daemon.api.run_reader import StateCopies
+from quantd.daemon.commands.cancels import CancelOne, CancelPreview, cancel_requested, cancelled_order, found_order
 from quantd.daemon.commands.control import Because, NotDone, check_ready, one_line
 from quantd.daemon.commands.manual import (
     Cash,
@@ -34,14 +36,16 @@ from quantd.daemon.commands.manual import (
     how_of,
     wished,
 )
-from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Previewed, Stopped
+from quantd.daemon.commands.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, Stopped
 from quantd.daemon.commands.tokens import stored
 from quantd.daemon.engine import step
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.service import Service
 from quantd.trading.display_text import instant_text
+from quantd.trading.effects import Effect
 from quantd.trading.events import Approved
+from quantd.trading.orders import OrderState
 
 COMPARE_S: Final = 12.0
 """Seconds after which a reconciliation with the venue times out."""
@@ -94,6 +98,26 @@ async def preview(service: Service, copies: StateCopies, asked: OrderByHand, sen
 
     would = await copies.result(work)
     return Previewed(_plan(asked, would), would)
+
+
+async def preview_cancel(service: Service, asked: CancelPreview, sender: str) -> CancelledOrder:
+    """What a cancel would end; nothing is sent. Raises NotDone."""
+    check_ready(service)
+    state = service.shell.state
+    return cancelled_order(state, asked.order, *found_order(state, service.run, asked.order))
+
+
+async def cancel(service: Service, asked: CancelOne, sender: str) -> CancelledOrder:
+    """Cancels one open order. Raises NotDone, and Refused where it ended meanwhile."""
+    event = cancel_requested(service, asked, sender)
+    before = await preview_cancel(service, CancelPreview(asked.order), sender)
+
+    def became(state: State, _: Sequence[Effect]) -> CancelledOrder:
+        work = state.working.get((event.sample, event.n))
+        state_now = OrderState.CANCELLED if work is None else OrderState(work.state[event.row])
+        return replace(before, state=state_now.name.lower())
+
+    return (await committed(service, became, event)).answer
 
 
 async def cash(service: Service, asked: Cash, sender: str) -> Paid:
@@ -171,6 +195,14 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
             "/api/v1/orders/preview", partial(preview, service, copies), OrderByHand, Previewed,
             "What a manual order would become; nothing is sent.",
             '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/orders/cancel", partial(cancel, service), CancelOne, CancelledOrder, "Cancel one open order.",
+            '{"order": "q-..", "reason": ".."}',
+        ),
+        Post(
+            "/api/v1/orders/cancel/preview", partial(preview_cancel, service), CancelPreview, CancelledOrder,
+            "What a cancel would end; nothing is sent.", '{"order": "q-.."}',
         ),
         Post(
             "/api/v1/cash", partial(cash, service), Cash, Paid, "A deposit or a withdrawal.",

@@ -38,9 +38,12 @@ from quantd.daemon.engine.agents.proposal_log import VERDICTS_KEPT, ProposalVerd
 from quantd.daemon.engine.agents.proposals import plan_digest
 from quantd.daemon.engine.state import State
 from quantd.daemon.views.headroom import Book, SymbolRoom
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect
-from quantd.trading.events import Proposed
+from quantd.trading.effects import Refused as NotCarriedOut
+from quantd.trading.events import ProposalReviewed, Proposed
 from quantd.trading.instruments import NANO
+from quantd.trading.orders import quantity_text
 
 REASON_CHARS: Final = 200
 """Longest reason of a proposal; the rest is dropped."""
@@ -103,6 +106,44 @@ class Proposals(Struct, frozen=True):
     proposals: list[VerdictLine]
 
 
+class ReviewPreview(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names a proposal that waits for a person."""
+
+    id: Id
+
+
+class Review(Struct, frozen=True, forbid_unknown_fields=True):
+    """A person's decision on a proposal that waits; `plan` of a preview refuses orders that would differ now."""
+
+    id: Id
+    approve: bool
+    reason: Because
+    plan: PlanDigest = ""
+
+
+class Waiting(Struct, frozen=True):
+    """A proposal that waits for a person until the next sample: the targets by symbol, as weights or signed units.
+
+    `who`, `id` and `reason` are words of the sender, and data. `now` are the weights of the book now.
+    """
+
+    agent: str
+    id: str
+    ts: int
+    time: str
+    who: str
+    reason: str
+    weights: dict[str, float]
+    orders: dict[str, str]
+    now: dict[str, float]
+
+
+class Reviews(Struct, frozen=True):
+    """The proposals that wait for a person, oldest first."""
+
+    waiting: list[Waiting]
+
+
 class NewestProposals(Query, frozen=True):
     """The newest proposals."""
 
@@ -127,6 +168,7 @@ class ProposalRoutes:
         """All documents and actions of outside agents."""
         v1, body = "/api/v1/agents/{name}", '{"weights": {"SPY": 0.6}}'
         return (
+            Read("/api/v1/reviews", self.reviews, Reviews, "The proposals that wait for a person."),
             Read(f"{v1}/standing", self.standing, AgentStanding, "Book, limits and headroom of an outside agent."),
             Read(
                 f"{v1}/proposals", self.proposals, Proposals, "Its newest proposals with verdicts.", NewestProposals
@@ -138,6 +180,14 @@ class ProposalRoutes:
             Post(
                 f"{v1}/propose", self.propose, Propose, ProposalAnswer, "Trade targets, through the gate.",
                 '{"weights": {"SPY": 0.6}, "id": "2019-03-29.1", "reason": ".."}', "propose",
+            ),
+            Post(
+                f"{v1}/review/preview", self.preview_review, ReviewPreview, ProposalAnswer,
+                "The verdict and costs of a proposal that waits, if it were approved now.", '{"id": "2019-03-29.1"}',
+            ),
+            Post(
+                f"{v1}/review", self.review, Review, ProposalAnswer, "Approve or decline a proposal that waits.",
+                '{"id": "2019-03-29.1", "approve": true, "reason": ".."}',
             ),
         )  # fmt: skip
 
@@ -171,6 +221,8 @@ class ProposalRoutes:
 
         def work(copy: State) -> ProposalAnswer:
             effects = step(copy, proposal)
+            if name in copy.reviews:
+                effects = step(copy, _review_of(copy, proposal, sender))
             return self._answer(copy, proposal, effects, preview=True)
 
         return await self._copies.result(work)
@@ -193,6 +245,41 @@ class ProposalRoutes:
                 refused=_refused_text(proposal.id),
             )
         return replace(done.answer, decision=done.address)
+
+    async def reviews(self, request: web.Request, query: Query) -> Reviews:
+        return Reviews([_waiting(self._state, each) for each in self._state.reviews.values()])
+
+    async def preview_review(self, asked: ReviewPreview, sender: str, name: str) -> ProposalAnswer:
+        """The verdict of an approval on a copy of the state; nothing changes. Raises Refused."""
+        check_ready(self._run.service)
+        self._place(name)
+
+        def work(copy: State) -> ProposalAnswer:
+            proposal = _named(copy, name, asked.id)
+            copy.now = max(copy.now, self._state.now)
+            effects = step(copy, _review_of(copy, proposal, sender))
+            if why := next((e.text for e in effects if isinstance(e, NotCarriedOut)), ""):
+                raise Refused(409, "conflict", why)
+            return self._answer(copy, proposal, effects, preview=True)
+
+        return await self._copies.result(work)
+
+    async def review(self, asked: Review, sender: str, name: str) -> ProposalAnswer:
+        """Approves or declines a proposal that waits. Raises Refused and NotDone."""
+        check_ready(self._run.service)
+        self._place(name)
+        said = journal_reason(asked.reason, "the review of a proposal")
+        async with self._one:
+            await self._run.service.settled()
+            proposal = _named(self._state, name, asked.id)
+            now = market_now(self._run.service)
+            event = ProposalReviewed(now, name, asked.id, asked.approve, said, sender, asked.plan)
+            done = await committed(
+                self._run.service,
+                lambda state, effects: self._answer(state, proposal, effects, preview=False),
+                event,
+            )
+        return replace(done.answer, decision=done.address if asked.approve else "")
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
         """Where an outside agent decides now. Raises Refused."""
@@ -256,6 +343,40 @@ class ProposalRoutes:
             trades = replace(trades, orders=[replace(order, order="") for order in trades.orders])
         line = verdict_line(state.universe, verdict)
         return ProposalAnswer(proposal.agent, preview, False, line, trades, plan_digest(proposal, own), "")
+
+
+def _named(state: State, agent: str, id: str) -> Proposed:
+    """The proposal of an agent that waits. Raises Refused."""
+    found = state.reviews.get(agent)
+    if found is None or found.id != id:
+        text = f"no proposal {id!r} of {agent} waits for a person: it was decided, replaced or has lapsed"
+        raise Refused(409, "conflict", text)
+    return found
+
+
+def _review_of(state: State, proposal: Proposed, sender: str) -> ProposalReviewed:
+    """The event of an approval, for a preview."""
+    return ProposalReviewed(state.now, proposal.agent, proposal.id, True, "preview", sender)
+
+
+def _waiting(state: State, proposal: Proposed) -> Waiting:
+    """The row of a proposal that waits."""
+    symbols, lot = state.universe.symbols, state.universe.lot_nano
+    weights = np.frombuffer(proposal.weights).tolist()
+    lots = np.frombuffer(proposal.lots, dtype=np.int64).tolist()
+    found = place_of_agent(state, proposal.agent)
+    now = [] if found is None else found[0].held_weights(found[1]).tolist()
+    return Waiting(
+        agent=proposal.agent,
+        id=proposal.id,
+        ts=proposal.ts,
+        time=instant_text(proposal.ts),
+        who=proposal.who,
+        reason=proposal.reason,
+        weights={symbols[k]: weight for k, weight in enumerate(weights) if weight},
+        orders={symbols[k]: quantity_text(n, lot[k]) for k, n in enumerate(lots) if n},
+        now={symbols[k]: weight for k, weight in enumerate(now) if weight},
+    )
 
 
 def _raise_refused(verdict: ProposalVerdict | None) -> None:

@@ -22,8 +22,8 @@ from quantd.daemon.api.routes.prediction_routes import Allocate, Predict
 from quantd.daemon.api.routes.proposal_routes import Preview
 from quantd.daemon.views.overview import with_risk
 from quantd.trading.events import Flow
-from tests.daemon.api.test_api import RUN
-from tests.daemon.commands.test_manual import journalled, world
+from tests.daemon.api.test_api import RATES, RUN
+from tests.daemon.commands.test_manual import BY_HAND, journalled, world
 
 __all__ = ["world"]
 
@@ -50,6 +50,10 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "preview": ("none",),
     "propose": ("none", "1", "a test"),
     "close_portfolio": ("none", "flatten", "a test"),
+    "cancel_order": ("q-none", "a test"),
+    "preview_cancel": ("q-none",),
+    "preview_review": ("none", "1"),
+    "review": ("none", "1", "a test"),
     "approve_limits": ("a test",),
     "load_model": ("none", "a test"),
     "shadow_model": ("none", "a test"),
@@ -64,6 +68,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "preview": {"weights": {"SPY": 0.1}},
     "propose": {"weights": {"SPY": 0.1}},
     "predict": {"artifact": "models/none"},
+    "review": {"approve": True},
 }
 """Arguments by keyword."""
 
@@ -84,6 +89,7 @@ def client_of(world: Any, kind: type[Client] = Client) -> Any:
     return kind(world.api.url, world.token)
 
 
+@pytest.mark.parametrize("world", [BY_HAND.replace("[api]\n", f"[api]\n{RATES}")], indirect=True)
 async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> None:
     client = client_of(world, Noting)
     client.asked = []

@@ -282,7 +282,7 @@ FORBIDDEN = frozenset(
 )
 """Names behind which the state and the store lie."""
 
-NO_COMMIT = frozenset({"predict", "allocate", "preview", "_run"})
+NO_COMMIT = frozenset({"predict", "allocate", "preview", "preview_cancel", "preview_review", "_run"})
 """Handlers of POSTs that commit nothing: they compute on copies, and `_run` queues a job for later."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

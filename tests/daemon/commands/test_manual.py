@@ -20,7 +20,7 @@ from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.codec import decode
 from quantd.trading.effects import Booked, Publish, Refused
-from quantd.trading.events import Flow, Halted, Wished
+from quantd.trading.events import CancelRequested, Flow, Halted, Wished
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.api.test_api import RATES, RUN, World, in_shared_loop, standing_at_the_end
@@ -343,3 +343,41 @@ async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) ->
     with pytest.raises(NotDone, match="reports deposits and withdrawals itself") as refused:
         flow(service, Cash("add", "10.00", "x"))
     assert refused.value.fault == "venue"
+
+
+async def test_one_open_order_is_previewed_cancelled_and_then_refused(world: Any) -> None:
+    _, sent = await post(world, "orders", ORDER)
+    _, other = await post(world, "orders", ORDER | {"symbol": "QQQ"})
+    status, would = await post(world, "orders/cancel/preview", {"order": sent["order"]})
+    assert (status, would["side"], would["left"], would["qty"], would["agents"]) == (200, "buy", "10", "10", ["manual"])
+    assert journalled(world, CancelRequested) == []
+    cancel = {"order": sent["order"], "reason": "the wrong symbol"}
+    status, done = await post(world, "orders/cancel", cancel)
+    assert (status, done["state"], done["symbol"]) == (200, "cancelled", "SPY"), done
+    (event,) = journalled(world, CancelRequested)
+    assert (event.reason, event.who.startswith("api:owner")) == ("the wrong symbol", True)
+    status, again = await post(world, "orders/cancel", cancel)
+    assert (status, again["code"]) == (409, "conflict"), again
+    assert "is cancelled; there is nothing to cancel" in again["detail"]
+    _, kept = await post(world, "orders/cancel/preview", {"order": other["order"]})
+    assert kept["left"] == "10"
+
+
+async def test_the_cancel_of_an_unknown_order_or_without_a_reason_is_refused_with_the_remedy(world: Any) -> None:
+    status, unknown = await post(world, "orders/cancel", {"order": "q-nothing", "reason": "x"})
+    assert (status, unknown["code"]) == (404, "order")
+    assert "`quantd orders` lists" in unknown["detail"]
+    _, sent = await post(world, "orders", ORDER)
+    status, silent = await post(world, "orders/cancel", {"order": sent["order"], "reason": " "})
+    assert (status, silent["code"]) == (422, "reason"), silent
+    assert journalled(world, CancelRequested) == []
+
+
+async def test_the_command_cancel_names_what_it_ends(world: Any, tmp_path: Path) -> None:
+    _, sent = await post(world, "orders", ORDER)
+    shown = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--dry-run")
+    assert shown.stdout.startswith("would cancel buy 10 of 10 SPY (0 filled)\nmanual may order again"), shown
+    done = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--reason", "an error")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "cancelled: buy 10 of 10 SPY (0 filled)"), done
+    again = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--reason", "an error")
+    assert (again.returncode, "there is nothing to cancel" in again.stderr) == (1, True), again

@@ -10,14 +10,25 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import date
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, TimeoutError, expect
 
 from quantd.daemon.commands.tokens import created
+from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.trading.codec import decode
-from quantd.trading.events import Operator, PortfolioClosed, PortfolioOpened, Proposed, Wished
+from quantd.trading.events import (
+    CancelRequested,
+    Operator,
+    PortfolioClosed,
+    PortfolioOpened,
+    ProposalReviewed,
+    Proposed,
+    Wished,
+)
+from tests.daemon.api.routes.test_proposal_routes import REVIEWED
 from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
 from tests.support.command_line import CONFIG, ROOT
@@ -246,6 +257,73 @@ async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: Wor
         await expect(page.locator(".said")).to_contain_text("sell 4 of 4 SPY sent")
     wishes = [e for _, data in shared.store.entries(RUN, before[1] + 1) if isinstance(e := decode(data).event, Wished)]
     assert [(each.lots, each.who, each.reason) for each in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
+
+
+@pytest.mark.parametrize(("width", "qty"), [(DESK, 2), (PHONE, 3)])
+@in_module_loop
+async def test_one_open_order_is_cancelled_after_the_page_has_shown_what_ends(
+    shared: World, browser: Browser, width: int, qty: int
+) -> None:
+    what = f"sell {qty} IWM"
+    wish = {"side": "sell", "qty": str(qty), "symbol": "IWM", "reason": "to be cancelled", "agent": "trend"}
+    async with shared.session.post("/api/v1/orders", json=wish, headers=shared.bearer) as response:
+        name = (await response.json())["order"]
+    async with opened(browser, shared.api.url, width, shared.token) as page:
+        await show(page, "orders")
+        await page.get_by_role("button", name=f"Cancel {what}, {name}").click()
+        confirm = page.get_by_role("button", name=f"Cancel {what}", exact=True)
+        await expect(page.get_by_role("dialog")).to_contain_text(
+            f"sell {qty} of {qty} IWM ends; 0 filled and stay. trend may"
+        )
+        assert (await violations(page), await sideways(page)) == ([], 0)
+        await page.get_by_label("Reason, for the journal").fill(HOSTILE)
+        await confirm.click()
+        await expect(page.locator(".said")).to_contain_text(f"cancelled: sell {qty} of {qty} IWM")
+        await expect(page.get_by_role("button", name=name).filter(has_text="cancel")).to_have_count(0)
+        assert await page.evaluate("window.hacked") is None
+    *_, event = (e for _, data in shared.store.entries(RUN, 1) if isinstance(e := decode(data).event, CancelRequested))
+    assert (event.who, event.reason[:20]) == ("api:owner", HOSTILE[:20])
+
+
+@in_module_loop
+async def test_a_proposal_that_waits_is_shown_with_its_orders_and_approved_or_declined(
+    tmp_path: Path, browser: Browser
+) -> None:
+    async with standing_at_the_end(tmp_path, REVIEWED) as world:
+        exchange_policies(world.service.shell.state, 0, 1)
+
+        async def propose(id: str) -> None:
+            body = {"weights": {"SPY": 0.4}, "id": id, "reason": HOSTILE[:150]}
+            path = "/api/v1/agents/guest/propose"
+            async with world.session.post(path, json=body, headers=world.bearer) as response:
+                assert response.status == 200
+
+        await propose("d-1")
+        async with opened(browser, world.api.url, token=world.token) as page:
+            await page.get_by_role("link", name="1 proposal waits for a person").click()
+            await audit(page, "agents")
+            await page.get_by_role("button", name="Review d-1 of guest").click()
+            orders = page.get_by_role("region", name="Orders that would be sent").get_by_role("row")
+            await expect(orders.nth(1)).to_contain_text("sell")
+            assert await violations(page) == []
+            await page.get_by_label("Reason, for the journal").fill("too large")
+            await page.get_by_role("button", name="Decline").click()
+            await expect(page.locator(".said")).to_contain_text("d-1 of guest: declined")
+            assert not world.service.shell.state.working
+        await propose("d-2")
+        async with opened(browser, world.api.url, PHONE, world.token) as page:
+            await audit(page, "agents")
+            await page.get_by_role("button", name="Review d-2 of guest").click()
+            await page.get_by_label("Reason, for the journal").fill("sound")
+            await page.keyboard.press("Enter")
+            await expect(page.locator(".said")).to_contain_text("d-2 of guest: ")
+            assert await page.evaluate("window.hacked") is None
+        assert world.service.shell.state.working
+        entries = world.store.entries(RUN, 1)
+        reviews = [e for _, data in entries if isinstance(e := decode(data).event, ProposalReviewed)]
+    assert [(e.id, e.approve, e.who, bool(e.plan)) for e in reviews] == [
+        ("d-1", False, "api:owner", False), ("d-2", True, "api:owner", True)
+    ]  # fmt: skip
 
 
 @in_module_loop

@@ -12,7 +12,7 @@ from quantd.daemon.commands.tokens import created
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.trading.codec import decode
-from quantd.trading.events import Proposed
+from quantd.trading.events import ProposalReviewed, Proposed
 from tests.daemon.api.test_api import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
@@ -311,3 +311,68 @@ async def test_an_outside_agent_that_is_no_shadow_trades_paper_through_the_same_
             each for each in (await get(world, f"why/{done['decision']}"))[1]["agents"] if each["agent"] == "guest"
         ]
         assert part["because"] == "proposal a-1 of api:owner: momentum"
+
+
+REVIEWED = OUTSIDE.replace('policy = "external"', 'policy = "external"\napproval = "person"', 1)
+
+
+@pytest.fixture
+async def reviewed(tmp_path: Path) -> AsyncIterator[World]:
+    async with standing_at_the_end(tmp_path, REVIEWED) as world:
+        promote(world)
+        yield world
+
+
+async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_approved(reviewed: Any) -> None:
+    status, shown = await post(reviewed, "preview", {"weights": TARGETS["weights"]})
+    verdict, orders = shown["verdict"], shown["trades"]["orders"]
+    assert (status, shown["preview"], len(orders)) == (200, True, 1), shown
+    status, done = await post(reviewed, "propose", TARGETS)
+    assert (status, done["verdict"]["outcome"], done["trades"]["orders"]) == (200, "approval", []), done
+    assert "a person must approve it" in done["verdict"]["text"]
+    _, listed = await get(reviewed, "reviews")
+    (row,) = listed["waiting"]
+    assert (row["agent"], row["id"], row["reason"], row["weights"]) == ("guest", "a-1", "momentum", TARGETS["weights"])
+    status, would = await post(reviewed, "review/preview", {"id": "a-1"})
+    assert (status, would["preview"], would["trades"]["orders"]) == (200, True, orders), would
+    assert not reviewed.service.shell.state.working
+    decision = {"id": "a-1", "approve": True, "reason": "it is sound", "plan": would["plan"]}
+    status, sent = await post(reviewed, "review", decision)
+    assert (status, sent["verdict"]["outcome"], sent["verdict"]["cuts"]) == (200, verdict["outcome"], verdict["cuts"])
+    assert [order | {"order": ""} for order in sent["trades"]["orders"]] == orders
+    assert all(order["order"].startswith("q-") for order in sent["trades"]["orders"])
+    (event,) = reviews_of(reviewed)
+    assert (event.approve, event.reason, event.who.startswith("api:owner")) == (True, "it is sound", True)
+    status, again = await post(reviewed, "review", decision)
+    assert (status, again["code"]) == (409, "conflict")
+    assert (await get(reviewed, "reviews"))[1] == {"waiting": []}
+
+
+async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any) -> None:
+    await post(reviewed, "propose", TARGETS)
+    status, stale = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x", "plan": "0" * 32})
+    assert (status, stale["code"]) == (409, "conflict")
+    assert "would differ now" in stale["detail"]
+    status, done = await post(reviewed, "review", {"id": "a-1", "approve": False, "reason": "not today"})
+    assert (status, done["verdict"]["outcome"]) == (200, "declined"), done
+    assert "not today" in done["verdict"]["text"]
+    assert not reviewed.service.shell.state.working
+    _, log = await get(reviewed, "agents/guest/proposals")
+    assert [each["outcome"] for each in log["proposals"]] == ["declined"]
+
+
+@pytest.mark.parametrize("scope", ["propose", "read"])
+async def test_the_agent_cannot_approve_its_own_proposal(reviewed: Any, scope: str) -> None:
+    await post(reviewed, "propose", TARGETS)
+    _, secret = created(reviewed.folder, "robot", scope, agent="guest" if scope == "propose" else "")
+    headers = {"Authorization": f"Bearer {secret}"}
+    await asyncio.sleep(keyring.CHECK_S)
+    for what, body in (("review/preview", {"id": "a-1"}), ("review", {"id": "a-1", "approve": True, "reason": "me"})):
+        status, refused = await post(reviewed, what, body, headers=headers)
+        assert (status, refused["code"]) == (403, "scope"), refused
+    assert list(reviewed.service.shell.state.reviews) == ["guest"]
+
+
+def reviews_of(world: Any) -> list[Any]:
+    entries = world.store.entries(RUN, 1)
+    return [event for _, data in entries if isinstance(event := decode(data).event, ProposalReviewed)]

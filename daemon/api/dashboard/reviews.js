@@ -1,0 +1,57 @@
+// Proposals of outside agents that wait for a person: what each would become now, and the decision.
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { act, daemon, may, read } from "./daemon.js";
+import { Reason, useDeed } from "./deed.js";
+import { local, percent, plain } from "./figures.js";
+import { Dialog, Problem, Table, useRead } from "./parts.js";
+
+// The verdict of an approval now; the decision carries its plan, so that no other orders are sent.
+function Review({ waiting, done, close }) {
+  const would = useRead(() => act(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review/preview`, { id: waiting.id }, ""), waiting.id);
+  const [reason, write] = useState("");
+  const [state, go] = useDeed((answer) => { done(answer); close(); });
+  const shown = would.data;
+  const decide = (approve) => go(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review`, { id: waiting.id, approve, reason, plan: approve && shown ? shown.plan : "" });
+  return html`<form onSubmit=${(event) => { event.preventDefault(); decide(event.submitter.name === "approve"); }}>
+    <p>${waiting.agent} proposes ${waiting.id}: ${waiting.reason}</p>
+    ${would.fault && html`<${Problem} text=${would.fault} />`}
+    ${!shown && !would.fault && html`<p class="none">asking the gate …</p>`}
+    ${shown && html`<p>${shown.verdict.outcome}: ${shown.verdict.text}</p>
+      <${Table} name="Orders that would be sent" rows=${shown.trades ? shown.trades.orders : []} by=${(o) => o.symbol} words=${(o) => o.symbol} empty="no order" columns=${[
+    { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
+    { head: "limit price", num: true, cell: (o) => plain(o.limit) },
+  ]} />`}
+    <${Reason} value=${reason} write=${write} first=${true} />
+    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <p class="buttons"><button type="submit" name="approve" class="main" disabled=${state.busy || !shown}>Approve: ${shown && shown.trades ? shown.trades.orders.length : 0} orders</button>
+      <button type="submit" name="decline" disabled=${state.busy}>Decline</button><button type="button" onClick=${close}>Not now</button></p>
+  </form>`;
+}
+
+const rowsOf = (waiting) => {
+  const wanted = Object.keys(waiting.weights).length ? waiting.weights : null;
+  const symbols = new Set([...Object.keys(waiting.weights), ...Object.keys(waiting.orders), ...(wanted ? Object.keys(waiting.now) : [])]);
+  const row = (id) => ({ id, now: waiting.now[id] || 0, to: wanted ? percent(wanted[id] || 0) : plain(waiting.orders[id]), size: wanted ? Math.abs((wanted[id] || 0) - (waiting.now[id] || 0)) : 0 });
+  return [...symbols].map(row).sort((a, b) => b.size - a.size);
+};
+
+export function Reviews({ say }) {
+  const now = daemon.live.overview;
+  const [chosen, choose] = useState(null);
+  const found = useRead(() => (now.reviews ? read("/api/v1/reviews") : Promise.resolve({ waiting: [] })), `${now.reviews}/${now.ts}/${now.orders}`);
+  const waiting = (found.data && found.data.waiting) || [];
+  if (!waiting.length && !found.fault) return "";
+  const decided = (answer) => say(`${answer.verdict.id} of ${answer.agent}: ${answer.verdict.outcome}, ${answer.verdict.text}`);
+  return html`<section class="card wide"><h2>Waiting for a person</h2>
+    ${found.fault && html`<${Problem} text=${found.fault} />`}
+    ${waiting.map((each) => html`<h3>${each.agent}: ${each.id}</h3>
+      <p>Since ${local(each.ts, now.zone)}, by ${each.who}: ${each.reason}. It lapses at the next sample.</p>
+      <${Table} name=${`Targets of ${each.agent}`} rows=${rowsOf(each)} words=${(r) => r.id} columns=${[
+    { head: "symbol", cell: (r) => r.id },
+    { head: "weight now", num: true, cell: (r) => percent(r.now) },
+    { head: Object.keys(each.weights).length ? "weight proposed" : "order proposed", num: true, cell: (r) => r.to },
+  ]} />
+      ${may("trade") && html`<p class="buttons"><button type="button" class="main" onClick=${() => choose(each)}>Review ${each.id} of ${each.agent} …</button></p>`}`)}
+    ${chosen && html`<${Dialog} title="A proposal that waits" close=${() => choose(null)}><${Review} waiting=${chosen} done=${decided} close=${() => choose(null)} /></${Dialog}>`}
+  </section>`;
+}
