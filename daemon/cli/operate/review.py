@@ -14,7 +14,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 
 def review(
-    agent: Annotated[str, typer.Argument(metavar="[AGENT]", help="Whose proposal; all that wait without it.")] = "",
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Whose proposal; all that wait without it.")] = "",
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
