@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import PurePosixPath
 
-from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL, PLACES, RESERVED, place_name
+from quantd.daemon.config.agent_tables import ASKED, EXTERNAL, MANUAL, PLACES, RESERVED, place_name
 from quantd.daemon.config.known import Known, Table, is_number, mistakes_of, names_of, table_of, tables, values_at
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
@@ -131,6 +131,9 @@ def check_shadows(document: Table, known: Known, source: Source) -> Iterator[Mis
         if agent.get("challenges") and agent.get("shadow") is not True:
             text = f"= {shown(agent['challenges'])}, but this agent is not a shadow"
             yield source.mistake((*path, "challenges"), text, "write shadow = true")
+        if agent.get("policy") == ASKED and (*path, "policy") not in source.overrides:
+            text = '= "asked" is what a backtest makes of an outside agent with a command or an address; here it holds'
+            yield source.mistake((*path, "policy"), text, f'write policy = "{EXTERNAL}"')
         if agent.get("policy") != EXTERNAL:
             if agent.get("approval"):
                 text = "applies to the proposals of an outside agent only; a policy that is asked decides itself"

@@ -112,6 +112,9 @@ RESERVED = ("house", MANUAL, "unallocated", BENCHMARK)
 EXTERNAL = "external"
 """Policy of an agent outside the daemon, which decides by proposals (docs/trade/external.md)."""
 
+ASKED = "asked"
+"""Policy that a backtest gives an outside agent which it asks, by an override. No file may have it."""
+
 PLACES = 32
 """Most portfolios that can be open at once: each place is a book in every array of the engine."""
 

@@ -1,10 +1,10 @@
 """Asks the outside agents of a backtest, once per sample, and stores their answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -36,6 +36,15 @@ from quantd.trading.view import Hold, View
 
 FOLDER: Final = "answers"
 """Folder of the stored answers in the state folder."""
+
+NOBODY: Final = (
+    "are for outside agents, and no agent with a command or an address is configured; "
+    'write policy = "external" and params = { command = ["python3", "agent.py"] }'
+)
+"""End of the refusal of options about outside agents where there is none."""
+
+
+T = TypeVar("T")
 
 
 class AskedAgent(Struct, frozen=True):
@@ -165,6 +174,42 @@ def asking(config: Config) -> Config:
         agent.model_copy(update={"policy": ASKED}) if agent.name in names else agent for agent in config.document.agents
     )
     return Config(config.document.model_copy(update={"agents": agents}), config.source)
+
+
+class Questioned(Struct, frozen=True):
+    """What a backtest asked its outside agents, and the comparison of both runs where other names were used."""
+
+    counts: tuple[AskedAgent, ...] = ()
+    verdicts: tuple[Foresight, ...] = ()
+
+    @property
+    def knows(self) -> bool:
+        """Whether an agent is named as one that knows the future."""
+        return any(each.knows for each in self.verdicts)
+
+    def lines(self) -> list[str]:
+        """The counts and the verdicts as lines of text."""
+        counts = [
+            f"  {each.agent}: {each.asked:,} questions asked, {each.stored:,} answers from the store"
+            for each in self.counts
+        ]
+        return counts + [f"  {each.text}" for each in self.verdicts]
+
+
+def asked_run(
+    assembly: Assembly, folder: Path, most: int | None, run: Callable[[], T], renamed: Callable[[], object] | None
+) -> tuple[T, Questioned]:
+    """The result of `run`, whose outside agents are asked; then `renamed` runs the market under other names.
+
+    Raises Unanswered for an agent without a usable answer, or after `most` questions; ParamsError as `asked_in`.
+    """
+    with asked_in(assembly, folder, most) as askers:
+        done = run()
+        if renamed is None:
+            return done, Questioned(askers.counts())
+        askers.rename()
+        renamed()
+        return done, Questioned(askers.counts(), askers.verdicts())
 
 
 @contextmanager

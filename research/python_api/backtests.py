@@ -30,7 +30,7 @@ from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.rolling import rolling
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
-from quantd.research.outside.asking import asked_in, asking
+from quantd.research.outside.asking import NOBODY, Questioned, asked_run, asking
 from quantd.research.python_api import frames
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
@@ -48,6 +48,7 @@ from quantd.research.runs.comparison import settings_of
 from quantd.research.runs.looks import Kind
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, judge, lines
+from quantd.strategies.policies.holding import ASKED
 from quantd.trading.exit_codes import USAGE, ExplainedError
 
 MONTHLY: Final[dict[str, Any]] = {
@@ -91,6 +92,7 @@ def backtest(
     progress: Progress = _no_progress,
     family: str = "",
     most_questions: int | None = None,
+    rename: bool = False,
 ) -> "Backtest":
     """Backtest a policy over `bars`, or a configuration over its recorded market.
 
@@ -105,7 +107,8 @@ def backtest(
     prices are adjusted for splits, so that every jump is a real move. `compare` also runs equal weight for the verdict.
     `progress` receives the completed share of the run. The result counts as a trial in the state folder, for its own
     market and for the `family` that is named. Outside agents with a command or an address are asked; a run of more than
-    `most_questions` questions raises an Error.
+    `most_questions` questions raises an Error. `rename` asks them a second time, under other names of symbols and
+    dates: `foresight` of the result compares both.
 
     The first decision that a policy fails to take raises an Error, whose cause is the policy's exception. With
     `on_error="hold"` the run goes on as the daemon does: the agent holds, and is suspended after
@@ -131,14 +134,17 @@ def backtest(
         caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
         policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
         config = around(frame, policy, params or {}, settings)
+    if (rename or most_questions is not None) and not any(agent.policy == ASKED for agent in config.document.agents):
+        raise Misused(f"rename and most_questions {NOBODY}")
     folder = config.state_folder(None)
     assembly = after_history(
         lambda history: assemble(config, cache=folder / "cache", apart=caller, bars=frame, history=history),
         benchmark_history(config),
     )
     return backtest_of(
-        assembly, folder, compare=compare, stop=stop, progress=progress, family=family, most_questions=most_questions
-    )
+        assembly, folder, compare=compare, stop=stop, progress=progress, family=family,
+        most_questions=most_questions, rename=rename,
+    )  # fmt: skip
 
 
 def backtest_of(
@@ -151,12 +157,18 @@ def backtest_of(
     family: str = "",
     kind: Kind = "backtest",
     most_questions: int | None = None,
+    rename: bool = False,
 ) -> "Backtest":
     """Run an assembly and note the result as a trial of this kind in the state folder `folder`."""
     config = assembly.config
     record = Record(assembly.universe)
-    with asked_in(assembly, folder, most_questions):
-        shell, wall_s = drive(assembly, config, NAME, record, None, progress, stop=stop)
+    (shell, wall_s), asked = asked_run(
+        assembly,
+        folder,
+        most_questions,
+        lambda: drive(assembly, config, NAME, record, None, progress, stop=stop),
+        (lambda: drive(assembly, config, NAME, None, None, _no_progress, stop=stop)) if rename else None,
+    )
     record.revalue(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
 
@@ -168,7 +180,7 @@ def backtest_of(
         return _driven(other, log)
 
     verdict = judge(assembly, record, folder, beside if compare else None, family, kind)
-    return Backtest(assembly, record, result, verdict, finished)
+    return Backtest(assembly, record, result, verdict, finished, asked)
 
 
 def _driven(assembly: Assembly, log: Log) -> Shell:
@@ -179,13 +191,24 @@ class Backtest:
     """The result of a backtest: frames, figures and verdict. `str()` is the text of `quantd backtest`."""
 
     def __init__(
-        self, assembly: Assembly, record: Record, result: Summary, verdict: Verdict, finished: Mapping[str, Record]
+        self,
+        assembly: Assembly,
+        record: Record,
+        result: Summary,
+        verdict: Verdict,
+        finished: Mapping[str, Record],
+        asked: Questioned,
     ) -> None:
         self._assembly, self._record, self._finished = assembly, record, finished
         self.summary = result
         """Counts, positions and digest of the run."""
         self.verdict = verdict
         """Figures with intervals, beside those of equal weight, and one sentence."""
+        self._asked = asked
+        self.outside = asked.counts
+        """By outside agent: the questions that it answered, and those with a stored answer."""
+        self.foresight = asked.verdicts
+        """By outside agent, with `rename`: whether it gains from names and dates, as if it knew the future."""
 
     @property
     def config(self) -> Config:
@@ -380,7 +403,7 @@ class Backtest:
         return tuple(agent.name for agent in self._assembly.rules.agents)
 
     def __str__(self) -> str:
-        return "\n".join(lines(self.verdict))
+        return "\n".join([*lines(self.verdict), *self._asked.lines()])
 
     def _repr_html_(self) -> str:
         """Return the picture that a notebook shows."""

@@ -51,6 +51,12 @@ def test_an_outside_agent_may_trade_in_mode_paper_and_must_be_a_shadow_in_mode_l
     )
 
 
+def test_the_policy_by_which_a_backtest_asks_is_not_for_files(tmp_path):
+    text = CONFIG.replace("[[schedules]]", EXTERNAL.replace("external", "asked") + "[[schedules]]", 1)
+    with pytest.raises(ConfigError, match=r'config.toml:\d+: .*"guest" policy = "asked".*write policy = "external"'):
+        load(write(tmp_path, text), known_names())
+
+
 def test_the_approval_of_a_person_is_for_outside_agents_that_trade(tmp_path):
     text = CONFIG.replace("[[schedules]]", EXTERNAL + 'approval = "person"\n[[schedules]]', 1)
     rules = assemble(load(write(tmp_path, text), known_names()), cache=tmp_path / "cache").rules

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import quantd as api
 from quantd.research.outside.foresight import FEWEST, foresight
 from tests.research.outside.test_asking import GUEST, by
 from tests.support.command_line import CONFIG, Done, quantd, write
@@ -63,3 +64,19 @@ def test_few_answers_give_no_verdict_and_worse_answers_under_true_names_are_no_e
     many = {k: 0.01 + k * 1e-5 for k in range(FEWEST)}
     assert foresight("guest", many, dict.fromkeys(many, 0.0)).knows
     assert not foresight("guest", dict.fromkeys(many, 0.0), many).knows
+
+
+def test_from_python_the_same_run_has_the_counts_and_the_verdict_of_each_agent(folder: Path) -> None:
+    planted = {"agents.guest.params.command": ["python3", "agent.py", "planted"]}
+    done = api.backtest(api.load(folder / "config.toml", planted), compare=False, rename=True)
+    (found,), (count,) = done.foresight, done.outside
+    assert (found.agent, found.knows, found.pairs) == ("guest", True, 60)
+    assert (count.asked, count.stored) == (122, 0)
+    assert "as if it knew the future" in str(done)
+    again = api.backtest(api.load(folder / "config.toml", planted), compare=False, rename=True, most_questions=0)
+    assert (again.foresight, again.outside[0].stored, again.digest) == (done.foresight, 122, done.digest)
+
+
+def test_from_python_other_names_for_nobody_are_refused(folder: Path) -> None:
+    with pytest.raises(TypeError, match="no agent with a command or an address is configured"):
+        api.backtest(api.load(folder / "config.toml", {"agents.guest.params": {}}), rename=True)
