@@ -118,22 +118,7 @@ def backtest(
     stop = stops(on_error)
     settings = with_adjusted(settings, adjusted=adjusted)
     frame = None if bars is None else bar_frame(bars)
-    is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
-    caller = None
-    if isinstance(what, Config) or is_file:
-        if settings and isinstance(what, Config):
-            raise Misused(
-                "settings belong to quantd.load(file, settings), which made it; adjusted is the key feed.adjusted"
-            )
-        if params is not None:
-            raise Misused("params belong to a policy; write settings agents.NAME.params.KEY for a configuration")
-        config = asking(what if isinstance(what, Config) else load(str(what), settings))
-    elif frame is None:
-        raise Misused("a policy needs bars: quantd.backtest(policy, bars=frame), or name a config.toml")
-    else:
-        caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
-        policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
-        config = around(frame, policy, params or {}, settings)
+    config, caller = _configured(what, frame, settings, params)
     if (rename or most_questions is not None) and not any(agent.policy == ASKED for agent in config.document.agents):
         raise Misused(f"rename and most_questions {NOBODY}")
     folder = config.state_folder(None)
@@ -145,6 +130,26 @@ def backtest(
         assembly, folder, compare=compare, stop=stop, progress=progress, family=family,
         most_questions=most_questions, rename=rename,
     )  # fmt: skip
+
+
+def _configured(
+    what: object, frame: pl.DataFrame | None, settings: Settings | None, params: Mapping[str, object] | None
+) -> tuple[Config, CallerPolicy | None]:
+    """(the configuration of `what`, its policy where that is the caller's). Raises Misused, ConfigError."""
+    is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
+    if isinstance(what, Config) or is_file:
+        if settings and isinstance(what, Config):
+            raise Misused(
+                "settings belong to quantd.load(file, settings), which made it; adjusted is the key feed.adjusted"
+            )
+        if params is not None:
+            raise Misused("params belong to a policy; write settings agents.NAME.params.KEY for a configuration")
+        return asking(what if isinstance(what, Config) else load(str(what), settings)), None
+    if frame is None:
+        raise Misused("a policy needs bars: quantd.backtest(policy, bars=frame), or name a config.toml")
+    caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
+    policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
+    return around(frame, policy, params or {}, settings), caller
 
 
 def backtest_of(
