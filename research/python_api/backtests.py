@@ -32,7 +32,7 @@ from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.outside.asking import NOBODY, Questioned, asked_run, asking
 from quantd.research.python_api import frames
-from quantd.research.python_api.bar_frame import bar_frame, factor_columns
+from quantd.research.python_api.bar_frame import BarFrame, bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
 from quantd.research.python_api.plots import account_plot
 from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
@@ -133,7 +133,7 @@ def backtest(
 
 
 def _configured(
-    what: object, frame: pl.DataFrame | None, settings: Settings | None, params: Mapping[str, object] | None
+    what: object, frame: BarFrame | None, settings: Settings | None, params: Mapping[str, object] | None
 ) -> tuple[Config, CallerPolicy | None]:
     """(the configuration of `what`, its policy where that is the caller's). Raises Misused, ConfigError."""
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
