@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 import polars as pl
 
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.loop import Log, Shell
@@ -32,7 +33,7 @@ from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.outside.asking import NOBODY, Questioned, asked_run, asking
 from quantd.research.python_api import frames
-from quantd.research.python_api.bar_frame import BarFrame, bar_frame, factor_columns
+from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
 from quantd.research.python_api.plots import account_plot
 from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
