@@ -42,7 +42,7 @@ from quantd.daemon.api.routes.proposal_routes import (
     Reviews,
 )
 from quantd.daemon.api.routes.refusal_routes import Refusals
-from quantd.daemon.api.routes.research_routes import Beside, Looks
+from quantd.daemon.api.routes.research_routes import Beside, ComparedBacktests, Looks
 from quantd.daemon.api.routes.switch_routes import Switches
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
 from quantd.daemon.commands.cancels import CancelOne, CancelPreview
@@ -254,6 +254,10 @@ class Client:
     def beside(self, backtest: str = "", *, points: int = 600) -> Beside:
         """The run beside a stored backtest."""
         return self._get("/api/v1/research/beside", Beside, backtest=backtest, points=points)
+
+    def compare_backtests(self, one: str, other: str) -> ComparedBacktests:
+        """Two stored backtests side by side."""
+        return self._get("/api/v1/research/compare", ComparedBacktests, one=one, other=other)
 
     # the daemon
 

@@ -33,7 +33,7 @@ export function Reason({ value, write, first = false }) {
 }
 
 // What a dialog asks for when an act needs a reason only.
-export function Deed({ words, path, title, done, close, children, more = {} }) {
+export function Deed({ words, path, title, done, close, children, more = {}, keep = "Cancel", ready = true }) {
   const [reason, write] = useState("");
   const [state, go] = useDeed((answer) => { done(answer); close(); });
   return html`<form onSubmit=${(event) => { event.preventDefault(); go(path, { ...more, reason }); }}>
@@ -41,6 +41,6 @@ export function Deed({ words, path, title, done, close, children, more = {} }) {
     ${children}
     <${Reason} value=${reason} write=${write} first=${true} />
     ${state.fault && html`<${Problem} text=${state.fault} />`}
-    <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>${title}</button><button type="button" onClick=${close}>Cancel</button></p>
+    <p class="buttons"><button type="submit" class="main" disabled=${state.busy || !ready}>${title}</button><button type="button" onClick=${close}>${keep}</button></p>
   </form>`;
 }

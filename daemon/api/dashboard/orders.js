@@ -25,11 +25,10 @@ const FILTERS = {
 // A dry run shows what ends; the same dialog then cancels it.
 function CancelOrder({ id, done, close }) {
   const would = useRead(() => act("/api/v1/orders/cancel/preview", { order: id }, ""), id);
-  if (would.fault) return html`<${Problem} text=${would.fault} /><p class="buttons"><button type="button" onClick=${close}>Close</button></p>`;
-  if (!would.data) return html`<p class="none">asking what it would end …</p>`;
-  const { side, left, qty, symbol, filled, text } = would.data;
-  return html`<${Deed} path="/api/v1/orders/cancel" more=${{ order: id }} title=${`Cancel ${side} ${plain(left)} ${symbol}`} done=${done} close=${close}
-    words=${`${side} ${plain(left)} of ${plain(qty)} ${symbol} ends; ${plain(filled)} filled and stay. ${text}.`} />`;
+  const { side, left, qty, symbol, filled, text } = would.data || { side: "", left: "0", qty: "0", symbol: "", filled: "0", text: "" };
+  const words = would.data ? `${side} ${plain(left)} of ${plain(qty)} ${symbol} ends; ${plain(filled)} filled and stay. ${text}.` : would.fault ? "" : "asking what it would end …";
+  return html`<${Deed} path="/api/v1/orders/cancel" more=${{ order: id }} title=${would.data ? `Cancel ${side} ${plain(left)} ${symbol}` : "Cancel it"} ready=${Boolean(would.data)}
+    keep="Keep the order" done=${done} close=${close} words=${words}>${would.fault && html`<${Problem} text=${would.fault} />`}</${Deed}>`;
 }
 
 export function Orders({ say }) {

@@ -20,14 +20,49 @@ function Beside({ stamp }) {
   </section>`;
 }
 
+// Two stored backtests: replayed by a process of the daemon, so only on request.
+function Compared({ backtests }) {
+  const [one, first] = useState(backtests[1]);
+  const [other, second] = useState(backtests[0]);
+  const [asked, ask] = useState("");
+  const { data, fault } = useRead(async () => {
+    const [a, b] = asked.split("/");
+    return asked ? { pair: asked, ...await read(`/api/v1/research/compare?one=${encodeURIComponent(a)}&other=${encodeURIComponent(b)}`) } : null;
+  }, asked);
+  const select = (id, title, value, put) => html`<p><label for=${id}>${title}</label><select id=${id} value=${value} onChange=${(event) => put(event.target.value)}>${backtests.map((each) => html`<option value=${each}>${each}</option>`)}</select></p>`;
+  const shown = data && data.pair === asked ? data : null;
+  const [own, theirs] = shown ? shown.wealth : [[], []];
+  return html`<section class="card wide"><h2>Two stored backtests</h2>
+    <form class="fields" onSubmit=${(event) => { event.preventDefault(); ask(`${one}/${other}`); }}>
+      ${select("one", "Backtest", one, first)}${select("other", "Beside", other, second)}
+      <p class="short"><button type="submit" disabled=${one === other}>Compare</button></p></form>
+    <div role="status">${asked && !shown && !fault && html`<p class="none">replaying both runs …</p>`}</div>
+    ${asked && fault && html`<${Problem} text=${fault} />`}
+    ${shown && html`<p><strong>${shown.sentence}</strong> ${shown.settings}</p>
+      ${shown.failures.map((each) => html`<p class="HALT">${each}</p>`)}
+      <${Chart} data=${[shown.ts.map((ts) => ts / 1e9), own, theirs]} series=${[[shown.one, "--line"], [shown.other, "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}
+        words=${`Both worth 1 on ${shown.first.slice(0, 10)}; on ${shown.last.slice(0, 10)} ${shown.one} has ${own.at(-1).toFixed(4)} and ${shown.other} ${theirs.at(-1).toFixed(4)}.`} />
+      <${Table} name="Figures of both" rows=${shown.rows} most=${30} by=${(r) => r[0]} words=${(r) => r[0]} columns=${[
+    { head: "figure", cell: (r) => r[0] },
+    { head: shown.one, num: true, cell: (r) => r[1] },
+    { head: shown.other, num: true, cell: (r) => r[2] },
+    { head: "difference", num: true, cell: (r) => r[3] },
+  ]} />
+      ${shown.tests.map((each) => html`<p class="none">${each}</p>`)}`}
+  </section>`;
+}
+
 export function Research() {
   const now = daemon.live.overview;
   const [best, sort] = useState(false);
   const stamp = `${now.run}/${now.session}`;
   const { data, fault } = useRead(() => read("/api/v1/research/looks"), stamp);
   const looks = data ? data.looks.map((each, k) => ({ ...each, id: `${k}/${each.digest}` })) : [];
+  const beside = useRead(() => read("/api/v1/research/beside?points=2"), stamp);
+  const backtests = beside.data ? beside.data.backtests : [];
   const rows = best ? looks.slice().sort((a, b) => b.sharpe - a.sharpe) : looks;
   return html`<${Beside} stamp=${stamp} />
+    ${backtests.length > 1 && html`<${Compared} key=${backtests[0]} backtests=${backtests} />`}
     <section class="card wide"><h2>Looks: backtests, sweeps and studies</h2>
       ${fault && html`<${Problem} text=${fault} />`}
       ${data && html`<p>${data.count ? `${count(data.count)} configurations were evaluated. ` : ""}${data.text} The best of many is good by chance: <code>quantd backtest</code> deflates its verdict by this number.</p>`}

@@ -23,7 +23,7 @@ function Review({ waiting, done, close }) {
   ]} />`}
     <${Reason} value=${reason} write=${write} first=${true} />
     ${state.fault && html`<${Problem} text=${state.fault} />`}
-    <p class="buttons"><button type="submit" name="approve" class="main" disabled=${state.busy || !shown}>Approve: ${shown && shown.trades ? shown.trades.orders.length : 0} orders</button>
+    <p class="buttons"><button type="submit" name="approve" class="main" disabled=${state.busy || !shown}>${shown ? `Approve: ${shown.trades ? shown.trades.orders.length : 0} orders` : "Approve …"}</button>
       <button type="submit" name="decline" disabled=${state.busy}>Decline</button><button type="button" onClick=${close}>Not now</button></p>
   </form>`;
 }

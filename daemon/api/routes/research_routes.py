@@ -1,13 +1,19 @@
-"""GET /api/v1/research: the ledger of looks, and the run beside a stored backtest.
+"""GET /api/v1/research: the ledger of looks, the run beside a stored backtest, and two stored backtests.
 
-Both read files of the state folder in a thread. No backtest is computed here.
+The first two read files of the state folder in a thread. The third replays two runs in a process of its own, which is
+`quantd report --compare`: the loop that trades does not wait for it.
 """
 
 import asyncio
+import contextlib
+import os
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import numpy as np
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -26,6 +32,15 @@ BACKTESTS: Final = "backtests"
 """The folder in the state folder whose store has the backtests that are compared with a run."""
 
 MOST_RUNS: Final = 50
+
+COMPARE_S: Final = 120.0
+"""Seconds after which a comparison is ended."""
+
+KEPT: Final = 8
+"""Comparisons that are remembered: a stored run does not change."""
+
+NAME: Final = r"^[0-9a-z]{1,16}(?!\n)$"
+"""A run. A path, and an option of a command, is none."""
 
 HINT: Final = "quantd backtest --journal makes one"
 
@@ -88,12 +103,44 @@ class Beside(Struct, frozen=True):
     missing: str = ""
 
 
+class TwoBacktests(Query, frozen=True):
+    """Two stored backtests."""
+
+    one: Annotated[str, Meta(pattern=NAME, description="Its run, as in `backtests` of /api/v1/research/beside.")]
+    other: Annotated[str, Meta(pattern=NAME, description="The run that it is compared with.")]
+
+
+class ComparedBacktests(Struct, frozen=True):
+    """Two stored backtests side by side, as `quantd report --compare` has them.
+
+    `rows` are (metric, one, other, difference) and `p_values` (test, p), as text. `sentence` is the verdict on the
+    Sharpe ratios, `tests` a sentence for each test, `settings` which settings differ. `wealth` has both curves at `ts`,
+    1 at the first sample. `failures` has a line for each agent whose policy failed to decide.
+    """
+
+    one: str
+    other: str
+    first: str
+    last: str
+    samples: int
+    rows: list[tuple[str, str, str, str]]
+    p_values: list[tuple[str, str]]
+    sentence: str
+    tests: list[str]
+    settings: str
+    ts: list[int]
+    wealth: tuple[list[float | None], list[float | None]]
+    failures: list[str]
+
+
 class ResearchRoutes:
     """The routes of one running service."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
         self._one = asyncio.Lock()
+        self._comparing = asyncio.Lock()
+        self._compared: dict[tuple[str, str], ComparedBacktests] = {}
 
     def routes(self) -> tuple[Route, ...]:
         """The routes of this module."""
@@ -101,6 +148,7 @@ class ResearchRoutes:
         return (
             Read(f"{v1}/looks", self.looks, Looks, "The ledger of looks: backtests, sweeps, studies.", NewestLooks),
             Read(f"{v1}/beside", self.beside, Beside, "The run beside a stored backtest.", OfBacktest),
+            Read(f"{v1}/compare", self.compare, ComparedBacktests, "Two stored backtests side by side.", TwoBacktests),
         )
 
     async def looks(self, request: web.Request, query: NewestLooks) -> Looks:
@@ -120,6 +168,24 @@ class ResearchRoutes:
                 return Beside(run, "", [], [], [], [], None, None, None, f"there is no stored backtest; {HINT}")
             return await self._run.read(lambda reader: _beside(reader, *tested, query.points))
 
+    async def compare(self, request: web.Request, query: TwoBacktests) -> ComparedBacktests:
+        """Raises Refused."""
+        pair = query.one, query.other
+        if query.one == query.other:
+            raise Refused(409, "conflict", f"{query.one} is named twice; choose two backtests")
+        async with self._comparing:
+            if pair not in self._compared:
+                for run in pair:
+                    await asyncio.to_thread(self._tested, run)
+                self._compared[pair] = await _compared(self._file(), self._run.folder, *pair)
+                for old in list(self._compared)[:-KEPT]:
+                    del self._compared[old]
+            return self._compared[pair]
+
+    def _file(self) -> Path:
+        source = self._run.config.source
+        return source.folder / Path(source.file).name
+
     def _tested(self, run: str) -> tuple[Reader, list[str]] | None:
         """The reader of a stored backtest, and the newest runs of its store. Raises Refused."""
         where = self._run.folder / BACKTESTS
@@ -131,6 +197,34 @@ class ResearchRoutes:
             raise Refused(404, "not_found", f"backtest: {why}; {HINT}") from None
         assert reader.records is not None
         return reader, [each.run for each in reader.records.runs()][: -MOST_RUNS - 1 : -1]
+
+
+async def _compared(config: Path, folder: Path, one: str, other: str) -> ComparedBacktests:
+    """The comparison by a process of its own. Raises Refused with its words."""
+    program = (sys.executable, "-m", "quantd.daemon.cli", "report", "--compare", one, other, "--json")
+    given = ("--config", str(config), "--state", str(folder))
+    process = await asyncio.create_subprocess_exec(
+        *program, *given, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, 10)  # it gives way to the process that trades
+    try:
+        async with asyncio.timeout(COMPARE_S):
+            said, why = await process.communicate()
+    except TimeoutError:
+        text = f"the comparison took longer than {COMPARE_S:g} s; quantd report --compare {one} {other} has no bound"
+        raise Refused(504, "late", text) from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    try:
+        return msgspec.json.decode(said, type=ComparedBacktests)
+    except msgspec.DecodeError:
+        text = " ".join(why.decode(errors="replace").split()) or "the comparison ended without a word"
+        raise Refused(409, "conflict", text[:1000]) from None
 
 
 def _has_store(where: Path) -> bool:

@@ -89,6 +89,8 @@ def write_report(
 
 def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place], *, as_json: bool) -> int:
     """Print two backtests side by side, and write the comparison to `out`. A policy that failed is exit code 1."""
+    from msgspec import to_builtins
+
     from quantd.research.reports.page_sections import SUMMARY
     from quantd.research.reports.report_files import check_suffix
     from quantd.research.reports.side_by_side import (
@@ -112,7 +114,8 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
         write_comparison(out, found)
     code = CHECK_FAILED if found.failures else DONE
     if as_json:
-        print_json(found)
+        said = {"rows": rows_of(found, SUMMARY), "p_values": p_rows(found), "tests": sentences_of_tests(found)}
+        print_json(to_builtins(found) | said | {"sentence": sentence(found), "settings": settings_text(found)})
         return code
     for text in found.failures:
         say(text)

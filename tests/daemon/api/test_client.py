@@ -52,6 +52,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "close_portfolio": ("none", "flatten", "a test"),
     "cancel_order": ("q-none", "a test"),
     "preview_cancel": ("q-none",),
+    "compare_backtests": ("none", "other"),
     "preview_review": ("none", "1"),
     "review": ("none", "1", "a test"),
     "approve_limits": ("a test",),

@@ -31,7 +31,7 @@ from quantd.trading.events import (
 from tests.daemon.api.routes.test_proposal_routes import REVIEWED
 from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
-from tests.support.command_line import CONFIG, ROOT
+from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 from tests.support.market_frames import wide_frame
 
 SCREENS = (
@@ -276,7 +276,8 @@ async def test_one_open_order_is_cancelled_after_the_page_has_shown_what_ends(
             f"sell {qty} of {qty} IWM ends; 0 filled and stay. trend may"
         )
         assert (await violations(page), await sideways(page)) == ([], 0)
-        await page.get_by_label("Reason, for the journal").fill(HOSTILE)
+        await expect(page.get_by_label("Reason, for the journal")).to_be_focused()
+        await page.keyboard.insert_text(HOSTILE)
         await confirm.click()
         await expect(page.locator(".said")).to_contain_text(f"cancelled: sell {qty} of {qty} IWM")
         await expect(page.get_by_role("button", name=name).filter(has_text="cancel")).to_have_count(0)
@@ -396,6 +397,23 @@ async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(share
     done = [e for _, data in shared.store.entries(RUN, before + 1) if isinstance(e := decode(data).event, kinds)]
     assert [type(each) for each in done] == [PortfolioOpened, Proposed, Proposed, PortfolioClosed]
     assert [each.who for each in done] == ["api:owner"] * 4
+
+
+@in_module_loop
+async def test_two_stored_backtests_are_compared_on_a_desk_and_on_a_phone(shared: World, browser: Browser) -> None:
+    for weight in ("0.25", "0.15"):
+        place = shared.folder.parent / f"weight{weight}"
+        place.mkdir()
+        write(place, CONFIG.replace("max_position_weight = 0.25", f"max_position_weight = {weight}"))
+        answer(quantd(place, "backtest", "--journal", "--no-compare", "--json", "--state", str(shared.folder)))
+    for width in (DESK, PHONE):
+        async with opened(browser, shared.api.url, width) as page:
+            await show(page, "research")
+            await page.get_by_role("button", name="Compare").click()
+            table = page.get_by_role("region", name="Figures of both")
+            await expect(table.get_by_role("row").filter(has_text="Total return")).to_have_count(1, timeout=30_000)
+            await expect(page.locator("#main")).to_contain_text("Sharpe difference -")
+            assert (await violations(page), await sideways(page)) == ([], 0)
 
 
 @in_module_loop

@@ -54,3 +54,42 @@ async def test_the_gap_to_a_stored_backtest_is_its_commissions_and_the_rest(shar
     assert found["commissions"] > abs(found["rest"])  # only the commission differs
     status, found = await get(shared, f"{PATH}/beside?backtest=nothere")
     assert (status, found["code"]) == (404, "not_found")
+
+
+@in_shared_loop
+async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_process_of_its_own(shared: Any) -> None:
+    place = shared.folder.parent
+    for name in ("first", "second"):
+        folder = place / name
+        folder.mkdir()
+        write(
+            folder,
+            CONFIG.replace("max_position_weight = 0.25", "max_position_weight = 0.15") if name == "second" else CONFIG,
+        )
+        answer(quantd(folder, "backtest", "--journal", "--no-compare", "--json", "--state", str(shared.folder)))
+    newest, before = [each.run for each in Reader.open(shared.folder / "backtests").records.runs()][:-3:-1]
+    status, found = await get(shared, f"{PATH}/compare?one={before}&other={newest}")
+    assert status == 200, found
+    told = answer(quantd(place, "report", "--compare", before, newest, "--json", "--state", str(shared.folder)))
+    assert {key: told[key] for key in found} == found
+    assert [row[0] for row in found["rows"]][:2] == ["Total return", "Compound annual growth"]
+    assert found["wealth"][0] != found["wealth"][1]
+    assert found["sentence"].startswith("Sharpe difference ")
+    assert len(found["ts"]) == len(found["wealth"][0]) == len(found["wealth"][1]) > 20
+
+
+@in_shared_loop
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("one=nothere&other=nowhere", 404, "not_found"),
+        ("one=a&other=a", 409, "conflict"),
+        ("one=../x.json&other=b", 422, "query"),
+        ("one=--out&other=b", 422, "query"),
+    ],
+)
+async def test_a_comparison_of_what_is_no_stored_run_is_refused(
+    shared: Any, query: str, status: int, code: str
+) -> None:
+    got, found = await get(shared, f"{PATH}/compare?{query}")
+    assert (got, found["code"]) == (status, code), found
