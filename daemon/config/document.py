@@ -233,6 +233,10 @@ NOT_TRADING: dict[str, str] = {
 """Keys outside the digest, each with the reason why it cannot change a trade."""
 
 
+ADDED: Final = ("agents.*.approval",)
+"""Keys that came later, empty by default: without a value a configuration keeps its digest of before."""
+
+
 def digest(config: Config) -> str:
     """Hex BLAKE2b over every value that can change trading, defaults included."""
     for known, found in _NEWEST:
@@ -241,7 +245,7 @@ def digest(config: Config) -> str:
     rows = [
         (".".join(map(str, path)), _plain(value))
         for path, value in flat(config).items()
-        if _home(path, NOT_TRADING) is None
+        if _home(path, NOT_TRADING) is None and (value or _home(path, ADDED) is None)
     ]
     text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
     found = blake2b(text.encode(), digest_size=32).hexdigest()

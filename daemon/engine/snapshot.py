@@ -169,7 +169,8 @@ class Frozen(Struct, frozen=True):
     proposals: list[str] = []
     carried: tuple[int, int] = (0, 0)
     outside: dict[str, ProposalLog] = {}
-    reviews: dict[str, Proposed] = {}
+    reviews: dict[str, Proposed] | msgspec.UnsetType = msgspec.UNSET
+    """Absent without any, as in older snapshots."""
     noted: Noted = msgspec.field(default_factory=Noted)
 
 
@@ -177,7 +178,7 @@ _SAME: Final = (
     "crosses", "foreign", "activity", "parents", "halted", "limited", "jumped", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
-    "outside", "reviews",
+    "outside",
 )  # fmt: skip
 _SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent")
 """Fields that a state and its snapshot have alike."""
@@ -253,6 +254,7 @@ def freeze(state: State) -> bytes:
             notes=[a.note for a in state.agents],
             owed=state.owed,
             proposals=list(state.proposals),
+            reviews=state.reviews or msgspec.UNSET,
             later=sorted(state.later),
             seats=[state.rules.seats[seat] for seat in state.seats] if state.rules.seats else [],
             shadows={shadow.rules.agents[0].name: freeze(shadow) for shadow in state.shadows},
@@ -317,6 +319,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.owed = list(f.owed) or state.owed
     state.later = set(f.later)
     state.proposals.extend(f.proposals)
+    state.reviews = {} if isinstance(f.reviews, msgspec.UnsetType) else f.reviews
     _seats_in(state, f)
     state.revalue()
     return state

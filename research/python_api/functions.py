@@ -1,12 +1,18 @@
 """Functions, classes and objects of the caller as policies."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+import cloudpickle
+import msgspec
+
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
+from quantd.research.studies.sweep_points import Base, Market, Point, Work, run_point
+from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.ports import Policy
 
 FILE: Final = "caller.py"
@@ -16,16 +22,19 @@ FILE: Final = "caller.py"
 class CallerPolicy:
     """Loads the caller's function in place of FILE, and any other policy as usual (a `policies.loading.Apart`)."""
 
-    def __init__(self, found: object) -> None:
+    def __init__(self, found: object, known_as: tuple[Path, str, str] | None = None) -> None:
+        """`known_as` are its file, name and digest where it was written; another process cannot read its source."""
         self._found = found
+        code = _code(found)
+        place = Path(code.co_filename if code is not None else f"<{name_of(found)}>")
+        self.known_as = known_as or (place, name_of(found), source_digest(found))
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
         """Return the policy of the caller's function, or of a file. Raises ParamsError."""
         if path.name != FILE:
             return load_user_policy(path, attribute, params)
-        code = _code(self._found)
-        place = Path(code.co_filename if code is not None else f"<{name_of(self._found)}>")
-        return policy_around(place, name_of(self._found), self._found, params, digest=source_digest(self._found))
+        place, name, digest = self.known_as
+        return policy_around(place, name, self._found, params, digest=digest)
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
         """Return the registered policy itself."""
@@ -34,6 +43,51 @@ class CallerPolicy:
     def reading(self, folders: Sequence[Path]) -> "CallerPolicy":
         """Return itself: the caller's function has the rights of its process."""
         return self
+
+    def packed(self) -> bytes:
+        """The function with what it refers to, as bytes for another process. Raises Unsendable."""
+        module = inspect.getmodule(self._found if hasattr(self._found, "__name__") else type(self._found))
+        own = module is not None and module.__name__ not in ("__main__", *cloudpickle.list_registry_pickle_by_value())
+        if own:
+            # a worker of another machine does not have the file
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            return bytes(cloudpickle.dumps((self._found, self.known_as)))
+        except Exception as error:  # whatever it refers to decides what is raised
+            name = self.known_as[1]
+            raise Unsendable(
+                f"{name} cannot be sent to a worker process ({type(error).__name__}: {error}); run it with workers=1, "
+                "or write it into a file, FILE.py:act"
+            ) from None
+        finally:
+            if own:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+class Unsendable(ExplainedError, TypeError):
+    """A function refers to what no other process can have: an open file, a lock, a connection."""
+
+    exit_code = USAGE
+
+
+class SentPoints:
+    """Runs points of a caller's function in a worker process."""
+
+    def __init__(self, caller: CallerPolicy, *, stop: bool) -> None:
+        self._packed, self._stop = caller.packed(), stop
+
+    def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
+        market = _market_of(self._packed, msgspec.msgpack.encode(work.base))
+        for done, (number, values) in enumerate(work.points):
+            if tell(run_point(market, work.base, work.keys, number, values, stop=self._stop)):
+                return done + 1
+        return len(work.points)
+
+
+@lru_cache(maxsize=1)
+def _market_of(packed: bytes, encoded: bytes) -> Market:
+    found, known_as = cloudpickle.loads(packed)
+    return Market.open(msgspec.msgpack.decode(encoded, type=Base), CallerPolicy(found, known_as))
 
 
 def name_of(found: object) -> str:

@@ -14,7 +14,7 @@ from quantd.daemon.config import read
 from quantd.models.training.runs.workers import Here, executor
 from quantd.research.python_api.backtests import Misused, OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
+from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
 from quantd.research.python_api.plots import sweep_plot
 from quantd.research.python_api.run_config import (
     AGENT,
@@ -106,8 +106,8 @@ def sweep(
     `what` is a policy, with `bars`, or the path of a TOML file. `over` maps keys to their values: parameters of the
     policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `params` are the policy's other
     parameters, `settings` replace keys. `adjusted` is as for `quantd.backtest`. `workers` points run at once, in
-    processes or with `on="ray"` in a Ray cluster at `address`; a function of the caller runs in this process only. An
-    interrupted sweep continues when it is called again. Each point counts as a trial, for its own market and for the
+    processes or with `on="ray"` in a Ray cluster at `address`; a function of the caller is sent there by cloudpickle.
+    An interrupted sweep continues when it is called again. Each point counts as a trial, for its own market and for the
     `family` that is named.
 
     The first decision that a policy fails to take raises an Error; with `on_error="hold"` the agent holds as in the
@@ -131,22 +131,22 @@ def sweep(
     state = config.state_folder(None)
     grid = Grid({key_of(key, is_file=is_file): [setting_text(each) for each in values] for key, values in over.items()})
     assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
-    if caller is not None and (workers > 1 or on != "local"):
-        raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
     base = base_of(config, text, sets, state / "cache")
     base = replace(base, history=grid_history(base, grid.axes, caller))
     market = trial_digest(assembly) if caller is None else f"{assembly.market} {source_digest(what)}"
     place = folder_of(state, identity := identity_of(base, grid, market))
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points
     inline: _InProcess | None = None
-    if caller is not None:
+    alone = caller is not None and workers == 1 and on == "local"
+    if caller is not None and alone:
         apart_market = assemble(config, cache=state / "cache", apart=caller, bars=frame, history=base.history)
         run = inline = _InProcess(Market(apart_market, frame, state / "cache", base.history), stop=stop)
     elif frame is not None:
         place.mkdir(parents=True, exist_ok=True)
         frame.frame.write_parquet(place / "bars.parquet")
         base = replace(base, bars=str((place / "bars.parquet").resolve()))
-    where = Here() if caller is not None else executor(on, workers, address)
+        run = run_points if caller is None else SentPoints(caller, stop=stop)
+    where = Here() if alone else executor(on, workers, address)
     try:
         found = run_sweep(base, grid, identity, place, state, where, progress, run, stop=stop, family=family)
     except SweepFailed:

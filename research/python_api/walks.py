@@ -17,7 +17,7 @@ from quantd.daemon.config import Config, ConfigError, read
 from quantd.models.training.runs.workers import Here, executor
 from quantd.research.python_api.backtests import Backtest, Misused, OnError, backtest_of, stops
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
+from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
 from quantd.research.python_api.run_config import (
     AGENT,
     PLACE,
@@ -255,9 +255,6 @@ class _Walking:
         return assemble(config, cache=cache, apart=self._caller, bars=self._frame, history=base.history)
 
     def walked(self, how: How, *, stop: bool) -> WalkForward:
-        if self._caller is not None and (how.workers > 1 or how.on != "local"):
-            text = "a function of the caller runs in one process; write it into a file, FILE.py:act, for several"
-            raise Misused(text)
         whole, base = self._whole, self._base
         house = whole.sessions[whole.universe.calendar]
         planned = refits(self._steps, house, whole.start_ns, whole.feed.last_ts)
@@ -267,9 +264,12 @@ class _Walking:
         base = replace(base, bars=self._written(place))
         run: Run = run_points
         inline: _InProcess | None = None
+        alone = self._caller is not None and how.workers == 1 and how.on == "local"
         if self._caller is not None:
             run = inline = _InProcess(self._caller, stop=stop)
-        where = Here() if self._caller is not None else executor(how.on, how.workers, how.address)
+            if not alone:
+                run, inline = SentPoints(self._caller, stop=stop), None
+        where = Here() if alone else executor(how.on, how.workers, how.address)
         try:
             chosen = choices(base, self._grid, planned, identity, place, where, how.progress, run, stop=stop)
         except SweepFailed:

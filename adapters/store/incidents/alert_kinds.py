@@ -171,7 +171,9 @@ ALERT_KINDS: Final = (
     _event("operator", "a command that cannot be carried out", "WARNING"),
     _event("manual", "a manual order", "INFO"),
     _event("portfolio", "a portfolio is opened or closed, or could not be", "INFO", "WARNING"),
-    _event("proposal", "targets from outside are planned, or refused", "INFO", "WARNING"),
+    _event(
+        "proposal", "targets from outside are planned, refused, wait for a person, or have lapsed", "INFO", "WARNING"
+    ),
     _event("loosening", "looser limits wait, stay as they are, or apply", "INFO", "WARNING", "CRITICAL"),
     _event("config", "the configuration changed", "INFO"),
     _event("action", "a split, a dividend or a delisting", "INFO", "WARNING"),

@@ -39,7 +39,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             del body[name]
         if not given:
             body["token"] = "wrong"
-    by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith("/orders/preview")
+    others = ("/orders/preview", "/cancel/preview", "/review/preview")
+    by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith(others)
     if by_weights and isinstance(body.get("weights", {}), dict):
         body["weights"] = {"SPY": 0.5}
         if isinstance(body.get("expires"), str):

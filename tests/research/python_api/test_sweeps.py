@@ -1,5 +1,7 @@
 """`quantd.sweep`: a grid of a policy's parameters over a frame, or of a configuration's keys."""
 
+from threading import Lock
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,14 @@ from tests.support.command_line import quantd as command
 
 def rising(view, lookback=20):
     return np.where(view.returns(lookback).sum(axis=0) > 0, 0.5, 0.0)
+
+
+LOCK = Lock()
+
+
+def locked(view, lookback=20):
+    with LOCK:
+        return rising(view, lookback)
 
 
 def test_a_functions_parameters_are_swept(bars):
@@ -27,6 +37,27 @@ def test_a_registered_policy_runs_in_processes_and_a_second_call_reads(bars):
     again = quantd.sweep("momentum", over, bars=bars)
     assert again.points == first.points
     assert first.table.filter(first.table["broker.commission_bp"] == 20)["sharpe"].max() < first.table["sharpe"].max()
+
+
+def test_a_function_of_the_caller_comes_to_the_same_bits_in_processes(bars, folder):
+    half = 0.5  # captured
+
+    def captured(view, lookback=20):
+        return np.where(rising(view, lookback) > 0, half, 0.0)
+
+    over = {"lookback": [10, 20, 30, 40]}
+    apart = quantd.sweep(captured, over, bars=bars, workers=2, settings={"quantd.state": str(folder / "apart")})
+    here = quantd.sweep(captured, over, bars=bars, settings={"quantd.state": str(folder / "here")})
+    assert apart.points == here.points
+    assert here.table["sharpe"].n_unique() == 4
+
+
+def test_a_function_that_fails_in_a_process_ends_the_sweep_with_its_error(bars):
+    def fails(view, lookback=20):
+        raise ZeroDivisionError(f"no answer for {lookback}")
+
+    with pytest.raises(quantd.Error, match="no answer for"):
+        quantd.sweep(fails, {"lookback": [5, 6]}, bars=bars, workers=2)
 
 
 def test_a_heat_map_and_a_page(bars, folder):
@@ -51,8 +82,7 @@ def test_a_file_has_the_points_of_the_command(folder):
     [
         (lambda bars: quantd.sweep(rising, {"lookback": [1]}), "needs bars"),
         (lambda bars: quantd.sweep(rising, {}, bars=bars), "needs a key"),
-        (lambda bars: quantd.sweep(rising, {"lookback": [5, 6]}, bars=bars, workers=2), "one process"),
-        (lambda bars: quantd.sweep(rising, {"lookback": [5, 6]}, bars=bars, on="ray"), "one process"),
+        (lambda bars: quantd.sweep(locked, {"lookback": [5, 6]}, bars=bars, workers=2), "locked cannot be sent to a"),
         (lambda bars: quantd.sweep("nowhere.toml", {"a.b": [1]}), "nowhere.toml"),
     ],
 )

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from threading import Lock
 
 import numpy as np
 import polars as pl
@@ -109,6 +110,32 @@ def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
         quantd.walk_forward(swept, over=OVER)
 
 
+def test_a_function_of_the_caller_is_walked_in_processes_to_the_same_bits(bars, folder):
+    settings = [{"quantd.state": str(folder / name)} for name in ("apart", "here")]
+    apart = quantd.walk_forward(rising, bars, over=OVER, workers=2, compare=False, settings=settings[0], **STEPS)
+    here = quantd.walk_forward(rising, bars, over=OVER, compare=False, settings=settings[1], **STEPS)
+    assert apart.table.equals(here.table)
+    assert apart.backtest.digest == here.backtest.digest
+
+
+@pytest.mark.slow
+def test_a_walk_and_a_sweep_on_a_ray_cluster_come_to_the_same_bits(bars, folder):
+    pytest.importorskip("ray")
+    found = {}
+    for on in ("ray", "local"):
+        settings = {"quantd.state": str(folder / on)}
+        how = {"workers": 2, "on": on, "settings": settings}
+        found[on] = (
+            quantd.sweep(rising, {"lookback": [10, 20, 30]}, bars=bars, **how).points,
+            quantd.walk_forward("momentum", bars, over=OVER, compare=False, **how, **STEPS).backtest.digest,
+            quantd.walk_forward(rising, bars, over=OVER, compare=False, **how, **STEPS).backtest.digest,
+        )
+    assert found["ray"] == found["local"]
+
+
+LOCK = Lock()
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -118,7 +145,7 @@ def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
         ({"over": {"risk.max_drawdown": [0.1, 0.2]}}, "belongs to the account"),
         ({"refit": "soon"}, "write 3y, 6mo, 4w or 20d"),
         ({"over": {"lookback": [9000]}}, "refit|bars end before"),
-        ({"what": rising, "workers": 2}, "one process"),
+        ({"what": lambda view, lookback=5: LOCK, "workers": 2}, "cannot be sent to a worker process"),
     ],
 )
 def test_a_mistake_is_an_error_with_a_remedy(bars, changes, text):
