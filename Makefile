@@ -26,7 +26,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page coverage check docs \
+.PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page test-ray coverage check docs \
 	docs-site figures pictures results bench bench-peers prove prove-long \
 	test-container mutants wheel wheel-pure release install clean lock
 
@@ -35,6 +35,7 @@ help:
 	@echo 'make build    compile the engine now (make run does it in the background, for its next start)'
 	@echo 'make test     run the quick tests in five parts (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests in the same parts: whole processes, kills, learners, more examples'
+	@echo 'make test-ray the same bits on a Ray cluster (adds Ray to .venv)'
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
 	@echo 'make test-page  the dashboard in more widths, colours and at a zoom of 200 %'
 	@echo 'make coverage run all tests and print the coverage of each package'
@@ -92,6 +93,11 @@ test-patched: $(FULL)
 # the widths and colours of the dashboard that the other tests leave out
 test-page: $(FULL)
 	@$(BIN)/python -m pytest -q -rs -m long tests/daemon/api/dashboard $(ARGS)
+
+# training, a sweep and a walk on a Ray cluster that the tests start; adds the extra `ray` to .venv
+test-ray: $(FULL)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'ray>=2.60'
+	@$(BIN)/python -m pytest -q -rs -m slow -k ray tests/models/training/runs/test_workers.py tests/research/python_api $(ARGS)
 
 # lines of the source are counted, so it runs uncompiled
 coverage: $(FULL)
