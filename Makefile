@@ -92,7 +92,7 @@ test-patched: $(FULL)
 
 # the widths and colours of the dashboard that the other tests leave out
 test-page: $(FULL)
-	@$(BIN)/python -m pytest -q -rs -m long tests/daemon/api/dashboard $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -m 'long or slow' tests/daemon/api/dashboard $(ARGS)
 
 # training, a sweep and a walk on a Ray cluster that the tests start; adds the extra `ray` to .venv
 test-ray: $(FULL)

@@ -43,7 +43,7 @@ LONGER = {
         "daemon/cli/trade/study.py study_rebalance": 87,
         "daemon/engine/planning/plan.py _house": 87,
         "daemon/engine/planning/plan.py plan": 61,
-        "daemon/engine/snapshot.py freeze": 79,
+        "daemon/engine/snapshot.py freeze": 80,
         "daemon/engine/state.py State.__init__": 126,
         "daemon/policies/user_file.py UserView.__init__": 71,
         "daemon/recovery/start.py begin": 62,

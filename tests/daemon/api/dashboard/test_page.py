@@ -214,9 +214,13 @@ async def test_every_screen_is_accessible_and_fits_its_window(shared: World, bro
         for screen in SCREENS:
             await audit(page, screen)
             assert await unreachable(page) == [], screen
+        for key in ("h", "r", "?"):
+            await page.keyboard.press(key)
+            assert await violations(page) == [], key
+            await page.keyboard.press("Escape")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 @pytest.mark.parametrize("width", [DESK, 768, PHONE, 640])  # 640 is 1280 at a zoom of 200 %
 @pytest.mark.parametrize("look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}])
