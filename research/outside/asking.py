@@ -137,15 +137,20 @@ class Askers:
     market: str
     askers: tuple[Asker, ...]
     _true: dict[str, dict[int, float]] = field(default_factory=dict)
+    _names: dict[str, Names] = field(default_factory=dict)
 
     def rename(self) -> None:
         """Give symbols and dates other names in the next run."""
         for each in self.askers:
+            self._names[each.agent] = each.names
             self._true[each.agent] = each.under(other_names(each.names.symbols, f"{self.market} {each.agent}"))
 
     def verdicts(self) -> tuple[Foresight, ...]:
-        """The comparison of the run before `rename` with that after it."""
-        return tuple(foresight(each.agent, self._true[each.agent], each.gains) for each in self.askers)
+        """The comparison of the run before `rename` with that after it; later runs have the true names again."""
+        gains = [each.under(self._names[each.agent]) for each in self.askers]
+        return tuple(
+            foresight(each.agent, self._true[each.agent], other) for each, other in zip(self.askers, gains, strict=True)
+        )
 
     def counts(self) -> tuple[AskedAgent, ...]:
         return tuple(AskedAgent(each.agent, each.asked, each.stored) for each in self.askers)

@@ -171,12 +171,13 @@ class ResearchRoutes:
     async def compare(self, request: web.Request, query: TwoBacktests) -> ComparedBacktests:
         """Raises Refused."""
         pair = query.one, query.other
-        if query.one == query.other:
-            raise Refused(409, "conflict", f"{query.one} is named twice; choose two backtests")
         async with self._comparing:
             if pair not in self._compared:
                 for run in pair:
-                    await asyncio.to_thread(self._tested, run)
+                    if await asyncio.to_thread(self._tested, run) is None:
+                        raise Refused(404, "not_found", f"there is no stored backtest; {HINT}")
+                if query.one == query.other:
+                    raise Refused(422, "incomparable", f"{query.one} is named twice; choose two backtests")
                 self._compared[pair] = await _compared(self._file(), self._run.folder, *pair)
                 for old in list(self._compared)[:-KEPT]:
                     del self._compared[old]
@@ -214,7 +215,7 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
             said, why = await process.communicate()
     except TimeoutError:
         text = f"the comparison took longer than {COMPARE_S:g} s; quantd report --compare {one} {other} has no bound"
-        raise Refused(504, "late", text) from None
+        raise Refused(503, "late", text) from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -224,7 +225,7 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
         return msgspec.json.decode(said, type=ComparedBacktests)
     except msgspec.DecodeError:
         text = " ".join(why.decode(errors="replace").split()) or "the comparison ended without a word"
-        raise Refused(409, "conflict", text[:1000]) from None
+        raise Refused(422, "incomparable", text[:1000]) from None
 
 
 def _has_store(where: Path) -> bool:

@@ -75,6 +75,7 @@ def test_from_python_the_same_run_has_the_counts_and_the_verdict_of_each_agent(f
     assert "as if it knew the future" in str(done)
     again = api.backtest(api.load(folder / "config.toml", planted), compare=False, rename=True, most_questions=0)
     assert (again.foresight, again.outside[0].stored, again.digest) == (done.foresight, 122, done.digest)
+    assert len(again.orders), "the run that its frames repeat is that under the true names"
 
 
 def test_from_python_other_names_for_nobody_are_refused(folder: Path) -> None:

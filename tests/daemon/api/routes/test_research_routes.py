@@ -76,6 +76,13 @@ async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_proces
     assert found["wealth"][0] != found["wealth"][1]
     assert found["sentence"].startswith("Sharpe difference ")
     assert len(found["ts"]) == len(found["wealth"][0]) == len(found["wealth"][1]) > 20
+    status, refused = await get(shared, f"{PATH}/compare?one={before}&other={before}")
+    assert (status, refused["code"]) == (422, "incomparable"), refused
+    short = ("--journal", "--no-compare", "--json", "--state", str(shared.folder), "--to", "2019-02-28")
+    shorter = answer(quantd(place / "first", "backtest", *short))["run"]
+    status, refused = await get(shared, f"{PATH}/compare?one={before}&other={shorter}")
+    assert (status, refused["code"]) == (422, "incomparable"), refused
+    assert "the runs differ in bars, dates and are not comparable" in refused["detail"]
 
 
 @in_shared_loop
@@ -83,7 +90,7 @@ async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_proces
     ("query", "status", "code"),
     [
         ("one=nothere&other=nowhere", 404, "not_found"),
-        ("one=a&other=a", 409, "conflict"),
+        ("one=a&other=a", 404, "not_found"),
         ("one=../x.json&other=b", 422, "query"),
         ("one=--out&other=b", 422, "query"),
     ],
