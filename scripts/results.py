@@ -200,7 +200,7 @@ def page(found: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], claims: Ma
         "- `[..]` is a 95 % interval of a circular block bootstrap. Costs are in account currency.",
         "- `deflated` is the deflated Sharpe ratio, by the trials of that market in this table. Earlier looks at the",
         "  same bars are not counted, so that it is too high.",
-        "- These policies have no random numbers, so that they have no seeds.",
+        "- Only learned policies have random numbers. Each is one seed, chosen on the validation part of its plan.",
         "- A policy with a difference of exactly 0 is equal weight under another name in that market.", "",
     ]  # fmt: skip
     for market, rows in found:

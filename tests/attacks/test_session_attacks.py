@@ -20,6 +20,8 @@ STATUS, SIGN_IN, SIGN_OUT, ORDERS = "/api/v1/status", "/api/v1/sign-in", "/api/v
 COOKIE, CSRF = "Cookie: quantd_session_0={cookie}", "X-CSRF-Token: {csrf}"
 READER, OWN, OTHER = "Cookie: quantd_session_0={reader}", "Origin: http://localhost", "Origin: http://localhost:9000"
 LISTED, TOKEN = "Origin: https://pages.example", json.dumps({"token": "wrong"})
+CANCEL, REVIEW = "/api/v1/orders/cancel", "/api/v1/agents/guest/review"
+GONE, YES = json.dumps({"order": "q-1", "reason": "x"}), json.dumps({"id": "1", "approve": True, "reason": "x"})
 FIELDS = json.dumps({"token": "x", "scope": "admin"})
 
 ATTACKS = (
@@ -49,6 +51,11 @@ ATTACKS = (
     post("form of another port", 403, COOKIE, OTHER, body="command=halt"),
     post("session of a reader halts", 403, READER, OWN, "X-CSRF-Token: {reading}"),
     post("session of a reader orders", 403, READER, OWN, "X-CSRF-Token: {reading}", path=ORDERS),
+    post("session of a reader cancels an order", 403, READER, OWN, "X-CSRF-Token: {reading}", path=CANCEL, body=GONE),
+    post("session of a reader approves", 403, READER, OWN, "X-CSRF-Token: {reading}", path=REVIEW, body=YES),
+    post("page of another origin cancels an order", 403, COOKIE, "Origin: https://evil.example", CSRF, path=CANCEL),
+    post("page of another origin approves", 403, COOKIE, "Origin: https://evil.example", CSRF, path=REVIEW, body=YES),
+    post("cookie without a CSRF token approves", 403, COOKIE, OWN, path=REVIEW, body=YES),
     post("session of a revoked token halts", 401, "Cookie: quantd_session_0={gone}", OWN, CSRF),
     post("sign-in with a wrong token", 401, OWN, path=SIGN_IN, body=TOKEN),
     post("sign-in with the id of a token", 401, OWN, path=SIGN_IN, body='{"token": "{id}"}'),

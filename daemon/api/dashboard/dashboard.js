@@ -22,7 +22,8 @@ const SCREENS = [
   ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],
 ];
 const DIALOGS = { halt: ["Stop trading", Halt, "trade"], resume: ["Resume trading", Resume, "trade"], "sign-in": ["Sign in", SignIn, ""], keys: ["Keys", Keys, ""] };
-const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9", "the screen of that number", ""]];
+const PLACES = [..."1234567890d"];
+const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""]];
 
 function Keys({ close }) {
   return html`<dl class="keys">${KEYS.map(([key, words]) => html`<dt><kbd>${key}</kbd></dt><dd>${words}</dd>`)}</dl>
@@ -46,7 +47,7 @@ function Dashboard() {
       if (event.key === "h" && may("trade")) open("halt");
       else if (event.key === "r" && may("trade")) open("resume");
       else if (event.key === "?") open("keys");
-      else if (SCREENS[Number(event.key) - 1]) location.hash = SCREENS[Number(event.key) - 1][0];
+      else if (PLACES.includes(event.key)) location.hash = SCREENS[PLACES.indexOf(event.key)][0];
       else return;
       event.preventDefault();
     };

@@ -31,7 +31,8 @@ function Compared({ backtests }) {
   }, asked);
   const select = (id, title, value, put) => html`<p><label for=${id}>${title}</label><select id=${id} value=${value} onChange=${(event) => put(event.target.value)}>${backtests.map((each) => html`<option value=${each}>${each}</option>`)}</select></p>`;
   const shown = data && data.pair === asked ? data : null;
-  const [own, theirs] = shown ? shown.wealth : [[], []];
+  const [own, theirs] = shown ? [shown.own, shown.beside] : [[], []];
+  const worth = (curve) => (curve.at(-1) === null ? "nothing" : curve.at(-1).toFixed(4));
   return html`<section class="card wide"><h2>Two stored backtests</h2>
     <form class="fields" onSubmit=${(event) => { event.preventDefault(); ask(`${one}/${other}`); }}>
       ${select("one", "Backtest", one, first)}${select("other", "Beside", other, second)}
@@ -41,12 +42,12 @@ function Compared({ backtests }) {
     ${shown && html`<p><strong>${shown.sentence}</strong> ${shown.settings}</p>
       ${shown.failures.map((each) => html`<p class="HALT">${each}</p>`)}
       <${Chart} data=${[shown.ts.map((ts) => ts / 1e9), own, theirs]} series=${[[shown.one, "--line"], [shown.other, "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}
-        words=${`Both worth 1 on ${shown.first.slice(0, 10)}; on ${shown.last.slice(0, 10)} ${shown.one} has ${own.at(-1).toFixed(4)} and ${shown.other} ${theirs.at(-1).toFixed(4)}.`} />
-      <${Table} name="Figures of both" rows=${shown.rows} most=${30} by=${(r) => r[0]} words=${(r) => r[0]} columns=${[
-    { head: "figure", cell: (r) => r[0] },
-    { head: shown.one, num: true, cell: (r) => r[1] },
-    { head: shown.other, num: true, cell: (r) => r[2] },
-    { head: "difference", num: true, cell: (r) => r[3] },
+        words=${`Both worth 1 on ${shown.first.slice(0, 10)}; on ${shown.last.slice(0, 10)} ${shown.one} has ${worth(own)} and ${shown.other} ${worth(theirs)}.`} />
+      <${Table} name="Figures of both" rows=${shown.rows} most=${30} by=${(r) => r.figure} words=${(r) => r.figure} columns=${[
+    { head: "figure", cell: (r) => r.figure },
+    { head: shown.one, num: true, cell: (r) => r.one },
+    { head: shown.other, num: true, cell: (r) => r.other },
+    { head: "difference", num: true, cell: (r) => r.difference },
   ]} />
       ${shown.tests.map((each) => html`<p class="none">${each}</p>`)}`}
   </section>`;

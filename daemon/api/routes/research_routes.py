@@ -39,7 +39,7 @@ COMPARE_S: Final = 120.0
 KEPT: Final = 8
 """Comparisons that are remembered: a stored run does not change."""
 
-NAME: Final = r"^[0-9a-z]{1,16}(?!\n)$"
+NAME: Final = r"^[0-9a-z]{0,16}(?!\n)$"
 """A run. A path, and an option of a command, is none."""
 
 HINT: Final = "quantd backtest --journal makes one"
@@ -106,20 +106,29 @@ class Beside(Struct, frozen=True):
 class TwoBacktests(Query, frozen=True):
     """Two stored backtests."""
 
-    one: Annotated[str, Meta(pattern=NAME, description="Its run, as in `backtests` of /api/v1/research/beside.")]
-    other: Annotated[str, Meta(pattern=NAME, description="The run that it is compared with.")]
+    one: Annotated[str, Meta(pattern=NAME, description="Its run; the newest but one without it.")] = ""
+    other: Annotated[str, Meta(pattern=NAME, description="The run beside it; the newest without it.")] = ""
 
 
-class ComparedBacktests(Struct, frozen=True):
-    """Two stored backtests side by side, as `quantd report --compare` has them.
+class FigureOfBoth(Struct, frozen=True):
+    """A figure of two backtests and its difference, as text."""
 
-    `rows` are (metric, one, other, difference) and `p_values` (test, p), as text. `sentence` is the verdict on the
-    Sharpe ratios, `tests` a sentence for each test, `settings` which settings differ. `wealth` has both curves at `ts`,
-    1 at the first sample. `failures` has a line for each agent whose policy failed to decide.
-    """
-
+    figure: str
     one: str
     other: str
+    difference: str
+
+
+class PValue(Struct, frozen=True):
+    """The p-value of a test of both returns, as text."""
+
+    test: str
+    p: str
+
+
+class _Told(Struct, frozen=True):
+    """What `quantd report --compare --json` prints, of which this module makes its answer."""
+
     first: str
     last: str
     samples: int
@@ -131,6 +140,31 @@ class ComparedBacktests(Struct, frozen=True):
     ts: list[int]
     wealth: tuple[list[float | None], list[float | None]]
     failures: list[str]
+
+
+class ComparedBacktests(Struct, frozen=True):
+    """Two stored backtests side by side, as `quantd report --compare` has them.
+
+    `sentence` is the verdict on the Sharpe ratios, `tests` has a sentence for each test, and `settings` names those
+    that differ. `own` and `beside` are both curves at `ts`, 1 at the first sample; null for a lost account. `failures`
+    has a line for each agent whose policy failed to decide. `missing` is the reason why nothing is compared.
+    """
+
+    one: str
+    other: str
+    first: str = ""
+    last: str = ""
+    samples: int = 0
+    rows: list[FigureOfBoth] = []
+    p_values: list[PValue] = []
+    sentence: str = ""
+    tests: list[str] = []
+    settings: str = ""
+    ts: list[int] = []
+    own: list[float | None] = []
+    beside: list[float | None] = []
+    failures: list[str] = []
+    missing: str = ""
 
 
 class ResearchRoutes:
@@ -170,14 +204,16 @@ class ResearchRoutes:
 
     async def compare(self, request: web.Request, query: TwoBacktests) -> ComparedBacktests:
         """Raises Refused."""
-        pair = query.one, query.other
         async with self._comparing:
+            stored = await asyncio.to_thread(self._tested, query.other)
+            newest = [] if stored is None else stored[1]
+            pair = query.one or "".join(newest[1:2]), query.other or "".join(newest[:1])
+            if stored is None or not all(pair):
+                return ComparedBacktests(*pair, missing=f"there are fewer than two stored backtests; {HINT}")
             if pair not in self._compared:
-                for run in pair:
-                    if await asyncio.to_thread(self._tested, run) is None:
-                        raise Refused(404, "not_found", f"there is no stored backtest; {HINT}")
-                if query.one == query.other:
-                    raise Refused(422, "incomparable", f"{query.one} is named twice; choose two backtests")
+                await asyncio.to_thread(self._tested, pair[0])
+                if pair[0] == pair[1]:
+                    raise Refused(422, "incomparable", f"{pair[0]} is named twice; choose two backtests")
                 self._compared[pair] = await _compared(self._file(), self._run.folder, *pair)
                 for old in list(self._compared)[:-KEPT]:
                     del self._compared[old]
@@ -222,10 +258,16 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     try:
-        return msgspec.json.decode(said, type=ComparedBacktests)
+        told = msgspec.json.decode(said, type=_Told)
     except msgspec.DecodeError:
         text = " ".join(why.decode(errors="replace").split()) or "the comparison ended without a word"
         raise Refused(422, "incomparable", text[:1000]) from None
+    return ComparedBacktests(
+        one=one, other=other, first=told.first, last=told.last, samples=told.samples,
+        rows=[FigureOfBoth(*each) for each in told.rows], p_values=[PValue(*each) for each in told.p_values],
+        sentence=told.sentence, tests=told.tests, settings=told.settings, ts=told.ts,
+        own=told.wealth[0], beside=told.wealth[1], failures=told.failures,
+    )  # fmt: skip
 
 
 def _has_store(where: Path) -> bool:

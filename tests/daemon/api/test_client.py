@@ -36,6 +36,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cash": ("add", "10.00", "a test"),
     "halt_symbol": ("halt", "SPY", "a test"),
     "model": ("even",),
+    "compare_backtests": ("none", "other"),
 }
 REFUSED: dict[str, tuple[Any, ...]] = {
     "job": ("77",),
@@ -52,7 +53,6 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "close_portfolio": ("none", "flatten", "a test"),
     "cancel_order": ("q-none", "a test"),
     "preview_cancel": ("q-none",),
-    "compare_backtests": ("none", "other"),
     "preview_review": ("none", "1"),
     "review": ("none", "1", "a test"),
     "approve_limits": ("a test",),

@@ -137,7 +137,8 @@ def test_a_snapshot_goes_on_alike_and_one_of_before_there_was_interest_is_read(t
         assert each.pop("earned")
     old = thaw(assembly.rules, msgspec.msgpack.encode(plain))
     assert old.balances_micro == []
-    assert set(msgspec.msgpack.decode(freeze(old))) == set(Frozen.__struct_fields__)
+    absent = {"reviews"}  # where no proposal waits, as in snapshots of before
+    assert set(msgspec.msgpack.decode(freeze(old))) == set(Frozen.__struct_fields__) - absent
 
 
 def test_the_series_is_the_risk_free_rate_of_backtest_comparison_and_report(tmp_path: Path) -> None:

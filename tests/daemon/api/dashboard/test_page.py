@@ -208,6 +208,15 @@ async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) 
 
 
 @in_module_loop
+async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        for key, screen in zip("1234567890d", SCREENS, strict=True):
+            await page.keyboard.press(key)
+            current = page.get_by_role("navigation").locator("[aria-current=page]")
+            await expect(current).to_have_attribute("href", f"#{screen}")
+
+
+@in_module_loop
 @pytest.mark.parametrize("width", [DESK, PHONE])
 async def test_every_screen_is_accessible_and_fits_its_window(shared: World, browser: Browser, width: int) -> None:
     async with opened(browser, shared.api.url, width, shared.token) as page:

@@ -57,6 +57,14 @@ async def test_the_gap_to_a_stored_backtest_is_its_commissions_and_the_rest(shar
 
 
 @in_shared_loop
+async def test_without_two_stored_backtests_nothing_is_compared_and_the_remedy_is_named(shared: Any) -> None:
+    shutil.rmtree(shared.folder / "backtests", ignore_errors=True)
+    status, found = await get(shared, f"{PATH}/compare")
+    assert (status, found["rows"]) == (200, [])
+    assert found["missing"] == "there are fewer than two stored backtests; quantd backtest --journal makes one"
+
+
+@in_shared_loop
 async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_process_of_its_own(shared: Any) -> None:
     place = shared.folder.parent
     for name in ("first", "second"):
@@ -71,11 +79,16 @@ async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_proces
     status, found = await get(shared, f"{PATH}/compare?one={before}&other={newest}")
     assert status == 200, found
     told = answer(quantd(place, "report", "--compare", before, newest, "--json", "--state", str(shared.folder)))
-    assert {key: told[key] for key in found} == found
-    assert [row[0] for row in found["rows"]][:2] == ["Total return", "Compound annual growth"]
-    assert found["wealth"][0] != found["wealth"][1]
+    plain = ("one", "other", "samples", "sentence", "tests", "settings", "ts", "failures")
+    assert {key: told[key] for key in plain} == {key: found[key] for key in plain}
+    assert [list(row.values()) for row in found["rows"]] == told["rows"]
+    assert [list(row.values()) for row in found["p_values"]] == told["p_values"]
+    assert [found["own"], found["beside"]] == told["wealth"]
+    assert [row["figure"] for row in found["rows"]][:2] == ["Total return", "Compound annual growth"]
+    assert found["own"] != found["beside"]
     assert found["sentence"].startswith("Sharpe difference ")
-    assert len(found["ts"]) == len(found["wealth"][0]) == len(found["wealth"][1]) > 20
+    assert len(found["ts"]) == len(found["own"]) == len(found["beside"]) > 20
+    assert (await get(shared, f"{PATH}/compare"))[1] == found, "the newest two"
     status, refused = await get(shared, f"{PATH}/compare?one={before}&other={before}")
     assert (status, refused["code"]) == (422, "incomparable"), refused
     short = ("--journal", "--no-compare", "--json", "--state", str(shared.folder), "--to", "2019-02-28")
@@ -90,7 +103,7 @@ async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_proces
     ("query", "status", "code"),
     [
         ("one=nothere&other=nowhere", 404, "not_found"),
-        ("one=a&other=a", 404, "not_found"),
+        ("one=nothere", 404, "not_found"),
         ("one=../x.json&other=b", 422, "query"),
         ("one=--out&other=b", 422, "query"),
     ],
