@@ -35,15 +35,23 @@ export function Figure({ name, value, kind = "", more }) {
 }
 
 // A modal dialog: the browser keeps the focus in it, Escape closes it, and the focus goes back to where it was.
-// It opens within the task of the key or click, not at the next frame: the next key is typed into it.
+// It opens within the task of the key or click, not at the next frame: the next key is typed into it. It closes within the
+// task of Escape too: the browser's own close event comes later, and would close the next dialog.
 export function Dialog({ title, close, children }) {
   const box = useRef(null);
+  const gone = useRef(false);
+  const escape = (event) => {
+    event.preventDefault();
+    gone.current = true;
+    box.current.close();
+    close();
+  };
   useLayoutEffect(() => {
     box.current.showModal();
     const first = box.current.querySelector("[data-first]");
     if (first) first.focus();
   }, []);
-  return html`<dialog ref=${box} aria-label=${title} onClose=${close}>
+  return html`<dialog ref=${box} aria-label=${title} onCancel=${escape} onClose=${() => gone.current || close()}>
     <h2>${title}</h2>
     ${children}
   </dialog>`;

@@ -208,6 +208,18 @@ async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) 
 
 
 @in_module_loop
+async def test_a_key_right_after_escape_opens_its_dialog(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+        for _ in range(20):
+            for key, title in (("h", "Stop trading"), ("r", "Resume trading"), ("?", "Keys")):
+                await page.keyboard.press(key)
+                shown = "[...document.querySelectorAll('dialog[open]')].map((each) => each.ariaLabel)"
+                assert await page.evaluate(shown) == [title]
+                await page.keyboard.press("Escape")
+
+
+@in_module_loop
 async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url) as page:
         for key, screen in zip("1234567890d", SCREENS, strict=True):
