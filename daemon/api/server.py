@@ -96,7 +96,7 @@ class Api:
         run = RunReader(service, parts, config, folder)
         self._readings = Readings(run, bus_url)
         self._performances = Performances(run)
-        self._research = ResearchRoutes(run)
+        self._research = ResearchRoutes(run, reads_only=self._reads_only)
         self._scrape = Scrape(run, bus)
         self._dashboard = Dashboard(run)
         self._sessions = SessionRoutes(self._guard)

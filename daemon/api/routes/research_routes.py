@@ -170,8 +170,9 @@ class ComparedBacktests(Struct, frozen=True):
 class ResearchRoutes:
     """The routes of one running service."""
 
-    def __init__(self, run: RunReader) -> None:
+    def __init__(self, run: RunReader, *, reads_only: bool = False) -> None:
         self._run = run
+        self._reads_only = reads_only
         self._one = asyncio.Lock()
         self._comparing = asyncio.Lock()
         self._compared: dict[tuple[str, str], ComparedBacktests] = {}
@@ -208,6 +209,10 @@ class ResearchRoutes:
             stored = await asyncio.to_thread(self._tested, query.other)
             newest = [] if stored is None else stored[1]
             pair = query.one or "".join(newest[1:2]), query.other or "".join(newest[:1])
+            if self._reads_only:
+                # a replay writes what it reads of the market into the state folder
+                text = "a read-only instance replays no run; the trading one does, and quantd report --compare"
+                return ComparedBacktests(*pair, missing=text)
             if stored is None or not all(pair):
                 return ComparedBacktests(*pair, missing=f"there are fewer than two stored backtests; {HINT}")
             if pair not in self._compared:
