@@ -196,7 +196,8 @@ class Rig(Protocol):
 
     # misbehaviour
     async def misbehave(self, fault: Fault, on: On, times: int = 1) -> None:
-        """The next `times` requests of that kind meet the fault. Those after it are answered as ever."""
+        """The next `times` requests of that kind meet the fault. Those after it are answered as ever; 0 ends all faults
+        of that kind of request."""
         ...
 
     async def stream(self, fault: StreamFault) -> None:

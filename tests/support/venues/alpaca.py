@@ -149,7 +149,12 @@ class AlpacaServer:
         self.book.end(self.order(client_id), status)
 
     def misbehave(self, fault: str, on: str, times: int = 1) -> None:
-        """The next `times` requests of a kind meet a fault; "late" is a time-out that is accepted by `accept_late`."""
+        """The next `times` requests of a kind meet a fault; "late" is a time-out that is accepted by `accept_late`.
+
+        0 ends the faults of that kind."""
+        if not times:
+            self.faults.pop(on, None)
+            return
         self.faults.setdefault(on, deque()).extend([fault] * times)
 
     def accept_late(self) -> None:

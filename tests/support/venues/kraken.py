@@ -286,6 +286,9 @@ class Exchange:
         return fields
 
     def misbehave(self, fault: str, paths: tuple[str, ...], times: int = 1) -> None:
+        if not times:
+            self.misbehaviours = [each for each in self.misbehaviours if each.paths != paths]
+            return
         self.misbehaviours.append(Misbehaviour(fault, paths, times))
 
     def _meet(self, path: str) -> str:

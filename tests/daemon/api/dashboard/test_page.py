@@ -340,6 +340,7 @@ async def test_a_proposal_that_waits_is_shown_with_its_orders_and_approved_or_de
         async with opened(browser, world.api.url, PHONE, world.token) as page:
             await audit(page, "agents")
             await page.get_by_role("button", name="Review d-2 of guest").click()
+            await expect(page.get_by_role("button", name="Approve: ")).to_be_enabled()  # the gate has answered
             await page.get_by_label("Reason, for the journal").fill("sound")
             await page.keyboard.press("Enter")
             await expect(page.locator(".said")).to_contain_text("d-2 of guest: ")
