@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
-from tests.support.sink_servers import KEY, TOKEN, BotApi, NtfyServer, Receiver
+from tests.support.sink_servers import KEY, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, Receiver
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.kraken import Exchange
 
@@ -26,8 +26,8 @@ async def serve(file: Path) -> None:
     alpaca.book.place(order | {"limit_price": "100.00"})
     kraken = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
     await kraken.start()
-    webhook, telegram, ntfy = Receiver(), BotApi(), NtfyServer()
-    for each in (webhook, telegram, ntfy):
+    webhook, telegram, ntfy, mail = Receiver(), BotApi(), NtfyServer(), MailServer(file.parent)
+    for each in (webhook, telegram, ntfy, mail):
         await each.start()
     variables = {
         "ALPACA_URL": alpaca.url,
@@ -42,6 +42,10 @@ async def serve(file: Path) -> None:
         "TELEGRAM_TOKEN": TOKEN,
         "TELEGRAM_CHAT": str(telegram.chat),
         "NTFY_URL": ntfy.url,
+        "SMTP_PORT": str(mail.port),
+        "SMTP_CA": str(mail.cert),
+        "SMTP_USER": USER,
+        "SMTP_PASSWORD": PASSWORD,
     }
     lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     new = file.with_suffix(".new")
