@@ -1,29 +1,61 @@
-"""`python -m scripts.site.snippets.servers FILE` serves venues and phones on this machine, for snippets that speak to
-them, and writes their addresses and secrets as shell variables into FILE."""
+"""`python -m scripts.site.snippets.servers FILE` serves venues, vendors and phones on this machine, for snippets that
+speak to them. It writes their addresses and secrets as shell variables into FILE, and `venue.toml` beside it: the
+configuration of a daemon at the venue."""
 
 import asyncio
 import shlex
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
+import polars as pl
+from aiohttp import web
+
+from scripts.site.pages import ROOT
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.sink_servers import KEY, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, Receiver
 from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca_data import KEY as VENUE_KEY
+from tests.support.venues.alpaca_data import SECRET, AlpacaData
 from tests.support.venues.kraken import Exchange
+from tests.support.venues.yahoo import Listing, Yahoo
+
+VENUE: Final = """\
+[universe]
+symbols = ["BTC/USD"]
+calendar = "24/7"
+instruments = [{{ symbol = "BTC/USD", lot = "0.0001", tick = "0.01" }}]
+[feed]
+kind = "alpaca"
+url = "{feed}"
+interval = "1m"
+warmup = 70
+stream = false
+grace = "1s"
+[broker]
+kind = "alpaca"
+url = "{venue}"
+cash = "1000000.00"
+differences = "manual"
+[manual]
+capital = 0.5
+[[agents]]
+name = "even"
+policy = "equal_weight"
+capital = 0.01
+"""
+"""A daemon at the venue. The book of the operator gets what the account holds."""
 
 
 async def serve(file: Path) -> None:
     """Serve until the process ends."""
-    alpaca = AlpacaServer()
-    await alpaca.start()
-    alpaca.list("SPY", "400.00")
-    alpaca.book.auto = True
-    alpaca.book.positions |= {"SPY": Decimal(12)}
-    order = {"symbol": "SPY", "qty": "10", "side": "buy", "type": "limit", "time_in_force": "gtc"}
-    alpaca.book.place(order | {"limit_price": "100.00"})
+    alpaca = await _alpaca()
+    feed = await _vendor(_minutes().app())
+    (file.parent / "venue.toml").write_text(VENUE.format(feed=feed, venue=alpaca.url), encoding="utf-8")
     kraken = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
     await kraken.start()
     webhook, telegram, ntfy, mail = Receiver(), BotApi(), NtfyServer(), MailServer(file.parent)
@@ -33,6 +65,7 @@ async def serve(file: Path) -> None:
         "ALPACA_URL": alpaca.url,
         "ALPACA_KEY": alpaca.key,
         "ALPACA_SECRET": alpaca.secret,
+        "YAHOO_URL": await _vendor(_yahoo().app()),
         "KRAKEN_URL": kraken.url,
         "KRAKEN_KEY": kraken.key,
         "KRAKEN_SECRET": kraken.secret,
@@ -52,6 +85,53 @@ async def serve(file: Path) -> None:
     new.write_text(lines, encoding="utf-8")
     new.rename(file)
     await asyncio.Event().wait()
+
+
+async def _alpaca() -> AlpacaServer:
+    """The venue: an account with a coin, and an order that does not fill."""
+    alpaca = AlpacaServer(key=VENUE_KEY, secret=SECRET)
+    await alpaca.start()
+    alpaca.list("BTC/USD", "90000.00")
+    alpaca.book.auto = True
+    alpaca.book.positions |= {"BTC/USD": Decimal("0.5")}
+    order = {"symbol": "BTC/USD", "qty": "0.1", "side": "buy", "type": "limit", "time_in_force": "gtc"}
+    alpaca.book.place(order | {"limit_price": "45000.00"})
+    return alpaca
+
+
+def _minutes() -> AlpacaData:
+    """The vendor of the venue's bars: minutes of two hours until now, and of the next two."""
+    first = int(time.time()) // 60 * 60
+    stamps = (datetime.fromtimestamp(first + 60 * k, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for k in range(-120, 120))
+    bars = [(ts, *(f"{90_000 + k % 7 + move:.2f}" for move in (0, 1, -1, 0)), "12.5") for k, ts in enumerate(stamps)]
+    return AlpacaData(crypto={"BTC/USD": bars})
+
+
+def _yahoo() -> Yahoo:
+    """The bundled market of four instruments, as Yahoo lists it."""
+    frame = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet")
+    days = {
+        symbol: frame.filter(pl.col("symbol") == symbol).select("ts", "open", "high", "low", "close", "volume")
+        for symbol in frame["symbol"].unique()
+    }
+    paid = pl.read_csv(ROOT / "data" / "seed4_actions.csv", try_parse_dates=True, schema_overrides={"cash": pl.String})
+    listings = {
+        symbol: Listing(
+            [(ts.date(), *values) for ts, *values in rows.iter_rows()],
+            dividends=paid.filter(pl.col("symbol") == symbol, pl.col("kind") == "dividend").select("ts", "cash").rows(),
+        )
+        for symbol, rows in days.items()
+    }
+    listings["BTC-USD"] = replace(listings["BTC-USD"], zone="UTC", opens=(0, 0), kind="CRYPTOCURRENCY")
+    return Yahoo(listings)
+
+
+async def _vendor(app: web.Application) -> str:
+    """The address of an application on a free port."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
 
 if __name__ == "__main__":
