@@ -40,7 +40,6 @@ grace = "1s"
 kind = "alpaca"
 url = "{venue}"
 cash = "1000000.00"
-differences = "manual"
 [manual]
 capital = 0.5
 [[agents]]
@@ -48,7 +47,7 @@ name = "even"
 policy = "equal_weight"
 capital = 0.01
 """
-"""A daemon at the venue. The book of the operator gets what the account holds."""
+"""A daemon at the venue."""
 
 
 async def serve(file: Path) -> None:
