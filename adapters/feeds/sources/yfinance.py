@@ -5,10 +5,12 @@ It is free and needs no key, but has no guarantee: use it for study and as a fal
 
 import asyncio
 import logging
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -57,6 +59,10 @@ _DIVIDEND_ROUNDED_BY: Final = 0.5e-6
 _FRESH_NS: Final = 60 * NANO
 _one_at_a_time: Final = Lock()
 """yfinance has one session, one cookie and one set of switches per process."""
+
+_CACHES: Final = ("tkr-tz.db", "cookies.db")
+"""yfinance's caches. Each of its threads changes a new one to a write-ahead log, and SQLite lets one of them do so: the
+others would find it locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +194,13 @@ class YahooSource:
     def _ask(self, column: int, **range_: Any) -> "pd.DataFrame | None":
         """One download; None for a known symbol without data in the range. Raises SourceError."""
         import yfinance  # type: ignore[import-untyped]
+        from peewee import PeeweeException
         from yfinance.exceptions import YFException, YFRateLimitError  # type: ignore[import-untyped]
 
-        symbol, session = self._theirs[column], self._prepared()
-        session.chart.status = 0
+        symbol = self._theirs[column]
         try:
+            session = self._prepared()
+            session.chart.status = 0
             ticker = yfinance.Ticker(symbol, session=session)
             frame = ticker.history(
                 **range_, auto_adjust=False, actions=True, prepost=False, keepna=True, timeout=self._deadline_s / 3
@@ -200,6 +208,9 @@ class YahooSource:
             quoted = str(ticker.history_metadata.get("currency") or "")
         except YFRateLimitError:
             raise SourceError(self.name, f"too many requests ({symbol})", after_s=60.0) from None
+        except (PeeweeException, sqlite3.Error) as error:
+            where = f" in {self._cookies}" if self._cookies is not None else ""
+            raise SourceError(self.name, f"yfinance's cache{where}: {one_line(error, WORDS)}") from None
         except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
             # curl raises OSError; yfinance raises the others for an unexpected answer
             status, words = session.chart.status, one_line(error, WORDS)
@@ -231,6 +242,9 @@ class YahooSource:
                 warnings.filterwarnings("ignore", module=r"yfinance(\..*)?$")
                 if self._cookies is not None:
                     self._cookies.mkdir(parents=True, exist_ok=True)
+                    for name in _CACHES:
+                        with closing(sqlite3.connect(self._cookies / name)) as database:
+                            database.execute("PRAGMA journal_mode = wal")
                     yfinance.set_tz_cache_location(str(self._cookies))
                 self._session = _session(self._gateway)
             YfData.cache_get.cache_clear()  # it would cache an answer of 500 for the life of the process

@@ -1,9 +1,10 @@
 """Yahoo through yfinance itself, against answers of recorded shape: prices are what was paid, and failures are
 failures."""
 
+import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from quantd.adapters.feeds.sources.yfinance import YahooSource, currency, factor
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import DATA
-from tests.support.command_line import quantd
+from tests.support.command_line import program, quantd
 from tests.support.examples import examples
 from tests.support.memory_source import keeps_its_promises
 from tests.support.venues.served import served
@@ -265,6 +266,29 @@ async def test_a_failure_is_asked_again_and_not_remembered_for_the_life_of_the_p
         assert len(await source.bars(ns("2024-01-02"), ns("2024-01-04"))) == 2
         await source.close()
     assert caught.value.again
+
+
+async def test_a_cache_that_another_process_locks_is_named_and_asked_again(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "tkr-tz.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        source = YahooSource(AAPL, "1d", gateway="http://127.0.0.1:1", cookies=tmp_path)
+        with pytest.raises(SourceError, match=f"cache in {tmp_path}: database is locked") as caught:
+            await source.bars(ns("2024-01-02"), ns("2024-01-04"))
+        await source.close()
+    assert caught.value.again
+
+
+def test_a_first_download_of_several_symbols_makes_the_caches_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four threads of yfinance would change a new cache to a write-ahead log, and three find it locked."""
+    venue = Yahoo({symbol: recorded(symbol, 2020) for symbol in ("AAPL", "SPY", "QQQ", "IWM")})
+    asked = ("SPY", "AAPL", "QQQ", "IWM", "--from", "2021-01-04", "--to", "2021-03-31", "--out")
+    with yahoo(venue) as gateway:
+        for n in range(3):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{n}"))
+            done = program(tmp_path, "data", "fetch", *asked, f"{n}.parquet", "--url", gateway)
+            assert done.returncode == 0, done.stderr
 
 
 async def test_a_currency_that_the_universe_does_not_count_in_is_refused(cookies: Path) -> None:
