@@ -4,18 +4,14 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import polars as pl
 
-from quantd.daemon.views.report.drawing import STYLE, chart
-from quantd.research.studies.heat_map import heat_map, heat_map_table
+from quantd.daemon.views.report.drawing import STYLE
+from quantd.research.studies.heat_map import heat_map, heat_map_table, line_of_key
 from quantd.research.studies.sweep import Sweep
 from quantd.trading.exit_codes import USAGE, ExplainedError
-
-if TYPE_CHECKING:
-    from quantd.trading.market import Floats
 
 
 class NoFigure(ExplainedError, ValueError):
@@ -76,7 +72,7 @@ def sweep_plot(sweep: Sweep, metric: str) -> Any:
     labels = [point.values[0] for point in sweep.points]
     values = [point.metrics.get(metric) for point in sweep.points]
     if not drawn:
-        return Picture(_line(sweep.keys[0], metric, labels, values))
+        return Picture(_line(sweep, metric))
     from plotly.graph_objects import Figure
 
     found = Figure()
@@ -85,9 +81,8 @@ def sweep_plot(sweep: Sweep, metric: str) -> Any:
     return found
 
 
-def _line(key: str, metric: str, labels: list[str], values: list[float | None]) -> str:
-    kept = [(label, value) for label, value in zip(labels, values, strict=True) if value is not None]
-    if not kept:
+def _line(sweep: Sweep, metric: str) -> str:
+    drawn = line_of_key(sweep, metric)
+    if not drawn:
         raise NoFigure(f"no point of the sweep has {metric}; its faults are in the column fault of the table")
-    heights: Floats = np.array([value for _, value in kept])
-    return f"<h2>{metric} by {key}</h2>{chart(heights, [label for label, _ in kept], 'var(--line)')}"
+    return drawn

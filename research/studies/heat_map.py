@@ -1,4 +1,5 @@
-"""The page of a sweep: a heat map of the Sharpe ratio for each pair of keys, and the best points."""
+"""The page of a sweep: a heat map of the Sharpe ratio for each pair of keys, a line for a single one, and the best
+points."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.views.report.drawing import STYLE
+from quantd.daemon.views.report.drawing import STYLE, chart
 from quantd.research.studies.sweep import Sweep
 from quantd.trading.market import Floats
 
@@ -65,6 +66,16 @@ def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe")
     )
 
 
+def line_of_key(sweep: Sweep, metric: str = "sharpe") -> str:
+    """Return a metric by the values of the only key as an SVG under its title; empty where no point has the metric."""
+    kept = [(point.values[0], value) for point in sweep.points if (value := point.metrics.get(metric)) is not None]
+    if not kept:
+        return ""
+    heights: Floats = np.array([value for _, value in kept])
+    title = f"<h2>{escape(metric)} by {escape(sweep.keys[0])}</h2>"
+    return title + chart(heights, [escape(label) for label, _ in kept], "var(--line)")
+
+
 def _cell(value: float, low: float, top: float) -> str:
     if not np.isfinite(value):
         return "<td></td>"
@@ -77,6 +88,8 @@ def _cell(value: float, low: float, top: float) -> str:
 def sweep_page(sweep: Sweep, name: str) -> str:
     """Return the page as HTML, which opens without a network."""
     maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
+    if len(sweep.keys) == 1:
+        maps = line_of_key(sweep)
     ranked = sweep.ran if sweep.costs else sorted(sweep.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
     metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
     rows = "".join(

@@ -260,6 +260,7 @@ def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
     assert "Best points" not in sweep_page(found, "x")
     alone = Sweep(("broker.spread_bp",), tuple(point_of(k, (f"{k}",), 1.0 - k) for k in range(3)), Known())
     assert "At broker.spread_bp 2 Sharpe -1.00." in alone.verdict()
+    assert "<h2>sharpe by broker.spread_bp</h2><svg" in sweep_page(alone, "x")
     write(tmp_path)
     done = quantd(tmp_path, "sweep", "config.toml", "--over", "broker.commission_bp=0,20")
     assert done.returncode == 0
