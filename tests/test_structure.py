@@ -48,7 +48,7 @@ LONGER = {
         "daemon/policies/user_file.py UserView.__init__": 71,
         "daemon/recovery/start.py begin": 62,
         "daemon/runtime/service.py Service.__init__": 74,
-        "daemon/views/explanation.py explain": 73,
+        "daemon/views/explanation.py explain": 74,
         "models/export/distillation.py distil": 69,
         "models/history/panel_files.py read_panel": 72,
         "models/market/tensors.py market_of": 61,

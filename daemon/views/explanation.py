@@ -15,6 +15,7 @@ from quantd.adapters.store.read_models import Decision
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.recovery.state_at import Redecided, Unavailable
 from quantd.daemon.views.addresses import Found, asked_lines, ints
+from quantd.daemon.views.cancellations import cancelled_by
 from quantd.daemon.views.limit_rows import (
     Largest,
     LimitRow,
@@ -196,6 +197,8 @@ class Explanation(Struct, frozen=True):
     whole: Costed | None = None
     shadow: str = ""
     simulated: str = ""
+    cancelled: str = ""
+    """Who or what cancelled the order, and when."""
 
 
 def explain(found: Found, judge: Judge | None = None, slices: Slices | None = None) -> Explanation:
@@ -270,6 +273,7 @@ def explain(found: Found, judge: Judge | None = None, slices: Slices | None = No
         whole=all_of_it,
         shadow=reader.of_shadow,
         simulated=SIMULATED.format(reader.of_shadow) if reader.of_shadow else "",
+        cancelled=_cancelled(reader, decision, order, column),
     )
 
 
@@ -283,6 +287,13 @@ def _shortfalls(
     found = shortfalls_of(reader, plan, slices)
     key = (plan.sample, plan.n, column)
     return of_order(found, key, order.id), of_whole(found, key)
+
+
+def _cancelled(reader: Reader, decision: Decision, order: Order | None, column: int) -> str:
+    """Who or what cancelled an order; empty for one that was not cancelled, and without a journal."""
+    if order is None or order.state not in ("cancelled", "cancelling") or reader.records is None:
+        return ""
+    return cancelled_by(reader, decision.plan, column, decision.seq)
 
 
 def _redecided(decision: Decision, judge: Judge | None) -> tuple[Redecided, str]:

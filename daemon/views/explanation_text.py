@@ -51,6 +51,8 @@ def why_lines(e: Explanation) -> list[str]:
         )
     if e.order and not e.fills:
         lines.append("  no fill")
+    if e.cancelled:
+        lines.append(f"  cancelled by {e.cancelled}")
     if e.part_of:
         lines.append(f"  a child order of the decision {e.part_of}, executed as {e.style}")
     elif e.style:

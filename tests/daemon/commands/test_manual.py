@@ -3,6 +3,7 @@ of them."""
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,15 @@ async def test_one_open_order_is_previewed_cancelled_and_then_refused(world: Any
     assert kept["left"] == "10"
 
 
+async def test_why_names_the_halt_that_cancelled_an_order(world: Any) -> None:
+    _, sent = await post(world, "orders", ORDER)
+    status, _ = await post(world, "commands", {"command": "halt", "reason": "margin call"})
+    assert status == 200
+    async with world.session.get(f"/api/v1/why/{sent['order']}?recorded=true") as response:
+        why = await response.json()
+    assert (why["state"], why["cancelled"].split(", ")[0]) == ("cancelled", "halt of api:owner: margin call"), why
+
+
 async def test_the_cancel_of_an_unknown_order_or_without_a_reason_is_refused_with_the_remedy(world: Any) -> None:
     status, unknown = await post(world, "orders/cancel", {"order": "q-nothing", "reason": "x"})
     assert (status, unknown["code"]) == (404, "order")
@@ -381,3 +391,6 @@ async def test_the_command_cancel_names_what_it_ends(world: Any, tmp_path: Path)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "cancelled: buy 10 of 10 SPY (0 filled)"), done
     again = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--reason", "an error")
     assert (again.returncode, "there is nothing to cancel" in again.stderr) == (1, True), again
+    why = await asyncio.to_thread(quantd, tmp_path, "why", sent["order"], "--recorded")
+    (line,) = (line for line in why.stdout.splitlines() if "cancelled by" in line)
+    assert re.fullmatch(r"  cancelled by \S+: an error, \d{4}-\d\d-\d\d \d\d:\d\d New York", line), why
