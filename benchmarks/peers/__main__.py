@@ -1,6 +1,6 @@
 """Speed beside bt, vectorbt, nautilus_trader and backtesting.py, on the same bars, in one interleaved run.
 
-    make bench-peers        (or: python -m benchmarks.peers [--rounds 5] [--interpreted] [--also CHECKOUT])
+    make bench-peers        (or: python -m benchmarks.peers [--rounds 5] [--also CHECKOUT])
 
 Each side is a process of its own. They take turns, and each turn is timed by CPU time. A ratio is a peer's time over
 quantd's in the same round: above 1, quantd is faster. The first run of each side is not counted. The peers are pinned
@@ -155,7 +155,7 @@ def main() -> None:
                     ))  # fmt: skip
     for side in sides.values():
         side.close()
-    if asked.cases == ",".join(CASES) and not asked.interpreted:
+    if asked.cases == ",".join(CASES):
         with RATIOS.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
 
