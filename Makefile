@@ -13,7 +13,8 @@ TORCH_TESTS := $(filter-out %/forests %/history %/__pycache__,$(wildcard tests/m
 LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
 	$(addprefix tests/daemon/api/test_,model_routes.py prediction_routes.py performance_routes.py) \
 	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/daemon/jobs/test_retrainer.py \
-	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py
+	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py \
+	$(addprefix tests/research/studies/,ablation test_preset.py test_walk_training.py)
 PURE_TESTS := tests/risk tests/strategies tests/trading tests/models/forests tests/models/history
 APART := $(TORCH_TESTS) $(LEARN_TESTS) $(PURE_TESTS) tests/research
 # an idle worker takes half of what the busiest one has left; tests/conftest.py has the number of workers
@@ -70,7 +71,7 @@ build-checked: $(CORE)
 define in_parts
 $(if $(ARGS),@$(1) $(ARGS),@$(1) $(TORCH_TESTS)
 	@$(1) $(LEARN_TESTS)
-	@$(1) tests/research
+	@$(1) tests/research $(LEARN_TESTS:%=--ignore=%)
 	@$(1) $(PURE_TESTS)
 	@$(1) tests $(APART:%=--ignore=%))
 endef

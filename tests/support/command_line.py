@@ -123,11 +123,12 @@ def restored() -> Iterator[None]:
 
 def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
     """One command in `folder`, in this process: a start of Python takes longer than most commands. It sees no variable
-    but those in `env`."""
+    but those in `env`, and writes nothing into the home of who runs the tests."""
     out, err = io.StringIO(), io.StringIO()
+    homes = {"XDG_CACHE_HOME": str(folder / ".cache"), "XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
     with restored():
         os.environ.clear()
-        os.environ.update(environment() | {"XDG_CACHE_HOME": str(folder / ".cache")} | dict(env or {}))
+        os.environ.update(environment() | homes | dict(env or {}))
         os.chdir(folder)
         try:
             with redirect_stdout(out), redirect_stderr(err):
