@@ -5,40 +5,70 @@ from typing import Final
 from quantd.adapters.store.queries import Reader
 from quantd.trading.display_text import local
 from quantd.trading.effects import Cancel, Planned
-from quantd.trading.events import Action, CancelRequested, Operator
-from quantd.trading.orders import OrderBasket
+from quantd.trading.events import (
+    Action,
+    Bars,
+    CancelRequested,
+    Decided,
+    Halted,
+    Operator,
+    PortfolioClosed,
+    ProposalReviewed,
+    Proposed,
+    Reloaded,
+    SliceRef,
+    Tick,
+    Wished,
+)
+from quantd.trading.market import PriceJumped
+from quantd.trading.orders import Cause, OrderBasket, Reports
 
-WORDS: Final = {
-    "Bars": "the bars", "Tick": "the sample", "Decided": "a decision", "Halted": "a halt of the symbol",
-    "PortfolioClosed": "the closing of its portfolio", "ProposalReviewed": "a proposal", "Proposed": "a proposal",
-    "Wished": "an order by hand",
-}  # fmt: skip
-"""The event of a cancel -> the words for it; another event has its name."""
+WORDS: Final[dict[type, str]] = {
+    Action: "a corporate action",
+    Bars: "the engine at new bars",
+    Decided: "a new decision",
+    Halted: "a halt of the symbol",
+    PortfolioClosed: "the closing of its portfolio",
+    PriceJumped: "a price jump",
+    ProposalReviewed: "a proposal",
+    Proposed: "a proposal",
+    Reloaded: "a new configuration",
+    SliceRef: "the engine at new bars",
+    Tick: "the engine at a sample",
+    Wished: "an order by hand",
+}
+"""The event of a cancel -> the words for its cause."""
 
 
 def cancelled_by(reader: Reader, plan: Planned, column: int, since: int) -> str:
-    """Return the cause of the first cancel of a plan's order in one symbol; empty where the journal has no cancel.
+    """Return the cause of the first cancel of a plan's order in one symbol; empty where the venue cancelled it unasked.
 
-    Reads the journal from entry `since`, the plan's or an earlier one, up to the cancel.
+    Reads the journal from entry `since`, the plan's or an earlier one, up to the cancel or its report.
     """
-    row = -1
+    row, key = -1, (plan.sample, plan.n)
     for _, entry in reader.journal(since):
+        event = entry.event
         for effect in entry.effects:
-            if isinstance(effect, OrderBasket | Cancel) and (effect.sample, effect.n) == (plan.sample, plan.n):
+            if isinstance(effect, OrderBasket | Cancel) and (effect.sample, effect.n) == key:
                 if isinstance(effect, OrderBasket):
                     row = effect.sym.index(column) if column in effect.sym else -1
                 elif effect.row == row:
-                    return f"{_cause(entry.event)}, {local(effect.ts)} New York"
+                    return f"{_cause(event)}, {local(effect.ts)} New York"
+        if _ended(event, key, row):
+            return ""
     return ""
+
+
+def _ended(event: object, key: tuple[int, int], row: int) -> bool:
+    """Whether the venue reports that it cancelled a row."""
+    if not isinstance(event, Reports) or (event.sample, event.n) != key:
+        return False
+    return (row, Cause.CANCELLED) in zip(event.row, event.cause, strict=True)
 
 
 def _cause(event: object) -> str:
     who, reason = getattr(event, "who", ""), getattr(event, "reason", "")
     if isinstance(event, CancelRequested):
         return f"{who}: {reason}"
-    if isinstance(event, Operator):
-        return f"{event.command} of {who}: {reason}"
-    if isinstance(event, Action):
-        return f"a corporate action ({event.kind})"
-    words = WORDS.get(type(event).__name__, type(event).__name__)
+    words = event.command if isinstance(event, Operator) else WORDS.get(type(event), "the engine")
     return f"{words} of {who}: {reason}" if who else words

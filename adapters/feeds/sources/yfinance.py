@@ -197,10 +197,9 @@ class YahooSource:
         from peewee import PeeweeException
         from yfinance.exceptions import YFException, YFRateLimitError  # type: ignore[import-untyped]
 
-        symbol = self._theirs[column]
+        symbol, session = self._theirs[column], self._prepared()
+        session.chart.status = 0
         try:
-            session = self._prepared()
-            session.chart.status = 0
             ticker = yfinance.Ticker(symbol, session=session)
             frame = ticker.history(
                 **range_, auto_adjust=False, actions=True, prepost=False, keepna=True, timeout=self._deadline_s / 3
@@ -208,9 +207,8 @@ class YahooSource:
             quoted = str(ticker.history_metadata.get("currency") or "")
         except YFRateLimitError:
             raise SourceError(self.name, f"too many requests ({symbol})", after_s=60.0) from None
-        except (PeeweeException, sqlite3.Error) as error:
-            where = f" in {self._cookies}" if self._cookies is not None else ""
-            raise SourceError(self.name, f"yfinance's cache{where}: {one_line(error, WORDS)}") from None
+        except PeeweeException as error:
+            raise self._cacheless(error) from None
         except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
             # curl raises OSError; yfinance raises the others for an unexpected answer
             status, words = session.chart.status, one_line(error, WORDS)
@@ -230,6 +228,20 @@ class YahooSource:
         remedy = "It may be delisted or spelled otherwise"
         return SourceError(self.name, f"{self._theirs[column]}: {words}", remedy, again=False)
 
+    def _make_caches(self, folder: Path) -> None:
+        """Raises SourceError."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in _CACHES:
+                with closing(sqlite3.connect(folder / name)) as database:
+                    database.execute("PRAGMA journal_mode = wal")
+        except (OSError, sqlite3.Error) as error:
+            raise self._cacheless(error) from None
+
+    def _cacheless(self, error: Exception) -> SourceError:
+        where = f" in {self._cookies}" if self._cookies is not None else ""
+        return SourceError(self.name, f"yfinance's cache{where}: {one_line(error, WORDS)}")
+
     def _prepared(self) -> Any:
         """The session of yfinance, configured to raise errors and to query the network each time."""
         import yfinance
@@ -241,10 +253,7 @@ class YahooSource:
                 logging.getLogger("yfinance").addHandler(logging.NullHandler())  # its errors are raised
                 warnings.filterwarnings("ignore", module=r"yfinance(\..*)?$")
                 if self._cookies is not None:
-                    self._cookies.mkdir(parents=True, exist_ok=True)
-                    for name in _CACHES:
-                        with closing(sqlite3.connect(self._cookies / name)) as database:
-                            database.execute("PRAGMA journal_mode = wal")
+                    self._make_caches(self._cookies)
                     yfinance.set_tz_cache_location(str(self._cookies))
                 self._session = _session(self._gateway)
             YfData.cache_get.cache_clear()  # it would cache an answer of 500 for the life of the process

@@ -7,7 +7,6 @@ import shlex
 import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,7 @@ from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.sink_servers import KEY, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, Receiver
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.alpaca_data import KEY as VENUE_KEY
-from tests.support.venues.alpaca_data import SECRET, AlpacaData
+from tests.support.venues.alpaca_data import SECRET, AlpacaData, minutes
 from tests.support.venues.kraken import Exchange
 from tests.support.venues.yahoo import Listing, Yahoo
 
@@ -53,7 +52,7 @@ capital = 0.01
 async def serve(file: Path) -> None:
     """Serve until the process ends."""
     alpaca = await _alpaca()
-    feed = await _vendor(_minutes().app())
+    feed = await _vendor(AlpacaData(crypto={"BTC/USD": minutes(90_000.0, 120, 120)}).app())
     (file.parent / "venue.toml").write_text(VENUE.format(feed=feed, venue=alpaca.url), encoding="utf-8")
     kraken = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
     await kraken.start()
@@ -96,14 +95,6 @@ async def _alpaca() -> AlpacaServer:
     order = {"symbol": "BTC/USD", "qty": "0.1", "side": "buy", "type": "limit", "time_in_force": "gtc"}
     alpaca.book.place(order | {"limit_price": "45000.00"})
     return alpaca
-
-
-def _minutes() -> AlpacaData:
-    """The vendor of the venue's bars: minutes of two hours until now, and of the next two."""
-    first = int(time.time()) // 60 * 60
-    stamps = (datetime.fromtimestamp(first + 60 * k, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for k in range(-120, 120))
-    bars = [(ts, *(f"{90_000 + k % 7 + move:.2f}" for move in (0, 1, -1, 0)), "12.5") for k, ts in enumerate(stamps)]
-    return AlpacaData(crypto={"BTC/USD": bars})
 
 
 def _yahoo() -> Yahoo:

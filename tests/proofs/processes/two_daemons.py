@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from aiohttp import web
 
 from tests.support.command_line import environment
 from tests.support.venues.alpaca import AlpacaServer
-from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
+from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, minutes
 
 CONFIG = """
 [quantd]
@@ -180,8 +179,7 @@ async def world(folder: Path, store: str) -> AsyncIterator[World]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    minute = int(time.time()) // 60 * 60
-    data.crypto["BTC/USD"] = [(_stamp(minute + 60 * k), *_bar(k)) for k in range(-120, 20)]
+    data.crypto["BTC/USD"] = minutes(PRICE, 120, 20)
     made = World(folder, store, venue, f"http://127.0.0.1:{runner.addresses[0][1]}")
     try:
         yield made
@@ -194,12 +192,3 @@ async def world(folder: Path, store: str) -> AsyncIterator[World]:
                 each.process.wait(10)
         await venue.stop()
         await runner.cleanup()
-
-
-def _bar(k: int) -> tuple[str, str, str, str, str]:
-    price = PRICE + k % 7
-    return f"{price:.2f}", f"{price + 1:.2f}", f"{price - 1:.2f}", f"{price:.2f}", "12.5"
-
-
-def _stamp(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,6 +16,19 @@ Bar = tuple[str, str, str, str, str, str]
 """t, o, h, l, c, v as text: what stands in the JSON, digit for digit."""
 
 
+def minutes(price: float, before: int, after: int) -> list[Bar]:
+    """Bars of the minutes around now, `before` of them earlier: seven prices in turn, up to 6 above `price`."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    return [
+        (
+            f"{now + timedelta(minutes=k):%Y-%m-%dT%H:%M:%SZ}",
+            *(f"{price + k % 7 + d:.2f}" for d in (0, 1, -1, 0)),
+            "12.5",
+        )
+        for k in range(-before, after)
+    ]
+
+
 @dataclass
 class AlpacaData:
     """The venue. `bars` by symbol in time order; `page` limits a page whatever is asked; `refuse` holds (status,

@@ -278,6 +278,14 @@ async def test_a_cache_that_another_process_locks_is_named_and_asked_again(tmp_p
     assert caught.value.again
 
 
+async def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    source = YahooSource(AAPL, "1d", gateway="http://127.0.0.1:1", cookies=tmp_path / "file" / "yfinance")
+    with pytest.raises(SourceError, match=f"cache in {tmp_path}/file/yfinance: .*Not a directory"):
+        await source.bars(ns("2024-01-02"), ns("2024-01-04"))
+    await source.close()
+
+
 def test_a_first_download_of_several_symbols_makes_the_caches_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
