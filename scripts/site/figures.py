@@ -21,7 +21,7 @@ from scripts.site.pages import ROOT, outside_code, slug
 
 TABLE: Final = ROOT / "docs" / "figures.toml"
 RATIOS: Final = ROOT / "benchmarks" / "peers" / "ratios.csv"
-_NUMBER: Final = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?: ?(?:%|ms|us|s|x|MiB|MB))?(?: ± \d[\d.]*)?")
 
 CASES: Final = {
     "monthly": "20 x 5,000, equal weight every 21 sessions",
