@@ -212,7 +212,7 @@ async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_sa
     for k in range(8):
         lanes.put(Message(f"f{k}", "quantd/paper/fills", b"x", False))
     await until(lambda: bus.queue_depth == 1_005, "the backlog counted")
-    assert bus.drops == 4
+    await until(lambda: bus.drops == 4, "what gave way counted")  # a second question of the same count
     assert not bus.online
     assert "refused" in bus.last_error
     stopped = time.perf_counter()

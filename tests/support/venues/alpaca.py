@@ -47,6 +47,7 @@ class AlpacaServer:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._stopping = asyncio.Event()
         self._listens = asyncio.Event()
+        self._left = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._sender: asyncio.Task[None] | None = None
@@ -373,6 +374,7 @@ class AlpacaServer:
                 await socket.send_bytes(json.dumps(answer).encode())
         finally:
             self._sockets.pop(socket, None)
+            self._left.set()
         return socket
 
     async def listened(self) -> None:
@@ -395,9 +397,13 @@ class AlpacaServer:
         for _ in range(2 if self.doubled else 1):
             self._queue.put_nowait(message)
 
-    def say(self, message: bytes) -> None:
-        """Anything at all."""
-        self._queue.put_nowait(message)
+    async def garbage(self) -> None:
+        """Say what nobody can read, and wait until every client has left for it."""
+        heard = set(self._sockets)
+        self._queue.put_nowait(b'{"stream": "trade_updates", "data": {"event": 7}}')
+        while not heard.isdisjoint(self._sockets):
+            self._left.clear()
+            await self._left.wait()
 
     def release(self, *, backwards: bool = False) -> None:
         """Say what was held."""

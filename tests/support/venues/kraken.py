@@ -154,6 +154,7 @@ class Exchange:
         self._sequence = 0
         self._hung = asyncio.Event()
         self.heard = asyncio.Event()
+        self._left = asyncio.Event()
         """Set while anybody listens to the executions."""
 
     # the server
@@ -696,8 +697,13 @@ class Exchange:
             self._tell(update)
 
     async def garbage(self) -> None:
-        for socket in list(self._sockets):
+        """Say what nobody can read, and wait until every client has left for it."""
+        told = list(self._sockets)
+        for socket in told:
             await self._send(socket, '{"channel": "executions", "data": [{')
+        while any(socket in self._sockets for socket in told):
+            self._left.clear()
+            await self._left.wait()
 
     async def cut(self) -> None:
         """Cut every WebSocket."""
@@ -709,6 +715,7 @@ class Exchange:
 
     def _drop(self, socket: web.WebSocketResponse) -> None:
         self._sockets = [each for each in self._sockets if each is not socket]
+        self._left.set()
         if not self._sockets:
             self.heard.clear()
         self._ohlc = [each for each in self._ohlc if each[0] is not socket]

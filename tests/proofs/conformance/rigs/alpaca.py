@@ -211,7 +211,6 @@ class AlpacaRig:
             "held": lambda: setattr(server, "held", []),
             "reversed": lambda: server.release(backwards=True),
             "silent": lambda: setattr(server, "silent", True),
-            "garbage": lambda: server.say(b'{"stream": "trade_updates", "data": {"event": 7}}'),
         }
         if fault == "down":
             server.stream_open = False
@@ -219,6 +218,8 @@ class AlpacaRig:
         elif fault == "up":
             server.stream_open, server.silent, server.doubled = True, False, False
             server.release()
+        elif fault == "garbage":
+            await server.garbage()
         else:
             does[fault]()
         await asyncio.sleep(0)
