@@ -1,15 +1,17 @@
 """The profiles Full, Lite and Transformer compared.
 
-    python -m benchmarks.multi_agent [--rounds 1] [--artifacts FOLDER] [--features]
+    python -m benchmarks.multi_agent [--rounds 1] [--artifacts FOLDER] [--out FOLDER] [--features]
 
 Each profile trains `rounds` times as many episodes as it has desks, in a fresh process on one thread, at its own
-settings. The table has seconds per episode (252 sessions of one desk, acting and learning), peak memory and updates.
+settings. The table has seconds per episode (252 sessions of one desk, acting and learning), memory and updates.
 Sharpe ratios are read from the artifacts FOLDER/full, FOLDER/lite and FOLDER/transformer, where they exist. The last
 table is inference of the transformer (4 layers, 8 heads, width 128, 60 sessions), in ONNX Runtime and in torch.
-`--features` ranks the candidate features of Lite.
+`--out` writes the table into FOLDER as profiles.csv, profiles.md and profiles.html, a page of bars. `--features` ranks
+the candidate features of Lite.
 """
 
 import argparse
+import csv
 import json
 import os
 import resource
@@ -37,6 +39,12 @@ CLAIMED_EFFICIENCY: Final = {"full": 0.0372, "lite": 0.0848, "transformer": 0.03
 """Published Sharpe ratios over the seconds of an episode."""
 
 MIB: Final = 2**20
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "seconds": "Seconds an episode", "peak": "Peak memory, MiB", "mean": "Mean memory, MiB",
+    "sharpe": "Sharpe ratio out of sample", "efficiency": "Sharpe ratio by seconds",
+}  # fmt: skip
+"""Of the files."""
 
 
 UNDONE: Final = ("ESG scores", "sentiment")
@@ -117,8 +125,14 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     each = plan.market.episodes.length * plan.market.batch
     learner.learn(ground, max(learner.plan.warmup, each), lambda _: False)
     updates, before = learner.updates, learner.steps
+    used: list[float] = []
+
+    def ends(_: int) -> bool:
+        used.append(_resident())
+        return False
+
     began = perf_counter()
-    learner.learn(ground, before + rounds * each, lambda _: False)
+    learner.learn(ground, before + rounds * each, ends)
     seconds = perf_counter() - began
     replay = learner._replay
     assert replay is not None
@@ -129,6 +143,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
         "seconds": seconds / episodes,
         "updates": (learner.updates - updates) / episodes,
         "peak": (_peak() + unfilled) / MIB,
+        "mean": float(np.mean(used)) / MIB,
         "imported": imported / MIB,
         "parameters": sum(each.numel() for each in learner.vectors()),
         "agents": learner.plan.agents,
@@ -141,6 +156,11 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
 def _peak() -> float:
     """Return the peak memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def _resident() -> float:
+    """Return the memory of this process now, in bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * float(resource.getpagesize())
 
 
 def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
@@ -225,11 +245,12 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--rounds", type=int, default=1)
     asked.add_argument("--artifacts", type=Path, default=Path("models/shipped"))
+    asked.add_argument("--out", type=Path)
     asked.add_argument("--features", action="store_true")
     asked.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
     given = asked.parse_args()
-    if not all(find_spec(name) for name in ("torch", "onnxruntime")):
-        print("profiles: needs torch and onnxruntime (the extra `train`); left out")
+    if not all(find_spec(name) for name in ("torch", "onnxruntime", "plotly")):
+        print("profiles: needs torch, onnxruntime and plotly (the extra `train`); left out")
         return
     if given.one:
         print(json.dumps(measured(given.one, given.rounds)))
@@ -243,7 +264,47 @@ def main() -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         found[name] = json.loads(told.stdout)
-    _tables(found, {name: judged(given.artifacts, name) for name in NAMES}, given.artifacts)
+    sharpes = {name: judged(given.artifacts, name) for name in NAMES}
+    _tables(found, sharpes, given.artifacts)
+    if given.out:
+        print(", ".join(map(str, written(given.out, found, sharpes))))
+
+
+def written(
+    folder: Path,
+    found: Mapping[str, Mapping[str, float]],
+    sharpes: Mapping[str, tuple[float, float, int] | None],
+) -> list[Path]:
+    """Write the table of the profiles as CSV, Markdown and a page of bars; return the files.
+
+    A profile without an artifact has empty fields for its Sharpe ratio. Raises OSError.
+    """
+    from plotly.subplots import make_subplots
+
+    told = {name: each for name, each in sharpes.items() if each is not None}
+    quotients = efficiencies(found, told)
+    rows = {
+        name: [
+            *(row[key] for key in ("seconds", "peak", "mean")),
+            told[name][0] if name in told else None,
+            quotients.get(name),
+        ]
+        for name, row in found.items()
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"profiles.{end}" for end in ("csv", "md", "html")]
+    with files[0].open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["profile", *COLUMNS], *([n, *r] for n, r in rows.items())])
+    cells = [["Profile", *COLUMNS.values()], ["---", *["---:"] * len(COLUMNS)]]
+    cells += [[name, *("" if each is None else f"{each:.4g}" for each in row)] for name, row in rows.items()]
+    files[1].write_text("".join(f"| {' | '.join(row)} |\n" for row in cells), encoding="utf-8")
+    page = make_subplots(rows=1, cols=len(COLUMNS), subplot_titles=list(COLUMNS.values()))
+    for place, title in enumerate(COLUMNS.values()):
+        bars = {"type": "bar", "x": list(rows), "y": [row[place] for row in rows.values()], "name": title}
+        page.add_trace(bars, row=1, col=place + 1)
+    page.update_layout(showlegend=False)
+    page.write_html(files[2])
+    return files
 
 
 def efficiencies(
@@ -263,13 +324,14 @@ def _tables(
         f"one thread, {cores} cores, load {load:.1f}{busy}; {found['full']['assets']} assets, episodes of 252 sessions"
     )
     print(
-        f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'learned':>12}{'shown':>7}"
+        f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'mean':>7}{'learned':>12}{'shown':>7}"
         f"{'agents':>8}{'episodes':>10}{'minutes':>9}"
     )
     for name, row in found.items():
         minutes = row["seconds"] * row["episodes"] / 60.0
         print(
-            f"{name:<13}{row['seconds']:>13.3f}{row['updates']:>9.1f}{row['peak']:>10.0f}{row['parameters']:>12,}"
+            f"{name:<13}{row['seconds']:>13.3f}{row['updates']:>9.1f}{row['peak']:>10.0f}{row['mean']:>7.0f}"
+            f"{row['parameters']:>12,}"
             f"{row['shown']:>7}{row['agents']:>8}{row['episodes']:>10}{minutes:>9.1f}"
         )
     full, lite, wide = (found[name] for name in NAMES)
