@@ -24,7 +24,9 @@ PROBLEM: Final = 22
 """The expected code of a request that the API refuses: that of `curl --fail`."""
 _FRAMES: Final = str.maketrans(dict.fromkeys("│╭╮╰╯─", " "))
 RUNS: Final = ("command", "python", "file")
-OPENED: Final = ("models", "data", "examples", "deploy", "deploy/prometheus", "models/shipped")
+OPENED: Final = (
+    "models", "data", "examples", "deploy", "deploy/container", "deploy/prometheus", "models/shipped",
+)  # fmt: skip
 """Folders that a snippet may write into: folders of their own, with links to the files."""
 
 SERVERS: Final = (

@@ -15,7 +15,7 @@ Kind = Literal["command", "python", "file", "toml", "json", "shown"]
 PROGRAMS: Final = (
     "quantd", r"\.venv/bin/\w+", "make", "python3?", "pip", "pytest", "uv", "curl", "sudo", "umask", "export",
     "grafana", "promtool", "prometheus", "systemctl", "tar", "mosquitto_sub", "mosquitto_pub", "docker", "kubectl",
-    "git", "post", "cd", "cp", r"post\(\)",
+    "git", "post", "cd", "cp", r"post\(\)", "mkdir", "openssl", "chown", r"\.(?= )",
 )  # fmt: skip
 _COMMAND: Final = re.compile(rf"(?:[A-Z_]+=\S*\s+)*(?:{'|'.join(PROGRAMS)})(?![\w.:])|[A-Z]+=\S+$|[A-Z]+=\$\(")
 _PYTHON: Final = re.compile(
