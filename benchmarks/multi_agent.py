@@ -164,7 +164,9 @@ def _resident() -> float:
 
 
 def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
-    """Return (Sharpe ratio after costs on the test part, equal weight's, seeds) of an artifact; None without one."""
+    """Return (mean over the seeds of the Sharpe ratio on the test part after costs, equal weight's, seeds that have
+    one) of an artifact; None without an artifact.
+    """
     where = folder / name
     if not (where / "manifest.json").exists():
         return None
@@ -172,7 +174,8 @@ def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
 
     manifest = load(where).manifest
     result = manifest.results["test"]
-    return result.policy.sharpe, result.equal_weight.sharpe, len(manifest.training.seeds)
+    known = [each for each in result.sharpe_by_seed if each is not None]
+    return float(np.mean(known)), result.equal_weight.sharpe, len(known)
 
 
 def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[str, tuple[float, float]]:
@@ -348,7 +351,7 @@ def _tables(
         print(f"{label:<38}{ratio:>10.2f}{claim:>10.2f}")
     told = {name: each for name, each in sharpes.items() if each is not None}
     for name, (sharpe, equal, seeds) in told.items():
-        print(f"Sharpe ratio out of sample, {name:<12}{sharpe:>8.2f}, equal weight {equal:.2f} ({seeds} seeds)")
+        print(f"mean Sharpe ratio out of sample, {name:<12}{sharpe:>8.2f}, equal weight {equal:.2f} ({seeds} seeds)")
     for name, ratio in efficiencies(found, told).items():
         print(f"{name + ', Sharpe ratio / seconds an episode':<38}{ratio:>10.4f}{CLAIMED_EFFICIENCY[name]:>10.4f}")
     if "full" in told and "lite" in told:
