@@ -96,7 +96,8 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
     refused = [name for name in differing if name in SAME]
     if refused:
         values = "; ".join(_both(name, one, other) for name in refused)
-        raise NotComparable(f"the runs differ in {', '.join(refused)} and are not comparable ({values})")
+        remedy = f"; give both [feed] start = {max(str(a.begins), str(b.begins))}" if "begins" in refused else ""
+        raise NotComparable(f"the runs differ in {', '.join(refused)} and are not comparable ({values}){remedy}")
     own, beside = _record(one), _record(other)
     rows = [
         Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _less(x.values[0], y.values[0]))

@@ -73,6 +73,13 @@ def test_more_results_are_compared_with_the_first_and_adjusted(pair, bars):
     assert "by its ratio momentum" in str(found)
     with pytest.raises(quantd.Error, match="differ in "):
         quantd.compare(first, third)
+    # another lookback begins later; the remedy is a first session for both
+    short, long = (quantd.backtest("momentum", bars, params={"lookback": n}, compare=False) for n in (5, 126))
+    with pytest.raises(quantd.Error, match=r"; give both \[feed\] start = (\d{4}-\d\d-\d\d)$") as caught:
+        quantd.significance(short, long)
+    begin = {"feed.start": str(caught.value).rsplit(" ", 1)[1]}
+    short, long = (quantd.backtest("momentum", bars, begin, params={"lookback": n}, compare=False) for n in (5, 126))
+    assert "Sharpe difference" in str(quantd.significance(short, long))
 
 
 def test_equal_returns_do_not_differ_and_a_daily_gain_does():
