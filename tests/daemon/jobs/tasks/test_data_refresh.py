@@ -35,7 +35,10 @@ def beside(folder: Path) -> list[Path]:
     return sorted(folder.glob("bars-*"))
 
 
-async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(tmp_path: Path, secrets: Path) -> None:
+@pytest.mark.parametrize("failure", ["refused", pytest.param("away", marks=pytest.mark.long)])
+async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
+    tmp_path: Path, secrets: Path, failure: str
+) -> None:
     bars = {"SPY": days("SPY", 2018, 2019), "QQQ": days("QQQ", 2018, 2019)}
     with served(AlpacaData(bars, actions=ACTIONS, page=500).app()) as port:
         url = f"http://127.0.0.1:{port}"
@@ -52,6 +55,15 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(tmp_path: P
         for stamp in ("20200101", "20200102", "20200103"):
             shutil.copy(tmp_path / "bars.parquet", tmp_path / f"bars-{stamp}T000000Z.parquet")
         done = await DataRefresh(kit.service).work(JobRun(1, "data_refresh"))
+        files = beside(tmp_path)
+        if failure == "refused":
+            (secrets / "alpaca_secret").write_text("another")
+            with pytest.raises(NotRefreshed):
+                await DataRefresh(kit.service).work(JobRun(2, "data_refresh"))
+    if failure == "away":  # nobody listens any more: the download waits and asks again for half a minute
+        with pytest.raises(NotRefreshed):
+            await DataRefresh(kit.service).work(JobRun(2, "data_refresh"))
+    assert beside(tmp_path) == files
     assert re.fullmatch(r"bars-\d{8}T\d{6}Z\.parquet", done), "no folder of this machine"
     new = pl.read_parquet(tmp_path / done)
     assert new["symbol"].unique().sort().to_list() == ["QQQ", "SPY"]
@@ -59,10 +71,6 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(tmp_path: P
     assert str(new["ts"].max())[:10] == "2019-12-31"
     assert (tmp_path / "bars.parquet").read_bytes() == before
     assert len([each for each in beside(tmp_path) if each.suffix == ".parquet"]) == KEPT
-    files = beside(tmp_path)
-    with pytest.raises(NotRefreshed):  # nobody listens any more
-        await DataRefresh(kit.service).work(JobRun(2, "data_refresh"))
-    assert beside(tmp_path) == files
     kit.store.close()
 
 
