@@ -1,8 +1,9 @@
 """A sweep beside vectorbt and backtrader: one rule at many lookbacks, on the same bars, in one run.
 
-    python -m benchmarks.peers.sweep [--points 1000] [--symbols 20] [--sessions 5000] [--workers 1]
+    python -m benchmarks.peers.sweep [--points 1000] [--symbols 20] [--sessions 5000] [--workers 1] [--daily]
 
-The rule: on the third Wednesday of a month, own each symbol whose price has risen over the lookback, in equal parts.
+The rule: on the third Wednesday of a month, or every day, own each symbol whose price has risen over the lookback, in
+equal parts.
 Decisions at a close fill at the next open, in whole shares, at 2 bp of costs. quantd runs `quantd sweep`'s own code:
 its configuration is parsed for each point, every order passes the gate, and each point has its metrics. vectorbt gets
 the weights of all points as arrays, in parts that fit into memory, and computes Sharpe ratio, return and drawdown.
@@ -57,13 +58,16 @@ capital = 1.0
 profile = "research"
 min_trade = 0.0
 params = {{ lookback = 21 }}
-[[schedules]]
+"""
+
+MONTHLY: Final = """[[schedules]]
 name = "month"
 do = "rebalance"
 cron = "0 16 15-21 * wed"
 timezone = "America/New_York"
 agents = ["rule"]
 """
+"""Without a schedule the agent decides at each close."""
 
 
 def bars(symbols: int, sessions: int, days: list[dt.date]) -> dict[str, Any]:
@@ -75,20 +79,22 @@ def bars(symbols: int, sessions: int, days: list[dt.date]) -> dict[str, Any]:
     return {"days": [day.isoformat() for day in days], "open": open_, "close": close}
 
 
-def decision_rows(days: list[str]) -> np.ndarray:
-    """Return the rows of the third Wednesdays that are sessions."""
+def decision_rows(days: list[str], daily: bool) -> np.ndarray:
+    """Return the rows of the third Wednesdays that are sessions, or all."""
+    if daily:
+        return np.arange(len(days))
     dates = [dt.date.fromisoformat(day) for day in days]
     return np.array([k for k, day in enumerate(dates) if day.weekday() == 2 and 15 <= day.day <= 21])
 
 
-def vectorbt(data: Any, lookbacks: range) -> list[float]:
+def vectorbt(data: Any, lookbacks: range, daily: bool) -> list[float]:
     """Run the lookbacks in parts; their Sharpe ratios."""
     import pandas as pd
     import vectorbt as library
 
     close, open_ = data["close"], data["open"]
     days, symbols = close.shape
-    rows, ratios = decision_rows(data["days"].tolist()), []
+    rows, ratios = decision_rows(data["days"].tolist(), daily), []
     index = pd.to_datetime(data["days"])
     for first in range(lookbacks.start, lookbacks.stop, PART):
         part = range(first, min(first + PART, lookbacks.stop))
@@ -108,14 +114,14 @@ def vectorbt(data: Any, lookbacks: range) -> list[float]:
     return ratios
 
 
-def backtrader(data: Any, lookback: int) -> float:
+def backtrader(data: Any, lookback: int, daily: bool) -> float:
     """Run one lookback; the equity at the end."""
     import backtrader as bt
     import pandas as pd
 
     close, open_ = data["close"], data["open"]
     index = pd.to_datetime(data["days"])
-    due = set(decision_rows(data["days"].tolist()).tolist())
+    due = set(decision_rows(data["days"].tolist(), daily).tolist())
 
     class Rule(bt.Strategy):  # type: ignore[misc]
         def next(self) -> None:
@@ -144,17 +150,17 @@ def backtrader(data: Any, lookback: int) -> float:
     return float(cerebro.broker.getvalue())
 
 
-def peer(name: str, file: str, points: int) -> None:
+def peer(name: str, file: str, points: int, daily: bool) -> None:
     """Run one peer in its own environment, and print its CPU seconds and a figure of its result."""
     data = np.load(file)
     if name == "vectorbt":
-        vectorbt({key: data[key][:200] for key in data.files}, range(FIRST, FIRST + 2))  # compiles
+        vectorbt({key: data[key][:200] for key in data.files}, range(FIRST, FIRST + 2), daily)  # compiles
         began = time.process_time()
-        ratios = vectorbt(data, range(FIRST, FIRST + points))
+        ratios = vectorbt(data, range(FIRST, FIRST + points), daily)
         found = {"seconds": time.process_time() - began, "result": max(ratios)}
     else:
         began = time.process_time()
-        ends = [backtrader(data, FIRST + k * 40) for k in range(BACKTRADER)]
+        ends = [backtrader(data, FIRST + k * 40, daily) for k in range(BACKTRADER)]
         found = {"seconds": (time.process_time() - began) / BACKTRADER * points, "result": ends[0]}
     sys.stdout.write(json.dumps(found) + "\n")
 
@@ -190,11 +196,12 @@ def main() -> None:
     options.add_argument("--symbols", type=int, default=20)
     options.add_argument("--sessions", type=int, default=5_000)
     options.add_argument("--workers", type=int, default=1)
+    options.add_argument("--daily", action="store_true", help="decide at every close, not once a month")
     options.add_argument("--peer", help=argparse.SUPPRESS)
     options.add_argument("--file", help=argparse.SUPPRESS)
     asked = options.parse_args()
     if asked.peer:
-        peer(asked.peer, asked.file, asked.points)
+        peer(asked.peer, asked.file, asked.points, asked.daily)
         return
     import polars as pl
 
@@ -216,7 +223,7 @@ def main() -> None:
             **{key: values.T.ravel() for key, values in columns.items()},
             "volume": 1e7,
         }).write_parquet(folder / "bars.parquet")  # fmt: skip
-        (folder / "config.toml").write_text(TEXT.format(symbols=json.dumps(names)))
+        (folder / "config.toml").write_text(TEXT.format(symbols=json.dumps(names)) + ("" if asked.daily else MONTHLY))
         print(f"{asked.points:,} points, {asked.symbols} symbols, {asked.sessions:,} sessions; CPU seconds")
         ours = own(folder, asked.points, asked.workers)
         print(f"  {'quantd':12s}{ours['seconds']:10.1f}   wall {ours['wall']:.1f}; best Sharpe {ours['result']:.3f}")
@@ -224,7 +231,11 @@ def main() -> None:
         for side in ("vectorbt", "backtrader"):
             command = [str(PEERS), str(Path(__file__)), "--peer", side, "--file", str(folder / "bars.npz")]
             done = subprocess.run(
-                [*command, "--points", str(asked.points)], env=environ, capture_output=True, text=True, check=True
+                [*command, "--points", str(asked.points), *(["--daily"] if asked.daily else [])],
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=True,
             )
             found = json.loads(done.stdout.splitlines()[-1])
             ratio = ours["seconds"] / found["seconds"]
