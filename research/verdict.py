@@ -1,5 +1,6 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
-from quantd.daemon.assembly.first_session import longest_history
+from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import (
     Drive,
@@ -293,13 +294,25 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
             f"The longest lookback is {needed:,} samples, and the bars end before: the policy never decided with a "
             "complete history, and is not compared. Give earlier bars, or a shorter lookback."
         ]
-    start = assembly.feed.start_key
-    if session_date(start).isoformat() >= own.settings.begins or own.settings.begins == _first_session_of(assembly):
+    feed, house = assembly.feed, assembly.sessions[assembly.universe.calendar]
+    start = next((row for row, day in enumerate(house.day_ns) if day >= feed.start_key), 0)
+    first = session_date(house.day_ns[start]).isoformat()
+    if first >= own.settings.begins:
         return []
-    return [
-        f"Trading begins on {own.settings.begins}, after the longest lookback of {needed:,} samples: the bars begin on "
-        f"{session_date(assembly.feed.first_ts)}."
-    ]
+    known = bisect_left(house.open_ns, after_history(feed, house, house.open_ns[start], needed))
+    notes = []
+    if known > start:
+        notes.append(
+            f"Trading begins on {own.settings.begins}, after the longest lookback of {needed:,} samples: the bars "
+            f"begin on {session_date(feed.first_ts)}."
+        )
+    if late := unpriced(feed, house, known) if known < len(house.open_ns) else []:
+        symbols = some([assembly.universe.symbols[column] for column in late])
+        notes.append(
+            f"Trading begins on {own.settings.begins}: at the close of {session_date(house.day_ns[known])} the newest "
+            f"bar of {symbols} is older than orders allow (max_price_age)."
+        )
+    return notes
 
 
 def _untraded(assembly: Assembly, record: Record) -> list[str]:
@@ -313,12 +326,6 @@ def _untraded(assembly: Assembly, record: Record) -> list[str]:
         for agent in assembly.rules.agents
         if agent.min_trade * size > 1
     ]
-
-
-def _first_session_of(assembly: Assembly) -> str:
-    """Return the date of the first session from [feed] start on."""
-    house = assembly.sessions[assembly.universe.calendar]
-    return next((session_date(day).isoformat() for day in house.day_ns if day >= assembly.feed.start_key), "")
 
 
 def _rejected(assembly: Assembly) -> list[str]:

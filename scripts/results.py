@@ -21,7 +21,7 @@ from typing import Any, Final
 import polars as pl
 from msgspec import Struct, convert
 
-from quantd.daemon.runtime.version import code_version
+from quantd.daemon.runtime.version import code_digest, code_version
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PLAN: Final = ROOT / "scripts" / "results.toml"
@@ -78,7 +78,14 @@ class Market(Struct, frozen=True):
     @property
     def identity(self) -> str:
         """A digest of everything that the rows depend on: code, command, configuration and bars."""
-        parts = (code_version(), self.command, (ROOT / self.universe.config).read_text(encoding="utf-8"), self.content)
+        code = code_digest(ROOT, ("adapters", "daemon", "research"))
+        parts = (
+            code_version(),
+            code,
+            self.command,
+            (ROOT / self.universe.config).read_text(encoding="utf-8"),
+            self.content,
+        )
         return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
 

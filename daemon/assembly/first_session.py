@@ -1,13 +1,21 @@
 """The first session of trading: every policy of a run begins to decide there, after the longest lookback."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import islice
+from typing import Final
+
+import numpy as np
 
 from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.daemon.assembly.limits import max_price_age_ns
 from quantd.daemon.runtime.timeline import sample_ticks
 from quantd.trading.instruments import Universe
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
+
+WITHIN: Final = 10
+"""Sessions after the longest lookback in which a first one is looked for, and days in which an instrument traded."""
 
 
 def history_of(policy: Policy) -> int:
@@ -30,15 +38,30 @@ def longest_history(policies: Iterable[Policy], universe: Universe) -> int:
     Where calendars differ, the newest synchronous row is a sample late, so that it is one more.
     """
     longest = max(map(history_of, policies), default=0)
-    several = len({universe.calendar, *(each.calendar for each in universe.instruments)}) > 1
-    return longest + several if longest else 0
+    return longest + several_calendars(universe) if longest else 0
+
+
+def several_calendars(universe: Universe) -> bool:
+    """Return whether an instrument has another calendar than the house."""
+    return any(each.calendar != universe.calendar for each in universe.instruments)
 
 
 def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
     """Return the first instant of trading: `start_ns`, or later so that `history` samples precede it.
 
-    Where the bars end before, it is `start_ns`.
+    Where the bars end before, it is `start_ns`. Of daily bars of several calendars it is the first session then at
+    whose close each instrument has a price that orders may use: a coin whose bars leave out weekends has none on a
+    Monday.
     """
+    first = after_history(feed, house, start_ns, history)
+    row = bisect_left(house.open_ns, first)
+    rows = range(row, min(row + WITHIN, len(house.open_ns)))
+    found = next((each for each in rows if not unpriced(feed, house, each)), row)
+    return first if found == row else house.open_ns[found]
+
+
+def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
+    """Return the first instant from `start_ns` on that `history` samples precede; `start_ns` where the bars end."""
     if not history:
         return start_ns
     ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start_ns)
@@ -49,6 +72,23 @@ def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) ->
     if feed.interval_ns < DAY_NS:
         return max(start_ns, first)
     return max(start_ns, house.open_ns[house.close_ns.index(first)])
+
+
+def unpriced(feed: Replay, house: Sessions, row: int) -> list[int]:
+    """Return the columns without a price that orders may use at the close of this session of the house.
+
+    Only of daily bars of several calendars, and of instruments that traded within WITHIN days before.
+    """
+    if feed.interval_ns < DAY_NS or not several_calendars(feed.universe):
+        return []
+    events, fresh, ts = feed.columns.ts_event, feed.columns.fresh, house.close_ns[row]
+    here = int(np.searchsorted(events, ts, side="right"))
+    alive, young = (
+        np.asarray(fresh[np.searchsorted(events, ts - age) : here]).any(axis=0)
+        for age in (WITHIN * DAY_NS, max_price_age_ns(feed.interval_ns))
+    )
+    found: list[int] = np.flatnonzero(alive & ~young).tolist()
+    return found
 
 
 def samples_before(feed: Replay, house: Sessions, start_ns: int) -> int:

@@ -66,9 +66,14 @@ def limits_of(
     return override(base, **given)
 
 
+def max_price_age_ns(interval_ns: int) -> int:
+    """Return the age of a price, in ns, beyond which no order uses it unless `max_price_age` says otherwise."""
+    return int(1.25 * interval_ns)
+
+
 def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
     """The limits of the house."""
-    risk, age = config.risk, {"max_price_age_ns": int(1.25 * interval_ns)}
+    risk, age = config.risk, {"max_price_age_ns": max_price_age_ns(interval_ns)}
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
     return override(house, **age) if getattr(risk, "max_price_age_ns", None) is None else house

@@ -25,14 +25,15 @@ class LinearRankerParams(Struct, frozen=True):
     """Scores predict the return over the next `ahead` samples, relative to the mean of all instruments.
 
     The regression uses the newest `history` samples with a known outcome. `penalty` is the ridge penalty as a multiple
-    of the mean variance of the features. The `top` instruments by score share the fraction `invested` equally.
+    of the mean variance of the features. The `top` instruments by score share the fraction `invested` equally; 0 is the
+    better half of them.
     """
 
     features: tuple[str, ...] = ("momentum_20", "momentum_126", "volatility_20", "rsi_14")
     history: Lookback = 504
     ahead: Annotated[int, Meta(ge=1, le=250)] = 5
     penalty: Annotated[float, Meta(ge=0.0, le=1e9)] = 0.1
-    top: Annotated[int, Meta(ge=1, le=1000)] = 5
+    top: Annotated[int, Meta(ge=0, le=1000)] = 0
     invested: Share = 1.0
 
     def __post_init__(self) -> None:
@@ -124,7 +125,7 @@ class LinearRanker:
         # equal scores are ordered by name, so that the order of the columns does not matter
         symbols = view.universe.symbols
         order = sorted(known, key=lambda n: (-round(float(scores[n]) / unit), symbols[n]))
-        chosen = order[: self.params.top]
+        chosen = order[: self.params.top or (len(order) + 1) // 2]
         parts[chosen] = self.params.invested / len(chosen)
         return parts, memory
 

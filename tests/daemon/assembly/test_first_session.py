@@ -12,6 +12,7 @@ from msgspec.structs import replace
 import quantd
 from quantd.adapters.calendars import sessions
 from quantd.research.runs.comparison import Incomparable, require_same, settings_of
+from tests.support.command_line import ROOT
 from tests.support.command_line import quantd as command
 from tests.support.market_frames import random_frame
 
@@ -109,6 +110,22 @@ def test_a_start_without_bars_before_it_moves_and_says_so(bars: pl.DataFrame, tm
     out = command(tmp_path, "backtest", "-c", str(config)).stdout
     assert "after the longest lookback of 252 samples" in out
     assert "Sharpe difference     +0.00" in out
+
+
+@pytest.mark.parametrize(
+    ("start", "begins"), [("2017-07-17", "2017-07-18"), ("2019-01-02", "2019-01-03"), ("2017-07-19", "2017-07-19")]
+)
+def test_a_run_begins_where_a_coin_without_weekend_bars_has_a_price(tmp_path: Path, start: str, begins: str) -> None:
+    """Otherwise to buy and hold would mean to hold cash in place of the coin, for years."""
+    text = (ROOT / "examples/allocators-seed4.toml").read_text().replace("../data", f"{ROOT}/data")
+    text = text.replace("start = 2016-01-06", f"start = {start}\nend = 2019-06-28").replace("../state", "state")
+    (tmp_path / "config.toml").write_text(text.replace('policy = "equal_weight"', 'policy = "buy_and_hold"'))
+    out = command(tmp_path, "backtest", "-c", "config.toml").stdout
+    assert ", 4 fills" in out
+    assert " BTC-USD\n" in out
+    said = f"Trading begins on {begins}: at the close of {start} the newest bar of BTC-USD is older than orders allow"
+    assert (said in out) == (begins != start)
+    assert f"equal weight {begins[:8]}" in out
 
 
 def test_benchmarks_of_a_report_begin_with_the_longest_lookback_of_any(bars: pl.DataFrame, tmp_path: Path) -> None:

@@ -54,6 +54,14 @@ def test_it_holds_what_the_past_says_of_the_future_and_learns_the_sign() -> None
     assert (np.sign(scores[[0, 4]]) == -np.sign(past[-1] / past[0] - 1.0)[[0, 4]]).all()
 
 
+def test_without_a_number_it_holds_the_better_half_and_so_is_no_equal_weight() -> None:
+    plain = {name: value for name, value in PARAMS.items() if name != "top"} | {"invested": 0.9}
+    for names, half in (("ABCDE", 3), ("ABCD", 2)):
+        view = view_of(drifting(1)[:, : len(names)], names)
+        weights, _ = POLICIES["linear_ranker"](plain).act(view, {})
+        np.testing.assert_allclose(weights, [0.9 / half] * half + [0.0] * (len(names) - half))
+
+
 def test_it_is_fitted_on_the_outcomes_that_are_over_and_on_no_other() -> None:
     policy = POLICIES["linear_ranker"]({**PARAMS, "features": ("momentum_5", "momentum_20")})
     assert isinstance(policy, LinearRanker)
