@@ -102,8 +102,11 @@ def test_evaluate_and_backtest_have_the_same_returns(
     monkeypatch.chdir(tmp_path)
     bars_of(symbols, 11, weekends=weekends).write_parquet(tmp_path / "bars.parquet")
     artifact = artifact_of(tmp_path / "artifact", symbols)
-    found = evaluate(artifact, FIRST, LAST, tmp_path / "bars.parquet", "", symbols)
     run = quantd.backtest(config_of(tmp_path, symbols, artifact))
+    # a backtest begins where orders may use the coin's price; `evaluate` has no age of prices
+    begins = date.fromisoformat(run.verdict.begins)
+    assert (begins == FIRST) == (weekends or symbols == UNIVERSE)
+    found = evaluate(artifact, begins, LAST, tmp_path / "bars.parquet", "", symbols)
     own = run.verdict.performance
     equal = run.verdict.equal_weight
     assert own is not None
