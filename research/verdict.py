@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
-from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced
+from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced, without_price
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import (
     Drive,
@@ -239,6 +239,7 @@ def judge(
         },
         notes=(
             *_begun(assembly, own),
+            *late_prices(assembly, record),
             *_untraded(assembly, record),
             *filter(None, [synthetic_note(assembly.universe.symbols)]),
             *notes,
@@ -313,6 +314,17 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
             f"bar of {symbols} is older than orders allow (max_price_age)."
         )
     return notes
+
+
+def late_prices(assembly: Assembly, record: Record) -> list[str]:
+    """Return a note on each instrument whose price was at some samples too old for orders."""
+    most_age_ns = min(agent.limits.max_price_age_ns for agent in assembly.rules.agents)
+    late = without_price(assembly.feed, record.ts, most_age_ns).sum(axis=0)
+    return [
+        f"At {late[column]:,} of {len(record.ts):,} samples the newest bar of {assembly.universe.symbols[column]} was "
+        "older than orders allow (max_price_age): what a policy wanted of it there was left out."
+        for column in np.flatnonzero(late).tolist()
+    ]
 
 
 def _untraded(assembly: Assembly, record: Record) -> list[str]:

@@ -1,7 +1,7 @@
 """The first session of trading: every policy of a run begins to decide there, after the longest lookback."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -11,6 +11,7 @@ from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.limits import max_price_age_ns
 from quantd.daemon.runtime.timeline import sample_ticks
 from quantd.trading.instruments import Universe
+from quantd.trading.market import Bools
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -75,19 +76,25 @@ def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) ->
 
 
 def unpriced(feed: Replay, house: Sessions, row: int) -> list[int]:
-    """Return the columns without a price that orders may use at the close of this session of the house.
+    """Return the columns without a price that orders may use at the close of this session of the house."""
+    late = without_price(feed, [house.close_ns[row]], max_price_age_ns(feed.interval_ns))
+    found: list[int] = np.flatnonzero(late[0]).tolist()
+    return found
+
+
+def without_price(feed: Replay, ts: Sequence[int], most_age_ns: int) -> Bools:
+    """Return bool[T, N]: whether at each of the instants the newest bar of an instrument is older than `most_age_ns`.
 
     Only of daily bars of several calendars, and of instruments that traded within WITHIN days before.
     """
+    at, found = np.asarray(ts, dtype=np.int64), np.zeros((len(ts), feed.universe.size), dtype=np.bool_)
     if feed.interval_ns < DAY_NS or not several_calendars(feed.universe):
-        return []
-    events, fresh, ts = feed.columns.ts_event, feed.columns.fresh, house.close_ns[row]
-    here = int(np.searchsorted(events, ts, side="right"))
-    alive, young = (
-        np.asarray(fresh[np.searchsorted(events, ts - age) : here]).any(axis=0)
-        for age in (WITHIN * DAY_NS, max_price_age_ns(feed.interval_ns))
-    )
-    found: list[int] = np.flatnonzero(alive & ~young).tolist()
+        return found
+    for column in range(feed.universe.size):
+        events = feed.columns.ts_event[np.asarray(feed.columns.fresh)[:, column]]
+        place = np.searchsorted(events, at, side="right") - 1
+        age = at - np.append(events, 0)[place]
+        found[:, column] = (place >= 0) & (age > most_age_ns) & (age <= WITHIN * DAY_NS)
     return found
 
 

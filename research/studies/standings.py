@@ -23,6 +23,7 @@ from quantd.research.verdict import (
     Measured,
     deflated_of,
     difference_of,
+    late_prices,
     noted,
     ratio,
     span,
@@ -77,6 +78,8 @@ class Standings(Struct, frozen=True):
     """OWN_CLOSES, if it applies to the returns."""
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
+    late: tuple[str, ...] = ()
+    """Instruments whose price was at some samples too old for orders, as sentences."""
     unknown: str = ""
     """Why the number of trials is unknown, with the remedy; or the number of trials without a recorded market."""
 
@@ -126,6 +129,7 @@ def standings(
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
+        late=tuple(late_prices(assembly, yardstick.record)),
         unknown=known.text if known.fault else known.unplaced,
     )
 
@@ -178,6 +182,7 @@ def footnotes(found: Standings) -> list[str]:
     ]
     if found.unknown:
         lines.append(found.unknown)
+    lines += found.late
     if found.own_closes:
         lines.append(found.own_closes)
     warned = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]

@@ -125,6 +125,7 @@ def test_a_run_begins_where_a_coin_without_weekend_bars_has_a_price(tmp_path: Pa
     assert " BTC-USD\n" in out
     said = f"Trading begins on {begins}: at the close of {start} the newest bar of BTC-USD is older than orders allow"
     assert (said in out) == (begins != start)
+    assert "samples the newest bar of BTC-USD was older than orders allow" in out, "of each Monday, too"
     assert f"equal weight {begins[:8]}" in out
 
 
