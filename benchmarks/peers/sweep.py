@@ -36,6 +36,12 @@ FIRST: Final = 21
 
 CASH: Final = 10_000_000.0
 
+YEAR: Final = 252
+"""Sessions a year of both Sharpe ratios."""
+
+RISK_FREE: Final = 0.02
+"""A year, without `cash_rate`; vectorbt's default is 0, and 365 periods a year."""
+
 TEXT: Final = """
 [universe]
 symbols = {symbols}
@@ -109,7 +115,7 @@ def vectorbt(data: Any, lookbacks: range, daily: bool) -> list[float]:
             price=prices, val_price=prices, fees=1e-4, slippage=1e-4, init_cash=CASH, cash_sharing=True,
             group_by=np.repeat(np.arange(len(part)), symbols), call_seq="auto", size_granularity=1.0, freq="1D",
         )  # fmt: skip
-        ratios += made.sharpe_ratio().tolist()
+        ratios += made.sharpe_ratio(year_freq=f"{YEAR} days", risk_free=RISK_FREE / YEAR).tolist()
         made.total_return(), made.max_drawdown()
     return ratios
 

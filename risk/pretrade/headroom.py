@@ -4,6 +4,7 @@ All sizes come from gate calls with very large orders; no limit is implemented a
 float64[N] by column of the universe, signed; money is in account currency.
 """
 
+from collections.abc import Callable
 from math import inf, isclose
 from typing import Final, NamedTuple
 
@@ -56,11 +57,38 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     checked."""
     price = float(ctx.px[column])
     vast = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else VAST
-    asked = np.zeros(ctx.size)
-    asked[column] = side * (vast + abs(float(account.lots[column])))
-    verdict = gate(ctx, replace(account, repeated=None), asked, limits, switch)
-    reason = Reason(int(verdict.reason[column]))
-    return Most(abs(float(verdict.lots[column])), reason, reason != Reason.NONE)
+    account = replace(account, repeated=None)
+
+    def answer(size: float) -> tuple[float, Reason]:
+        asked = np.zeros(ctx.size)
+        asked[column] = side * size
+        verdict = gate(ctx, account, asked, limits, switch)
+        return abs(float(verdict.lots[column])), Reason(int(verdict.reason[column]))
+
+    cut = float(vast + abs(float(account.lots[column])))
+    lots, reason = answer(cut)
+    if reason == Reason.EQUITY and answer(lots + 1.0)[0] > lots:
+        lots, reason = _between(answer, lots + 1.0, cut)
+    return Most(lots, reason, reason != Reason.NONE)
+
+
+def _between(answer: Callable[[float], tuple[float, Reason]], passes: float, cut: float) -> tuple[float, Reason]:
+    """The largest order between one that passes and one that the costs of filling it cut for want of equity.
+
+    What a vast order may cost leaves too little equity for the weights that exist, so that all of it is refused. A
+    smaller one leaves enough, and meets another limit or none.
+    """
+    reason = Reason.EQUITY
+    while cut - passes > 1.0:
+        middle = np.floor((passes + cut) / 2.0)
+        lots, found = answer(middle)
+        if lots == middle:
+            passes = middle
+        elif found != Reason.EQUITY:
+            return lots, found
+        else:
+            passes, cut = max(passes, lots), middle
+    return float(passes), reason
 
 
 def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:

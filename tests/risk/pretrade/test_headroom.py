@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
@@ -27,6 +27,7 @@ def passes(book: Book, column: int, lots: float) -> bool:
 
 @settings(max_examples=examples(120), deadline=None)
 @given(SEEDS)
+@example(941794)  # what a vast order may cost leaves too little equity for a pair of positions
 def test_that_many_lots_pass_whole_and_one_more_is_cut(seed: int) -> None:
     book = random_book(np.random.default_rng(seed))
     for column in range(len(book.px)):
