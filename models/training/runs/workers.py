@@ -5,6 +5,7 @@ to stop. Arguments are drawn one at a time when a worker is free, so that they m
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,9 @@ from typing import Any, Final, Protocol, TypeVar
 from msgspec import Struct
 
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+COLLECT_AFTER: Final = 5_000
+"""New objects before a garbage collection of a worker, as in a process of `quantd`."""
 
 A = TypeVar("A")
 """Argument."""
@@ -143,6 +147,7 @@ class _Worker:
 def _serve(line: Connection) -> None:
     """Run a worker process until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(COLLECT_AFTER)
 
     def tell(message: object) -> bool:
         line.send((False, message))
