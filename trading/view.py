@@ -248,6 +248,20 @@ class BlockView:
         count, end = min(row - since, self._lookback), self._lookback + row
         return count < 1 or view._ring.returns(count).tobytes() == self._returns[end - count : end].tobytes()
 
+    def has(self, prices: Floats, rows: Ints, since: int, ring: Ring, later: int) -> bool:
+        """Whether the prices at `rows` are float64[T, N] `prices`, and the returns after row `since` up to the last of
+        `rows` are those of a ring that has `later` rows after it."""
+        if prices.tobytes() != self.prices[rows].tobytes():
+            return False
+        row = int(rows[-1])
+        count, end = min(row - since, self._lookback - later), self._lookback + row
+        return count < 1 or ring.returns(count + later)[:count].tobytes() == self._returns[end - count : end].tobytes()
+
+    @property
+    def first_sample(self) -> int:
+        """The number of samples in the history at the first row."""
+        return self._sample
+
     def returns(self, k: int, rows: Ints, skip: int = 0) -> Floats:
         """Return float64[T, k, N]: `View.returns(k)` at each of `rows`, or that of `skip` samples earlier.
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.batches.batch import Batch
+from quantd.daemon.engine.batches.batch import Batch, Told
 from quantd.daemon.engine.batches.eligibility import begin_batch
 from quantd.daemon.engine.batches.filled_orders import FillColumns
 from quantd.daemon.engine.batches.kernel import (
@@ -24,6 +24,7 @@ from quantd.daemon.engine.batches.kernel import (
     OTHER_PLAN,
     OTHER_ROW,
 )
+from quantd.daemon.engine.batches.layout import MOST_AHEAD
 from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
@@ -37,7 +38,8 @@ from quantd.engine_build import finder
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
 from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown, split_of
-from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
+from quantd.trading.history.rings import Ring
+from quantd.trading.market import Floats, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews, KernelVenue, SimulatedBroker
 
@@ -74,8 +76,29 @@ class Log(Protocol):
 class SampleLog(Log, Protocol):
     """A log with `rows_only` that takes the samples of a batch as columns."""
 
-    def add_samples(self, market: MarketSlice, filled: FillColumns | None, rows: SampleRows) -> None:
-        """Record the fills of the bar of `market`, and the samples from it on; there may be none."""
+    def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
+        """Record fills with the rows of their bars, and the samples from `market` on; there may be none."""
+        ...
+
+    def told(self, agent: int, ts: int) -> None:
+        """Record a question at an instant whose answer was told in advance."""
+        ...
+
+
+@runtime_checkable
+class Foreseen(Protocol):
+    """Answers of policies to recorded samples that can be told before the engine asks."""
+
+    def ahead(self, rows: Sequence[tuple[int, int, list[int]]], seats: Sequence[int]) -> list[Told]:
+        """The answers of all agents to the first of `rows`: row, instant and agents due. `seats` are those of the
+        agents."""
+        ...
+
+    def planned(self, told: Sequence[Told], prices: Floats, ring: Ring, later: int) -> None:
+        """Take note of answers that were planned at float64[T, N] prices. `ring` has `later` rows after the last.
+
+        Raises an error where the engine had another market than the answers.
+        """
         ...
 
 
@@ -132,6 +155,9 @@ class Shell:
         self._after_wait: deque[Event | Ask] = deque()
         self.log: Log = log or NoLog()
         self._sample_log: SampleLog | None = None
+        self._foreseen: Foreseen | None = None
+        self._reach = MOST_AHEAD
+        """Most answers that are told in advance: twice those that the last call could plan."""
         self.digest = (Digest if hashed else NoDigest)(state.universe, state.ledger.names, interval_ns)
         self.tally = Tally()
         self.ts = 0
@@ -185,6 +211,8 @@ class Shell:
         at, end = 0, len(items)
         rows, known = PlainRows([], {}, {}), {} if known is None else known
         self._sample_log = self.log if isinstance(self.log, SampleLog) else None
+        counts = type(self.log) is NoLog or (self.log.rows_only and self._sample_log is not None)
+        self._foreseen = self.answer if counts and isinstance(self.answer, Foreseen) else None
         while at < end:
             item = items[at]
             if self.in_batches and type(item) is MarketSlice and not self.remote:
@@ -263,6 +291,10 @@ class Shell:
             status = batch.take()
             if status == OTHER_PLAN:
                 return answers
+            if batch.told:
+                self._reach = min(max(2 * len(batch.planned), 1), MOST_AHEAD)
+            if batch.planned:
+                self._note_planned(batch)
             finish = status == DUE and not batch.gated
             self._record(batch, before, rows_only, hold=finish)
             answers = []
@@ -288,6 +320,19 @@ class Shell:
                 answers = [self.log.answer(ask) or self.answer(ask) for ask in batch.asks(due)]
                 if not batch.answer(answers):
                     return answers
+                if self._foreseen is not None:
+                    batch.tell(self._foreseen.ahead(batch.coming(self._reach), self.state.seats))
+
+    def _note_planned(self, batch: Batch) -> None:
+        """Count the answers told in advance that a call of a batch planned."""
+        assert self._foreseen is not None
+        told, first = batch.planned, batch.first
+        prices = batch.block.close[[first + each.row for each in told]]
+        self._foreseen.planned(told, prices, self.state.history.known, batch.rows - 1 - told[-1].row)
+        if self._sample_log is not None:
+            for each in told:
+                for agent in each.answers:
+                    self._sample_log.told(agent, each.ts)
 
     def _record(self, batch: Batch, before: int, rows_only: bool, *, hold: bool) -> None:
         """Log, hash and count the rows of the last call. With `hold`, the effects of the last tick wait."""
@@ -296,14 +341,14 @@ class Shell:
         self.tally.fills += batch.fills
         if type(self.log) is NoLog:
             return
-        filled, last = batch.filled() if batch.fills else None, batch.rows - hold
+        filled, last = [(each.row, each.columns()) for each in batch.filled()], batch.rows - hold
         if rows_only and self._sample_log is not None:
             market = MarketSlice(batch.block, batch.first + before)
             self._sample_log.add_samples(market, filled, batch.samples(before, last))
         else:
-            effects = [filled.effect()] if filled is not None else []
+            effects = {row: [each.effect()] for row, each in filled}
             for row in range(before, batch.rows):
-                self.log.add(MarketSlice(batch.block, batch.first + row), effects if row == before else ())
+                self.log.add(MarketSlice(batch.block, batch.first + row), effects.get(batch.first + row, ()))
                 if row < last:
                     self.log.add(batch.ticks[row], batch.records(row, losses=not rows_only))
         if hold:

@@ -10,14 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 
+from quantd.daemon.engine.batches.batch import Told
 from quantd.daemon.policies.loading import MAX_LEVERAGE, pack
 from quantd.daemon.policies.user_file import place_of
 from quantd.daemon.runtime.loop import Answer, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.bars import CorporateAction
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask
 from quantd.trading.events import Action, Decided, Tick
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.history.rings import Ring
 from quantd.trading.market import Floats, Ints, MarketSlice
 from quantd.trading.ports import Policy
 from quantd.trading.view import BlockView, NotInBlock, View
@@ -137,6 +140,43 @@ class AnswerBlocks:
         if row in table.checked:
             return self._same(policy, ask, weights)
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))
+
+    def ahead(self, rows: Sequence[tuple[int, int, list[int]]], seats: Sequence[int]) -> list[Told]:
+        """As `quantd.daemon.runtime.loop.Foreseen`: answers of the present block that `act` need not give."""
+        ahead, found = self._ahead, list[Told]()
+        if ahead is None or self._unusual():
+            return found
+        asked, first = dict(self._asked), ahead.view.first_sample
+        for row, ts, due in rows:
+            at = ahead.rows.get(ts)
+            if at is None:
+                break
+            answers: dict[int, bytes] = {}
+            for agent in due:
+                table = ahead.tables.get(agent)
+                near = 0 < first + at - asked.get(agent, 0) < SPARSE
+                if table is None or not near or table.policy is not self._policies(seats[agent]) or at in table.checked:
+                    break
+                weights = table.weights.get(at)
+                if weights is None:
+                    break
+                answers[agent], asked[agent] = weights, first + at
+            if len(answers) < len(due):
+                break
+            found.append(Told(row, ts, answers))
+        return found
+
+    def planned(self, told: Sequence[Told], prices: Floats, ring: Ring, later: int) -> None:
+        """As `quantd.daemon.runtime.loop.Foreseen`."""
+        ahead = self._ahead
+        assert ahead is not None
+        rows = np.array([ahead.rows[each.ts] for each in told])
+        if not ahead.view.has(prices, rows, ahead.seen, ring, later):
+            raise RuntimeError(f"the bars up to {instant_text(told[-1].ts)} are not those of the answers to them")
+        ahead.seen = int(rows[-1])
+        for each, row in zip(told, rows.tolist(), strict=True):
+            for agent in each.answers:
+                self._asked[agent] = ahead.view.first_sample + row
 
     def _begun(self, view: View) -> Ahead | None:
         """A block from the sample of a view on; None where it has too few samples."""

@@ -66,17 +66,19 @@ class FailureCount:
         self._failed: dict[int, int] = {}
         self._first: dict[int, tuple[str, str]] = {}
         self._suspended: dict[int, str] = {}
-        self._date: dict[int, str] = {}
+        self._last: dict[int, int] = {}
 
-    def asked(self, ask: Ask) -> None:
-        self._asked[ask.agent] = self._asked.get(ask.agent, 0) + 1
-        self._date[ask.agent] = date_of(ask)
+    def asked(self, agent: int, ts: int) -> None:
+        """Count a question to an agent at an instant."""
+        self._asked[agent] = self._asked.get(agent, 0) + 1
+        self._last[agent] = ts
 
     def decided(self, answer: Decided, effects: Sequence[Effect]) -> None:
         """Count an answer with the effects of its step."""
         if not answer.failed:
             return
-        agent, date = answer.agent, self._date.get(answer.agent, "")
+        agent = answer.agent
+        date = session_text(self._last[agent]) if agent in self._last else ""
         self._failed[agent] = self._failed.get(agent, 0) + 1
         self._first.setdefault(agent, (date, answer.failed))
         if any(map(_suspends, effects)):
@@ -98,7 +100,12 @@ def _suspends(effect: Effect) -> bool:
 
 def date_of(ask: Ask) -> str:
     """Return the date of a question: that of the session, also for one that ends at midnight."""
-    return session_date(ask.view.time - 1).isoformat()
+    return session_text(ask.view.time)
+
+
+def session_text(ts: int) -> str:
+    """Return the date of the session of a question at an instant."""
+    return session_date(ts - 1).isoformat()
 
 
 def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:

@@ -89,7 +89,7 @@ class Record:
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
-        self.failures.asked(ask)
+        self.failures.asked(ask.agent, ask.view.time)
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
@@ -123,15 +123,20 @@ class Record:
         if self._after is not None:
             self._after.add(event, effects)
 
-    def add_samples(self, market: MarketSlice, filled: FillColumns | None, rows: SampleRows) -> None:
-        if filled is not None:
-            self._fill(filled)
+    def told(self, agent: int, ts: int) -> None:
+        self.failures.asked(agent, ts)
+
+    def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
         if self._waiting:
             self._place(market)
+        for row, fills in filled:
+            self._keep(fills)
+            self._fold_before(market.block)
+            self._placed.append((fills.columns, row))
         self.ts.extend(rows.ts)
         self.days_ns.extend([key - key % DAY_NS for key in rows.key])
         self.known_micro.extend(rows.equity_micro)
-        self.cash_micro.extend([rows.cash_micro] * len(rows.ts))
+        self.cash_micro.extend(rows.cash_micro)
         self.books_micro.extend(rows.books_micro.tolist())
         self.gross.extend(rows.gross)
         self.drawdown.extend(rows.drawdown)
@@ -148,18 +153,24 @@ class Record:
 
     def _fill(self, fills: FillColumns) -> None:
         self._waiting.append(fills)
+        self._keep(fills)
+
+    def _keep(self, fills: FillColumns) -> None:
         self.fill_columns.append(fills)
         self.commission_micro += int(fills.columns[3].sum())
 
     def _place(self, market: MarketSlice) -> None:
-        if market.block is not self._block or len(self._placed) >= FOLD:
-            self._fold()
-            self._block = market.block
+        self._fold_before(market.block)
         fresh = market.fresh
         # a fill at the open of a bar in progress waits for that bar
         there = [fill for fill in self._waiting if fresh[fill.columns[0]].all()]
         self._placed.extend((fill.columns, market.row) for fill in there)
         self._waiting = [fill for fill in self._waiting if not fresh[fill.columns[0]].all()]
+
+    def _fold_before(self, block: Block) -> None:
+        if block is not self._block or len(self._placed) >= FOLD:
+            self._fold()
+            self._block = block
 
     def _fold(self) -> None:
         if not self._placed or self._block is None:

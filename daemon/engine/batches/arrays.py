@@ -165,6 +165,14 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.ints(place.A_FILLS, fills)
     made.ints(place.A_CROSSED, 2 * agents * n)
     made.ints(place.A_CROSS_WORST, 2 * n)
+    told = place.MOST_AHEAD
+    made.ints(place.A_PLANS, place.PLAN * (told + 1))
+    made.ints(place.A_BASKETS, 2 * (told + 2))
+    copied = int(made.head[place.A_CROSSED] - made.head[place.A_REASONS])
+    made.ints(place.A_COPIES, copied * (told + 2))
+    made.ints(place.A_CASH, rows)
+    made.ints(place.A_AHEAD, told * (1 + agents + n))
+    made.ints(place.A_REQUESTED, agents)
     windows = [each.limits.duplicate_window_ns for each in rules.agents]
     made.ints(place.A_ASKED_AT, np.array([*[0] * agents, *windows]))
     for section, size in (
@@ -183,7 +191,8 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     for section, size in (
         (place.F_PX, n), (place.F_ANSWERS, (agents + 1) * n), (place.F_WEIGHTS, agents * n),
         (place.F_CHANGE, agents * n), (place.F_HELD, books * n), (place.F_PASSED, n), (place.F_PASSES, agents * n),
-        (place.F_SUMS, n),
+        (place.F_SUMS, n), (place.F_ROWS, rows * n), (place.F_AHEAD, told * agents * n),
+        (place.F_REQUESTED, agents * n),
     ):  # fmt: skip
         made.floats(section, size)
     terms_of = [
@@ -202,7 +211,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
         ints[place.LATENCY] = terms.latency_ns
     floats[2] = min(min(each.collar, each.reduce_collar) for each in limits)
     floats[3] = max(each.tick_nano for each in state.universe.instruments)
-    room = 2 * n * 128 + rows * 64 * (books + 2) + 2 * int(names.size) * (rows + 2)
+    room = 2 * n * 128 * (told + 1) + rows * 64 * (books + 2) + 2 * int(names.size) * (rows + 2)
     buffer = np.zeros(room, dtype=np.uint8)
     first, house = np.zeros(agents * n, dtype=np.int8), np.zeros(n, dtype=np.int8)
     gates = Sets(n, LOOPS, Watched(state.watch.holdings_of(n)), first.data, house.data, FREED.data)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
 from quantd.daemon.engine.batches.columns import Bars, Rings
-from quantd.daemon.engine.batches.filled_orders import FillColumns, FilledOrders
+from quantd.daemon.engine.batches.filled_orders import FilledOrders
 from quantd.daemon.engine.batches.inputs import Volumes, write_state
-from quantd.daemon.engine.batches.kernel import OTHER_PLAN, Kernel
+from quantd.daemon.engine.batches.kernel import Kernel
 from quantd.daemon.engine.batches.row_effects import SampleRows, plan_alerts, row_effects, sample_rows
 from quantd.daemon.engine.batches.rows_kernel import MARKS
 from quantd.daemon.engine.rounds import follow_ups
@@ -37,6 +37,14 @@ Ints = NDArray[np.int64]
 
 VENUE_KEPT: Final = 128
 """Ended baskets of a batch that the venue gets."""
+
+
+class Told(NamedTuple):
+    """Answers to a later row at `ts`, told in advance: float64[N] weights by agent."""
+
+    row: int
+    ts: int
+    answers: dict[int, bytes]
 
 
 class Batch:
@@ -77,6 +85,14 @@ class Batch:
         self._decided: dict[int, Decided] = {}
         self._used = 0
         """Follow-ups before the plan that waits."""
+        self._coming: list[Told] = []
+        """The answers told in advance to the next call."""
+        self.told, self.planned = list[Told](), list[Told]()
+        """Those told to the last call, and those that it planned."""
+        self._plans: list[list[int]] = []
+        """The plans of the last call, as `layout.PLAN`."""
+        self._filled: list[FilledOrders] = []
+        """The fills of the last call."""
         self._waiting: dict[int, FollowUp] = {}
         """The rest of decisions that the plan that waits is of."""
         self._planned = -1
@@ -86,9 +102,9 @@ class Batch:
         """Rows that the state has."""
         agents, size = len(state.agents), state.universe.size
         self._adjust()
-        self._answers, self._weights, self._change = (
+        self._answers, self._weights, self._requested = (
             arrays.numbers(name, agents * size).reshape(agents, size)
-            for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_CHANGE)
+            for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_REQUESTED)
         )
         self._ends = arrays.section(place.A_ENDS, size)
         self._volumes = Volumes(state, arrays, block, first)
@@ -125,64 +141,83 @@ class Batch:
         """Plan the answers that wait, and take rows until agents are due; returns the status of the kernel."""
         cells, state = self._cells, self.state
         cells[place.ROWS] = self.pauses[0] if self.pauses else len(self.ticks)
-        before = self.rows
-        waits = cells[place.ASKED]
+        before, waits, sent_ts = self.rows, cells[place.ASKED], cells[place.SENT_TS]
+        sent = self._sent, sent_ts
         status = self._kernel.take()
-        if waits and status != OTHER_PLAN:
-            self._finish_plan(before - 1)
+        self._plans = self._section_rows(place.A_PLANS, cells[place.PLANS], place.PLAN).tolist()
+        self.told, self._coming, cells[place.AHEAD] = self._coming, [], 0
+        self.planned = self.told[: cells[place.NEXT]]
+        if self._plans:
+            self._finish_plans()
         elif waits:
             self._rest |= self._waiting
         taken = self.rows = cells[place.ROW]
         if taken > before:
             state.history.known_actions, state.history.sync_actions = [], []
-        if cells[place.FILLED]:
-            self._note_fills(before)
+        self._filled = self._note_fills(*sent) if cells[place.BASKETS] else []
         return status
 
-    def _finish_plan(self, row: int) -> None:
-        """Record what a plan changes besides its orders."""
+    def _section_rows(self, name: int, rows: int, width: int) -> Ints:
+        """The first rows of a section of integers."""
+        return self._arrays.section(name, rows * width).reshape(rows, width)
+
+    def _finish_plans(self) -> None:
+        """Record what the plans of a call change besides their orders."""
         state, cells = self.state, self._cells
         for number, decided in self._decided.items():
             agent = state.agents[number]
             agent.failures = 0
             if decided.memory:
                 agent.memory = memory_of(decided)
+        for told in self.planned:
+            state.round_no += 1
+            for number in told.answers:
+                state.agents[number].failures = 0
         if cells[place.PLANNED]:
-            self._planned = row
-            ts, part, follow = self.ticks[row].ts, cells[place.A_PART], cells[place.A_FOLLOW]
+            requested, at, follow = cells[place.A_REQUESTED], cells[place.A_ASKED_AT], cells[place.A_FOLLOW]
+            made = [plan for plan in self._plans if plan[1]]
+            self._planned, _, _, _, *sent = made[-1]
             for number, own in enumerate(state.activity.books[:-1]):
-                if cells[part + number]:
-                    own.asked_at, own.asked = ts, self._change[number].tobytes()
+                if cells[requested + number]:
+                    own.asked_at, own.asked = cells[at + number], self._requested[number].tobytes()
                 if cells[follow + number]:
-                    self._rest[number] = FollowUp(cells[place.SENT_SAMPLE], self._answers[number].tobytes(), self._used)
-            self._sent = cells[place.SENT_SAMPLE], cells[place.SENT_N]
-            if cells[place.SENT]:
-                state.forget_orders()
-                state.orders_at[self._sent[0]] = self._sent[1]
+                    self._rest[number] = FollowUp(sent[0], self._answers[number].tobytes(), self._used)
+            self._sent = sent[0], sent[1]
+            for _, _, orders, _, sample, n in made:
+                if orders:
+                    state.forget_orders()
+                    state.orders_at[sample] = n
         self._decided, self._waiting = {}, {}
 
-    def _note_fills(self, row: int) -> None:
-        """Record the fills at the open of a row."""
-        if len(self._fills) == VENUE_KEPT:
-            self._missed = self._fills[0].key[0]
+    def _note_fills(self, key: tuple[int, int], ts: int) -> list[FilledOrders]:
+        """Record the fills of a call. `key` and `ts` are those of the last basket before it."""
+        count, found = self._cells[place.BASKETS], list[FilledOrders]()
+        copies = self._section_rows(place.A_COPIES, count, len(self._orders)).copy()
+        made = deque(plan for plan in self._plans if plan[1])
+        for (row, orders), copied in zip(self._section_rows(place.A_BASKETS, count, 2).tolist(), copies, strict=True):
+            while made and made[0][0] < row:
+                plan = made.popleft()
+                key, ts = (plan[4], plan[5]), self.ticks[plan[0]].ts
+            if len(self._fills) == VENUE_KEPT:
+                self._missed = self._fills[0].key[0]
+            known = self.state.working.get(key)
+            filled = FilledOrders(
+                self.block, self.first + row, key, ts, orders, copied, self._sizes,
+                self._arrays.fills.terms.least_micro > 0, None if known is None else known.basket,
+            )  # fmt: skip
+            self._fills.append(filled)
+            found.append(filled)
         self._traded = True
-        known = self.state.working.get(self._sent)
-        self._fills.append(
-            FilledOrders(
-                self.block, self.first + row, self._sent, self._cells[place.SENT_TS], self._cells[place.FILLED],
-                self._orders.copy(), self._sizes, self._arrays.fills.terms.least_micro > 0,
-                None if known is None else known.basket,
-            )
-        )  # fmt: skip
+        return found
 
     @property
     def fills(self) -> int:
-        """The number of orders that were filled at the open of the first row of the last call."""
+        """The number of orders that the last call filled."""
         return self._cells[place.FILLED]
 
-    def filled(self) -> FillColumns:
-        """The last fills."""
-        return self._fills[-1].columns()
+    def filled(self) -> list[FilledOrders]:
+        """The fills of the last call."""
+        return self._filled
 
     def due(self) -> list[int]:
         """The agents that decide at the last row."""
@@ -222,15 +257,56 @@ class Batch:
             return False
         if not self._volumes.write_volume(self.rows, self._applied):
             return False
-        rules, ts = state.rules, self.ticks[self.rows - 1].ts
-        if rules.good_till_cancelled:
-            self._ends[:] = 0
-        else:
-            per_calendar = [each.day_order_end(ts, rules.daily) for each in rules.sessions]
-            self._ends[:] = per_calendar[0] if len(per_calendar) == 1 else [per_calendar[c] for c in rules.calendar]
-        cells[place.ASKED], cells[place.FOLLOW_UPS], self._used = 1, used < rules.follow_ups, used
+        self._ends[:] = self._ends_at(self.ticks[self.rows - 1].ts)
+        cells[place.ASKED], cells[place.FOLLOW_UPS], self._used = 1, used < state.rules.follow_ups, used
         cells[place.SENT_SAMPLE], cells[place.SENT_N] = sample, state.orders_at.get(sample, 0) + 1
         return True
+
+    def _ends_at(self, ts: int) -> int | list[int]:
+        """The ends of the orders of a decision: one, or one by symbol."""
+        rules = self.state.rules
+        if rules.good_till_cancelled:
+            return 0
+        per_calendar = [each.day_order_end(ts, rules.daily) for each in rules.sessions]
+        return per_calendar[0] if len(per_calendar) == 1 else [per_calendar[c] for c in rules.calendar]
+
+    def coming(self, most: int) -> list[tuple[int, int, list[int]]]:
+        """The next rows whose answers may be told in advance, at most so many: row, instant and the agents due.
+
+        Empty where a plan needs more than answers.
+        """
+        state, last = self.state, self.pauses[0] if self.pauses else len(self.ticks)
+        if self._rest or self._waiting or self._used or self._volumes.needed:
+            return []
+        if any(agent.blocked or agent.note for agent in state.agents):
+            return []
+        found: list[tuple[int, int, list[int]]] = []
+        for row in range(self.rows, last):
+            tick = self.ticks[row]
+            due = [number for number, always in self._deciding if always or number in tick.due]
+            if due:
+                found.append((row, tick.ts, due))
+            if len(found) >= most:
+                break
+        return found
+
+    def tell(self, told: "list[Told]") -> None:
+        """Write answers to rows of `coming`, in order, for the next `take`."""
+        cells, (size, agents), count = self._cells, self._sizes, len(told)
+        self._coming, cells[place.AHEAD] = told, count
+        if not count:
+            return
+        table = self._section_rows(place.A_AHEAD, count, 1 + agents + size)
+        table[:, 0], table[:, 1 : 1 + agents] = [each.row for each in told], 0
+        answers = self._arrays.numbers(place.F_AHEAD, count * agents * size).reshape(count, agents, size)
+        for number in range(agents):
+            rows = [k for k, each in enumerate(told) if number in each.answers]
+            if rows:
+                table[rows, 1 + number] = 1
+                whole = b"".join([told[k].answers[number] for k in rows])
+                answers[rows, number] = np.frombuffer(whole).reshape(len(rows), size)
+        ends = [self._ends_at(each.ts) for each in told]
+        table[:, 1 + agents :] = np.array(ends).reshape(count, -1)
 
     def asks(self, due: list[int]) -> list[Ask]:
         """The questions to agents at the last row."""
@@ -277,25 +353,27 @@ class Batch:
     def samples(self, before: int, until: int) -> SampleRows:
         """The valuations of rows of the last call, from number `before` up to and without `until`."""
         closes = self.block.close[self.first + before : self.first + until]
-        cash = self.state.ledger.house.cash_micro
-        return sample_rows(self.state, self._arrays, closes, cash, before, self.ticks[before:until])
+        return sample_rows(self.state, self._arrays, closes, before, self.ticks[before:until])
 
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is
         the end of a slice."""
-        cells, at = self._cells, 0
+        cells, at, plans = self._cells, 0, {plan[0]: plan for plan in self._plans}
         data = self._arrays.buffer[: cells[place.USED]].tobytes()
-        samples, end = cells[place.SAMPLES], cells[place.ORDER_END]
-        if end:
-            yield cells[place.SENT_TS], 2, cells[place.SENT], data[:end]
-            at = end
-        for row in range(before, self.rows):
-            fills, end = cells[samples + 2 * row], cells[samples + 2 * row + 1]
-            if fills > at:
-                yield self.block.ts_open[self.first + row], 0, cells[place.FILLED], data[at:fills]
-            yield self.block.ts_event[self.first + row], -1, 0, b""
-            yield self.ticks[row].ts, 1, 1, data[fills:end]
-            at = end
+        samples, fills_at = cells[place.SAMPLES], {each.row: each.rows for each in self._filled}
+        for row in range(before - 1, self.rows):
+            if row >= before:
+                fills, end = cells[samples + 2 * row], cells[samples + 2 * row + 1]
+                if fills > at:
+                    filled = fills_at[self.first + row]
+                    yield self.block.ts_open[self.first + row], 0, filled, data[at:fills]
+                yield self.block.ts_event[self.first + row], -1, 0, b""
+                yield self.ticks[row].ts, 1, 1, data[fills:end]
+                at = end
+            plan = plans.get(row)
+            if plan is not None and plan[3] > at:
+                yield self.ticks[row].ts, 2, plan[2], data[at : plan[3]]
+                at = plan[3]
 
     @property
     def waits(self) -> bool:

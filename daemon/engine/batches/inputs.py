@@ -103,7 +103,8 @@ class Volumes:
 
     def __init__(self, state: State, arrays: Arrays, block: Block, first: int) -> None:
         self._state, self._arrays, self._block, self._first = state, arrays, block, first
-        self._by_volume = any(each.by_volume for each in arrays.sets)
+        self.needed = any(each.by_volume for each in arrays.sets)
+        """Whether a gate reads them."""
         self._volumes = state.volumes.copy()
         self._rows = 0
         """Rows whose volumes are among `_volumes`."""
@@ -111,7 +112,7 @@ class Volumes:
     def write_volume(self, rows: int, applied: int) -> bool:
         """Write the average volume at the last of `rows`, of which the state has `applied`; False where one is not
         known."""
-        if not self._by_volume:
+        if not self.needed:
             return True
         state, kept = self._state, len(self._volumes)
         before = state.volume_count - applied

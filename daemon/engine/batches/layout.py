@@ -9,6 +9,9 @@ from typing import Final
 LONGEST: Final = 256
 """Most rows of a batch."""
 
+MOST_AHEAD: Final = 64
+"""Most answers that are told in advance."""
+
 SIZE: Final = 0
 AGENTS: Final = 1
 ROWS: Final = 2
@@ -26,6 +29,32 @@ CROSSES: Final = 11
 """Symbols that agents exchange at the next open."""
 SENT_TS: Final = 12
 """Instant of the last decision."""
+PLANS: Final = 6
+"""Plans that the call made."""
+A_PLANS: Final = 7
+"""int64[MOST_AHEAD + 1, PLAN] of them."""
+BASKETS: Final = 8
+"""Baskets that the call filled."""
+A_BASKETS: Final = 15
+"""int64[MOST_AHEAD + 2, 2]: the row at whose open a basket filled, and its orders."""
+A_COPIES: Final = 16
+"""int64[MOST_AHEAD + 2, .]: for each basket, the sections from `A_REASONS` up to `A_CROSSED` after its fills."""
+A_CASH: Final = 17
+"""int64[T]: cash of the house after each row."""
+F_ROWS: Final = 18
+"""float64[T, N]: lots of the house after each row."""
+AHEAD: Final = 19
+"""Answers told in advance."""
+NEXT: Final = 37
+"""The next of them."""
+A_AHEAD: Final = 38
+"""int64[MOST_AHEAD, 1 + A + N]: the row of the answers, 1 for each agent that answers, ends of the orders."""
+F_AHEAD: Final = 40
+"""float64[MOST_AHEAD, A, N] the answers."""
+A_REQUESTED: Final = 45
+"""int64[A]: 1 where the call planned a request of an agent."""
+F_REQUESTED: Final = 46
+"""float64[A, N] the last of them, in lots."""
 AFTER: Final = 13
 """Instant from which its orders can fill."""
 USED: Final = 14
@@ -40,7 +69,7 @@ REFUSED: Final = 23
 CLIPPED: Final = 24
 """Rows that limits rejected and cut, of all calls."""
 PLANNED: Final = 25
-"""1 where the call made a plan."""
+"""1 where the call made a plan with a request."""
 A_OWN: Final = 26
 """int64[A] scratch."""
 CHECKED: Final = 27
@@ -103,8 +132,6 @@ A_PARTS: Final = 67
 A_GIVEN: Final = 68
 """int64[A] scratch."""
 
-ORDER_END: Final = 69
-"""Where the rows of the digest of the orders of a call end in the buffer; 0 for none."""
 SENT_SAMPLE: Final = 70
 SENT_N: Final = 71
 """Sample and number of the last basket."""
@@ -147,6 +174,10 @@ F_REALISED: Final = 102
 F_VOLUME: Final = 103
 """float64[N] average volume in lots at the last row."""
 HEAD: Final = 108
+
+PLAN: Final = 6
+"""Entries of a plan: its row, 1 with a request, orders sent, where their rows of the digest end in the buffer, sample
+and number of the basket."""
 
 SET: Final = 2
 """Entries of a set of limits: place and number of its statistics."""

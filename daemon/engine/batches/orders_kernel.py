@@ -192,7 +192,7 @@ def send_orders(ints: Ints, floats: Floats, reason: Codes) -> None:
             ints[pairs + row] = (after - at) // 2
             at = after
         row += 1
-    ints[ORDERS] = ints[SENT] = rows
+    ints[ORDERS], ints[SENT] = rows, ints[SENT] + rows
 
 
 def put_orders(ints: Ints, ts: int, encoded: Encoded) -> None:

@@ -54,34 +54,34 @@ class SampleRows(NamedTuple):
     """The account at R samples in columns, as `Valued` has it for one.
 
     `ts` and `key` are those of the ticks. `books_micro` int64[R, agents + 1] are equities by book, the unallocated one
-    last. Cash is one amount: no row of one call trades.
+    last.
     """
 
     ts: list[int]
     key: list[int]
     equity_micro: list[int]
-    cash_micro: int
+    cash_micro: list[int]
     books_micro: NDArray[np.int64]
     gross: list[float]
     drawdown: list[float]
 
 
-def sample_rows(
-    state: State, arrays: Arrays, closes: Floats, cash_micro: int, first: int, ticks: Sequence[Tick]
-) -> SampleRows:
+def sample_rows(state: State, arrays: Arrays, closes: Floats, first: int, ticks: Sequence[Tick]) -> SampleRows:
     """The valuations of rows of a batch from number `first` on; `closes` float64[R, N] and `ticks` are theirs."""
     agents, count = len(state.agents), len(ticks)
     at, width = int(arrays.ints[place.A_EQUITY]) + first * (agents + 5), agents + 5
     rows = arrays.ints[at : at + count * width].reshape(count, width)
     equity, high = rows[:, 0].tolist(), rows[:, agents + 2].tolist()
-    units = np.abs(arrays.numbers(place.F_HELD, state.universe.size) * state.universe.lot_size)
+    size, cash = state.universe.size, int(arrays.ints[place.A_CASH]) + first
+    lots = arrays.floats[int(arrays.ints[place.F_ROWS]) + first * size :][: count * size].reshape(count, size)
+    units = np.abs(lots * state.universe.lot_size)
     return SampleRows(
         ts=[tick.ts for tick in ticks],
         key=[tick.key for tick in ticks],
         equity_micro=equity,
-        cash_micro=cash_micro,
+        cash_micro=arrays.ints[cash : cash + count].tolist(),
         books_micro=rows[:, 1 : agents + 2].copy(),
-        gross=[float(units.dot(row)) * MICRO / own for row, own in zip(closes, equity, strict=True)],
+        gross=[float(held.dot(row)) * MICRO / own for held, row, own in zip(units, closes, equity, strict=True)],
         drawdown=[max(0.0, 1.0 - own / max(top, 1)) for own, top in zip(equity, high, strict=True)],
     )
 

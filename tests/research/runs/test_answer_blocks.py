@@ -13,11 +13,13 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.engine import LIMITS, shell
+from quantd.daemon.engine.batches.batch import Told
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.user_file import load_user_policy
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.answer_blocks import AnswerBlocks
+from quantd.research.runs.run_record import Record
 from quantd.strategies.policies import POLICIES, RECORDS
 from quantd.strategies.policies.allocator import EstimateParams
 from quantd.strategies.policies.equal_weight import EqualWeight
@@ -25,6 +27,7 @@ from quantd.strategies.policies.params import ParamsError
 from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.effects import Ask
 from quantd.trading.events import Action, Decided, Tick
+from quantd.trading.history.rings import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, Floats, Ints, MarketSlice, PriceJumped
 from quantd.trading.ports import Policy
@@ -58,9 +61,13 @@ class World:
         return shell(self.universe, self.sessions, policies, scheduled, LIMITS)
 
 
-def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False) -> World:
+def is_dividend(item: Item) -> bool:
+    return isinstance(item, Action) and item.kind == "dividend"
+
+
+def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False, whole: bool = False) -> World:
     """Bars with a late listing, gaps, a halt, dividends, a split and a delisting at random days. With `late` each date
-    is complete only after the next sample."""
+    is complete only after the next sample. A `whole` market has every bar, and dividends only."""
     rng = np.random.default_rng(seed)
     close = 50.0 * np.exp(np.cumsum(rng.standard_t(4, (DAYS, symbols)) * 0.01, axis=0))
     fresh = rng.random((DAYS, symbols)) > 0.02
@@ -69,6 +76,7 @@ def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False) -
     fresh[begin : begin + 8, rng.integers(symbols)] = False
     if symbols == 1:
         fresh[: DAYS // 2] = True
+    fresh |= whole
     close = np.where(fresh, np.round(close, 2), np.nan)
     ts = np.arange(1, DAYS + 1, dtype=np.int64) * DAY_NS
     block = Block(
@@ -86,6 +94,8 @@ def world(seed: int, symbols: int, *, jumps: bool = False, late: bool = False) -
         actions.setdefault(row, []).append(PriceJumped(block.ts_open[row], symbol, 50 * 10**9, 25 * 10**9, 2, 1))
     elif symbols > 1:
         actions.setdefault(row, []).append(Action(block.ts_open[row], block.key[row], symbol, "delisting"))
+    if whole:
+        actions = {row: known for row, one in actions.items() if (known := [a for a in one if is_dividend(a)])}
     items: list[Item] = []
     for row in range(DAYS):
         tick = Tick(block.ts_event[row], True, block.key[row], block.ts_event[row] + late * DAY_NS // 2)
@@ -301,3 +311,51 @@ def test_a_daemon_never_asks_act_rows(folder: Path, monkeypatch: pytest.MonkeyPa
     done = quantd(folder, "run", "--json", "--quiet", *policy)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["orders"] > 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_run_whose_answers_are_told_in_advance_leaves_the_record_of_one_by_act(seed: int) -> None:
+    made, planned = world(seed, 4, whole=True), list[int]()
+    policies = [POLICIES["momentum"]({"lookback": 20}), POLICIES["equal_weight"]({})]
+    found = []
+    for blocks in (False, True):
+        body, acted = made.shell(policies), Counter[int]()
+        record = body.log = Record(made.universe)
+        if blocks:
+            asked_in_blocks(body, policies, acted, planned).expect(made.items)
+        body.take_all(made.items)
+        found.append((body.digest.hexdigest(), body.tally, record.equity_micro, record.fills, vars(record.failures)))
+        assert record.fill_columns
+    assert found[0] == found[1]
+    assert sum(planned) > DAYS / 3
+    assert acted.total() < DAYS / 2
+
+
+def asked_in_blocks(
+    body: Shell, policies: list[Policy], acted: Counter[int], planned: list[int], change: float = 0.0
+) -> AnswerBlocks:
+    """Let a shell be answered in blocks. Counts the answers of `act`, and those told in advance and `planned`, at
+    prices that differ by `change`."""
+
+    class Counted(AnswerBlocks):
+        def planned(self, told: Sequence[Told], prices: Floats, ring: Ring, later: int) -> None:
+            planned.append(len(told))
+            super().planned(told, prices + change, ring, later)
+
+    def act(ask: Ask) -> Decided:
+        acted[ask.agent] += 1
+        return answer(policies[ask.agent], ask)
+
+    body.in_batches = True
+    found = Counted(act, policies.__getitem__, [False] * len(policies), lambda: body.state.jumped)
+    body.answer = found
+    return found
+
+
+def test_an_engine_with_other_bars_than_the_answers_told_in_advance_ends_the_run() -> None:
+    made, policies = world(2, 4, whole=True), [POLICIES["equal_weight"]({})]
+    body = made.shell(policies)
+    body.log = Record(made.universe)
+    asked_in_blocks(body, policies, Counter(), [], 0.01).expect(made.items)
+    with pytest.raises(RuntimeError, match=r"the bars up to 1970-\d\d-\d\d.* are not those of the answers"):
+        body.take_all(made.items)

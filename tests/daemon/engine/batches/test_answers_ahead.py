@@ -1,0 +1,221 @@
+"""Rows whose answers are told in advance leave the same records, digest, venue and state as rows taken one by one."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.batch import Batch, Told
+from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW
+from quantd.daemon.runtime.loop import Foreseen, NoLog, Shell
+from quantd.research.runs.run_record import Record
+from quantd.risk.limits.catalogue import PROFILES, Protective, override
+from quantd.trading.effects import Ask
+from quantd.trading.events import Action, Decided, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.history.rings import Ring
+from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import View
+from tests.daemon.engine.batches.test_batch import DAYS, PLAIN, decided_every, snapshot_of, world
+from tests.support.engine import START, Plain, World, block
+
+COLUMNS = (
+    "ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills", "traded",
+    "slippage_paid", "commission_micro", "borrow_micro", "interest_micro",
+)  # fmt: skip
+
+
+def weights_at(sample: int, agent: int, symbols: int) -> Floats:
+    """Weights of one sample: some agents turn over the whole book from time to time."""
+    found = 1.0 + 0.5 * np.sin(np.arange(symbols) * 1.7 + sample * (1 + agent))
+    if (sample + agent) % 11 == 0:
+        found[: symbols // 2] = 0.0
+    return found / found.sum() * (0.95 if agent != 1 else 0.3 + 0.6 * (sample % 2))
+
+
+class Known:
+    """The answers of a world, of which each call tells at most `most`."""
+
+    def __init__(self, shell: Shell, symbols: int, most: int = 1_000) -> None:
+        self._act, self._symbols, self._most = shell.answer, symbols, most
+        self.samples: dict[int, int] = {}
+        """The number of each sample, by instant."""
+        self.asked = 0
+        self.told = 0
+        self.planned_rows: list[int] = []
+        self.later: Counter[int] = Counter()
+
+    def __call__(self, ask: Ask) -> Decided:
+        self.asked += 1
+        assert ask.view.sample == self.samples[ask.view.time]
+        return self._act(ask)
+
+    def ahead(self, rows: Sequence[tuple[int, int, list[int]]], seats: Sequence[int]) -> list[Told]:
+        assert [row for row, *_ in rows] == sorted({row for row, *_ in rows})
+        told = [
+            Told(row, ts, {k: weights_at(self.samples[ts], k, self._symbols).tobytes() for k in due})
+            for row, ts, due in rows[: self._most]
+        ]
+        self.told += len(told)
+        return told
+
+    def planned(self, told: Sequence[Told], prices: Floats, ring: Ring, later: int) -> None:
+        assert prices.shape == (len(told), self._symbols)
+        assert ring.count - later == self.samples[told[-1].ts]
+        newest = ring.prices[ring.end - 1 - later]
+        assert newest.tobytes() == prices[-1].tobytes()
+        self.planned_rows.append(len(told))
+        self.later[later] += 1
+
+
+def known_world(seed: int, agents: int, symbols: int = 4, **more: object) -> World:
+    made = world(seed, agents=agents, symbols=symbols, **more)  # type: ignore[arg-type]
+
+    def act(agent: int) -> Callable[[View], Floats]:
+        return lambda view: weights_at(view.sample, agent, symbols)
+
+    made.policies = [Plain(act(k)) for k in range(agents)]
+    return made
+
+
+def both(
+    made: World, every: int, chunk: int = 9_999, most: int = 1_000, *, always: bool = False
+) -> tuple[Known, Counter[int]]:
+    """Take a world one by one, and with answers told in advance; what was told, and the ends of the calls."""
+    if always:
+        made.rules = replace(made.rules, agents=tuple(replace(each, scheduled=False) for each in made.rules.agents))
+    agents, ends = len(made.rules.agents), Counter[int]()
+    items = list(made.items()) if always else decided_every(list(made.items()), every, agents)
+    records = Record(made.universe), Record(made.universe)
+    single, together = made.fresh(records[0]), made.fresh(records[1])
+    known = together.answer = Known(together, made.universe.size, most)
+    assert isinstance(known, Foreseen)
+    ticks = [item.ts for item in items if type(item) is Tick and item.sample]
+    known.samples = {ts: number for number, ts in enumerate(ticks, 1)}
+    together.in_batches = True
+
+    def take(batch: Batch) -> int:
+        found = own(batch)
+        if batch.planned:
+            ends[found] += 1
+        return found
+
+    own = Batch.take
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batch, "take", take)
+        for at in range(0, len(items), chunk):
+            for item in items[at : at + chunk]:
+                single.take(item)
+            together.take_all(items[at : at + chunk])
+            assert snapshot_of(single) == snapshot_of(together)
+    assert single.digest.hexdigest() == together.digest.hexdigest()
+    assert single.tally == together.tally
+    for name in COLUMNS:
+        own_, other = getattr(records[0], name), getattr(records[1], name)
+        assert own_ == other if isinstance(own_, float) else np.array_equal(own_, other), name
+    assert vars(records[0].failures) == vars(records[1].failures)
+    return known, ends
+
+
+CASES = [
+    (seed, agents, every, chunk, most)
+    for k, (every, chunk, most) in enumerate(((1, 9_999, 1_000), (1, 37, 5), (2, 9_999, 1_000), (5, 64, 1_000)))
+    for seed, agents in ((1, 1), (2, 1), (4, 3), (7, 2))
+    if (k + seed) % 2
+]
+
+
+@pytest.mark.quick_cases(4)
+@pytest.mark.parametrize(("seed", "agents", "every", "chunk", "most"), CASES)
+def test_plans_of_answers_told_in_advance_are_those_of_the_engine(
+    seed: int, agents: int, every: int, chunk: int, most: int
+) -> None:
+    known, _ = both(known_world(seed, agents, limits=PLAIN), every, chunk, most)
+    planned = sum(known.planned_rows)
+    assert planned > DAYS / every / 8
+    assert max(known.planned_rows) <= min(most, place.MOST_AHEAD)
+    assert known.told <= 3 * planned + DAYS, "what is told in vain bounds what is told next"
+
+
+@pytest.mark.parametrize(("seed", "agents"), [(2, 1), (4, 3)])
+def test_agents_without_a_schedule_are_told_in_advance(seed: int, agents: int) -> None:
+    known, _ = both(known_world(seed, agents, limits=PLAIN), 1, always=True)
+    assert sum(known.planned_rows) > DAYS / 4
+
+
+@pytest.mark.quick_cases(3)
+@pytest.mark.parametrize(
+    ("name", "seed"), [(name, seed) for seed in (1, 2, 5) for name in ("conservative", "balanced", "aggressive")]
+)
+def test_answers_told_in_advance_pass_the_limits_of_a_profile(name: str, seed: int) -> None:
+    limits = override(PROFILES[name], max_sector_weight=None, max_volatility=0.4, max_drawdown=0.5)
+    both(known_world(seed, 1 + seed % 2, limits=limits), 1)
+
+
+def test_levels_that_may_change_end_a_call_and_sales_first_is_left_to_the_engine() -> None:
+    ends: Counter[int] = Counter()
+    for seed in (1, 2, 4, 5):
+        limits = override(PLAIN, protective=Protective(stop_loss=0.05, take_profit=0.08), max_weekly_loss=0.05)
+        ends += both(known_world(seed, 1 + seed % 3, limits=limits), 1)[1]
+    assert ends[LEVELS_OF_ROW] + ends[LEVELS_OF_PLAN] > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_costs_that_fill_orders_in_part_end_a_call(seed: int) -> None:
+    made = known_world(seed + 10, 1 + seed, limits=PLAIN)
+    made.costs = Costs(
+        commission_bp=1.0, spread_bp=2.0, commission_min_micro=seed % 2 * 1_000_000, participation=0.1, impact=5.0
+    )
+    both(made, 1, 50)
+
+
+@pytest.mark.parametrize("agents", [1, 3])
+def test_dividends_end_what_is_told(agents: int) -> None:
+    made = known_world(2, agents, limits=PLAIN)
+    close = made.bars.close
+    open_ = np.vstack([close[:1], close[:-1]])
+    days = range(9, DAYS - 20, 9)
+    open_[[day for day in days if day % 3 == 0]] *= 1.08  # beyond the worst price of a purchase
+    made.bars = block(close.copy(), open_)
+    made.actions = [
+        Action(START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % 4, "dividend", cash_nano=730_000_000)
+        for day in days
+    ]
+    known, _ = both(made, 1)
+    assert 0 < max(known.planned_rows) <= 9
+
+
+def test_a_run_without_a_log_has_the_state_of_one_with_a_record() -> None:
+    made = known_world(2, 2, limits=PLAIN)
+    items = decided_every(list(made.items()), 1, 2)
+    found = []
+    for log in (NoLog(), Record(made.universe)):
+        shell = made.fresh(log)
+        known = shell.answer = Known(shell, 4)
+        known.samples = {item.ts: k for k, item in enumerate([each for each in items if type(each) is Tick], 1)}
+        shell.in_batches = True
+        shell.take_all(items)
+        assert sum(known.planned_rows) > DAYS / 4
+        found.append((shell.digest.hexdigest(), shell.tally, snapshot_of(shell)))
+    assert found[0] == found[1]
+
+
+def test_the_worlds_have_rows_between_decisions_and_fills_on_each_side() -> None:
+    """Else the comparison would show nothing about them."""
+    made = known_world(4, 1, limits=PLAIN)
+    known, _ = both(made, 5)
+    assert known.later.total() > 0
+    record = Record(made.universe)
+    shell = made.fresh(record)
+    for item in decided_every(list(made.items()), 5, 1):
+        shell.take(item)
+    lots = np.concatenate([each.columns[1] for each in record.fill_columns])
+    assert (lots > 0).any()
+    assert (lots < 0).any()
+    assert all(a.ts < b.ts for a, b in pairwise(record.fill_columns))
+    assert sum(type(item) is MarketSlice for item in made.items()) == DAYS
