@@ -1,13 +1,14 @@
 """A sweep beside vectorbt and backtrader: one rule at many lookbacks, on the same bars, in one run.
 
-    python -m benchmarks.peers.sweep [--points 1000] [--symbols 20] [--sessions 5000] [--workers 1] [--daily]
+    python -m benchmarks.peers.sweep [--points 1000] [--rounds 5] [--symbols 20] [--sessions 5000] [--daily]
 
 The rule: on the third Wednesday of a month, or every day, own each symbol whose price has risen over the lookback, in
 equal parts.
 Decisions at a close fill at the next open, in whole shares, at 2 bp of costs. quantd runs `quantd sweep`'s own code:
 its configuration is parsed for each point, every order passes the gate, and each point has its metrics. vectorbt gets
 the weights of all points as arrays, in parts that fit into memory, and computes Sharpe ratio, return and drawdown.
-backtrader runs BACKTRADER points; its time is scaled to all. Times are CPU seconds, without loading.
+quantd and vectorbt take equal parts of the points in turn, one part a round; the ratios are by round. backtrader runs
+BACKTRADER points at the end; its time is scaled to all. Times are CPU seconds, without loading.
 """
 
 import argparse
@@ -21,7 +22,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[threads] = "1"  # before numpy is imported
+
+import numpy as np  # noqa: E402
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PEERS: Final = ROOT / ".venv-peers" / "bin" / "python"
@@ -156,44 +160,45 @@ def backtrader(data: Any, lookback: int, daily: bool) -> float:
     return float(cerebro.broker.getvalue())
 
 
-def peer(name: str, file: str, points: int, daily: bool) -> None:
+def peer(name: str, file: str, lookbacks: range, daily: bool) -> None:
     """Run one peer in its own environment, and print its CPU seconds and a figure of its result."""
     data = np.load(file)
     if name == "vectorbt":
         vectorbt({key: data[key][:200] for key in data.files}, range(FIRST, FIRST + 2), daily)  # compiles
         began = time.process_time()
-        ratios = vectorbt(data, range(FIRST, FIRST + points), daily)
+        ratios = vectorbt(data, lookbacks, daily)
         found = {"seconds": time.process_time() - began, "result": max(ratios)}
     else:
         began = time.process_time()
         ends = [backtrader(data, FIRST + k * 40, daily) for k in range(BACKTRADER)]
-        found = {"seconds": (time.process_time() - began) / BACKTRADER * points, "result": ends[0]}
+        found = {"seconds": (time.process_time() - began) / BACKTRADER, "result": ends[0]}
     sys.stdout.write(json.dumps(found) + "\n")
 
 
-def own(folder: Path, points: int, workers: int) -> dict[str, float]:
-    """Run the sweep of quantd; CPU seconds of this process and its workers."""
-    from quantd.models.training.runs.workers import executor
-    from quantd.research.studies.grid import Grid
-    from quantd.research.studies.sweep import Sweep, sweep
-    from quantd.research.studies.sweep_points import Base
+class Own:
+    """The sweep of quantd."""
 
-    text = (folder / "config.toml").read_text()
-    cache = str(folder / "cache")
-    base = Base(text, "config.toml", str(folder), (), {}, cache)
+    def __init__(self, folder: Path) -> None:
+        from quantd.research.studies.sweep_points import Base
 
-    def run(values: range, name: str) -> Sweep:
-        grid = Grid({"agents.rule.params.lookback": [str(value) for value in values]})
-        return sweep(base, grid, name, folder / name, folder / "state", executor("local", workers))
+        self._folder = folder
+        text = (folder / "config.toml").read_text()
+        self._base = Base(text, "config.toml", str(folder), (), {}, str(folder / "cache"))
+        self.run(range(5, 7))
 
-    run(range(5, 7), "warm")
-    began, wall = sum(os.times()[:4]), time.perf_counter()
-    found = run(range(FIRST, FIRST + points), "all")
-    seconds = sum(os.times()[:4]) - began
-    best = found.best
-    assert best is not None
-    assert best.look is not None
-    return {"seconds": seconds, "wall": time.perf_counter() - wall, "result": best.look.sharpe}
+    def run(self, lookbacks: range) -> tuple[float, float]:
+        """The CPU seconds and the best Sharpe ratio of lookbacks."""
+        from quantd.models.training.runs.workers import executor
+        from quantd.research.studies.grid import Grid
+        from quantd.research.studies.sweep import sweep
+
+        grid, name = Grid({"agents.rule.params.lookback": [str(value) for value in lookbacks]}), f"{lookbacks.start}"
+        began = time.process_time()
+        found = sweep(self._base, grid, name, self._folder / name, self._folder / "state", executor("local", 1))
+        seconds = time.process_time() - began
+        assert found.best is not None
+        assert found.best.look is not None
+        return seconds, found.best.look.sharpe
 
 
 def main() -> None:
@@ -201,13 +206,14 @@ def main() -> None:
     options.add_argument("--points", type=int, default=1_000)
     options.add_argument("--symbols", type=int, default=20)
     options.add_argument("--sessions", type=int, default=5_000)
-    options.add_argument("--workers", type=int, default=1)
+    options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--daily", action="store_true", help="decide at every close, not once a month")
     options.add_argument("--peer", help=argparse.SUPPRESS)
     options.add_argument("--file", help=argparse.SUPPRESS)
+    options.add_argument("--first", type=int, help=argparse.SUPPRESS)
     asked = options.parse_args()
     if asked.peer:
-        peer(asked.peer, asked.file, asked.points, asked.daily)
+        peer(asked.peer, asked.file, range(asked.first, asked.first + asked.points), asked.daily)
         return
     import polars as pl
 
@@ -231,22 +237,29 @@ def main() -> None:
         }).write_parquet(folder / "bars.parquet")  # fmt: skip
         (folder / "config.toml").write_text(TEXT.format(symbols=json.dumps(names)) + ("" if asked.daily else MONTHLY))
         print(f"{asked.points:,} points, {asked.symbols} symbols, {asked.sessions:,} sessions; CPU seconds")
-        ours = own(folder, asked.points, asked.workers)
-        print(f"  {'quantd':12s}{ours['seconds']:10.1f}   wall {ours['wall']:.1f}; best Sharpe {ours['result']:.3f}")
-        environ = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ""}
-        for side in ("vectorbt", "backtrader"):
+        own, part = Own(folder), asked.points // asked.rounds
+
+        def other(side: str, lookbacks: range) -> dict[str, float]:
             command = [str(PEERS), str(Path(__file__)), "--peer", side, "--file", str(folder / "bars.npz")]
-            done = subprocess.run(
-                [*command, "--points", str(asked.points), *(["--daily"] if asked.daily else [])],
-                env=environ,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            found = json.loads(done.stdout.splitlines()[-1])
-            ratio = ours["seconds"] / found["seconds"]
-            what = f"best Sharpe {found['result']:.3f}" if side == "vectorbt" else f"scaled from {BACKTRADER} points"
-            print(f"  {side:12s}{found['seconds']:10.1f}   quantd takes {ratio:.3g} x its time; {what}", flush=True)
+            command += ["--first", str(lookbacks.start), "--points", str(len(lookbacks)), *["--daily"] * asked.daily]
+            environ = os.environ | {"PYTHONPATH": ""}
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+            return dict(json.loads(done.stdout.splitlines()[-1]))
+
+        ours, theirs, ratios = [0.0, -np.inf], [0.0, -np.inf], []
+        for first in range(FIRST, FIRST + part * asked.rounds, part):
+            lookbacks = range(first, first + part)
+            seconds, best = own.run(lookbacks)
+            found = other("vectorbt", lookbacks)
+            ours = [ours[0] + seconds, max(ours[1], best)]
+            theirs = [theirs[0] + found["seconds"], max(theirs[1], found["result"])]
+            ratios.append(seconds / found["seconds"])
+        print(f"  quantd      {ours[0]:10.1f}   best Sharpe {ours[1]:.3f}")
+        print(f"  vectorbt    {theirs[0]:10.1f}   best Sharpe {theirs[1]:.3f}")
+        middle, few, most = np.median(ratios), min(ratios), max(ratios)
+        print(f"  quantd takes {middle:.3g} x its time (median of {len(ratios)} rounds, {few:.3g} to {most:.3g})")
+        scaled = other("backtrader", range(FIRST, FIRST + 1))["seconds"] * part * asked.rounds
+        print(f"  backtrader  {scaled:10.1f}   scaled from {BACKTRADER} points; {ours[0] / scaled:.3g} x its time")
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ class SampleLog(Log, Protocol):
         """Record fills with the rows of their bars, and the samples from `market` on; there may be none."""
         ...
 
-    def told(self, agent: int, ts: int) -> None:
-        """Record a question at an instant whose answer was told in advance."""
+    def told(self, agent: int, ts: int, questions: int) -> None:
+        """Record questions whose answers were told in advance, the last one at an instant."""
         ...
 
 
@@ -233,7 +233,8 @@ class Shell:
         assert isinstance(first, MarketSlice)
         rows_only = self.log.rows_only
         venue = self.broker if rows_only and self.meanwhile is None and isinstance(self.broker, KernelVenue) else None
-        batch = begin_batch(self.state, first.block, first.row, rows.ticks[number:], venue, not rows_only)
+        ticks, hashed = rows.ticks[number:], type(self.digest) is not NoDigest
+        batch = begin_batch(self.state, first.block, first.row, ticks, venue, not rows_only, hashed)
         if batch is None:
             return 0
         batch.pauses = sorted(row - number for row in rows.dividends if number < row < number + len(batch.ticks))
@@ -330,9 +331,10 @@ class Shell:
         prices = batch.block.close[[first + each.row for each in told]]
         self._foreseen.planned(told, prices, self.state.history.known, batch.rows - 1 - told[-1].row)
         if self._sample_log is not None:
-            for each in told:
-                for agent in each.answers:
-                    self._sample_log.told(agent, each.ts)
+            for agent in range(len(self.state.agents)):
+                asked = [each.ts for each in told if agent in each.answers]
+                if asked:
+                    self._sample_log.told(agent, asked[-1], len(asked))
 
     def _record(self, batch: Batch, before: int, rows_only: bool, *, hold: bool) -> None:
         """Log, hash and count the rows of the last call. With `hold`, the effects of the last tick wait."""

@@ -146,21 +146,21 @@ class AnswerBlocks:
         ahead, found = self._ahead, list[Told]()
         if ahead is None or self._unusual():
             return found
+        tables = {k: each for k, each in ahead.tables.items() if each.policy is self._policies(seats[k])}
         asked, first = dict(self._asked), ahead.view.first_sample
         for row, ts, due in rows:
             at = ahead.rows.get(ts)
             if at is None:
                 break
-            answers: dict[int, bytes] = {}
+            sample, answers = first + at, dict[int, bytes]()
             for agent in due:
-                table = ahead.tables.get(agent)
-                near = 0 < first + at - asked.get(agent, 0) < SPARSE
-                if table is None or not near or table.policy is not self._policies(seats[agent]) or at in table.checked:
+                table = tables.get(agent)
+                if table is None or at in table.checked or not 0 < sample - asked.get(agent, 0) < SPARSE:
                     break
                 weights = table.weights.get(at)
                 if weights is None:
                     break
-                answers[agent], asked[agent] = weights, first + at
+                answers[agent], asked[agent] = weights, sample
             if len(answers) < len(due):
                 break
             found.append(Told(row, ts, answers))

@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -142,7 +143,8 @@ def drive_items(
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, assembly.config, POINT, fresh=True)
     in_blocks(shell).expect(items)
-    shell.take_all(items, known)
+    with _growing():
+        shell.take_all(items, known)
     return shell
 
 
@@ -169,21 +171,27 @@ def drive(
     blocks = in_blocks(shell)
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     began = time.perf_counter()
-    # objects that live for the whole run are not scanned again, and the others less often
-    gc.freeze()
-    often = gc.get_threshold()
-    gc.set_threshold(max(often[0], COLLECT_AFTER), *often[1:])
-    try:
+    with _growing():
         for chunk in _chunks(assembly.items()):
             blocks.expect(chunk)
             shell.take_all(chunk)
             bar((shell.ts - first) / max(1, last - first))
             if saved is not None:
                 saved.commit(shell, least=KEEP_STEPS)
+    return shell, time.perf_counter() - began
+
+
+@contextmanager
+def _growing() -> Iterator[None]:
+    """Collect garbage less often, and never among the objects that exist now."""
+    often = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(max(often[0], COLLECT_AFTER), *often[1:])
+    try:
+        yield
     finally:
         gc.set_threshold(*often)
         gc.unfreeze()
-    return shell, time.perf_counter() - began
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:

@@ -68,9 +68,9 @@ class FailureCount:
         self._suspended: dict[int, str] = {}
         self._last: dict[int, int] = {}
 
-    def asked(self, agent: int, ts: int) -> None:
-        """Count a question to an agent at an instant."""
-        self._asked[agent] = self._asked.get(agent, 0) + 1
+    def asked(self, agent: int, ts: int, questions: int = 1) -> None:
+        """Count questions to an agent, the last one at an instant."""
+        self._asked[agent] = self._asked.get(agent, 0) + questions
         self._last[agent] = ts
 
     def decided(self, answer: Decided, effects: Sequence[Effect]) -> None:

@@ -63,10 +63,10 @@ class Record:
         self.fill_columns: list[FillColumns] = []
         self.failures = FailureCount()
         """The decisions of each agent, and those that failed."""
-        self.commission_micro = 0
         self.borrow_micro = 0
         self.interest_micro = 0
         self._traded = self._slippage_paid = 0.0
+        self._commission_micro = 0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
         self._waiting: list[FillColumns] = []  # fills whose bar has not arrived yet
         self._placed: list[tuple[Ints, int]] = []  # columns of fills with the row of their bar
@@ -123,14 +123,14 @@ class Record:
         if self._after is not None:
             self._after.add(event, effects)
 
-    def told(self, agent: int, ts: int) -> None:
-        self.failures.asked(agent, ts)
+    def told(self, agent: int, ts: int, questions: int) -> None:
+        self.failures.asked(agent, ts, questions)
 
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
         if self._waiting:
             self._place(market)
         for row, fills in filled:
-            self._keep(fills)
+            self.fill_columns.append(fills)
             self._fold_before(market.block)
             self._placed.append((fills.columns, row))
         self.ts.extend(rows.ts)
@@ -153,11 +153,7 @@ class Record:
 
     def _fill(self, fills: FillColumns) -> None:
         self._waiting.append(fills)
-        self._keep(fills)
-
-    def _keep(self, fills: FillColumns) -> None:
         self.fill_columns.append(fills)
-        self.commission_micro += int(fills.columns[3].sum())
 
     def _place(self, market: MarketSlice) -> None:
         self._fold_before(market.block)
@@ -175,13 +171,19 @@ class Record:
     def _fold(self) -> None:
         if not self._placed or self._block is None:
             return
-        column, lots, price, _ = np.concatenate([columns for columns, _ in self._placed], axis=1)
+        column, lots, price, fee = np.concatenate([columns for columns, _ in self._placed], axis=1)
         size = self._lot_nano[column] / NANO
         row = np.repeat([row for _, row in self._placed], [columns.shape[1] for columns, _ in self._placed])
+        self._commission_micro += int(fee.sum())
         self._traded += float((np.abs(lots) * size * price).sum()) / NANO
         beyond = np.sign(lots) * (price - self._block.open_nano[row, column])
         self._slippage_paid += float((np.abs(lots) * size * np.maximum(beyond, 0.0)).sum()) / NANO
         self._placed = []
+
+    @property
+    def commission_micro(self) -> int:
+        self._fold()
+        return self._commission_micro + sum(int(each.columns[3].sum()) for each in self._waiting)
 
     @property
     def traded(self) -> float:

@@ -8,7 +8,7 @@ from quantd.daemon.engine.batches.arrays import Arrays, arrays_of
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.declarations import undeclared
 from quantd.daemon.engine.batches.inputs import write_orders
-from quantd.daemon.engine.batches.layout import LONGEST, REALISED
+from quantd.daemon.engine.batches.layout import HASHED, LONGEST, REALISED
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import RECORD_SAMPLES
 from quantd.daemon.engine.state import HOUSE, State
@@ -90,12 +90,18 @@ def _plans(state: State) -> bool:
 
 
 def begin_batch(
-    state: State, block: Block, first: int, ticks: Sequence[Tick], venue: KernelVenue | None, records: bool
+    state: State,
+    block: Block,
+    first: int,
+    ticks: Sequence[Tick],
+    venue: KernelVenue | None,
+    records: bool,
+    hashed: bool = True,
 ) -> Batch | None:
     """A batch of row `first` of `block` and the tick after it, the next row and the next tick, and so on; None where
     the first is one for `step`. Without a `venue`, plans are left to the engine.
 
-    With `records`, it ends before a record of all limits is due.
+    With `records`, it ends before a record of all limits is due. `hashed`: a digest reads its rows.
     """
     if not steady(state) or undeclared(state):
         return None
@@ -116,6 +122,7 @@ def begin_batch(
         state.ledger.measure()
     if any(key > ticks[0].key for key, *_ in state.history.sync_actions):
         return None
+    arrays.ints[HASHED] = hashed
     batch = Batch(state, block, first, ticks[:most], arrays)
     waiting = bool(state.working or state.crosses)
     if waiting and (venue is None or not write_orders(state, arrays, venue, block.ts_open[first])):

@@ -51,6 +51,8 @@ A_AHEAD: Final = 38
 """int64[MOST_AHEAD, 1 + A + N]: the row of the answers, 1 for each agent that answers, ends of the orders."""
 F_AHEAD: Final = 40
 """float64[MOST_AHEAD, A, N] the answers."""
+HASHED: Final = 47
+"""1 where rows of the digest are written."""
 A_REQUESTED: Final = 45
 """int64[A]: 1 where the call planned a request of an agent."""
 F_REQUESTED: Final = 46

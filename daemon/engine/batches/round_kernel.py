@@ -38,6 +38,7 @@ from quantd.daemon.engine.batches.layout import (
     F_VOLUME,
     FIRST,
     FOLLOW_UPS,
+    HASHED,
     LATENCY,
     LEVELS,
     LONE,
@@ -377,5 +378,6 @@ def commit(ints: Ints, floats: Floats, bars: Bars, cells: int, ts: int, sets: Se
                 ints[follow + agent] = follows(ints, floats, agent, sets)
     ints[PLANNED], ints[SENT_TS] = 1, ts
     ints[AFTER] = ts + ints[LATENCY]
-    put_orders(ints, ts, encoded)
+    if ints[HASHED] > 0:
+        put_orders(ints, ts, encoded)
     return True

@@ -38,6 +38,7 @@ from quantd.daemon.engine.batches.layout import (
     FILLED,
     FIRST,
     GUARDED,
+    HASHED,
     LAST_TS,
     LEVELS,
     LONE,
@@ -393,7 +394,8 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, encoded: Encoded
     ts: int = ints[times + 2]
     buffer: Bytes = encoded.buffer
     names: Bytes = encoded.names
-    if rows > 0:
+    hashed: bool = ints[HASHED] > 0
+    if hashed and rows > 0:
         rank: int = ints[A_RANK]
         place_of: int = ints[A_WORST] + n
         for k in range(n):
@@ -410,7 +412,8 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, encoded: Encoded
                     ints[fills + 2 * rows + each], ints[fills + 3 * rows + each],
                 )  # fmt: skip
     ints[samples] = used
-    used = put_equity(buffer, used, names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
+    if hashed:
+        used = put_equity(buffer, used, names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
     ints[samples + 1] = ints[USED] = used
     ints[LAST_TS] = max(ts, ints[times + 1])
     ints[ROW] = row + 1
