@@ -98,6 +98,9 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         token = {"Authorization": f"Bearer {(state / 'token').read_text().strip()}", "Content-Type": "application/json"}
         compared = json.loads(asked(f"{url}/api/v1/research/compare")[1])
         assert compared["missing"].startswith("a read-only instance replays no run")
+        for named in ("one", "other"):
+            code, problem = asked(f"{url}/api/v1/research/compare?{named}=nope")
+            assert (code, json.loads(problem)["code"]) == (404, "not_found"), named
         code, problem = asked(f"{url}/api/v1/commands", b'{"command": "halt", "reason": "r"}', token)
         assert (code, json.loads(problem)["code"]) == (403, "read_only")
         assert f":{place['port']}/" in json.loads(problem)["detail"]

@@ -207,6 +207,8 @@ class ResearchRoutes:
         """Raises Refused."""
         async with self._comparing:
             stored = await asyncio.to_thread(self._tested, query.other)
+            if query.one:
+                await asyncio.to_thread(self._tested, query.one)
             newest = [] if stored is None else stored[1]
             pair = query.one or "".join(newest[1:2]), query.other or "".join(newest[:1])
             if self._reads_only:
@@ -216,7 +218,6 @@ class ResearchRoutes:
             if stored is None or not all(pair):
                 return ComparedBacktests(*pair, missing=f"there are fewer than two stored backtests; {HINT}")
             if pair not in self._compared:
-                await asyncio.to_thread(self._tested, pair[0])
                 if pair[0] == pair[1]:
                     raise Refused(422, "incomparable", f"{pair[0]} is named twice; choose two backtests")
                 self._compared[pair] = await _compared(self._file(), self._run.folder, *pair)
@@ -232,6 +233,8 @@ class ResearchRoutes:
         """The reader of a stored backtest, and the newest runs of its store. Raises Refused."""
         where = self._run.folder / BACKTESTS
         if not _has_store(where):
+            if run:
+                raise Refused(404, "not_found", f"backtest {run}: no backtest is stored; {HINT}")
             return None
         try:
             reader = Reader.open(where, run or None)
