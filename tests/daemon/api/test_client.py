@@ -36,9 +36,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cash": ("add", "10.00", "a test"),
     "halt_symbol": ("halt", "SPY", "a test"),
     "model": ("even",),
-    "compare_backtests": ("none", "other"),
 }
 REFUSED: dict[str, tuple[Any, ...]] = {
+    "compare_backtests": ("none", "other"),
     "job": ("77",),
     "run_schedule": ("none", "a test"),
     "reconcile": (),
