@@ -104,9 +104,13 @@ def sessions(
         days = tuple(range(day_ns(start), day_ns(end) + 1, DAY_NS))
         return _without(Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days)), closed)
     # Whole years, so that small changes of the configured dates meet the same cache file.
-    wide = _whole_years(name, start.year, end.year, cache)
+    return _without(_between(_whole_years(name, start.year, end.year, cache), start, end), closed)
+
+
+def _between(wide: Sessions, start: date, end: date) -> Sessions:
+    """The sessions dated from `start` to `end`, both inclusive."""
     cut = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
-    return _without(Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut]), closed)
+    return Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
 
 
 def _without(found: Sessions, closed: Collection[date]) -> Sessions:
@@ -122,7 +126,7 @@ def _without(found: Sessions, closed: Collection[date]) -> Sessions:
 def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessions:
     start, end = date(first, 1, 1), date(last, 12, 31)
     if cache is None:
-        return _build(name, start, end)
+        return _built(name, start, end)
     library = version("exchange_calendars")
     path = cache / f"calendar-{''.join(c if c.isalnum() else '_' for c in name)}.msgpack"
     kept = _read(path)
@@ -132,12 +136,24 @@ def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessio
         # grow, never shrink: two configurations of one state folder must not evict each other
         start = min(start, session_date(kept.start))
         end = max(end, session_date(kept.end))
-    built = _build(name, start, end)
+    built = _built(name, start, end)
     _write(path, _Kept(_FORMAT, library, day_ns(start), day_ns(end), built))
     return built
 
 
-@lru_cache(maxsize=64)
+_widest: dict[str, tuple[date, date, Sessions]] = {}
+"""The widest range that this process has built of each calendar. A build takes 0.1 s, whatever its range."""
+
+
+def _built(name: str, start: date, end: date) -> Sessions:
+    """The sessions of a range, from the widest one built so far."""
+    known = _widest.get(name)
+    if known is None or start < known[0] or known[1] < end:
+        first, last = (start, end) if known is None else (min(start, known[0]), max(end, known[1]))
+        known = _widest[name] = first, last, _build(name, first, last)
+    return _between(known[2], start, end)
+
+
 def _build(name: str, start: date, end: date) -> Sessions:
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName  # type: ignore[import-untyped]

@@ -36,6 +36,7 @@ atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # with the libraries that are loaded here, looking for cycles every 700 objects costs 7 % of the time
 gc.set_threshold(10_000, 10, 10)
+atexit.register(gc.freeze)  # no search for cycles among all objects at the end of a worker
 
 BASE = settings.get_profile("ci" if os.environ.get("CI") else "default")
 settings.register_profile("quick", BASE, max_examples=25)

@@ -22,6 +22,9 @@ RECORD: Final = re.compile(
 )
 """Docstring, panel and order of a command. A helper module beside the commands has no record."""
 
+COMMAND: Final = re.compile("[a-z]+(-[a-z]+)*")
+"""The name of a command."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -33,11 +36,12 @@ class Entry:
     help: str
 
 
-def commands() -> dict[str, Entry]:
-    """The commands by name, in the order of their panels."""
+def commands(name: str = "") -> dict[str, Entry]:
+    """The commands by name, in the order of their panels: all, or the one with this name."""
     found = {}
     for folder in FOLDERS:
-        for file in (HERE / folder).glob("*.py"):
+        places = HERE / folder
+        for file in places.glob(f"{name.replace('-', '_') or '*'}.py"):
             if record := RECORD.match(file.read_text(encoding="utf-8")):
                 module = f"quantd.daemon.cli.{folder}.{file.stem}"
                 found[file.stem.replace("_", "-")] = Entry(module, record[2], int(record[3]), record[1])
@@ -48,10 +52,12 @@ def commands() -> dict[str, Entry]:
 def run(arguments: list[str]) -> None:
     """Run one command line. Leaves by SystemExit with the exit code."""
     first = arguments[0] if arguments else ""
-    entries = {} if arguments == ["--version"] else commands()
-    if first in entries:
-        made = program({first: entries[first]})
+    # the sources of the others are not read
+    entries = commands(first) if COMMAND.fullmatch(first) else {}
+    if entries:
+        made = program(entries)
     else:
+        entries = {} if arguments == ["--version"] else commands()
         made = program(entries, listed=first in ("", "--help") or not first.startswith("-"))
     made(arguments, prog_name="quantd")
 
