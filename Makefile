@@ -14,7 +14,7 @@ LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
 	$(addprefix tests/daemon/api/test_,model_routes.py prediction_routes.py performance_routes.py) \
 	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/daemon/jobs/test_retrainer.py \
 	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py \
-	$(addprefix tests/research/studies/,ablation test_preset.py test_walk_training.py)
+	$(addprefix tests/research/,runs/test_total_returns.py studies/ablation studies/test_preset.py studies/test_walk_training.py)
 PURE_TESTS := tests/risk tests/strategies tests/trading tests/models/forests tests/models/history
 APART := $(TORCH_TESTS) $(LEARN_TESTS) $(PURE_TESTS) tests/research
 # an idle worker takes half of what the busiest one has left; tests/conftest.py has the number of workers
@@ -23,6 +23,8 @@ ALL := $(QUICK) -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
+# what one thread has freed serves the next
+export MALLOC_ARENA_MAX ?= 2
 # the tests start many processes: without Python's caches each of them compiles every module again
 export PYTHONDONTWRITEBYTECODE :=
 export PY

@@ -1,12 +1,16 @@
 """The two hypothesis profiles and the cases of a table that `make test` runs."""
 
 import atexit
+import ctypes
 import gc
 import os
+import resource
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -16,6 +20,9 @@ from quantd.engine_build import finder, state
 
 MEMORY = Path("/dev/shm")
 """A file system in memory, in which no write waits for a disk."""
+
+
+PROC = Path("/proc/self/statm").exists()
 
 
 def in_memory() -> bool:
@@ -49,10 +56,44 @@ FIRST = frozenset(
 """Modules with a test of ten seconds and more: at the end of a run, the other workers would wait for one of them."""
 
 
+GROWTH: Final = 64 << 20
+"""Bytes that a worker grows by before cycles are collected. By itself Python waits until garbage is a quarter of all
+objects, which keeps the arrays of some hundred worlds."""
+
+_bytes_then = [0]
+"""Size of the worker after the last collection."""
+
+
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """The number of workers of `-n auto`: one more than processors, because whole processes and sockets mostly wait."""
-    return (os.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The number of workers of `-n auto`: one more than processors, twice as many where whole processes, sockets and a
+    browser are tested, because these mostly wait."""
+    processors = os.cpu_count() or 1
+    return 2 * processors if "tests" in config.args else processors + 1
+
+
+def size() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() if PROC else 0
+
+
+def pytest_collection_finish() -> None:
+    """Notes the size before the first test."""
+    _bytes_then[0] = size()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Collects cycles where the worker has grown."""
+    if size() > _bytes_then[0] + GROWTH:
+        # aiohttp keeps the last 1,024 servers, each with its daemon
+        servers = getattr(sys.modules.get("aiohttp.web_app"), "_cached_build_middleware", None)
+        if servers is not None:
+            servers.cache_clear()
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+        if trim is not None:
+            trim(0)
+        _bytes_then[0] = size()
 
 
 def pytest_report_header() -> str:
