@@ -21,6 +21,9 @@ PROGRAMS = {
 }
 """Service -> programs that make it up; the first names it."""
 
+LIGHTER = {"chromium": "chromium-headless-shell"}
+"""Program -> one that takes its place where it is installed: a browser without windows takes 0.6 of the CPU time."""
+
 ELSEWHERE = {
     "mosquitto": ["/usr/sbin", "/usr/local/sbin"],
     "chromium": ["/usr/lib/chromium"],
@@ -42,7 +45,10 @@ def _places(service: str) -> Iterator[str]:
 def find(service: str) -> dict[str, str] | None:
     """Program -> its path, or None when one of them is not on this machine."""
     path = os.pathsep.join(_places(service))
-    found = {program: shutil.which(program, path=path) for program in PROGRAMS[service]}
+    found = {
+        program: shutil.which(LIGHTER.get(program, program), path=path) or shutil.which(program, path=path)
+        for program in PROGRAMS[service]
+    }
     return {p: where for p, where in found.items() if where} if all(found.values()) else None
 
 
