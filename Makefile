@@ -15,8 +15,9 @@ LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
 	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/daemon/jobs/test_retrainer.py \
 	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py \
 	$(addprefix tests/research/,runs/test_total_returns.py studies/ablation studies/test_preset.py studies/test_walk_training.py)
-PURE_TESTS := tests/risk tests/strategies tests/trading tests/models/forests tests/models/history
-APART := $(TORCH_TESTS) $(LEARN_TESTS) $(PURE_TESTS) tests/research
+STATISTICS_TESTS := tests/research tests/risk tests/strategies tests/trading tests/models/forests tests/models/history \
+	tests/proofs/adversary tests/proofs/test_calibration.py tests/daemon/policies/test_predictions.py
+APART := $(TORCH_TESTS) $(LEARN_TESTS) $(STATISTICS_TESTS)
 # an idle worker takes half of what the busiest one has left; tests/conftest.py has the number of workers
 QUICK := $(BIN)/python -m pytest -q -rs -n auto --dist worksteal
 ALL := $(QUICK) -m 'not slow' --hypothesis-profile=full
@@ -36,7 +37,7 @@ export PY
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
 	@echo 'make build    compile the engine now (make run does it in the background, for its next start)'
-	@echo 'make test     run the quick tests in five parts (adds PyTorch and the test tools to .venv)'
+	@echo 'make test     run the quick tests in four parts (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests in the same parts: whole processes, kills, learners, more examples'
 	@echo 'make test-ray the same bits on a Ray cluster (adds Ray to .venv)'
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
@@ -73,8 +74,7 @@ build-checked: $(CORE)
 define in_parts
 $(if $(ARGS),@$(1) $(ARGS),@$(1) $(TORCH_TESTS)
 	@$(1) $(LEARN_TESTS)
-	@$(1) tests/research $(LEARN_TESTS:%=--ignore=%)
-	@$(1) $(PURE_TESTS)
+	@$(1) $(STATISTICS_TESTS) $(LEARN_TESTS:%=--ignore=%)
 	@$(1) tests $(APART:%=--ignore=%))
 endef
 
