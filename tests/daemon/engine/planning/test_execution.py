@@ -252,6 +252,29 @@ def test_reduce_ends_what_adds_and_lets_go_on_what_reduces():
     assert [(w.sym, w.reason) for w in run.of(Worked)][1:] == [([1], "the switch"), ([0], "filled")]
 
 
+def test_reduce_ends_what_would_open_a_position_before_its_first_fill():
+    run = world("twap", slices=6)
+    for item in run.items():
+        run.shell.take(item)
+        if isinstance(item, Tick) and item.due:
+            assert run.shell.state.parents
+            run.shell.run(Operator(item.ts, "reduce", "careful", "me"))
+            assert run.shell.state.parents == []
+    assert [(w.sym, w.filled, w.reason) for w in run.of(Worked)] == [([0], [0], "the switch")]
+
+
+def test_a_child_is_no_request_that_a_new_decision_could_repeat():
+    """After 1,666 of 5,000 lots the agent decides for 833 more, as many as the last child had."""
+    asked = [NOON, at(0, 127)]
+    acts = [lambda view: half(view) if view.time < at(0, 127) else np.array([0.2499])]
+    house = override(COLLARED, duplicate_window_ns=20 * MINUTE)
+    run = world("twap", over_ns=30 * MINUTE, slices=6, asked=asked, acts=acts, house=house).run()
+    assert sent(run)[:2] == [(0, 833), (5, 833)]
+    wholes = [p for p in run.of(Planned) if p.portion and not p.portion.decided]
+    assert [allowed(p) for p in wholes] == [[5_000], [833]]
+    assert run.shell.state.lots(0).tolist() == [2_499.0]
+
+
 def test_an_exit_takes_the_place_of_what_is_worked():
     close = flat()
     close[140:, 0] = 90.0
