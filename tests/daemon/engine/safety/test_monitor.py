@@ -184,6 +184,17 @@ def test_the_house_is_recorded_at_least_once_in_so_many_samples_and_at_each_cros
     assert whole[-1].values.keys() == {"cash", "max_drawdown", "max_position_weight"}
 
 
+def test_losses_are_recorded_at_every_fifth_sample():
+    world = World(block(walk(40, 2, 3)), [once(0.3, 0.3)], house=Limits(max_drawdown=0.9))
+    numbers = []
+    for item in world.items():
+        before = len(world.effects)
+        world.shell.take(item)
+        found = [e for e in world.effects[before:] if isinstance(e, Assessed) and e.values.keys() == {"max_drawdown"}]
+        numbers += [world.shell.state.sample_no] * len(found)
+    assert numbers == [number for number in range(5, 41, 5) if number != RECORD_SAMPLES]
+
+
 def test_a_snapshot_between_any_two_days_changes_no_later_alert_or_record():
     straight, again = Bytes(), Bytes()
     acts = [monthly, once(0.2, 0.2, 0.3, 0.1)]
