@@ -354,6 +354,15 @@ def test_a_delisting_ends_what_rests_in_its_symbol_only() -> None:
     assert venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting")) == []
 
 
+def test_a_basket_that_a_delisting_ends_no_longer_keeps_a_batch_from_the_other() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
+    venue.submit(basket(at_close(0), [(1, 5, 60.0)], n=1))
+    assert venue.starts(at_close(0), 1) is None
+    venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting"))
+    assert venue.starts(at_close(0), 1) == at_close(0)
+
+
 def test_a_split_that_leaves_less_than_a_lot_cancels_the_row() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 3, 105.0), (0, -30, 80.0)]))
@@ -749,6 +758,11 @@ def test_stops_without_triggers_and_baskets_of_several_kinds_are_refused() -> No
     mixed = stops(at_close(1), [(0, -5, 92.0, 80.0), (1, -5, 40.0, 30.0)])
     mixed.kind[1] = int(Kind.LIMIT)
     assert reports(venue.submit(mixed))[0].reason == "the orders of a basket are all of one kind"
+
+
+def test_a_trigger_of_one_nano_is_a_trigger() -> None:
+    (report,) = reports(Paper(UNIVERSE, FREE).submit(stops(at_close(0), [(0, 5, 1e-9, 80.0)])))
+    assert report.cause == [int(Cause.ACCEPTED)]
 
 
 def test_a_stop_whose_cancel_takes_effect_inside_a_bar_is_triggered_by_its_open_only() -> None:
