@@ -18,7 +18,7 @@ from quantd.daemon.engine.planning.parents import (
     vwap_lots,
 )
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.risk.limits.catalogue import PROFILES, Protective, Reason, override
+from quantd.risk.limits.catalogue import PROFILES, Protective, Rate, Reason, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
 from quantd.trading.events import Action, Halted, Operator, Reports, Tick
@@ -360,6 +360,20 @@ def test_each_child_passes_the_limits_of_its_own_time():
     # the whole was cut to one order's worth, and so is each child
     assert allowed(whole(run))[0] < 500
     assert all(lots * 105.0 <= 50_000.0 for _, lots in sent(run))
+
+
+def test_what_a_limit_cut_of_a_child_is_due_again_with_the_next_slice():
+    """One order in 7 minutes: the children after 5 and 15 minutes are refused, and so is the last one."""
+    house = override(COLLARED, order_rate=Rate(1, 7 * MINUTE))
+    run = world("twap", over_ns=30 * MINUTE, slices=6, house=house).run()
+    assert sent(run) == [(0, 833), (10, 1_667), (20, 1_666)]
+
+
+def test_a_decision_for_one_lot_is_worked_on_its_side():
+    weights = iter([0.0001, 0.0])
+    run = world("twap", slices=2, asked=[NOON, at(0, 240)], acts=[lambda view: np.array([next(weights)])]).run()
+    assert [b.lots for b in run.of(OrderBasket)] == [[1], [-1]]
+    assert run.shell.state.lots(0).tolist() == [0.0]
 
 
 def test_what_two_agents_want_of_each_other_crosses_when_it_is_decided_and_the_rest_is_worked():

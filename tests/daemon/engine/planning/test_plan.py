@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.state import FollowUp
+from quantd.daemon.engine.state import HOUSE, FollowUp
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.trading.effects import Crossed, Planned
 from quantd.trading.sessions import DAY_NS
@@ -54,3 +54,13 @@ def test_a_purchase_that_the_house_cut_waits_for_the_sale_of_the_same_decision()
     assert allowed[0] == -9_000
     assert allowed[1] < 1_000
     assert [agent.follow_up for agent in state.agents] == [FollowUp(state.sample, other, 0)] * 2
+
+
+def test_a_list_that_asks_for_them_gets_the_gate_calls_of_a_round_the_house_last() -> None:
+    world = World(block(np.full((4, 2), 100.0)), [lambda view: np.zeros(2)] * 2, house=OPEN).run()
+    state = world.shell.state
+    state.judged = []
+    plan(state, {0: np.array([0.2, 0.0]).tobytes(), 1: np.array([0.0, 0.4]).tobytes()}, sample=state.sample)
+    assert [(each.book, each.asked.tolist()) for each in state.judged] == [
+        (0, [1_000.0, 0.0]), (1, [0.0, 2_000.0]), (HOUSE, [1_000.0, 2_000.0]),
+    ]  # fmt: skip
