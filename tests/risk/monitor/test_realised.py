@@ -128,6 +128,14 @@ def test_a_book_is_whole_while_every_kept_sample_had_equity() -> None:
     assert not of([1, 0, 2]).whole
 
 
+def test_the_risk_free_rate_has_a_value_for_each_return_and_none_for_a_book_without_equity() -> None:
+    book = Realised()
+    for equity, earned in ((0, 0.001), (10**6, 0.002), (2 * 10**6, 0.003)):
+        book.add(equity, 0, earned)
+    assert book.returns().tolist() == [1.0]
+    assert book.risk_free_annual().tolist() == pytest.approx([0.003 * 252])
+
+
 def test_a_copy_goes_its_own_way() -> None:
     book = of(walk(100), list(range(100)))
     frozen, other = book.freeze(), book.copy()
