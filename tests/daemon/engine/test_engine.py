@@ -474,6 +474,26 @@ def test_a_basket_that_fills_whole_at_once_is_posted_without_a_walk_of_its_rows(
     assert (work.state, work.filled, work.odd) == ([OrderState.FILLED], [asked], {})
 
 
+@pytest.mark.parametrize(
+    ("cause", "reason", "text"),
+    [
+        (Cause.REJECTED, "no margin", "rejected by the venue: no margin"),
+        (Cause.REJECTED, "", "rejected by the venue: no reason given"),
+        (Cause.EXPIRED, "", "expired with 5000 of 5000 lots unfilled"),
+        (Cause.CANCELLED, "", ""),
+    ],
+)
+def test_an_order_that_the_venue_ended_by_itself_is_announced(cause: Cause, reason: str, text: str) -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    if cause != Cause.REJECTED:
+        world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
+    world.shell.run(structs.replace(report(basket, 0, 0, cause), reason=reason))
+    assert world.shell.state.working == {}
+    said = [(p.level, p.text, p.symbol) for p in world.of(Publish) if p.kind == "order"]
+    assert said == ([("WARNING", text, "S0")] if text else [])
+
+
 def test_an_order_that_ended_before_its_fills_arrived_keeps_its_risk_and_asks() -> None:
     world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
     basket = sent(world)

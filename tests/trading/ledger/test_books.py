@@ -328,7 +328,7 @@ wants = st.integers(1, 5).flatmap(
 
 
 def test_lots_of_one_side_in_each_symbol_survive_as_they_are() -> None:
-    wanted = np.array([[5, 0, -3], [2, 0, -4]], dtype=np.int64)
+    wanted = np.array([[5, 0, -3, 1], [2, 0, -4, 0]], dtype=np.int64)
     crossed, surviving = net(wanted)
     assert surviving is wanted
     assert not crossed.any()

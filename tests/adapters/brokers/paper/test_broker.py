@@ -363,6 +363,62 @@ def test_a_basket_that_a_delisting_ends_no_longer_keeps_a_batch_from_the_other()
     assert venue.starts(at_close(0), 1) == at_close(0)
 
 
+def test_a_batch_begins_with_one_untouched_basket_only() -> None:
+    def started(*rows: tuple[int, int, float]) -> Paper:
+        venue = Paper(UNIVERSE, FREE)
+        venue.submit(basket(at_close(0), rows))
+        return venue
+
+    venue = started((0, 25, 105.0), (1, 5, 60.0))
+    assert venue.starts(at_close(0), 0) == at_close(0)
+    assert venue.starts(at_close(0), 1) is None, "it is another basket"
+    venue.cancel(at_close(0), 0, 1, at_close(0))
+    assert venue.starts(at_close(0), 0) is None, "a row has ended"
+    venue = started((0, 25, 105.0), (1, 5, 60.0))
+    venue.cancel(at_close(0), 0, 1, at_open(1) + HOUR)
+    assert venue.starts(at_close(0), 0) is None, "a row is being cancelled"
+    venue = started((0, 25, 105.0), (1, 5, 40.0))
+    venue.on_slice(bar(1, fresh=(False, True, True)))
+    assert venue.starts(at_close(0), 0) is None, "its rows wait for different bars"
+
+
+def test_rows_that_arrive_after_the_others_have_ended_work_and_fill() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    both = basket(at_close(0), [(0, 25, 105.0), (1, 5, 60.0)])
+    venue.submit(both, [0])
+    venue.cancel(at_close(0), 0, 0, at_close(0))
+    assert rows_of(venue.submit(both, [1])) == [(at_close(0), 1, 0, 0, 0, "ACCEPTED")]
+    assert rows_of(venue.on_slice(bar(1))) == [(at_open(1), 1, 5, 5, 50 * NANO, "LAST_FILL")]
+
+
+@dataclass
+class Batched:
+    """A basket that a batch filled."""
+
+    basket: OrderBasket
+    report: Reports
+    ts_event: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.basket.sample, self.basket.n
+
+    def made(self) -> tuple[OrderBasket, Reports, list[int]]:
+        return self.basket, self.report, [-1] * len(self.basket.sym)
+
+
+def test_a_query_restates_the_fills_of_a_basket_that_a_batch_filled() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    sent = basket(at_close(0), [(0, 25, 105.0)])
+    fill = Reports(at_close(0), 0, at_open(1), [0], [25], [25], [100 * NANO], [0], [int(Cause.LAST_FILL)])
+    venue.catch_up(bar(1), [Batched(sent, fill, at_close(1))], None)
+    told = rows_of(venue.query(at_close(0), 0, [0]))
+    assert told == [(at_close(0), 0, 0, 0, 0, "ACCEPTED"), (at_open(1), 0, 25, 25, 100 * NANO, "LAST_FILL")]
+    (refused,) = venue.cancel(at_close(0), 0, 0, at_close(1))
+    assert isinstance(refused, CancelReported)
+    assert venue.on_slice(bar(2)) == ()
+
+
 def test_a_split_that_leaves_less_than_a_lot_cancels_the_row() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 3, 105.0), (0, -30, 80.0)]))
@@ -395,6 +451,8 @@ def test_memory_is_bounded_and_a_forgotten_order_is_unknown_not_absent() -> None
     for t in range(3 * MOST_ENDED):
         venue.submit(basket(at_close(t), [(0, 3, 105.0)]))
         venue.on_slice(bar(t + 1))
+        (first, *_) = venue.query(at_close(max(t - MOST_ENDED + 1, 0)), 0, [0])
+        assert isinstance(first, Reports)
         sizes.append(len(venue.freeze()))
     assert max(sizes[2 * MOST_ENDED :]) <= max(sizes[: 2 * MOST_ENDED]) + 8
     (old,) = venue.query(at_close(0), 0, [0])

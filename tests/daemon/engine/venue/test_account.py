@@ -158,6 +158,7 @@ def test_a_deposit_by_an_operator_is_announced_with_its_book_and_reason() -> Non
     of = held()
     for agent in ("a1", ""):
         of.shell.run(Flow(of.shell.state.now, 50 * MICRO, "me", agent=agent, reason="savings"))
+    assert of.of(Booked) == [Booked(of.shell.state.now, "flow", -1, 50 * MICRO, book) for book in (1, -1)]
     texts = [(p.agent, p.text) for p in of.of(Publish) if p.kind == "flow"]
     assert texts == [
         ("a1", "deposit of 50.00, a1: no profit, no loss (me: savings)"),
