@@ -43,6 +43,20 @@ def test_a_limit_is_in_use_from_the_share_on_below_which_no_level_begins() -> No
     assert not in_use("var", nextafter(QUIET, 0.0), 1.0)
 
 
+def test_a_limit_whose_use_is_no_share_is_never_in_use() -> None:
+    assert not in_use("cash", 2.0, 1.0)
+    assert not in_use("buying_power", 2.0, 1.0)
+    assert in_use("var", 2.0, 1.0)
+
+
+def test_a_floor_of_zero_keeps_a_breach_below_it_and_no_level_above_it() -> None:
+    assert floor_band(CRITICAL, 0.0) == (-inf, -1e-9)
+    assert floor_band(NONE, 0.0) == (1e-9, inf)
+    for between in (INFO, WARNING):
+        low, high = floor_band(between, 0.0)
+        assert low > high, "no value keeps a level that a floor of 0 never has"
+
+
 def test_a_value_that_dances_on_an_edge_is_one_alert() -> None:
     levels: dict[str, int] = {}
     found = []

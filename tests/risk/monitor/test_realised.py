@@ -109,6 +109,7 @@ def test_a_year_is_known_at_every_sample_and_what_is_kept_is_bounded() -> None:
 def test_the_first_sample_has_grown_by_what_it_is_worth_beside_the_deposits() -> None:
     assert Realised().grown(99, 100) == 0.99
     assert Realised().grown(99, 0) == 1.0
+    assert Realised().grown(3, 1) == 3.0
     book = of([99], [100])
     assert book.basis(100) == (0.99, 99.0, 0.0)
     assert book.grown(198, 100) == pytest.approx(1.98)

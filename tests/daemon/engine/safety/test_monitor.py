@@ -216,6 +216,13 @@ def test_drift_is_seen_at_its_sample_in_a_book_worth_less_than_one_unit_of_the_c
     assert breached == {False, True}
 
 
+def test_a_limit_of_trades_is_not_in_the_record_of_positions():
+    house = Limits(max_position_weight=0.9, max_turnover=0.5)
+    world = World(block(walk(120, 2, 3)), [once(0.2, 0.2)], house=house).run()
+    assert world.of(Assessed)
+    assert all("max_position_weight" in e.values and "max_turnover" not in e.values for e in world.of(Assessed))
+
+
 def test_the_limits_of_the_house_have_the_realised_figures_of_the_house():
     house = Limits(max_realised_volatility=0.5)
     world = World(block(walk(80, 1, 4)), [once(0.9), once(0.0)], house=house).run()
