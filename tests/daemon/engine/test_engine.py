@@ -596,6 +596,14 @@ def test_of_orders_that_never_arrived_those_that_may_not_be_sent_again_end_besid
     assert work.live == 1
 
 
+def test_an_order_that_is_good_till_cancelled_and_never_arrived_is_sent_again() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True)
+    basket = sent(world)
+    assert basket.end == [0]
+    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    assert world.of(Again) == [Again(basket.sample, basket.n, [0])]
+
+
 def test_a_fill_of_an_order_said_never_to_exist_is_still_posted() -> None:
     world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
     basket = sent(world)

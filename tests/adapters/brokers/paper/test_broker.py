@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from hashlib import blake2b
 from math import nan
 
 import numpy as np
@@ -16,7 +17,7 @@ from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import MOST, Costs
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, decision_id
 from quantd.trading.ports import BrokerNews
 from tests.support.examples import examples
 
@@ -380,6 +381,17 @@ def test_a_batch_begins_with_one_untouched_basket_only() -> None:
     venue = started((0, 25, 105.0), (1, 5, 40.0))
     venue.on_slice(bar(1, fresh=(False, True, True)))
     assert venue.starts(at_close(0), 0) is None, "its rows wait for different bars"
+    venue = Paper(UNIVERSE, Costs(participation=0.01))
+    venue.submit(basket(at_close(0), [(0, 25, 105.0), (1, 5, 40.0)]))
+    assert rows_of(venue.on_slice(bar(1))) == [(at_open(1), 0, 10, 10, 100 * NANO, "PART_FILL")]
+    assert venue.starts(at_close(0), 0) is None, "a row has filled in part"
+
+
+def test_a_basket_that_is_rejected_whole_does_not_keep_a_batch_from_another() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
+    venue.submit(basket(at_close(0), [(1, 0, 60.0)], n=1))
+    assert venue.starts(at_close(0), 0) == at_close(0)
 
 
 def test_rows_that_arrive_after_the_others_have_ended_work_and_fill() -> None:
@@ -412,7 +424,10 @@ def test_a_query_restates_the_fills_of_a_basket_that_a_batch_filled() -> None:
     sent = basket(at_close(0), [(0, 25, 105.0)])
     fill = Reports(at_close(0), 0, at_open(1), [0], [25], [25], [100 * NANO], [0], [int(Cause.LAST_FILL)])
     venue.catch_up(bar(1), [Batched(sent, fill, at_close(1))], None)
+    again = Paper(UNIVERSE, FREE)
+    again.thaw(venue.freeze())
     told = rows_of(venue.query(at_close(0), 0, [0]))
+    assert rows_of(again.query(at_close(0), 0, [0])) == told
     assert told == [(at_close(0), 0, 0, 0, 0, "ACCEPTED"), (at_open(1), 0, 25, 25, 100 * NANO, "LAST_FILL")]
     (refused,) = venue.cancel(at_close(0), 0, 0, at_close(1))
     assert isinstance(refused, CancelReported)
@@ -476,6 +491,15 @@ def test_slippage_noise_depends_on_the_seed_and_the_order_and_stays_in_its_band(
     assert len(set(one)) == 30
     assert 100_050_000_000 <= min(one) < 100_070_000_000
     assert 100_130_000_000 < max(one) <= 100_150_000_001
+
+
+def test_slippage_noise_is_drawn_from_a_hash_of_the_order() -> None:
+    venue = Paper(UNIVERSE, Costs(slippage_bp=10.0, slippage_noise=0.5, seed=3))
+    venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
+    (report,) = reports(venue.on_slice(bar(1)))
+    key = f"3|{decision_id(at_close(0), 'house', 'AAA')}|0|0".encode()
+    draw = int.from_bytes(blake2b(key, digest_size=6).digest(), "big") / 2**47 - 1.0
+    assert report.price_nano == [pytest.approx(100 * NANO * (1.0 + 1e-3 * (1.0 + 0.5 * draw)), abs=100)]
 
 
 def test_the_order_of_columns_does_not_change_the_noise() -> None:
