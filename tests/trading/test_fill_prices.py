@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from quantd.trading.execution import MOST, RATE_ONE, Costs, commission_ratio, lowest, rate_of_bp
 from quantd.trading.fill_prices import (
+    Columns,
+    LimitFills,
+    Terms,
     at_least,
     commission_micro,
     fill_price,
@@ -49,6 +52,16 @@ def test_commission_is_half_even_of_the_exact_notional(lots: int, lot_nano: int,
 @pytest.mark.parametrize(("price_nano", "fee"), [(15_000_000, 2), (25_000_000, 2), (25_000_001, 3), (35_000_000, 4)])
 def test_a_commission_of_half_a_micro_goes_to_the_even_one(price_nano: int, fee: int) -> None:
     assert commission_micro(1, price_nano, *commission_ratio(10**9, rate_of_bp(1.0))) == fee
+
+
+def test_terms_of_which_only_sizes_are_given_cost_nothing() -> None:
+    fills = LimitFills(Terms([(0, 1)], [(0, 1)], [NANO]))
+    prices, volumes = np.array([[10**11]]), np.array([[50.0]])
+    fills.begin(Columns(prices.data, volumes.data, volumes.data, volumes.data), 0, 0, 1)
+    assert fills.take(0, 70) == 70
+    assert fills.rate(0, 70) == 0
+    assert fills.moved(10**11, 2 * 10**11, True, 0) == 10**11
+    assert fills.fee(0, 70, 10**11) == fills.least(-1, 0) == 0
 
 
 def test_only_trading_strictly_beyond_the_limit_counts() -> None:

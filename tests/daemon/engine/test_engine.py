@@ -460,6 +460,40 @@ def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(
     assert not any(p.level == "CRITICAL" for p in world.of(Publish))
 
 
+def test_a_basket_that_fills_whole_at_once_is_posted_without_a_walk_of_its_rows() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    state, asked = world.shell.state, basket.lots[0]
+    world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
+    fills = report(basket, asked, asked, Cause.LAST_FILL)
+    usual = thaw(world.rules, freeze(state)).working[basket.sample, basket.n]
+    assert News(state, usual, fills).all_filled() is True
+    world.shell.run(fills)
+    assert state.working == {}
+    ((_, work),) = state.ended
+    assert (work.state, work.filled, work.odd) == ([OrderState.FILLED], [asked], {})
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason", "text"),
+    [
+        (Cause.REJECTED, "no margin", "rejected by the venue: no margin"),
+        (Cause.REJECTED, "", "rejected by the venue: no reason given"),
+        (Cause.EXPIRED, "", "expired with 5000 of 5000 lots unfilled"),
+        (Cause.CANCELLED, "", ""),
+    ],
+)
+def test_an_order_that_the_venue_ended_by_itself_is_announced(cause: Cause, reason: str, text: str) -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
+    basket = sent(world)
+    if cause != Cause.REJECTED:
+        world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
+    world.shell.run(structs.replace(report(basket, 0, 0, cause), reason=reason))
+    assert world.shell.state.working == {}
+    said = [(p.level, p.text, p.symbol) for p in world.of(Publish) if p.kind == "order"]
+    assert said == ([("WARNING", text, "S0")] if text else [])
+
+
 def test_an_order_that_ended_before_its_fills_arrived_keeps_its_risk_and_asks() -> None:
     world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
     basket = sent(world)
@@ -538,6 +572,36 @@ def test_an_order_that_never_arrived_is_not_sent_again_when(why: str) -> None:
     world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
     assert world.of(Again) == []
     assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED]
+
+
+def test_of_orders_that_never_arrived_those_that_may_not_be_sent_again_end_beside_those_that_may() -> None:
+    """The switch is at REDUCE: the sale is sent again, the purchase is not."""
+
+    def turned(view: object) -> np.ndarray:
+        return np.array([0.5, 0.0] if view.time < START + DAY_NS else [0.2, 0.3])  # type: ignore[attr-defined]
+
+    world = World(block(np.full((4, 2), 100.0)), [turned], house=override(RESEARCH, in_flight=1.0))
+    items = list(world.items())
+    for item in items[:3]:
+        world.shell.take(item)
+    world.shell.broker = Silent()  # type: ignore[assignment]
+    world.shell.take(items[3])
+    basket = world.of(OrderBasket)[1]
+    assert (basket.sym, basket.lots) == ([0, 1], [-3_000, 3_000])
+    world.shell.state.switch.state = REDUCE
+    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0, 1]))
+    assert world.of(Again) == [Again(basket.sample, basket.n, [0])]
+    (work,) = world.shell.state.working.values()
+    assert work.state == [OrderState.SENT, OrderState.EXPIRED]
+    assert work.live == 1
+
+
+def test_an_order_that_is_good_till_cancelled_and_never_arrived_is_sent_again() -> None:
+    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True)
+    basket = sent(world)
+    assert basket.end == [0]
+    world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0]))
+    assert world.of(Again) == [Again(basket.sample, basket.n, [0])]
 
 
 def test_a_fill_of_an_order_said_never_to_exist_is_still_posted() -> None:

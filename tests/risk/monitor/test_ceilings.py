@@ -213,6 +213,51 @@ def test_the_worst_scenario_of_a_stress_is_settled_inside_its_level_only(kind: t
             assert bands.keep(book, ring) is (settled if loss else not level)
 
 
+@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
+@pytest.mark.parametrize(("share", "settled"), [(0.59, True), (0.605, False)])
+def test_a_volatility_without_a_mean_is_settled_below_its_first_level_only(
+    kind: type[Holdings], share: float, settled: bool
+) -> None:
+    """The largest deviation that 20 losses of one size can have: the mean is 0."""
+    ring = Ring(6, LEAST)
+    for price in np.cumprod([1.0, *[1.01, 0.99] * (LEAST // 2)]):
+        ring.append(np.full(6, 100.0 * price))
+    yearly = 0.01 * np.sqrt(LEAST / (LEAST - 1) * 252)
+    limits = Limits(max_volatility=float(yearly / share), volatility_lookback=LEAST, min_history=LEAST)
+    book = holdings(kind, np.array([200.0, 0.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
+    bands = Bands(rules_of(limits, UNIVERSE), {})
+    assert bands.keep(book, ring) is settled
+
+
+@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
+@pytest.mark.parametrize(("share", "settled"), [(0.59, True), (0.61, False)])
+def test_a_lone_loss_is_settled_below_the_first_level_of_a_tail_only(
+    kind: type[Holdings], share: float, settled: bool
+) -> None:
+    """One loss of 10 % among 20 returns is all of the tail, and all of the norm."""
+    ring = Ring(6, LEAST)
+    for row in range(LEAST + 1):
+        ring.append(np.full(6, 100.0 if row < LEAST // 2 else 90.0))
+    tail = Tail(0.1 / share, "historical", 0.99, 1, LEAST)
+    book = holdings(kind, np.array([200.0, 0.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
+    for limits in (Limits(var=tail, min_history=LEAST), Limits(cvar=tail, min_history=LEAST)):
+        assert Bands(rules_of(limits, UNIVERSE), {}).keep(book, ring) is settled
+
+
+def test_the_diversification_of_a_hedged_book_is_left_to_a_measurement() -> None:
+    rng = np.random.default_rng(6)
+    returns = rng.normal(0.0, 0.01, (60, 6))
+    returns[:, 1] = returns[:, 0]
+    ring = Ring(6, 40)
+    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
+        ring.append(row)
+    limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST, allow_short=True)
+    bands = Bands(rules_of(limits, UNIVERSE), {})
+    for second, settled in ((-50.0, False), (-20.0, True)):
+        book = holdings(Holdings, np.array([50.0, second, 0.0, 0.0, 0.0, 0.0]), 200.0)
+        assert bands.keep(book, ring) is settled
+
+
 def test_a_measure_of_an_own_limit_is_called() -> None:
     book = holdings(Holdings, np.array([50.0, -30.0, 0.0, 0.0, 0.0, 0.0]), 100.0)
     for own_measure, value in ((lambda held: 2.0 * held.gross + held.net, 1.8), (gross_of, 0.8), (net_of, 0.2)):

@@ -35,6 +35,13 @@ def test_weights_are_shares_of_the_equity_and_nothing_without_a_price_counts(
         assert held.heaviest_group(labels.data, np.ones(4).data) == pytest.approx(max(groups))
 
 
+@BOTH
+def test_the_value_of_lots_is_their_number_times_the_price_of_each(kind: type[Holdings]) -> None:
+    held = kind(3)
+    held.value(np.array([20.0, -3.0, 0.0]).data, np.array([4.0, 0.5, 7.0]).data)
+    assert held.values.tolist() == [80.0, -1.5, 0.0]
+
+
 @pytest.mark.parametrize("equity", [0.0, -1.0, float("nan")])
 def test_weights_without_equity_are_refused(equity: float) -> None:
     with pytest.raises(ValueError, match="at an equity of"):

@@ -1,6 +1,6 @@
 """Levels at 60, 80 and 100 % of a limit, and one alert for a value that dances on an edge."""
 
-from math import inf, nan
+from math import inf, nan, nextafter
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,13 @@ from quantd.risk.monitor.levels import (
     INFO,
     NOISE,
     NONE,
+    QUIET,
     THRESHOLDS,
     WARNING,
     band,
     floor_band,
     floor_usage,
+    in_use,
     level,
     observe,
     share_of,
@@ -34,6 +36,25 @@ def test_levels_begin_at_60_80_and_100_percent(percent: int, expected: int) -> N
     crossings = observe(levels, {"var": (0.03 * percent / 100, 0.03)})
     assert [c[2] for c in crossings] == ([expected] if expected else [])
     assert levels.get("var", NONE) == expected
+
+
+def test_a_limit_is_in_use_from_the_share_on_below_which_no_level_begins() -> None:
+    assert in_use("var", QUIET, 1.0)
+    assert not in_use("var", nextafter(QUIET, 0.0), 1.0)
+
+
+def test_a_limit_whose_use_is_no_share_is_never_in_use() -> None:
+    assert not in_use("cash", 2.0, 1.0)
+    assert not in_use("buying_power", 2.0, 1.0)
+    assert in_use("var", 2.0, 1.0)
+
+
+def test_a_floor_of_zero_keeps_a_breach_below_it_and_no_level_above_it() -> None:
+    assert floor_band(CRITICAL, 0.0) == (-inf, -1e-9)
+    assert floor_band(NONE, 0.0) == (1e-9, inf)
+    for between in (INFO, WARNING):
+        low, high = floor_band(between, 0.0)
+        assert low > high, "no value keeps a level that a floor of 0 never has"
 
 
 def test_a_value_that_dances_on_an_edge_is_one_alert() -> None:

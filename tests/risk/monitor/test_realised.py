@@ -106,6 +106,37 @@ def test_a_year_is_known_at_every_sample_and_what_is_kept_is_bounded() -> None:
     assert len(book.freeze().flows) == 8 * (KEPT + 1)
 
 
+def test_the_first_sample_has_grown_by_what_it_is_worth_beside_the_deposits() -> None:
+    assert Realised().grown(99, 100) == 0.99
+    assert Realised().grown(99, 0) == 1.0
+    assert Realised().grown(3, 1) == 3.0
+    book = of([99], [100])
+    assert book.basis(100) == (0.99, 99.0, 0.0)
+    assert book.grown(198, 100) == pytest.approx(1.98)
+
+
+def test_a_year_of_samples_added_at_once_is_that_of_samples_added_one_by_one() -> None:
+    equity = walk(KEPT + 40)
+    single, book = of(equity), of(equity[:10])
+    book.extend(equity[10:], 0, single.basis(0)[0])
+    assert book.freeze() == single.freeze()
+    assert len(book.returns()) == KEPT
+
+
+def test_a_book_is_whole_while_every_kept_sample_had_equity() -> None:
+    assert not Realised().whole
+    assert of([1, 2]).whole
+    assert not of([1, 0, 2]).whole
+
+
+def test_the_risk_free_rate_has_a_value_for_each_return_and_none_for_a_book_without_equity() -> None:
+    book = Realised()
+    for equity, earned in ((0, 0.001), (10**6, 0.002), (2 * 10**6, 0.003)):
+        book.add(equity, 0, earned)
+    assert book.returns().tolist() == [1.0]
+    assert book.risk_free_annual().tolist() == pytest.approx([0.003 * 252])
+
+
 def test_a_copy_goes_its_own_way() -> None:
     book = of(walk(100), list(range(100)))
     frozen, other = book.freeze(), book.copy()

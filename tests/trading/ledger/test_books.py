@@ -327,6 +327,13 @@ wants = st.integers(1, 5).flatmap(
 )
 
 
+def test_lots_of_one_side_in_each_symbol_survive_as_they_are() -> None:
+    wanted = np.array([[5, 0, -3, 1], [2, 0, -4, 0]], dtype=np.int64)
+    crossed, surviving = net(wanted)
+    assert surviving is wanted
+    assert not crossed.any()
+
+
 @pytest.mark.requirement("R-163")
 @given(wants)
 def test_crossing_leaves_one_side_and_shares_it_as_fills_are_shared(rows: list[list[int]]) -> None:

@@ -66,6 +66,18 @@ def check(orders: list[Order], bar: Bar, costs: Costs, kind: Kind) -> None:
         assert (report.ts, resting.reports) == (OPENS, [report])
 
 
+def test_a_bar_that_is_not_fresh_fills_nothing_in_a_universe_of_one_symbol() -> None:
+    one, at, exact = np.ones((1, 1)), (np.array([OPENS]), np.array([CLOSES])), np.array([[100_000_000]])
+    for fresh in (True, False):
+        block = Block(
+            ts_open=at[0], ts_event=at[1], key=at[1], open=one, high=one, low=one, close=one, volume=one,
+            fresh=np.array([[fresh]]), open_nano=exact, close_nano=exact,
+        )  # fmt: skip
+        fills = Fills(Universe((Instrument("S0", lot_nano=LOTS[0]),)), Costs(), ())
+        fills.begin(MarketSlice(block, 0))
+        assert (fills.filled(basket([ONE])) is not None) is fresh
+
+
 @given(st.lists(orders_of, min_size=1, max_size=6), bars_of, costs_of)
 @settings(max_examples=examples(300), deadline=None)
 def test_limit_orders_fill_on_a_bar_as_rational_numbers_do(orders: list[Order], bar: Bar, costs: Costs) -> None:

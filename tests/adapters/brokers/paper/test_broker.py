@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from hashlib import blake2b
 from math import nan
 
 import numpy as np
@@ -16,7 +17,7 @@ from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import MOST, Costs
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, decision_id
 from quantd.trading.ports import BrokerNews
 from tests.support.examples import examples
 
@@ -354,6 +355,85 @@ def test_a_delisting_ends_what_rests_in_its_symbol_only() -> None:
     assert venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting")) == []
 
 
+def test_a_basket_that_a_delisting_ends_no_longer_keeps_a_batch_from_the_other() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
+    venue.submit(basket(at_close(0), [(1, 5, 60.0)], n=1))
+    assert venue.starts(at_close(0), 1) is None
+    venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting"))
+    assert venue.starts(at_close(0), 1) == at_close(0)
+
+
+def test_a_batch_begins_with_one_untouched_basket_only() -> None:
+    def started(*rows: tuple[int, int, float]) -> Paper:
+        venue = Paper(UNIVERSE, FREE)
+        venue.submit(basket(at_close(0), rows))
+        return venue
+
+    venue = started((0, 25, 105.0), (1, 5, 60.0))
+    assert venue.starts(at_close(0), 0) == at_close(0)
+    assert venue.starts(at_close(0), 1) is None, "it is another basket"
+    venue.cancel(at_close(0), 0, 1, at_close(0))
+    assert venue.starts(at_close(0), 0) is None, "a row has ended"
+    venue = started((0, 25, 105.0), (1, 5, 60.0))
+    venue.cancel(at_close(0), 0, 1, at_open(1) + HOUR)
+    assert venue.starts(at_close(0), 0) is None, "a row is being cancelled"
+    venue = started((0, 25, 105.0), (1, 5, 40.0))
+    venue.on_slice(bar(1, fresh=(False, True, True)))
+    assert venue.starts(at_close(0), 0) is None, "its rows wait for different bars"
+    venue = Paper(UNIVERSE, Costs(participation=0.01))
+    venue.submit(basket(at_close(0), [(0, 25, 105.0), (1, 5, 40.0)]))
+    assert rows_of(venue.on_slice(bar(1))) == [(at_open(1), 0, 10, 10, 100 * NANO, "PART_FILL")]
+    assert venue.starts(at_close(0), 0) is None, "a row has filled in part"
+
+
+def test_a_basket_that_is_rejected_whole_does_not_keep_a_batch_from_another() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
+    venue.submit(basket(at_close(0), [(1, 0, 60.0)], n=1))
+    assert venue.starts(at_close(0), 0) == at_close(0)
+
+
+def test_rows_that_arrive_after_the_others_have_ended_work_and_fill() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    both = basket(at_close(0), [(0, 25, 105.0), (1, 5, 60.0)])
+    venue.submit(both, [0])
+    venue.cancel(at_close(0), 0, 0, at_close(0))
+    assert rows_of(venue.submit(both, [1])) == [(at_close(0), 1, 0, 0, 0, "ACCEPTED")]
+    assert rows_of(venue.on_slice(bar(1))) == [(at_open(1), 1, 5, 5, 50 * NANO, "LAST_FILL")]
+
+
+@dataclass
+class Batched:
+    """A basket that a batch filled."""
+
+    basket: OrderBasket
+    report: Reports
+    ts_event: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.basket.sample, self.basket.n
+
+    def made(self) -> tuple[OrderBasket, Reports, list[int]]:
+        return self.basket, self.report, [-1] * len(self.basket.sym)
+
+
+def test_a_query_restates_the_fills_of_a_basket_that_a_batch_filled() -> None:
+    venue = Paper(UNIVERSE, FREE)
+    sent = basket(at_close(0), [(0, 25, 105.0)])
+    fill = Reports(at_close(0), 0, at_open(1), [0], [25], [25], [100 * NANO], [0], [int(Cause.LAST_FILL)])
+    venue.catch_up(bar(1), [Batched(sent, fill, at_close(1))], None)
+    again = Paper(UNIVERSE, FREE)
+    again.thaw(venue.freeze())
+    told = rows_of(venue.query(at_close(0), 0, [0]))
+    assert rows_of(again.query(at_close(0), 0, [0])) == told
+    assert told == [(at_close(0), 0, 0, 0, 0, "ACCEPTED"), (at_open(1), 0, 25, 25, 100 * NANO, "LAST_FILL")]
+    (refused,) = venue.cancel(at_close(0), 0, 0, at_close(1))
+    assert isinstance(refused, CancelReported)
+    assert venue.on_slice(bar(2)) == ()
+
+
 def test_a_split_that_leaves_less_than_a_lot_cancels_the_row() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 3, 105.0), (0, -30, 80.0)]))
@@ -386,6 +466,8 @@ def test_memory_is_bounded_and_a_forgotten_order_is_unknown_not_absent() -> None
     for t in range(3 * MOST_ENDED):
         venue.submit(basket(at_close(t), [(0, 3, 105.0)]))
         venue.on_slice(bar(t + 1))
+        (first, *_) = venue.query(at_close(max(t - MOST_ENDED + 1, 0)), 0, [0])
+        assert isinstance(first, Reports)
         sizes.append(len(venue.freeze()))
     assert max(sizes[2 * MOST_ENDED :]) <= max(sizes[: 2 * MOST_ENDED]) + 8
     (old,) = venue.query(at_close(0), 0, [0])
@@ -409,6 +491,15 @@ def test_slippage_noise_depends_on_the_seed_and_the_order_and_stays_in_its_band(
     assert len(set(one)) == 30
     assert 100_050_000_000 <= min(one) < 100_070_000_000
     assert 100_130_000_000 < max(one) <= 100_150_000_001
+
+
+def test_slippage_noise_is_drawn_from_a_hash_of_the_order() -> None:
+    venue = Paper(UNIVERSE, Costs(slippage_bp=10.0, slippage_noise=0.5, seed=3))
+    venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
+    (report,) = reports(venue.on_slice(bar(1)))
+    key = f"3|{decision_id(at_close(0), 'house', 'AAA')}|0|0".encode()
+    draw = int.from_bytes(blake2b(key, digest_size=6).digest(), "big") / 2**47 - 1.0
+    assert report.price_nano == [pytest.approx(100 * NANO * (1.0 + 1e-3 * (1.0 + 0.5 * draw)), abs=100)]
 
 
 def test_the_order_of_columns_does_not_change_the_noise() -> None:
@@ -749,6 +840,11 @@ def test_stops_without_triggers_and_baskets_of_several_kinds_are_refused() -> No
     mixed = stops(at_close(1), [(0, -5, 92.0, 80.0), (1, -5, 40.0, 30.0)])
     mixed.kind[1] = int(Kind.LIMIT)
     assert reports(venue.submit(mixed))[0].reason == "the orders of a basket are all of one kind"
+
+
+def test_a_trigger_of_one_nano_is_a_trigger() -> None:
+    (report,) = reports(Paper(UNIVERSE, FREE).submit(stops(at_close(0), [(0, 5, 1e-9, 80.0)])))
+    assert report.cause == [int(Cause.ACCEPTED)]
 
 
 def test_a_stop_whose_cancel_takes_effect_inside_a_bar_is_triggered_by_its_open_only() -> None:

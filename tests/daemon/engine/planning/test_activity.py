@@ -90,6 +90,13 @@ def test_an_order_rate_looks_back_over_its_window() -> None:
     assert activity.books[0].sent == [(5_000, 1)]  # what no window sees is forgotten
 
 
+def test_orders_of_a_session_are_counted_where_their_number_is_limited() -> None:
+    activity = Activity([BookActivity(), BookActivity()])
+    activity.send(0, 1_000, 3, Limits())
+    activity.send(1, 1_000, 3, Limits(max_orders_per_day=5))
+    assert [book.orders for book in activity.books] == [0, 3]
+
+
 def test_no_more_orders_go_out_than_the_rate_allows() -> None:
     def all_of_them(view: object) -> np.ndarray:
         return np.full(4, 0.1 + 0.1 * ((view.time // DAY_NS) % 2))

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.planning.buying_power import counted, cut_by_venue, left_micro
+from quantd.daemon.engine.planning.buying_power import counted, cut_by_venue, left_micro, limit
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE, State
@@ -197,6 +197,21 @@ def test_an_order_that_the_venue_has_not_heard_of_stays_taken_off_and_what_ended
     assert left is not None
     bought = sum(lots * worst / 1e9 * 1.001 for lots, worst in zip(half, basket.worst_nano, strict=True))
     assert (whole - left) / MICRO == pytest.approx(bought, abs=1.0)
+
+
+def test_a_purchase_takes_its_worst_cost_with_the_fee_off_to_the_micro() -> None:
+    state, basket = bare()
+    ((key, rows),) = state.spending.items()
+    assert key == (basket.sample, basket.n)
+    exact = [lots * worst * 1001 for lots, worst in zip(basket.lots, basket.worst_nano, strict=True)]
+    assert rows == [(row, pytest.approx(-(-each // 10**6), abs=1)) for row, each in enumerate(exact)]
+
+
+def test_the_limit_is_the_money_that_is_left_and_none_where_more_was_sent() -> None:
+    assert limit(4 * MICRO, 3 * MICRO) == AccountCap(0.75, 3.0)
+    assert limit(4 * MICRO, -1) == AccountCap(0.0, 0.0)
+    assert limit(1, 3) == AccountCap(3.0, 3.0 / MICRO)
+    assert limit(0, 3 * MICRO) == limit(-1, 3 * MICRO) == AccountCap(0.0, 3.0)
 
 
 def test_reducing_passes_when_nothing_may_be_bought() -> None:

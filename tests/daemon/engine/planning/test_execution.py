@@ -18,7 +18,7 @@ from quantd.daemon.engine.planning.parents import (
     vwap_lots,
 )
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.risk.limits.catalogue import PROFILES, Protective, Reason, override
+from quantd.risk.limits.catalogue import PROFILES, Protective, Rate, Reason, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
 from quantd.trading.events import Action, Halted, Operator, Reports, Tick
@@ -75,6 +75,7 @@ def test_the_plan_of_a_child_names_the_plan_of_the_whole():
     run = world("twap", slices=3).run()
     children = [p for p in run.of(Planned) if p.portion and p.portion.decided]
     assert {p.portion for p in children} == {Portion("twap", whole(run).ts)}
+    assert {each.scale for p in children for each in p.agents} == {1.0}
     assert [p.n for p in children] == [1, 2, 3]
     assert {p.sample for p in run.of(Planned)} == {whole(run).sample}
 
@@ -135,6 +136,20 @@ def test_chase_takes_its_order_back_for_a_worse_price_and_never_beyond_the_first
     most = 100.0 * 1.05
     assert max(b.worst_nano[0] for b in capped.of(OrderBasket)) == round(most * 1e9)
     assert any(w.filled == [0] and w.reason == "its session ended" for w in capped.of(Worked))
+
+
+def test_the_next_child_of_a_chase_is_sent_as_soon_as_the_one_before_has_ended():
+    close = flat()
+    close[120:, 0] = np.round(100.0 * 1.004 ** np.arange(1, SESSION - 119), 2)
+    run = world("chase", minutes(close, open_=close * 1.0015), every_ns=MINUTE, step_bp=5.0, most=3)
+    run.shell.broker.cancel = lambda *_: ()  # type: ignore[method-assign]
+    for item in run.items():
+        run.shell.take(item)
+        if isinstance(item, Tick) and run.of(Cancel):
+            break
+    (first,) = run.of(OrderBasket)
+    run.shell.run(Reports(first.sample, first.n, item.ts, [0], [0], [0], [0], [0], [Cause.CANCELLED]))
+    assert [basket.ts for basket in run.of(OrderBasket)] == [NOON, item.ts]
 
 
 def test_chase_fills_where_the_market_comes_back():
@@ -252,6 +267,29 @@ def test_reduce_ends_what_adds_and_lets_go_on_what_reduces():
     assert [(w.sym, w.reason) for w in run.of(Worked)][1:] == [([1], "the switch"), ([0], "filled")]
 
 
+def test_reduce_ends_what_would_open_a_position_before_its_first_fill():
+    run = world("twap", slices=6)
+    for item in run.items():
+        run.shell.take(item)
+        if isinstance(item, Tick) and item.due:
+            assert run.shell.state.parents
+            run.shell.run(Operator(item.ts, "reduce", "careful", "me"))
+            assert run.shell.state.parents == []
+    assert [(w.sym, w.filled, w.reason) for w in run.of(Worked)] == [([0], [0], "the switch")]
+
+
+def test_a_child_is_no_request_that_a_new_decision_could_repeat():
+    """After 1,666 of 5,000 lots the agent decides for 833 more, as many as the last child had."""
+    asked = [NOON, at(0, 127)]
+    acts = [lambda view: half(view) if view.time < at(0, 127) else np.array([0.2499])]
+    house = override(COLLARED, duplicate_window_ns=20 * MINUTE)
+    run = world("twap", over_ns=30 * MINUTE, slices=6, asked=asked, acts=acts, house=house).run()
+    assert sent(run)[:2] == [(0, 833), (5, 833)]
+    wholes = [p for p in run.of(Planned) if p.portion and not p.portion.decided]
+    assert [allowed(p) for p in wholes] == [[5_000], [833]]
+    assert run.shell.state.lots(0).tolist() == [2_499.0]
+
+
 def test_an_exit_takes_the_place_of_what_is_worked():
     close = flat()
     close[140:, 0] = 90.0
@@ -276,6 +314,15 @@ def test_a_halted_symbol_is_asked_for_nothing_and_caught_up_afterwards():
     assert sent(run) == [(0, 833), (32, 2_500), (40, 833), (50, 834)]
     said = [p.text for p in run.of(Publish) if p.kind == "halted"]
     assert said == ["trading is halted: LULD pause; no new orders for it", "trading goes on"]
+
+
+def test_the_other_symbols_of_a_decision_go_on_while_one_is_halted():
+    run = world("twap", minutes(flat(symbols=2)), over_ns=30 * MINUTE, slices=6)
+    for item in run.items():
+        run.shell.take(item)
+        if isinstance(item, MarketSlice) and item.ts_event == at(0, 121):
+            run.shell.run(Halted(item.ts_event, 0, True))
+    assert run.shell.state.lots(0).tolist() == [416.0, 2_500.0]
 
 
 def test_the_gate_refuses_a_halted_symbol_by_name():
@@ -339,6 +386,29 @@ def test_each_child_passes_the_limits_of_its_own_time():
     assert all(lots * 105.0 <= 50_000.0 for _, lots in sent(run))
 
 
+def test_what_a_limit_cut_of_a_child_is_due_again_with_the_next_slice():
+    """One order in 7 minutes: the children after 5 and 15 minutes are refused, and so is the last one."""
+    house = override(COLLARED, order_rate=Rate(1, 7 * MINUTE))
+    run = world("twap", over_ns=30 * MINUTE, slices=6, house=house).run()
+    assert sent(run) == [(0, 833), (10, 1_667), (20, 1_666)]
+
+
+def test_what_a_limit_cut_of_a_participation_is_due_again_with_the_next_volume():
+    """The order after the second volume is refused, and nothing is traded after it."""
+    volume = np.zeros((SESSION, 1))
+    volume[[120, 123]] = 10_000.0
+    house = override(COLLARED, order_rate=Rate(1, 7 * MINUTE))
+    run = world("participation", minutes(flat(), volume), participation=0.1, house=house).run()
+    assert sent(run) == [(1, 1_000)]
+
+
+def test_a_decision_for_one_lot_is_worked_on_its_side():
+    weights = iter([0.0001, 0.0])
+    run = world("twap", slices=2, asked=[NOON, at(0, 240)], acts=[lambda view: np.array([next(weights)])]).run()
+    assert [b.lots for b in run.of(OrderBasket)] == [[1], [-1]]
+    assert run.shell.state.lots(0).tolist() == [0.0]
+
+
 def test_what_two_agents_want_of_each_other_crosses_when_it_is_decided_and_the_rest_is_worked():
     asked = [at(0, 30), NOON]
     acts = [
@@ -350,6 +420,22 @@ def test_what_two_agents_want_of_each_other_crosses_when_it_is_decided_and_the_r
     assert sorted(lots for _, lots in cross.shares) == [-1_500, 1_500]
     assert sent(run)[2:] == [(0, 500), (5, 500)]
     assert [run.shell.state.lots(k).tolist() for k in (0, 1)] == [[2_500.0], [0.0]]
+
+
+def test_an_agent_whose_lots_all_crossed_has_nothing_to_work():
+    asked = [NOON, at(0, 240)]
+    acts = [
+        lambda view: np.array([0.0 if view.time < at(0, 240) else 0.4]),
+        lambda view: np.array([0.2 if view.time < at(0, 240) else 0.0]),
+    ]
+    run = world("twap", slices=2, asked=asked, acts=acts)
+    worked = set()
+    for item in run.items():
+        run.shell.take(item)
+        worked |= {(each.ts, each.agent, *each.lots) for each in run.shell.state.parents}
+    assert worked == {(NOON, 1, 1_000), (at(0, 240), 0, 1_000)}
+    assert [(each.agent, each.lots) for each in run.of(Worked)] == [(1, [1_000]), (0, [1_000])]
+    assert [run.shell.state.lots(agent).tolist() for agent in (0, 1)] == [[2_000.0], [0.0]]
 
 
 def test_a_child_that_rests_is_not_sent_again():

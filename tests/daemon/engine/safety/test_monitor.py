@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
@@ -15,9 +16,10 @@ from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
-from quantd.trading.effects import Assessed, Effect, Planned, Publish
-from quantd.trading.events import Action, Event, Flow, Operator
+from quantd.trading.effects import Assessed, Effect, Planned, Publish, Valued
+from quantd.trading.events import Action, Event, Flow, Operator, Tick
 from quantd.trading.execution import Costs
+from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import CASH, START, World, block, walk
 
@@ -184,6 +186,52 @@ def test_the_house_is_recorded_at_least_once_in_so_many_samples_and_at_each_cros
     assert whole[-1].values.keys() == {"cash", "max_drawdown", "max_position_weight"}
 
 
+def test_losses_are_recorded_at_every_fifth_sample():
+    world = World(block(walk(40, 2, 3)), [once(0.3, 0.3)], house=Limits(max_drawdown=0.9))
+    numbers = []
+    for item in world.items():
+        before = len(world.effects)
+        world.shell.take(item)
+        found = [e for e in world.effects[before:] if isinstance(e, Assessed) and e.values.keys() == {"max_drawdown"}]
+        numbers += [world.shell.state.sample_no] * len(found)
+    assert numbers == [number for number in range(5, 41, 5) if number != RECORD_SAMPLES]
+
+
+def test_drift_is_seen_at_its_sample_in_a_book_worth_less_than_one_unit_of_the_currency():
+    closes = np.column_stack((np.linspace(60, 400, 160).round(2), np.full(160, 50.0)))
+    world = World(block(closes), [once(0.36, 0.2)], house=Limits(max_position_weight=0.5))
+    half = 500_000
+    world.universe = Universe(tuple(Instrument(f"S{k}", calendar="X", lot_nano=10) for k in range(2)), calendar="X")
+    agents = (structs.replace(world.rules.agents[0], capital_micro=half),)
+    world.rules = structs.replace(world.rules, universe=world.universe, cash_micro=half, agents=agents)
+    world.shell = world.fresh(world)
+    breached = set()
+    for item in world.items():
+        world.shell.take(item)
+        if isinstance(item, Tick):
+            state = world.shell.state
+            heavy = state.ledger.house.lots[0] * float(state.marks[0]) / 1e8 >= 0.5 * state.equity_micro / 1e6
+            assert heavy is (state.monitor.levels.get("max_position_weight") == 3)
+            breached.add(heavy)
+    assert breached == {False, True}
+
+
+def test_a_limit_of_trades_is_not_in_the_record_of_positions():
+    house = Limits(max_position_weight=0.9, max_turnover=0.5)
+    world = World(block(walk(120, 2, 3)), [once(0.2, 0.2)], house=house).run()
+    assert world.of(Assessed)
+    assert all("max_position_weight" in e.values and "max_turnover" not in e.values for e in world.of(Assessed))
+
+
+def test_the_limits_of_the_house_have_the_realised_figures_of_the_house():
+    house = Limits(max_realised_volatility=0.5)
+    world = World(block(walk(80, 1, 4)), [once(0.9), once(0.0)], house=house).run()
+    equity = np.array([e.equity_micro for e in world.of(Valued)], dtype=float)
+    volatility = np.std(equity[1:] / equity[:-1] - 1.0, ddof=1) * np.sqrt(252)
+    found = monitor.limit_values(world.shell.state)
+    assert found["max_realised_volatility"] == (pytest.approx(volatility), 0.5)
+
+
 def test_a_snapshot_between_any_two_days_changes_no_later_alert_or_record():
     straight, again = Bytes(), Bytes()
     acts = [monthly, once(0.2, 0.2, 0.3, 0.1)]
@@ -219,8 +267,6 @@ def test_a_deposit_is_neither_profit_nor_loss_for_what_is_realised():
 
 
 def test_a_reload_of_limits_is_measured_against_at_the_next_sample():
-    from msgspec import structs
-
     from quantd.daemon.engine.snapshot import in_force
     from quantd.trading.events import Reloaded
 

@@ -502,6 +502,44 @@ def test_an_order_by_hand_that_sells_waits_too() -> None:
     assert sent(world)[-2:] == [(3, "limit", [-1500]), (3, "stop", [-3500])]
 
 
+def test_an_order_by_hand_that_waited_sells_its_own_lots_whatever_the_price_is_then() -> None:
+    world = story([100.0, 100.0, 100.0, 120.0, 120.0], [0.5])
+    items = list(world.items())
+    for item in items[:6]:
+        world.shell.take(item)
+    state, real = world.shell.state, world.shell.broker.cancel
+    world.shell.broker.cancel = lambda *_: ()  # type: ignore[method-assign]
+    world.shell.run(Wished(state.now, "a0", 0, -1500, "out", "me"))
+    assert sent(world)[2:] == [], "its stop has not ended"
+    world.shell.broker.cancel = real  # type: ignore[method-assign]
+    for item in items[6:]:
+        world.shell.take(item)
+    assert [lots for _, kind, lots in sent(world)[2:] if kind == "limit"] == [[-1500]]
+    assert state.ledger.house.lots == [3500]
+
+
+def test_a_plan_that_waits_leaves_the_stops_of_what_it_does_not_reduce() -> None:
+    """The first agent sells half of its position in one symbol, and sells short where the other one is short too."""
+
+    def first(view: object) -> object:
+        day = (view.time - START) // DAY_NS  # type: ignore[attr-defined]
+        return np.array([0.6, 0.0, 0.0]) if day < 2 else np.array([0.3, -0.2, 0.0]) if day == 2 else HOLD
+
+    def second(view: object) -> object:
+        return HOLD if view.weights.any() else np.array([0.0, -0.4, 0.4])  # type: ignore[attr-defined]
+
+    world = World(block(np.full((6, 3), 100.0)), [first, second], house=resting())  # type: ignore[list-item]
+    cancelled: list[int] = []
+    for item in world.items():
+        before = len(world.effects)
+        world.shell.take(item)
+        at_venue = {(each.sample, each.n): each for each in world.of(OrderBasket)}
+        gone = [e for e in world.effects[before:] if isinstance(e, Cancel)]
+        cancelled += [at_venue[each.sample, each.n].sym[each.row] for each in gone]
+    assert cancelled == [0]
+    assert world.shell.state.ledger.house.lots == [1500, -3000, 2000]
+
+
 def test_without_at_venue_nothing_rests_and_turning_it_off_takes_them_back() -> None:
     plain = override(COLLARED, protective=Protective(stop_loss=0.08, cooldown=1))
     assert all(row[1] == "limit" for row in sent(story([100.0] * 4, [0.5], plain).run()))

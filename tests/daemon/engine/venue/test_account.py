@@ -4,14 +4,17 @@ hand."""
 import numpy as np
 import pytest
 
+from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.gate_account import account_of
+from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.venue.account import entitled
+from quantd.daemon.engine.venue.account import entitled, strays
 from quantd.risk.limits.catalogue import PROFILES, Limits
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Booked, Planned, Publish
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled, Wished
-from quantd.trading.orders import ForeignOrder, OrderBasket
+from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, Reports
+from quantd.trading.ports import OpenOrder
 from tests.support.engine import CASH, START, World, block
 
 RESEARCH = PROFILES["research"]
@@ -151,6 +154,18 @@ def test_money_for_an_agent_moves_that_agents_mark_too() -> None:
     assert of.of(Publish)[-1].level == "WARNING"
 
 
+def test_a_deposit_by_an_operator_is_announced_with_its_book_and_reason() -> None:
+    of = held()
+    for agent in ("a1", ""):
+        of.shell.run(Flow(of.shell.state.now, 50 * MICRO, "me", agent=agent, reason="savings"))
+    assert of.of(Booked) == [Booked(of.shell.state.now, "flow", -1, 50 * MICRO, book) for book in (1, -1)]
+    texts = [(p.agent, p.text) for p in of.of(Publish) if p.kind == "flow"]
+    assert texts == [
+        ("a1", "deposit of 50.00, a1: no profit, no loss (me: savings)"),
+        ("", "deposit of 50.00, unallocated: no profit, no loss (me: savings)"),
+    ]
+
+
 def test_fees_and_interest_are_profit_and_loss_of_the_unallocated_book() -> None:
     of = held()
     state = of.shell.state
@@ -214,6 +229,17 @@ def test_an_order_that_is_not_ours_is_told_of_once_and_reserves_risk() -> None:
     account = account_of(of.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == 5
+
+
+def test_a_sale_that_is_open_at_the_venue_and_ended_here_reserves_the_lots_it_may_still_sell() -> None:
+    of = held(acts=1)
+    state = of.shell.state
+    (basket,) = [e for e in plan(state, {0: bytes(16)}, sample=state.sample) if isinstance(e, OrderBasket)]
+    assert max(basket.lots) < -100
+    key, none = (basket.sample, basket.n), [0, 0]
+    step(state, Reports(*key, state.now, [0, 1], none, none, none, none, [int(Cause.REJECTED)] * 2))
+    (found,) = strays(state, [OpenOrder(*key, 1, 100)])
+    assert (found.symbol, found.lots, found.limit_nano) == (1, basket.lots[1] + 100, basket.worst_nano[1])
 
 
 def test_an_order_by_hand_passes_the_gate_like_any_other() -> None:

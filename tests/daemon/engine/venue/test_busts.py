@@ -125,5 +125,17 @@ def test_what_cannot_be_reversed_is_for_a_person(what: str) -> None:
         before = books(state)
     effects = step(state, news)
     assert books(state) == before
-    assert any(isinstance(e, Publish) and e.level == "CRITICAL" for e in effects)
+    (said,) = [e for e in effects if isinstance(e, Publish) and e.level == "CRITICAL" and e.kind == "broker"]
+    assert said.symbol == ("" if what in ("another basket", "another row") else "A")
     assert state.switch.state == REDUCE
+
+
+def test_an_order_of_a_lone_agent_is_reversed_though_an_old_snapshot_lacks_what_was_sent() -> None:
+    state = started(10, [(1, 10)])
+    fill(state, 10, 10, 100 * NANO, Cause.LAST_FILL)
+    work = state.basket(KEY)
+    assert work is not None
+    work.whole = []
+    step(state, Busted(*KEY, 7, 0, 4, 100 * NANO, id="x"))
+    assert [lots for lots, _ in books(state)] == [[6, 0], [0, 0], [6, 0], [0, 0]]
+    assert state.switch.state == RUN

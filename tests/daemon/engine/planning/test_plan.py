@@ -1,0 +1,66 @@
+"""A round: what crosses between agents, at which prices, and what waits for the proceeds of its own sales."""
+
+import numpy as np
+import pytest
+
+from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.state import HOUSE, FollowUp
+from quantd.risk.limits.catalogue import Limits, override
+from quantd.trading.effects import Crossed, Planned
+from quantd.trading.sessions import DAY_NS
+from tests.support.engine import COLLARED, OPEN, START, Act, World, block
+
+
+def swapped() -> list[Act]:
+    """Two agents: the second takes over on day 2 what the first sells."""
+
+    def seller(view: object) -> np.ndarray:
+        return np.array([0.8 if (view.time - START) // DAY_NS < 2 else 0.0])  # type: ignore[attr-defined]
+
+    def buyer(view: object) -> np.ndarray:
+        return np.array([0.0 if (view.time - START) // DAY_NS < 2 else 0.8])  # type: ignore[attr-defined]
+
+    return [seller, buyer]
+
+
+def test_the_record_of_a_round_counts_each_crossed_lot_once() -> None:
+    world = World(block(np.full((6, 1), 100.0)), swapped(), house=COLLARED).run()
+    (crossed,) = world.of(Crossed)
+    assert sorted(lots for _, lots in crossed.shares) == [-4_000, 4_000]
+    recorded = [np.frombuffer(each.crossed, dtype="<i8").tolist() for each in world.of(Planned)]
+    assert [lots for lots in recorded if any(lots)] == [[4_000]]
+
+
+@pytest.mark.parametrize(("gap", "crosses"), [(1.01, True), (1.03, False), (0.99, True), (0.97, False)])
+def test_agents_cross_at_no_price_beyond_the_collar_of_either(gap: float, crosses: bool) -> None:
+    """The house permits 5 % from the last price, the agents 2 %."""
+    closes = np.full((6, 1), 100.0)
+    closes[3:] *= gap
+    own = override(COLLARED, collar=0.02)
+    world = World(block(closes, open_=closes), swapped(), house=COLLARED, agent=own).run()
+    assert (int(world.bars.ts_open[3]) in [crossed.ts for crossed in world.of(Crossed)]) is crosses
+
+
+def test_a_purchase_that_the_house_cut_waits_for_the_sale_of_the_same_decision() -> None:
+    """The house has no cash before the sale has filled; the limits of the agents would let it pass."""
+    start = [lambda view: np.array([0.9, 0.0, 0.0])] * 2
+    world = World(block(np.full((4, 3), 100.0)), start, house=Limits(), agent=OPEN, follow_ups=2).run()
+    state = world.shell.state
+    assert state.ledger.house.lots == [9_000, 0, 0]
+    other = np.array([0.0, 0.9, 0.0]).tobytes()
+    (planned,) = [e for e in plan(state, {0: other, 1: other}, sample=state.sample) if isinstance(e, Planned)]
+    assert np.frombuffer(planned.net, dtype="<i8").tolist() == [-9_000, 9_000, 0]
+    allowed = np.frombuffer(planned.allowed, dtype="<i8").tolist()
+    assert allowed[0] == -9_000
+    assert allowed[1] < 1_000
+    assert [agent.follow_up for agent in state.agents] == [FollowUp(state.sample, other, 0)] * 2
+
+
+def test_a_list_that_asks_for_them_gets_the_gate_calls_of_a_round_the_house_last() -> None:
+    world = World(block(np.full((4, 2), 100.0)), [lambda view: np.zeros(2)] * 2, house=OPEN).run()
+    state = world.shell.state
+    state.judged = []
+    plan(state, {0: np.array([0.2, 0.0]).tobytes(), 1: np.array([0.0, 0.4]).tobytes()}, sample=state.sample)
+    assert [(each.book, each.asked.tolist()) for each in state.judged] == [
+        (0, [1_000.0, 0.0]), (1, [0.0, 2_000.0]), (HOUSE, [1_000.0, 2_000.0]),
+    ]  # fmt: skip

@@ -1,0 +1,33 @@
+"""A change of position, and the open orders that it keeps or cancels."""
+
+import numpy as np
+
+from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.planning.targets import hold_back, in_flight, withdraw
+from quantd.daemon.engine.venue.open_orders import Cross
+from quantd.trading.effects import Cancel
+from tests.support.engine import OPEN, World, block
+
+
+def test_only_the_open_orders_that_differ_from_the_new_change_are_cancelled() -> None:
+    world = World(block(np.full((4, 3), 100.0)), [lambda view: np.zeros(3)], house=OPEN).run()
+    state = world.shell.state
+    plan(state, {0: np.array([0.3, 0.2, 0.0]).tobytes()}, sample=state.sample)
+    assert in_flight(state, 0).tolist() == [3_000.0, 2_000.0, 0.0]
+    change, effects = hold_back(state, 0, np.array([3_000.0, 1_000.0, 500.0]))
+    assert change.tolist() == [0.0, 0.0, 500.0]
+    ((sample, n),) = state.working
+    assert effects == [Cancel(sample, n, 1, state.now)]
+    assert hold_back(state, 0, np.array([3_000.0, 1_000.0, 500.0]))[1] == [], "it is being cancelled"
+
+
+def test_only_the_crosses_of_the_agent_in_these_symbols_are_dropped() -> None:
+    state = World(block(np.full((4, 2), 100.0)), [lambda view: np.zeros(2)] * 3, house=OPEN).run().shell.state
+
+    def cross(symbol: int, *shares: tuple[int, int]) -> Cross:
+        return Cross(state.sample, state.now, symbol, list(shares), 105 * 10**9, 95 * 10**9, 0)
+
+    own, others, elsewhere = cross(0, (0, 5), (1, -5)), cross(0, (1, 5), (2, -5)), cross(1, (0, 5), (1, -5))
+    state.crosses = [own, others, elsewhere]
+    assert withdraw(state, 0, np.array([True, False])) == []
+    assert state.crosses == [others, elsewhere]
