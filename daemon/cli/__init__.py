@@ -1,5 +1,6 @@
 """The command `quantd`. Nothing heavy is imported here: `quantd --help` answers at once."""
 
+import atexit
 import gc
 import os
 import sys
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in THREADS:
         os.environ[name] = "1"  # before numpy is imported
     gc.set_threshold(COLLECT_AFTER)
+    atexit.register(gc.freeze)  # the collections of an exit scan what is about to be freed
     try:
         from quantd.daemon.cli.failures import guarded
         from quantd.daemon.cli.program import run

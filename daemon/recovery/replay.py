@@ -230,17 +230,17 @@ def refold(
     judged: list[Judged] | None = None,
     overheard: Overheard | None = None,
     shadow: str = "",
+    hashed: bool = True,
 ) -> tuple[Shell, Journal]:
     """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns shell and journal.
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
     not read. Gate calls, of a `shadow` where one is named, are appended to `judged`; each Ask is given to `overheard`.
-    Raises ReplayDifference,
-    RecordTooLong and ConfigLost.
+    Without `hashed` the shell has no digest. Raises ReplayDifference, RecordTooLong and ConfigLost.
     """
     present = digest(parts.config)
-    shell, under, journal = parts.shell(), present, journal_of((), seq, parts)
+    shell, under, journal = parts.shell(hashed=hashed), present, journal_of((), seq, parts)
     shell.guarded = True
     if snapshot:
         shell.restore(parts.rules, snapshot)
@@ -250,7 +250,7 @@ def refold(
         if segment.config != present:
             then = parts_of(saved_config(folder, segment.config), parts.start_ns, apart=parts.apart)
         if segment.config != under:
-            shell, under = continued(shell, then), segment.config
+            shell, under = continued(shell, then, hashed=hashed), segment.config
         journal = journal_of(segment.entries, segment.first - 1, then)
         shell.log = journal if overheard is None else Listening(journal, overheard, shell)
         for house in houses_of(shell.state, shadow):
@@ -261,7 +261,7 @@ def refold(
             fold_live(shell, journal)
         compared += journal.compared
     if under != present:
-        shell = continued(shell, parts)
+        shell = continued(shell, parts, hashed=hashed)
         shell.snapshot_wanted = True
     shell.log = journal
     journal.compared = compared
@@ -335,7 +335,9 @@ def judged_from(
     def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
         return Every(entries, first, under.live, judged, read)
 
-    refold(parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, judged=judged)
+    refold(
+        parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, judged=judged, hashed=False
+    )  # fmt: skip
 
 
 def judged_at(
@@ -365,16 +367,16 @@ def judged_at(
     try:
         refold(
             parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, watched=watched, until=step,
-            judged=judged, overheard=overheard, shadow=shadow,
+            judged=judged, overheard=overheard, shadow=shadow, hashed=False,
         )  # fmt: skip
     except Reached:
         return judged
     raise RecordTooLong(f"the journal of run {run} has no step {step}")
 
 
-def continued(shell: Shell, parts: Parts) -> Shell:
+def continued(shell: Shell, parts: Parts, *, hashed: bool = True) -> Shell:
     """The same account in a shell of another configuration; an unused shell is replaced by a new one."""
-    new = parts.shell()
+    new = parts.shell(hashed=hashed)
     new.guarded = shell.guarded
     if shell.config:
         new.restore(parts.rules, shell.keep())

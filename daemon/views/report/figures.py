@@ -25,7 +25,7 @@ from quantd.daemon.recovery.replay import policies_between
 from quantd.daemon.recovery.state_at import PlanValues, Unavailable
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.limit_rows import reason_name
-from quantd.daemon.views.overview import LimitNow, limit_now
+from quantd.daemon.views.overview import LimitNow, limit_now, limits_now
 from quantd.daemon.views.report.contents import (
     AgentPart,
     CapitalMove,
@@ -49,8 +49,8 @@ from quantd.daemon.views.report.curves import (
     spans_of,
     thin,
 )
-from quantd.daemon.views.risk_measures import metrics_of
-from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, shortfalls
+from quantd.daemon.views.risk_measures import assessed, metrics_of
+from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, span_shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
@@ -81,6 +81,12 @@ def own_closes(state: State) -> dict[str, list[Gain]]:
     """The `own_closes` of a `Standing`; empty when no close of a date is after its sample."""
     named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
     return {name: found for name, own in named.items() if (found := gains(own))}
+
+
+def standing_of(state: State) -> Standing:
+    """The present account, between two steps."""
+    found = assessed(state)
+    return Standing(found.ts, limits_now(state), found.house, found.agents, own_closes(state))
 
 
 def report(
@@ -189,7 +195,7 @@ class _Figures:
             alerts_by_agent=counted(a.agent or "house" for a in self.alerts),
             last_alerts=self.alerts[-LAST_ALERTS:],
             switches=self.moves,
-            orders=counted(reader.order_states(since=since + 1, until=until)),
+            orders=reader.order_counts(since=since + 1, until=until),
             refused=refused,
             cut=cut,
             shortfall=self._shortfall(slices),
@@ -306,7 +312,7 @@ class _Figures:
         if self.reader.records is None:
             self.unknown["shortfall"] = "the journal is unavailable"
             return []
-        found = shortfalls(self.reader, self.since, slices)
+        found = span_shortfalls(self.reader, self.since, self.until, slices)
         if found.note:
             self.unknown["delay"] = found.note
         return by_symbol(found, self.since, self.until)
