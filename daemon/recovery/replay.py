@@ -111,24 +111,27 @@ def recorded_parts(records: "Records", run: str, folder: Path) -> Assembly | Non
 def loaded_in(records: "Records", run: str) -> Iterator[ModelLoaded]:
     """The artifacts that operators loaded during a run, or that it took over from the run before."""
     for _, data in records.entries(run, 1):
-        if b"ModelLoaded" not in data and b"Carried" not in data:
-            continue
-        event = decode(data).event
-        if isinstance(event, ModelLoaded):
-            yield event
-        elif isinstance(event, Carried):
-            loaded = loaded_of(event.account)
-            yield from (loaded[name] for name in event.loaded)
+        yield from loads_of(data)
 
 
-def policies_between(
-    records: "Records | None", run: str, agents: Iterable[Agent], since: int, until: int
-) -> dict[str, str]:
+def loads_of(data: bytes) -> Iterator[ModelLoaded]:
+    """The artifacts that an entry of the journal loaded."""
+    if b"ModelLoaded" not in data and b"Carried" not in data:
+        return
+    event = decode(data).event
+    if isinstance(event, ModelLoaded):
+        yield event
+    elif isinstance(event, Carried):
+        loaded = loaded_of(event.account)
+        yield from (loaded[name] for name in event.loaded)
+
+
+def policies_between(loads: Iterable[ModelLoaded], agents: Iterable[Agent], since: int, until: int) -> dict[str, str]:
     """The policies that decided in (since, until], in ns UTC, as text by agent: the configured one, then each artifact
-    from its load on. A load that another policy in config.toml ended is left out."""
+    of `loads` from its load on. A load that another policy in config.toml ended is left out."""
     known = {agent.name: agent for agent in agents}
     found = {name: agent.policy for name, agent in known.items()}
-    for each in loaded_in(records, run) if records is not None else ():
+    for each in loads:
         agent = known.get(each.agent)
         if agent is None or each.ts > until or each.configured != configured_as(agent):
             continue

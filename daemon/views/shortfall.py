@@ -322,22 +322,24 @@ def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> 
 
     `slices` are those of a recorded market; a live run's journal has its bars.
     """
-    return fold(reader.run.universe, _entries(reader, since), slices)
+    return fold(reader.run.universe, (entry for _, entry in reader.journal(first_of(reader, since))), slices)
 
 
-def _entries(reader: Reader, since: int) -> Iterator[Entry]:
-    first = reader.first_step(since - DAY_NS) if since else 1
-    return (entry for _, entry in reader.journal(first))
+def first_of(reader: Reader, since: int) -> int:
+    """The step at which the shortfalls of decisions after `since` begin."""
+    return reader.first_step(since - DAY_NS) if since else 1
 
 
-def span_shortfalls(reader: Reader, since: int, until: int, slices: Slices | None = None) -> Shortfalls:
-    """As `shortfalls`, of the decisions in (since, until], for sums by symbol."""
-    found = Totals(reader.run.universe, slices, since, until)
-    for entry in _entries(reader, since):
-        found.add(entry)
-        if not found.complete:
-            return shortfalls(reader, since, slices)
-    return found
+def span_shortfalls(
+    reader: Reader, entries: Iterable[tuple[int, bytes]], since: int, until: int, slices: Slices | None = None
+) -> Shortfalls:
+    """As `shortfalls`, of the decisions in (since, until], for sums by symbol. `entries` are all those of the journal,
+    by number."""
+    found, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
+    for seq, data in entries:
+        if seq >= first and found.complete:
+            found.add(decode(data))
+    return found if found.complete else shortfalls(reader, since, slices)
 
 
 def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -> Shortfalls:
