@@ -82,13 +82,22 @@ class Reader:
         """Return orders created at `since` or later, of `symbol`. Their reasons are codes of limits."""
         return [self._order(row) for row in self._order_rows(last, since, symbol)]
 
-    def order_states(self, *, since: int = 0, until: int = END) -> list[str]:
-        """Return the states of the orders created from `since` to `until`, in the order of `orders`."""
-        run, *columns = (col(getattr(OrderRow, name)) for name in ("run", *ORDER_KEY))
-        query = select(OrderRow.state).where(run == self.run.run, OrderRow.ts >= since, OrderRow.ts <= until)
-        names = {int(state): state.name.lower() for state in OrderState}
+    def order_counts(self, *, since: int = 0, until: int = END) -> dict[str, int]:
+        """Return the number of orders created from `since` to `until` by state, the most frequent first.
+
+        States with as many orders are in the order in which `orders` has their first.
+        """
+        span = OrderRow.ts >= since, OrderRow.ts <= until
+        query = select(OrderRow.state, func.count()).where(OrderRow.run == self.run.run, *span)
         with failures("reading orders"), self._engine.connect() as db:
-            return [names[state] for (state,) in db.execute(query.order_by(*columns))]
+            counts = {int(state): int(number) for state, number in db.execute(query.group_by(col(OrderRow.state)))}
+        places = {}
+        if len(set(counts.values())) < len(counts):
+            for state in counts:
+                (first,) = self._rows(OrderRow, *span, OrderRow.state == state, key=ORDER_KEY, first=1)
+                places[state] = [getattr(first, name) for name in ORDER_KEY]
+        ranked = sorted(counts, key=lambda state: (-counts[state], places.get(state, [])))
+        return {OrderState(state).name.lower(): counts[state] for state in ranked}
 
     def order(self, id: str) -> Order:
         """Return one order by its id. Raises StoreFailing with the most similar ids."""

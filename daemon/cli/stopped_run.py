@@ -8,6 +8,7 @@ from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.places import place
+from quantd.daemon.config import Config
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import newest_snapshot, refold
 from quantd.daemon.runtime.loop import Shell
@@ -16,15 +17,27 @@ from quantd.trading.codec import decode
 from quantd.trading.events import Started
 
 
-def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tuple[Shell, str, Parts]:
-    """(shell, run, parts) of the newest run. Raises an ExplainedError."""
+def at_rest(
+    config: Path, state: Path | None, sets: Sequence[str] | None, known: Parts | None = None
+) -> tuple[Shell, str, Parts]:
+    """(shell, run, parts) of the newest run. Parts `known` of the same configuration and recorded market are used.
+
+    Raises an ExplainedError.
+    """
     where = place(config, state, sets)
     records = where.records()
     run = where.reader().run.run
-    parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+    found, parts = read(config, sets), known
+    if parts is None or parts.live or not _same(parts.config, found):
+        parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
     seq, kept = newest_snapshot(records, run)
     shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=kept)
     return shell, run, parts
+
+
+def _same(one: Config, other: Config) -> bool:
+    """Whether two configurations have equal values, and their paths begin in the same folder."""
+    return one.document == other.document and one.source.folder == other.source.folder
 
 
 def started(records: Records, run: str) -> Started | None:

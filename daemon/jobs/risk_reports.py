@@ -7,22 +7,13 @@ from pathlib import Path
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.job_runs import JobRun
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.state_at import Refolder
 from quantd.daemon.runtime.service import Service
-from quantd.daemon.views.overview import limits_now
 from quantd.daemon.views.report.contents import Report, Standing
 from quantd.daemon.views.report.curves import day_start
-from quantd.daemon.views.report.figures import own_closes, report
+from quantd.daemon.views.report.figures import report, standing_of
 from quantd.daemon.views.report.files import DAYS, keep
-from quantd.daemon.views.risk_measures import assessed
 from quantd.daemon.views.shortfall import Slices
-
-
-def standing_of(state: State) -> Standing:
-    """The present account, between two steps."""
-    found = assessed(state)
-    return Standing(found.ts, limits_now(state), found.house, found.agents, own_closes(state))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,24 +111,27 @@ def recorded_parts(records: "Records", run: str, folder: Path) -> Assembly | Non
 def loaded_in(records: "Records", run: str) -> Iterator[ModelLoaded]:
     """The artifacts that operators loaded during a run, or that it took over from the run before."""
     for _, data in records.entries(run, 1):
-        if b"ModelLoaded" not in data and b"Carried" not in data:
-            continue
-        event = decode(data).event
-        if isinstance(event, ModelLoaded):
-            yield event
-        elif isinstance(event, Carried):
-            loaded = loaded_of(event.account)
-            yield from (loaded[name] for name in event.loaded)
+        yield from loads_of(data)
 
 
-def policies_between(
-    records: "Records | None", run: str, agents: Iterable[Agent], since: int, until: int
-) -> dict[str, str]:
+def loads_of(data: bytes) -> Iterator[ModelLoaded]:
+    """The artifacts that an entry of the journal loaded."""
+    if b"ModelLoaded" not in data and b"Carried" not in data:
+        return
+    event = decode(data).event
+    if isinstance(event, ModelLoaded):
+        yield event
+    elif isinstance(event, Carried):
+        loaded = loaded_of(event.account)
+        yield from (loaded[name] for name in event.loaded)
+
+
+def policies_between(loads: Iterable[ModelLoaded], agents: Iterable[Agent], since: int, until: int) -> dict[str, str]:
     """The policies that decided in (since, until], in ns UTC, as text by agent: the configured one, then each artifact
-    from its load on. A load that another policy in config.toml ended is left out."""
+    of `loads` from its load on. A load that another policy in config.toml ended is left out."""
     known = {agent.name: agent for agent in agents}
     found = {name: agent.policy for name, agent in known.items()}
-    for each in loaded_in(records, run) if records is not None else ():
+    for each in loads:
         agent = known.get(each.agent)
         if agent is None or each.ts > until or each.configured != configured_as(agent):
             continue
@@ -230,17 +233,17 @@ def refold(
     judged: list[Judged] | None = None,
     overheard: Overheard | None = None,
     shadow: str = "",
+    hashed: bool = True,
 ) -> tuple[Shell, Journal]:
     """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns shell and journal.
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
     not read. Gate calls, of a `shadow` where one is named, are appended to `judged`; each Ask is given to `overheard`.
-    Raises ReplayDifference,
-    RecordTooLong and ConfigLost.
+    Without `hashed` the shell has no digest. Raises ReplayDifference, RecordTooLong and ConfigLost.
     """
     present = digest(parts.config)
-    shell, under, journal = parts.shell(), present, journal_of((), seq, parts)
+    shell, under, journal = parts.shell(hashed=hashed), present, journal_of((), seq, parts)
     shell.guarded = True
     if snapshot:
         shell.restore(parts.rules, snapshot)
@@ -250,7 +253,7 @@ def refold(
         if segment.config != present:
             then = parts_of(saved_config(folder, segment.config), parts.start_ns, apart=parts.apart)
         if segment.config != under:
-            shell, under = continued(shell, then), segment.config
+            shell, under = continued(shell, then, hashed=hashed), segment.config
         journal = journal_of(segment.entries, segment.first - 1, then)
         shell.log = journal if overheard is None else Listening(journal, overheard, shell)
         for house in houses_of(shell.state, shadow):
@@ -261,7 +264,7 @@ def refold(
             fold_live(shell, journal)
         compared += journal.compared
     if under != present:
-        shell = continued(shell, parts)
+        shell = continued(shell, parts, hashed=hashed)
         shell.snapshot_wanted = True
     shell.log = journal
     journal.compared = compared
@@ -335,7 +338,9 @@ def judged_from(
     def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
         return Every(entries, first, under.live, judged, read)
 
-    refold(parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, judged=judged)
+    refold(
+        parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, judged=judged, hashed=False
+    )  # fmt: skip
 
 
 def judged_at(
@@ -365,16 +370,16 @@ def judged_at(
     try:
         refold(
             parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, watched=watched, until=step,
-            judged=judged, overheard=overheard, shadow=shadow,
+            judged=judged, overheard=overheard, shadow=shadow, hashed=False,
         )  # fmt: skip
     except Reached:
         return judged
     raise RecordTooLong(f"the journal of run {run} has no step {step}")
 
 
-def continued(shell: Shell, parts: Parts) -> Shell:
+def continued(shell: Shell, parts: Parts, *, hashed: bool = True) -> Shell:
     """The same account in a shell of another configuration; an unused shell is replaced by a new one."""
-    new = parts.shell()
+    new = parts.shell(hashed=hashed)
     new.guarded = shell.guarded
     if shell.config:
         new.restore(parts.rules, shell.keep())

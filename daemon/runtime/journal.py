@@ -8,6 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import get_args
 
+import msgspec
+from msgspec import Struct
+
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
@@ -29,6 +32,15 @@ from quantd.trading.events import (
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.market import PriceJumped
 from quantd.trading.orders import OrderState
+
+
+class _Head(Struct, frozen=True, array_like=True):
+    """An entry up to its event: the effects after it are not decoded."""
+
+    event: JournalEvent
+
+
+_head = msgspec.msgpack.Decoder(_Head)
 
 
 class ReplayDifference(ExplainedError):
@@ -77,7 +89,7 @@ class Journal:
 
     def __init__(self, recorded: Iterable[bytes] = (), seq: int = 0, live: bool = False) -> None:
         self._recorded = iter(recorded)
-        self._ahead: deque[tuple[bytes, Entry]] = deque()
+        self._ahead: deque[tuple[bytes, JournalEvent]] = deque()
         self._live = live
         self.seq = seq
         self.compared = 0
@@ -89,7 +101,7 @@ class Journal:
         data = next(self._recorded, None)
         if data is None:
             return False
-        self._ahead.append((data, decode(data)))
+        self._ahead.append((data, _head.decode(data).event))
         return True
 
     @property
@@ -99,7 +111,7 @@ class Journal:
 
     def outside(self) -> External | None:
         """The next recorded event if neither feed nor loop produces it again."""
-        event = self._ahead[0][1].event if self._ahead else None
+        event = self._ahead[0][1] if self._ahead else None
         return event if isinstance(event, External) else None
 
     def cause(self, own: tuple[type, ...]) -> JournalEvent | None:
@@ -119,7 +131,7 @@ class Journal:
         """The recorded events from the next one on."""
         at = 0
         while at < len(self._ahead) or self._pull():
-            yield self._ahead[at][1].event
+            yield self._ahead[at][1]
             at += 1
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
@@ -127,9 +139,9 @@ class Journal:
         data = encode(event, effects, self._live)
         self.seq += 1
         if self._ahead:
-            recorded, entry = self._ahead.popleft()
-            if recorded != data and not same(entry, computed := decode(data)):
-                raise ReplayDifference(self.seq, entry, computed)
+            recorded, _ = self._ahead.popleft()
+            if recorded != data and not same(then := decode(recorded), now := decode(data)):
+                raise ReplayDifference(self.seq, then, now)
             self.compared += 1
             if not self._ahead:
                 self._pull()

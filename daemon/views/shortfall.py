@@ -216,13 +216,25 @@ class Shortfalls:
             if not order.filled_ts or order.filled_ts >= ts_open:
                 order.arrival_nano = opens[key[2]]
                 order.pieces = [Piece(p.lots, p.price_nano, p.fee_micro, order.arrival_nano) for p in order.pieces]
+            self._arrived(key, order)
 
     def _filled(self, fill: Filled) -> None:
         for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
-            order = self.orders.get((fill.sample, fill.n, column))
-            if order is not None:
-                order.pieces.append(Piece(lots, price, fee, order.arrival_nano))
-                order.filled_ts = order.filled_ts or fill.ts
+            key = fill.sample, fill.n, column
+            order = self.orders.get(key)
+            if order is None:
+                self._unknown(fill)
+                continue
+            order.pieces.append(Piece(lots, price, fee, order.arrival_nano))
+            order.filled_ts = order.filled_ts or fill.ts
+            if key not in self._sent:
+                self._arrived(key, order)
+
+    def _arrived(self, key: Key, order: _Order) -> None:
+        """The market of an order has opened since it was sent, before or after its present fills."""
+
+    def _unknown(self, fill: Filled) -> None:
+        """A fill of an order that is not in `orders`."""
 
     def _ended(self, ended: Ended) -> None:
         for column, mark in zip(ended.sym, ended.mark_nano, strict=True):
@@ -253,7 +265,48 @@ class Shortfalls:
 
 
 def _done(order: _Order) -> bool:
-    return sum(piece.lots for piece in order.pieces) == order.lots
+    pieces = order.pieces
+    return (pieces[0].lots if len(pieces) == 1 else sum(piece.lots for piece in pieces)) == order.lots
+
+
+class Totals(Shortfalls):
+    """The shortfalls of decisions in (since, until], of which only sums by symbol are needed.
+
+    An order is summed and dropped once it is filled whole, so that a long run's orders are not in memory together.
+    `complete` is false when the journal changed a dropped order later, as a trade that the venue takes back does: the
+    sums are wrong then, and `Shortfalls` has the right ones.
+    """
+
+    def __init__(self, universe: Universe, slices: Slices | None, since: int, until: int) -> None:
+        super().__init__(universe, slices)
+        self.complete = True
+        self._since, self._until = since, until
+        self._dropped: set[tuple[int, int]] = set()
+        """(sample, n) of the baskets of dropped orders."""
+        self._sums: dict[int, list[int]] = {}
+        """By column: value, delay, impact and fees of the dropped orders."""
+
+    def decisions(self, since: int = 0, until: int = 2**63 - 1) -> Iterator[tuple[int, Shortfall]]:
+        """(column, shortfall) of every decision in the span; those of dropped orders are one sum per column."""
+        for column, (value, delay, impact, fees) in self._sums.items():
+            yield column, Shortfall(value, delay, impact, fees, 0)
+        yield from super().decisions(max(since, self._since), min(until, self._until))
+
+    def _arrived(self, key: Key, order: _Order) -> None:
+        if order.decided or not _done(order):  # a parent order needs its children
+            return
+        del self.orders[key]
+        self._dropped.add(key[:2])
+        cost = order.cost()
+        if cost.value_micro and self._since < order.ts <= self._until:
+            sums = self._sums.setdefault(key[2], [0, 0, 0, 0])
+            sums[0] += cost.value_micro
+            sums[1] += cost.delay_micro
+            sums[2] += cost.impact_micro
+            sums[3] += cost.fees_micro
+
+    def _unknown(self, fill: Filled) -> None:
+        self.complete = self.complete and (fill.sample, fill.n) not in self._dropped
 
 
 def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = None) -> Shortfalls:
@@ -269,8 +322,24 @@ def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> 
 
     `slices` are those of a recorded market; a live run's journal has its bars.
     """
-    first = reader.first_step(since - DAY_NS) if since else 1
-    return fold(reader.run.universe, (entry for _, entry in reader.journal(first)), slices)
+    return fold(reader.run.universe, (entry for _, entry in reader.journal(first_of(reader, since))), slices)
+
+
+def first_of(reader: Reader, since: int) -> int:
+    """The step at which the shortfalls of decisions after `since` begin."""
+    return reader.first_step(since - DAY_NS) if since else 1
+
+
+def span_shortfalls(
+    reader: Reader, entries: Iterable[tuple[int, bytes]], since: int, until: int, slices: Slices | None = None
+) -> Shortfalls:
+    """As `shortfalls`, of the decisions in (since, until], for sums by symbol. `entries` are all those of the journal,
+    by number."""
+    found, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
+    for seq, data in entries:
+        if seq >= first and found.complete:
+            found.add(decode(data))
+    return found if found.complete else shortfalls(reader, since, slices)
 
 
 def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -> Shortfalls:

@@ -30,10 +30,16 @@ PARTS: Final = {
 }
 
 
-COLUMNS: Final = (
-    "| part | policy | total | a year | volatility | Sharpe | drawdown | turnover a year |",
-    "|---|---|---|---|---|---|---|---|",
+COLUMNS: Final = ("part", "policy", "total", "a year", "volatility", "Sharpe", "drawdown", "turnover a year")
+
+RATIOS: Final = ("Sortino", "Calmar")
+"""Columns after the Sharpe ratio, of trainings whose record has them."""
+
+RATIOS_DEFINITION: Final = (
+    "Sortino: mean excess return a sample over the root mean square (n) of the shortfalls below the risk-free rate, "
+    "annualised as Sharpe; Calmar: return a year over the largest drawdown"
 )
+"""Printed beside Sortino and Calmar ratios."""
 
 CAUTION: Final = (
     "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by "
@@ -101,11 +107,24 @@ def account(capital: float, lots: str, costs: Costs) -> str:
 
 def figures(results: Mapping[str, Result], training: Training) -> list[str]:
     """Return the table of all parts, the policy beside equal weight."""
-    lines = [*COLUMNS]
+    ratios = has_ratios(results)
+    after = COLUMNS.index("Sharpe") + 1
+    names = (*COLUMNS[:after], *RATIOS, *COLUMNS[after:]) if ratios else COLUMNS
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for name, result in results.items():
         window = training.windows[name]
-        lines += rows_of(f"{name} {window.first} to {window.last}", result)
+        lines += rows_of(f"{name} {window.first} to {window.last}", result, ratios)
     return lines
+
+
+def has_ratios(results: Mapping[str, Result]) -> bool:
+    """Whether the record has Sortino and Calmar ratios: those of older trainings have no Calmar ratio."""
+    return any(each.policy.calmar is not None or each.equal_weight.calmar is not None for each in results.values())
+
+
+def definitions(results: Mapping[str, Result], sharpe: str) -> list[str]:
+    """Return the lines with the definition of each ratio in the table, after that of the Sharpe ratio."""
+    return [f"- {sharpe}.", *([f"- {RATIOS_DEFINITION}."] if has_ratios(results) else [])]
 
 
 def verdict(test: Result, also: str = "") -> str:
@@ -138,7 +157,7 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
         *chosen(training, f"iteration {training.chosen_iteration}"),
         f"- Features: {', '.join(manifest.features.names)} over {manifest.features.lookback} samples.",
         account(cash, traded, costs),
-        f"- {SHARPE_DEFINITION}.",
+        *definitions(manifest.results, SHARPE_DEFINITION),
         "",
         *figures(manifest.results, training),
         "",
@@ -162,15 +181,16 @@ def looks_text(times: int) -> str:
     )
 
 
-def rows_of(part: str, result: Result) -> list[str]:
+def rows_of(part: str, result: Result, ratios: bool) -> list[str]:
     rows = []
     for label, figures, turnover in (
         ("learned", result.policy, f"{result.turnover_annual:.1f}"),
         ("equal weight", result.equal_weight, ""),
     ):
+        more = f"{ratio_text(figures.sortino)} | {ratio_text(figures.calmar)} | " if ratios else ""
         rows.append(
             f"| {part} | {label} | {figures.total_return:.1%} | {figures.annual_return:.1%} | "
-            f"{figures.volatility_annual:.1%} | {figures.sharpe:.2f} | {figures.max_drawdown:.1%} | {turnover} |"
+            f"{figures.volatility_annual:.1%} | {figures.sharpe:.2f} | {more}{figures.max_drawdown:.1%} | {turnover} |"
         )
     return rows
 
@@ -201,7 +221,7 @@ def agent_card(
         f"{f'the last {sight.window} returns; ' if sight.window else ''}"
         f"of its book {' and '.join(sight.book) or 'nothing'}; {sight.lookback} samples are read.",
         account(capital, lots_text(dict(zip(manifest.universe, lots, strict=True))), costs),
-        f"- {sharpe_definition('' if cash_rate is None else cash_rate.words)}.",
+        *definitions(manifest.results, sharpe_definition("" if cash_rate is None else cash_rate.words)),
         "",
         *figures(manifest.results, training),
         "",
@@ -225,11 +245,11 @@ def seed_table(manifest: AgentManifest) -> list[str]:
     head = ["| seed | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     rows = []
     for place, seed in enumerate(seeds):
-        cells = [_figure(result.sharpe_by_seed[place]) for result in results.values()]
+        cells = [ratio_text(result.sharpe_by_seed[place]) for result in results.values()]
         chosen = ", chosen" if seed == manifest.training.chosen_seed else ""
         rows.append(f"| {seed}{chosen} | " + " | ".join(cells) + " |")
     spreads = " | ".join(spread(result.sharpe_by_seed) for result in results.values())
-    equal = " | ".join(_figure(result.equal_weight.sharpe) for result in results.values())
+    equal = " | ".join(ratio_text(result.equal_weight.sharpe) for result in results.values())
     return [*head, *rows, f"| mean ± spread | {spreads} |", f"| equal weight, same days | {equal} |"]
 
 
@@ -251,7 +271,8 @@ def _does(manifest: AgentManifest) -> str:
             return f"one of {len(action.allocations)} allocations in {action.parts} equal parts"
 
 
-def _figure(value: float | None) -> str:
+def ratio_text(value: float | None) -> str:
+    """Return a ratio with two decimals; "none" where it is unknown."""
     return "none" if value is None or value != value else f"{value:.2f}"
 
 

@@ -8,11 +8,11 @@ from typing import ClassVar, Final, Literal
 
 from msgspec import Struct, convert
 
+from quantd.models.artifacts.window_figures import WindowFigures
 from quantd.models.history.panel import MacroSource, SeriesSource
 from quantd.models.observation.return_features import FeatureSpec
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.exit_codes import CONFIG, ExplainedError
-from quantd.trading.statistics import Performance
 from quantd.trading.view import MEMORY_BYTES
 
 SCHEMA: Final = 1
@@ -74,8 +74,8 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
 class Result(Struct, frozen=True, forbid_unknown_fields=True):
     """One window after costs, with equal weight on the same days; `sharpe_by_seed` is in order of the seeds."""
 
-    policy: Performance
-    equal_weight: Performance
+    policy: WindowFigures
+    equal_weight: WindowFigures
     turnover_annual: float
     sharpe_by_seed: tuple[float | None, ...]
 

@@ -1,9 +1,7 @@
 """Drives a new shell through the recorded market, and writes the journal into a store of backtests."""
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +11,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.batches.declarations import why_stepped
 from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.garbage import growing
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, PlainRows, time_of
@@ -32,9 +31,6 @@ Progress = Callable[[float], object]
 
 CHUNK: Final = 512
 """Fewest items between two reports of progress."""
-
-COLLECT_AFTER: Final = 5_000
-"""New objects before a garbage collection while a run goes on. With Python's 700 it takes a fifth of a run's time."""
 
 KEEP_STEPS: Final = 4_000
 """Journalled steps in one transaction."""
@@ -143,7 +139,7 @@ def drive_items(
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, assembly.config, POINT, fresh=True)
     in_blocks(shell).expect(items)
-    with _growing():
+    with growing():
         shell.take_all(items, known)
     return shell
 
@@ -171,7 +167,7 @@ def drive(
     blocks = in_blocks(shell)
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     began = time.perf_counter()
-    with _growing():
+    with growing():
         for chunk in _chunks(assembly.items()):
             blocks.expect(chunk)
             shell.take_all(chunk)
@@ -179,19 +175,6 @@ def drive(
             if saved is not None:
                 saved.commit(shell, least=KEEP_STEPS)
     return shell, time.perf_counter() - began
-
-
-@contextmanager
-def _growing() -> Iterator[None]:
-    """Collect garbage less often, and never among the objects that exist now."""
-    often = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(max(often[0], COLLECT_AFTER), *often[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*often)
-        gc.unfreeze()
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:

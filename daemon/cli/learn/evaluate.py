@@ -35,7 +35,7 @@ def evaluate(
     as_json: Json = False,
 ) -> int:
     from quantd.daemon.cli.setup.bar_files import probed
-    from quantd.models.artifacts.card import lots_text
+    from quantd.models.artifacts.card import RATIOS_DEFINITION, lots_text, ratio_text
     from quantd.research.runs.evaluation_look import noted
     from quantd.research.runs.sound_bars import require_sound_bars
 
@@ -64,13 +64,13 @@ def evaluate(
         ("policy", found.policy, found.turnover_annual),
         ("equal weight", found.equal_weight, found.equal_weight_turnover_annual),
     )
-    heads = ("", "total", "a year", "volatility", "Sharpe", "drawdown", "turnover a year")
+    heads = ("", "total", "a year", "volatility", "Sharpe", "Sortino", "Calmar", "drawdown", "turnover a year")
     table(
         heads,
         [
             (
                 name, f"{of.total_return:.1%}", f"{of.annual_return:.1%}", f"{of.volatility_annual:.1%}",
-                f"{of.sharpe:.2f}", f"{of.max_drawdown:.1%}", f"{turnover:.1f}",
+                *map(ratio_text, (of.sharpe, of.sortino, of.calmar)), f"{of.max_drawdown:.1%}", f"{turnover:.1f}",
             )
             for name, of, turnover in rows
         ],
@@ -84,7 +84,7 @@ def evaluate(
         say(f"None of the {found.sessions} sessions lies inside its training window.")
     if not found.same_data:
         say("The bars differ from those of the training.")
-    say(f"{found.sharpe_definition}.")
+    say(f"{found.sharpe_definition}.\n{RATIOS_DEFINITION}.")
     say(known.text)
     return 0
 

@@ -14,15 +14,18 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Js
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, place, recorded
+from quantd.daemon.runtime.garbage import SELDOM, growing
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
     from quantd.adapters.store.journal.records import Records
+    from quantd.daemon.assembly.parts import Parts
     from quantd.daemon.views.report.contents import Standing
     from quantd.research.reports.report_contents import RunFigures
     from quantd.research.reports.side_by_side import Comparable
 
 
+@growing(SELDOM)
 def write_report(
     config: ConfigFile = CONFIG_FILE,
     start: From = None,
@@ -63,7 +66,7 @@ def write_report(
             read(config, sets),
             kind="hand",
             feed=begun.feed if begun is not None else "",
-            standing=_standing(where, config, state, sets) if name == where.reader().run.run else None,
+            standing=_standing(where, config, state, sets, parts) if name == where.reader().run.run else None,
             since=date_ns(start) - 1 if start is not None else 0,
             until=date_ns(end) + DAY_NS - 1 if end is not None else 0,
             slices=parts.slices if parts is not None else None,
@@ -181,12 +184,13 @@ def _stored(records: "Records", run: str, folder: Path, cache: Path, *, as_json:
         raise Failure(f"run {run}: {why}", CHECK_FAILED) from None
 
 
-def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> "Standing":
+def _standing(where: Place, config: Path, state: Path | None, sets: Sets, parts: "Parts | None") -> "Standing":
     from quantd.daemon.cli.stopped_run import at_rest
-    from quantd.daemon.jobs.risk_reports import standing_of
     from quantd.daemon.views.report.contents import Standing
+    from quantd.daemon.views.report.figures import standing_of
 
-    found = document_of(where, "/api/v1/risk/standing", lambda: standing_of(at_rest(config, state, sets)[0].state))
+    path = "/api/v1/risk/standing"
+    found = document_of(where, path, lambda: standing_of(at_rest(config, state, sets, parts)[0].state))
     return msgspec.convert(found, Standing)
 
 

@@ -4,7 +4,7 @@ This module only reads and is not part of the engine. Ratios are fractions, not 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
 from math import isfinite, sqrt
 from typing import Final
@@ -21,11 +21,11 @@ from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import Gain, gains
-from quantd.daemon.recovery.replay import policies_between
+from quantd.daemon.recovery.replay import loads_of, policies_between
 from quantd.daemon.recovery.state_at import PlanValues, Unavailable
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.limit_rows import reason_name
-from quantd.daemon.views.overview import LimitNow, limit_now
+from quantd.daemon.views.overview import LimitNow, limit_now, limits_now
 from quantd.daemon.views.report.contents import (
     AgentPart,
     CapitalMove,
@@ -49,14 +49,15 @@ from quantd.daemon.views.report.curves import (
     spans_of,
     thin,
 )
-from quantd.daemon.views.risk_measures import metrics_of
-from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, shortfalls
+from quantd.daemon.views.risk_measures import assessed, metrics_of
+from quantd.daemon.views.shortfall import Costed, Shortfalls, Slices, by_symbol, span_shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
+from quantd.trading.model_events import ModelLoaded
 from quantd.trading.orders import money_text
 from quantd.trading.statistics import (
     OWN_CLOSES,
@@ -83,6 +84,12 @@ def own_closes(state: State) -> dict[str, list[Gain]]:
     return {name: found for name, own in named.items() if (found := gains(own))}
 
 
+def standing_of(state: State) -> Standing:
+    """The present account, between two steps."""
+    found = assessed(state)
+    return Standing(found.ts, limits_now(state), found.house, found.agents, own_closes(state))
+
+
 def report(
     reader: Reader,
     config: Config,
@@ -100,7 +107,7 @@ def report(
     `measured` replays the plans from a step on, for the values that are not recorded. Raises ValueError when the run
     has no sample in that span.
     """
-    return _Figures(reader, config, standing, since, until or 2**63 - 1, measured).report(kind, feed, slices)
+    return _Figures(reader, config, standing, since, until or 2**63 - 1, measured, slices).report(kind, feed)
 
 
 class _Figures:
@@ -114,6 +121,7 @@ class _Figures:
         since: int,
         until: int,
         measured: Measured | None,
+        slices: Slices | None,
     ) -> None:
         self.reader, self.config, self.since, self.until = reader, config, since, until
         self.every = [p for p in reader.equity() if p.ts <= until]
@@ -132,7 +140,9 @@ class _Figures:
         self.alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
         self.moves = [m for m in reader.switches() if since < m.ts <= until]
         self.names = [agent.name for agent in config.agents]
-        self.policies = policies_between(reader.records, reader.run.run, config.seats, since, until)
+        loads: list[ModelLoaded] = []
+        self.costs = self._costs(slices, loads)
+        self.policies = policies_between(loads, config.seats, since, until)
         self.own_closes = standing.own_closes if standing is not None else {}
         calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
         if standing is None and len(calendars) > 1:
@@ -165,7 +175,21 @@ class _Figures:
             return decisions
         return [replaced(d, found[d.seq, d.ordinal]) if (d.seq, d.ordinal) in found else d for d in decisions]
 
-    def report(self, kind: str, feed: str, slices: Slices | None) -> Report:
+    def _costs(self, slices: Slices | None, loads: list[ModelLoaded]) -> Shortfalls | None:
+        """The shortfalls of the span; None without a journal. The pass over it appends its artifacts to `loads`."""
+        reader = self.reader
+        if reader.records is None:
+            return None
+
+        def passed(entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+            for seq, data in entries:
+                loads.extend(loads_of(data))
+                yield seq, data
+
+        entries = passed(reader.records.entries(reader.run.run, 1))
+        return span_shortfalls(reader, entries, self.since, self.until, slices)
+
+    def report(self, kind: str, feed: str) -> Report:
         reader, since, until = self.reader, self.since, self.until
         refused, cut = reasons(self.plans)
         places, books = self.config.places, self.curves.books
@@ -189,10 +213,10 @@ class _Figures:
             alerts_by_agent=counted(a.agent or "house" for a in self.alerts),
             last_alerts=self.alerts[-LAST_ALERTS:],
             switches=self.moves,
-            orders=counted(reader.order_states(since=since + 1, until=until)),
+            orders=reader.order_counts(since=since + 1, until=until),
             refused=refused,
             cut=cut,
-            shortfall=self._shortfall(slices),
+            shortfall=self._shortfall(),
             var_backtest=self._backtest(),
             agents=[*map(self._agent, in_use), *(part for part in shadows if part is not None)],
             unknown=self.unknown,
@@ -301,15 +325,14 @@ class _Figures:
             curve=thin(list(zip(ts[begin:].tolist(), equity[begin:].tolist(), strict=True))),
         )
 
-    def _shortfall(self, slices: Slices | None) -> list[Costed]:
+    def _shortfall(self) -> list[Costed]:
         """Implementation shortfall of the span's decisions; empty without decisions."""
-        if self.reader.records is None:
+        if self.costs is None:
             self.unknown["shortfall"] = "the journal is unavailable"
             return []
-        found = shortfalls(self.reader, self.since, slices)
-        if found.note:
-            self.unknown["delay"] = found.note
-        return by_symbol(found, self.since, self.until)
+        if self.costs.note:
+            self.unknown["delay"] = self.costs.note
+        return by_symbol(self.costs, self.since, self.until)
 
     def _header(self, kind: str, feed: str) -> Header:
         run, config, made = self.reader.run, self.config, self.config.broker.costs()

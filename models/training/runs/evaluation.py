@@ -14,6 +14,7 @@ from quantd.models.artifacts.ensemble import LearnedEnsemble
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.scorer_policy import LearnedPolicy
+from quantd.models.artifacts.window_figures import WindowFigures, window_figures
 from quantd.models.history.fingerprints import Fingerprint, fingerprints
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
@@ -24,7 +25,7 @@ from quantd.models.training.plans.data_plan import DataPlan
 from quantd.models.training.plans.plan import MarketPlan, restored
 from quantd.strategies.policies import POLICIES
 from quantd.trading.ports import Policy
-from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
+from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, sharpe_definition
 
 WARMUP: Final = 500
 """Calendar days read before a window, for the lookback of policies."""
@@ -33,8 +34,8 @@ WARMUP: Final = 500
 class Evaluated(Struct, frozen=True):
     """Results of the policy and of equal weight on the same sessions, costs, capital and lots."""
 
-    policy: Performance
-    equal_weight: Performance
+    policy: WindowFigures
+    equal_weight: WindowFigures
     turnover_annual: float
     equal_weight_turnover_annual: float
     first: date
@@ -119,8 +120,8 @@ def evaluate(
     own, equal = walked(policy), walked(POLICIES["equal_weight"]({}))
     inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
     return Evaluated(
-        policy=performance(own.equity, PERIODS_PER_YEAR, own.risk_free_annual),
-        equal_weight=performance(equal.equity, PERIODS_PER_YEAR, equal.risk_free_annual),
+        policy=window_figures(own.equity, PERIODS_PER_YEAR, own.risk_free_annual),
+        equal_weight=window_figures(equal.equity, PERIODS_PER_YEAR, equal.risk_free_annual),
         turnover_annual=float(own.turnover.mean()) * PERIODS_PER_YEAR,
         equal_weight_turnover_annual=float(equal.turnover.mean()) * PERIODS_PER_YEAR,
         first=day_of(panel.day_ns[rows.start]),

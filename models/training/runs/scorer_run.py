@@ -28,6 +28,7 @@ from quantd.models.artifacts.manifest import Golden, Network, Result, ScorerMani
 from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.artifacts.scorer_policy import load_policy
 from quantd.models.artifacts.weights import MEAN
+from quantd.models.artifacts.window_figures import WindowFigures, window_figures
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import USUAL_SPLITS, Split, Splits
@@ -37,7 +38,6 @@ from quantd.models.observation.return_features import LOOKBACK, FeatureSpec, mea
 from quantd.models.observation.table import Sight, sight
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
-from quantd.trading.statistics import Performance, performance
 
 Progress = Callable[[str], None]
 
@@ -150,9 +150,9 @@ def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Sp
 def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], chosen: Trained, split: Split) -> Result:
     """Return the results of the chosen seed beside equal weight on one part: same days, costs, capital and lots."""
 
-    def of(scorer: Scorer | None) -> tuple[Performance, float]:
+    def of(scorer: Scorer | None) -> tuple[WindowFigures, float]:
         equity, turnover = _run(panel, seen, plan, scorer, split)
-        return performance(equity[0].numpy()), float(turnover.mean()) * 252
+        return window_figures(equity[0].numpy()), float(turnover.mean()) * 252
 
     policy, turnover_annual = of(chosen.scorer)
     sharpes = [of(t.scorer)[0].sharpe for t in trained]

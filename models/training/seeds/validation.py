@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from quantd.models.artifacts.manifest import Result
+from quantd.models.artifacts.window_figures import WindowFigures, window_figures
 from quantd.models.market.episodes import WHOLE
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market
@@ -17,7 +18,7 @@ from quantd.models.training.seeds.environment import allocations_of
 from quantd.models.training.seeds.learner import Policy
 from quantd.models.training.seeds.markets import Markets, window_market
 from quantd.trading.market import Floats
-from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, performance
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
 
 LEAST: Final = 1e-6
 """Minimum equity of a lost account, as a fraction of its capital: a return of -1 or less has no ratio."""
@@ -26,7 +27,7 @@ LEAST: Final = 1e-6
 class Walked(NamedTuple):
     """One account over one window."""
 
-    performance: Performance
+    performance: WindowFigures
     """After costs. Its Sharpe ratio, annualised, is the score of the policy; NaN where equity did not move."""
     turnover_annual: float
     """Traded value, both sides, over equity."""
@@ -58,7 +59,7 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
             break
     earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
     free = RISK_FREE_ANNUAL if earned is None else earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
-    found = performance(equity, PERIODS_PER_YEAR, free)
+    found = window_figures(equity, PERIODS_PER_YEAR, free)
     return Walked(found, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
 
 

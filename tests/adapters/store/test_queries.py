@@ -1,11 +1,13 @@
 """What people read: exact text, names by the epoch they held in, and the newest when only some are asked for."""
 
+from collections import Counter
 from decimal import Decimal
 
 import pytest
 
 from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.journal.writer import BadBar
+from quantd.adapters.store.queries import END
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
@@ -57,13 +59,13 @@ def test_orders_are_shown_as_they_are_now(folder):
     assert len(read.orders(since=START + 1)) == 3
 
 
-def test_the_states_of_orders_are_those_of_the_list_of_orders(folder):
+def test_the_counts_of_orders_by_state_are_those_of_the_list_of_orders(folder):
     reader = folder.reader()
     orders = reader.orders()
-    assert reader.order_states() == [each.state for each in orders]
     last = orders[-1].ts
-    assert reader.order_states(since=last) == [each.state for each in orders if each.ts >= last]
-    assert reader.order_states(until=last - 1) == [each.state for each in orders if each.ts < last]
+    for since, until in ((0, END), (last, END), (0, last - 1)):
+        found = Counter(each.state for each in orders if since <= each.ts <= until)
+        assert list(reader.order_counts(since=since, until=until).items()) == found.most_common()
 
 
 def test_fills_carry_their_order_and_the_names_of_then(folder):

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from quantd.daemon.engine.planning.parents import Execution
-from quantd.daemon.views.shortfall import NO_BARS, by_symbol, fold, of_order, of_whole
+from quantd.daemon.views.shortfall import NO_BARS, Totals, by_symbol, fold, of_order, of_whole
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Filled, Planned
@@ -147,6 +147,55 @@ def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
     assert symbol.what == "S0"
 
 
+def totals(world, entries, since: int = 0, until: int = 2**63 - 1) -> Totals:
+    found = Totals(world.universe, None, since, until)
+    for entry in entries:
+        found.add(entry)
+    return found
+
+
+def split_log(log: Kept) -> World:
+    """A split of two for one between the decision and its fill."""
+    prices = np.array([[100.0], [100.0], [50.0], [50.0]])
+    split = Action(START + 2 * DAY_NS + 10 * DAY_NS // 24, START + 2 * DAY_NS, 0, "split", 2, 1)
+    acts = [lambda view: half(view) if view.time > START + DAY_NS + DAY_NS // 2 else view.weights]
+    world = World(block(prices, prices.copy()), acts, house=PROFILES["research"], actions=[split], log=log)
+    world.run()
+    return world
+
+
+RUNS = {
+    "whole": lambda log: overnight(log, costs=Costs(slippage_bp=20.0, commission_bp=3.0)),
+    "in parts": lambda log: run("marketable", log=log, costs=Costs(commission_bp=2.0, participation=0.01)),
+    "parent": lambda log: run("twap", log=log, slices=3, over_ns=9 * MINUTE, costs=Costs(commission_bp=3.0)),
+    "split": split_log,
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_sums_of_a_span_are_those_of_its_single_orders(name: str) -> None:
+    log = Kept()
+    world = RUNS[name](log)
+    entries = [decode(data) for data in log.entries]
+    whole = fold(world.universe, entries)
+    found = totals(world, entries)
+    assert found.complete
+    assert by_symbol(found) == by_symbol(whole) != []
+    decided = sorted({order.ts for order in whole.orders.values()} | {each.ts for each in whole.wholes.values()})
+    for since, until in ((decided[0], 2**63 - 1), (0, decided[-1] - 1), (decided[0] - 1, decided[0])):
+        found = totals(world, entries, since, until)
+        assert by_symbol(found, since, until) == by_symbol(whole, since, until)
+
+
+def test_a_trade_that_the_venue_takes_back_later_makes_the_sums_incomplete() -> None:
+    log = Kept()
+    world = overnight(log)
+    entries = [decode(data) for data in log.entries]
+    fill = next(effect for entry in entries for effect in entry.effects if isinstance(effect, Filled))
+    back = structs.replace(fill, lots=[-k for k in fill.lots])
+    assert not totals(world, [*entries, structs.replace(entries[-1], effects=[back])]).complete
+
+
 def plan_price(plan: Planned) -> float:
     return round(float(np.frombuffer(plan.prices, "<f8")[0]), 2)
 
@@ -180,12 +229,7 @@ def test_an_order_that_may_still_fill_is_not_over() -> None:
 
 def test_a_split_between_decision_and_fill_is_no_loss() -> None:
     log = Kept()
-    close = np.array([[100.0], [100.0], [50.0], [50.0]])
-    opens = np.array([[100.0], [100.0], [50.0], [50.0]])
-    split = Action(START + 2 * DAY_NS + 10 * DAY_NS // 24, START + 2 * DAY_NS, 0, "split", 2, 1)
-    acts = [lambda view: half(view) if view.time > START + DAY_NS + DAY_NS // 2 else view.weights]
-    world = World(block(close, opens), acts, house=PROFILES["research"], actions=[split], log=log)
-    world.run()
+    world = split_log(log)
     found = fold(world.universe, map(decode, log.entries))
     costs = [of_order(found, key, "q") for key in found.orders]
     assert costs

@@ -148,6 +148,29 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
     assert "31 of 62 sessions lie inside its training window" in out
 
 
+@pytest.mark.requirement("F-17")
+def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sharpe(
+    place: Path, made: tuple[str, str]
+) -> None:
+    test = manifest_of(place / "mine").results["test"]
+    window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30")
+    found = json.loads(quantd(place, *window, "--json")[1])
+    _, text, _ = quantd(place, *window)
+    card = (place / "mine/card.md").read_text()
+    for side, figures in (("policy", test.policy), ("equal_weight", test.equal_weight)):
+        ratios = [figures.sharpe, figures.sortino, figures.calmar]
+        assert None not in ratios
+        assert found[side]["sortino"] == pytest.approx(figures.sortino, abs=0.02)
+        assert found[side]["calmar"] == pytest.approx(figures.calmar, abs=0.02)
+        assert " | ".join(f"{each:.2f}" for each in ratios) in card
+        assert [f"{found[side][name]:.2f}" for name in ("sharpe", "sortino", "calmar")] in [
+            line.split()[-5:-2] for line in text.splitlines()
+        ]
+    assert "| Sharpe | Sortino | Calmar | drawdown |" in card
+    for each in (card, text):
+        assert "Calmar: return a year over the largest drawdown." in each
+
+
 def test_the_python_api_trains_and_evaluates_as_the_commands_do(
     place: Path, made: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def artifact_of(out: Path, symbols: tuple[str, ...]) -> Path:
     return out
 
 
+@pytest.mark.requirement("F-17")
 @pytest.mark.parametrize(
     ("symbols", "weekends", "apart"),
     [
@@ -118,3 +119,7 @@ def test_evaluate_and_backtest_have_the_same_returns(
         assert mine.total_return == pytest.approx(theirs.total_return, abs=apart)
         assert mine.sharpe == pytest.approx(theirs.sharpe, abs=20.0 * apart)
         assert mine.max_drawdown == pytest.approx(theirs.max_drawdown, abs=apart)
+        assert mine.sortino == pytest.approx(theirs.sortino, abs=40.0 * apart)
+    reported = {row.name: row.values[0] for row in run.figures.metrics}
+    assert found.policy.sortino == pytest.approx(reported["sortino"], abs=40.0 * apart)
+    assert found.policy.calmar == pytest.approx(reported["calmar"], abs=200.0 * apart)

@@ -1,0 +1,23 @@
+"""Figures of an account over one window, as the record of a training and an evaluation have them."""
+
+from math import isfinite
+
+from msgspec.structs import asdict
+
+from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, RiskFree, calmar, performance
+
+
+class WindowFigures(Performance, frozen=True, omit_defaults=True):
+    """A performance with its Calmar ratio: None where the wealth never fell, and in records older than this field."""
+
+    calmar: float | None = None
+
+
+def window_figures(
+    equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL
+) -> WindowFigures:
+    """Compute the figures of wealth float64[T]; a rate for each return is float64[T - 1]."""
+    ratio = calmar(equity, periods)
+    found = performance(equity, periods, risk_free_annual)
+    return WindowFigures(**asdict(found), calmar=ratio if isfinite(ratio) else None)

@@ -1,0 +1,25 @@
+"""The figures of one window: those of the account, and a Calmar ratio where there is one."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from quantd.models.artifacts.window_figures import WindowFigures, window_figures
+from quantd.trading.statistics import Performance, calmar, performance
+
+WEALTH = np.array([100.0, 104.0, 99.0, 103.0, 108.0])
+
+
+@pytest.mark.requirement("F-17")
+def test_the_calmar_ratio_stands_beside_the_figures_of_the_account() -> None:
+    found, expected = window_figures(WEALTH, 12.0, 0.01), performance(WEALTH, 12.0, 0.01)
+    assert {name: getattr(found, name) for name in Performance.__struct_fields__} == msgspec.structs.asdict(expected)
+    assert found.calmar == calmar(WEALTH, 12.0) == pytest.approx(expected.annual_return / (5.0 / 104.0))
+
+
+def test_a_wealth_that_never_fell_and_an_older_record_have_no_calmar_ratio() -> None:
+    assert window_figures(np.array([1.0, 1.1, 1.2])).calmar is None
+    older = msgspec.json.encode(performance(WEALTH))
+    assert msgspec.json.decode(older, type=WindowFigures).calmar is None
+    newer = window_figures(WEALTH)
+    assert msgspec.json.decode(msgspec.json.encode(newer), type=WindowFigures) == newer
