@@ -110,6 +110,8 @@ class Batch:
         self._volumes = Volumes(state, arrays, block, first)
         cells = arrays.ints
         self._orders = cells[cells[place.A_REASONS] : cells[place.A_CROSSED]]
+        self._copies = self._section_rows(place.A_COPIES, place.MOST_AHEAD + 2, len(self._orders))
+        """What the fills of each basket of a call are made of."""
         self._sizes = size, agents
         write_state(state, arrays, block, first, ticks, self.gated)
         self._kernel = self._made_kernel(state, block, arrays)
@@ -144,9 +146,13 @@ class Batch:
         before, waits, sent_ts = self.rows, cells[place.ASKED], cells[place.SENT_TS]
         sent = self._sent, sent_ts
         status = self._kernel.take()
-        self._plans = self._section_rows(place.A_PLANS, cells[place.PLANS], place.PLAN).tolist()
-        self.told, self._coming, cells[place.AHEAD] = self._coming, [], 0
-        self.planned = self.told[: cells[place.NEXT]]
+        plans = cells[place.A_PLANS]
+        begins = range(plans, plans + place.PLAN * cells[place.PLANS], place.PLAN)
+        self._plans = [cells[at : at + place.PLAN].tolist() for at in begins]
+        self.told = self.planned = self._coming
+        if self.told:
+            self._coming, cells[place.AHEAD] = [], 0
+            self.planned = self.told[: cells[place.NEXT]]
         if self._plans:
             self._finish_plans()
         elif waits:
@@ -191,18 +197,18 @@ class Batch:
 
     def _note_fills(self, key: tuple[int, int], ts: int) -> list[FilledOrders]:
         """Record the fills of a call. `key` and `ts` are those of the last basket before it."""
-        count, found = self._cells[place.BASKETS], list[FilledOrders]()
-        copies = self._section_rows(place.A_COPIES, count, len(self._orders)).copy()
-        made = deque(plan for plan in self._plans if plan[1])
-        for (row, orders), copied in zip(self._section_rows(place.A_BASKETS, count, 2).tolist(), copies, strict=True):
-            while made and made[0][0] < row:
-                plan = made.popleft()
+        cells, found = self._cells, list[FilledOrders]()
+        baskets, made, at = cells[place.A_BASKETS], [plan for plan in self._plans if plan[1]], 0
+        for number in range(cells[place.BASKETS]):
+            row, orders = cells[baskets + 2 * number], cells[baskets + 2 * number + 1]
+            while at < len(made) and made[at][0] < row:
+                plan, at = made[at], at + 1
                 key, ts = (plan[4], plan[5]), self.ticks[plan[0]].ts
             if len(self._fills) == VENUE_KEPT:
                 self._missed = self._fills[0].key[0]
             known = self.state.working.get(key)
             filled = FilledOrders(
-                self.block, self.first + row, key, ts, orders, copied, self._sizes,
+                self.block, self.first + row, key, ts, orders, self._copies[number].copy(), self._sizes,
                 self._arrays.fills.terms.least_micro > 0, None if known is None else known.basket,
             )  # fmt: skip
             self._fills.append(filled)
@@ -358,22 +364,22 @@ class Batch:
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is
         the end of a slice."""
-        cells, at, plans = self._cells, 0, {plan[0]: plan for plan in self._plans}
+        cells, at, plans, filled = self._cells, 0, iter(self._plans), iter(self._filled)
         data = self._arrays.buffer[: cells[place.USED]].tobytes()
-        samples, fills_at = cells[place.SAMPLES], {each.row: each.rows for each in self._filled}
+        samples, plan = cells[place.SAMPLES], next(plans, None)
         for row in range(before - 1, self.rows):
             if row >= before:
                 fills, end = cells[samples + 2 * row], cells[samples + 2 * row + 1]
                 if fills > at:
-                    filled = fills_at[self.first + row]
-                    yield self.block.ts_open[self.first + row], 0, filled, data[at:fills]
+                    yield self.block.ts_open[self.first + row], 0, next(filled).rows, data[at:fills]
                 yield self.block.ts_event[self.first + row], -1, 0, b""
                 yield self.ticks[row].ts, 1, 1, data[fills:end]
                 at = end
-            plan = plans.get(row)
-            if plan is not None and plan[3] > at:
-                yield self.ticks[row].ts, 2, plan[2], data[at : plan[3]]
-                at = plan[3]
+            if plan is not None and plan[0] == row:
+                if plan[3] > at:
+                    yield self.ticks[row].ts, 2, plan[2], data[at : plan[3]]
+                    at = plan[3]
+                plan = next(plans, None)
 
     @property
     def waits(self) -> bool:
