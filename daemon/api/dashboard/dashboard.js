@@ -53,6 +53,7 @@ function Dashboard() {
     };
     const off = listen(again);
     window.addEventListener("hashchange", moved);
+    moved();  // a link may have been used since the first drawing
     document.addEventListener("keydown", pressed);
     begin();
     return () => { off(); clearInterval(clock); };

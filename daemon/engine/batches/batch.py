@@ -95,11 +95,8 @@ class Batch:
         """The fills of the last call."""
         self._waiting: dict[int, FollowUp] = {}
         """The rest of decisions that the plan that waits is of."""
-        self._planned = -1
-        """The last row with a plan."""
-        self._traded = False
-        self._applied = 0
-        """Rows that the state has."""
+        self._planned, self._traded, self._applied = -1, False, 0
+        """The last row with a plan, whether anything was filled, and rows that the state has."""
         agents, size = len(state.agents), state.universe.size
         self._adjust()
         self._answers, self._weights, self._requested = (
@@ -108,8 +105,7 @@ class Batch:
         )
         self._ends = arrays.section(place.A_ENDS, size)
         self._volumes = Volumes(state, arrays, block, first)
-        cells = arrays.ints
-        self._orders = cells[cells[place.A_REASONS] : cells[place.A_CROSSED]]
+        self._orders = arrays.ints[self._cells[place.A_REASONS] : self._cells[place.A_CROSSED]]
         self._copies = self._section_rows(place.A_COPIES, place.MOST_AHEAD + 2, len(self._orders))
         """What the fills of each basket of a call are made of."""
         self._sizes = size, agents

@@ -149,6 +149,25 @@ async def test_a_dialog_has_the_focus_before_the_next_key_on_a_machine_that_draw
     assert after == ["reason", "reason", "Close", "reason"]
 
 
+LINK_AT_ONCE = """new MutationObserver((_, seen) => {
+  if (!document.querySelector("#main")) return;
+  seen.disconnect();
+  setTimeout(() => { location.hash = "orders"; });
+}).observe(document, { subtree: true, childList: true });"""
+
+
+@in_module_loop
+async def test_a_link_that_is_used_right_after_the_first_drawing_opens_its_screen(
+    shared: World, browser: Browser
+) -> None:
+    async with await browser.new_context() as context:
+        await context.add_init_script(SLOW_FRAMES + LINK_AT_ONCE)
+        page = await context.new_page()
+        await page.goto(shared.api.url)
+        at = page.get_by_role("navigation").locator("[aria-current=page]")
+        await expect(at).to_have_attribute("href", "#orders")
+
+
 @pytest.mark.requirement("R-231")
 @in_module_loop
 async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World, browser: Browser) -> None:
