@@ -166,6 +166,7 @@ async def test_a_link_that_is_used_right_after_the_first_drawing_opens_its_scree
         await page.goto(shared.api.url)
         at = page.get_by_role("navigation").locator("[aria-current=page]")
         await expect(at).to_have_attribute("href", "#orders")
+        assert await at.text_content() == "Orders"
 
 
 @pytest.mark.requirement("R-231")
