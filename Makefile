@@ -14,7 +14,8 @@ LEARN_TESTS := $(wildcard tests/daemon/cli/learn/test_*.py) \
 	$(addprefix tests/daemon/api/test_,model_routes.py prediction_routes.py performance_routes.py) \
 	tests/daemon/cli/setup/test_sentiment.py tests/daemon/config/test_own_dates.py tests/daemon/jobs/test_retrainer.py \
 	tests/daemon/recovery/test_carried_models.py tests/daemon/views/test_policy_inputs.py \
-	$(addprefix tests/research/,runs/test_total_returns.py studies/ablation studies/test_preset.py studies/test_walk_training.py)
+	tests/research/runs/test_total_returns.py \
+	$(addprefix tests/research/studies/,ablation test_preset.py test_walk_training.py)
 STATISTICS_TESTS := tests/research tests/risk tests/strategies tests/trading tests/models/forests tests/models/history \
 	tests/proofs/adversary tests/proofs/test_calibration.py tests/daemon/policies/test_predictions.py
 APART := $(TORCH_TESTS) $(LEARN_TESTS) $(STATISTICS_TESTS)
@@ -24,8 +25,6 @@ ALL := $(QUICK) -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
-# what one thread has freed serves the next
-export MALLOC_ARENA_MAX ?= 2
 # the tests start many processes: without Python's caches each of them compiles every module again
 export PYTHONDONTWRITEBYTECODE :=
 export PY
@@ -77,6 +76,9 @@ $(if $(ARGS),@$(1) $(ARGS),@$(1) $(TORCH_TESTS)
 	@$(1) $(STATISTICS_TESTS) $(LEARN_TESTS:%=--ignore=%)
 	@$(1) tests $(APART:%=--ignore=%))
 endef
+
+# what one thread of a worker has freed serves the next
+test test-all test-uncompiled coverage: export MALLOC_ARENA_MAX = 2
 
 test: $(FULL)
 	$(call in_parts,$(QUICK))

@@ -8,7 +8,6 @@ from typing import Final
 COLLECT_AFTER: Final = 5_000
 """New objects before a garbage collection while a run goes on. With Python's 700 it takes a fifth of a run's time."""
 
-
 SELDOM: Final = 200_000
 """New objects before a garbage collection of a command that builds its answer and ends."""
 
