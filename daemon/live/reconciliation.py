@@ -48,6 +48,8 @@ class Reconciler:
         self.wanted = asyncio.Event()
         """Set to request a comparison ahead of the schedule."""
         self.last: VenueAccount | None = None
+        self._compared_fills = 0
+        """Fills in the books that `last` was compared with."""
         self._one = asyncio.Lock()
         self._strays: list[ForeignOrder] = []
 
@@ -63,9 +65,16 @@ class Reconciler:
             await self.once()
 
     async def compared(self) -> VenueAccount | None:
-        """The venue's account, compared now; None when that failed or an order was filled meanwhile."""
-        filled = self._filled()
-        return self.last if await self.once() and self._filled() == filled else None
+        """The venue's account, compared now with the books as they are; None when that failed.
+
+        A fill during the comparison, or after it, is followed by another comparison, TRIES at most.
+        """
+        for _ in range(TRIES):
+            if not await self.once():
+                return None
+            if self._filled() == self._compared_fills:
+                return self.last
+        return None
 
     async def once(self) -> bool:
         """Queries every open order and the account and compares; returns whether that succeeded.
@@ -104,6 +113,7 @@ class Reconciler:
                 continue
             found = self._differences(account)
             if not found or found == seen:
+                self._compared_fills = before
                 await self._report(account, received)
                 return True
             log.warning("reconcile.difference", found=list(found))

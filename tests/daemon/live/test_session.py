@@ -15,6 +15,7 @@ from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
+from quantd.daemon.commands.manual import compared
 from quantd.daemon.config import read
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender, reconciliation
@@ -32,7 +33,7 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
-from quantd.trading.ports import BrokerNews, VenueAccount
+from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
 from quantd.trading.sessions import DAY_NS
 from tests.support.remote_venue import Faults, Remote, Script, Venue
 
@@ -210,6 +211,55 @@ async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> 
     assert any(venue.has.lots)
     assert left.service.shell.state.switch.state == 0
     assert left.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
+
+
+class Fills(Remote):
+    """A venue that fills what rests there while it is asked for its account: before that is read, or after."""
+
+    def __init__(self, venue: Venue, asked: str, opens: MarketSlice) -> None:
+        super().__init__(venue)
+        self._asked, self._opens = asked, opens
+        self.service: Service | None = None
+
+    async def _fill(self, asked: str) -> None:
+        if self.service is None or asked != self._asked:
+            return
+        service, self.service = self.service, None
+        before = service.shell.tally.fills
+        self.venue.on_slice(self._opens)
+        while service.shell.tally.fills == before:
+            await service.changed(0.01)
+
+    async def flows(self, since: int) -> Sequence[VenueFlow]:
+        await self._fill("flows")
+        return await super().flows(since)
+
+    async def account(self) -> VenueAccount:
+        found = await super().account()
+        await self._fill("account")
+        return found
+
+
+@pytest.mark.parametrize("asked", ["flows", "account"])
+async def test_an_operators_comparison_is_made_again_after_a_fill_meanwhile(tmp_path: Path, asked: str) -> None:
+    of = parts(policy="inverse_volatility")
+    venue = venue_of(of)
+    *given, opens = slices(4)
+    remote = Fills(venue, asked, opens)
+
+    async def last(service: Service) -> None:
+        assert service.compare is not None
+        async with asyncio.timeout(QUIET_S):  # until the orders of the last close rest there
+            while not any(OrderState.WORKING in work.state for work in service.shell.state.at_venue().values()):
+                await service.changed(0.01)
+        before, remote.service = service.shell.tally.fills, service
+        account = await service.compare()
+        assert account is not None
+        assert service.shell.tally.fills > before
+        assert compared(service.shell.state, account).agrees
+
+    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, given, venue, NOW), remote, last=last)
+    require_equal(left, venue)
 
 
 class Stingy(Remote):
