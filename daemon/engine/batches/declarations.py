@@ -83,11 +83,11 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "_average _lots _priced _units allowed arrays best counting guards levels protecting resting rooms rules "
         "universe "
         # without effect where `steady` and `_plans` let a batch begin
-        "buying_power_micro down flattening foreign halted judged jumped later limited noted owed own parents "
-        "portfolios reviews round shadows stops unlent valuations "
+        "buying_power_micro down flattening foreign halted judged jumped later limited loosening noted owed own "
+        "parents portfolios reviews round shadows stops unlent valuations "
         # of events, jobs and orders that no batch takes
         "artifacts balances_micro carried dust entitled fenced flattens_jumped flows foreign_ids leaving live_sessions "
-        "loaded loosening outside pairings postponed proposals rests retries seats spending"
+        "loaded outside pairings postponed proposals rests retries seats spending"
     ),
     Ledger: _names(
         "_lot_nano _same amounts books denominator house kept kept_room lost_atto names numerator room rows"

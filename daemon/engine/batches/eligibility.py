@@ -57,6 +57,7 @@ def steady(state: State) -> bool:
         or any(state.owed)
         or state.portfolios
         or state.reviews
+        or state.loosening is not None
         or not history.synchronous.count
         or not _guarded_by_marks(state)
     ):

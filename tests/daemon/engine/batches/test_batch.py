@@ -12,13 +12,14 @@ from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.eligibility import plain
 from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN
 from quantd.daemon.engine.batches.tables import gate_set
+from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.runtime.loop import SampleLog, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Protective, Reason, Tail, override
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Effect, Filled, Planned, Valued
-from quantd.trading.events import Action, Event, Tick
+from quantd.trading.events import Action, Event, Reloaded, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
@@ -277,6 +278,30 @@ def test_a_trip_of_the_switch_is_found_at_its_sample():
     both(world(2, limits=limits), 42, steps)
     assert steps[0].steps == steps[1].steps
     assert any(b"Switched" in step for step in steps[0].steps)
+
+
+def test_looser_limits_that_wait_apply_at_the_first_sample_after_their_delay():
+    """Found by one of 10,000 random worlds: a batch took the samples of the delay and those after it."""
+    made = world(2)
+    looser = replace(made.rules, house=override(LIMITS, max_gross_exposure=3.0))
+    items = decided_every(list(made.items()), 21, 1)
+    cut, half = (next(k for k, item in enumerate(items) if k > len(items) // n and type(item) is Tick) for n in (4, 2))
+    begins, due = (item.ts for item in (items[cut], items[half]) if type(item) is Tick)
+    waits = Reloaded(begins, "other", ("risk",), b"", in_force(looser), due, ("max_gross_exposure",))
+    steps = Steps(), Steps()
+    single, together = made.fresh(steps[0]), made.fresh(steps[1])
+    together.in_batches = True
+    for part in (items[: cut + 1], items[cut + 1 :]):
+        for item in part:
+            single.take(item)
+        together.take_all(part)
+        if part[-1] is items[cut]:
+            single.run(waits)
+            together.run(waits)
+    assert steps[0].steps == steps[1].steps
+    assert [step for step in steps[0].steps if b"the delay is over" in step]
+    assert single.digest.hexdigest() == together.digest.hexdigest()
+    assert together.state.rules.house.max_gross_exposure == 3.0
 
 
 AGENTS = ((1, 1), (3, 2))
