@@ -32,10 +32,10 @@ class Preset(NamedTuple):
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
-    "reference": Preset("examples/train/reference.toml", "examples/allocators-seed4.toml"),
-    "reference-ppo": Preset("examples/train/reference-ppo.toml", "examples/allocators-seed4.toml"),
+    name: Preset(f"examples/train/{name}.toml", "examples/allocators-seed4.toml")
+    for name in ("reference", "reference-tuned", "reference-ppo", "reference-ppo-tuned")
 }
-"""The reference test with DQN, and with PPO."""
+"""The reference test with DQN and with PPO, each with given settings and with those that `quantd tune` found."""
 
 FIGURES: Final[Mapping[str, Callable[[Standing], float | None]]] = {
     "sharpe": lambda row: row.figures.sharpe,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quantd.research.runs.comparison import Drive
     from quantd.research.studies.preset import PresetResult, Spread
 
-NAMES: Final = "reference or reference-ppo"
+NAMES: Final = "reference, reference-tuned, reference-ppo or reference-ppo-tuned"
 BARS: Final = "data/seed4_daily.parquet"
 
 
@@ -24,7 +24,7 @@ def preset(
     name: str, others: dict[str, bool], state: Path | None, sets: list[str] | None, family: str, *, as_json: bool
 ) -> int:
     """Run a preset and print it; returns the exit code. `others` are options that it does not have, with their use."""
-    if name not in NAMES.split(" or "):
+    if name not in NAMES.replace(" or ", ", ").split(", "):
         raise Failure(f"--preset {name!r}: there is {NAMES}", USAGE)
     if used := [option for option, given in others.items() if given]:
         text = f"{' and '.join(used)}: a preset has its own configuration, dates and comparison"
