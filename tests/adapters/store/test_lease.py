@@ -150,7 +150,8 @@ def test_the_first_is_stopped_the_second_takes_the_lease_and_the_first_wakes_and
             os.kill(child.pid, signal.SIGCONT)
             rest = child.communicate(timeout=20)[0].splitlines()
             assert child.returncode == 75
-            if "idle-in-transaction" not in rest[-1]:  # stopped within a transaction, which the server ended
+            # stopped within a transaction, which the server ended; its words may be lost with the connection
+            if "idle-in-transaction" not in rest[-1] and "server closed the connection" not in rest[-1]:
                 assert rest[-1].startswith("Fenced")
                 assert "second on" in rest[-1]
                 assert "token 2" in rest[-1]
