@@ -88,10 +88,10 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
         return source.mistake(path, "is not a section", f"Did you mean [{near}]?" if near else "")
     if near:
         return source.mistake(path, "is not a key", f"Did you mean {near}?")
-    homes = list(dict.fromkeys(".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name))
-    keys = f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
+    homes = {".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name}
     if len(homes) == 1:
-        return source.mistake(path, "is not a key of this table", f"move it to [{homes[0]}]")
+        return source.mistake(path, "is not a key of this table", f"move it to [{homes.pop()}]")
+    keys = f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
     return source.mistake(path, "is not a key", keys)
 
 

@@ -46,7 +46,8 @@ def backtest(
         typer.Option("--rename", help="Run twice, with other symbols and dates for outside agents, and compare."),
     ] = False,
     preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help=f"Train and trade a given plan instead: {PRESETS}.")
+        str,
+        typer.Option("--preset", metavar="NAME", help=f"Train and trade a given plan instead: {', '.join(PRESETS)}."),
     ] = "",
     as_json: Json = False,
 ) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quantd.research.runs.comparison import Drive
     from quantd.research.studies.preset import PresetResult, Spread
 
-NAMES: Final = "reference, reference-tuned, reference-ppo or reference-ppo-tuned"
+NAMES: Final = ("reference", "reference-tuned", "reference-ppo", "reference-ppo-tuned")
 BARS: Final = "data/seed4_daily.parquet"
 
 
@@ -24,8 +24,8 @@ def preset(
     name: str, others: dict[str, bool], state: Path | None, sets: list[str] | None, family: str, *, as_json: bool
 ) -> int:
     """Run a preset and print it; returns the exit code. `others` are options that it does not have, with their use."""
-    if name not in NAMES.replace(" or ", ", ").split(", "):
-        raise Failure(f"--preset {name!r}: there is {NAMES}", USAGE)
+    if name not in NAMES:
+        raise Failure(f"--preset {name!r}: there are {', '.join(NAMES)}", USAGE)
     if used := [option for option, given in others.items() if given]:
         text = f"{' and '.join(used)}: a preset has its own configuration, dates and comparison"
         raise Failure(f"{text}; use --state, --set KEY=VALUE of the plan, --family and --json with it", USAGE)

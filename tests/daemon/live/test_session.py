@@ -227,8 +227,9 @@ class Fills(Remote):
         service, self.service = self.service, None
         before = service.shell.tally.fills
         self.venue.on_slice(self._opens)
-        while service.shell.tally.fills == before:
-            await service.changed(0.01)
+        async with asyncio.timeout(QUIET_S):
+            while service.shell.tally.fills == before:
+                await service.changed(0.01)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
         await self._fill("flows")
@@ -243,23 +244,29 @@ class Fills(Remote):
 @pytest.mark.parametrize("asked", ["flows", "account"])
 async def test_an_operators_comparison_is_made_again_after_a_fill_meanwhile(tmp_path: Path, asked: str) -> None:
     of = parts(policy="inverse_volatility")
-    venue = venue_of(of)
     *given, opens = slices(4)
-    remote = Fills(venue, asked, opens)
+    compares: list[bool] = []
 
-    async def last(service: Service) -> None:
-        assert service.compare is not None
-        async with asyncio.timeout(QUIET_S):  # until the orders of the last close rest there
-            while not any(OrderState.WORKING in work.state for work in service.shell.state.at_venue().values()):
-                await service.changed(0.01)
-        before, remote.service = service.shell.tally.fills, service
-        account = await service.compare()
-        assert account is not None
-        assert service.shell.tally.fills > before
-        assert compared(service.shell.state, account).agrees
+    for turn in range(20):  # an order of the first close may come after the next open: then nothing rests at the end
+        venue = venue_of(of)
+        remote = Fills(venue, asked, opens)
 
-    left = await stretch(tmp_path, of, Script(of.universe, DAY_NS, given, venue, NOW), remote, last=last)
-    require_equal(left, venue)
+        async def last(service: Service, remote: Fills = remote) -> None:
+            assert service.compare is not None
+            if not any(OrderState.WORKING in work.state for work in service.shell.state.at_venue().values()):
+                return
+            before, remote.service = service.shell.tally.fills, service
+            account = await service.compare()
+            assert account is not None
+            assert service.shell.tally.fills > before
+            compares.append(compared(service.shell.state, account).agrees)
+
+        feed = Script(of.universe, DAY_NS, given, venue, NOW)
+        left = await stretch(tmp_path / str(turn), of, feed, remote, last=last)
+        require_equal(left, venue)
+        if compares:
+            break
+    assert compares == [True]
 
 
 class Stingy(Remote):
