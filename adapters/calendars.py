@@ -4,8 +4,6 @@ The import of `exchange_calendars` takes about two seconds, so built calendars a
 the library is only imported without such a file. "24/7" needs no library.
 """
 
-import os
-import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, tzinfo
@@ -20,6 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from quantd.regular_file import write_whole
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import NANO
@@ -212,9 +211,6 @@ def _write(path: Path, kept: _Kept) -> None:
     body = msgspec.msgpack.encode(kept)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "wb") as out:
-            out.write(blake2b(body, digest_size=32).digest() + body)
-        Path(temporary).replace(path)
+        write_whole(path, blake2b(body, digest_size=32).digest() + body, 0o600, durable=False)
     except OSError:
         return

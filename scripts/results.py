@@ -7,9 +7,7 @@ whose files are not in the repository; without it their rows stay as they are.
 
 import argparse
 import json
-import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -22,6 +20,7 @@ import polars as pl
 from msgspec import Struct, convert
 
 from quantd.daemon.runtime.version import code_digest, code_version
+from quantd.regular_file import remove_folder, replacing, write_whole
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PLAN: Final = ROOT / "scripts" / "results.toml"
@@ -116,7 +115,7 @@ def measured(market: Market, folder: Path) -> dict[str, Any]:
     kept = folder / f"{market.name}-{market.identity}.json"
     if not kept.exists():
         state = folder / f"{market.name}.state"
-        shutil.rmtree(state, ignore_errors=True)  # of a run that was killed: its ledger has a part of the trials
+        remove_folder(state, ignore_errors=True)  # of a run that was killed: its ledger has a part of the trials
         program = Path(sys.executable).parent / "quantd"
         done = subprocess.run(
             (program, *market.arguments, "--state", state, "--json"), cwd=ROOT, capture_output=True, text=True,
@@ -125,7 +124,7 @@ def measured(market: Market, folder: Path) -> dict[str, Any]:
         if done.returncode:
             raise SystemExit(f"results: {market.command}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
         replace_whole(kept, done.stdout.encode())
-        shutil.rmtree(state, ignore_errors=True)
+        remove_folder(state, ignore_errors=True)
     found: dict[str, Any] = json.loads(kept.read_bytes())
     return found
 
@@ -133,9 +132,7 @@ def measured(market: Market, folder: Path) -> dict[str, Any]:
 def replace_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is never there in part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)
+    write_whole(path, content, durable=False)
 
 
 def rows_of(market: Market, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -261,9 +258,8 @@ def make(plan: Path, data: Path | None, build: Path, out: Path) -> None:
         else:
             found.append((market, list(rows_of(market, measured(market, build)))))
     out.mkdir(parents=True, exist_ok=True)
-    part = out / f".{TABLE}"
-    pl.DataFrame([row for _, rows in found for row in rows], infer_schema_length=None).write_parquet(part)
-    part.replace(out / TABLE)
+    with replacing(out / TABLE, durable=False) as file:
+        pl.DataFrame([row for _, rows in found for row in rows], infer_schema_length=None).write_parquet(file)
     replace_whole(out / PAGE, page(found, claims_of(CLAIMS)).encode())
 
 

@@ -126,7 +126,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {name for name in names if name.endswith(".py")}
     ours = {f"quantd/{p.relative_to(ROOT)}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
-    beside = {"quantd/__init__.py", "quantd/bundled/__init__.py", "quantd/regular_file.py"}
+    beside = {"quantd/__init__.py", "quantd/bundled/__init__.py", "quantd/regular_file.py", "quantd/state_folder.py"}
     beside |= {
         f"quantd/{path.relative_to(ROOT / 'src/quantd')}" for path in (ROOT / "src/quantd/engine_build").rglob("*.py")
     }

@@ -1,13 +1,22 @@
 """Only a regular file of bounded size is read, and no other process can make the reader wait."""
 
+import ast
 import os
 import subprocess
 import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from quantd import regular_file
+from quantd.daemon.runtime.version import python_files
 from quantd.regular_file import MIB, NotRead, read_regular
+from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, quantd, write
 
 HOLDER = """
@@ -110,3 +119,315 @@ def test_a_configuration_that_takes_long_to_parse_is_refused_unparsed(tmp_path: 
     write(tmp_path, text)
     done = quantd(tmp_path, "config", "check")
     assert (done.returncode, said in done.stderr + done.stdout) == (78, True), done
+
+
+PRODUCT: Final = (
+    "daemon", "research", "trading", "models", "risk", "strategies", "adapters", "src/quantd/__init__.py",
+    "src/quantd/engine_build", "src/quantd/bundled", "src/quantd/state_folder.py", "scripts", "setup.py",
+)  # fmt: skip
+"""The code of the product, without the module itself."""
+
+OF_MODULES: Final = {
+    "os": {
+        "chmod", "fchmod", "lchmod", "chown", "fchown", "lchown", "unlink", "remove", "replace", "rename", "renames",
+        "rmdir", "removedirs", "link", "symlink", "truncate",
+    },
+    "shutil": {"rmtree", "move", "chown", "copy", "copy2", "copymode", "copystat", "copytree"},
+    "pathlib.Path": {
+        "chmod", "lchmod", "unlink", "replace", "rename", "rmdir", "hardlink_to", "link_to", "symlink_to",
+    },
+}  # fmt: skip
+"""Functions that change modes and owners, or remove, replace and rename."""
+
+OF_PATHS: Final = OF_MODULES["pathlib.Path"] - {"replace", "rename"}
+"""Methods that only a path has. `replace` and `rename` are also those of texts, times and frames."""
+
+ALLOWED: Final = {
+    "daemon/cli/trade/outside_run.py": (Counter({"rename": 2}), "the option --rename, read and not called"),
+    "src/quantd/engine_build/builder.py": (
+        Counter({"unlink": 1, "rmtree": 4, "rename": 1}),
+        "its text is part of the key of every build, and it changes the folder of the builds of this checkout alone",
+    ),
+    "setup.py": (Counter({"copytree": 1}), "a wheel is built before quantd can be imported; the target is new"),
+    "scripts/site/snippets/execution.py": (
+        Counter({"rename": 1, "copy": 1, "symlink_to": 3}),
+        "links, copies and a result in the fresh folder of a page; the child of a snippet imports nothing before it",
+    ),
+}
+"""File -> the changes that remain in it, and why."""
+
+
+def changes(source: str, *, embedded: bool = True) -> Iterator[tuple[int, str]]:
+    """(line, name) of each use of a function that changes what a path names, also in the text of a program."""
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {a.asname or a.name.partition(".")[0]: a.name if a.asname else a.name.partition(".")[0]
+               for node in imports if isinstance(node, ast.Import) for a in node.names}  # fmt: skip
+    names = modules | {a.asname or a.name: f"{node.module}.{a.name}"
+                       for node in imports if isinstance(node, ast.ImportFrom) for a in node.names}  # fmt: skip
+    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                whole = _resolved(node, names)
+                module, _, function = whole.rpartition(".")
+                if function in OF_MODULES.get(module, ()):
+                    yield node.lineno, function
+                elif isinstance(node, ast.Attribute) and _of_path(name, called.get(id(node)), _resolved(node, modules)):
+                    yield node.lineno, name
+            case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]):
+                if any(name in functions for functions in OF_MODULES.values()):
+                    yield node.lineno, name
+            case ast.ImportFrom(module="os" | "shutil", names=[ast.alias(name="*")]):
+                yield node.lineno, "*"
+            case ast.Constant(value=str(text)) if embedded and "import" in text and "\n" in text:
+                with suppress(SyntaxError):
+                    yield from ((node.lineno + line, name) for line, name in changes(text, embedded=False))
+
+
+def _resolved(node: ast.expr, names: dict[str, str]) -> str:
+    """The dotted name of an expression, with its first part as it was imported; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, "")
+    if isinstance(node, ast.Attribute) and (head := _resolved(node.value, names)):
+        return f"{head}.{node.attr}"
+    return ""
+
+
+def _of_path(name: str, call: ast.Call | None, of_module: str) -> bool:
+    """Whether a method may be that of a path: `replace` and `rename` have one argument there, by position."""
+    if name in OF_PATHS:
+        return True
+    if name not in ("replace", "rename") or of_module:
+        return False
+    return call is None or (len(call.args) == 1 and not call.keywords and not isinstance(call.args[0], ast.Dict))
+
+
+def test_modes_are_changed_and_files_replaced_and_removed_in_one_module() -> None:
+    files = [path for place in PRODUCT for path in python_files(ROOT / place)]
+    uses = {str(path.relative_to(ROOT)): list(changes(path.read_text())) for path in files}
+    assert len(files) > 700
+    assert {
+        name: lines for name, lines in uses.items()
+        if Counter(kind for _, kind in lines) != ALLOWED.get(name, (Counter(), ""))[0]
+    } == {}  # fmt: skip
+    assert ALLOWED.keys() <= uses.keys()
+    assert {name for _, name in changes(Path(regular_file.__file__).read_text())} >= {"chmod", "unlink", "rename"}
+
+
+PLANTED: Final = (
+    *(f"import {m}\n{m}.{f}(a, b)" for m in ("os", "shutil") for f in sorted(OF_MODULES[m])),
+    *(f"import {m} as x\nx.{f}(a, b)" for m in ("os", "shutil") for f in sorted(OF_MODULES[m])),
+    *(f"from {m} import {f} as x\nx(a, b)" for m in ("os", "shutil") for f in sorted(OF_MODULES[m])),
+    *(f"import {m}\nact = {m}.{f}" for m in ("os", "shutil") for f in sorted(OF_MODULES[m])),
+    *(f"path.{f}(a)" for f in sorted(OF_MODULES["pathlib.Path"])),
+    *(f"act = folder(x).{f}" for f in sorted(OF_MODULES["pathlib.Path"])),
+    *(f"from pathlib import Path\nPath.{f}(a, b)" for f in sorted(OF_MODULES["pathlib.Path"])),
+    "import os\ngetattr(os, 'unlink')(a)",
+    "from os import *",
+    "(a / 'b').replace(a / 'c')",
+    "async def f():\n    path.unlink(missing_ok=True)",
+    "CHILD = 'import os\\nos.unlink(a)\\n'",
+)
+
+
+@pytest.mark.parametrize("source", PLANTED)
+def test_the_walk_sees_a_planted_change(source: str) -> None:
+    assert list(changes(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "text.replace('a', 'b')", "moment.replace(tzinfo=UTC)", "rows.remove(a)", "frame.rename({'a': 'b'})",
+        "import msgspec\nmsgspec.structs.replace(a)", "from dataclasses import replace\nreplace(a, b=1)",
+        "from quantd.regular_file import remove\nremove(path)", "frame.rename(columns=names)", "askers.rename()",
+        "import os\nos.fsync(1)", "WORDS = 'an import\\nof words'",
+    ],
+)  # fmt: skip
+def test_the_walk_leaves_texts_times_lists_and_frames_alone(source: str) -> None:
+    assert list(changes(source)) == []
+
+
+class Swap:
+    """Puts a link in place of a path immediately before the n-th system call that Python announces (an audit event)."""
+
+    EVENTS: Final = ("open", "os.chmod", "os.remove", "os.rename", "os.rmdir", "os.scandir", "os.truncate")
+    active: "Swap | None" = None
+
+    def __init__(self, path: Path, victim: Path, at: int) -> None:
+        self.path, self.victim, self.left = path, victim, at
+
+    def __call__(self, event: str) -> None:
+        self.left -= 1
+        if self.left < 0 and not self.path.is_symlink():
+            Swap.active = None
+            if os.path.lexists(self.path):
+                os.rename(self.path, self.path.with_name("aside"))
+            os.symlink(self.victim, self.path)
+
+    @classmethod
+    def heard(cls, event: str, _: tuple[object, ...]) -> None:
+        if cls.active is not None and event in cls.EVENTS:
+            cls.active(event)
+
+
+sys.addaudithook(Swap.heard)
+
+MOST_EVENTS: Final = 12
+"""More than any of the actions has; after its last event the link is not put there."""
+
+
+def _opened(path: Path, flags: int) -> None:
+    os.close(regular_file.open_regular(path, flags))
+
+
+ACTIONS: Final = {
+    "modes of a file": ("file", lambda path: regular_file.restrict(path, 0o077)),
+    "modes of a folder": ("folder", lambda path: regular_file.restrict(path, 0o077)),
+    "reading": ("file", lambda path: _opened(path, os.O_RDONLY)),
+    "emptying": ("file", lambda path: _opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)),
+    "making": ("nothing", lambda path: _opened(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)),
+    "an empty file": ("nothing", regular_file.create_empty),
+    "a new file": ("file", lambda path: regular_file.new_file(path).close()),
+    "replacing": ("file", lambda path: regular_file.write_whole(path, b"new", 0o600)),
+    "replacing with the same mode": ("file", lambda path: regular_file.write_whole(path, b"new", keep_mode=True)),
+    "removing": ("file", regular_file.remove),
+    "removing a folder": ("folder", regular_file.remove_folder),
+    "moving a file": ("file", lambda path: regular_file.move(path, path.with_name("moved"))),
+    "moving onto a file": ("file", lambda path: regular_file.move(path.with_name("beside"), path)),
+}
+
+
+def _scene(folder: Path, kind: str) -> tuple[Path, Path]:
+    """A path of ours, and a victim of the same kind beside it that everybody may write."""
+    ours, victim = folder / "ours", folder / "victim"
+    for path in (ours, victim):
+        if kind == "folder":
+            path.mkdir()
+            (path / "content").write_text("as before")
+            path.chmod(0o777)
+        elif kind == "file" or path is victim:
+            path.write_text("as before")
+            path.chmod(0o666)
+    (folder / "beside").write_text("beside")
+    return ours, victim
+
+
+def _seen(path: Path) -> tuple[object, ...]:
+    inner = path / "content"
+    status = path.lstat()
+    return status.st_mode, status.st_uid, status.st_ino, (inner if inner.exists() else path).read_text()
+
+
+@pytest.mark.parametrize("links", ["Linux", "without O_PATH", "without /proc"])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_link_that_is_put_in_between_changes_nothing_of_what_it_names(
+    tmp_path: Path, action: str, links: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if links == "without O_PATH":
+        monkeypatch.setattr(regular_file, "_PATH", 0)
+    if links == "without /proc":
+        monkeypatch.setattr(os.path, "lexists", lambda path: not str(path).startswith("/proc/") and _exists(path))
+    kind, act = ACTIONS[action]
+    swapped = 0
+    for at in range(MOST_EVENTS):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        path, victim = _scene(folder, kind)
+        before = _seen(victim)
+        Swap.active = Swap(path, victim, at)
+        try:
+            with suppress(OSError):
+                act(path)
+        finally:
+            swapped += Swap.active is None
+            Swap.active = None
+        assert _seen(victim) == before, f"the link was put there before event {at}"
+    assert 0 < swapped < MOST_EVENTS
+
+
+def _exists(path: object) -> bool:
+    try:
+        os.lstat(path)  # type: ignore[call-overload]
+    except OSError:
+        return False
+    return True
+
+
+def test_a_link_by_another_thread_changes_nothing_of_what_it_names(tmp_path: Path) -> None:
+    """Thousands of tries: one thread swaps a file and a link, the other changes, empties, replaces and removes."""
+    path, victim = _scene(tmp_path, "file")
+    before, ended = _seen(victim), threading.Event()
+
+    def swap() -> None:
+        other = tmp_path / "other"
+        while not ended.is_set():
+            with suppress(OSError):
+                os.symlink(victim, other)
+                os.rename(other, path)
+                other.write_text("ours")
+                other.chmod(0o666)
+                os.rename(other, path)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    refused = done = 0
+    try:
+        for number in range(4_000):
+            try:
+                (
+                    lambda: regular_file.restrict(path, 0o022),
+                    lambda: _opened(path, os.O_RDWR | os.O_TRUNC),
+                    lambda: regular_file.write_whole(path, b"new", 0o600, durable=False),
+                    lambda: regular_file.remove(path, missing_ok=True),
+                )[number % 4]()
+                done += 1
+            except OSError:
+                refused += 1
+    finally:
+        ended.set()
+        thread.join()
+    assert _seen(victim) == before
+    assert done
+    assert refused
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a file of another user")
+def test_a_file_of_another_user_is_neither_removed_nor_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("as before")
+    os.chown(path, 12345, 12345)
+    for act in (
+        lambda: regular_file.remove(path),
+        lambda: regular_file.write_whole(path, b"new"),
+        lambda: regular_file.move(path, tmp_path / "b"),
+        lambda: regular_file.restrict(path, 0o022),
+    ):
+        with pytest.raises(regular_file.Refused, match="belongs to another user"):
+            act()
+    assert path.read_text() == "as before"
+    os.chown(tmp_path, 12345, 12345)  # root works in the folder of a service
+    regular_file.write_whole(path, b"new")
+    assert path.read_text() == "new"
+
+
+def test_a_link_within_a_removed_folder_is_removed_and_not_what_it_names(tmp_path: Path) -> None:
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.mkdir()
+    (victim / "content").write_text("as before")
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "away").symlink_to(victim)
+    os.mkfifo(folder / "pipe")
+    regular_file.remove_folder(folder)
+    assert not folder.exists()
+    assert (victim / "content").read_text() == "as before"
+
+
+def test_an_exception_leaves_the_replaced_file_and_no_part(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("as before")
+    with suppress(RuntimeError), regular_file.replacing(path) as file:
+        file.write(b"new")
+        raise RuntimeError
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("a", "as before")]

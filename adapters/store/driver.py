@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+from quantd.regular_file import check_file
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
@@ -44,6 +45,8 @@ class SqliteDriver:
     dialect: Final = "sqlite"
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        for end in ("", "-wal", "-shm", "-journal"):
+            check_file(path.with_name(f"{path.name}{end}"))
         uri = path.resolve().as_uri() + ("?mode=ro" if read_only else "?mode=rw")
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=256, timeout=BUSY_MS / 1000)
         configure(self._db, read_only=read_only)

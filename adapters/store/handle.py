@@ -32,6 +32,7 @@ from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.tables.schema import REVISION
+from quantd.regular_file import open_regular
 from quantd.trading.instruments import Universe
 
 _T = TypeVar("_T")
@@ -297,7 +298,7 @@ def _prepare(
             known = head.read()
             if known is not None and known.number:
                 raise StoreDamaged(f"{path} is missing, but {head.path} says that its journal had {known.number} rows")
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            os.close(open_regular(path, os.O_RDWR | os.O_CREAT))
             sync(path.parent)
         with closing(connect()) as driver:
             revision = revision_of(driver)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.store.errors import StoreLocked
+from quantd.regular_file import open_regular
 
 FILE: Final = "quantd.db"
 HEAD: Final = "journal.head"
@@ -20,7 +21,7 @@ class StateLock:
 
     def __init__(self, folder: Path) -> None:
         path = self._path = folder / "lock"
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

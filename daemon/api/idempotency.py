@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from quantd.daemon.api.problems import MEDIA_TYPE, FieldFault, Refused, error
+from quantd.regular_file import open_regular
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
@@ -128,7 +129,7 @@ class Keys:
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            os.close(open_regular(self._path, os.O_RDWR | os.O_CREAT))
             found = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             found.execute("PRAGMA synchronous = EXTRA")  # a key that was recorded survives a loss of power
             found.execute(

@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from quantd.regular_file import NotRead, read_regular
+
 FILE: Final = "api.json"
 
 
@@ -28,8 +30,8 @@ class ApiPlace(Struct, frozen=True):
 def place_in(folder: Path) -> ApiPlace | None:
     """The place of the daemon of this folder, which may have been killed; None without a readable file."""
     try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=ApiPlace)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(read_regular(folder / FILE).data, type=ApiPlace)
+    except (OSError, NotRead, msgspec.DecodeError):
         return None
 
 

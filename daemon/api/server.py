@@ -42,6 +42,7 @@ from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
+from quantd.regular_file import remove, write_whole
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class Api:
         """Closes the port and every connection, and removes `api.json`."""
         if not self._reads_only:
             with contextlib.suppress(OSError):
-                (self._folder / "api.json").unlink()
+                remove(self._folder / "api.json")
         self._dashboard.close()
         self._readings.close()
         if self._server is not None:
@@ -283,9 +284,6 @@ class Api:
     def _write_place(self, host: str, port: int) -> None:
         """Writes the address for commands such as `quantd halt`, readable by the owner of the state folder."""
         path = self._folder / "api.json"
-        path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         tls = self._config.api.tls is not None
-        with os.fdopen(handle, "w") as file:
-            place = {"host": host, "port": port, "pid": os.getpid(), "tls": tls, "token": self._config.api.tokens}
-            file.write(json.dumps(place) + "\n")
+        place = {"host": host, "port": port, "pid": os.getpid(), "tls": tls, "token": self._config.api.tokens}
+        write_whole(path, json.dumps(place).encode() + b"\n", 0o600, durable=False)

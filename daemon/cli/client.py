@@ -12,6 +12,7 @@ from quantd.daemon.api.client_side.transport import ANSWER_S, CODES, Address, ex
 from quantd.daemon.api.place import ApiPlace, place_in, trusting
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
+from quantd.regular_file import NotRead, read_regular
 from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
 
 T = TypeVar("T")
@@ -78,8 +79,12 @@ def named(place: Place) -> Daemon | None:
     """The daemon whose address is in this state folder; it may have been killed."""
     try:
         reached = place_in(place.folder)
-        return None if reached is None else Daemon(reached, (place.folder / reached.token).read_text().strip())
-    except OSError:
+        return (
+            None
+            if reached is None
+            else Daemon(reached, read_regular(place.folder / reached.token).data.decode().strip())
+        )
+    except (OSError, NotRead, UnicodeDecodeError):
         return None
 
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from importlib.util import find_spec
 
+from quantd.regular_file import Refused
 from quantd.trading.display_text import visible
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, INTERRUPTED, ExplainedError
 
@@ -107,6 +108,8 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
     """The message and the exit code of a foreseen failure, None of any other."""
     if isinstance(error, ExplainedError):
         return str(error), error.exit_code
+    if isinstance(error, Refused):
+        return str(error), CONFIG
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}", CHECK_FAILED
     return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from quantd import regular_file
 from quantd.daemon.cli.failures import Failure, check_interrupt
 from quantd.trading.display_text import iso_text, visible
 from quantd.trading.exit_codes import USAGE
@@ -116,12 +117,7 @@ def check_folder(path: Path) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file in one step: no reader sees a part of it. Raises Failure when its folder is missing."""
     check_folder(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    regular_file.write_whole(path, data, durable=False)
 
 
 SHOWN_POSITIONS: Final = 10

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantd.daemon.cli.failures import Failure
+from quantd.state_folder import check_state
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
@@ -48,13 +49,19 @@ class Place:
         return read_only(self.store, self.folder)
 
 
-def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -> Place:
-    """The state folder and the store of a configuration. Raises Failure."""
+def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *, checked: bool = True) -> Place:
+    """The state folder and the store of a configuration. Raises Failure, and Refused: see `check_state`.
+
+    A halt is sent unchecked: nothing in the folder may prevent it.
+    """
     table = _document(config) if config.exists() or state is None else {}
     given = dict(each.split("=", 1) for each in sets or () if "=" in each)
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
+    if checked:
+        token = given.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
+        check_state(folder, Path(token or "token").name)
     if not url:
         return Place(folder, folder)
     from quantd.daemon.config import store_url

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.store.lock import FILE, HEAD
+from quantd.regular_file import Refused, open_regular, remove, restrict
 
 WRITE: Final = 0o002
 ANY: Final = 0o077
@@ -27,7 +28,8 @@ def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Pat
     shared = ((folder, write), (folder / FILE, write), (folder / HEAD, write))
     for path, bits in (*shared, *((folder / name, ANY) for name in private)):
         with contextlib.suppress(FileNotFoundError):
-            if found := stat.S_IMODE(path.stat().st_mode) & bits:
+            status = os.stat(path, follow_symlinks=path == folder)
+            if not stat.S_ISLNK(status.st_mode) and (found := stat.S_IMODE(status.st_mode) & bits):
                 yield path, found
 
 
@@ -41,14 +43,15 @@ def loose_text(path: Path, bits: int) -> str:
 def tighten(folder: Path, token: str) -> list[str]:
     """Removes excess rights, one sentence per change. Raises Insecure for another user's path or a shared folder."""
     done = []
+    private = "choose a private folder with --state or [quantd] state"
     for path, bits in loose(folder, token):
-        found = path.stat()
         text = loose_text(path, bits)
-        if found.st_uid != os.geteuid() or found.st_mode & stat.S_ISVTX:
-            owner = "is a shared folder (sticky bit)" if found.st_mode & stat.S_ISVTX else "belongs to another user"
-            raise Insecure(f"{text}. It {owner}: choose a private folder with --state or [quantd] state")
+        if path.stat().st_mode & stat.S_ISVTX:
+            raise Insecure(f"{text}. It is a shared folder (sticky bit): {private}")
         try:
-            path.chmod(stat.S_IMODE(found.st_mode) & ~bits)
+            restrict(path, bits)
+        except Refused as why:
+            raise Insecure(f"{text}. It {why.strerror}: {private}") from None
         except OSError as why:
             raise Insecure(f"{text}. quantd cannot change the mode: {why.strerror}") from None
         done.append(text)
@@ -61,9 +64,10 @@ def token_of(folder: Path, name: str = "token") -> str:
     """The token in the file `name` of a state folder; created when there is none."""
     path = folder / name
     with contextlib.suppress(FileNotFoundError):
-        if found := path.read_text().strip():
-            return found
-        path.unlink()  # an interrupted start left an empty file, with which every request would be refused
+        with open(open_regular(path, os.O_RDONLY), errors="surrogateescape") as file:
+            if found := file.read().strip():
+                return found
+        remove(path)  # an interrupted start left an empty file, with which every request would be refused
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     token = secrets.token_urlsafe(32)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

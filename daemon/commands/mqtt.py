@@ -30,7 +30,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.inbox import Command, Committed, InboxFull
 from quantd.daemon.runtime.service import Service, is_stop
 from quantd.daemon.views.overview import SWITCH
-from quantd.models.artifacts.folder import replace_file
+from quantd.regular_file import NotRead, read_regular, write_whole
 from quantd.trading.events import Acknowledged, Operator
 
 log = structlog.get_logger("quantd.commands")
@@ -170,10 +170,10 @@ def _switch(state: State, command: BusCommand) -> str:
 def _read(file: Path, now_s: float) -> Taken:
     """The commands accepted before. When the file is unreadable, every command made until now is refused."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Taken)
+        return msgspec.json.decode(read_regular(file).data, type=Taken)
     except FileNotFoundError:
         return Taken()
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, NotRead, msgspec.MsgspecError) as error:
         log.warning(
             "commands.forgotten", file=str(file), error=str(error), consequence="commands are refused for a minute"
         )
@@ -183,7 +183,7 @@ def _read(file: Path, now_s: float) -> Taken:
 def _write(file: Path, data: bytes) -> bool:
     """Writes the file; True when it is durable. On failure the old file stays."""
     try:
-        replace_file(file, data, 0o600)
+        write_whole(file, data, 0o600)
     except OSError as error:
         log.error("commands.not_written", file=str(file), error=str(error))
         return False

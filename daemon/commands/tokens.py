@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from quantd.adapters.json_text import decoded
 from quantd.daemon.commands.api_token import ANY
-from quantd.regular_file import NotRead, read_regular
+from quantd.regular_file import NotRead, read_regular, write_whole
 from quantd.trading.exit_codes import CONFIG, TRY_LATER, USAGE, ExplainedError
 
 Scope = Literal["read", "metrics", "propose", "trade", "admin"]
@@ -253,19 +253,8 @@ def _changing(folder: Path) -> Iterator[tuple[tuple[Token, ...], Callable[[Seque
 
 def _replace(path: Path, data: bytes) -> None:
     """Writes a file of mode 0600 in one step. Raises TokensUnwritable; the old file is then as before."""
-    part = path.with_name(f"{path.name}.part")
     try:
-        part.unlink(missing_ok=True)
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        write_whole(path, data, 0o600)
     except OSError as why:
         text = (
             f"{path}: {(why.strerror or str(why)).lower()}; it is as before. Make room or rights there, and try again"

@@ -31,6 +31,7 @@ from quantd.daemon.config.schema import (
     UniverseTable,
 )
 from quantd.daemon.config.values import Reload, Section
+from quantd.state_folder import check_state
 from quantd.trading.instruments import Instrument, Universe, usual_lot_nano
 
 
@@ -124,8 +125,10 @@ class Config:
         return find(name, self.source.folder)
 
     def state_folder(self, override: FilePath | None) -> FilePath:
-        """The state folder: `override` if given, else the configured one."""
-        return override if override is not None else self.at(self.quantd.state)
+        """The state folder: `override` if given, else the configured one. Raises Refused: see `check_state`."""
+        folder = override if override is not None else self.at(self.quantd.state)
+        check_state(folder, self.api.tokens)
+        return folder
 
     def missing_files(self) -> list[Mistake]:
         """Mistakes about files in the configuration that do not exist."""

@@ -13,6 +13,7 @@ from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.config import Config
 from quantd.daemon.policies.model_folders import loaded_models
 from quantd.daemon.runtime.service import Service
+from quantd.regular_file import remove
 
 BACKUPS: Final = "backups"
 """Folder of backups in the state folder, unless [store] backups names another one."""
@@ -49,7 +50,7 @@ class Upkeep:
         # only after the new one is complete and checked
         mine = sorted(place.glob(f"{_PREFIX}{config.quantd.name}-????????T??????Z.tar"))
         for old in mine[: -config.store.keep_backups]:
-            old.unlink()
+            remove(old)
         return str(target)
 
     def _compact(self) -> str:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.config import Config, digest
 from quantd.daemon.runtime.version import code_version
-from quantd.models.artifacts.folder import replace_file
+from quantd.regular_file import write_whole
 
 FILE: Final = "doctor-live.json"
 LASTS_S: Final = 24 * 3600.0
@@ -55,7 +55,7 @@ def keep(folder: Path, config: Config, failed: tuple[str, ...], now: Callable[[]
     """Writes the doctor's result; a failed result replaces a passed one."""
     folder.mkdir(parents=True, exist_ok=True)
     found = Finding(not failed, digest(config), code_version(), now(), failed).signed()
-    replace_file(folder / FILE, msgspec.json.encode(found) + b"\n", 0o600)
+    write_whole(folder / FILE, msgspec.json.encode(found) + b"\n", 0o600)
 
 
 def doubt(folder: Path, config: Config, now: Callable[[], float] = time.time) -> str:

@@ -60,7 +60,9 @@ while select.select([0], [], [], silence_s)[0] or stopped():
 if os.getppid() == parent:
     print(f"quantd: event loop blocked for {silence_s:g} s; the daemon is killed, and {halt} written", file=sys.stderr)
     try:
-        open(halt, "a").close()
+        os.close(os.open(halt, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass  # whatever has this name halts
     finally:
         os.kill(parent, signal.SIGKILL)
 """

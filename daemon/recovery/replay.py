@@ -24,6 +24,7 @@ from quantd.daemon.runtime.journal import Journal, RecordTooLong, fold, fold_liv
 from quantd.daemon.runtime.loop import RunSnapshot, Shell
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.daemon.runtime.version import code_version
+from quantd.regular_file import write_whole
 from quantd.trading.codec import decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask, Effect, Planned
@@ -63,9 +64,7 @@ def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...],
     )
     path = _path(folder, digest(config))
     path.parent.mkdir(exist_ok=True, mode=0o700)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(msgspec.json.encode(saved))
-    unfinished.replace(path)
+    write_whole(path, msgspec.json.encode(saved), durable=False)
 
 
 def saved_config(folder: Path, name: str) -> Config:

@@ -36,6 +36,7 @@ from quantd.daemon.runtime.outbound import Outgoing, Wire
 from quantd.daemon.runtime.recent_history import Histories
 from quantd.daemon.runtime.trace import Measurements, Trace
 from quantd.daemon.runtime.version import code_version
+from quantd.regular_file import create_empty
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
 from quantd.trading.exit_codes import TRY_LATER, ExplainedError
@@ -417,7 +418,7 @@ class Service:
         if not any(map(is_stop, waiting)):
             return ""
         try:
-            self.halt_file.touch(mode=0o600)
+            create_empty(self.halt_file)
         except OSError as error:
             log.critical("halt.lost", file=str(self.halt_file), error=str(error))
             return f"; a halt is not recorded and {self.halt_file} cannot be made: halt the next start, which trades"

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.models.artifacts.manifest import MANIFEST, SCHEMA, ArtifactError, FileEntry, Manifest
+from quantd.regular_file import open_regular, write_whole
 from quantd.trading.market import Floats
 
 MANIFEST_BYTES: Final = 1 << 20
@@ -42,25 +43,10 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Write a file atomically and durably, by way of a hidden file that ends in .partial; `mode` is before umask."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 @contextmanager
 def locked(path: Path, fault: Exception) -> Iterator[None]:
     """Hold an exclusive lock on the file `path`. Raises `fault` where another process holds it."""
-    with path.open("a") as lock:
+    with open(open_regular(path, os.O_WRONLY | os.O_CREAT, 0o666), "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,10 +68,10 @@ def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
     """Write the files of a kind, and the manifest with their hashes. Returns the manifest as written."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in manifest.FILES:
-        (folder / name).write_bytes(contents[name])
+        write_whole(folder / name, contents[name], durable=False)
     entries = {name: FileEntry(len(contents[name]), digest_of(contents[name])) for name in manifest.FILES}
     manifest = sealed(msgspec.structs.replace(manifest, files=entries))
-    (folder / MANIFEST).write_bytes(render(manifest))
+    write_whole(folder / MANIFEST, render(manifest), durable=False)
     return manifest
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.folder import first_line, read_bytes, replace_file
+from quantd.models.artifacts.folder import first_line, read_bytes
 from quantd.models.artifacts.manifest import ArtifactError
+from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 SIGNATURE: Final = "signature"
@@ -55,7 +56,7 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFault(f"{private}: a key of another kind; Ed25519 is expected (quantd models key)")
     path = folder / SIGNATURE
-    replace_file(path, f"{key.sign(CONTEXT + digest.encode()).hex()}\n".encode())
+    write_whole(path, f"{key.sign(CONTEXT + digest.encode()).hex()}\n".encode())
     return path
 
 

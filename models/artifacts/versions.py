@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.folder import read_bytes, replace_file
+from quantd.models.artifacts.folder import read_bytes
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.regular_file import write_whole
 
 CURRENT: Final = "current"
 HISTORY: Final = "history"
@@ -66,5 +67,5 @@ def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> 
     reason = " ".join(why.split())[:200]
     with (folder / HISTORY).open("a") as log:
         log.write(f"{when} {before or '-'} -> {version} {digest[:16]} {reason}".rstrip() + "\n")
-    replace_file(folder / CURRENT, f"{version}\n".encode())
+    write_whole(folder / CURRENT, f"{version}\n".encode())
     return before

@@ -1,7 +1,6 @@
 """One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision."""
 
 import shlex
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +13,7 @@ import polars as pl
 from msgspec import Struct
 
 from quantd.bundled import find
-from quantd.models.artifacts.folder import locked, replace_file
+from quantd.models.artifacts.folder import locked
 from quantd.models.artifacts.loader import checked, load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, Comparison, ForestManifest
 from quantd.models.artifacts.runtime import Trained
@@ -22,6 +21,7 @@ from quantd.models.artifacts.versions import point, resolved
 from quantd.models.history.panel_files import file_digest, read_panel, scan
 from quantd.models.retraining.challenge import SCHEMA, Rule, Verdict, judge
 from quantd.models.retraining.recipes import ForestRecipe, LearnedRecipe, Progress, ScorerRecipe, recipe_of
+from quantd.regular_file import move, remove_folder, write_whole
 
 WORTH: Final = "worth trying as a challenger"
 
@@ -105,14 +105,14 @@ def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
             return known
         if not (place / MANIFEST).is_file():
             for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
-                shutil.rmtree(left, ignore_errors=True)
+                remove_folder(left, ignore_errors=True)
             making = request.out / f"{MAKING}{version}"
             making.mkdir()
             try:
                 recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
-                (making / version).rename(place)
+                move(making / version, place)
             finally:
-                shutil.rmtree(making, ignore_errors=True)
+                remove_folder(making, ignore_errors=True)
         if isinstance(recipe, ForestRecipe):
             decision = _forest_decided(request, version, against)
         else:
@@ -120,7 +120,7 @@ def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
         folder = request.out / DECISIONS
         folder.mkdir(exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
-        replace_file(folder / f"{version}.json", text)
+        write_whole(folder / f"{version}.json", text)
         if decision.promoted:
             when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
@@ -137,7 +137,7 @@ def _alone(out: Path) -> Iterator[None]:
             yield
     finally:
         if fresh and not any(each.name != LOCK for each in out.iterdir()):
-            shutil.rmtree(out, ignore_errors=True)
+            remove_folder(out, ignore_errors=True)
 
 
 def in_use(out: Path) -> Path | None:

@@ -1,11 +1,11 @@
 """Answers of outside agents on disk, one file for each, named by the content of the question."""
 
-import os
 from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
+from quantd.regular_file import write_whole
 from quantd.research.outside.questions import Answer, WrongAnswer, answer_of
 
 
@@ -37,9 +37,4 @@ class StoredAnswers:
         """Store an answer, on disk before this returns."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        with unfinished.open("wb") as file:
-            file.write(msgspec.json.encode(answer))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        write_whole(path, msgspec.json.encode(answer))

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from quantd.models.artifacts.folder import replace_file
+from quantd.regular_file import write_whole
 from quantd.research.reports.report_contents import FORMAT, BacktestReport
 from quantd.research.reports.report_page import page
 from quantd.research.reports.report_texts import csv_text, markdown, series_text
@@ -49,8 +49,8 @@ def write_backtest_report(path: Path, report: BacktestReport) -> None:
     """
     check_suffix(path)
     if path.suffix.lower() == ".csv":
-        replace_file(path.with_suffix(".series.csv"), series_text(report).encode())
-    replace_file(path, WRITERS[path.suffix.lower()](report).encode())
+        write_whole(path.with_suffix(".series.csv"), series_text(report).encode())
+    write_whole(path, WRITERS[path.suffix.lower()](report).encode())
 
 
 def read_backtest_report(path: Path) -> BacktestReport:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.models.artifacts.folder import replace_file
+from quantd.regular_file import write_whole
 from quantd.research.metrics.metric import Better, Unit
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.reports.page_parts import (
@@ -301,4 +301,4 @@ COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {
 def write_comparison(path: Path, found: SideBySide) -> None:
     """Write the comparison in the format of the suffix. Raises UnknownSuffix or OSError."""
     check_suffix(path)
-    replace_file(path, COMPARISON_WRITERS[path.suffix.lower()](found).encode())
+    write_whole(path, COMPARISON_WRITERS[path.suffix.lower()](found).encode())

@@ -22,6 +22,7 @@ from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import digest
 from quantd.models.history.fingerprints import Fingerprint, share_series
+from quantd.regular_file import open_regular, write_whole
 from quantd.research.runs.total_returns import fingerprints_of
 from quantd.trading.display_text import session_date
 from quantd.trading.ports import leaves
@@ -352,11 +353,11 @@ def _newest_head(folder: Path) -> Head | None:
 def _write_head(folder: Path, head: Head) -> None:
     """Write the head beside the ledger, and outside it where the user has a writable home."""
     data = msgspec.json.encode(head)
-    (folder / HEAD).write_bytes(data)
+    write_whole(folder / HEAD, data, durable=False)
     outside = _outside(folder)
     with suppress(OSError):
         outside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        outside.write_bytes(data)
+        write_whole(outside, data, durable=False)
 
 
 def _outside(folder: Path) -> Path:
@@ -368,7 +369,7 @@ def _outside(folder: Path) -> Path:
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Open a file for appending, alone among processes."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    file = open_regular(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file

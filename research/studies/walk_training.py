@@ -10,7 +10,6 @@ from functools import partial
 from hashlib import blake2b
 from math import isfinite, sqrt
 from pathlib import Path
-from shutil import rmtree
 from typing import Final
 
 import msgspec
@@ -25,6 +24,7 @@ from quantd.models.training.plans.plan import Plan
 from quantd.models.training.runs import training_run
 from quantd.models.training.runs.workers import Executor
 from quantd.models.training.seeds.seed_run import Progress
+from quantd.regular_file import remove, remove_folder
 from quantd.research.runs.looks import Look
 from quantd.research.studies.walk import Choice
 from quantd.research.studies.walk_calendar import Refit, Steps, WalkError
@@ -126,8 +126,8 @@ def _part(progress: Callable[[float], object], number: int, parts: int, share: f
 def _train(plan: Plan, place: Path, where: Executor | None, progress: Callable[[float], object]) -> None:
     run = place / "run"
     # an evaluation that is repeated after a kill is the same look, which would else be counted twice
-    (run / training_run.LOOKS).unlink(missing_ok=True)
-    rmtree(place / "artifact", ignore_errors=True)
+    remove(run / training_run.LOOKS, missing_ok=True)
+    remove_folder(place / "artifact", ignore_errors=True)
     shares = dict.fromkeys(plan.seeds, 0.0)
 
     def report(at: Progress) -> bool:

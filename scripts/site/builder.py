@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
+from quantd.regular_file import remove_folder
 from scripts.site.links import faults, rewritten, site_faults
 from scripts.site.pages import ROOT, Page, pages
 from scripts.site.reference.generated import generated
@@ -52,7 +53,7 @@ def sections(found: Sequence[Page]) -> dict[str, list[Page]]:
 
 def stage(found: Sequence[Page], source: Path) -> None:
     """Write the pages where the generator reads them, and each file of the checkout that they link to."""
-    shutil.rmtree(source, ignore_errors=True)
+    remove_folder(source, ignore_errors=True)
     places = {page.path: page.place for page in found}
     files: set[str] = set()
 
@@ -131,7 +132,7 @@ def build(found: Sequence[Page]) -> Path:
         raise LinkError("\n".join(broken))
     source, site = BUILD / "source", BUILD / "site"
     stage(found, source)
-    shutil.rmtree(site, ignore_errors=True)
+    remove_folder(site, ignore_errors=True)
     BUILD.joinpath("zensical.toml").write_text(f"project = {toml(settings(found, source, site))}\n", encoding="utf-8")
     variables = {**os.environ, "NO_COLOR": "1"}
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", str(BUILD / "zensical.toml")]

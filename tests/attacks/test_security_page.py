@@ -9,6 +9,7 @@ from tests.attacks import (
     test_command_attacks,
     test_config_attacks,
     test_mcp_attacks,
+    test_path_attacks,
     test_session_attacks,
     test_statement_attacks,
     test_store_attacks,
@@ -24,6 +25,7 @@ TABLES = {
     "tests/attacks/test_command_attacks.py": len(test_command_attacks.ATTACKS),
     "tests/attacks/test_config_attacks.py": len(test_config_attacks.ATTACKS),
     "tests/attacks/test_store_attacks.py": len(test_store_attacks.ATTACKS),
+    "tests/attacks/test_path_attacks.py": len(test_path_attacks.ATTACKS),
     "tests/attacks/test_alert_attacks.py": sum(map(len, (test_alert_attacks.TEXTS, test_alert_attacks.ANSWERS))),
     "tests/attacks/test_statement_attacks.py": len(test_statement_attacks.CELLS)
     + len(test_statement_attacks.DOCUMENTS),

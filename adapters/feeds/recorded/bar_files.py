@@ -16,6 +16,7 @@ from quantd import bundled
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import some
+from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Floats, Ints
@@ -172,9 +173,9 @@ def probe(path: Path) -> None:
         )
     with suppress(OSError):  # without a writable folder, each start probes again
         known.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mark.touch(mode=0o600)
+        create_empty(mark)
         for old in sorted(known.iterdir(), key=lambda each: each.stat().st_mtime_ns)[:-MOST_KNOWN]:
-            old.unlink()
+            remove(old)
 
 
 def _table(source: BarSource, wanted: tuple[str, ...]) -> pl.DataFrame:

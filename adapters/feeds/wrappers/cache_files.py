@@ -4,8 +4,6 @@ The note decides: it names the parquet file, its checksum and its time ranges, a
 abort the process on a damaged file, so it only reads files with the right checksum.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from hashlib import blake2b
 from io import BytesIO
@@ -19,6 +17,7 @@ import polars as pl
 from msgspec import Struct
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, rows_of
+from quantd.regular_file import move, remove, write_whole
 
 Ranges = tuple[tuple[int, int], ...]
 """Half-open, disjoint, ascending; ns UTC."""
@@ -95,11 +94,11 @@ class Shelf:
             digest = _digest(data)
             name = f"{_stem(note.symbol)}-{digest[:16]}.parquet"
             note = msgspec.structs.replace(note, file=name, digest=digest, rows=len(rows))
-            _write(self.folder / name, data)
+            write_whole(self.folder / name, data, 0o600)
         body = _encoder.encode(note)
-        _write(self._path(note.symbol), _seal(body) + b"\n" + body)
+        write_whole(self._path(note.symbol), _seal(body) + b"\n" + body, 0o600)
         if old and old != note.file:
-            (self.folder / old).unlink(missing_ok=True)
+            remove(self.folder / old, missing_ok=True)
         return note
 
     def notes(self) -> list[Note]:
@@ -117,7 +116,7 @@ class Shelf:
         return self.folder / f"{_stem(symbol)}.json"
 
     def _aside(self, path: Path) -> None:
-        self.put_aside.append(path.replace(path.with_name(path.name + ".bad")))
+        self.put_aside.append(move(path, path.with_name(path.name + ".bad")))
 
 
 def merged(ranges: Ranges, more: tuple[int, int]) -> Ranges:
@@ -173,17 +172,3 @@ def _digest(data: bytes) -> str:
 
 def _seal(body: bytes) -> bytes:
     return blake2b(body, digest_size=16).hexdigest().encode()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file atomically and sync it to disk."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

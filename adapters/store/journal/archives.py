@@ -16,6 +16,7 @@ from quantd.adapters.store.driver import Driver, table_names
 from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync
 from quantd.adapters.store.tables.table_models import columns_of
+from quantd.regular_file import move, new_file, write_whole
 
 ROWS_READ: Final = 512
 """Rows of a file in memory at a time, and in one row group."""
@@ -120,15 +121,15 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
     kinds = {"run": polars.String, "blob": polars.Binary, "prev": polars.Binary, "hash": polars.Binary}
     schema = {name: kinds.get(name, polars.Int64) for name in JOURNAL_COLUMNS}
     frame = polars.DataFrame(list(map(msgspec.structs.astuple, rows)), schema, orient="row")
-    frame.write_parquet(unfinished, compression="zstd", row_group_size=ROWS_READ)
+    with new_file(unfinished) as file:
+        frame.write_parquet(file, compression="zstd", row_group_size=ROWS_READ)
     sync(unfinished)
     checksum, size = checksum_of(unfinished)
     runs = tuple((run, *span) for run, span in spans.items())
     made = Archive(first, last, rows[0].prev, rows[-1].hash, runs, str(folder.resolve()), path.name, size, checksum)
     beside = path.with_suffix(path.suffix + CHECKSUMS)
-    beside.write_text(f"{checksum.hex()}  {path.name}\n")
-    sync(beside)
-    unfinished.replace(path)
+    write_whole(beside, f"{checksum.hex()}  {path.name}\n".encode())
+    move(unfinished, path)
     sync(folder)
     if polars.scan_parquet(path).select(polars.len()).collect().item() != links:
         raise StoreDamaged(f"{path} holds another number of rows than the {links} that were written")

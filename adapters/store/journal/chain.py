@@ -18,6 +18,7 @@ from msgspec import Struct
 from quantd.adapters.store.driver import Queries, insert
 from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.tables.table_models import columns_of
+from quantd.regular_file import NotRead, open_regular, read_regular
 
 GENESIS: Final = bytes(32)
 """The hash before the first row."""
@@ -154,9 +155,11 @@ class HeadFile:
     def read(self) -> Head | None:
         """Return the newest head, None without a file. Raises StoreDamaged when neither slot is valid."""
         try:
-            data = self.path.read_bytes()
+            data = read_regular(self.path).data
         except FileNotFoundError:
             return None
+        except NotRead as why:
+            raise StoreDamaged(f"{self.path}: {why}") from None
         slots = [_parse(data[k : k + _SLOT]) for k in (0, _SLOT)]
         heads = [(h.number, k, h) for k, h in enumerate(slots) if h is not None]
         if not heads:
@@ -167,8 +170,12 @@ class HeadFile:
 
     def write(self, head: Head) -> None:
         """Write and sync. Raises OSError; the other slot stays intact."""
-        fresh = not self.path.exists()
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fresh = False
+        try:
+            fd = open_regular(self.path, os.O_WRONLY)
+        except FileNotFoundError:
+            fresh = True
+            fd = open_regular(self.path, os.O_WRONLY | os.O_CREAT)
         try:
             line = _line(head)
             if os.pwrite(fd, line, self._next * _SLOT) != len(line):

@@ -29,6 +29,7 @@ from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_newer, revision_of
 from quantd.adapters.store.tables.schema import NAMES, REVISION
 from quantd.adapters.store.upkeep.verify import verify
+from quantd.regular_file import move, new_file, remove, remove_folder
 from quantd.trading import codec
 from quantd.trading.events import Started
 
@@ -83,7 +84,7 @@ def backup(
         raise StoreFailing(f"{target}: is there already; name a new file (ending in .tar) or a new folder")
     folder = target.with_name(f"{target.name}.partial")
     with failures(f"backing up to {target}"):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         try:
             _copy_models(folder, models)
@@ -91,12 +92,10 @@ def backup(
             if target.name.endswith((".tar", ".tar.gz", ".tgz")):
                 _packed(folder, manifest, target)
             else:
-                if target.exists():
-                    target.rmdir()
-                folder.replace(target)
+                move(folder, target)
             sync(target.parent)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder, ignore_errors=True)
     return manifest
 
 
@@ -127,7 +126,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
     if found := verify(folder):
         raise StoreDamaged(f"what was copied is damaged, most likely because the store is: {found[0]}")
     for name in ("quantd.db-wal", "quantd.db-shm"):  # empty files of a reader
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name, missing_ok=True)
     runs = _runs(folder)
     files = {}
     for file in _files(folder):
@@ -213,12 +212,15 @@ def _files(folder: Path) -> list[Path]:
 def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
     """Pack the folder into a tar file, the manifest first. It is re-read before it gets its name."""
     unfinished = target.with_name(f"{target.name}.new")
-    with tarfile.open(unfinished, "w:gz" if target.name.endswith("gz") else "w") as tar:
+    with (
+        new_file(unfinished) as file,
+        tarfile.open(fileobj=file, mode="w:gz" if target.name.endswith("gz") else "w") as tar,
+    ):
         for name in (MANIFEST, *manifest.files):
             tar.add(folder / name, arcname=name, recursive=False)
     sync(unfinished)
     unpack(unfinished, folder / "again")
-    unfinished.replace(target)
+    move(unfinished, target)
 
 
 def read_manifest(source: Path) -> Manifest:

@@ -3,7 +3,6 @@
 An existing store is replaced only on request, and is then moved aside.
 """
 
-import shutil
 import time
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +29,7 @@ from quantd.adapters.store.upkeep.backup import (
     unpack,
 )
 from quantd.adapters.store.upkeep.verify import verify
+from quantd.regular_file import move, remove, remove_folder
 
 OURS: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, ARTIFACTS, HALT, HEAD)
 """Files of a store in a state folder. The head is last, because a store without it is not opened."""
@@ -57,7 +57,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
                     f"{there}: there is a store here already. Restore to another --state, or give --force, which "
                     "keeps it aside"
                 )
-            shutil.rmtree(staging, ignore_errors=True)
+            remove_folder(staging, ignore_errors=True)
             manifest = unpack(source, staging)
             _fitted(staging, state, manifest)
             if url:
@@ -69,13 +69,13 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
                 except BaseException:
                     _back(aside, state)
                     raise
-                (staging / FILE).unlink()
+                remove(staging / FILE)
             for name in OURS:
                 if (staging / name).exists():
-                    (staging / name).replace(state / name)
+                    move(staging / name, state / name)
                     sync(state)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            remove_folder(staging, ignore_errors=True)
             lock.release()
     if found := verify(where, state):
         raise StoreDamaged(f"what was restored to {state} is damaged: {found[0]}")
@@ -123,7 +123,7 @@ def _aside(url: str, state: Path) -> Path:
             backup(url, state, aside / "store.tar")
     for name in OURS:
         if name != HALT and (state / name).exists():  # a halted folder stays halted
-            (state / name).replace(aside / name)
+            move(state / name, aside / name)
     sync(aside)
     return aside
 
@@ -132,7 +132,7 @@ def _back(aside: Path | None, state: Path) -> None:
     """Move the files of an unchanged database back to their place."""
     for name in OURS:
         if aside is not None and (aside / name).exists():
-            (aside / name).replace(state / name)
+            move(aside / name, state / name)
 
 
 def _refuse_led(url: str, seat: str) -> None:

@@ -10,13 +10,7 @@ from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.assembly.sinks import lacking_secrets
 from quantd.daemon.config import Config, Mistake, secret
-
-OWN_STEMS = frozenset({
-    "HALT", "api", "backups", "cache", "commands", "configs", "doctor-live", "idempotency", "journal", "lock", "quantd",
-    "statements", "tokens",
-})  # fmt: skip
-"""Names before the first point of what is in a state folder; the file of the owner's token may not have one of them."""
-
+from quantd.state_folder import STEMS
 
 SECRET: Final = "mqtt_command_key"
 """Name of the secret that signs commands over MQTT."""
@@ -97,7 +91,7 @@ def _reachable(config: Config) -> Iterator[Mistake]:
     elif api.names and api.open_reads:
         text = f"= true shows positions and orders without a token to whoever a proxy lets in as {api.names[0]}"
         yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
-    if api.tokens.partition(".")[0] in OWN_STEMS:
+    if api.tokens.partition(".")[0] in STEMS:
         text = f'= "{api.tokens}" is a file of another use'
         yield config.source.mistake(("api", "tokens"), text, 'remove the key: the file is then "token"')
 

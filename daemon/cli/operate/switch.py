@@ -3,7 +3,6 @@
 Where the API has not answered a halt of the house within a second, the file HALT in the state folder halts it.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from quantd.daemon.cli.command import CONFIG_FILE, Agent, ConfigFile, Json, Jump
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import Place, place
+from quantd.regular_file import create_empty
 from quantd.trading.exit_codes import TRY_LATER
 
 HALT_S: Final = 1.0
@@ -60,7 +60,7 @@ def switch(
 
         remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
         return
-    where = place(config, state, sets)
+    where = place(config, state, sets, checked=name != "halt")
     if name == "halt" and not (agent or symbol):
         _answer_halt(_halt_house(where, reason), as_json)
         return
@@ -98,9 +98,7 @@ def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
     if not where.folder.is_dir():
         raise found
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass
+        create_empty(path)
     except OSError as why:
         daemon = named(where)
         pid = "PID of the daemon" if daemon is None else str(daemon.reached.pid)

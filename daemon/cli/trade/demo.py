@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from quantd import bundled
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, Interrupted
 from quantd.daemon.cli.output import say
+from quantd.regular_file import remove_folder
 from quantd.trading.exit_codes import USAGE
 
 SETS: Final = ("api.port=0", "bus.port=0", "log.level=error")
@@ -102,7 +102,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         raise Interrupted("stopped before it traded; nothing is left behind") from None
     finally:
         signal.signal(signal.SIGTERM, before)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, ignore_errors=True)
 
 
 def _interrupted(*_: object) -> None:

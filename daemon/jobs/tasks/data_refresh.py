@@ -20,6 +20,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.jobs.runner import Permanent
 from quantd.daemon.jobs.tasks.command_process import output_of
 from quantd.daemon.runtime.service import Service
+from quantd.regular_file import remove
 
 KEPT: Final = 3
 """Downloaded files that stay beside the present one, the newest ones."""
@@ -67,8 +68,8 @@ class DataRefresh:
             raise NotRefreshed(error)
         old = sorted(file.parent.glob(f"{file.stem}-????????T??????Z{file.suffix}"))
         for each in old[:-KEPT]:
-            each.unlink()
-            each.with_name(f"{each.stem}.actions.csv").unlink(missing_ok=True)
+            remove(each)
+            remove(each.with_name(f"{each.stem}.actions.csv"), missing_ok=True)
         return str(Path(named).with_name(target.name))
 
 

@@ -24,7 +24,7 @@ from quantd.daemon.jobs.tasks.account_differences import (
 from quantd.daemon.jobs.tasks.account_lines import AccountRecord, StatementDay, account_record
 from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
 from quantd.daemon.runtime.service import Service
-from quantd.regular_file import MIB, NotRead, read_regular
+from quantd.regular_file import MIB, NotRead, read_regular, write_whole
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import money_text, price_text, quantity_text
@@ -229,10 +229,7 @@ class StatementJob:
             statement = statement_of(record, run, universe, day.day, day.day)
             lines = csv_text(msgspec.structs.replace(statement, differences={day.day: differences}), universe)
             for suffix, content in ((".csv", lines.encode()), (".json", msgspec.json.encode(document))):
-                target = folder / f"statement-{day.day}{suffix}"
-                unfinished = target.with_suffix(f"{suffix}.new")
-                unfinished.write_bytes(content)
-                unfinished.replace(target)
+                write_whole(folder / f"statement-{day.day}{suffix}", content, durable=False)
         return folder / f"statement-{days[-1].day}.csv"
 
     def _held(self, day: StatementDay, days: Sequence[StatementDay]) -> list[HeldPosition]:

@@ -8,7 +8,7 @@ import msgspec
 
 from quantd.daemon.views.report.contents import Report
 from quantd.daemon.views.report.page import page
-from quantd.models.artifacts.folder import replace_file
+from quantd.regular_file import remove, write_whole
 
 KEPT: Final = 120
 """Retained reports of each kind."""
@@ -36,8 +36,8 @@ def keep(folder: Path, job: str, report: Report) -> Path:
 
 def write(path: Path, report: Report) -> None:
     """Writes the page to `path` and its figures beside it as JSON."""
-    replace_file(path, page(report).encode())
-    replace_file(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    write_whole(path, page(report).encode())
+    write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
 def prune(place: Path, kind: str) -> None:
@@ -45,4 +45,4 @@ def prune(place: Path, kind: str) -> None:
     stems = sorted(p.stem for p in place.glob(f"{kind}-*.html") if _STEM.fullmatch(p.stem))
     for stem in stems[:-KEPT]:
         for suffix in (".html", ".json"):
-            (place / f"{stem}{suffix}").unlink(missing_ok=True)
+            remove(place / f"{stem}{suffix}", missing_ok=True)

@@ -5,7 +5,6 @@ trial draws from its own generator, so that one worker continues as if uninterru
 """
 
 import math
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -43,6 +42,7 @@ from quantd.models.training.search.study_results import (
 )
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, fit
+from quantd.regular_file import remove_folder
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 STUDY: Final = "study.db"
@@ -253,7 +253,7 @@ class Course:
                 self._study.tell(trial, state=TrialState.PRUNED)
         folder = self._folders[number]
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder, ignore_errors=True)
         (row,) = rows_of(self._study, self._search.space, trial.number)
         self._note(row, self._search.trials)
 
@@ -309,7 +309,7 @@ def tune(
     study = opened(search, folder, fresh=fresh)
     under_way = folder / UNDER_WAY if executor.shares_disk else None
     if fresh:
-        shutil.rmtree(folder / UNDER_WAY / search.study, ignore_errors=True)
+        remove_folder(folder / UNDER_WAY / search.study, ignore_errors=True)
     before = len(rows_of(study, search.space))
     course = Course(study, search, under_way, executor.workers > 1, note)
     began(course)

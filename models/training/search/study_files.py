@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import optuna
 
-from quantd.models.artifacts.folder import replace_file
 from quantd.models.learners.record import Space
 from quantd.models.training.plans.plan import Plan, default, described, replaced
 from quantd.models.training.search.spaces import Value
 from quantd.models.training.search.study import Search, Sitting
 from quantd.models.training.search.study_results import Row, importances
+from quantd.regular_file import remove, write_whole
 from quantd.trading.display_text import toml_value
 
 TRIALS: Final = "trials.csv"
@@ -41,9 +41,9 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
         texts[BEST] = "".join(f"# {line}\n" for line in note) + toml(plan)
     for name in (TRIALS, HISTORY, IMPORTANCE, BEST):
         if name in texts:
-            replace_file(folder / name, texts[name].encode())
+            write_whole(folder / name, texts[name].encode())
         else:
-            (folder / name).unlink(missing_ok=True)  # of a study that was begun anew
+            remove(folder / name, missing_ok=True)  # of a study that was begun anew
     return tuple(folder / name for name in texts)
 
 

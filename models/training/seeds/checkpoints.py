@@ -13,7 +13,8 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save
 from torch import Tensor
 
-from quantd.models.artifacts.folder import digest_of, replace_file
+from quantd import regular_file
+from quantd.models.artifacts.folder import digest_of
 from quantd.models.learners.record import State
 from quantd.models.training.plans.plan import Plan, described
 from quantd.trading.exit_codes import ExplainedError
@@ -75,8 +76,8 @@ def write(path: Path, plan: Plan, place: Place, state: State) -> None:
         digest_of(data),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path.with_suffix(".safetensors"), data)
-    replace_file(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
+    regular_file.write_whole(path.with_suffix(".safetensors"), data)
+    regular_file.write_whole(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
 
 
 def read(path: Path, plan: Plan) -> tuple[Place, State]:
@@ -120,15 +121,15 @@ def there(folder: Path) -> list[Path]:
 def remove(*paths: Path) -> None:
     """Remove the checkpoints at paths without suffix."""
     for path in paths:
-        path.with_suffix(".json").unlink(missing_ok=True)
-        path.with_suffix(".safetensors").unlink(missing_ok=True)
+        regular_file.remove(path.with_suffix(".json"), missing_ok=True)
+        regular_file.remove(path.with_suffix(".safetensors"), missing_ok=True)
 
 
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints, and incomplete files."""
     remove(*there(folder)[:-keep])
     for left in folder.glob("*.partial"):
-        left.unlink(missing_ok=True)
+        regular_file.remove(left, missing_ok=True)
 
 
 def _page(path: Path) -> Page:

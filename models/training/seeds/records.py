@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import msgspec
 
 from quantd.models.learners.record import Report
+from quantd.regular_file import remove
 
 NAMES: Final = {
     "policy": "loss_policy",
@@ -48,8 +49,8 @@ class Files:
         self._csv, self._jsonl = folder / "metrics.csv", folder / "metrics.jsonl"
         self._columns: list[str] = []
         if resume_at is None:
-            self._csv.unlink(missing_ok=True)
-            self._jsonl.unlink(missing_ok=True)
+            remove(self._csv, missing_ok=True)
+            remove(self._jsonl, missing_ok=True)
         else:
             self._cut(resume_at)
 

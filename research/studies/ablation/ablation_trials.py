@@ -8,7 +8,6 @@ from collections.abc import Callable
 from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
-from shutil import rmtree
 from typing import Final
 
 import msgspec
@@ -17,7 +16,6 @@ from msgspec import Struct
 
 from quantd.bundled import find
 from quantd.daemon.runtime.version import code_version
-from quantd.models.artifacts.folder import replace_file
 from quantd.models.history.panel_files import file_digest
 from quantd.models.market.tensors import Market
 from quantd.models.training.plans.plan import Plan
@@ -26,6 +24,7 @@ from quantd.models.training.seeds.learner import policy_of
 from quantd.models.training.seeds.markets import Markets, markets_of, window_market
 from quantd.models.training.seeds.seed_run import Progress, fit
 from quantd.models.training.seeds.validation import evaluate
+from quantd.regular_file import remove, remove_folder, write_whole
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
 
@@ -66,7 +65,7 @@ def stored(folder: Path, digest: str, make: Callable[[], Trial]) -> Trial:
     path = folder / f"{digest}.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, msgspec.json.encode(make()))
+        write_whole(path, msgspec.json.encode(make()))
     return msgspec.json.decode(path.read_bytes(), type=Trial)
 
 
@@ -78,8 +77,8 @@ def artifact_of(plan: Plan, seed: int, folder: Path, command: str, report: Calla
     if not (folder / DONE).exists():
         only = msgspec.structs.replace(plan, seeds=(seed,))
         # an evaluation that is repeated after a kill is the same look, which would else be counted twice
-        (folder / "run" / training_run.LOOKS).unlink(missing_ok=True)
-        rmtree(folder / "artifact", ignore_errors=True)
+        remove(folder / "run" / training_run.LOOKS, missing_ok=True)
+        remove_folder(folder / "artifact", ignore_errors=True)
         training_run.train(only, folder / "artifact", command, report, folder=folder / "run", resume=True)
         (folder / DONE).write_text(f"{plan.name}\n")
     return folder / "artifact"

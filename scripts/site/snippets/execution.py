@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from quantd.regular_file import remove_folder
 from scripts.site.pages import ROOT
 from scripts.site.snippets.extraction import Snippet
 from scripts.site.snippets.scenes import Scene, entry, reason, scene_of
@@ -37,6 +38,7 @@ SERVERS: Final = (
 
 _PYTHON: Final = """
 import sys, traceback
+
 space = {"__name__": "snippet"}
 for line in sys.stdin:
     text, out, code = line.strip().split("|")
@@ -80,7 +82,7 @@ def run_page(page: str, found: list[Snippet]) -> list[Outcome]:
         return [stage.run(each) for each in wanted]
     finally:
         stage.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder, ignore_errors=True)
 
 
 class _Stage:

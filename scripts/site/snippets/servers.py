@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 from aiohttp import web
 
+from quantd.regular_file import write_whole
 from scripts.site.pages import ROOT
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.sink_servers import KEY, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer, Receiver
@@ -79,9 +80,7 @@ async def serve(file: Path) -> None:
         "SMTP_PASSWORD": PASSWORD,
     }
     lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-    new = file.with_suffix(".new")
-    new.write_text(lines, encoding="utf-8")
-    new.rename(file)
+    write_whole(file, lines.encode(), durable=False)
     await asyncio.Event().wait()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quantd.daemon.cli.failures import Failure
+from quantd.regular_file import Refused, write_whole
 from quantd.trading.exit_codes import CONFIG
 
 PROJECT: Final = ".mcp.json"
@@ -47,19 +48,13 @@ def merged(file: Path, name: str, command: Sequence[str]) -> str:
 
 def write(file: Path, text: str) -> None:
     """Replace the file in one step, with its rights; a link to it stays a link. Raises Failure."""
-    real = file.resolve()
-    part = real.with_name(real.name + ".part")
     try:
-        mode = real.stat().st_mode & 0o777 if real.exists() else 0o600
-        part.touch(mode=mode)
-        part.chmod(mode)
-        part.write_text(text, encoding="utf-8")
-        part.replace(real)
+        write_whole(file.resolve(), text.encode(), 0o600, keep_mode=True)
+    except Refused as why:
+        raise Failure(f"{why}; nothing was written", CONFIG) from None
     except OSError as why:
         remedy = "install that client first, or let `--print` show the entry"
         raise Failure(f"{file}: {str(why.strerror).lower()}; {remedy}", CONFIG) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _parsed(file: Path, text: str) -> Any:

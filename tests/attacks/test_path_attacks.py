@@ -1,0 +1,185 @@
+"""Attacks by what a path names: one line each; the command refuses with the name, and what is named stays as it was.
+
+The victims are copies: a device node of this test, a pipe, a file and a folder outside the state folder. The real
+devices of this machine are in no test.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from quantd.regular_file import Refused
+from quantd.state_folder import FILES, FOLDERS, check_state
+from tests.support.command_line import quantd, write
+
+Plant = Callable[[Path, Path], object]
+"""Puts something at a path, given the folder of the victims."""
+
+
+def victims(folder: Path) -> Path:
+    """A file, a pipe, a socket and a folder with a file that everybody may write, and a device where it can be made."""
+    folder.mkdir()
+    (folder / "file").write_text("as before\n")
+    (folder / "file").chmod(0o666)
+    os.mkfifo(folder / "pipe")
+    (folder / "pipe").chmod(0o666)
+    (folder / "folder").mkdir()
+    (folder / "folder" / "file").write_text("as before\n")
+    (folder / "folder").chmod(0o777)
+    try:
+        os.mknod(folder / "device", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        (folder / "device").chmod(0o666)
+    except PermissionError:
+        pass
+    return folder
+
+
+def state_of(folder: Path) -> dict[str, object]:
+    """Mode, owner, size and content of every victim."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        found[str(path.relative_to(folder))] = (status.st_mode, status.st_uid, status.st_gid, status.st_rdev, content)
+    return found
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def link_to(name: str) -> Plant:
+    def plant(path: Path, outside: Path) -> None:
+        if name == "device" and not (outside / name).exists():
+            pytest.skip("this user may make no device node")
+        path.symlink_to(outside / name)
+
+    return plant
+
+
+def a_device(path: Path, outside: Path) -> None:
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        path.chmod(0o666)
+    except PermissionError:
+        pytest.skip("this user may make no device node")
+
+
+def a_pipe(path: Path, outside: Path) -> None:
+    os.mkfifo(path)
+    path.chmod(0o666)
+
+
+def a_socket(path: Path, outside: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = os.getcwd()
+        os.chdir(path.parent)  # the path of a socket has 108 characters at most
+        try:
+            listener.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+def a_hard_link(path: Path, outside: Path) -> None:
+    path.hardlink_to(outside / "file")
+
+
+def a_file(path: Path, outside: Path) -> None:
+    path.write_text("as before\n")
+    path.chmod(0o666)
+
+
+def a_folder(path: Path, outside: Path) -> None:
+    path.mkdir()
+    path.chmod(0o777)
+
+
+IN_PLACE_OF_A_FILE: dict[str, tuple[Plant, str]] = {
+    "a link to a device": (link_to("device"), "is a link to"),
+    "a link to a pipe": (link_to("pipe"), "is a link to"),
+    "a link to a file": (link_to("file"), "is a link to"),
+    "a link to nothing": (link_to("nothing"), "is a link to"),
+    "a device": (a_device, "is a device, not a regular file"),
+    "a pipe": (a_pipe, "is a pipe, not a regular file"),
+    "a socket": (a_socket, "is a socket, not a regular file"),
+    "a folder": (a_folder, "is a folder, not a regular file"),
+    "a hard link": (a_hard_link, "has 2 names"),
+}
+IN_PLACE_OF_A_FOLDER: dict[str, tuple[Plant, str]] = {
+    "a link to a device": (link_to("device"), "is a device, not a folder"),
+    "a link to a pipe": (link_to("pipe"), "is a pipe, not a folder"),
+    "a link to a file": (link_to("file"), "is a regular file, not a folder"),
+    "a link to nothing": (link_to("nothing"), "is a link to"),
+    "a device": (a_device, "is a device, not a folder"),
+    "a pipe": (a_pipe, "is a pipe, not a folder"),
+    "a socket": (a_socket, "is a socket, not a folder"),
+    "a file": (a_file, "is a regular file, not a folder"),
+}
+WITHIN: dict[str, tuple[Plant, str]] = {
+    "a link to a folder": (link_to("folder"), "is a link to"),
+    "a pipe": (a_pipe, "is a pipe, not a folder"),
+    "a file": (a_file, "is a regular file, not a folder"),
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """`plant` puts something at `name`, in or as the state folder; the refusal has `said`."""
+
+    name: str
+    what: str
+    plant: Plant
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.name or 'the folder'} is {self.what}"
+
+
+ATTACKS = (
+    *(Attack("", what, *how) for what, how in IN_PLACE_OF_A_FOLDER.items()),
+    *(Attack(name, what, *how) for name in (*FILES, "token") for what, how in IN_PLACE_OF_A_FILE.items()),
+    *(Attack(name, what, *how) for name in FOLDERS for what, how in WITHIN.items()),
+)
+WHOLE = tuple(
+    attack for attack in ATTACKS if attack.name in ("", "quantd.db") or (attack.name, attack.what) == ("lock", "a pipe")
+)
+"""Attacks that are made on the whole command: the others differ in the name alone."""
+
+
+def planted(folder: Path, attack: Attack, outside: Path) -> Path:
+    """The attacked state folder."""
+    state = folder / "state"
+    if attack.name:
+        state.mkdir(mode=0o700)
+    attack.plant(state / attack.name, outside)
+    return state
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
+def test_the_look_refuses_each_name_and_changes_nothing(tmp_path: Path, attack: Attack) -> None:
+    outside = victims(tmp_path / "outside")
+    state = planted(tmp_path, attack, outside)
+    before, listed = state_of(tmp_path), names_in(tmp_path)
+    with pytest.raises(Refused, match=attack.said) as refusal:
+        check_state(state)
+    assert str(refusal.value).startswith(f"{state / attack.name}: ")
+    assert "remove" in str(refusal.value) or "name another" in str(refusal.value)
+    assert (state_of(tmp_path), names_in(tmp_path)) == (before, listed)
+
+
+@pytest.mark.parametrize("attack", WHOLE, ids=str)
+def test_the_start_is_refused_and_the_victim_is_as_before(tmp_path: Path, attack: Attack) -> None:
+    write(tmp_path)
+    outside = victims(tmp_path / "outside")
+    planted(tmp_path, attack, outside)
+    before, listed = state_of(tmp_path), names_in(tmp_path)
+    done = quantd(tmp_path, "run")
+    named = f"{Path('state', attack.name)}: "
+    assert (done.returncode, attack.said in done.stderr, named in done.stderr) == (78, True, True)
+    assert "Traceback" not in done.stderr
+    assert (state_of(tmp_path), names_in(tmp_path)) == (before, listed)
