@@ -12,6 +12,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
 from quantd.models.training.runs.workers import Here, executor
+from quantd.regular_file import write_whole
 from quantd.research.python_api.backtests import Misused, OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
@@ -66,7 +67,7 @@ class SweepResult(Sweep):
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one HTML page that opens without a network, and return its path."""
         out = Path(path)
-        out.write_text(sweep_page(self, "backtest"), encoding="utf-8")
+        write_whole(out, sweep_page(self, "backtest").encode(), durable=False)
         return out
 
     def __str__(self) -> str:

@@ -183,3 +183,33 @@ def test_the_start_is_refused_and_the_victim_is_as_before(tmp_path: Path, attack
     assert (done.returncode, attack.said in done.stderr, named in done.stderr) == (78, True, True)
     assert "Traceback" not in done.stderr
     assert (state_of(tmp_path), names_in(tmp_path)) == (before, listed)
+
+
+OUTPUTS = {what: how for what, how in IN_PLACE_OF_A_FILE.items() if what != "a hard link"}
+"""A hard link is replaced: the other name keeps its content."""
+
+
+@pytest.mark.parametrize("what", OUTPUTS)
+def test_an_output_replaces_nothing_but_a_regular_file(tmp_path: Path, what: str) -> None:
+    plant, said = OUTPUTS[what]
+    outside, out = victims(tmp_path / "outside"), tmp_path / "out.csv"
+    bars = tmp_path / "bars.parquet"
+    words = ("data", "synthetic", "--from", "2024-01-02", "--to", "2024-01-31", "--count", "2")
+    assert quantd(tmp_path, *words, "--out", bars.name).returncode == 0
+    plant(out, outside)
+    before, listed, planted_as = state_of(outside), names_in(tmp_path), out.lstat()
+    done = quantd(tmp_path, *words, "--out", out.name)
+    assert (done.returncode, said in done.stderr) == (78, True), done
+    assert (state_of(outside), names_in(tmp_path)) == (before, listed)
+    assert (out.lstat().st_mode, out.lstat().st_ino) == (planted_as.st_mode, planted_as.st_ino)
+
+
+def test_a_halt_is_made_whatever_lies_in_the_state_folder(tmp_path: Path) -> None:
+    write(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    for name in (*FILES, "token"):
+        os.mkfifo(state / name)
+    done = quantd(tmp_path, "halt", "--reason", "a test")
+    assert done.returncode == 0, done
+    assert (state / "HALT").read_bytes() == b""

@@ -11,6 +11,7 @@ from quantd import bundled
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer
+from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a start.
@@ -109,7 +110,7 @@ def _write_new(files: dict[Path, str]) -> None:
             raise Failure(f"{path} exists; nothing was written", CHECK_FAILED)
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode(), durable=False)
 
 
 COMMAND: Final = Command("Set up", 10, init)

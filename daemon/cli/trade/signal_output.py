@@ -1,6 +1,7 @@
 """The command `quantd study signal`: figures of factors, as tables, JSON or CSV."""
 
 import csv
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -9,6 +10,7 @@ import typer
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.regular_file import write_whole
 from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -117,9 +119,10 @@ def _write(out: Path, result: "signal_study.SignalStudies") -> None:
     from quantd.research.studies import signal_study
 
     rows = signal_study.flat(result)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(signal_study.COLUMNS)
-        writer.writerows(
-            [[csv_cell("" if row[name] is None else row[name]) for name in signal_study.COLUMNS] for row in rows]
-        )
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(signal_study.COLUMNS)
+    writer.writerows(
+        [[csv_cell("" if row[name] is None else row[name]) for name in signal_study.COLUMNS] for row in rows]
+    )
+    write_whole(out, text.getvalue().encode(), durable=False)

@@ -4,6 +4,7 @@ import csv
 import secrets
 from collections.abc import Sequence
 from datetime import date
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -164,12 +165,13 @@ def _write_rebalancing(out: Path, agent: str, rows: "Sequence[rebalancing_study.
     if out.suffix == ".html":
         from quantd.research.studies.rebalancing_page import page
 
-        out.write_text(page(agent, rows, definition), encoding="utf-8")
+        write_whole(out, page(agent, rows, definition).encode())
         return
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(rows[0].__struct_fields__)
-        writer.writerows([csv_cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
+    text = StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(rows[0].__struct_fields__)
+    writer.writerows([csv_cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
+    write_whole(out, text.getvalue().encode())
 
 
 def study_rebalance(
