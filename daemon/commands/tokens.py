@@ -224,8 +224,10 @@ def owner_of(path: Path) -> Token | None:
     except (OSError, NotRead):
         return None
     secret = data.decode(errors="surrogateescape").strip()
-    salt = secrets.token_hex(16)
-    digest = _digest(secret.encode("utf-8", "surrogateescape"), salt)
+    given = secret.encode("utf-8", "surrogateescape")
+    # the same salt at each start: sessions that a daemon has stored name the token by its digest
+    salt = blake2b(given, digest_size=16, person=b"quantd owner").hexdigest()
+    digest = _digest(given, salt)
     return Token(OWNER, OWNER_ID, "admin", salt, digest, found.st_mtime_ns) if secret else None
 
 

@@ -159,7 +159,7 @@ class Guard:
         self._hosts = _own_names(api.host) | frozenset(api.names)
         self._remote = not is_loopback(api.host)
         self.open_reads = api.open_reads and not self._remote
-        self.sessions = Sessions()
+        self.sessions = Sessions(folder if refusal is None else None)
         self._wrong = WrongTokens()
         rate = api.rate
         self._reads = Buckets(rate.reads, rate.reads_burst)
@@ -276,11 +276,11 @@ class Guard:
         if (session := self.sessions.of(request)) is None:
             return None
         await self._keyring.refresh()
-        if not self._keyring.valid(session.token):
-            self.sessions.end(request)
+        if (token := self._keyring.of_digest(session.token)) is None:
+            await self.sessions.end(request)
             return None
         request[SESSION] = session
-        return session.token
+        return token
 
     async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
         """The token that a sign-in begins a session with. Raises Refused."""
@@ -369,8 +369,12 @@ def _identify(request: web.Request, standing: Standing) -> None:
 
 
 def who(request: web.Request) -> str:
-    """The sender of an authorised request, for the journal: "api:NAME:ID", without the id for the owner."""
-    token = request[TOKEN]
+    """The sender of an authorised request, for the journal."""
+    return sender_of(request[TOKEN])
+
+
+def sender_of(token: Token) -> str:
+    """The name of a token's holder in the journal: "api:NAME:ID", without the id for the owner."""
     return f"api:{token.name}" if token.name == OWNER else f"api:{token.name}:{token.id}"
 
 

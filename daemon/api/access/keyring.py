@@ -109,9 +109,13 @@ class Keyring:
 
     def valid(self, token: Token) -> bool:
         """Whether a token that was found earlier is still in force."""
-        found = self._found
-        known = {each.digest for each in (*found.tokens, *((found.owner,) if found.owner is not None else ()))}
-        return token.digest in known and not token.expired(time.time_ns())
+        return self.of_digest(token.digest) is not None
+
+    def of_digest(self, digest: str) -> Token | None:
+        """The unexpired token with this digest."""
+        found, now = self._found, time.time_ns()
+        tokens = (*found.tokens, *((found.owner,) if found.owner is not None else ()))
+        return next((each for each in tokens if each.digest == digest and not each.expired(now)), None)
 
     def _note(self, token: Token, now_ns: int) -> None:
         """Records the use of a token in the file, in a thread, at most once in USED_S."""

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 from msgspec.json import encode
 
-from quantd.daemon.api.access.guard import SESSION, Guard
+from quantd.daemon.api.access.guard import Guard, sender_of
 from quantd.daemon.api.access.sessions import SESSION_S, cookie_text
 from quantd.daemon.api.documents import Query
 from quantd.daemon.api.route_records import Entry, Read, Route
@@ -33,6 +33,7 @@ class SessionNow(Struct, frozen=True):
     """The token of this browser's session; all empty without one. `scopes` are those that it grants.
 
     `reads` is true where this request may read figures. `agent` is the one outside agent of a token of scope propose.
+    `sender` is the name in the journal of what this session sends; the answers of its requests are kept for that name.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SessionNow(Struct, frozen=True):
     scopes: list[Scope]
     agent: str
     reads: bool
+    sender: str
 
 
 class SignedIn(Struct, frozen=True):
@@ -79,22 +81,22 @@ class SessionRoutes:
         token = await self._guard.session_token(request)
         reads = self._guard.open_reads or (token is not None and token.grants("read"))
         if token is None:
-            return SessionNow("", None, [], "", reads)
-        return SessionNow(token.name, token.scope, _scopes(token), token.agent, reads)
+            return SessionNow("", None, [], "", reads, "")
+        return SessionNow(token.name, token.scope, _scopes(token), token.agent, reads, sender_of(token))
 
     async def sign_in(self, request: web.Request, asked: SignIn) -> web.Response:
         """Begins a session. Raises Refused for a wrong token, a void code, and a token that may not read."""
         token = await self._guard.admitted(request, asked.token, asked.code)
-        secret, session = self._guard.sessions.begin(token)
+        secret, csrf = await self._guard.sessions.begin(token)
         how = "link" if asked.code else "token"
         log.info("api.signed_in", token=token.name, scope=token.scope, by=how)
-        answer = SignedIn(token.name, token.scope, _scopes(token), token.agent, session.csrf, SESSION_S)
+        answer = SignedIn(token.name, token.scope, _scopes(token), token.agent, csrf, SESSION_S)
         return _with_cookie(request, answer, secret)
 
     async def sign_out(self, request: web.Request, asked: SignOut) -> web.Response:
-        session = request.get(SESSION)
-        self._guard.sessions.end(request)
-        return _with_cookie(request, SignedOut("" if session is None else session.token.name), "")
+        token = await self._guard.session_token(request)
+        await self._guard.sessions.end(request)
+        return _with_cookie(request, SignedOut("" if token is None else token.name), "")
 
 
 def _scopes(token: Token) -> list[Scope]:
