@@ -12,6 +12,7 @@ from typing import Final, TypeVar, cast
 from aiohttp import web
 from msgspec.structs import replace
 
+from quantd.daemon.api.idempotency import CARRIED_OUT
 from quantd.daemon.api.problems import INTERNAL, Refused, log_fault
 from quantd.daemon.commands.control import NotDone
 from quantd.daemon.runtime.inbox import Command, Committed, InboxFull, Outcome
@@ -108,7 +109,7 @@ async def truthful(path: str, answer: Awaitable[T]) -> T:
         log_fault(path, why)
         done = await of_request().carried_out()
         what = _carried_out(done) if done else "no command of the request was carried out"
-        raise Refused(500, "carried_out" if done else "internal", f"{what}; {INTERNAL}") from None
+        raise Refused(500, CARRIED_OUT if done else "internal", f"{what}; {INTERNAL}") from None
 
 
 def _carried_out(done: Sequence[Committed[object]]) -> str:

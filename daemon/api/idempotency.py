@@ -10,15 +10,17 @@ import os
 import re
 import sqlite3
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
+import msgspec
 import structlog
 from aiohttp import web
 
-from quantd.daemon.api.problems import MEDIA_TYPE, FieldFault, Refused, error
+from quantd.daemon.api.problems import MEDIA_TYPE, FieldFault, Problem, Refused, error
 from quantd.regular_file import open_regular
 
 HEADER: Final = "Idempotency-Key"
@@ -41,6 +43,14 @@ HALT_S: Final = 1.0
 BEGUN: Final = 0
 """Status of a key whose request has no answer yet."""
 
+UNWRITTEN: Final = 100
+"""Answers in memory that a failing disk did not take."""
+
+CARRIED_OUT: Final = "carried_out"
+"""Code of a failure after the commit: the request was carried out."""
+
+State = Literal["running", "done", "refused", "unknown"]
+
 T = TypeVar("T")
 
 log = structlog.get_logger("quantd.api")
@@ -53,6 +63,15 @@ class Answered(NamedTuple):
     body: bytes
 
 
+class Became(NamedTuple):
+    """What became of a request. `text` is a refusal's detail, or why the result is not known."""
+
+    state: State
+    status: int = 0
+    text: str = ""
+    body: bytes = b"null"
+
+
 class Keys:
     """The keys in a file of the state folder, made at its first use. Any number of requests may run at once."""
 
@@ -61,6 +80,8 @@ class Keys:
         self._database: sqlite3.Connection | None = None
         self._one = asyncio.Lock()
         self._running: set[tuple[str, str]] = set()
+        self._unwritten: OrderedDict[tuple[str, str], Answered] = OrderedDict()
+        """Answers of this process that are not in the file."""
         self._earlier = 0
         """Number of the newest key of an earlier process."""
 
@@ -88,7 +109,9 @@ class Keys:
         except (sqlite3.Error, OSError) as why:
             if must:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
-                return await act()
+                answer = await _settled(act)
+                self._note(name, answer)
+                return answer
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
             raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
         if found is not None:
@@ -106,14 +129,58 @@ class Keys:
                 await self._do(lambda: self._finish(name, Answered(answer.status, body)), must)
             except (sqlite3.Error, OSError) as why:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
+                self._note(name, answer)
             return answer
         finally:
             self._running.discard(name)
+
+    async def became(self, sender: str, key: str) -> Became | None:
+        """What became of the request with a key of a sender; None where no such request did anything.
+
+        Raises Refused where the file cannot be read.
+        """
+        name = sender, key
+        if name in self._unwritten:
+            return _became(self._unwritten[name])
+        try:
+            return await self._do(lambda: self._look(name), must=False)
+        except (sqlite3.Error, OSError) as why:
+            text = f"{self._path.name} of the state folder cannot be read ({why}); ask again"
+            raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
 
     def close(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+    def _note(self, name: tuple[str, str], answer: web.Response) -> None:
+        """Keeps an answer in memory that the file did not take."""
+        if answer.status in NOT_BEGUN:
+            return
+        assert isinstance(answer.body, bytes)
+        self._unwritten[name] = Answered(answer.status, answer.body)
+        while len(self._unwritten) > UNWRITTEN:
+            self._unwritten.popitem(last=False)
+
+    def _look(self, name: tuple[str, str]) -> Became | None:
+        if self._database is None and not self._path.exists():  # a question makes no file
+            return None
+        query = "SELECT number, status, body FROM keys WHERE sender = ? AND name = ?"
+        row = self._opened().execute(query, name).fetchone()
+        if row is None:
+            return None
+        number, status, body = row
+        if status != BEGUN:
+            return _became(Answered(status, body))
+        if name in self._running:
+            return Became("running")
+        return Became("unknown", text=self._lost(number))
+
+    def _lost(self, number: int) -> str:
+        """Why a request that began has no answer."""
+        if number > self._earlier:
+            return f"the answer to the request with this key was sent, and could not be recorded in {FILE}"
+        return "the daemon stopped while it carried out the request with this key, so its result is not known"
 
     async def _do(self, work: Callable[[], T], must: bool) -> T:
         """Works on the file in a thread, one call at a time. A halt does not wait longer than HALT_S: TimeoutError."""
@@ -163,11 +230,8 @@ class Keys:
         if name in self._running:
             text = "the request with this key is still carried out; ask again in a second"
             raise Refused(409, "idempotency", text, {"Retry-After": "1"})
-        if number > self._earlier:
-            what = f"the answer to the request with this key was sent, and could not be recorded in {FILE}"
-        else:
-            what = "the daemon stopped while it carried out the request with this key, so its result is not known"
-        text = f"{what}. It is not carried out again; see /api/v1/orders or /api/v1/status, then send a new key"
+        remedy = "It is not carried out again; see /api/v1/orders or /api/v1/status, then send a new key"
+        text = f"{self._lost(number)}. {remedy}"
         raise Refused(409, "idempotency", text)
 
     def _finish(self, name: tuple[str, str], answer: Answered) -> None:
@@ -175,6 +239,15 @@ class Keys:
             self._opened().execute("DELETE FROM keys WHERE sender = ? AND name = ?", name)
         else:
             self._opened().execute("UPDATE keys SET status = ?, body = ? WHERE sender = ? AND name = ?", answer + name)
+
+
+def _became(answer: Answered) -> Became:
+    """The result that an answer reports: a failure after the commit was carried out too."""
+    if answer.status < 400:
+        return Became("done", answer.status, body=answer.body)
+    problem = msgspec.json.decode(answer.body, type=Problem)
+    state: State = "done" if problem.code == CARRIED_OUT else "refused"
+    return Became(state, answer.status, problem.detail)
 
 
 async def _settled(act: Callable[[], Awaitable[web.Response]]) -> web.Response:
@@ -187,7 +260,15 @@ async def _settled(act: Callable[[], Awaitable[web.Response]]) -> web.Response:
 
 def _key_of(request: web.Request) -> str:
     given = request.headers.getall(HEADER)
-    if len(given) != 1 or re.fullmatch(PATTERN, given[0]) is None:
-        text = f"{HEADER}: send one key of 1 to 64 visible ASCII characters"
-        raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
+    fault = key_fault(given[0] if len(given) == 1 else "")
+    if fault is not None:
+        raise fault
     return given[0]
+
+
+def key_fault(key: str) -> Refused | None:
+    """The response to a key that is none."""
+    if re.fullmatch(PATTERN, key):
+        return None
+    text = f"{HEADER}: send one key of 1 to 64 visible ASCII characters"
+    return Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])

@@ -23,6 +23,7 @@ from quantd.daemon.api.idempotency import Keys
 from quantd.daemon.api.openapi import document
 from quantd.daemon.api.route_records import BODY_BYTES, Entry, Page, Post, Raw, Read, Route, body_of, file_of, reading
 from quantd.daemon.api.routes import job_routes, manual_routes
+from quantd.daemon.api.routes.act_routes import ActRoutes
 from quantd.daemon.api.routes.alert_routes import AlertRoutes
 from quantd.daemon.api.routes.dashboard_routes import Dashboard
 from quantd.daemon.api.routes.market_routes import MarketRoutes
@@ -92,6 +93,7 @@ class Api:
         self._reads_only = stored is not None
         self._guard = Guard(folder, config.api, service.alert, self._refusal_of_posts if self._reads_only else None)
         self._keys = Keys(folder)
+        self._acts = ActRoutes(self._keys, self._refusal_of_posts if self._reads_only else None)
         self._open = OpenRequests()
         self._routes: tuple[Route, ...] = ()
         run = RunReader(service, parts, config, folder)
@@ -141,6 +143,7 @@ class Api:
             *self._alerts.routes(),
             *self._portfolios.routes(),
             *self._jobs,
+            *self._acts.routes(),
             *self._models.routes(),
             *self._predictions.routes(),
             *self._proposals.routes(),
@@ -255,6 +258,7 @@ class Api:
                     await self._runner.cleanup()
         await self._open.end(STOP_S)  # they write the answers of their keys
         self._keys.close()
+        self._guard.sessions.close()
         self._server = self._runner = None
 
     def _refusal_of_posts(self) -> str:

@@ -30,6 +30,7 @@ from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
 from quantd.daemon.views.risk_measures import Assessed
 from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
+from quantd.risk.switch import RUN, Switch
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
@@ -94,6 +95,19 @@ class PositionNow(Struct, frozen=True):
     shadows: dict[str, str] = {}
 
 
+class SwitchCause(Struct, frozen=True):
+    """The newest reason why a switch is not RUN, from its alert in the journal.
+
+    `since_ts` is the instant of the move, in time of the market; 0 where a later entry replaced it. `who` is the sender
+    of an operator's command, else empty. `text` is the operator's reason, or the condition that moved the switch.
+    """
+
+    since_ts: int
+    since: str
+    who: str
+    text: str
+
+
 class AgentNow(Struct, frozen=True):
     """One agent and its book.
 
@@ -124,6 +138,7 @@ class AgentNow(Struct, frozen=True):
     target: float | None = None
     portfolio: str = ""
     more: int = 0
+    cause: SwitchCause | None = None
 
 
 class SinkNow(Struct, frozen=True):
@@ -149,8 +164,8 @@ class Overview(Struct, frozen=True):
     all rights, and which. `loosening` are looser limits of mode live that wait, with the instant. `regime` is that of
     the market by [risk.regime]. `positions` are the largest, and `halted`, `jumped` and `limited` the first symbols;
     `more` is the number of further entries of each of these lists that has any. `reviews` is the number of proposals
-    that wait for a person. `leader` is the trading daemon, in the
-    answers of a read-only instance.
+    that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance. `cause` is who or
+    what moved the switch, while it is not RUN.
     """
 
     name: str
@@ -196,6 +211,7 @@ class Overview(Struct, frozen=True):
     more: dict[str, int] = {}
     reviews: int = 0
     leader: LeaderNow | None = None
+    cause: SwitchCause | None = None
 
 
 def overview(service: "Service", parts: Parts, config: Config) -> Overview:
@@ -237,7 +253,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         alerts=tally.alerts,
         trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),
-        agents=_agents(state, config, prices),
+        agents=_agents(service, config, prices),
         positions=held,
         limits=limits_now(state),
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.halted.items())[:SHOWN]},
@@ -252,17 +268,37 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         regime=regime_text(state),
         more={name: size - SHOWN for name, size in sizes.items() if size > SHOWN},
         leader=service.leader,
+        cause=cause_of(service, state.switch),
     )
+
+
+def cause_of(service: "Service", switch: Switch, agent: str = "") -> SwitchCause | None:
+    """The newest reason of the switch of an agent, or of the house; None in RUN, and where no alert has one."""
+    incident = service.incidents.at(("switch", agent, ""))
+    if switch.state == RUN or incident is None or not incident.active:
+        return None
+    move, _, why = incident.text.partition(": ")
+    # the engine writes "SENDER: REASON" for an operator
+    who, _, text = why.removeprefix("paused, ").partition(": ") if switch.reason == "operator" else ("", "", why)
+    # an acknowledgement and a reminder change `ts`, and a second move keeps `since_ts`
+    first = move.startswith("RUN to ")
+    since = incident.since_ts if first else incident.ts if incident.state == "raised" else 0
+    return SwitchCause(since, instant_text(since) if since else "", who, text)
 
 
 def _ratio(now_micro: int, then_micro: int) -> float | None:
     return now_micro / then_micro - 1.0 if then_micro > 0 else None
 
 
-def _agents(state: State, config: Config, prices: Floats) -> list[AgentNow]:
+def _agents(service: "Service", config: Config, prices: Floats) -> list[AgentNow]:
+    state = service.shell.state
     shares, whole, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
     seats = as_loaded(config.seats, state.loaded)
     found = [_agent(state, seats, k, k, prices, whole, shares.get(k, (None, None))) for k in state.in_use()]
+    found = [
+        structs.replace(each, cause=cause_of(service, state.agents[k].switch, each.name))
+        for k, each in zip(state.in_use(), found, strict=True)
+    ]
     for seat, shadow in enumerate(state.shadows, count):
         shadow.revalue()
         found.append(_agent(shadow, seats, seat, 0, prices, True, (None, None)))

@@ -16,6 +16,7 @@ from quantd.daemon.api import documents
 from quantd.daemon.api.client_side.api_error import ApiError, away, decoded, refused
 from quantd.daemon.api.client_side.transport import ANSWER_S, Address, Response, exchange, opened, usual_address
 from quantd.daemon.api.idempotency import HEADER
+from quantd.daemon.api.routes.act_routes import ActNow
 from quantd.daemon.api.routes.alert_routes import ActiveIncident, ActiveIncidents, Seen
 from quantd.daemon.api.routes.command_routes import Done, Flatten, HaltNow, Reduce, Resume
 from quantd.daemon.api.routes.job_routes import JobsNow, RunSchedule
@@ -225,6 +226,10 @@ class Client:
     def switches(self) -> Switches:
         """Each switch with the marks that a resume resets."""
         return self._get("/api/v1/switches", Switches)
+
+    def act(self, key: str) -> ActNow:
+        """What became of the request of this token with an idempotency key; ApiError 404 where it did nothing."""
+        return self._get(f"/api/v1/acts/{quote(key, safe='')}", ActNow)
 
     def equity(self, *, points: int = 1_000, since: int = 0) -> documents.Equity:
         """Equity for a chart of at most so many points."""

@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 REFUSED: dict[str, tuple[Any, ...]] = {
     "compare_backtests": ("none", "other"),
     "job": ("77",),
+    "act": ("none",),
     "run_schedule": ("none", "a test"),
     "reconcile": (),
     "acknowledge": ("none", "a test"),

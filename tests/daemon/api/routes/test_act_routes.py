@@ -1,0 +1,115 @@
+"""A request whose answer was lost is found by its key: running, done, refused, or with a result that is not known."""
+
+import asyncio
+import contextlib
+import sqlite3
+from typing import Any
+
+import pytest
+
+from quantd.daemon.api import commits, idempotency
+from quantd.daemon.api.server import Api
+from quantd.daemon.commands.tokens import created
+from quantd.trading.events import Flow, Operator
+from tests.daemon.api.test_api import world
+from tests.daemon.api.test_commits import gated
+from tests.daemon.commands.test_manual import journalled
+from tests.support.mqtt import until
+
+__all__ = ["world"]
+
+CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
+HALT = {"command": "halt", "reason": "news"}
+
+
+async def post(world: Any, path: str, body: object, key: str) -> int:
+    headers = world.bearer | {"Idempotency-Key": key}
+    async with world.session.post(f"/api/v1/{path}", json=body, headers=headers) as response:
+        return int(response.status)
+
+
+async def act(world: Any, key: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+    async with world.session.get(f"/api/v1/acts/{key}", headers=world.bearer if headers is None else headers) as found:
+        return found.status, await found.json()
+
+
+async def test_a_request_is_found_by_its_key_with_its_answer_or_its_refusal(world: Any) -> None:
+    assert (await act(world, "one"))[1]["code"] == "no_act"
+    await post(world, "commands", HALT, "one")
+    status, found = await act(world, "one")
+    assert (status, found["state"], found["status"], found["text"]) == (200, "done", 200, "")
+    assert (found["answer"]["switch"], found["answer"]["reason"]) == ("HALT", "operator")
+    assert await post(world, "commands", HALT | {"agent": "nobody"}, "two") == 404
+    status, found = await act(world, "two")
+    assert (status, found["state"], found["status"], found["answer"]) == (200, "refused", 404, None)
+    assert "nobody" in found["text"]
+    assert len(journalled(world, Operator)) == 1
+
+
+async def test_a_request_is_running_until_its_commit_and_one_that_was_not_begun_did_nothing(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "WAIT_S", 0.2)
+    async with gated(world):
+        assert await post(world, "cash", CASH, "late") == 504
+        assert (await act(world, "late"))[1]["state"] == "running"
+    await until(lambda: not world.api._open._open, "the commit")
+    found = (await act(world, "late"))[1]
+    assert (found["state"], found["answer"]["amount"]) == ("done", "1000.00")
+    world.service.status = "starting"
+    assert await post(world, "cash", CASH, "early") == 503
+    world.service.status = "ended"
+    assert (await act(world, "early"))[0] == 404
+    assert len(journalled(world, Flow)) == 1
+
+
+async def test_a_request_is_found_by_its_sender_alone_and_after_a_restart(world: Any) -> None:
+    _, secret = created(world.folder, "desk", "trade")
+    await post(world, "cash", CASH, "one")
+    await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
+    assert (await act(world, "one", {"Authorization": f"Bearer {secret}"}))[0] == 404
+    assert (await act(world, "one", {}))[0] == 401  # open_reads: figures need no token, requests do
+    await world.api.stop()
+    world.api = Api(world.service, world.assembly, world.config, world.folder, None)
+    await world.api.start()
+    world.session._base_url = type(world.session._base_url)(world.api.url)
+    assert (await act(world, "one"))[1]["state"] == "done"
+
+
+async def test_the_result_of_a_request_is_not_known_after_a_kill(world: Any) -> None:
+    await post(world, "cash", CASH, "one")
+    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
+        database.execute("UPDATE keys SET status = 0, body = ''")  # a kill between the commit and the answer
+    await world.api.stop()
+    world.api = Api(world.service, world.assembly, world.config, world.folder, None)
+    await world.api.start()
+    world.session._base_url = type(world.session._base_url)(world.api.url)
+    status, found = await act(world, "one")
+    assert (status, found["state"], found["status"]) == (200, "unknown", 0)
+    assert "the daemon stopped while it carried out" in found["text"]
+
+
+async def test_an_answer_that_a_failing_disk_did_not_take_is_found_while_the_daemon_runs(world: Any) -> None:
+    await post(world, "cash", CASH, "before")
+    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
+        database.execute("CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")
+    await post(world, "cash", CASH, "one")
+    assert (await act(world, "one"))[1]["state"] == "done"
+    await world.api.stop()
+    (world.folder / idempotency.FILE).write_bytes(b"no database" * 100)
+    world.api = Api(world.service, world.assembly, world.config, world.folder, None)
+    await world.api.start()
+    world.session._base_url = type(world.session._base_url)(world.api.url)
+    assert await post(world, "commands", HALT, "two") == 200
+    assert (await act(world, "two"))[1]["answer"]["switch"] == "HALT"
+    assert (await act(world, "three"))[0] == 503
+
+
+@pytest.mark.parametrize("key", ["%20", "x" * 65])
+async def test_a_key_that_is_none_is_refused(world: Any, key: str) -> None:
+    assert (await act(world, key))[0] == 422
+
+
+async def test_a_question_makes_no_file(world: Any) -> None:
+    assert (await act(world, "one"))[0] == 404
+    assert not (world.folder / idempotency.FILE).exists()
