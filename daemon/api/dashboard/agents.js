@@ -1,8 +1,10 @@
 // Agents: switch, return, and of a chosen one the weights wanted, allowed and held; acts on its model.
 import { html, useState } from "./htm-preact-standalone.mjs";
-import { act, daemon, may, newKey, read } from "./daemon.js";
+import { Became, Reason, useAct } from "./acts.js";
+import { daemon, may, read } from "./daemon.js";
 import { local, money, percent, plain, signed, tone } from "./figures.js";
-import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Dialog, Problem, Table } from "./parts.js";
+import { useRead } from "./reads.js";
 import { Reviews } from "./reviews.js";
 
 // Act -> title, scope, whether it names an artifact, for which agents, and what it does.
@@ -16,29 +18,23 @@ const ACTS = {
   demote: ["Take back", "admin", false, (a) => a.decided_by, "Each gets its own policy back."],
 };
 
-function Act({ kind, agent, tests, close, say }) {
+function Act({ kind, agent, tests, close }) {
   const [title, , artifact, , words] = ACTS[kind];
   const [path, name] = useState("");
   const [reason, write] = useState("");
-  const [state, put] = useState({ busy: false, fault: "", key: newKey() });
+  const [state, go] = useAct(close);
   const held = agent.shadow ? [] : Object.keys(agent.weights);
   const last = tests.filter((each) => each.names && each.names.includes(agent.name)).at(-1);
-  const send = async (event) => {
+  const send = (event) => {
     event.preventDefault();
-    put({ ...state, busy: true });
-    try {
-      await act(`/api/v1/models/${encodeURIComponent(agent.name)}/${kind}`, artifact ? { path, reason } : { reason }, state.key);
-      say(`${title}: ${agent.name}, done`);
-      close();
-    } catch (why) { put({ busy: false, fault: String(why.message), key: newKey() }); }
+    go(`/api/v1/models/${encodeURIComponent(agent.name)}/${kind}`, artifact ? { path, reason } : { reason });
   };
   return html`<form onSubmit=${send}>
-    <p>${agent.name} (${agent.policy}), ${money(agent.equity)} in ${held.length} positions. ${words}</p>
+    <p>${agent.name} (${agent.policy}), ${money(agent.equity)} in ${held.length + (agent.more || 0)} positions. ${words}</p>
     ${kind === "promote" && html`<p>${last ? `Last test on ${local(last.ts, daemon.live.overview.zone)}: gain ${percent(last.gain)} a year in ${last.measure || "return"}, p = ${last.p.toFixed(3)} against ${last.alpha.toFixed(3)} after ${last.samples} samples${last.why ? `; ${last.why}` : ""}.` : "It was not tested yet: no p-value supports this."}</p>`}
     ${artifact && html`<label for="path">Folder of the artifact, as in <code>policy</code></label><input id="path" value=${path} onInput=${(event) => name(event.target.value)} required maxlength="200" data-first />`}
-    <label for="reason">Reason, for the journal</label>
-    <input id="reason" value=${reason} onInput=${(event) => write(event.target.value)} required pattern=".*\\S.*" maxlength="500" autocomplete="off" ...${artifact ? {} : { "data-first": true }} />
-    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <${Reason} value=${reason} write=${write} first=${!artifact} />
+    <${Became} state=${state} />
     <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>${title}</button><button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
@@ -56,7 +52,7 @@ function weightsOf(agent, rounds) {
 
 function Weights({ agent, zone }) {
   const now = daemon.live.overview;
-  const found = useRead(async () => (agent.shadow ? null : read("/api/v1/decisions?limit=10")), `${now.ts}/${agent.name}`);
+  const found = useRead(async () => (agent.shadow ? null : read("/api/v1/decisions?limit=10")), now.ts, agent.name);
   const [round, plan, rows] = weightsOf(agent, (found.data && found.data.decisions) || []);
   return html`<section class="card wide"><h2>Weights of ${agent.name}</h2>
     <p class="none">${round ? `Its newest decision was ${local(round.ts, zone)}${plan.scale < 1 ? `; headroom scaled it by ${plan.scale.toFixed(3)}` : ""}.` : agent.shadow ? "The orders of a shadow are simulated." : "It has not decided in the newest 10 rounds."}</p>
@@ -71,7 +67,7 @@ function Weights({ agent, zone }) {
   ]} /></section>`;
 }
 
-export function Agents({ say }) {
+export function Agents() {
   const now = daemon.live.overview;
   const [chosen, choose] = useState("");
   const [doing, act_] = useState(null);
@@ -80,19 +76,19 @@ export function Agents({ say }) {
   const rows = now.agents.slice().sort((a, b) => Number(b.equity) - Number(a.equity)).map((each) => ({ ...each, chosen: agent && each.name === agent.name }));
   const acts = agent ? Object.entries(ACTS).filter(([, [, scope, , fits]]) => may(scope) && fits(agent)) : [];
   return html`
-    <${Reviews} say=${say} />
+    <${Reviews} />
     <section class="card wide"><h2>Agents</h2>
       <${Table} name="Agents" rows=${rows} most=${15} by=${(a) => a.name} empty="no agents" words=${(a) => `${a.name} ${a.policy} ${a.switch}`} columns=${[
     { head: "agent", cell: (a) => html`<button type="button" aria-pressed=${Boolean(a.chosen)} onClick=${() => choose(a.name)}>${a.name}</button>${a.shadow ? " shadow" : ""}${a.challenges ? ` of ${a.challenges}` : ""}` },
     { head: "policy", cell: (a) => `${a.policy.split("/").pop()}${a.decided_by ? ` (of ${a.decided_by})` : ""}` },
     { head: "capital", num: true, cell: (a) => percent(a.share === null ? a.capital : a.share, a.share === null ? 0 : 1) },
-    { head: "switch", cell: (a) => html`<span title=${a.reason}>${a.suspended ? "paused" : a.switch}</span>`, kind: (a) => (a.suspended ? "REDUCE" : a.switch) },
+    { head: "switch", cell: (a) => html`<span title=${a.cause ? `${a.cause.who} ${a.cause.text}` : a.reason}>${a.suspended ? "paused" : a.switch}</span>`, kind: (a) => (a.suspended ? "REDUCE" : a.switch) },
     { head: "equity", num: true, cell: (a) => money(a.equity) },
     { head: "return", num: true, cell: (a) => signed(a.total), kind: (a) => tone(a.total) },
     { head: "today", num: true, cell: (a) => signed(a.today), kind: (a) => tone(a.today) },
   ]} />
-      ${acts.length > 0 && html`<p class="buttons">${acts.map(([kind, [title]]) => html`<button type="button" onClick=${() => act_(kind)}>${title}: ${agent.name} …</button>`)}</p>`}
+      ${acts.length > 0 && html`<p class="buttons">${acts.map(([kind, [title]]) => html`<button type="button" onClick=${() => act_({ kind, agent })}>${title}: ${agent.name} …</button>`)}</p>`}
     </section>
     ${agent && html`<${Weights} key=${agent.name} agent=${agent} zone=${now.zone} />`}
-    ${doing && agent && html`<${Dialog} title=${ACTS[doing][0]} close=${() => act_(null)}><${Act} kind=${doing} agent=${agent} tests=${house.data ? house.data.promotions : []} close=${() => act_(null)} say=${say} /></${Dialog}>`}`;
+    ${doing && html`<${Dialog} title=${ACTS[doing.kind][0]} close=${() => act_(null)}><${Act} kind=${doing.kind} agent=${doing.agent} tests=${house.data ? house.data.promotions : []} close=${() => act_(null)} /></${Dialog}>`}`;
 }

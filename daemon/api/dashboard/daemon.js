@@ -2,11 +2,12 @@
 
 const CSRF = "quantd.csrf";
 const QUIET_MS = 5000;
+const SESSION_MS = 30000;
 
 // What every screen reads. `at` is when the newest figures came; `lost` is true while the daemon does not answer.
-/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, ended: string, asking: string, recorded: boolean, acknowledged?: number }} */
+/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, acknowledged?: number }} */
 export const daemon = {
-  session: null, live: null, at: 0, lost: false, ended: "", asking: "", recorded: false,
+  session: null, live: null, at: 0, lost: false, ended: "", asking: "", recorded: false, stops: false,
 };
 
 const listeners = new Set();
@@ -16,9 +17,12 @@ export const changed = (news) => { Object.assign(daemon, news); listeners.forEac
 // A control exists where the token of the session grants its scope. The cookie alone only reads.
 export const may = (scope) => Boolean(daemon.session && daemon.session.scopes.includes(scope) && localStorage.getItem(CSRF));
 
+// A session that ended by itself leaves the ways to stop trading on the page; they ask for a token.
+export const mayStop = () => may("trade") || daemon.stops;
+
 async function answerOf(response) {
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401 && daemon.session && daemon.session.name) session();
+  if (response.status === 401 && daemon.session && daemon.session.name) session().catch(() => {});
   if (!response.ok) throw new Error(body.detail || body.title || `status ${response.status}`);
   return body;
 }
@@ -33,18 +37,11 @@ export async function read(path) {
   return answerOf(await fetch(path, { headers: { Accept: "application/json" } }));
 }
 
-/**
- * @template {string} P
- * @param {P} path
- * @param {object} body
- * @param {string} [key]
- * @returns {Promise<Acted<P>>}
- */
-// The key makes a request that is sent twice, by a double click too, one act.
-export async function act(path, body, key) {
+// A POST, for acts.js and the sign-in alone. The key makes a request that is sent twice, by a double click too, one act.
+export async function post(path, body, key = "", signal = null) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem(CSRF) || "" };
   if (key) headers["Idempotency-Key"] = key;
-  return answerOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
+  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
 }
 
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("-");
@@ -52,33 +49,38 @@ export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)
 export async function session() {
   const before = daemon.session && daemon.session.name;
   const found = await read("/api/v1/session");
+  let { ended, stops } = daemon;
+  if (found.name) [ended, stops] = ["", false];
+  // without its CSRF token the session was ended by a sign-out, here or in another tab
+  else if (before && localStorage.getItem(CSRF)) [ended, stops] = [before, may("trade")];
   if (!found.name) localStorage.removeItem(CSRF);
-  changed({ session: found, ended: before && !found.name ? before : daemon.ended });
-  if (found.reads) follow(); else stop();
+  changed({ session: found, ended, stops });
+  if (found.reads) follow(); else stop(!ended);
 }
 
 export async function signIn(what) {
-  const found = await act("/api/v1/sign-in", what);
+  const found = await answerOf(await post("/api/v1/sign-in", what));
   localStorage.setItem(CSRF, found.csrf);
   changed({ ended: "" });
   await session();
 }
 
 export async function signOut() {
-  await act("/api/v1/sign-out", {});
+  await answerOf(await post("/api/v1/sign-out", {}));
   localStorage.removeItem(CSRF);
   stop();
-  changed({ session: { ...daemon.session, name: "" } });
+  changed({ session: { ...daemon.session, name: "", scopes: [] }, ended: "", stops: false });
   await session();
 }
 
 let stream = null;
 let heard = 0;
 
-function stop() {
+// Without the right to read. A session that ended by itself leaves the last figures, with an open dialog and its input.
+function stop(clear = true) {
   if (stream) stream.close();
   stream = null;
-  changed({ live: null });
+  changed(clear ? { live: null } : {});
 }
 
 function follow() {
@@ -89,7 +91,9 @@ function follow() {
     const live = JSON.parse(event.data);
     if (daemon.live && daemon.live.overview.run !== live.overview.run) { location.reload(); return; }
     heard = Date.now();
+    const back = daemon.lost;
     changed({ live, at: heard, lost: false });
+    if (back) session().catch(() => {});
   });
   stream.onerror = () => {
     changed({ lost: true });
@@ -105,7 +109,11 @@ async function look() {
   if (!stream || Date.now() - heard < QUIET_MS) return;
   try {
     await fetch("/health", { signal: AbortSignal.timeout(4000) });
-    if (stream && stream.readyState === EventSource.OPEN) changed({ at: Date.now(), lost: false });
+    if (stream && stream.readyState === EventSource.OPEN) {
+      const back = daemon.lost;
+      changed({ at: Date.now(), lost: false });
+      if (back) await session();
+    }
   } catch {
     changed({ lost: true });
   }
@@ -118,6 +126,7 @@ export async function begin() {
     await signIn({ code }).catch((why) => changed({ asking: String(why.message) }));
   }
   setInterval(look, 2000);
+  setInterval(() => session().catch(() => {}), SESSION_MS);
   window.addEventListener("storage", () => changed({}));
   while (!daemon.session) {
     await session().catch(() => changed({ lost: true }));

@@ -2,7 +2,8 @@
 import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { age, local, money, percent, signed, tone } from "./figures.js";
-import { Problem, Table, useRead } from "./parts.js";
+import { Problem, Table } from "./parts.js";
+import { useRead } from "./reads.js";
 
 const RANK = { HALT: 0, REDUCE: 1, RUN: 2 };
 const EVERY_MS = 5000;
@@ -26,13 +27,13 @@ export function Daemons() {
   useEffect(() => { const clock = setInterval(() => beat((n) => n + 1), EVERY_MS); return () => clearInterval(clock); }, []);
   const config = useRead(() => read("/api/v1/config"), now.run);
   const listed = config.data ? String((config.data.settings.find((each) => each.key === "api.cors") || {}).value || "").match(/https?:\/\/[^"',\]\s]+/g) || [] : [];
-  const others = useRead(() => Promise.all(listed.filter((each) => each !== location.origin).map(statusOf)), `${tick}/${listed.join(" ")}`);
-  const rows = [{ origin: location.origin, now, here: true }, ...(others.data || [])].sort(worst);
+  const others = useRead(() => Promise.all(listed.filter((each) => each !== location.origin).map(statusOf)), tick, listed.join(" "));
+  const rows = [daemon.lost ? { origin: location.origin, name: now.name, fault: `no answer; last known: ${now.switch}`, here: true } : { origin: location.origin, name: now.name, now, here: true }, ...(others.data || [])].sort(worst);
   const of = (cell) => (row) => (row.now ? cell(row.now) : "–");
   return html`<section class="card wide"><h2>Daemons</h2>
     ${config.fault && html`<${Problem} text=${config.fault} />`}
-    <${Table} name="Daemons" rows=${rows} most=${25} first="worst" by=${(row) => row.origin} words=${(row) => `${row.origin} ${row.now ? `${row.now.name} ${row.now.mode} ${row.now.switch}` : row.fault}`} columns=${[
-    { head: "daemon", cell: (row) => (row.here ? `${row.now.name} (this one)` : html`<a href=${row.origin} rel="noreferrer">${row.now ? row.now.name : row.origin}</a>`) },
+    <${Table} name="Daemons" rows=${rows} most=${25} first="worst" by=${(row) => row.origin} words=${(row) => `${row.origin} ${row.name || ""} ${row.now ? `${row.now.name} ${row.now.mode} ${row.now.switch}` : row.fault}`} columns=${[
+    { head: "daemon", cell: (row) => (row.here ? `${row.name} (this one)` : html`<a href=${row.origin} rel="noreferrer">${row.now ? row.now.name : row.origin}</a>`) },
     { head: "switch", cell: (row) => (row.now ? html`<strong>${row.now.switch}</strong>${row.now.reason ? `: ${row.now.reason}` : ""}` : row.fault), kind: (row) => (row.now ? row.now.switch : "HALT") },
     { head: "mode", cell: of((each) => `${each.mode.toUpperCase()}${each.status === "running" ? "" : `, ${each.status}`}`) },
     { head: "equity", num: true, cell: of((each) => money(each.equity)) },

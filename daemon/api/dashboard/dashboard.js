@@ -1,7 +1,8 @@
 // The page: what is on top, one screen below it, one dialog above it.
 import { html, render, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { Agents } from "./agents.js";
-import { begin, daemon, listen, may } from "./daemon.js";
+import { clock, saying } from "./acts.js";
+import { begin, daemon, listen, mayStop } from "./daemon.js";
 import { Daemons } from "./daemons.js";
 import { money } from "./figures.js";
 import { Incidents } from "./incidents.js";
@@ -13,7 +14,7 @@ import { Dialog } from "./parts.js";
 import { Portfolios } from "./portfolios.js";
 import { Research } from "./research.js";
 import { Risk } from "./risk.js";
-import { Halt, Resume, SignIn, Standing } from "./standing.js";
+import { Halt, Resume, SignIn, stale, Standing } from "./standing.js";
 import { System } from "./system.js";
 
 /** @type {[string, string, any][]} */
@@ -21,7 +22,7 @@ const SCREENS = [
   ["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["portfolios", "Portfolios", Portfolios],
   ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],
 ];
-const DIALOGS = { halt: ["Stop trading", Halt, "trade"], resume: ["Resume trading", Resume, "trade"], "sign-in": ["Sign in", SignIn, ""], keys: ["Keys", Keys, ""] };
+const DIALOGS = { halt: ["Stop trading", Halt], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys] };
 const PLACES = [..."1234567890d"];
 const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""]];
 
@@ -37,15 +38,14 @@ function Dashboard() {
   const [, draw] = useState(0);
   const [screen, go] = useState(named());
   const [dialog, open] = useState("");
-  const [said, say] = useState("");
   useEffect(() => {
     const again = () => draw((n) => n + 1);
     const clock = setInterval(again, 1000);
     const moved = () => { if (named() !== "main") go(named()); };
     const pressed = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-      if (event.key === "h" && may("trade")) open("halt");
-      else if (event.key === "r" && may("trade")) open("resume");
+      if (event.key === "h" && mayStop()) open("halt");
+      else if (event.key === "r" && mayStop()) open("resume");
       else if (event.key === "?") open("keys");
       else if (PLACES.includes(event.key)) location.hash = SCREENS[PLACES.indexOf(event.key)][0];
       else return;
@@ -59,24 +59,26 @@ function Dashboard() {
     return () => { off(); clearInterval(clock); };
   }, []);
   const now = daemon.live && daemon.live.overview;
-  useEffect(() => { document.title = now ? `${now.switch} ${money(now.equity)} · quantd ${now.name}` : "quantd"; });
+  useEffect(() => { document.title = now && stale() ? `link lost · quantd ${now.name}` : now ? `${now.switch} ${money(now.equity)} · quantd ${now.name}` : "quantd"; });
   const found = SCREENS.find(([name]) => name === screen) || SCREENS[0];
-  const [title, Content, scope] = DIALOGS[dialog] || [];
+  const [title, Content] = DIALOGS[dialog] || [];
+  const said = saying();
   const close = () => open("");
   const { asking, session } = daemon;
   useEffect(() => { if (asking && session && session.reads && !session.name) open("sign-in"); }, [asking, Boolean(session)]);
   return html`
     <${Standing} open=${open} screens=${SCREENS} screen=${found[0]} />
-    <main id="main" tabindex="-1" class=${daemon.lost ? "lost" : ""}>
-      <p role="status" class="said">${said}</p>
-      ${now ? html`<${found[2]} say=${say} />`
+    <main id="main" tabindex="-1" class=${stale() ? "lost" : ""}>
+      <p role="status" class="said">${said && html`<time>${clock(said.at)}</time> ${said.text}`}</p>
+      ${now && session && !session.reads && html`<section class="card narrow"><h2>Sign in</h2><p>The figures below are the last known ones.</p><${SignIn} /></section>`}
+      ${now ? html`<${found[2]} />`
     : daemon.session && !daemon.session.reads ? html`<section class="card narrow"><h2>Sign in</h2><${SignIn} /></section>`
       : html`<p class="none">${daemon.lost ? "the daemon does not answer" : "waiting for the first figures"}</p>`}
     </main>
     <footer><a href="/docs">API</a> · <a href="/metrics">metrics</a> · <a href="/health">health</a> · <button type="button" class="plain" onClick=${() => open("keys")}>keys</button>
       <span> · charts by <a href="https://www.tradingview.com/" rel="noreferrer">TradingView</a></span>
       ${now && html`<span> · quantd ${now.version}, run ${now.run}</span>`}</footer>
-    ${Content && (!scope || may(scope)) && html`<${Dialog} key=${dialog} title=${title} close=${close}><${Content} close=${close} told=${say} /></${Dialog}>`}`;
+    ${Content && html`<${Dialog} key=${dialog} title=${title} close=${close}><${Content} close=${close} /></${Dialog}>`}`;
 }
 
 render(html`<${Dashboard} />`, document.getElementById("page"));

@@ -11,7 +11,8 @@ export const percent = (x, digits = 1) => (absent(x) ? "–" : `${(100 * x).toFi
 export const signed = (x) => (absent(x) ? "–" : `${x < 0 ? "−" : "+"}${Math.abs(100 * x).toFixed(2)} %`);
 export const money = (text) => (absent(text) ? "–" : cents.format(Number(text)));
 export const count = (x) => whole.format(x);
-export const orders = (x) => `${count(x)} order${x === 1 ? "" : "s"}`;
+export const things = (x, one) => `${count(x)} ${one}${x === 1 ? "" : "s"}`;
+export const orders = (x) => things(x, "order");
 export const plain = (text) => upToSix.format(Number(text));
 export const price = (text) => priced.format(Number(text));
 export const tone = (x) => (!x ? "" : x > 0 ? "up" : "down");

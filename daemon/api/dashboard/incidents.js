@@ -1,36 +1,23 @@
 // Incidents that hold, with an acknowledgement; and the newest alerts.
 import { html, useState } from "./htm-preact-standalone.mjs";
-import { act, changed, daemon, may, newKey, read } from "./daemon.js";
+import { Deed } from "./acts.js";
+import { changed, daemon, may, read } from "./daemon.js";
 import { count, local, measured } from "./figures.js";
-import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Dialog, Problem, Table } from "./parts.js";
+import { noneOf, useRead } from "./reads.js";
 
 const about = (each) => [each.agent, each.symbol].filter(Boolean).join(" ");
 const WORSE = { CRITICAL: 0, WARNING: 1, INFO: 2 };
 
-function Acknowledge({ incident, close, say }) {
-  const [reason, write] = useState("");
-  const [state, put] = useState({ busy: false, fault: "", key: newKey() });
-  const send = async (event) => {
-    event.preventDefault();
-    put({ ...state, busy: true });
-    try {
-      await act(`/api/v1/alerts/${encodeURIComponent(incident.id)}/acknowledge`, { reason }, state.key);
-      say(`acknowledged: ${incident.kind.replaceAll("_", " ")}`);
-      changed({ acknowledged: (daemon.acknowledged || 0) + 1 });
-      close();
-    } catch (why) { put({ busy: false, fault: String(why.message), key: newKey() }); }
-  };
-  return html`<form onSubmit=${send}>
-    <p><strong class=${incident.level}>${incident.level}</strong> ${[incident.kind.replaceAll("_", " "), about(incident)].filter(Boolean).join(" ")}: ${incident.text}</p>
-    <p>It is not repeated while it is acknowledged, and stays open until its cause is gone. The switch does not change.</p>
-    <label for="reason">Reason, for the journal</label>
-    <input id="reason" value=${reason} onInput=${(event) => write(event.target.value)} required pattern=".*\\S.*" maxlength="500" autocomplete="off" data-first />
-    ${state.fault && html`<${Problem} text=${state.fault} />`}
-    <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>Acknowledge</button><button type="button" onClick=${close}>Cancel</button></p>
-  </form>`;
+function Acknowledge({ incident, close }) {
+  const path = `/api/v1/alerts/${encodeURIComponent(incident.id)}/acknowledge`;
+  const what = [incident.kind.replaceAll("_", " "), about(incident)].filter(Boolean).join(" ");
+  return html`<${Deed} path=${path} title="Acknowledge" close=${close} done=${() => changed({ acknowledged: (daemon.acknowledged || 0) + 1 })}
+    words=${html`<strong class=${incident.level}>${incident.level}</strong> ${what}: ${incident.text}`}>
+    <p>It is not repeated while it is acknowledged, and stays open until its cause is gone. The switch does not change.</p></${Deed}>`;
 }
 
-export function Incidents({ say }) {
+export function Incidents() {
   const now = daemon.live.overview;
   const [chosen, choose] = useState(null);
   const stamp = `${now.run}/${now.alerts}/${daemon.acknowledged || 0}`;
@@ -42,7 +29,7 @@ export function Incidents({ say }) {
   return html`
     <section class="card wide"><h2>Open incidents</h2>
       ${active.fault && html`<${Problem} text=${active.fault} />`}
-      <${Table} name="Open incidents" rows=${rows} most=${15} first="worst" empty="no open incident" words=${(i) => `${i.level} ${i.kind} ${i.text} ${about(i)} ${i.state}`} columns=${[
+      <${Table} name="Open incidents" rows=${rows} most=${15} first="worst" empty=${noneOf(active, "no open incident")} words=${(i) => `${i.level} ${i.kind} ${i.text} ${about(i)} ${i.state}`} columns=${[
     { head: "level", cell: (i) => i.level, kind: (i) => i.level },
     { head: "since", cell: (i) => local(i.since_ts, now.zone) },
     { head: "what", cell: (i) => `${[i.kind.replaceAll("_", " "), about(i)].filter(Boolean).join(" ")}: ${i.text}` },
@@ -54,7 +41,7 @@ export function Incidents({ say }) {
     </section>
     <section class="card wide"><h2>Alerts</h2>
       ${past.fault && html`<${Problem} text=${past.fault} />`}
-      <${Table} name="Alerts" rows=${alerts} most=${20} first="newest" by=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty="no alerts" words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
+      <${Table} name="Alerts" rows=${alerts} most=${20} first="newest" by=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty=${noneOf(past, "no alerts")} words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
     { head: "time", cell: (a) => local(a.ts, now.zone) },
     { head: "level", cell: (a) => a.level, kind: (a) => a.level },
     { head: "what", cell: (a) => `${[a.kind.replaceAll("_", " "), about(a)].filter(Boolean).join(" ")}: ${a.text}` },
@@ -69,5 +56,5 @@ export function Incidents({ say }) {
     { head: "last failure", cell: (s) => s.error || "–" },
   ]} />
     </section>
-    ${chosen && html`<${Dialog} title="Acknowledge an incident" close=${() => choose(null)}><${Acknowledge} incident=${chosen} close=${() => choose(null)} say=${say} /></${Dialog}>`}`;
+    ${chosen && html`<${Dialog} title="Acknowledge an incident" close=${() => choose(null)}><${Acknowledge} incident=${chosen} close=${() => choose(null)} /></${Dialog}>`}`;
 }

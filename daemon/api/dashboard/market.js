@@ -3,7 +3,8 @@ import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { local, money, plain, price } from "./figures.js";
 import { refusalsOf } from "./orders.js";
-import { Problem, Table, useRead } from "./parts.js";
+import { Problem, Table } from "./parts.js";
+import { useRead } from "./reads.js";
 
 const COLOURS = ["--a0", "--a1", "--a2", "--a3", "--a4", "--a5"];
 const MOST_NAMES = 60;
@@ -93,19 +94,20 @@ export function Market() {
       ...refusalsOf(refused).filter((each) => each.symbol === market.symbol).map((each) => ({ ...each, id: each.key, why: each.address, refused: true })),
     ].map((mark) => ({ ...mark, bar: barAt(market.bars, mark.ts) })).filter((mark) => mark.bar >= 0).sort((a, b) => a.ts - b.ts);
     return { ...market, marks };
-  }, `${now.run}/${symbol}/${now.slices}/${now.fills}`);
+  }, `${now.run}/${now.slices}/${now.fills}`, symbol);
   const { data, fault } = found;
   const agents = now.agents.map((each) => each.name);
   const bar = data && data.bars[hover];
   const near = bar ? data.marks.filter((mark) => mark.bar === hover) : [];
   return html`
-    <section class="card wide"><h2>${data ? data.symbol : "Market"}</h2>
+    <section class="card wide"><h2>${data ? data.symbol : symbol || "Market"}</h2>
       <form class="fields" onSubmit=${(event) => { event.preventDefault(); choose(typed.trim()); }}>
         <p><label for="symbol">Symbol</label><input id="symbol" list="names" value=${typed} onInput=${(event) => type(event.target.value)} autocomplete="off" spellcheck="false" /></p>
         <datalist id="names">${heaviest.slice(0, MOST_NAMES).map((p) => html`<option value=${p.symbol}></option>`)}</datalist>
         <p class="short"><button type="submit">Show</button></p>
       </form>
       ${fault && html`<${Problem} text=${fault} />`}
+      ${!data && !fault && html`<p class="none">reading ${symbol} …</p>`}
       ${data && html`
         <${Candles} bars=${data.bars} marks=${data.marks} levels=${data.levels} agents=${agents} symbol=${data.symbol} say=${over} />
         <p class="hover">${bar ? html`${local(bar.ts, now.zone)}: ${bar.open === null ? "" : `open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, `}close ${price(bar.close)}${near.map((mark) => html`<br />${wordsOf(mark, now.zone)}`)}`

@@ -3,7 +3,8 @@ import { html, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { count, local, measured, money, percent, plain, price, signed, tone } from "./figures.js";
-import { Figure, Table, Use, useRead } from "./parts.js";
+import { Figure, Table, Use } from "./parts.js";
+import { noneOf, useRead } from "./reads.js";
 
 const LIMIT_WORDS = (limit) => `${limit.words} ${limit.limit}`;
 
@@ -12,8 +13,8 @@ export function Now() {
   const stamp = `${now.run}/${now.ts}/${now.fills}`;
   const [symbol, find] = useState("");
   const [ordered, findOrdered] = useState("");
-  const held = useRead(() => read(`/api/v1/positions?search=${encodeURIComponent(symbol)}`), `${stamp}/${symbol}`);
-  const risk = useRead(() => read(`/api/v1/risk?search=${encodeURIComponent(ordered)}`), `${stamp}/${ordered}`);
+  const held = useRead(() => read(`/api/v1/positions?search=${encodeURIComponent(symbol)}`), stamp, symbol);
+  const risk = useRead(() => read(`/api/v1/risk?search=${encodeURIComponent(ordered)}`), stamp, ordered);
   const past = useRead(() => read("/api/v1/equity?points=600"), `${now.run}/${now.session}`);
   const rolled = useRead(() => read("/api/v1/performance/rolling?window=63&points=600"), `${now.run}/${now.session}`);
   const positions = (held.data ? held.data.positions : now.positions).slice().sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)));
@@ -40,10 +41,10 @@ export function Now() {
         <${Chart} data=${[times, points.map((p) => -p.drawdown)]} series=${[["drawdown", "--fall"]]} height=${110} format=${(x) => percent(x, 1)}
           words=${`Drawdown; the deepest was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />
         <${Rolling} found=${rolled} />`
-    : html`<p class="none">${past.fault || "no samples yet"}</p>`}
+    : html`<p class="none">${past.fault || noneOf(past, "no samples yet")}</p>`}
     </section>
     <section class="card"><h2>Positions</h2>
-      <${Table} name="Positions" find=${find} total=${held.data ? held.data.count : 0} rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
+      <${Table} name="Positions" find=${find} total=${held.data ? held.data.count : 0} asked=${held.asked} rows=${positions} by=${(p) => p.symbol} empty="no positions" words=${(p) => `${p.symbol} ${Object.keys(p.agents).join(" ")}`} columns=${[
     { head: "symbol", cell: (p) => html`${p.symbol}${(p.halted || p.jumped) && html` <strong class="REDUCE" title=${p.halted || p.jumped}>held</strong>`}` },
     { head: "quantity", num: true, cell: (p) => plain(p.qty) },
     { head: "price", num: true, cell: (p) => price(p.price) },
@@ -63,7 +64,7 @@ export function Now() {
   ]} />
     </section>
     <section class="card wide"><h2>Largest order that would pass now</h2>
-      <${Largest} rows=${largest} fault=${risk.fault} find=${findOrdered} total=${risk.data ? risk.data.count : 0} />
+      <${Largest} rows=${largest} fault=${risk.fault} asked=${risk.asked} find=${findOrdered} total=${risk.data ? risk.data.count : 0} />
     </section>`;
 }
 
@@ -75,11 +76,11 @@ function Rolling({ found }) {
     words=${`Sharpe ratio of the last ${data.window} samples, annual${newest === null ? "" : `; now ${newest.toFixed(2)}`}.`} />`;
 }
 
-function Largest({ rows, fault, find, total }) {
+function Largest({ rows, fault, asked, find, total }) {
   const order = (each) => (each.qty === null ? "any size" : plain(each.qty));
   const stop = (each) => each.text || "–";
   if (fault && !total) return html`<p class="none">${fault}</p>`;
-  return html`<${Table} name="Largest orders" find=${find} total=${total} rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
+  return html`<${Table} name="Largest orders" find=${find} asked=${asked} total=${total} rows=${rows} by=${(s) => s.symbol} words=${(s) => s.symbol} empty="no prices yet" columns=${[
     { head: "symbol", cell: (s) => s.symbol },
     { head: "held", num: true, cell: (s) => plain(s.held) },
     { head: "buy", num: true, cell: (s) => order(s.buy) },

@@ -1,9 +1,10 @@
 // Orders, with those that were cut or refused as rows; a chosen one with why, and every limit before and after.
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { act, daemon, may, read } from "./daemon.js";
+import { ask, Deed } from "./acts.js";
+import { daemon, may, read } from "./daemon.js";
 import { count, local, measured, money, percent, plain, signed } from "./figures.js";
-import { Deed } from "./deed.js";
-import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Dialog, Problem, Table } from "./parts.js";
+import { noneOf, useRead } from "./reads.js";
 
 const PAGE = 200;
 
@@ -23,15 +24,15 @@ const FILTERS = {
 };
 
 // A dry run shows what ends; the same dialog then cancels it.
-function CancelOrder({ id, done, close }) {
-  const would = useRead(() => act("/api/v1/orders/cancel/preview", { order: id }, ""), id);
+function CancelOrder({ id, close }) {
+  const would = useRead(() => ask("/api/v1/orders/cancel/preview", { order: id }), daemon.session.name, id);
   const { side, left, qty, symbol, filled, text } = would.data || { side: "", left: "0", qty: "0", symbol: "", filled: "0", text: "" };
   const words = would.data ? `${side} ${plain(left)} of ${plain(qty)} ${symbol} ends; ${plain(filled)} filled and stay. ${text}.` : would.fault ? "" : "asking what it would end …";
   return html`<${Deed} path="/api/v1/orders/cancel" more=${{ order: id }} title=${would.data ? `Cancel ${side} ${plain(left)} ${symbol}` : "Cancel it"} ready=${Boolean(would.data)}
-    keep="Keep the order" done=${done} close=${close} words=${words}>${would.fault && html`<${Problem} text=${would.fault} />`}</${Deed}>`;
+    keep="Keep the order" close=${close} words=${words}>${would.fault && html`<${Problem} text=${would.fault} />`}</${Deed}>`;
 }
 
-export function Orders({ say }) {
+export function Orders() {
   const now = daemon.live.overview;
   const [filter, choose] = useState("all");
   const [chosen, explain] = useState(decodeURIComponent(location.hash.split("/")[1] || ""));
@@ -50,7 +51,7 @@ export function Orders({ say }) {
         <select id="state" value=${filter} onChange=${(event) => choose(event.target.value)}>${Object.entries(FILTERS).map(([name, [words, test]]) => html`<option value=${name}>${words} (${rows.filter(test).length})</option>`)}</select></p>
         <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. Here: the newest ${PAGE}, and the newest ${PAGE} that limits refused.</p></div>
       ${found.fault && html`<${Problem} text=${found.fault} />`}
-      <${Table} name="Orders" rows=${fits} most=${25} first="newest" by=${(o) => o.key || o.id} empty="no orders" words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
+      <${Table} name="Orders" rows=${fits} most=${25} first="newest" by=${(o) => o.key || o.id} empty=${noneOf(found, "no orders")} words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
     { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
     { head: "state", cell: (o) => html`<span class=${o.state === "refused" ? "HALT" : ""}>${o.state}</span>${o.state !== "filled" && Number(o.filled) ? ` (${plain(o.filled)} filled)` : ""}` },
     { head: "cut by", cell: (o) => html`<span class=${o.reason ? "REDUCE" : ""}>${o.reason.replaceAll("_", " ")}</span>` },
@@ -62,12 +63,11 @@ export function Orders({ say }) {
   ]} />
     </section>
     ${chosen && html`<${Why} key=${chosen} id=${chosen} zone=${now.zone} close=${() => explain("")} />`}
-    ${cancelled && html`<${Dialog} title="Cancel one order" close=${() => cancel("")}><${CancelOrder} id=${cancelled} close=${() => cancel("")}
-      done=${(d) => { say(`${d.state}: ${d.side} ${d.left} of ${d.qty} ${d.symbol}`); }} /></${Dialog}>`}`;
+    ${cancelled && html`<${Dialog} title="Cancel one order" close=${() => cancel("")}><${CancelOrder} id=${cancelled} close=${() => cancel("")} /></${Dialog}>`}`;
 }
 
 function Why({ id, zone, close }) {
-  const { data, fault } = useRead(() => read(`/api/v1/why/${encodeURIComponent(id)}`), id);
+  const { data, fault } = useRead(() => read(`/api/v1/why/${encodeURIComponent(id)}`), "", id);
   const title = useRef(null);
   useLayoutEffect(() => title.current.focus(), [id]);
   return html`<section class="card wide why-order"><h2 ref=${title} tabindex="-1">Why ${id} <button type="button" onClick=${close}>Close</button></h2>

@@ -1,14 +1,15 @@
 // Parts that every screen uses. All text goes through preact's text nodes: none of it is ever parsed as HTML.
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { byText, count } from "./figures.js";
 
 // A list that stays short: the first `most` rows, how many more there are, and a search. Of `total` rows the daemon sent
-// some only: then `find` takes the text of the search, and `rows` and `total` are what the daemon found.
-export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest", total = rows.length, find = null }) {
+// some only: then `find` takes the text of the search, and `rows` and `total` are what the daemon found; while it is
+// `asked`, the rows that are here already are searched.
+export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest", total = rows.length, find = null, asked = true }) {
   const [query, search] = useState("");
   const fits = byText(query);
-  const found = query && !find ? rows.filter((row) => fits(words(row))) : rows;
-  const all = find ? Math.max(total, rows.length) : found.length;
+  const found = query && (!find || !asked) ? rows.filter((row) => fits(find ? by(row) : words(row))) : rows;
+  const all = find && asked ? Math.max(total, rows.length) : found.length;
   const shown = found.slice(0, most);
   const id = `search-${name.replace(/\W+/g, "-").toLowerCase()}`;
   const more = all - shown.length;
@@ -17,14 +18,14 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
     ${(all > most || rows.length > most || query) && html`<p class="find">
       <label for=${id}>Search ${name.toLowerCase()}</label>
       <input id=${id} type="search" value=${query} onInput=${(event) => ask(event.target.value)} autocomplete="off" spellcheck="false" />
-      <span role="status">${more > 0 ? `${shown.length} ${first} of ${count(all)}; ${count(more)} more` : find ? count(all) : `${count(all)} of ${count(rows.length)}`}</span>
+      <span role="status">${!asked ? "asking …" : more > 0 ? `${shown.length} ${first} of ${count(all)}; ${count(more)} more` : find ? count(all) : `${count(all)} of ${count(rows.length)}`}</span>
     </p>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${name}>
       <table>
         <thead><tr>${columns.map((each) => html`<th scope="col" class=${each.num ? "n" : ""}>${each.head}</th>`)}</tr></thead>
         <tbody>
           ${shown.map((row) => html`<tr key=${by(row)} class=${row.chosen ? "chosen" : ""}>${columns.map((each) => html`<td class=${`${each.num ? "n" : ""} ${each.kind ? each.kind(row) : ""}`}>${each.cell(row)}</td>`)}</tr>`)}
-          ${!shown.length && html`<tr><td class="none" colspan=${columns.length}>${query ? "nothing matches" : empty}</td></tr>`}
+          ${!shown.length && html`<tr><td class="none" colspan=${columns.length}>${!asked ? "asking …" : query ? "nothing matches" : empty}</td></tr>`}
         </tbody>
       </table>
     </div>`;
@@ -66,48 +67,4 @@ export function Use({ use }) {
   const word = use >= 1 ? "at the limit" : use >= 0.8 ? "near" : "";
   return html`<span class="use"><span class="track" aria-hidden="true"><span class=${kind} style=${{ width: `${Math.min(100, Math.max(0, 100 * use))}%` }}></span></span>
     <span>${(100 * use).toFixed(0)} % ${word}</span></span>`;
-}
-
-// While a request of a screen runs, the main part is busy for assistive technology.
-let reading = 0;
-function busier(by) {
-  reading += by;
-  const main = document.getElementById("main");
-  if (main) main.ariaBusy = String(reading > 0);
-}
-
-// What a screen reads beside the stream: again when `when` changes, at most once a second, and never twice at once.
-/**
- * @template T
- * @param {() => Promise<T>} fetcher
- * @param {any} when
- * @returns {{ data: T, fault: string }}
- */
-export function useRead(fetcher, when) {
-  const [found, put] = useState({ data: null, fault: "" });
-  const busy = useRef({ running: false, again: false, alive: true, begun: 0 });
-  useEffect(() => { busy.current.alive = true; return () => { busy.current.alive = false; }; }, []);
-  useLayoutEffect(() => {
-    const state = busy.current;
-    const go = async () => {
-      if (state.running) { state.again = true; return; }
-      state.running = true;
-      busier(1);
-      state.again = false;
-      const wait = state.begun + 1000 - Date.now();
-      if (wait > 0) await new Promise((done) => setTimeout(done, wait));
-      state.begun = Date.now();
-      try {
-        const data = await fetcher();
-        if (state.alive) put({ data, fault: "" });
-      } catch (why) {
-        if (state.alive) put((old) => ({ data: old.data, fault: String(why.message || why) }));
-      }
-      state.running = false;
-      busier(-1);
-      if (state.again && state.alive) go();
-    };
-    go();
-  }, [when]);
-  return found;
 }

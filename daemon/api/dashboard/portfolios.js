@@ -1,9 +1,10 @@
 // Portfolios: open, rebalance after a dry run, close.
-import { html, useState } from "./htm-preact-standalone.mjs";
+import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { ask, Became, Reason, useAct } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { Reason, useDeed } from "./deed.js";
 import { count, local, money, orders, percent, plain, signed, tone } from "./figures.js";
-import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Dialog, Problem, Table } from "./parts.js";
+import { noneOf, useRead } from "./reads.js";
 
 const HOWS = { weights: "weights of symbols", policy: "symbols by a policy", agent: "as an agent" };
 
@@ -45,35 +46,48 @@ function Trades({ found }) {
 
 const EMPTY = { how: "weights", text: "", policy: "equal_weight", agent: "", name: "", capital: "" };
 
-function Rebalance({ name, agents, close, say, changed }) {
+function Rebalance({ name, agents, close, changed }) {
   const [asked, put] = useState(EMPTY);
   const [reason, write] = useState("");
   const [plan, planned] = useState(null);
   const [wrong, tell] = useState("");
-  const [state, go] = useDeed(() => {});
+  const [asking, set] = useState(false);
+  const [state, go] = useAct(() => { changed(); close(); });
+  const newest = useRef(asked);
+  newest.current = asked;
   const path = `/api/v1/portfolios/${encodeURIComponent(name)}/rebalance`;
   const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); planned(null); tell(""); };
-  const dry = (event) => {
+  const dry = async (event) => {
     event.preventDefault();
-    try { go(path, { ...targetsOf(asked), reason, dry_run: true }, planned); } catch (why) { tell(why.message); }
+    planned(null);
+    tell("");
+    set(true);
+    try {
+      const found = await ask(path, { ...targetsOf(asked), reason, dry_run: true });
+      if (newest.current === asked) planned(found);  // an edit meanwhile asks for another one
+    } catch (why) { tell(why.message); }
+    set(false);
   };
-  const send = () => go(path, { as_planned: plan.plan, reason }, (done) => { say(`${name}: ${orders(done.trades.orders.length)} sent`); changed(); close(); });
+  const became = state.act && !state.act.ended ? state.act.state : "";
+  useLayoutEffect(() => { if (became === "refused") planned(null); }, [became]);  // the next one needs a dry run of its own
+  const send = () => go(path, { as_planned: plan.plan, reason }, undefined, plan.trades.orders.map((order) => order.symbol));
   return html`<form onSubmit=${dry}>
     <${Reason} value=${reason} write=${write} first=${true} />
     <${Targets} asked=${asked} edit=${edit} agents=${agents} />
-    ${(wrong || state.fault) && html`<${Problem} text=${wrong || state.fault} />`}
+    ${wrong && html`<${Problem} text=${wrong} />`}
+    <${Became} state=${state} />
     ${plan && html`<${Trades} found=${plan} />`}
-    <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${state.busy}>Dry run</button>
+    <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${asking || state.busy}>Dry run</button>
       ${plan && html`<button type="button" class="main" disabled=${state.busy} onClick=${send}>Send ${orders(plan.trades.orders.length)}</button>`}
       <button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
 
-function Open({ agents, close, say, changed }) {
+function Open({ agents, close, changed }) {
   const [asked, put] = useState({ ...EMPTY, capital: "10000" });
   const [reason, write] = useState("");
   const [wrong, tell] = useState("");
-  const [state, go] = useDeed((done) => { say(`${done.name} is open: ${orders(done.trades.orders.length)} sent`); changed(); close(); });
+  const [state, go] = useAct(() => { changed(); close(); });
   const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); tell(""); };
   const send = (event) => {
     event.preventDefault();
@@ -87,16 +101,17 @@ function Open({ agents, close, say, changed }) {
     </div>
     <${Targets} asked=${asked} edit=${edit} agents=${agents} />
     <${Reason} value=${reason} write=${write} />
-    ${(wrong || state.fault) && html`<${Problem} text=${wrong || state.fault} />`}
+    ${wrong && html`<${Problem} text=${wrong} />`}
+    <${Became} state=${state} />
     <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>Open the portfolio</button><button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
 
-function Close({ name, agents, close, say, changed }) {
+function Close({ name, agents, close, changed }) {
   const [how, choose] = useState("flatten");
   const [to, hand] = useState("");
   const [reason, write] = useState("");
-  const [state, go] = useDeed((done) => { say(`${name}: ${done.state}`); changed(); close(); });
+  const [state, go] = useAct(() => { changed(); close(); });
   const send = (event) => { event.preventDefault(); go(`/api/v1/portfolios/${encodeURIComponent(name)}/close`, { how, reason, ...how === "flatten" ? {} : { to } }); };
   return html`<form onSubmit=${send}>
     <${Reason} value=${reason} write=${write} first=${true} />
@@ -104,7 +119,7 @@ function Close({ name, agents, close, say, changed }) {
       <p><label for="close-how">Its positions</label><select id="close-how" value=${how} onChange=${(event) => choose(event.target.value)}><option value="flatten">are sold; the cash returns</option><option value="hand_over">go to an agent</option></select></p>
       ${how === "hand_over" && html`<p><label for="to">Agent</label><select id="to" value=${to} onChange=${(event) => hand(event.target.value)} required><option value=""></option>${agents.map((each) => html`<option value=${each}>${each}</option>`)}</select></p>`}
     </div>
-    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <${Became} state=${state} />
     <p class="buttons"><button type="submit" class="halt" disabled=${state.busy}>Close ${name}</button><button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
@@ -112,10 +127,10 @@ function Close({ name, agents, close, say, changed }) {
 /** @type {Record<string, any[]>} */
 const DOINGS = { open: ["Open a portfolio", "admin", Open], rebalance: ["Rebalance", "trade", Rebalance], close: ["Close a portfolio", "admin", Close] };
 
-export function Portfolios({ say }) {
+export function Portfolios() {
   const now = daemon.live.overview;
   const [chosen, choose] = useState("");
-  const [doing, begin] = useState("");
+  const [doing, begin] = useState(/** @type {any} */ (null));
   const [acts, acted] = useState(0);
   const stamp = `${now.run}/${now.ts}/${now.fills}/${acts}`;
   const found = useRead(() => read("/api/v1/portfolios"), stamp);
@@ -123,10 +138,10 @@ export function Portfolios({ say }) {
   const line = lines.find((each) => each.name === chosen) || lines[0];
   const agents = now.agents.filter((each) => !each.shadow && !each.portfolio).map((each) => each.name);
   const may_ = Object.entries(DOINGS).filter(([kind, [, scope]]) => may(scope) && (kind === "open" ? found.data && found.data.vacant > 0 : line && (kind !== "rebalance" || line.state === "open")));
-  const [title, , Content] = DOINGS[doing] || [];
+  const [title, , Content] = (doing && DOINGS[doing.kind]) || [];
   return html`<section class="card wide"><h2>Portfolios</h2>
       ${found.fault && html`<${Problem} text=${found.fault} />`}
-      <${Table} name="Portfolios" rows=${lines.map((each) => ({ ...each, chosen: line && each.name === line.name }))} most=${15} by=${(p) => p.name} words=${(p) => `${p.name} ${p.basis} ${p.state}`} empty="no portfolio is open" columns=${[
+      <${Table} name="Portfolios" rows=${lines.map((each) => ({ ...each, chosen: line && each.name === line.name }))} most=${15} by=${(p) => p.name} words=${(p) => `${p.name} ${p.basis} ${p.state}`} empty=${noneOf(found, "no portfolio is open")} columns=${[
     { head: "portfolio", cell: (p) => html`<button type="button" aria-pressed=${Boolean(p.chosen)} onClick=${() => choose(p.name)}>${p.name}</button>` },
     { head: "state", cell: (p) => p.state },
     { head: "weights by", cell: (p) => p.basis.replaceAll("_", " ") },
@@ -136,20 +151,20 @@ export function Portfolios({ say }) {
     { head: "opened", cell: (p) => local(p.created_ns, now.zone) },
   ]} />
       ${found.data && html`<p class="none">${found.data.places ? `${found.data.vacant} of ${found.data.places} places are vacant.` : "The configuration has no places for portfolios: [portfolios] places makes some."}</p>`}
-      ${may_.length > 0 && html`<p class="buttons">${may_.map(([kind, [words]]) => html`<button type="button" onClick=${() => begin(kind)}>${kind === "open" ? words : `${words.split(" ")[0]}: ${line.name}`} …</button>`)}</p>`}
+      ${may_.length > 0 && html`<p class="buttons">${may_.map(([kind, [words]]) => html`<button type="button" onClick=${() => begin({ kind, name: kind === "open" || !line ? "" : line.name })}>${kind === "open" ? words : `${words.split(" ")[0]}: ${line.name}`} …</button>`)}</p>`}
     </section>
     ${line && html`<${Held} key=${line.name} name=${line.name} stamp=${stamp} />`}
-    ${Content && html`<${Dialog} key=${doing} title=${doing === "open" || !line ? title : `${title}: ${line.name}`} close=${() => begin("")}>
-      <${Content} name=${line ? line.name : ""} agents=${agents} close=${() => begin("")} say=${say} changed=${() => acted((n) => n + 1)} /></${Dialog}>`}`;
+    ${Content && html`<${Dialog} key=${doing.kind} title=${doing.name ? `${title}: ${doing.name}` : title} close=${() => begin(null)}>
+      <${Content} name=${doing.name} agents=${agents} close=${() => begin(null)} changed=${() => acted((n) => n + 1)} /></${Dialog}>`}`;
 }
 
 function Held({ name, stamp }) {
-  const { data, fault } = useRead(() => read(`/api/v1/portfolios/${encodeURIComponent(name)}`), `${stamp}/${name}`);
+  const { data, fault } = useRead(() => read(`/api/v1/portfolios/${encodeURIComponent(name)}`), stamp, name);
   const rows = data ? data.allocations.slice().sort((a, b) => Math.max(Math.abs(b.weight), Math.abs(b.target)) - Math.max(Math.abs(a.weight), Math.abs(a.target))) : [];
   return html`<section class="card wide"><h2>Holdings of ${name}</h2>
     ${fault && html`<${Problem} text=${fault} />`}
     ${data && html`<p class=${data.switch === "RUN" ? "none" : data.switch}>Switch ${data.switch}${data.switch_reason ? `: ${data.switch_reason}` : ""}. Cash ${money(data.cash)}. ${data.open_orders ? `${count(data.open_orders)} open orders. ` : ""}Newest targets ${data.proposed || "none"} by ${data.who || "–"}: ${data.reason || "–"}</p>`}
-    <${Table} name=${`Holdings of ${name}`} rows=${rows} by=${(h) => h.symbol} words=${(h) => h.symbol} empty="all in cash" columns=${[
+    <${Table} name=${`Holdings of ${name}`} rows=${rows} by=${(h) => h.symbol} words=${(h) => h.symbol} empty=${data ? "all in cash" : fault ? "not known: the read failed" : "reading …"} columns=${[
     { head: "symbol", cell: (h) => h.symbol },
     { head: "target", num: true, cell: (h) => percent(h.target) },
     { head: "weight", num: true, cell: (h) => percent(h.weight) },

@@ -3,7 +3,8 @@ import { html, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { count, percent, signed } from "./figures.js";
-import { Problem, Table, useRead } from "./parts.js";
+import { Problem, Table } from "./parts.js";
+import { useRead } from "./reads.js";
 
 function Beside({ stamp }) {
   const [chosen, choose] = useState("");

@@ -1,19 +1,21 @@
 // Proposals of outside agents that wait for a person: what each would become now, and the decision.
 import { html, useState } from "./htm-preact-standalone.mjs";
-import { act, daemon, may, read } from "./daemon.js";
-import { Reason, useDeed } from "./deed.js";
+import { ask, Became, Reason, useAct } from "./acts.js";
+import { daemon, may, read } from "./daemon.js";
 import { local, percent, plain } from "./figures.js";
-import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Dialog, Problem, Table } from "./parts.js";
+import { useRead } from "./reads.js";
 
 // The verdict of an approval now; the decision carries its plan, so that no other orders are sent.
-function Review({ waiting, done, close }) {
-  const would = useRead(() => act(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review/preview`, { id: waiting.id }, ""), waiting.id);
+function Review({ waiting, lapsed, close }) {
+  const would = useRead(() => ask(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review/preview`, { id: waiting.id }), daemon.session.name, waiting.id);
   const [reason, write] = useState("");
-  const [state, go] = useDeed((answer) => { done(answer); close(); });
+  const [state, go] = useAct(close);
   const shown = would.data;
-  const decide = (approve) => go(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review`, { id: waiting.id, approve, reason, plan: approve && shown ? shown.plan : "" });
+  const decide = (approve) => go(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review`, { id: waiting.id, approve, reason, plan: approve && shown ? shown.plan : "" }, undefined, approve && shown && shown.trades ? shown.trades.orders.map((o) => o.symbol) : undefined);
   return html`<form onSubmit=${(event) => { event.preventDefault(); decide(event.submitter.name === "approve"); }}>
     <p>${waiting.agent} proposes ${waiting.id}: ${waiting.reason}</p>
+    ${lapsed && html`<${Problem} text="It waits no more: it was decided by another person, or has lapsed." />`}
     ${would.fault && html`<${Problem} text=${would.fault} />`}
     ${!shown && !would.fault && html`<p class="none">asking the gate …</p>`}
     ${shown && html`<p>${shown.verdict.outcome}: ${shown.verdict.text}</p>
@@ -22,7 +24,7 @@ function Review({ waiting, done, close }) {
     { head: "limit price", num: true, cell: (o) => plain(o.limit) },
   ]} />`}
     <${Reason} value=${reason} write=${write} first=${true} />
-    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <${Became} state=${state} />
     <p class="buttons"><button type="submit" name="approve" class="main" disabled=${state.busy || !shown}>${shown ? `Approve: ${shown.trades ? shown.trades.orders.length : 0} orders` : "Approve …"}</button>
       <button type="submit" name="decline" disabled=${state.busy}>Decline</button><button type="button" onClick=${close}>Not now</button></p>
   </form>`;
@@ -35,13 +37,13 @@ const rowsOf = (waiting) => {
   return [...symbols].map(row).sort((a, b) => b.size - a.size);
 };
 
-export function Reviews({ say }) {
+export function Reviews() {
   const now = daemon.live.overview;
   const [chosen, choose] = useState(null);
   const found = useRead(() => (now.reviews ? read("/api/v1/reviews") : Promise.resolve({ waiting: [] })), `${now.reviews}/${now.ts}/${now.orders}`);
   const waiting = (found.data && found.data.waiting) || [];
-  if (!waiting.length && !found.fault) return "";
-  const decided = (answer) => say(`${answer.verdict.id} of ${answer.agent}: ${answer.verdict.outcome}, ${answer.verdict.text}`);
+  if (!waiting.length && !found.fault && !chosen) return "";
+  const lapsed = Boolean(chosen && found.asked && !found.fault && !waiting.some((each) => each.id === chosen.id && each.agent === chosen.agent));
   return html`<section class="card wide"><h2>Waiting for a person</h2>
     ${found.fault && html`<${Problem} text=${found.fault} />`}
     ${waiting.map((each) => html`<h3>${each.agent}: ${each.id}</h3>
@@ -52,6 +54,6 @@ export function Reviews({ say }) {
     { head: Object.keys(each.weights).length ? "weight proposed" : "order proposed", num: true, cell: (r) => r.to },
   ]} />
       ${may("trade") && html`<p class="buttons"><button type="button" class="main" onClick=${() => choose(each)}>Review ${each.id} of ${each.agent} …</button></p>`}`)}
-    ${chosen && html`<${Dialog} title="A proposal that waits" close=${() => choose(null)}><${Review} waiting=${chosen} done=${decided} close=${() => choose(null)} /></${Dialog}>`}
+    ${chosen && html`<${Dialog} title="A proposal that waits" close=${() => choose(null)}><${Review} waiting=${chosen} lapsed=${lapsed} close=${() => choose(null)} /></${Dialog}>`}
   </section>`;
 }

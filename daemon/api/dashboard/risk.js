@@ -1,10 +1,11 @@
 // Risk: limits over time, measures of loss, stress, correlations, the VaR back-test, and a loosening that waits.
 import { html, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
+import { Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { Deed } from "./deed.js";
 import { measured, percent } from "./figures.js";
-import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Dialog, Problem, Table } from "./parts.js";
+import { useRead } from "./reads.js";
 
 const METHODS = { historical: "historical", parametric: "parametric", ewma: "EWMA", cornish_fisher: "Cornish-Fisher", filtered: "filtered historical" };
 /** @type {[string, string, boolean?][]} */
@@ -54,7 +55,7 @@ function Var({ stamp }) {
   </section>`;
 }
 
-export function Risk({ say }) {
+export function Risk() {
   const now = daemon.live.overview;
   const [asking, ask] = useState(false);
   const stamp = `${now.run}/${now.session}/${now.fills}`;
@@ -98,5 +99,5 @@ export function Risk({ say }) {
     { head: "beta", num: true, cell: (a) => measured(a.beta, "") },
   ]} /></section>
     ${asking && html`<${Dialog} title="Approve the looser limits" close=${() => ask(false)}>
-      <${Deed} words=${now.loosening} path="/api/v1/limits/approve" title="Approve" close=${() => ask(false)} done=${(answer) => say(`in force: ${answer.looser.join(", ")}`)} /></${Dialog}>`}`;
+      <${Deed} words=${now.loosening} path="/api/v1/limits/approve" title="Approve" close=${() => ask(false)} /></${Dialog}>`}`;
 }

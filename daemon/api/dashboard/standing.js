@@ -1,8 +1,10 @@
 // Always on top: mode, switch, link and age of the figures, open incidents; sign-in, halt and resume.
 import { html, useRef, useState } from "./htm-preact-standalone.mjs";
-import { act, changed, daemon, may, newKey, read, signIn, signOut } from "./daemon.js";
-import { age, city, count, local, money, percent } from "./figures.js";
-import { Problem, Table, useRead } from "./parts.js";
+import { Became, Reason, useAct, Waiting } from "./acts.js";
+import { changed, daemon, may, mayStop, read, signIn, signOut } from "./daemon.js";
+import { age, city, count, local, money, percent, things } from "./figures.js";
+import { Problem, Table } from "./parts.js";
+import { useRead } from "./reads.js";
 
 const MODES = { paper: "PAPER", shadow: "SHADOW", live: "LIVE" };
 
@@ -12,29 +14,47 @@ function lastBar(now) {
   return daemon.recorded ? `${when}, recorded` : `${when}, ${age(Date.now() - now.ts / 1e6)} old`;
 }
 
+// Who or what moved a switch, and when: "HALT since 2020-03-09 16:00 by api:owner: "reason"".
+export function causeOf(state, cause, reason, zone) {
+  if (!cause) return `${state}: ${reason || "no reason given"}`;
+  const since = cause.since_ts ? ` since ${local(cause.since_ts, zone)}` : "";
+  return cause.who ? `${state}${since} by ${cause.who}: ${cause.text ? `"${cause.text}"` : "no reason given"}` : `${state}${since}: ${cause.text}`;
+}
+
+// The number of open incidents: a claim, which needs an answer of the daemon that still answers.
+function Incidents({ found, stale }) {
+  if (stale || found.fault || !found.data) return html`<a href="#incidents">incidents not known</a>`;
+  const raised = found.data.incidents;
+  const worst = raised.some((each) => each.level === "CRITICAL") ? "CRITICAL" : "WARNING";
+  return html`<a class=${raised.length ? worst : ""} href="#incidents">${raised.length ? things(raised.length, "open incident") : "no open incident"}</a>`;
+}
+
+// Figures are the last known ones while the daemon does not answer, or answers no more without a sign-in.
+export const stale = () => daemon.lost || Boolean(daemon.session && !daemon.session.reads);
+
 export function Standing({ open, screens, screen }) {
   const now = daemon.live && daemon.live.overview;
   const incidents = useRead(() => (now ? read("/api/v1/alerts/active") : null), now && `${now.alerts}/${now.run}/${daemon.acknowledged || 0}`);
-  const raised = incidents.data ? incidents.data.incidents : [];
-  const worst = raised.some((each) => each.level === "CRITICAL") ? "CRITICAL" : "WARNING";
+  const old = stale();
   const { session } = daemon;
   return html`<header>
     <a class="skip" href="#main">Skip to the figures</a>
     <h1><span class=${now ? "brand" : ""}>quantd </span>${now && now.name}</h1>
     ${now && html`
       <span class=${`mode ${now.mode}`}>${MODES[now.mode] || now.mode.toUpperCase()}</span>
-      <span class=${`switch ${now.switch}`} title=${now.reason}><span class="sr">switch </span>${now.switch}${now.status === "running" ? "" : ` · ${now.status}`}</span>
+      <span class=${`switch ${old ? "stale" : now.switch}`} title=${now.reason}><span class="sr">switch </span>${old ? "last known: " : ""}${now.switch}${now.status === "running" ? "" : ` · ${now.status}`}</span>
       <span class="last">${lastBar(now)}</span>
-      <a class=${raised.length ? worst : ""} href="#incidents">${raised.length ? `${count(raised.length)} open incident${raised.length > 1 ? "s" : ""}` : "no open incident"}</a>`}
-    <span class=${`link ${daemon.lost ? "lost" : ""}`} role="status">${daemon.lost ? `link lost${daemon.at ? `, figures ${age(Date.now() - daemon.at)} old` : ""}` : now ? "link up" : session && !session.reads ? "signed out" : "connecting"}</span>
+      <${Incidents} found=${incidents} stale=${old} />`}
+    <span class=${`link ${daemon.lost ? "lost" : ""}`} role="status">${session && !session.reads ? "signed out" : daemon.lost ? `link lost${daemon.at ? `, figures ${age(Date.now() - daemon.at)} old` : ""}` : now ? "link up" : "connecting"}</span>
     <span class="acts">
-      ${may("trade") && html`
+      ${mayStop() && html`
         ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" onClick=${() => open("resume")}>Resume …</button>`}
         <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
       ${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut()}>Sign out</button>`
-    : session && html`<span class="who">read only</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
+    : session && html`<span class=${daemon.ended ? "who HALT" : "who"}>${daemon.ended ? `the session of ${daemon.ended} has ended` : "read only"}</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
     </span>
-    ${now && now.switch !== "RUN" && html`<p class=${`why ${now.switch}`}>${now.switch}: ${now.reason || "no reason given"}</p>`}
+    ${now && now.switch !== "RUN" && html`<p class=${`why ${old ? "stale" : now.switch}`}>${old ? "last known: " : ""}${causeOf(now.switch, now.cause, now.reason, now.zone)}</p>`}
+    <${Waiting} />
     ${now && now.leader && html`<p id="leader" class=${`why ${now.leader.alive ? "REDUCE" : "HALT"}`} role="status">${now.leader.alive ? `read-only; the trading daemon is at ${now.leader.url}` : now.leader.text}</p>`}
     ${now && now.store && html`<p class="why HALT">the store takes no writes: ${now.store}</p>`}
     ${now && html`<nav aria-label="Screens">${screens.map(([name, title]) => html`<a href=${`#${name}`} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</nav>`}
@@ -68,40 +88,18 @@ const COMMANDS = {
   flatten: ["Flatten", "Every position is sold at the next prices. Then trading stays halted."],
 };
 
-/**
- * A form that sends one act once: its button is dead while the request runs, and a repetition has the same key.
- * @param {(answer: any) => void} close
- * @returns {[{ busy: boolean, fault: string }, (path: string, body: object, then?: (answer: any) => void) => Promise<void>]}
- */
-function useAct(close) {
-  const [state, put] = useState({ busy: false, fault: "" });
-  const key = useRef(newKey());
-  const go = async (path, body) => {
-    if (state.busy) return;
-    put({ busy: true, fault: "" });
-    try {
-      const done = await act(path, body, key.current);
-      close(done);
-    } catch (why) {
-      key.current = newKey();
-      put({ busy: false, fault: String(why.message) });
-    }
-  };
-  return [state, go];
-}
-
-export function Halt({ close, told }) {
+export function Halt({ close }) {
   const now = daemon.live && daemon.live.overview;
   const [command, choose] = useState("halt");
   const [agent, only] = useState("");
   const [reason, write] = useState("");
-  const [state, go] = useAct((done) => { told(`${COMMANDS[command][0]} is in force: ${done.agent || "house"} ${done.switch}${done.reason ? `, ${done.reason}` : ""}`); close(); });
+  const [state, go] = useAct(close);
   const of = command === "flatten" ? "" : agent;
   const send = (event) => { event.preventDefault(); go("/api/v1/commands", { command, reason, agent: of }); };
   const held = now ? now.positions : [];
+  const more = (now && now.more && now.more.positions) || 0;
   return html`<form onSubmit=${send}>
-    <label for="reason">Reason, for the journal</label>
-    <input id="reason" value=${reason} onInput=${(event) => write(event.target.value)} maxlength="500" autocomplete="off" data-first />
+    <${Reason} value=${reason} write=${write} first=${true} needed=${false} />
     <div class="fields">
       <p><label for="command">Command</label>
         <select id="command" value=${command} onChange=${(event) => choose(event.target.value)}>${Object.entries(COMMANDS).map(([name, [title]]) => html`<option value=${name}>${title}</option>`)}</select></p>
@@ -109,33 +107,32 @@ export function Halt({ close, told }) {
         <select id="of" value=${agent} onChange=${(event) => only(event.target.value)}><option value="">the whole house</option>${now && now.agents.map((each) => html`<option value=${each.name}>${each.name}</option>`)}</select></p>`}
     </div>
     <p>${of && command === "halt" ? "No order of this agent passes, and it does not decide. Its open orders are not cancelled." : COMMANDS[command][1]}
-      ${now && !of ? ` Now: ${count(now.open_orders)} open orders, ${count(held.length + (now.more ? now.more.positions : 0))} positions.` : ""}</p>
+      ${now && !of ? ` ${stale() ? "Last known" : "Now"}: ${things(now.open_orders, "open order")}, ${things(held.length + more, "position")}.` : ""}</p>
     ${command === "flatten" && html`<${Table} name="Positions to sell" rows=${[...held].sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)))} most=${5} words=${(p) => p.symbol} by=${(p) => p.symbol}
       columns=${[{ head: "symbol", cell: (p) => p.symbol }, { head: "quantity", num: true, cell: (p) => p.qty }, { head: "value", num: true, cell: (p) => money(p.value) }]} />`}
-    ${command === "flatten" && now && now.more && now.more.positions > 0 && html`<p>And ${count(now.more.positions)} smaller positions.</p>`}
-    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    ${command === "flatten" && more > 0 && html`<p>And ${count(more)} smaller positions.</p>`}
+    <${Became} state=${state} />
     <p class="buttons"><button type="submit" class="halt" disabled=${state.busy}>${COMMANDS[command][0]} ${of || "all trading"}</button><button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }
 
-export function Resume({ close, told }) {
+export function Resume({ close }) {
   const now = daemon.live && daemon.live.overview;
   const halted = now ? now.agents.filter((each) => each.switch !== "RUN") : [];
   const [agent, only] = useState(now && now.switch === "RUN" && halted.length ? halted[0].name : "");
   const [reason, write] = useState("");
   const switches = useRead(() => read("/api/v1/switches"), now && now.ts);
-  const [state, go] = useAct((done) => { told(`${done.agent || "house"}: ${done.switch}`); close(); });
+  const [state, go] = useAct(close);
   const send = (event) => { event.preventDefault(); go("/api/v1/commands", { command: "resume", reason, agent }); };
   if (!now) return html`<p>No figures of the daemon yet.</p>`;
   const own = switches.data && switches.data.switches.find((each) => each.agent === agent);
   const lost = (mark) => (own && Number(mark) > 0 ? percent(Math.max(0, 1 - Number(own.equity) / Number(mark)), 2) : "–");
   const marks = own ? [["high-water mark", own.high_water], ["opening of the day", own.day_open], ["opening of the week", own.week_open]] : [];
   return html`<form onSubmit=${send}>
-    <label for="reason">Reason, for the journal</label>
-    <input id="reason" value=${reason} onInput=${(event) => write(event.target.value)} required pattern=".*\\S.*" maxlength="500" autocomplete="off" data-first />
+    <${Reason} value=${reason} write=${write} first=${true} />
     ${halted.length > 0 && html`<p><label for="of">Of</label>
       <select id="of" value=${agent} onChange=${(event) => only(event.target.value)}><option value="">the house</option>${halted.map((each) => html`<option value=${each.name}>${each.name}: ${each.switch}</option>`)}</select></p>`}
-    ${own && html`<p>Was ${own.switch}: ${own.reason || "no reason given"}. Orders ${agent ? `of ${agent} ` : ""}pass again, and these marks become the present equity, so that the same loss does not trip the switch at once:</p>
+    ${own && html`<p>${stale() ? "Last known: " : ""}${causeOf(own.switch, (agent ? now.agents.find((each) => each.name === agent) || {} : now).cause, own.reason, now.zone)}. Orders ${agent ? `of ${agent} ` : ""}pass again, and these marks become the present equity, so that the same loss does not trip the switch at once:</p>
       <${Table} name="Marks that are reset" rows=${marks} by=${([name]) => name} words=${([name]) => name} columns=${[
     { head: "mark", cell: ([name]) => name },
     { head: "now", num: true, cell: ([, mark]) => money(mark) },
@@ -143,7 +140,7 @@ export function Resume({ close, told }) {
     { head: "loss forgotten", num: true, cell: ([, mark]) => lost(mark) },
   ]} />`}
     ${switches.fault && html`<${Problem} text=${switches.fault} />`}
-    ${state.fault && html`<${Problem} text=${state.fault} />`}
+    <${Became} state=${state} />
     <p class="buttons"><button type="submit" class="main" disabled=${state.busy}>Resume ${agent || "all trading"}</button><button type="button" onClick=${close}>Cancel</button></p>
   </form>`;
 }

@@ -1,9 +1,10 @@
 // The daemon itself: schedules and jobs, versions and figures, runs, configuration.
 import { html, useState } from "./htm-preact-standalone.mjs";
+import { Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { Deed } from "./deed.js";
 import { age, count, local } from "./figures.js";
-import { Dialog, Problem, Table, useRead } from "./parts.js";
+import { Dialog, Problem, Table } from "./parts.js";
+import { noneOf, useRead } from "./reads.js";
 
 const WATCHED = ["backup", "parity", "statement", "health_check"];
 const BAD = new Set(["failed", "interrupted"]);
@@ -16,7 +17,7 @@ function since(run) {
   return Number.isFinite(ended) ? `${age(Date.now() - ended)} ago` : "";
 }
 
-export function System({ say }) {
+export function System() {
   const now = daemon.live.overview;
   const [chosen, choose] = useState(null);
   const [acts, acted] = useState(0);
@@ -40,7 +41,7 @@ export function System({ say }) {
       ${v && html`<dl class="pairs"><dt>quantd</dt><dd>${v.version}${v.commit ? `, commit ${v.commit.slice(0, 10)}` : ""}</dd><dt>Python</dt><dd>${v.python}</dd><dt>system</dt><dd>${v.platform}</dd></dl>`}</section>
     <section class="card wide"><h2>Schedules</h2>
       ${schedules.fault && html`<${Problem} text=${schedules.fault} />`}
-      <${Table} name="Schedules" rows=${schedules.data ? schedules.data.schedules : []} most=${20} by=${(each) => each.name} words=${(each) => `${each.name} ${each.do}`} empty="no schedule is on" columns=${[
+      <${Table} name="Schedules" rows=${schedules.data ? schedules.data.schedules : []} most=${20} by=${(each) => each.name} words=${(each) => `${each.name} ${each.do}`} empty=${noneOf(schedules, "no schedule is on")} columns=${[
     { head: "schedule", cell: (each) => each.name },
     ...(may("trade") ? [{ head: "act", cell: (each) => html`<button type="button" aria-label=${`Run now: ${each.name}`} onClick=${() => choose(each)}>Run now …</button>` }] : []),
     { head: "does", cell: (each) => `${each.do.replaceAll("_", " ")}${each.agents.length ? ` of ${each.agents.slice(0, 3).join(", ")}${each.agents.length > 3 ? ` and ${each.agents.length - 3} more` : ""}` : ""}` },
@@ -49,7 +50,7 @@ export function System({ say }) {
     { head: "last run", cell: (each) => outcome(each.last_run) },
   ]} /></section>
     <section class="card wide"><h2>Runs of jobs</h2>
-      <${Table} name="Runs of jobs" rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty="no job ran yet" columns=${[
+      <${Table} name="Runs of jobs" rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty=${noneOf(jobs, "no job ran yet")} columns=${[
     { head: "job", cell: (run) => run.job.replaceAll("_", " ") },
     { head: "due", cell: (run) => run.due.slice(0, 16).replace("T", " ") },
     { head: "became", cell: (run) => outcome(run) },
@@ -73,5 +74,5 @@ export function System({ say }) {
   ]} /></section>
     ${chosen && html`<${Dialog} title=${`Run ${chosen.name} now`} close=${() => choose(null)}>
       <${Deed} words=${`It does ${chosen.do.replaceAll("_", " ")} once, beside its schedule (${chosen.when}).`} path=${`/api/v1/schedules/${encodeURIComponent(chosen.name)}/run`} title="Run now" close=${() => choose(null)}
-        done=${(answer) => { say(`${answer.job.replaceAll("_", " ")}: ${answer.state}`); acted((n) => n + 1); setTimeout(() => acted((n) => n + 1), 3000); }} /></${Dialog}>`}`;
+        done=${() => { acted((n) => n + 1); setTimeout(() => acted((n) => n + 1), 3000); }} /></${Dialog}>`}`;
 }

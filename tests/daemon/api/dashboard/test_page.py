@@ -419,7 +419,7 @@ async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(share
         await expect(page.get_by_role("alert")).to_contain_text("SPY zero: write each as SYMBOL WEIGHT")
         await page.locator("#targets").fill("SPY 0.1")
         await page.keyboard.press("Enter")
-        await expect(page.locator(".said")).to_have_text("core is open: 0 orders sent")
+        await expect(page.locator(".said")).to_contain_text("core was opened: 0 orders sent")
         await expect(page.locator("main")).to_contain_text("by api:owner: <img src=x onerror=window.hacked=1>")
         await audit(page, "portfolios")
         await page.get_by_role("button", name="Rebalance: core …").click()
@@ -433,7 +433,7 @@ async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(share
         assert await violations(page) == []
         assert shared.store.last_seq(RUN) == sent  # a dry run is no entry
         await send.click()
-        await expect(page.locator(".said")).to_have_text("core: 0 orders sent")
+        await expect(page.locator(".said")).to_contain_text("core: 0 orders sent")
         await page.get_by_role("button", name="Close: core …").click()
         await page.keyboard.type("the end")
         await page.keyboard.press("Enter")
