@@ -6,7 +6,9 @@ from typing import Final
 from quantd.regular_file import check_file, check_folder
 
 _DATABASES: Final = tuple(
-    f"{name}{end}" for name in ("quantd.db", "idempotency.db", "sessions.db") for end in ("", "-wal", "-shm", "-journal")
+    f"{name}{end}"
+    for name in ("quantd.db", "idempotency.db", "sessions.db")
+    for end in ("", "-wal", "-shm", "-journal")
 )
 
 FILES: Final = (

@@ -24,6 +24,7 @@ import structlog
 from aiohttp import web
 
 from quantd.daemon.commands.tokens import Token
+from quantd.regular_file import open_regular
 
 COOKIE: Final = "quantd_session_"
 """Name of the cookie before the port: browsers send one host's cookies to all its ports."""
@@ -184,8 +185,7 @@ class SessionFile:
 
     def _handle(self, more: int = 0) -> int:
         """A descriptor of the file, which is a regular one of this user that no other may write. Raises OSError."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        handle = os.open(self._path, flags | more, 0o600)
+        handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | more, 0o600)
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
             with contextlib.suppress(OSError):

@@ -118,9 +118,18 @@ export function holding(path, body, symbols = null, key = "") {
   const record = recordOf(path);
   if (record.stops && record.stops(body)) return null;
   const own = symbols || record.symbols(body);
-  return waiting().find((act) => act.key !== key && !act.lost && ((act.path === path && !own.length) || meets(own, act.symbols))) || null;
+  return waiting().find((act) => act.key !== key && ((act.path === path && !own.length) || meets(own, act.symbols))) || null;
 }
-export const heldUp = (act) => `${whatOf(act)}, sent at ${clock(act.at)}, is not known yet: no other such request until it is`;
+export const heldUp = (act) => `${whatOf(act)}, sent at ${clock(act.at)}, is not known yet: no other such request until it is${act.lost ? ", or until you have looked" : ""}`;
+
+// What to say of an act that was not carried out. A switch that is where the act would have moved it is not denied.
+function notOf(act) {
+  const { body, path } = act;
+  const now = daemon.live && daemon.live.overview;
+  const aim = path === "/api/v1/commands" && { halt: "HALT", flatten: "HALT", reduce: "REDUCE", resume: "RUN" }[body.command];
+  const own = aim && now && (body.agent ? now.agents.find((each) => each.name === body.agent) : now);
+  return own && own.switch === aim ? `NOT DONE, and the switch is at ${aim}` : recordOf(path).not(body);
+}
 
 function settle(act, state, text, answer = null) {
   if (act.state === "done" || act.state === "refused") return;
@@ -129,7 +138,7 @@ function settle(act, state, text, answer = null) {
   forget(act.key);
   const record = recordOf(act.path);
   if (state === "done") say(answer === null ? `${whatOf(act)}: ${text}` : record.done(answer, act.body, act.path));
-  else if (!act.shown) say(`${record.not(act.body)}, ${whatOf(act)}: ${text}`);
+  else if (!act.shown) say(`${notOf(act)}, ${whatOf(act)}: ${text}`);
   changed({});
   if (state === "done" && act.then) act.then(answer);
 }
@@ -205,7 +214,7 @@ function lose(act, why) {
 export function release(act) {
   mine.delete(act.key);
   forget(act.key);
-  Object.assign(act, { state: "refused", text: "its result is not known; you have looked" });
+  Object.assign(act, { state: "released", text: "" });
   changed({});
 }
 
@@ -240,7 +249,8 @@ export function useAct(done = () => {}) {
     const former = now.current;
     const same = former && former.path === path && JSON.stringify(former.body) === JSON.stringify(body);
     const open = former && (former.state === "sent" || former.state === "unknown");
-    if (open && !(same && former.state === "unknown" && record.stops && record.stops(body))) return;
+    const stops = record.stops && record.stops(body);
+    if (open && (!stops || (same && former.state === "sent"))) return;
     wrong("");
     const field = /** @type {HTMLInputElement} */ ((document.querySelector("dialog[open]") || document).querySelector("#act-token"));
     try {
@@ -252,7 +262,7 @@ export function useAct(done = () => {}) {
     const held = holding(path, body, symbols, same ? former.key : "");
     if (held) { wrong(`${record.not(body)}: ${heldUp(held)}`); return; }
     // nothing was done under the key of an act that the end of its session refused
-    const next = same && (open || former.ended) ? former : { key: newKey(), path, body, symbols: symbols || record.symbols(body) };
+    const next = same && ((open && !former.lost) || former.ended) ? former : { key: newKey(), path, body, symbols: symbols || record.symbols(body) };
     Object.assign(next, { then, shown: true });
     if (former && former !== next) former.shown = false;
     now.current = next;
@@ -260,7 +270,7 @@ export function useAct(done = () => {}) {
     await send(next);
   };
   const again = act && recordOf(act.path).stops && recordOf(act.path).stops(act.body);  // a halt may be pressed once more
-  const busy = Boolean(act && (act.state === "sent" || (act.state === "unknown" && !act.lost && !again)));
+  const busy = Boolean(act && (act.state === "sent" || (act.state === "unknown" && !again)));
   return [{ act, busy, fault, again: () => act && act.ended && go(act.path, act.body, act.then, act.symbols) }, go];
 }
 
@@ -271,7 +281,7 @@ export function Became({ state }) {
   const stops = act && record.stops && record.stops(act.body) && act.path === "/api/v1/commands";
   return html`
     ${fault && html`<p role="alert" class="problem">${fault}</p>`}
-    ${act && act.state === "refused" && html`<p role="alert" class="problem">${record.not(act.body)}: ${act.text}</p>`}
+    ${act && act.state === "refused" && html`<p role="alert" class="problem">${notOf(act)}: ${act.text}</p>`}
     ${act && act.state === "unknown" && html`<div role="alert" class="problem"><p>${clock(act.at)} ${whatOf(act)}. ${act.text}${act.needs ? ` ${act.needs}.` : ""}</p>
       ${stops && html`<p>${OTHER_HALTS}</p>`}
       ${act.lost && html`<p><button type="button" onClick=${() => release(act)}>I have looked</button></p>`}</div>`}

@@ -18,6 +18,9 @@ const ACTS = {
   demote: ["Take back", "admin", false, (a) => a.decided_by, "Each gets its own policy back."],
 };
 
+// An act is sent to its agent; the way back of a promotion to the shadow that was promoted.
+const addressOf = (kind, agent) => (kind === "demote" ? agent.decided_by : agent.name);
+
 function Act({ kind, agent, tests, close }) {
   const [title, , artifact, , words] = ACTS[kind];
   const [path, name] = useState("");
@@ -27,7 +30,7 @@ function Act({ kind, agent, tests, close }) {
   const last = tests.filter((each) => each.names && each.names.includes(agent.name)).at(-1);
   const send = (event) => {
     event.preventDefault();
-    go(`/api/v1/models/${encodeURIComponent(agent.name)}/${kind}`, artifact ? { path, reason } : { reason });
+    go(`/api/v1/models/${encodeURIComponent(addressOf(kind, agent))}/${kind}`, artifact ? { path, reason } : { reason });
   };
   return html`<form onSubmit=${send}>
     <p>${agent.name} (${agent.policy}), ${money(agent.equity)} in ${held.length + (agent.more || 0)} positions. ${words}</p>

@@ -34,14 +34,17 @@ async function answerOf(response) {
  * @returns {Promise<Answer<P>>}
  */
 export async function read(path) {
-  return answerOf(await fetch(path, { headers: { Accept: "application/json" } }));
+  return answerOf(await answered(fetch(path, { headers: { Accept: "application/json" } })));
 }
+
+// A browser's own words for a lost answer say nothing.
+const answered = (asked) => asked.catch(() => { throw new Error("no answer of the daemon"); });
 
 // A POST, for acts.js and the sign-in alone. The key makes a request that is sent twice, by a double click too, one act.
 export async function post(path, body, key = "", signal = null) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem(CSRF) || "" };
   if (key) headers["Idempotency-Key"] = key;
-  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return answered(fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal }));
 }
 
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("-");

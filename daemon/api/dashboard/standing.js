@@ -1,6 +1,6 @@
 // Always on top: mode, switch, link and age of the figures, open incidents; sign-in, halt and resume.
 import { html, useRef, useState } from "./htm-preact-standalone.mjs";
-import { Became, Reason, useAct, Waiting } from "./acts.js";
+import { Became, Reason, say, useAct, Waiting } from "./acts.js";
 import { changed, daemon, may, mayStop, read, signIn, signOut } from "./daemon.js";
 import { age, city, count, local, money, percent, things } from "./figures.js";
 import { Problem, Table } from "./parts.js";
@@ -50,7 +50,7 @@ export function Standing({ open, screens, screen }) {
       ${mayStop() && html`
         ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" onClick=${() => open("resume")}>Resume …</button>`}
         <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
-      ${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut()}>Sign out</button>`
+      ${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut().catch((why) => say(`NOT SIGNED OUT: ${why.message}`))}>Sign out</button>`
     : session && html`<span class=${daemon.ended ? "who HALT" : "who"}>${daemon.ended ? `the session of ${daemon.ended} has ended` : "read only"}</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
     </span>
     ${now && now.switch !== "RUN" && html`<p class=${`why ${old ? "stale" : now.switch}`}>${old ? "last known: " : ""}${causeOf(now.switch, now.cause, now.reason, now.zone)}</p>`}
@@ -62,7 +62,7 @@ export function Standing({ open, screens, screen }) {
 }
 
 export function SignIn({ close }) {
-  const [fault, say] = useState("");
+  const [fault, tell] = useState("");
   const field = useRef(null);
   const go = async (event) => {
     event.preventDefault();
@@ -70,7 +70,7 @@ export function SignIn({ close }) {
       await signIn({ token: field.current.value });
       changed({ asking: "" });
       if (close) close();
-    } catch (why) { say(String(why.message)); }
+    } catch (why) { tell(String(why.message)); }
   };
   return html`<form onSubmit=${go}>
     <p>${daemon.ended ? `The session of ${daemon.ended} has ended. ` : ""}Paste a token. Its scope decides what this page can do.</p>

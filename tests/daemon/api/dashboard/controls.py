@@ -158,7 +158,7 @@ async def no_proposals(world: Any) -> None:
 
 
 async def seat_of_guest(world: Any) -> None:
-    await of_model("demote", "trend")(world)
+    await of_model("demote", "guest")(world)
     await of_model("promote", "guest")(world)
     await no_proposals(world)
     await a_proposal(world)
@@ -166,7 +166,7 @@ async def seat_of_guest(world: Any) -> None:
 
 async def core(world: Any) -> None:
     await no_core(world)
-    await owner(world, "portfolios", {"name": "core", "capital": "5000", "weights": {"SPY": 0.1}, "reason": "open"})
+    await owner(world, "portfolios", {"name": "core", "capital": "400", "weights": {"SPY": 0.1}, "reason": "open"})
 
 
 async def no_core(world: Any) -> None:
@@ -196,7 +196,7 @@ async def approve(page: Page) -> None:
 
 
 CORE = {"targets": "IWM 0.1"}
-FILL = {"name": "core", "capital": "5000", "targets": "SPY 0.1"}
+FILL = {"name": "core", "capital": "400", "targets": "SPY 0.1"}
 
 CONTROLS = (
     Control("halt", "/api/v1/commands", "standing.Halt", "now", run, key("h"), "Halt all trading", "NOT HALTED",
@@ -225,12 +225,12 @@ CONTROLS = (
     Control("shadow", "/api/v1/models/*/*", "agents.Act", "agents", nothing,
             agent("Load into its shadow", "even", {"path": "models/none"}), "Load into its shadow", "NOT DONE",
             "NOT DONE", nothing, 0),
-    Control("promote", "/api/v1/models/*/*", "agents.Act", "agents", of_model("demote", "trend"),
+    Control("promote", "/api/v1/models/*/*", "agents.Act", "agents", of_model("demote", "guest"),
             agent("Promote", "guest"), "Promote", "NOT DONE", "promote of guest was carried out",
-            of_model("demote", "trend")),
+            of_model("demote", "guest")),
     Control("demote", "/api/v1/models/*/*", "agents.Act", "agents", of_model("promote", "guest"),
-            agent("Take back", "trend"), "Take back", "NOT DONE", "demote of trend was carried out",
-            of_model("demote", "trend")),
+            agent("Take back", "trend"), "Take back", "NOT DONE", "demote of guest was carried out",
+            of_model("demote", "guest")),
     Control("approve", "/api/v1/agents/*/review", "reviews.Review", "agents", seat_of_guest, approve, "Approve: ",
             "NOT APPROVED", "of guest: ", no_proposals),
     Control("decline", "/api/v1/agents/*/review", "reviews.Review", "agents", seat_of_guest, press("^Review "),

@@ -157,8 +157,13 @@ async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has
         await expect(alert).to_contain_text("Not known: the daemon stopped while it carried out", timeout=15_000)
         await page.reload()
         await expect(page.locator("header .waits")).to_contain_text("Not known: the daemon stopped")
+        await show(page, "order")
+        await order(page, "7")
+        await expect(alert).to_contain_text("or until you have looked")
+        await expect(page.get_by_role("button", name="Send sell 7 QQQ")).to_be_disabled()
         await page.get_by_role("button", name="I have looked").click()
         await expect(page.locator("header .waits")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Send sell 7 QQQ")).to_be_enabled()
         await page.reload()
         await expect(page.locator("header .switch")).to_contain_text("RUN")
         await expect(page.locator("header .waits")).to_have_count(0)
@@ -308,3 +313,40 @@ async def test_halt_is_pressed_twice_and_carried_out_once(shared: World, browser
         assert shared.store.last_seq(RUN) - before == 1
     await halt(shared)
     await run(shared)
+
+
+@in_module_loop
+async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halted(
+    shared: World, browser: Browser
+) -> None:
+    async with staged(shared, browser) as stage:
+        page = stage.page
+        await page.route("**/api/v1/commands", lambda route: route.abort())
+        await page.keyboard.press("h")
+        await page.keyboard.press("Enter")
+        alert = page.get_by_role("dialog").get_by_role("alert")
+        await expect(alert).to_contain_text("NOT HALTED: the daemon has no record of it")
+        await halt(shared)
+        await expect(alert).to_contain_text("NOT DONE, and the switch is at HALT: the daemon has no record of it")
+        await run(shared)
+        await expect(alert).to_contain_text("NOT HALTED: ")
+        await page.unroute("**/api/v1/commands")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("header .switch")).to_contain_text("HALT")
+    await run(shared)
+
+
+@in_module_loop
+async def test_a_sign_out_and_a_sign_in_without_an_answer_say_so_in_words(shared: World, browser: Browser) -> None:
+    async with staged(shared, browser) as stage:
+        page = stage.page
+        await page.route("**/api/v1/sign-*", lambda route: route.abort())
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.locator(".said")).to_contain_text("NOT SIGNED OUT: no answer of the daemon")
+        await page.unroute("**/api/v1/sign-*")
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_role("button", name="Sign in …").click()
+        await page.route("**/api/v1/sign-*", lambda route: route.abort())
+        await page.locator("#token").fill(shared.token)
+        await page.locator("#token").press("Enter")
+        await expect(page.get_by_role("alert")).to_have_text("no answer of the daemon")
