@@ -1,11 +1,12 @@
 """A browser for the tests of the page: the system's Chromium, driven by playwright, with axe-core for accessibility."""
 
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Route, async_playwright
 
 from tests.support.services import require
 
@@ -55,11 +56,18 @@ async def opened(browser: Browser, url: str, width: int = DESK, token: str = "",
 
 
 async def sign_in(page: Page, token: str) -> None:
-    if not await page.locator("#token").is_visible():
+    if not await page.locator("#token").last.is_visible():
         await page.get_by_role("button", name="Sign in …").click()
-    await page.locator("#token").fill(token)
-    await page.locator("#token").press("Enter")
+    field = page.locator("#token").last  # a page that reads nothing yet has the form too, behind the dialog
+    await field.fill(token)
+    await field.press("Enter")
     await page.get_by_role("button", name="Sign out").wait_for()
+
+
+async def intercept(page: Page, pattern: str | re.Pattern[str], handler: Callable[[Route], Any]) -> None:
+    """Hands requests to `handler`, from now on: a request right behind `page.route` alone may still pass it by."""
+    await page.route(pattern, handler)
+    await page.evaluate("() => fetch('/health').then(() => null, () => null)")
 
 
 async def violations(page: Page) -> list[str]:

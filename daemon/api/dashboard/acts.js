@@ -191,7 +191,7 @@ async function look(act) {
   if (live && act.run && live.overview.run !== act.run) { lose(act, `it was sent to the run ${act.run}, and this is the run ${live.overview.run}`); return; }
   act.needs = "";
   const response = await fetch(`/api/v1/acts/${encodeURIComponent(act.key)}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(4000) });
-  const found = await response.json().catch(() => null);
+  const found = /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */ (await response.json().catch(() => null));
   if (response.ok && found) {
     if (found.state === "done") settle(act, "done", found.text, found.answer);
     else if (found.state === "refused") settle(act, "refused", found.text);

@@ -18,7 +18,7 @@ from tests.daemon.api.dashboard.controls import halt, no_orders, run
 from tests.daemon.api.dashboard.test_fault_matrix import Stage
 from tests.daemon.api.dashboard.test_page import browser, in_module_loop, show
 from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
-from tests.support.browser import DESK, PHONE, opened, violations
+from tests.support.browser import DESK, PHONE, intercept, opened, violations
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import free_port
 
@@ -77,7 +77,7 @@ async def test_an_order_whose_answer_was_lost_is_not_sent_again_with_another_qua
         await show(page, "order")
         await order(page, "3")
         await stage.silence()
-        await page.route("**/api/v1/orders", lost)
+        await intercept(page, "**/api/v1/orders", lost)
         send = page.get_by_role("button", name="Send sell 3 QQQ")
         await send.click()
         await expect(page.locator("#main [role=alert]")).to_contain_text(MAY_HAVE)
@@ -108,7 +108,7 @@ async def test_an_order_that_is_not_known_holds_up_its_symbol_on_every_screen_an
         await show(page, "order")
         await order(page, "2")
         await stage.silence()
-        await page.route("**/api/v1/orders", lost)
+        await intercept(page, "**/api/v1/orders", lost)
         await page.get_by_role("button", name="Send sell 2 QQQ").click()
         await expect(page.locator("#main [role=alert]")).to_contain_text(MAY_HAVE)
         await page.unroute("**/api/v1/orders")
@@ -151,7 +151,7 @@ async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has
         page = stage.page
         await show(page, "order")
         await order(page, "6")
-        await page.route("**/api/v1/orders", killed)
+        await intercept(page, "**/api/v1/orders", killed)
         await page.get_by_role("button", name="Send sell 6 QQQ").click()
         alert = page.locator("#main [role=alert]")
         await expect(alert).to_contain_text("Not known: the daemon stopped while it carried out", timeout=15_000)
@@ -170,7 +170,7 @@ async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has
 
 
 @in_module_loop
-async def test_a_message_has_its_time_and_ends_and_no_state_is_claimed_after_another_persons_resume(
+async def test_a_message_has_its_time_and_no_state_is_claimed_after_another_persons_resume(
     shared: World, browser: Browser
 ) -> None:
     async with staged(shared, browser) as stage:
@@ -189,11 +189,31 @@ async def test_a_message_has_its_time_and_ends_and_no_state_is_claimed_after_ano
         await expect(page.locator("header .switch")).to_contain_text("RUN")
         await expect(why).to_have_count(0)
         assert "in force" not in await page.locator("body").inner_text()
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_message_ends_after_15_seconds_and_at_the_next_act(shared: World, browser: Browser) -> None:
+    async with staged(shared, browser) as stage:
+        page, said = stage.page, stage.page.locator(".said")
+        await page.keyboard.press("h")
+        await page.keyboard.press("Enter")
+        await expect(said).to_contain_text("halt of the house")
+        await intercept(page, "**/api/v1/commands", lambda route: route.abort())
+        await page.keyboard.press("r")
+        await page.keyboard.type("x")
+        await page.keyboard.press("Enter")
+        await expect(said).to_have_text("")
+        await page.unroute("**/api/v1/commands")
+        await expect(page.get_by_role("alert")).to_contain_text("NOT RESUMED")
+        await page.keyboard.press("Enter")
+        await expect(said).to_contain_text("resume of the house")
         await expect(said).to_have_text("", timeout=17_000)
 
 
 @in_module_loop
-@pytest.mark.parametrize("how", ["restart", "revoked"])
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("how", ["revoked", "restart"])
 async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
     shared: World, browser: Browser, how: str
 ) -> None:
@@ -235,6 +255,7 @@ async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
     await run(shared)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_session_that_ended_keeps_a_dialog_where_reads_need_a_token_too(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
@@ -292,7 +313,7 @@ async def test_a_dry_run_or_a_preview_without_an_answer_did_nothing(shared: Worl
     async with staged(shared, browser) as stage:
         page = stage.page
         await show(page, "order")
-        await page.route("**/api/v1/orders/preview", lost)
+        await intercept(page, "**/api/v1/orders/preview", lost)
         sent = shared.store.last_seq(RUN)
         await order(page, "3")
         await expect(page.locator("#main [role=alert]")).to_contain_text("Nothing was sent")
@@ -302,6 +323,7 @@ async def test_a_dry_run_or_a_preview_without_an_answer_did_nothing(shared: Worl
         assert shared.store.last_seq(RUN) == sent >= before
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_halt_is_pressed_twice_and_carried_out_once(shared: World, browser: Browser) -> None:
     async with staged(shared, browser) as stage:
@@ -321,7 +343,7 @@ async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halte
 ) -> None:
     async with staged(shared, browser) as stage:
         page = stage.page
-        await page.route("**/api/v1/commands", lambda route: route.abort())
+        await intercept(page, "**/api/v1/commands", lambda route: route.abort())
         await page.keyboard.press("h")
         await page.keyboard.press("Enter")
         alert = page.get_by_role("dialog").get_by_role("alert")
@@ -336,17 +358,18 @@ async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halte
     await run(shared)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_sign_out_and_a_sign_in_without_an_answer_say_so_in_words(shared: World, browser: Browser) -> None:
     async with staged(shared, browser) as stage:
         page = stage.page
-        await page.route("**/api/v1/sign-*", lambda route: route.abort())
+        await intercept(page, "**/api/v1/sign-*", lambda route: route.abort())
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.locator(".said")).to_contain_text("NOT SIGNED OUT: no answer of the daemon")
         await page.unroute("**/api/v1/sign-*")
         await page.get_by_role("button", name="Sign out").click()
         await page.get_by_role("button", name="Sign in …").click()
-        await page.route("**/api/v1/sign-*", lambda route: route.abort())
+        await intercept(page, "**/api/v1/sign-*", lambda route: route.abort())
         await page.locator("#token").fill(shared.token)
         await page.locator("#token").press("Enter")
         await expect(page.get_by_role("alert")).to_have_text("no answer of the daemon")

@@ -22,7 +22,7 @@ from quantd.trading.codec import decode
 from tests.daemon.api.dashboard.controls import CONTROLS, SENDER, TEXT, Control
 from tests.daemon.api.dashboard.test_page import browser, in_module_loop, show
 from tests.daemon.api.test_api import RUN, World, standing_at_the_end
-from tests.support.browser import opened, sign_in
+from tests.support.browser import intercept, opened, sign_in
 from tests.support.mqtt import free_port
 
 __all__ = ["browser"]
@@ -104,7 +104,7 @@ class Stage:
             else:
                 await once.pop()(route)
 
-        await self.page.route(form, posted)
+        await intercept(self.page, form, posted)
 
     async def clear(self) -> None:
         """No fault, no dialog and no act that waits."""

@@ -78,8 +78,8 @@ def many(text: str) -> str:
 
 
 WORLDS: dict[str, tuple[Callable[..., Any], str]] = {
-    "before the first bar": (before_the_first_bar, CONFIG),
     "few positions": (standing_at_the_end, CONFIG),
+    "before the first bar": (before_the_first_bar, CONFIG),
     "by hand": (standing_at_the_end, BY_HAND),
 }
 
@@ -91,6 +91,7 @@ async def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         yield found
 
 
+@pytest.mark.quick_cases(1)
 @in_module_loop
 async def test_no_text_of_the_page_is_a_value_that_is_none(world: World, browser: Browser) -> None:
     async with opened(browser, world.api.url, token=world.token) as page:
@@ -136,6 +137,7 @@ def optional(document: Any) -> list[str]:
     ]
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_no_text_is_none_where_every_optional_field_of_every_answer_is_absent(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
