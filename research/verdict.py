@@ -26,9 +26,9 @@ from quantd.research.runs.comparison import (
     settings_of,
 )
 from quantd.research.runs.failures import NO_RESULT, AgentFailures
-from quantd.research.runs.looks import Kind, Known, counted, look_of, try_note_looks
+from quantd.research.runs.looks import look_of, try_note_looks
 from quantd.research.runs.run_record import Record
-from quantd.research.significance.deflated_sharpe import deflated_sharpe
+from quantd.research.runs.trials import Deflation, Kind, Known, counted
 from quantd.research.significance.sharpe_intervals import (
     BLOCK_RULE,
     CONFIDENCE,
@@ -120,7 +120,11 @@ class Verdict(Struct, frozen=True):
     difference: Difference | None = None
     bootstrap: Bootstrap | None = None
     deflated_sharpe: float | None = None
+    deflated_without_withdrawals: float | None = None
+    """The deflated Sharpe ratio as if no look was withdrawn; None where the withdrawals do not raise it."""
     trials: int | None = None
+    withdrawn: int = 0
+    """The number of withdrawn trials, which `trials` includes."""
     trials_of: str = ""
     """The market of the trials: "SPY, QQQ 2004 to 2021, daily"."""
     min_trade: float | None = None
@@ -220,15 +224,20 @@ def judge(
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
         verdict=(
-            NO_RESULT if failures else sentence(own, difference, deflated, known.trials, compared=other is not None)
+            NO_RESULT
+            if failures
+            else known.withdrawal_text
+            or sentence(own, difference, deflated and deflated.value, known.trials, compared=other is not None)
         ),
         sharpe_definition=own.sharpe_definition,
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
         difference=difference,
         bootstrap=Bootstrap(found.block, found.other_block, found.difference_block) if found else None,
-        deflated_sharpe=deflated,
+        deflated_sharpe=deflated and deflated.value,
+        deflated_without_withdrawals=deflated and deflated.without_withdrawals,
         trials=known.trials,
+        withdrawn=known.withdrawn,
         trials_of=known.market,
         min_trade=None if other is None else min_trade(assembly),
         begins=own.settings.begins,
@@ -270,14 +279,12 @@ def noted(
     return known, [known.text] if known.fault or known.unplaced else []
 
 
-def deflated_of(own: Measured, known: Known) -> float | None:
+def deflated_of(own: Measured, known: Known) -> Deflation | None:
     """Return the deflated Sharpe ratio by the known trials of its market, this run's included; None where undefined."""
-    if known.trials is None or not isfinite(own.sharpe):
+    if not isfinite(own.sharpe):
         return None
     periods = own.settings.periods
-    excess = own.returns - own.risk_free_annual / periods
-    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), known.ratios(periods), count=known.trials)
-    return value if isfinite(value) else None
+    return known.deflated(own.returns - own.risk_free_annual / periods, own.sharpe, periods)
 
 
 def trained(policy: Policy, record: Record) -> tuple[int, str]:
@@ -410,10 +417,17 @@ def headline(verdict: Verdict) -> str:
     if other is not None:
         text += f", equal weight {ratio(other.sharpe)}{span(other.sharpe_low, other.sharpe_high)}"
     if verdict.deflated_sharpe is not None:
-        text += f"; deflated {verdict.deflated_sharpe:.2f} ({counted(verdict.trials or 0, verdict.trials_of)})"
+        text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text(verdict)})"
     elif verdict.trials is None and own.sharpe is not None:
         text += "; trials unknown"
     return f"{text}. {verdict.verdict}"
+
+
+def trials_text(verdict: Verdict) -> str:
+    """Format the trials behind the deflated Sharpe ratio, and the ratio without withdrawals where these raise it."""
+    text = counted(verdict.trials or 0, verdict.trials_of, verdict.withdrawn)
+    without = verdict.deflated_without_withdrawals
+    return text if without is None else f"{text}; {without:.2f} without the withdrawals"
 
 
 def ratio(value: float | None) -> str:

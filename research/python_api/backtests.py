@@ -46,8 +46,8 @@ from quantd.research.runs.backtest import BacktestJournal, Progress, after_histo
 from quantd.research.runs.benchmark_runs import benchmark_history
 from quantd.research.runs.comparison import NAME as EQUAL_WEIGHT
 from quantd.research.runs.comparison import settings_of
-from quantd.research.runs.looks import Kind
 from quantd.research.runs.run_record import Record
+from quantd.research.runs.trials import Kind
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.strategies.policies.holding import ASKED
 from quantd.trading.exit_codes import USAGE, ExplainedError

@@ -5,7 +5,8 @@ from math import isfinite
 from pathlib import Path
 
 from quantd.models.training.runs.evaluation import Evaluated
-from quantd.research.runs.looks import Known, Look, MarketIdentity, note_looks
+from quantd.research.runs.looks import note_looks
+from quantd.research.runs.trials import Known, Look, MarketIdentity
 from quantd.trading.statistics import PERIODS_PER_YEAR
 
 

@@ -3,12 +3,10 @@
 All ratios here are per sample, not annual.
 """
 
-from collections.abc import Sequence
-from math import ceil, e, inf, nan, sqrt
+from collections.abc import Iterable, Iterator
+from math import e, inf, nan, sqrt
 from statistics import NormalDist
-from typing import Final
-
-import numpy as np
+from typing import Final, NamedTuple
 
 from quantd.trading.market import Floats
 
@@ -78,14 +76,67 @@ def effective_trials(trials: int, correlation: float) -> float:
     return rho + (1.0 - rho) * trials
 
 
-def deflated_sharpe(returns: Floats, sharpe: float, trials: Sequence[float], *, count: float | None = None) -> float:
-    """Return the probability that `sharpe` of `returns` float64[T] exceeds the expected maximum of unskilled trials.
+class Prefix(NamedTuple):
+    """The first trials of a chain: their number, and the sample `variance` of their ratios, 0 for fewer than two."""
 
-    `trials` are the ratios of all known trials, this one included. `count` replaces their number, rounded up: where
-    some ratios are unknown, or the trials are correlated (`effective_trials`). For one trial, the result is the
-    probability that the ratio is above zero. With one known ratio of several trials, their variance is that of an
-    unskilled ratio's estimate, 1 / (T - 1).
+    trials: int
+    variance: float
+
+
+class Spread:
+    """The sample variance of a changing set of ratios.
+
+    Sums are exact integers of 2**-60, because sums of floats lose the variance of near-equal ratios, and the loss
+    depends on the order of additions and removals.
     """
-    count = len(trials) if count is None else ceil(count)
-    variance = float(np.var(trials, ddof=1)) if len(trials) > 1 else 1.0 / max(len(returns) - 1, 1)
-    return probabilistic_sharpe(sharpe, expected_maximum(count, variance), len(returns), *moments(returns))
+
+    __slots__ = ("_count", "_squares", "_sum")
+
+    def __init__(self) -> None:
+        self._count = self._sum = self._squares = 0
+
+    def add(self, ratio: float) -> None:
+        value = round(ratio * _UNIT)
+        self._count, self._sum, self._squares = self._count + 1, self._sum + value, self._squares + value * value
+
+    def remove(self, ratio: float) -> None:
+        """Remove a ratio that was added."""
+        value = round(ratio * _UNIT)
+        self._count, self._sum, self._squares = self._count - 1, self._sum - value, self._squares - value * value
+
+    @property
+    def variance(self) -> float:
+        """The sample variance (divisor n - 1); 0 for fewer than two ratios."""
+        n = self._count
+        return (n * self._squares - self._sum**2) / (n * (n - 1) * _UNIT**2) if n > 1 else 0.0
+
+
+_UNIT: Final = 1 << 60
+
+
+def prefixes(ratios: Iterable[float]) -> Iterator[Prefix]:
+    """Yield each prefix of a chain of distinct trials, in the order in which they were made."""
+    spread = Spread()
+    for count, ratio in enumerate(ratios, 1):
+        spread.add(ratio)
+        yield Prefix(count, spread.variance)
+
+
+def highest_hurdle(chain: Iterable[Prefix], samples: int) -> float:
+    """Return the largest expected maximum that any prefix of a chain of trials has had; 0 without a prefix.
+
+    `samples` is the number T of returns of the result. A variance counts as at least 1 / (T - 1), that of an unskilled
+    ratio's estimate. A floor alone is not enough: trials near the mean of the earlier ones shrink the variance by more
+    than their number raises the expected maximum. The maximum over prefixes cannot fall when a trial is appended.
+    """
+    least = 1.0 / max(samples - 1, 1)
+    return max((expected_maximum(trials, max(variance, least)) for trials, variance in chain), default=0.0)
+
+
+def deflated_sharpe(returns: Floats, sharpe: float, hurdle: float) -> float:
+    """Return the probability that the true ratio of `returns` float64[T] exceeds `hurdle` (`highest_hurdle`).
+
+    `sharpe` is the measured ratio. With a hurdle of 0, that of one trial, the result is the probability that the ratio
+    is above zero. NaN where the estimate has no variance.
+    """
+    return probabilistic_sharpe(sharpe, hurdle, len(returns), *moments(returns))

@@ -23,8 +23,9 @@ from quantd.daemon.engine.settings import Rules
 from quantd.research.runs.benchmark_runs import Benchmark, benchmark_record
 from quantd.research.runs.comparison import Drive, performance_of, recorded, samples_a_year, settings_of
 from quantd.research.runs.failures import AgentFailures
-from quantd.research.runs.looks import Known, Look, look_of, try_note_looks
+from quantd.research.runs.looks import look_of, try_note_looks
 from quantd.research.runs.run_record import Record
+from quantd.research.runs.trials import Known, Look
 from quantd.risk.limits.catalogue import FIELDS, LIMIT_OF, LIMITS, Limits, override, value_of
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Effect, Planned, Switched
@@ -209,7 +210,12 @@ def document(found: Crises) -> dict[str, object]:
     """Return the result as JSON, with the number of trials in place of the looks."""
     encoded = {name: getattr(found, name) for name in found.__struct_fields__ if name != "known"}
     crises = [{**msgspec.to_builtins(each), "in_sample": each.in_sample} for each in found.crises]
-    known = {"trials": found.known.trials, "trials_of": found.known.market, "fault": found.known.fault}
+    known = {
+        "trials": found.known.trials,
+        "withdrawn": found.known.withdrawn,
+        "trials_of": found.known.market,
+        "fault": found.known.fault,
+    }
     return {**encoded, "crises": crises, **known}
 
 

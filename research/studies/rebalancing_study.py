@@ -21,7 +21,8 @@ from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
 from quantd.research.runs.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
-from quantd.research.runs.looks import Known, Look, look_of, try_note_looks
+from quantd.research.runs.looks import look_of, try_note_looks
+from quantd.research.runs.trials import Known, Look
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Event
 from quantd.trading.instruments import MICRO

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import samples_a_year
-from quantd.research.runs.looks import Known, Look, identity_of, try_note_looks
+from quantd.research.runs.looks import identity_of, try_note_looks
+from quantd.research.runs.trials import Known, Look
 from quantd.research.significance.multiple_tests import benjamini_hochberg
 from quantd.research.studies.factor_figures import FEWEST, Charges, Horizon, horizon_of
 from quantd.research.studies.factors import FactorError, FactorValues, Source, guards, values_of

@@ -13,8 +13,8 @@ from msgspec import Struct
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import NAME, Drive, alone, min_trade, recorded, require_same
 from quantd.research.runs.failures import AgentFailures
-from quantd.research.runs.looks import Known, counted
 from quantd.research.runs.run_record import Counter
+from quantd.research.runs.trials import Known, counted
 from quantd.research.significance.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.verdict import (
     TURNOVER_DEFINITION,
@@ -54,6 +54,8 @@ class Standing(Struct, frozen=True):
     difference: Difference | None
     deflated: float | None
     notes: int
+    deflated_without_withdrawals: float | None = None
+    """`deflated` as if no look was withdrawn; None where the withdrawals do not raise it."""
     trained: int = 0
     """Samples inside the policy's training window, whose returns are in-sample."""
     trained_until: str = ""
@@ -72,6 +74,8 @@ class Standings(Struct, frozen=True):
     trials: int | None
     trials_of: str = ""
     """The market of the trials."""
+    withdrawn: int = 0
+    """The number of withdrawn trials, which `trials` includes."""
     min_trade: float = 0.0
     """The smallest change of a weight that is traded, in every row."""
     own_closes: str = ""
@@ -115,7 +119,13 @@ def standings(
         figures = own.figures(found.own if found else None)
         inside = trained(policies[name], own.record)
         failures = own.record.failures.of((name,))
-        rows.append(Standing(name, figures, difference, deflated_of(own, known), count, *inside, failures))
+        deflated = deflated_of(own, known)
+        rows.append(
+            Standing(
+                name, figures, difference, deflated and deflated.value, count,
+                deflated and deflated.without_withdrawals, *inside, failures,
+            )
+        )  # fmt: skip
     rows.sort(key=lambda row: (bool(row.failures), -(row.figures.sharpe if row.figures.sharpe is not None else -9e9)))
     stamps = yardstick.record.ts
     return Standings(
@@ -126,6 +136,7 @@ def standings(
         tuple(rows),
         known.trials,
         known.market,
+        known.withdrawn,
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
@@ -154,10 +165,18 @@ def table(found: Standings) -> list[tuple[str, ...]]:
                 f"{f.max_drawdown:.1%}",
                 f"{f.turnover_annual:.2f}",
                 f"{f.costs:,.0f}",
-                "" if row.deflated is None else f"{row.deflated:.2f}",
+                _deflated(row),
             )
         )
     return rows
+
+
+def _deflated(row: Standing) -> str:
+    """Format the deflated ratio: "0.91", or "0.91 (0.00 without withdrawals)" where withdrawals raise it."""
+    if row.deflated is None:
+        return ""
+    without = row.deflated_without_withdrawals
+    return f"{row.deflated:.2f}" + ("" if without is None else f" ({without:.2f} without withdrawals)")
 
 
 def failure_lines(found: Standings) -> list[str]:
@@ -170,7 +189,8 @@ def footnotes(found: Standings) -> list[str]:
     others = [row for row in found.rows if row.difference is not None and not row.failures]
     better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
     count = f"{len(better) or 'none'} of {len(others)} significantly better than equal weight"
-    known = counted(found.trials, found.trials_of) if found.trials is not None else "trials, whose number is unknown"
+    unknown = "trials, whose number is unknown"
+    known = unknown if found.trials is None else counted(found.trials, found.trials_of, found.withdrawn)
     lines = [
         f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),
         f"{', '.join(found.symbols)}, {found.first} to {found.last}, decisions at the first sample and then every "

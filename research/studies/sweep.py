@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from math import ceil, isfinite, sqrt
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,8 @@ from msgspec.structs import replace
 from quantd.daemon.runtime.version import code_version
 from quantd.models.training.runs.workers import Executor, Failed
 from quantd.research.runs.failures import REMEDY, DecisionFailed
-from quantd.research.runs.looks import Known, Look, try_note_looks
-from quantd.research.significance.deflated_sharpe import deflated_sharpe
+from quantd.research.runs.looks import try_note_looks
+from quantd.research.runs.trials import Deflation, Known, Look
 from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfitting
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.sweep_points import METRICS, Base, Point, Work, run_points
@@ -173,16 +173,22 @@ class Sweep:
             return None
         return overfitting(varies, blocks=blocks)
 
-    @cached_property
+    @property
     def deflated(self) -> float | None:
         """The deflated Sharpe ratio of the best point, by all known trials; None where their number is unknown."""
+        return None if self._deflation is None else self._deflation.value
+
+    @property
+    def deflated_without_withdrawals(self) -> float | None:
+        """`deflated` as if no look was withdrawn; None where the withdrawals do not raise it."""
+        return None if self._deflation is None else self._deflation.without_withdrawals
+
+    @cached_property
+    def _deflation(self) -> Deflation | None:
         best = self.best
-        if best is None or best.look is None or self.known.trials is None:
+        if best is None or best.look is None:
             return None
-        periods = best.look.periods
-        own, ratios = best.look.sharpe / sqrt(periods), self.known.ratios(periods)
-        value = deflated_sharpe(best.series(), own, ratios, count=self.known.trials)
-        return value if isfinite(value) else None
+        return self.known.deflated(best.series(), best.look.sharpe, best.look.periods)
 
     def _by_cost(self) -> str:
         """Return the best point at each cost, without a choice among costs."""
@@ -216,7 +222,9 @@ class Sweep:
         if self.deflated is None:
             text += f". {self.known.text}"
         else:
-            text += f", deflated {self.deflated:.2f} ({self.known.counted})."
+            without = self.deflated_without_withdrawals
+            faulty = "" if without is None else f"; {without:.2f} without the withdrawals"
+            text += f", deflated {self.deflated:.2f} ({self.known.counted}{faulty})."
             if self.deflated < BELIEVED:
                 text += " It may be luck."
         if (found := self.overfitting) is not None:

@@ -23,8 +23,9 @@ from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
 from quantd.research.runs.comparison import first_decision
 from quantd.research.runs.failures import AgentFailures, DecisionFailed
-from quantd.research.runs.looks import Look, look_of
+from quantd.research.runs.looks import look_of
 from quantd.research.runs.run_record import Record
+from quantd.research.runs.trials import Look
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import ExplainedError
 

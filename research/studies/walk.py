@@ -28,9 +28,10 @@ from quantd.daemon.runtime.version import code_version
 from quantd.models.training.runs.workers import Executor
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
-from quantd.research.runs.looks import Known, Look, try_note_looks
 from quantd.research.runs.looks import identity_of as identity_of_market
+from quantd.research.runs.looks import try_note_looks
 from quantd.research.runs.run_record import Record
+from quantd.research.runs.trials import Known, Look
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.sweep import (
     COSTS,

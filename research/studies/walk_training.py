@@ -25,7 +25,7 @@ from quantd.models.training.runs import training_run
 from quantd.models.training.runs.workers import Executor
 from quantd.models.training.seeds.seed_run import Progress
 from quantd.regular_file import remove, remove_folder
-from quantd.research.runs.looks import Look
+from quantd.research.runs.trials import Look
 from quantd.research.studies.walk import Choice
 from quantd.research.studies.walk_calendar import Refit, Steps, WalkError
 from quantd.trading.exit_codes import ExplainedError

@@ -16,9 +16,12 @@ import numpy as np
 from scipy import stats
 
 from quantd.research.significance.deflated_sharpe import (
+    Prefix,
     deflated_sharpe,
     effective_trials,
+    highest_hurdle,
     moments,
+    prefixes,
     probabilistic_sharpe,
 )
 from quantd.research.significance.multiple_tests import benjamini_hochberg, benjamini_yekutieli, holm
@@ -187,18 +190,18 @@ def deflated(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterat
             for edge, what, goal in ((0.0, "no skill", "up to 5 %"), (0.2, "one of ratio 0.2", "high")):
                 series = simulated(np.random.default_rng(seed + 4), law, draws, TRIALS, rho=rho, ratio=0.0)
                 series[:, :, 0] += edge
-                independent = ceil(effective_trials(TRIALS, rho))
-                hits = [believed(each, independent) for each in series]
+                hits = [believed(each, rho) for each in series]
                 name = f"deflated Sharpe above 0.95, best of {TRIALS}, correlation {rho:g}, {what}"
                 yield Figure(name, law, float(np.mean(hits)), goal)
 
 
-def believed(returns: Series, independent: float) -> bool:
-    """Whether the best trial of float64[T, K] has a deflated ratio above 0.95."""
+def believed(returns: Series, rho: float) -> bool:
+    """Whether the best trial of float64[T, K], with pairwise correlation `rho`, has a deflated ratio above 0.95."""
     ratios = returns.mean(axis=0) / returns.std(axis=0, ddof=1)
     best = int(ratios.argmax())
-    found = deflated_sharpe(returns[:, best], float(ratios[best]), list(ratios), count=independent)
-    return found > 1.0 - LEVEL
+    counts = ((ceil(effective_trials(prefix.trials, rho)), prefix.variance) for prefix in prefixes(ratios))
+    hurdle = highest_hurdle((Prefix(*pair) for pair in counts), len(returns))
+    return deflated_sharpe(returns[:, best], float(ratios[best]), hurdle) > 1.0 - LEVEL
 
 
 def overfit(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS, blocks: int = BLOCKS) -> Iterator[Figure]:

@@ -25,7 +25,8 @@ from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Read, Route
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.views.rows import LIMIT_ROWS
-from quantd.research.runs.looks import Look, read_looks
+from quantd.research.runs.looks import read_looks
+from quantd.research.runs.trials import Look
 from quantd.trading.effects import Valued
 
 BACKTESTS: Final = "backtests"

@@ -35,9 +35,9 @@ SHOWN: Final = 5
 class Luck:
     """The significance of the best of many scores (Bailey and López de Prado 2014). Ratios are annual.
 
-    `trials` have a score, pruned ones included, and `spread` is the standard deviation of these scores. `best_of_luck`
-    is the expected maximum of as many ratios with this spread and no skill. `probability` is that of a true ratio above
-    it, with normal returns.
+    `trials` have a score, pruned ones included, and `spread` is the standard deviation of these scores, in the order of
+    the trials. `best_of_luck` is the expected maximum of as many ratios without skill (`highest_hurdle`): it never
+    falls when a trial is added. `probability` is that of a true ratio above it, with normal returns.
     """
 
     trials: int
@@ -134,20 +134,18 @@ def _show_space(agent: str, *, as_json: bool) -> None:
 
 
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
-    """The significance of the best score; None when no trial has a score."""
-    import numpy as np
-
-    from quantd.research.significance.deflated_sharpe import expected_maximum, probabilistic_sharpe
+    """The significance of the best of `scores`, in the order of the trials; None when no trial has a score."""
+    from quantd.research.significance.deflated_sharpe import highest_hurdle, prefixes, probabilistic_sharpe
     from quantd.trading.statistics import PERIODS_PER_YEAR
 
-    known = np.array([score for score in scores if math.isfinite(score)]) / math.sqrt(PERIODS_PER_YEAR)
-    if not len(known):
-        return None
-    variance = float(known.var(ddof=1)) if len(known) > 1 else 0.0
-    luck = expected_maximum(len(known), variance)
     annual = math.sqrt(PERIODS_PER_YEAR)
-    probability = probabilistic_sharpe(float(known.max()), luck, sessions, 0.0, 3.0)
-    return Luck(len(known), sessions, math.sqrt(variance) * annual, luck * annual, probability)
+    ratios = [score / annual for score in scores if math.isfinite(score)]
+    if not ratios:
+        return None
+    chain = tuple(prefixes(ratios))
+    luck = highest_hurdle(chain, sessions)
+    probability = probabilistic_sharpe(max(ratios), luck, sessions, 0.0, 3.0)
+    return Luck(len(ratios), sessions, math.sqrt(chain[-1].variance) * annual, luck * annual, probability)
 
 
 class _TrialLines:
@@ -183,8 +181,8 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float
     ]
     if luck.trials > 1:
         text = (
-            f"the expected best of {luck.trials} ratios without skill and with the same spread ({luck.spread:.3f}) is "
-            f"{luck.best_of_luck:+.3f}; the probability of a true ratio above it is {luck.probability:.2f} "
+            f"the expected best of {luck.trials} ratios without skill is {luck.best_of_luck:+.3f} (the spread of these "
+            f"is {luck.spread:.3f}); the probability of a true ratio above it is {luck.probability:.2f} "
             "(deflated Sharpe ratio, normal returns)"
         )
         lines.insert(1, text)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 from msgspec import to_builtins
@@ -24,7 +24,7 @@ from quantd.trading.display_text import csv_cell, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 
 if TYPE_CHECKING:
-    from quantd.research.runs.looks import Look
+    from quantd.research.runs.trials import Look, Reason, Withdrawal
     from quantd.research.studies import rebalancing_study
 
 
@@ -231,7 +231,8 @@ def study_rebalance(
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
-            "trials": known.trials, "trials_of": known.market, "fault": known.fault, "failures": result.failures,
+            "trials": known.trials, "withdrawn": known.withdrawn, "trials_of": known.market, "fault": known.fault,
+            "failures": result.failures,
         })  # fmt: skip
         return code
     for line in result.failures:
@@ -307,40 +308,95 @@ def study_costs(
     return DONE
 
 
-SOMETIMES: Final = ("values", "trials of models", "family")
+SOMETIMES: Final = ("values", "trials of models", "family", "withdrawn")
 """Columns that are left out where they are empty."""
 
+REASONS: Final = ("leak", "misaligned", "wrong-data")
 
-def _look(look: "Look") -> dict[str, object]:
+ID: Final = 8
+"""Characters of a look's digest in the table."""
+
+MOST_WORDS: Final = 500
+"""Characters that describe the fault of a withdrawn look."""
+
+
+def _look(look: "Look", withdrawal: "Withdrawal | None") -> dict[str, object]:
     """Return a look as JSON, with symbols and interval but no fingerprints."""
     known = look.identity
     return {
+        "id": look.digest[:ID],
+        "withdrawn": withdrawal and {"reason": withdrawal.reason, "words": withdrawal.words},
         **to_builtins(replace(look, identity=None)),
         "symbols": None if known is None else known.symbols,
         "interval": None if known is None else known.interval,
     }
 
 
-def study_looks(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
+def _withdrawn(folder: Path, name: str, reason: str | None, words: str, as_json: bool) -> int:
+    """Withdraw a look, and say what remains."""
+    from quantd.research.runs.looks import NotWithdrawn, withdraw
+
+    if reason not in REASONS:
+        raise Failure(f"--reason {reason or ''!r}: write one of {', '.join(REASONS)}", USAGE)
+    if not words.strip() or not words.isprintable() or len(words) > MOST_WORDS:
+        text = f"--words: describe the fault in 1 to {MOST_WORDS} printable characters; they stay in the ledger"
+        raise Failure(text, USAGE)
+    try:
+        known, look = withdraw(folder, name, cast("Reason", reason), words.strip())
+    except NotWithdrawn as why:
+        raise Failure(str(why), CHECK_FAILED) from None
+    except OSError as why:
+        raise Failure(f"{why.filename}: {why.strerror}; the look is not withdrawn", CHECK_FAILED) from None
+    if as_json:
+        print_json({"withdrawn": _look(look, known.withdrawals[look.digest]), "trials": known.trials})
+        return DONE
+    say(f"withdrawn: {look.kind} {look.name}, {look.market_text or 'market not recorded'}, Sharpe {look.sharpe:.2f}")
+    say(f"It stays a trial. {known.like(look).text}")
+    say("Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.")
+    return DONE
+
+
+def study_looks(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    withdraw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Withdraw the look with this id: it stays a trial, and its ratio leaves the spread of the others.",
+        ),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="|".join(REASONS), help="Why it is withdrawn.")] = None,
+    words: Annotated[str, typer.Option(metavar="TEXT", help="The fault in words; they stay in the ledger.")] = "",
+    as_json: Json = False,
+) -> int:
     """List the looks at markets that the ledger has, and check that none was changed; exit code 1 when one was."""
     from quantd.research.runs.looks import read_looks
 
-    known = read_looks(place(config, state, sets).folder)
+    folder = place(config, state, sets).folder
+    if withdraw is not None:
+        return _withdrawn(folder, withdraw, reason, words, as_json)
+    if reason is not None or words:
+        raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
+    known = read_looks(folder)
     if as_json:
         print_json({
-            "trials": known.trials, "fault": known.fault, "remedy": known.remedy,
-            "looks": [_look(each) for each in known.looks],
+            "trials": known.trials, "withdrawn": known.withdrawn, "fault": known.fault, "remedy": known.remedy,
+            "looks": [_look(each, known.withdrawals.get(each.digest)) for each in known.looks],
         })  # fmt: skip
         return CHECK_FAILED if known.fault else DONE
     rows = [
         (
-            look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
+            look.digest[:ID], look.kind, look.name, ", ".join(f"{key} {value}" for key, value in look.values.items()),
             look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
             str(sum(look.models.values()) or ""), ", ".join(sorted(known.families.get(look.digest, ()))),
+            known.withdrawals[look.digest].text if look.digest in known.withdrawals else "",
         )
         for look in known.looks
     ]  # fmt: skip
-    heads = ("kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family")
+    heads = ("id", "kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family",
+             "withdrawn")  # fmt: skip
     shown = [k for k, name in enumerate(heads) if name not in SOMETIMES or any(row[k] for row in rows)]
     table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
     models = len({name for look in known.looks for name in look.models})

@@ -6,51 +6,17 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.history.fingerprints import Fingerprint, fingerprints
-from quantd.research.runs.looks import (
-    HEAD,
-    NAME,
-    Known,
-    Look,
-    MarketIdentity,
-    alike,
-    look_of,
-    note_looks,
-    read_looks,
-    trial_digest,
-    try_note_looks,
-)
+from quantd.research.runs.looks import HEAD, NAME, look_of, note_looks, read_looks, trial_digest, try_note_looks
+from quantd.research.runs.trials import Known, Look, MarketIdentity
 from tests.support.checkout import SHIPPED
 from tests.support.command_line import answer, quantd, write
-
-
-def look(digest: str, sharpe: float = 1.0, periods: float = 252, **more) -> Look:
-    identity = MarketIdentity(("SPY",), "1d", {})
-    given = {"market": "market", "first": "2020-01-02", "last": "2020-12-31", "identity": identity, **more}
-    return Look(kind="backtest", name="paper", digest=digest, sharpe=sharpe, periods=periods, **given)
-
-
-def traded(digest: str, *symbols: str, years: tuple[int, int] = (2020, 2020), interval: str = "1d", **more) -> Look:
-    """A look at a market of its own."""
-    series = more.pop("series", {})
-    market = f"{symbols} {years} {interval} {sorted(series)}"
-    first, last = f"{years[0]}-01-02", f"{years[1]}-12-31"
-    identity = MarketIdentity(symbols, interval, series)
-    return look(digest, market=market, first=first, last=last, identity=identity, **more)
-
-
-def walk_of(symbol: str, seed: int, days: int = 600) -> dict[str, Fingerprint]:
-    """The fingerprint of a random walk from 2019 on."""
-    day_ns = np.arange("2019-01-01", days, dtype="datetime64[D]").astype("datetime64[ns]").astype(np.int64)
-    steps = np.random.default_rng(seed).normal(0.0, 0.01, days)
-    return fingerprints([symbol], day_ns, np.exp(np.cumsum(steps))[:, None])
+from tests.support.looks import look, traded, walk_of
 
 
 def noted(folder: Path, *names: str) -> Known:
@@ -216,58 +182,6 @@ def test_the_trials_of_a_search_for_settings_count_as_those_of_the_policy():
         tuned = replace(manifest, plan={**manifest.plan, "tuning_trials": given})
         agent.artifact = replace(agent.artifact, manifest=tuned)
         assert agent.candidates == {manifest.digest: alone + counted}
-
-
-def test_ratios_are_annual_before_they_are_compared_per_sample_of_the_result():
-    known = Known((look("a", 2.0, 400), look("b", 1.0, 252)))
-    assert known.ratios(100.0) == pytest.approx([0.1, 0.2])
-
-
-def test_the_trials_of_a_result_share_a_symbol_and_a_year_with_it_at_the_same_interval():
-    own = traded("a", "SPY", "QQQ", years=(2004, 2021))
-    assert alike(own, own)
-    assert alike(own, traded("b", "QQQ", "TLT", years=(2021, 2023)))
-    assert alike(own, traded("reordered", "QQQ", "SPY", years=(2004, 2021)))
-    assert alike(own, traded("longer", "SPY", "QQQ", years=(1999, 2024)))
-    assert alike(own, traded("shorter", "SPY", "QQQ", years=(2010, 2010)))
-    assert not alike(own, traded("c", "TLT", years=(2004, 2021)))
-    assert not alike(own, traded("d", "SPY", years=(2022, 2023)))
-    assert not alike(own, traded("e", "SPY", "QQQ", years=(2004, 2021), interval="1h"))
-
-
-def test_a_look_without_a_recorded_market_counts_for_every_market_and_is_stated():
-    own, old = traded("a", "SPY"), look("old", identity=None)
-    assert alike(own, old)
-    assert alike(old, own)
-    known = Known((own, old)).like(own)
-    assert known.trials == 2
-    assert known.text.startswith("2 trials known of SPY 2020, daily. 1 of them has no recorded market")
-
-
-def test_there_is_no_chain_over_third_trials(tmp_path):
-    one, between, other = traded("a", "SPY"), traded("b", "SPY", "TLT"), traded("c", "TLT")
-    known = note_looks(tmp_path, [one, between, other])
-    assert [each.digest for each in known.like(one).looks] == ["a", "b"]
-    assert [each.digest for each in known.like(between).looks] == ["a", "b", "c"]
-    assert [each.digest for each in known.like(other).looks] == ["b", "c"]
-    assert known.like(one).text == "2 trials known of SPY 2020, daily."
-
-
-def test_the_first_trial_of_a_new_market_is_one_trial(tmp_path):
-    note_looks(tmp_path, [traded(f"{k}", "SPY") for k in range(5)])
-    new = traded("new", "GLD", "TLT", years=(2004, 2021))
-    assert note_looks(tmp_path, [new]).like(new).text == "1 trial known of GLD, TLT 2004 to 2021, daily."
-
-
-def test_a_family_counts_together_whatever_its_markets(tmp_path):
-    one, two = traded("a", "SPY", family="mine"), traded("b", "TLT", interval="1h", family="mine")
-    third, own = traded("c", "GLD", family="yours"), traded("d", "SPY")
-    known = note_looks(tmp_path, [one, two, third, own])
-    assert {each.digest for each in known.like(one).looks} == {"a", "b", "d"}
-    assert known.like(one).market == "SPY 2020, daily, and of family mine"
-    assert {each.digest for each in known.like(own).looks} == {"a", "d"}
-    again = note_looks(tmp_path, [msgspec.structs.replace(two, family="")])
-    assert {each.digest for each in again.like(one).looks} == {"a", "b", "d"}, "a family is left by no later look"
 
 
 def test_a_renamed_symbol_with_equal_returns_counts_and_another_one_does_not(tmp_path):

@@ -8,13 +8,23 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from quantd.research.significance.deflated_sharpe import (
+    Prefix,
+    Spread,
     deflated_sharpe,
     effective_trials,
     expected_maximum,
+    highest_hurdle,
     minimum_track_record,
     moments,
+    prefixes,
     probabilistic_sharpe,
 )
+from quantd.trading.market import Floats
+
+
+def by(returns: Floats, trials: list[float]) -> float:
+    """The deflated ratio of 0.1 on `returns`, by a chain of trials."""
+    return deflated_sharpe(returns, 0.1, highest_hurdle(prefixes(trials), len(returns)))
 
 
 @pytest.mark.requirement("R-244")
@@ -51,10 +61,10 @@ def test_moments_by_hand() -> None:
 
 def test_more_trials_and_wider_ones_deflate_more() -> None:
     returns = np.random.default_rng(2).normal(0.001, 0.01, 500)
-    one = deflated_sharpe(returns, 0.1, [0.1])
+    one = by(returns, [0.1])
     assert one == pytest.approx(probabilistic_sharpe(0.1, 0.0, 500, *moments(returns)))
-    few, many = deflated_sharpe(returns, 0.1, [0.1, 0.05]), deflated_sharpe(returns, 0.1, [0.1, 0.05] * 20)
-    wide = deflated_sharpe(returns, 0.1, [0.1, -0.05] * 20)
+    few, many = by(returns, [0.1, 0.05]), by(returns, [0.1, 0.05] * 20)
+    wide = by(returns, [0.1, -0.15] * 20)
     assert one > few > many > wide
 
 
@@ -106,11 +116,41 @@ def test_effective_trials_are_between_one_and_all() -> None:
 
 def test_correlated_trials_deflate_less() -> None:
     returns = np.random.default_rng(2).normal(0.001, 0.01, 500)
-    ratios = [0.1, 0.05] * 20
-    all_of_them, fewer = (deflated_sharpe(returns, 0.1, ratios, count=each) for each in (40.0, 4.2))
-    assert all_of_them == deflated_sharpe(returns, 0.1, ratios)
-    assert fewer > all_of_them
-    assert fewer == deflated_sharpe(returns, 0.1, ratios, count=5.0)  # rounded up
+    chain = tuple(prefixes([0.1, 0.05] * 20))
+    fewer = (Prefix(math.ceil(effective_trials(each.trials, 0.9)), each.variance) for each in chain)
+    assert deflated_sharpe(returns, 0.1, highest_hurdle(fewer, 500)) > by(returns, [0.1, 0.05] * 20)
+
+
+def test_the_variance_of_a_prefix_is_that_of_numpy_and_forgets_what_was_removed() -> None:
+    ratios = np.random.default_rng(4).normal(0.05, 0.04, 40)
+    found = [each.variance for each in prefixes(ratios)]
+    assert found[0] == 0.0
+    assert found[1:] == pytest.approx([np.var(ratios[:k], ddof=1) for k in range(2, 41)], rel=1e-12)
+    spread = Spread()
+    for ratio in (*ratios, 50.0):
+        spread.add(ratio)
+    spread.remove(50.0)
+    assert spread.variance == found[-1]  # exactly: a ratio of 50 leaves no rounding behind
+    near = [0.0635, 0.0635 + 1e-7]
+    assert list(prefixes(near))[-1].variance == pytest.approx(5e-15, rel=1e-6)
+
+
+def test_near_equal_trials_have_the_variance_of_an_unskilled_estimate() -> None:
+    """Two near ratios of 700 trials: the sample variance is nothing, and the count would deflate nothing."""
+    returns = np.random.default_rng(2).normal(0.001, 0.01, 500)
+    assert highest_hurdle([Prefix(700, 1e-9)], 500) == expected_maximum(700, 1.0 / 499)
+    assert by(returns, [0.1, 0.1 + 1e-6]) < by(returns, [0.1])
+    assert highest_hurdle([Prefix(1, 0.0)], 500) == 0.0
+    assert highest_hurdle([], 500) == 0.0
+
+
+def test_trials_at_the_mean_of_the_earlier_ones_do_not_lower_the_hurdle() -> None:
+    """With the floor alone, ten spread trials give 0.0012, and ten more at their mean 0.0050."""
+    spread = list(np.linspace(-0.2, 0.2, 10))
+    more = [*spread, *[0.0] * 10]
+    alone = [expected_maximum(len(each), max(float(np.var(each, ddof=1)), 1.0 / 499)) for each in (spread, more)]
+    assert alone[1] < alone[0]  # the floor alone
+    assert highest_hurdle(prefixes(more), 500) == highest_hurdle(prefixes(spread), 500) == pytest.approx(alone[0])
 
 
 @pytest.mark.parametrize("trials", [10, 100, 1_000])

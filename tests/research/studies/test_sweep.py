@@ -19,8 +19,9 @@ from quantd.models.training.runs.workers import executor
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive
-from quantd.research.runs.looks import Known, Look, read_looks
+from quantd.research.runs.looks import read_looks
 from quantd.research.runs.run_record import Record
+from quantd.research.runs.trials import Known, Look
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import POINTS, Sweep, identity_of, sweep

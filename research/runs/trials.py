@@ -1,0 +1,327 @@
+"""What the looks of a ledger amount to for one result: the trials of its market, and the hurdle of their best ratio.
+
+A second look must never make a result look better. Three rules ensure it. A trial stays counted: a configuration that
+runs again replaces its ratio, not itself. The hurdle is the largest that any prefix of the chain has had
+(`highest_hurdle`). A prefix is evaluated with what its own lines say, so a later line cannot change it: a look without
+a recorded market counts for every market in the prefixes before its market was recorded.
+
+A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has, and one of 12 makes
+every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio leaves the
+spread of every prefix. What a withdrawal gains is never hidden: where it raises a figure, the figure without
+withdrawals is given beside it. Deleting the line was rejected, because it would also remove the trial.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isfinite, sqrt
+from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct, structs
+
+from quantd.adapters.feeds.source import some
+from quantd.models.history.fingerprints import Fingerprint, share_series
+from quantd.research.significance.deflated_sharpe import Prefix, Spread, deflated_sharpe, highest_hurdle
+from quantd.trading.market import Floats
+
+SAMPLING: Final = {"1d": "daily", "1h": "hourly", "1m": "by the minute"}
+
+Kind = Literal["backtest", "sweep", "study", "evaluate", "walk"]
+
+Reason = Literal["leak", "misaligned", "wrong-data"]
+"""Why a look is withdrawn: its policy saw the future, its series were joined at wrong dates, its data were wrong."""
+
+
+class MarketIdentity(Struct, frozen=True):
+    """Symbols of a market, the interval of its bars ("1d"), and the fingerprint of each symbol with returns."""
+
+    symbols: tuple[str, ...]
+    interval: str
+    series: dict[str, Fingerprint]
+
+
+class Look(Struct, frozen=True, omit_defaults=True):
+    """One look: a configuration on one market between two dates.
+
+    `digest` identifies configuration, bars and policies, `market` the bars between these dates. `sharpe` is annual,
+    based on `periods` samples a year. `models` are the trained policies by their digests, each with the trials behind
+    it: seeds, checkpoints, test looks. `family` is a group that the user named. `values` are the swept or studied
+    values by name. The ledger has the `identity` of a market once. Looks of earlier versions have none.
+    """
+
+    kind: Kind
+    name: str
+    digest: str
+    market: str
+    first: str
+    last: str
+    sharpe: float
+    periods: float
+    models: dict[str, int] = {}
+    family: str = ""
+    values: dict[str, str] = {}
+    identity: MarketIdentity | None = None
+
+    @property
+    def years(self) -> range:
+        """The calendar years from the first to the last sample."""
+        return range(int(self.first[:4]), int(self.last[:4]) + 1)
+
+    @property
+    def market_text(self) -> str:
+        """Symbols, years and sampling: "SPY, QQQ 2004 to 2021, daily"."""
+        if self.identity is None:
+            return ""
+        years, interval = self.years, self.identity.interval
+        span = f"{years[0]} to {years[-1]}" if len(years) > 1 else f"{years[0]}"
+        return f"{some(self.identity.symbols)} {span}, {SAMPLING.get(interval, f'bars of {interval}')}"
+
+
+def alike(own: Look, other: Look) -> bool:
+    """Return whether `other` is a trial of the market of `own`.
+
+    Both have bars of the same interval, at least one calendar year in common, and a symbol in common: by name, or by
+    equal returns (`share_series`). A look without a recorded market counts for every market, because nothing shows that
+    it is unlike.
+    """
+    one, two = own.identity, other.identity
+    if one is None or two is None:
+        return True
+    if one.interval != two.interval or max(own.years[0], other.years[0]) > min(own.years[-1], other.years[-1]):
+        return False
+    if not set(one.symbols).isdisjoint(two.symbols):
+        return True
+    return share_series(one.series.values(), two.series.values())
+
+
+class Withdrawal(Struct, frozen=True):
+    """The withdrawal of a faulty look: `digest` is the look's, `words` describe the fault."""
+
+    digest: str
+    reason: Reason
+    words: str
+
+    @property
+    def text(self) -> str:
+        """The reason with its words: "leak: the feature is tomorrow's return"."""
+        return f"{self.reason}: {self.words}"
+
+
+Entry = Look | Withdrawal
+"""What a line of the ledger has."""
+
+
+class Deflation(NamedTuple):
+    """The deflated Sharpe ratio of a result; `without_withdrawals` only where withdrawals raise it."""
+
+    value: float
+    without_withdrawals: float | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """The known looks and withdrawals, in the order of the ledger.
+
+    `fault` is why the number of trials is unknown, and `remedy` what a user can do about it. `of` is the result to
+    whose market `like` has limited the trials.
+    """
+
+    chain: tuple[Entry, ...] = ()
+    fault: str = ""
+    remedy: str = ""
+    of: Look | None = None
+
+    def like(self, own: Look) -> "Known":
+        """Return the trials that the result `own` is deflated by: those `alike`, and those of its family."""
+        return replace(self, of=own)
+
+    @property
+    def market(self) -> str:
+        """The market to which the trials are limited; empty for all of them."""
+        if self.of is None:
+            return ""
+        return self.of.market_text + (f", and of family {self.of.family}" if self.of.family else "")
+
+    @cached_property
+    def looks(self) -> tuple[Look, ...]:
+        """The looks of the market, each configuration once with its newest ratio."""
+        return self._tally.looks
+
+    @cached_property
+    def families(self) -> dict[str, frozenset[str]]:
+        """The families of each configuration, by its digest."""
+        families: dict[str, frozenset[str]] = {}
+        for entry in self.chain:
+            if isinstance(entry, Look) and entry.family:
+                families[entry.digest] = families.get(entry.digest, frozenset()) | {entry.family}
+        return families
+
+    @cached_property
+    def withdrawals(self) -> dict[str, Withdrawal]:
+        """The withdrawals of looks of the market by digest. A new ratio of a configuration is not withdrawn."""
+        newest: dict[str, Withdrawal | None] = {}
+        for entry in self.chain:
+            newest[entry.digest] = entry if isinstance(entry, Withdrawal) else None
+        members = {look.digest for look in self.looks}
+        return {digest: entry for digest, entry in newest.items() if entry is not None and digest in members}
+
+    @property
+    def withdrawn(self) -> int:
+        """The number of withdrawn trials."""
+        return len(self.withdrawals)
+
+    @property
+    def trials(self) -> int | None:
+        """The number of trials: the looks, and those behind each trained policy; None when it is unknown."""
+        return None if self.fault else max((prefix.trials for prefix in self._tally.prefixes), default=0)
+
+    @property
+    def behind_models(self) -> int:
+        """The trials behind the trained policies, beside the looks at them."""
+        return self._tally.behind_models
+
+    @property
+    def counted(self) -> str:
+        """The number of trials and their market: "3 trials known of SPY, QQQ 2004 to 2021, daily"."""
+        if self.trials is None:
+            return "trials unknown"
+        return counted(self.trials, self.market, self.withdrawn)
+
+    @property
+    def unplaced(self) -> str:
+        """A sentence about the looks without a recorded market; empty for none."""
+        count = sum(look.identity is None for look in self.looks)
+        return f"{count:,} of them {'has' if count == 1 else 'have'} {UNPLACED}" if count and not self.fault else ""
+
+    @property
+    def text(self) -> str:
+        """The number of trials, or why it is unknown with the remedy, as sentences."""
+        if not self.fault:
+            return " ".join(filter(None, (f"{self.counted}.", self.unplaced)))
+        return f"The number of trials is unknown: {self.fault}. {self.remedy}".rstrip()
+
+    @property
+    def withdrawal_text(self) -> str:
+        """A sentence where the result of `like` is itself a withdrawn look; else empty."""
+        withdrawal = self.withdrawals.get(self.of.digest) if self.of is not None else None
+        return "" if withdrawal is None else f"This look is withdrawn ({withdrawal.text}): it is no result."
+
+    def deflated(self, excess: Floats, sharpe: float, periods: float) -> Deflation | None:
+        """Return the deflated Sharpe ratio of a result, itself among the trials; None where it is undefined.
+
+        `excess` float64[T] are its returns above the risk-free rate, `sharpe` its annual ratio, `periods` its samples a
+        year.
+        """
+        if self.fault:
+            return None
+        values = [
+            deflated_sharpe(excess, sharpe / sqrt(periods), self.hurdle(periods, len(excess), withdrawals=withdrawals))
+            for withdrawals in (True, False)
+        ]
+        if not isfinite(values[0]):
+            return None
+        return Deflation(values[0], values[1] if values[0] > values[1] else None)
+
+    def hurdle(self, periods: float, samples: int, *, withdrawals: bool = True) -> float:
+        """Return the ratio per sample that the best of the trials exceeds by luck (`highest_hurdle`).
+
+        `periods` is samples a year of the result, `samples` its number of returns. Without `withdrawals`, each look
+        counts as if none was withdrawn.
+        """
+        tally = self._tally if withdrawals or not self._faulty else self._whole
+        return highest_hurdle((Prefix(p.trials, p.variance / periods) for p in tally.prefixes), samples)
+
+    @cached_property
+    def _faulty(self) -> frozenset[int]:
+        """The places of the withdrawn looks in the chain."""
+        return frozenset(_withdrawn_lines(self.chain))
+
+    @cached_property
+    def _tally(self) -> "_Tally":
+        return _Tally(self.chain, self.of, self._faulty)
+
+    @cached_property
+    def _whole(self) -> "_Tally":
+        return _Tally(self.chain, self.of, frozenset())
+
+
+class _Tally:
+    """The trials of a market, and their number and spread after each line of the ledger; ratios are annual."""
+
+    def __init__(self, chain: tuple[Entry, ...], own: Look | None, withdrawn: frozenset[int]) -> None:
+        self._own = own
+        self._family: set[str] = set()
+        """The digests of the looks so far of the family of `own`."""
+        self._identities: dict[str, MarketIdentity] = {}
+        self._alike: dict[tuple[str, str, str, bool], bool] = {}
+        self._members: dict[str, Look] = {}
+        self._spread = Spread()
+        self._ratios: dict[str, float] = {}
+        """The ratios in the spread, by digest."""
+        self._models: dict[str, int] = {}
+        self.prefixes = [
+            self._after(entry, index in withdrawn) for index, entry in enumerate(chain) if isinstance(entry, Look)
+        ]
+        self.looks = tuple(self._placed(look) for look in self._members.values())
+
+    @property
+    def behind_models(self) -> int:
+        return sum(count - 1 for count in self._models.values())
+
+    def _after(self, look: Look, withdrawn: bool) -> Prefix:
+        """Return the prefix that ends with `look`."""
+        if look.identity is not None and look.market not in self._identities:
+            self._identities[look.market] = look.identity
+            for member in [each for each in self._members.values() if each.market == look.market]:
+                self._place(member)
+        if self._own is not None and self._own.family and look.family == self._own.family:
+            self._family.add(look.digest)
+        self._leave(look)
+        self._place(look)
+        if look.digest in self._members:
+            if not withdrawn:
+                self._spread.add(look.sharpe)
+                self._ratios[look.digest] = look.sharpe
+            for name, count in look.models.items():
+                self._models[name] = max(count, self._models.get(name, 0))
+        return Prefix(len(self._members) + self.behind_models, self._spread.variance)
+
+    def _place(self, look: Look) -> None:
+        """Make `look` a member where it is a trial of the market; else remove it."""
+        own, placed = self._own, self._placed(look)
+        key = look.market, look.first[:4], look.last[:4], placed.identity is None  # such looks are compared once
+        if own is not None and key not in self._alike:
+            self._alike[key] = alike(own, placed)
+        if own is None or self._alike[key] or look.digest in self._family:
+            self._members[look.digest] = look
+        else:
+            self._leave(look)
+            self._members.pop(look.digest, None)
+
+    def _leave(self, look: Look) -> None:
+        """Remove the ratio of the look's configuration from the spread."""
+        ratio = self._ratios.pop(look.digest, None)
+        if ratio is not None:
+            self._spread.remove(ratio)
+
+    def _placed(self, look: Look) -> Look:
+        return structs.replace(look, identity=self._identities.get(look.market))
+
+
+def _withdrawn_lines(chain: tuple[Entry, ...]) -> Iterator[int]:
+    """Yield the index of each look that a later line withdraws."""
+    looks: dict[str, list[int]] = {}
+    for index, entry in enumerate(chain):
+        if isinstance(entry, Look):
+            looks.setdefault(entry.digest, []).append(index)
+        else:
+            yield from looks.pop(entry.digest, ())
+
+
+UNPLACED: Final = "no recorded market (an earlier version noted them): such looks count for every market."
+
+
+def counted(trials: int, market: str, withdrawn: int = 0) -> str:
+    """Return "3 trials known of SPY, QQQ 2004 to 2021, daily", or "3 trials, 1 withdrawn, known of ..."."""
+    faulty = f", {withdrawn:,} withdrawn," if withdrawn else ""
+    return f"{trials:,} trial{'' if trials == 1 else 's'}{faulty} known" + (f" of {market}" if market else "")
