@@ -308,10 +308,14 @@ def statistics(report: BacktestReport) -> str:
             ("Sharpe ratio", "sharpe", "ratio"), ("95 % interval, low", "low", "ratio"),
             ("95 % interval, high", "high", "ratio"),
             ("probability that it is above 0", "probabilistic_sharpe", "fraction"),
-            ("deflated by the known trials", "deflated_sharpe", "fraction"), ("known trials", "trials", "count"),
+            ("deflated by the known trials", "deflated_sharpe", "fraction"),
+            ("the same, without the withdrawals", "deflated_without_withdrawals", "fraction"),
+            ("known trials", "trials", "count"), ("of these withdrawn", "withdrawn", "count"),
             ("shortest track record above 0 at 95 %, samples", "minimum_samples", "samples"),
             ("the same, years", "minimum_years", "ratio"),
         )
+        if s.withdrawn or key != "withdrawn"
+        if s.deflated_without_withdrawals is not None or key != "deflated_without_withdrawals"
     ]  # fmt: skip
     rows = [_versus(f"statistics.versus.{k}", each) for k, each in enumerate(s.versus)]
     head = ("against", "Sharpe difference", "low", "high", *(f"{name}{part}" for name in TESTS.values()

@@ -216,7 +216,8 @@ class Versus(Struct, frozen=True):
 class Statistics(Struct, frozen=True):
     """Significance of the house's Sharpe ratio. `minimum_samples` is the shortest track record that exceeds 0 at 95 %.
 
-    `trials` is None where their number is unknown.
+    `trials` is None where their number is unknown. `deflated_without_withdrawals` is None where the `withdrawn` trials
+    do not raise the deflated ratio.
     """
 
     sharpe: Figure
@@ -224,7 +225,9 @@ class Statistics(Struct, frozen=True):
     high: Figure
     probabilistic_sharpe: Figure
     deflated_sharpe: Figure
+    deflated_without_withdrawals: Figure
     trials: int | None
+    withdrawn: int
     minimum_samples: Figure
     minimum_years: Figure
     versus: tuple[Versus, ...]
