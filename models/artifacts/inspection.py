@@ -23,6 +23,14 @@ OPERATORS: Final = frozenset(
         "TreeEnsembleRegressor", "Unsqueeze", "Where", "Abs",
     }
 )  # fmt: skip
+MOST_LEVELS: Final = 63
+"""Largest absolute value of a weight in eight bits.
+
+Processors without VNNI add two products of an unsigned and a signed byte in 16 bits and cut the sum at 32,767 (Intel
+Software Developer's Manual, VPMADDUBSW: "packs saturated"). 2 x 255 x 63 = 32,130 fits, so the sums are the same
+integers on every processor; 2 x 255 x 127 = 64,770 does not.
+"""
+
 DOMAINS: Final = frozenset({b"", b"ai.onnx", b"ai.onnx.ml"})
 
 # numbers of fields
@@ -33,7 +41,8 @@ _ATTRIBUTE_FLOAT, _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_FLOATS, _ATTRI
 _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 11, 22, 23
 _TENSOR_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_DOUBLES = 2, 4, 8, 9, 10
 _TENSOR_EXTERNAL, _TENSOR_LOCATION, _TENSOR_STRINGS = 13, 14, 6
-_FLOAT, _FLOAT16, _DOUBLE = 1, 10, 11
+_TENSOR_INTEGERS = 5
+_FLOAT, _INT8, _FLOAT16, _DOUBLE = 1, 3, 10, 11
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 
@@ -44,16 +53,23 @@ class GraphFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """What a graph may contain: operators by name, and infinite numbers (a mask adds minus infinity) but never NaN."""
+    """What a graph may contain: operators by name, and infinite numbers (a mask adds minus infinity) but never NaN.
+
+    `levels` is the largest absolute value of a weight in eight bits.
+    """
 
     operators: frozenset[str]
     infinite: bool
+    levels: int
 
 
 def graph_fault(model: bytes, operators: frozenset[str] = OPERATORS, infinite: bool = False) -> str:
-    """Return why a graph must not be loaded; empty when it may be."""
+    """Return why a graph must not be loaded; empty when it may be.
+
+    `infinite` is for models of other makers, which may also have any weights in eight bits.
+    """
     try:
-        _model(memoryview(model), Permitted(operators, infinite))
+        _model(memoryview(model), Permitted(operators, infinite, _ALL_LEVELS if infinite else MOST_LEVELS))
     except GraphFault as fault:
         return str(fault)
     return ""
@@ -108,7 +124,8 @@ def _attribute(data: memoryview, permitted: Permitted) -> None:
 
 
 def _tensor(data: memoryview, permitted: Permitted) -> None:
-    kind, name, parts = 0, "a tensor", []
+    kind, name, parts = 0, "a tensor", list[tuple[int, memoryview]]()
+    integers: list[int] = []
     for number, value in fields(data):
         if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
             raise GraphFault("it keeps tensors in other files")
@@ -120,6 +137,10 @@ def _tensor(data: memoryview, permitted: Permitted) -> None:
             name = bytes(_message(value)).decode("ascii", "replace")[:60]
         elif number in (_TENSOR_FLOATS, _TENSOR_RAW, _TENSOR_DOUBLES) and not isinstance(value, int):
             parts.append((number, value))
+        elif number == _TENSOR_INTEGERS:
+            integers += [value] if isinstance(value, int) else _varints(value)
+    if kind == _INT8:
+        _eight_bits([*(value for number, value in parts if number == _TENSOR_RAW)], integers, name, permitted)
     for number, value in parts:
         dtype = {_TENSOR_FLOATS: "<f4", _TENSOR_DOUBLES: "<f8"}.get(number) or _RAW.get(kind)
         if dtype is not None:
@@ -134,6 +155,30 @@ def _finite(data: memoryview, dtype: str, name: str, permitted: Permitted) -> No
     values = np.frombuffer(data, dtype=dtype) if whole else np.empty(0)
     if not whole or not (~np.isnan(values) if permitted.infinite else np.isfinite(values)).all():
         raise GraphFault(f"{name} holds a number that is not finite")
+
+
+_ALL_LEVELS: Final = 128
+
+
+def _eight_bits(raw: list[memoryview], integers: list[int], name: str, permitted: Permitted) -> None:
+    """Check the weights of a tensor in signed eight bits, from either of the two fields that can hold them."""
+    data = b"".join(raw) + bytes(value & 0xFF for value in integers)
+    most = int(np.abs(np.frombuffer(data, dtype=np.int8).astype(np.int16)).max(initial=0))
+    if most > permitted.levels:
+        raise GraphFault(
+            f"{name} has weights up to {most} in eight bits, and their products are cut on processors without VNNI "
+            f"(at most {permitted.levels} is exact everywhere); make the copy again from the artifact that it was made "
+            "from: quantd models quantize PARENT --int8 --out FOLDER"
+        )
+
+
+def _varints(data: memoryview) -> list[int]:
+    """Return packed integers."""
+    at, values = 0, []
+    while at < len(data):
+        value, at = varint(data, at)
+        values.append(value)
+    return values
 
 
 def operator_of(model: bytes, output: str) -> str:

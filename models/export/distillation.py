@@ -14,6 +14,7 @@ from torch import Tensor
 from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
 from quantd.models.artifacts.card import card_of_pupil
 from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, Shape
+from quantd.models.artifacts.processor import processor
 from quantd.models.export import writer
 from quantd.models.export.agreement import agreement
 from quantd.models.history.panel_files import file_digest, read_panel
@@ -108,7 +109,12 @@ def distil(
         parent=manifest.digest,
         made=command,
         training=msgspec.structs.replace(
-            manifest.training, command=command, seeds=(plan.seed,), chosen_seed=plan.seed, chosen_iteration=plan.epochs
+            manifest.training,
+            command=command,
+            seeds=(plan.seed,),
+            chosen_seed=plan.seed,
+            chosen_iteration=plan.epochs,
+            processor=processor().text,
         ),
     )
     # once to measure it as it will trade, and once more with what was measured

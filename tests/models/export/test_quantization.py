@@ -8,14 +8,16 @@ import pytest
 
 from quantd.daemon.policies.composed import distrusted
 from quantd.daemon.policies.loading import PolicyError, load
+from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts import signature, versions
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.artifacts.ensemble import LearnedEnsemble, combine, load_ensemble
 from quantd.models.artifacts.manifest import TOLERANCES, ArtifactError, Result
 from quantd.models.artifacts.signature import KeyFault, generate, sign, signature_fault
 from quantd.models.artifacts.weights import tensors_of
+from quantd.models.export import quantization
 from quantd.models.export.distillation import DistilPlan, distil
-from quantd.models.export.quantization import TooDifferent, quantize
+from quantd.models.export.quantization import TooDifferent, in_eight_bits, matrices_of, quantize, rewritten
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.statistics import performance
 from tests.models.artifacts.test_agent import HELD, view_of
@@ -62,6 +64,29 @@ def test_eight_bits_agree_and_are_refused_with_the_figure_where_they_do_not(tmp_
     ):
         quantize(tmp_path / "c", tmp_path / "d", "int8", "quantd models quantize")
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.requirement("R-104")
+def test_a_copy_with_127_levels_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "a", "ppo lstm")
+    copy = quantize(tmp_path / "a", tmp_path / "b", "int8", "x")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(quantization, "LEVELS", 127)
+        graph = load_agent(tmp_path / "a", {}).artifact.graph
+        old = rewritten(graph, frozenset(matrices_of(graph)), in_eight_bits)
+    folders.write(
+        tmp_path / "b",
+        copy,
+        {name: (tmp_path / "b" / name).read_bytes() for name in copy.FILES} | {"policy.onnx": old},
+    )
+    refused = (
+        r"b/policy\.onnx: .*\.rounded has weights up to 127 in eight bits, .* cut on processors without VNNI .* "
+        r"quantd models quantize PARENT --int8 --out FOLDER; it is not loaded"
+    )
+    with pytest.raises(ArtifactError, match=refused):
+        load_agent(tmp_path / "b", {})
+    with pytest.raises(ValueError, match=refused):
+        load(str(tmp_path / "b"), {}, Path("/"))
 
 
 def test_a_copy_is_made_from_what_was_trained(tmp_path: Path) -> None:
