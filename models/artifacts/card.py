@@ -78,13 +78,21 @@ def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: st
     ]
 
 
+def trained_on(processor: str) -> list[str]:
+    """Return the line of the processor of a training; nothing for a record without it."""
+    if not processor:
+        return []
+    return [f"- Trained on: {processor}. The same command on another processor may give other weights."]
+
+
 def chosen(training: Training, step: str) -> list[str]:
-    """Return the lines of the training window's end and of the choice among seeds."""
+    """Return the lines of the processor, of the training window's end and of the choice among seeds."""
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     return [
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
         f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} "
         f"at {step} was chosen by validation.",
+        *trained_on(training.processor),
     ]
 
 
@@ -306,6 +314,7 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
             f"to answer as {teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
             "",
             *agreement(manifest),
+            *trained_on(manifest.training.processor),
             "",
             "It was taught on observations of the teacher's training window, and compared on others of it. How it "
             "earns was not judged: `quantd backtest` and `quantd evaluate` say that.",
@@ -349,6 +358,7 @@ def forest_card(manifest: ForestManifest) -> str:
         f"- {forest.trees} trees, depth at most {forest.depth}, at most {forest.leaves} leaves a tree, at least "
         f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed "
         f"{forest.seed}.",
+        *trained_on(training.processor),
         f"- Features, scaled: {', '.join(manifest.features.names)}; {manifest.features.lookback} samples.",
         f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions "
         "before the first decision judged.",

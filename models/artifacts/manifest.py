@@ -65,6 +65,8 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     chosen_iteration: int
     test_looks: int = 1
     """How often test results were seen during development, this time included."""
+    processor: str = ""
+    """The processor of the training and the instruction sets of its libraries; empty in records before this field."""
 
     def candidates(self, checkpoints: int = 1) -> int:
         """Return the number of trials behind the choice: each seed at each checkpoint, and each further test look."""
@@ -128,7 +130,7 @@ class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     """The manifest of a scorer."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx", "weights.safetensors")
-    LATER: ClassVar = (("likeness",),)
+    LATER: ClassVar = (("likeness",), ("training", "processor"))
 
     algorithm: str
     network: Network
@@ -234,6 +236,7 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
         ("macro",),
         ("series",),
         ("likeness",),
+        ("training", "processor"),
     )
 
     algorithm: str
@@ -351,12 +354,15 @@ class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
     stride: int
     embargo: int
     rows: int
+    processor: str = ""
+    """As in Training."""
 
 
 class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The manifest of a forest. `together` is all steps of the walk forward."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx")
+    LATER: ClassVar = (("training", "processor"),)
 
     kind: Literal["forest"] = "forest"
     predicts: ForestKind

@@ -26,6 +26,7 @@ from quantd.models.artifacts.manifest import (
     Score,
     Window,
 )
+from quantd.models.artifacts.processor import processor
 from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.forests.forest_features import LOOKBACK, features_of, look, realised, relative, see
 from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, load_forest, write
@@ -232,6 +233,7 @@ def train_on(
             stride=plan.stride,
             embargo=plan.embargo,
             rows=len(rows.true),
+            processor=processor().text,
         ),
         together=together,
         folds=folds,

@@ -32,6 +32,8 @@ def info(folder: Folder, as_json: Json = False) -> int:
     say((place / "card.md").read_text())
     if isinstance(manifest, AgentManifest):
         say("\n".join(facts(manifest)))
+    if "training" in found:
+        say(f"processor of the training: {found['training']['processor'] or 'not recorded'}")
     for name, entry in sorted(found["files"].items()):
         say(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
     say(f"{MANIFEST}: digest {found['digest']}")

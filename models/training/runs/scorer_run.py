@@ -25,6 +25,7 @@ from quantd.bundled import find
 from quantd.models.artifacts.card import scorer_card
 from quantd.models.artifacts.folder import numbers, write
 from quantd.models.artifacts.manifest import Golden, Network, Result, ScorerManifest, Training, Window
+from quantd.models.artifacts.processor import processor
 from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.artifacts.scorer_policy import load_policy
 from quantd.models.artifacts.weights import MEAN
@@ -196,6 +197,7 @@ def train(
             chosen_seed=chosen.seed,
             chosen_iteration=chosen.iteration,
             test_looks=plan.test_looks,
+            processor=processor().text,
         ),
         results={s.name: judge(panel, seen, plan, trained, chosen, s) for s in parts},
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),

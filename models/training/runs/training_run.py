@@ -22,6 +22,7 @@ from quantd.models.artifacts.manifest import (
     Training,
     Window,
 )
+from quantd.models.artifacts.processor import processor
 from quantd.models.export import writer
 from quantd.models.history.panel_files import file_digest
 from quantd.models.history.splits import day_of
@@ -113,6 +114,7 @@ def train(
         chosen_seed=best.seed,
         chosen_iteration=best.step,
         test_looks=looks,
+        processor=processor().text,
     )
     manifest = AgentManifest(
         name=plan.name,
@@ -195,7 +197,7 @@ def _tracked(
                 where = folder / f"seed-{seed}"
                 newest = checkpoints.there(where)[-1:] if resume else []
                 trackers[seed] = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
-                trackers[seed].log_params(described(plan))
+                trackers[seed].log_params(described(plan) | {"processor": processor().text})
             known = {name: value for name, value in progress.metrics.items() if not math.isnan(value)}
             trackers[seed].log_metrics(known, progress.steps)
         return report(progress)

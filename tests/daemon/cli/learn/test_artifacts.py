@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from quantd.models.export.writer import write as write_artifact
 from quantd.models.observation.sight import SightSpec
-from tests.support.artifacts import written
+from tests.support.artifacts import TRAINING, learner_of, manifest_of, scaling_of, written
 from tests.support.command_line import CONFIG, Done, answer, quantd, write
 
 SYMBOLS = ("SPY", "QQQ", "IWM")
@@ -55,6 +57,16 @@ def test_all_that_a_policy_was_made_of_is_printed(desk: Path) -> None:
         assert word in text
     assert answer(models(desk, "info", "mine/one", "--json"))["sight"]["book"] == ["weights", "cash"]
     assert "a learned policy, whole" in models(desk, "verify", "mine/one").stdout
+
+
+def test_the_processor_of_a_training_is_printed_or_said_to_be_unknown(desk: Path) -> None:
+    unknown = "processor of the training: not recorded"
+    assert all(unknown in models(desk, "info", name).stdout for name in ("ppo", "scorer", "forest_risk", "mine/one"))
+    record = replace(TRAINING, processor="a processor, no VNNI; NumPy X86_V3")
+    learner = learner_of("ppo simplex")
+    write_artifact(desk / "new", replace(manifest_of(learner), training=record), learner, scaling_of(), b"# a card\n")
+    assert "processor of the training: a processor, no VNNI; NumPy X86_V3\n" in models(desk, "info", "new").stdout
+    assert answer(models(desk, "info", "new", "--json"))["training"]["processor"] == record.processor
 
 
 @pytest.mark.requirement("R-104")

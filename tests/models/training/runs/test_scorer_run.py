@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from quantd.models.artifacts.manifest import MANIFEST, ScorerManifest
+from quantd.models.artifacts.processor import processor
 from quantd.models.artifacts.scorer_policy import load, load_policy
 from quantd.models.history.panel_files import read_panel
 from quantd.models.history.splits import Split, Splits
@@ -49,6 +50,11 @@ def test_the_same_command_makes_the_same_bytes(first: Path, tmp_path: Path) -> N
     run(again)
     for name in (MANIFEST, *ScorerManifest.FILES):
         assert (again / name).read_bytes() == (first / name).read_bytes(), name
+
+
+def test_the_record_and_the_card_name_the_processor(first: Path) -> None:
+    assert load(first).manifest.training.processor == processor().text
+    assert f"- Trained on: {processor().text}. The same command on another processor" in (first / "card.md").read_text()
 
 
 def test_what_comes_after_the_validation_part_cannot_change_the_weights(first: Path, tmp_path: Path) -> None:

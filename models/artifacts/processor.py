@@ -1,0 +1,115 @@
+"""Names the processor of this machine, and the instruction sets that the numerical libraries use on it.
+
+NumPy, OpenBLAS, PyTorch and ONNX Runtime choose their functions by the processor. The functions add in other orders,
+so the last digits of a sum depend on the choice, and after some thousand steps of a training its weights do.
+"""
+
+import ctypes
+import platform
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+CPUINFO: Final = Path("/proc/cpuinfo")
+MAPS: Final = Path("/proc/self/maps")
+
+CORE_NAMES: Final = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", "openblas_get_corename64_",
+                     "openblas_get_corename")  # fmt: skip
+"""Names of OpenBLAS' function for its core, in the builds of NumPy and in those of distributions."""
+
+ALIASES: Final = {"Katmai": "Prescott"}
+"""OpenBLAS has one set of functions for both on 64 bits, and names it by the older one."""
+
+EIGHT_BIT: Final = frozenset({"avx512_vnni", "avx_vnni"})
+"""Flags of processors that add products of eight bits in 32 bits. On others the sum of two is cut at 16 bits."""
+
+
+class Processor(msgspec.Struct, frozen=True):
+    """A processor and the choices of the libraries; an empty text is unknown, or a library that is not loaded.
+
+    `numpy` is its instruction sets above the baseline. `vnni` is whether products of eight bits are added in 32 bits.
+    """
+
+    model: str
+    numpy: str
+    blas: str
+    torch: str
+    onnxruntime: str
+    vnni: bool
+
+    @property
+    def text(self) -> str:
+        """The record in one line."""
+        libraries = (
+            ("NumPy", self.numpy), ("OpenBLAS", self.blas), ("PyTorch", self.torch), ("ONNX Runtime", self.onnxruntime),
+        )  # fmt: skip
+        used = ", ".join(f"{name} {choice}" for name, choice in libraries if choice)
+        return f"{self.model}, {'' if self.vnni else 'no '}VNNI; {used}"
+
+
+def processor() -> Processor:
+    """Return the processor of this process. PyTorch is named where it is loaded already."""
+    facts = _cpuinfo()
+    torch: Any = sys.modules.get("torch")
+    return Processor(
+        model=facts.get("model name", "") or platform.processor() or platform.machine(),
+        numpy=numpy_dispatch(),
+        blas=openblas_core(),
+        torch="" if torch is None else torch.backends.cpu.get_cpu_capability(),
+        onnxruntime=_version("onnxruntime"),
+        vnni=not EIGHT_BIT.isdisjoint(facts.get("flags", "").split()),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def _cpuinfo() -> dict[str, str]:
+    """The first processor's facts on Linux; empty elsewhere."""
+    try:
+        first = CPUINFO.read_text(errors="replace").split("\n\n", 1)[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def numpy_dispatch() -> str:
+    """Return the instruction sets that NumPy uses beside its baseline ("X86_V3"), or "baseline"."""
+    try:
+        core = import_module("numpy._core._multiarray_umath")
+    except ImportError:
+        return ""
+    features: dict[str, bool] = core.__cpu_features__
+    chosen = [name for name in core.__cpu_dispatch__ if features.get(name)]
+    return " ".join(chosen) or "baseline"
+
+
+def openblas_core() -> str:
+    """Return the processor whose functions OpenBLAS uses ("Haswell"); empty where no OpenBLAS is loaded."""
+    np.ones(1) @ np.ones(1)
+    try:
+        lines = MAPS.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    paths = sorted({line.split(maxsplit=5)[5] for line in lines if "openblas" in line and line.count("/")})
+    for path in sorted(paths, key=lambda path: "numpy" not in path):
+        library = ctypes.CDLL(path)
+        for name in CORE_NAMES:
+            function = getattr(library, name, None)
+            if function is not None:
+                function.restype = ctypes.c_char_p
+                core = (function() or b"").decode("ascii", "replace")
+                return ALIASES.get(core, core)
+    return ""
