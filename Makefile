@@ -36,7 +36,7 @@ export PY
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
 	@echo 'make build    compile the engine now (make run does it in the background, for its next start)'
-	@echo 'make test     run the quick tests in four parts (adds PyTorch and the test tools to .venv)'
+	@echo 'make test     run the quick tests in four parts, with one summary (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests in the same parts: whole processes, kills, learners, more examples'
 	@echo 'make test-ray the same bits on a Ray cluster (adds Ray to .venv)'
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
@@ -69,12 +69,10 @@ build: $(CORE)
 build-checked: $(CORE)
 	@$(BIN)/python -P -m quantd.engine_build build --kind checked
 
-# of a command, what it does with ARGS, or else with each part
+# of a command, what it does with ARGS, or else with each part: all parts run, and one summary ends them
 define in_parts
-$(if $(ARGS),@$(1) $(ARGS),@$(1) $(TORCH_TESTS)
-	@$(1) $(LEARN_TESTS)
-	@$(1) $(STATISTICS_TESTS) $(LEARN_TESTS:%=--ignore=%)
-	@$(1) tests $(APART:%=--ignore=%))
+$(if $(ARGS),@$(1) $(ARGS),@$(BIN)/python -m scripts.parts 'torch=$(TORCH_TESTS)' 'learn=$(LEARN_TESTS)' \
+	'statistics=$(STATISTICS_TESTS) $(LEARN_TESTS:%=--ignore=%)' 'rest=tests $(APART:%=--ignore=%)' -- $(1))
 endef
 
 # what one thread of a worker has freed serves the next
@@ -106,7 +104,8 @@ test-ray: $(FULL)
 
 # lines of the source are counted, so it runs uncompiled
 coverage: $(FULL)
-	@QUANTD_UNCOMPILED=1 $(ALL) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+	@QUANTD_UNCOMPILED=1 $(if $(ARGS),,$(BIN)/python -m scripts.parts all= --) $(ALL) --cov --cov-report=term:skip-covered \
+		--cov-report=html $(ARGS)
 
 check: $(FULL)
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,119 @@
+"""Runs pytest once for each part of the tests, also after a part that failed, and ends with one summary.
+
+    python -m scripts.parts 'NAME=PATH ...' ... -- PYTEST ARGUMENT ...
+
+Each part is a process of `PYTEST ARGUMENT ... PATH ...`. The last line of the output is
+`N passed, N failed, N skipped`. The exit status is 0 only if every part ended with status 0, and 130 after Ctrl-C.
+"""
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+from xml.etree import ElementTree
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+"""Exit statuses."""
+
+
+class Part(NamedTuple):
+    """The tests of one process."""
+
+    name: str
+    paths: tuple[str, ...]
+
+
+class Outcome(NamedTuple):
+    """The result of a part. A status without a failed test counts as one failure, named in `failures`."""
+
+    name: str
+    passed: int
+    failures: tuple[str, ...]
+    skipped: int
+    seconds: float
+
+
+def parts_of(words: Sequence[str]) -> tuple[list[Part], list[str]]:
+    """Return the parts and the command of the arguments. Raises ValueError for arguments of another form."""
+    if "--" not in words:
+        raise ValueError("the command is missing: write it after --")
+    split = list(words).index("--")
+    named, command = words[:split], list(words[split + 1 :])
+    wrong = [word for word in named if not word.partition("=")[0] or "=" not in word]
+    if wrong or not named or not command:
+        raise ValueError(f"{', '.join(wrong) or 'no part, or no command'}: NAME=PATH ... is expected for each part")
+    pairs = (word.partition("=") for word in named)
+    return [Part(name, tuple(shlex.split(paths))) for name, _, paths in pairs], command
+
+
+def outcome(part: Part, command: Sequence[str], report: Path) -> Outcome:
+    """Run a part; its output goes to the terminal."""
+    began = time.monotonic()
+    words = [*command, f"--junitxml={report}", "-o", "junit_family=xunit1", *part.paths]
+    status = subprocess.run(words, check=False).returncode
+    passed, failures, skipped = counts(report)
+    if status and not failures:
+        failures = (f"part {part.name}: pytest ended with status {status}",)
+    return Outcome(part.name, passed, failures, skipped, time.monotonic() - began)
+
+
+def counts(report: Path) -> tuple[int, tuple[str, ...], int]:
+    """Return (passed, names of failed tests, skipped) of a report in JUnit's form; zeros where pytest wrote none."""
+    if not report.exists():
+        return 0, (), 0
+    passed = skipped = 0
+    failures: dict[str, None] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        # a module that cannot be imported has no class, and its own name as that of the test
+        module, test = case.get("file") or case.get("classname", ""), case.get("name", "")
+        name = f"{module}::{test}" if case.get("classname") else module or test
+        if case.find("failure") is not None or case.find("error") is not None:
+            failures[name] = None
+        elif case.find("skipped") is not None:
+            skipped += 1
+        else:
+            passed += 1
+    return passed, tuple(failures), skipped
+
+
+def summary(outcomes: Sequence[Outcome], absent: Sequence[Part] = ()) -> str:
+    """Return the table of the parts, the failed tests, the parts that did not run, and the line of the totals."""
+    width = max(len("part"), *(len(each.name) for each in outcomes)) if outcomes else len("part")
+    lines = [f"{'part':{width}}  passed  failed  skipped  seconds"]
+    for name, passed, failures, skipped, seconds in outcomes:
+        lines.append(f"{name:{width}}  {passed:6}  {len(failures):6}  {skipped:7}  {seconds:7.0f}")
+    lines += [f"FAILED {name}" for each in outcomes for name in each.failures]
+    lines += [f"NOT RUN part {part.name}" for part in absent]
+    passed, skipped = (sum(each[field] for each in outcomes) for field in (1, 3))
+    failed = sum(len(each.failures) for each in outcomes)
+    return "\n".join([*lines, f"{passed} passed, {failed} failed, {skipped} skipped"])
+
+
+def main(words: Sequence[str]) -> int:
+    """Run every part and print the summary."""
+    try:
+        parts, command = parts_of(words)
+    except ValueError as error:
+        print(f"python -m scripts.parts: {error}", file=sys.stderr)
+        return WRONG_USE
+    outcomes: list[Outcome] = []
+    with TemporaryDirectory(prefix="quantd-parts-") as folder:
+        try:
+            for number, part in enumerate(parts):
+                print(f"part {number + 1} of {len(parts)}: {part.name}", flush=True)
+                outcomes.append(outcome(part, command, Path(folder) / f"{number}.xml"))
+        except KeyboardInterrupt:
+            print(summary(outcomes, parts[len(outcomes) :]))
+            return INTERRUPTED
+    print(summary(outcomes), flush=True)
+    return FAILED if any(each.failures for each in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""`make test` runs every part, also after one that failed, and ends with one summary."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import ROOT
+
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+TESTS = {
+    "first/test_one.py": "def test_good(): pass\ndef test_planted(): assert 1 == 2\n",
+    "second/test_two.py": "import nothing_of_this_name\n",
+    "third/test_three.py": "import pytest\n@pytest.mark.skip\ndef test_left(): pass\ndef test_right(): pass\n"
+    "@pytest.fixture\ndef broken(): raise OSError\ndef test_error(broken): pass\n",
+}
+
+
+def ran(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`python -m scripts.parts` in a folder with the planted tests."""
+    for name, text in TESTS.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.parts", *words], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_all_parts_run_although_the_first_fails_and_the_failed_tests_are_named(tmp_path: Path) -> None:
+    done = ran(tmp_path, "one=first", "two=second", "three=third", "--", *PYTEST)
+    assert done.returncode == 1
+    table = done.stdout[done.stdout.index("part   passed") :].splitlines()
+    assert [re.sub(r"\s+\d+$", "", line).split() for line in table[1:4]] == [
+        ["one", "1", "1", "0"], ["two", "0", "1", "0"], ["three", "1", "1", "1"],
+    ]  # fmt: skip
+    assert table[4:] == [
+        "FAILED first/test_one.py::test_planted",
+        "FAILED second/test_two.py",
+        "FAILED third/test_three.py::test_error",
+        "2 passed, 3 failed, 1 skipped",
+    ]
+
+
+def test_a_part_that_ends_before_its_tests_counts_as_a_failure(tmp_path: Path) -> None:
+    done = ran(tmp_path, "none=absent", "three=third -k right", "--", *PYTEST)
+    assert done.returncode == 1
+    assert "FAILED part none: pytest ended with status 4" in done.stdout
+    assert done.stdout.endswith("\n1 passed, 1 failed, 0 skipped\n")
+
+
+def test_the_status_is_zero_only_without_a_failure(tmp_path: Path) -> None:
+    done = ran(tmp_path, "three=third -k 'right or left'", "--", *PYTEST)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed, 1 skipped")
+
+
+@pytest.mark.parametrize("words", [["one=first"], ["--", "pytest"], ["first", "--", "pytest"], ["one=first", "--"]])
+def test_arguments_of_another_form_are_refused(words: list[str], tmp_path: Path) -> None:
+    done = ran(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("python -m scripts.parts: ")
+
+
+def test_the_makefile_gives_every_test_to_one_part(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        ["make", "-n", "-o", ".venv/.full", "test-all"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert shown.count("scripts.parts") == 1
+    named = re.findall(r"'(\w+)=([^']*)'", shown)
+    assert [name for name, _ in named] == ["torch", "learn", "statistics", "rest"]
+    assert named[-1][1].split()[0] == "tests"
+    apart = {word for _, paths in named[:-1] for word in paths.split() if not word.startswith("--")}
+    assert apart == {word.removeprefix("--ignore=") for word in named[-1][1].split()[1:]}
+    one = subprocess.run(
+        ["make", "-n", "-o", ".venv/.full", "test", "ARGS=tests/test_parts.py"], cwd=ROOT, capture_output=True,
+        text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    assert "scripts.parts" not in one
+    assert one.rstrip().endswith("tests/test_parts.py")
+
+
+@pytest.mark.long
+def test_an_interrupt_ends_the_run_with_what_did_not_run(tmp_path: Path) -> None:
+    (tmp_path / "test_waits.py").write_text(
+        "import pathlib, time\ndef test_waits():\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-m", "scripts.parts", "one=test_waits.py", "two=test_waits.py", "--", *PYTEST]
+    run = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while not (tmp_path / "begun").exists():
+        assert run.poll() is None
+    os.killpg(run.pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert output.endswith("NOT RUN part one\nNOT RUN part two\n0 passed, 0 failed, 0 skipped\n")
