@@ -29,8 +29,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page test-ray coverage check docs \
-	docs-site figures pictures results bench bench-peers prove prove-long \
+.PHONY: help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
+	coverage check docs docs-site figures pictures results bench bench-peers prove prove-long \
 	test-container mutants wheel wheel-pure release install clean lock
 
 help:
@@ -40,6 +40,7 @@ help:
 	@echo 'make test-all run all tests in the same parts: whole processes, kills, learners, more examples'
 	@echo 'make test-ray the same bits on a Ray cluster (adds Ray to .venv)'
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
+	@echo 'make test-processors  golden runs, artifacts and short trainings as if on other processors, as a table'
 	@echo 'make test-page  the dashboard in more widths, colours and at a zoom of 200 %'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
@@ -92,6 +93,10 @@ test-uncompiled: $(FULL)
 test-patched: $(FULL)
 	@QUANTD_UNCOMPILED=1 $(BIN)/python -m pytest -q -rs -m 'uncompiled and not slow' --hypothesis-profile=full \
 		$$(grep -rl --include='test_*.py' mark.uncompiled tests) $(ARGS)
+
+# golden runs, artifacts, copies and trainings as if on other processors; ARGS=--quick: in a minute
+test-processors: $(FULL)
+	@$(BIN)/python -m tests.processors $(ARGS)
 
 # the widths and colours of the dashboard that the other tests leave out
 test-page: $(FULL)
