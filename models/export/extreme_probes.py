@@ -32,6 +32,9 @@ BEYOND: Final = 4.0
 ROWS: Final = 4
 """Rows of a layer's input whose products are looked at: those with the largest sums."""
 
+NEAR: Final = 0.95
+"""Fraction of the largest value among the candidates from which an extreme counts as reached."""
+
 CLEAR: Final = 0.05
 """Minimum lead of the best discrete allocation in a probe, in deviations of the scores."""
 
@@ -109,9 +112,9 @@ def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
 
 
 def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list[int]:
-    """Return the places of the observations at the extremes of each rounded layer.
+    """Return the places of few observations that together reach the extremes of every rounded layer.
 
-    They are the one with the largest sum of two neighbouring products, and the one with most inputs at LEAST or MOST.
+    The extremes are the largest sum of two neighbouring products, and the largest share of inputs at LEAST or MOST.
     """
     model = onnx.load_from_string(copy.graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -135,7 +138,15 @@ def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list
         for layer, (values, matrix) in enumerate(zip(inputs, layers.values(), strict=True)):
             measured[k, 0, layer] = pair_sum(values, matrix)
             measured[k, 1, layer] = float(np.isin(values, (LEAST, MOST)).mean())
-    return sorted(set(measured.argmax(axis=0).ravel().tolist()))
+    table = measured.reshape(len(observed), -1)
+    reached = table >= NEAR * table.max(axis=0)
+    chosen: list[int] = []
+    left = np.ones(table.shape[1], dtype=bool)
+    while left.any():
+        best = int((reached & left).sum(axis=1).argmax())
+        chosen.append(best)
+        left &= ~reached[best]
+    return sorted(chosen)
 
 
 def pair_sum(values: NDArray[Any], matrix: NDArray[Any]) -> int:
