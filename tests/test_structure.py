@@ -49,7 +49,7 @@ LONGER = {
         "daemon/recovery/start.py begin": 62,
         "daemon/runtime/service.py Service.__init__": 74,
         "daemon/views/explanation.py explain": 74,
-        "models/export/distillation.py distil": 69,
+        "models/export/distillation.py distil": 67,
         "models/history/panel_files.py read_panel": 72,
         "models/market/tensors.py market_of": 61,
         "models/market/walk.py walk": 68,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
 from quantd.models.artifacts.card import card_of_pupil
-from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, Shape
+from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, Shape, Training
 from quantd.models.artifacts.processor import processor
 from quantd.models.export import writer
 from quantd.models.export.agreement import agreement
@@ -108,20 +108,21 @@ def distil(
         seats=(),
         parent=manifest.digest,
         made=command,
-        training=msgspec.structs.replace(
-            manifest.training,
-            command=command,
-            seeds=(plan.seed,),
-            chosen_seed=plan.seed,
-            chosen_iteration=plan.epochs,
-            processor=processor().text,
-        ),
+        training=_training(manifest.training, command, plan),
     )
     # once to measure it as it will trade, and once more with what was measured
     writer.write(out, pupil, learner, scaling, b"")
     held: NDArray[np.float32] = observed[cut:].numpy()
     pupil = msgspec.structs.replace(pupil, agreement=agreement(teacher, load_agent(out, {}), held), likeness=None)
     return writer.write(out, pupil, learner, scaling, card_of_pupil(pupil, manifest.name).encode())
+
+
+def _training(teachers: Training, command: str, plan: DistilPlan) -> Training:
+    """Return the record of a pupil's training: its teacher's data and windows, and its own command and processor."""
+    return msgspec.structs.replace(
+        teachers, command=command, seeds=(plan.seed,), chosen_seed=plan.seed, chosen_iteration=plan.epochs,
+        processor=processor().text,
+    )  # fmt: skip
 
 
 def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:

@@ -132,8 +132,7 @@ def plan_of(form: str, name: str, folder: Path) -> Plan:
     """A tiny training for the quick form, else STEPS of an example."""
     if form == "quick":
         return plan(bars(folder), name, steps=QUICK_STEPS, evaluate_every=QUICK_STEPS, **QUICK_SPLITS)
-    changes = {"steps": STEPS, "seeds": [1], "evaluate_every": STEPS // 2, "checkpoint_every": STEPS}
-    return read(ROOT / "examples" / "train" / f"{name}.toml", changes)
+    return read(ROOT / "examples" / "train" / f"{name}.toml", {"steps": STEPS, "seeds": [1]})
 
 
 def main(form: str, shared: Path, out: Path) -> None:

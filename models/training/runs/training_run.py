@@ -98,8 +98,7 @@ def train(
     series = [find(each.path) for each in plan.data.sources]
     given = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *series)
     data = [path for path in given if path is not None]
-    splits, best = plan.splits, fitted[chosen]
-    days = markets.panel.day_ns
+    splits, best, days = plan.splits, fitted[chosen], markets.panel.day_ns
     windows = {
         split.name: Window(str(day_of(days[market.first])), str(day_of(days[market.last])))
         for split, market in ((splits.train, markets.in_sample), (splits.validation, markets.validation))

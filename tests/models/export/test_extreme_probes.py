@@ -95,7 +95,7 @@ def test_no_two_neighbouring_products_of_a_written_graph_pass_16_bits(rows: int,
 
 
 @pytest.mark.quick_cases(2)
-@pytest.mark.parametrize("name", ["ppo lstm", "shipped/a2c", "shipped/dqn", "shipped/sac"])
+@pytest.mark.parametrize("name", ["ppo lstm", "shipped/a2c", "shipped/sac"])
 def test_the_probes_of_a_copy_reach_the_extremes_and_would_show_cut_products(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
