@@ -14,7 +14,10 @@ from quantd.research.studies import lookahead as study
 
 
 class Leaks(study.Lookahead, frozen=True):
-    """The result of a look-ahead study: `clean`, `decided`, and the fields of `--json`. `str()` is its text."""
+    """The result of a look-ahead study: `clean`, `decided`, and the fields of `--json`. `str()` is its text.
+
+    `clean` is None where no guard found anything and nothing was decided, as for a table of the caller in memory.
+    """
 
     def __str__(self) -> str:
         return "\n".join(study.lines(self))

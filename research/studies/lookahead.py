@@ -89,15 +89,20 @@ class Lookahead(Struct, frozen=True):
     """Columns of the opened files that equal prices or returns of the bars, a sentence each."""
 
     @property
-    def clean(self) -> bool:
-        """Whether no guard found anything. Of files that a policy opens the study decides nothing (`decided`)."""
+    def clean(self) -> bool | None:
+        """Whether no guard found anything; None where none did and the cuts decide nothing (`decided`)."""
         found = self.differences or self.unsteady or self.market_files or self.dated
-        return not found and self.failed < self.answers
+        if found or (self.answers and self.failed == self.answers):
+            return False
+        return True if self.decided else None
 
     @property
     def decided(self) -> bool:
-        """Whether the cuts cover all that the policy knows: it opens no files, starts no programs, calls no hosts."""
-        return not self.opened
+        """Whether the cuts cover all that the policy knows: it opens no files, starts no programs, calls no hosts.
+
+        Without a cut there is no comparison, and nothing is decided.
+        """
+        return not self.opened and self.cuts > 0
 
 
 Answers = dict[int, Decided]
@@ -389,6 +394,8 @@ def lines(found: Lookahead, who: str = "policy") -> list[str]:
         out.append("no result: every decision failed")
     elif found.decided:
         out.append(f"looks only backwards: {found.cuts} cuts, 0 differences")
+    elif not found.cuts:
+        out.append("not decided: there is no decision before the last one, so that nothing was compared")
     else:
         out.append(f"not decided: {found.cuts} cuts, 0 differences, but the cuts do not truncate what the {who} reads")
     if found.opened:

@@ -67,7 +67,7 @@ class SignalStudy(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        return not self.guard.clean
+        return self.guard.clean is False
 
     @property
     def best(self) -> Horizon | None:
@@ -165,7 +165,7 @@ def _study(
     inside, wealth, worth = values[trading], rows.wealth[trading], rows.worth[trading]
     number = usual_quantiles(rows.universe.size, quantiles, inside, over_time=over_time)
     made: list[Horizon] = []
-    if guard.clean:
+    if guard.clean is not False:
         made = [horizon_of(inside, wealth, worth, h, number, charges, over_time=over_time) for h in horizons]
         first = made[0].rank_ic
         made = [msgspec.structs.replace(h, decay=h.rank_ic / first if first else float("nan")) for h in made]

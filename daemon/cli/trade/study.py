@@ -52,7 +52,7 @@ def study_lookahead(
         result = lookahead(found, policy, cuts=cuts, cache=folder / "cache", progress=bar)
     document = {"clean": result.clean, "decided": result.decided, "result": result}
     answer(as_json, document, *lines(result))
-    if not result.clean or result.failed:
+    if result.clean is False or result.failed:
         return CHECK_FAILED
     return DONE if result.decided else USAGE
 

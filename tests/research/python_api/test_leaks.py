@@ -1,5 +1,7 @@
 """`quantd.lookahead` finds what `quantd study lookahead` finds."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -24,8 +26,6 @@ def rising(view):
 
 
 def test_a_configuration_has_the_result_of_the_command(folder):
-    import json
-
     write(folder)
     told = json.loads(command(folder, "study", "lookahead", "momentum", "--cuts", "3", "--json").stdout)
     found = quantd.lookahead("momentum", "config.toml", cuts=3)
@@ -45,8 +45,41 @@ def test_a_function_over_a_frame_is_cleared_and_one_with_a_table_is_not_decided(
         return [0.5 * view.prices[0] / closes.max(), 0.1]
 
     found = quantd.lookahead(scaled, bars, cuts=3)
-    assert not found.decided
+    assert (found.clean, found.decided) == (None, False)
+    assert str(found).startswith("not decided: 3 cuts, 0 differences")
     assert "closes (in memory)" in str(found)
+
+
+WEEKLY: dict[str, object] = {}
+
+
+def test_nothing_is_called_clean_that_the_study_did_not_decide(bars, folder):
+    """A copy of the bars, a table of pandas in the module, a file of its own, and a market with one decision."""
+    import pandas as pd
+
+    copied = bars.clone()
+    WEEKLY["closes"] = pd.DataFrame({"close": bars["close"].to_numpy()})
+
+    def copies(view):
+        return [0.4 if float(copied["close"][0]) > 1.0 else 0.1, 0.1]
+
+    def weekly(view):
+        return [0.4 if float(WEEKLY["closes"]["close"].iloc[0]) > 1.0 else 0.1, 0.1]
+
+    for policy in (copies, weekly):
+        found = quantd.lookahead(policy, bars, cuts=3)
+        assert found.clean is None, str(found)
+        assert str(found).startswith("not decided")
+    write(folder)
+    (folder / "own.csv").write_text("a\n1\n")
+    (folder / "reads.py").write_text("def act(view):\n    return [float(open('own.csv').read()[2]) / 4, 0.1, 0.1]\n")
+    told = command(folder, "study", "lookahead", "reads.py:act", "--cuts", "3", "--json")
+    assert json.loads(told.stdout)["clean"] is None
+    assert told.returncode == 2
+    short = bars.group_by("symbol", maintain_order=True).head(1)
+    found = quantd.lookahead(rising, short, cuts=3)
+    assert (found.clean, found.cuts) == (None, 0)
+    assert str(found).startswith("not decided")
 
 
 def test_a_memo_of_a_class_is_found_by_the_cuts(bars):
