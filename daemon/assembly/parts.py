@@ -261,6 +261,7 @@ def assemble(
         warmup=warmup,
         adjusted=config.feed.adjusted,
         build_from=config.feed.build_from,
+        spikes_real=config.feed.spikes == "real",
     )
     if not places:
         faults = {"jumps_real": config.feed.jumps == "real", "holes_known": config.feed.holes == "known"}

@@ -236,8 +236,8 @@ NOT_TRADING: dict[str, str] = {
 """Keys outside the digest, each with the reason why it cannot change a trade."""
 
 
-ADDED: Final = ("agents.*.approval",)
-"""Keys that came later, empty by default: without a value a configuration keeps its digest of before."""
+ADDED: Final = {"agents.*.approval": "", "feed.spikes": "reject"}
+"""Keys that came later, with their default: at it a configuration keeps its digest of before."""
 
 
 def digest(config: Config) -> str:
@@ -248,13 +248,16 @@ def digest(config: Config) -> str:
     rows = [
         (".".join(map(str, path)), _plain(value))
         for path, value in flat(config).items()
-        if _home(path, NOT_TRADING) is None and (value or _home(path, ADDED) is None)
+        if _home(path, NOT_TRADING) is None and value != ADDED.get(_home(path, ADDED) or "", _NEVER)
     ]
     text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
     found = blake2b(text.encode(), digest_size=32).hexdigest()
     _NEWEST.append((config, found))
     return found
 
+
+_NEVER: Final = object()
+"""Equals no value of a key."""
 
 _NEWEST: Final[deque[tuple[Config, str]]] = deque(maxlen=4)
 """The newest digests: a start asks for that of its configuration several times."""

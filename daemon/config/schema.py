@@ -138,7 +138,8 @@ class Feed(Section):
     `adjusted` states that recorded prices are adjusted for splits, so that every jump is real. `jumps` decides about an
     open near a split ratio that no action announces: "stop" refuses a backtest or study, and holds the symbol while
     trading; "real" trades it as any other move. `holes` decides about symbols with many rejected bars or long gaps:
-    "stop" refuses a backtest or study, "known" permits it.
+    "stop" refuses a backtest or study, "known" permits it. `spikes` decides about recorded bars whose prices are out of
+    all proportion to the bars before: "reject" leaves them out, "real" trades them, as in a crisis.
     """
 
     kind: str = "replay"
@@ -153,6 +154,7 @@ class Feed(Section):
     adjusted: bool = False
     jumps: Literal["stop", "real"] = "stop"
     holes: Literal["stop", "known"] = "stop"
+    spikes: Literal["reject", "real"] = "reject"
     stamps: Literal["close", "open", "session"] = "close"
     interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=86_400 * NANO, alias="interval")
     start: dt.date | None = None

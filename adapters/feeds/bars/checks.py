@@ -87,17 +87,30 @@ Reasons = NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, by time."""
+    """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, by time.
+
+    `spikes` are the numbers of the bars that were taken as real moves, though their price is out of all proportion.
+    """
 
     reason: Reasons
     jumps: tuple[Jump, ...] = ()
+    spikes: tuple[int, ...] = ()
 
 
-def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = (), now: int | None = None) -> Checked:
+def judge(
+    rows: Rows,
+    placed: Placed,
+    interval: int,
+    actions: Sequence[Action] = (),
+    now: int | None = None,
+    *,
+    spikes_real: bool = False,
+) -> Checked:
     """Check bars; each verdict depends on that bar and earlier ones only.
 
     `rows` are in file order, `actions` in time order, `interval` is in ns; 1 means trades, which may share an instant,
     repeat a price and come in any order. Bars known after `now` (ns) are in the future; None omits this check.
+    `spikes_real` accepts prices out of all proportion as real moves.
     """
     reason = np.zeros(len(rows), dtype=np.int8)
 
@@ -127,6 +140,8 @@ def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] =
             del bars  # before the next is made: one is 70 MB at 500 symbols and 2,500 bars
             order, bars = _series(rows, placed, reason)
     spike, jumps = examine(bars, actions, interval)
+    if spikes_real:
+        return Checked(reason, tuple(jumps), tuple(order[spike].tolist()))
     reason[order[spike]] = Reason.SPIKE
     return Checked(reason, tuple(jumps))
 

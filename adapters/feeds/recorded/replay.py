@@ -10,10 +10,10 @@ import numpy as np
 from msgspec import structs
 
 from quantd.adapters.calendars import day_ns
-from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, timed
-from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns, warm_from
+from quantd.adapters.feeds.bars.checks import BadBar, Checked, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, timed
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
@@ -34,8 +34,9 @@ class Replay:
     """A recorded market over files. Its items are in time order: an action precedes the slice that it opens.
 
     `quarantined` are the rejected bars, by time. `jumps` are the apparent splits that no action announces, by time;
-    their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `count` is the number of
-    slices, `first_ts` and `last_ts` their first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from
+    their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `spikes` are bars whose
+    prices are out of all proportion and which were taken as real, by time. `count` is the number of slices, `first_ts`
+    and `last_ts` their first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from
     which trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie
     before the open or after the close. `read` int64[N] counts the checked bars of each symbol.
     """
@@ -50,6 +51,7 @@ class Replay:
     start_key: int
     extended: int
     read: Ints
+    spikes: tuple[BadBar, ...] = ()
     ahead: tuple[Opening, ...] = ()
     """Of a truncated market: the bars that were in progress at its end."""
 
@@ -75,6 +77,7 @@ class Replay:
         adjusted: bool = False,
         now: int | None = None,
         build_from: str = "",
+        spikes_real: bool = False,
     ) -> "Replay":
         """Read, place, check and merge the bars of `universe` in files or a frame.
 
@@ -82,7 +85,8 @@ class Replay:
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
         an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
         stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
-        shorter interval, or "trades", and bars are built from the good parts. Raises FeedError.
+        shorter interval, or "trades", and bars are built from the good parts. `spikes_real` takes prices out of all
+        proportion as real moves. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -123,19 +127,22 @@ class Replay:
                 where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
             )
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
-        checked = judge(rows, placed, part, listed, now)
+        checked = judge(rows, placed, part, listed, now, spikes_real=spikes_real)
         bad = bad_bars(rows, placed, checked.reason, universe)
+        spikes = _spikes(rows, placed, checked, universe)
         good = _good(checked.reason, where, stamps)
         if build_from:
             rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
             placed = place_all(rows, universe, sessions, "open", length)
-            checked = judge(rows, placed, length, listed, now)
+            checked = judge(rows, placed, length, listed, now, spikes_real=spikes_real)
             bad += bad_bars(rows, placed, checked.reason, universe)
+            spikes += _spikes(rows, placed, checked, universe)
             good = _good(checked.reason, where, stamps)
         rows, placed = rows.take(good), placed.take(good)
         columns = merge(rows, placed, universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += f"|{build_from}" if build_from else ""
+        selection += "|spikes" if spikes_real else ""
         return cls(
             universe=universe,
             interval_ns=length,
@@ -147,6 +154,7 @@ class Replay:
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             extended=extended,
             read=read,
+            spikes=tuple(spikes),
         )
 
     @property
@@ -188,6 +196,7 @@ class Replay:
             columns=columns,
             actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
             quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
+            spikes=tuple(b for b in self.spikes if b.ts_event <= ts),
             ahead=self.opened_at(ts),
             jumps=tuple(jump for jump in self.jumps if jump.ts <= ts),
         )
@@ -237,6 +246,12 @@ class Replay:
             block = Block(**{n: getattr(self.columns, n)[rows] for n in Columns.__slots__}, index0=index0)
             self._block = block
         return block
+
+
+def _spikes(rows: Rows, placed: Placed, checked: Checked, universe: Universe) -> list[BadBar]:
+    """Return the bars out of all proportion that were taken as real, by time."""
+    found = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in checked.spikes]
+    return sorted(found, key=lambda bar: bar.ts_event)
 
 
 def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:

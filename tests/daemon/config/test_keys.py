@@ -166,6 +166,7 @@ ROWS = {
     "feed.adjusted": ("true", True),
     "feed.jumps": ("real", "real"),
     "feed.holes": ("known", "known"),
+    "feed.spikes": ("real", "real"),
     "feed.stamps": ("session", "session"),
     "feed.interval": ("5m", 300 * S),
     "feed.build_from": ("1m", "1m"),

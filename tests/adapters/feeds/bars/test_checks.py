@@ -319,6 +319,21 @@ def test_real_crashes_and_rallies_pass_and_real_bad_prints_do_not() -> None:
     assert any(i.key == ns("2018-02-05") for i in vix.items() if isinstance(i, MarketSlice)), "+116 %"
 
 
+def test_a_crisis_is_a_bad_print_unless_spikes_are_real(tmp_path: Path) -> None:
+    """The rescue of a bank: the low is a third of its close; next day half of the range; then a bad print of a day."""
+    frame = market()
+    crash = set_row(frame, 500, open=frame["close"][499] * 0.6, low=frame["close"][499] * 0.2)
+    crash = scale(crash, 700, 5.0)
+    rejected = load(tmp_path, crash)
+    assert reasons(rejected) == {"spike": 2}
+    assert rejected.spikes == ()
+    real = load(tmp_path, crash, spikes_real=True)
+    assert (real.quarantined, real.count) == ((), len(frame))
+    assert real.spikes == rejected.quarantined
+    assert real.digest != rejected.digest
+    assert real.until(real.spikes[0].ts_event).spikes == real.spikes[:1]
+
+
 def test_every_check_looks_backwards_only(tmp_path: Path) -> None:
     frame = market()
     for row, factor in ((300, 10.0), (500, 0.5), (501, 0.5), (700, 1.9)):
