@@ -1,7 +1,6 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import erfc, isfinite, sqrt
@@ -12,8 +11,10 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
-from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced, without_price
+from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced
 from quantd.daemon.assembly.parts import Assembly
+from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
+from quantd.research.doubts.price_doubts import known_bars
 from quantd.research.runs.comparison import (
     Drive,
     Settings,
@@ -41,7 +42,6 @@ from quantd.research.significance.sharpe_intervals import (
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import MICRO, synthetic_note
 from quantd.trading.market import Floats
-from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import (
     OWN_CLOSES,
     PERIODS_PER_YEAR,
@@ -133,6 +133,8 @@ class Verdict(Struct, frozen=True):
     """The date of the first decision of every row, after the longest lookback; empty where the bars end before."""
     first_fills: dict[str, str] = {}
     """The date of the first fill, "this run" and "equal weight"; a row without fills is absent."""
+    doubts: tuple[Doubt, ...] = ()
+    """The reasons to doubt the figures, the heaviest first; the first line has the first of them."""
     notes: tuple[str, ...] = ()
     failures: tuple[AgentFailures, ...] = ()
     """The agents whose policy failed to decide; with any of them the figures are no result."""
@@ -163,6 +165,15 @@ class Measured:
     @property
     def sharpe_definition(self) -> str:
         return definition_of(self.settings.formula, self.settings.periods, self.risk_free_annual)
+
+    def evidence(self, assembly: Assembly, other: "Measured | None" = None) -> Evidence:
+        """Return what the reasons for doubt are derived from, with equal weight as `other` where it ran."""
+        record, beside = (None, None) if other is None else (other.record, other.performance)
+        return Evidence(assembly, self.record, self.performance, self.settings.periods, record, beside)
+
+    def doubts(self, assembly: Assembly, other: "Measured | None" = None) -> tuple[Doubt, ...]:
+        """Return the reasons to doubt the run, the heaviest first."""
+        return doubts_of(self.evidence(assembly, other))
 
     def figures(self, interval: Interval | None) -> Figures:
         p, record, money = self.performance, self.record, mean_equity(self.record)
@@ -246,15 +257,14 @@ def judge(
             for name, each in (("this run", own), ("equal weight", other))
             if each is not None and each.record.first_fill
         },
+        doubts=own.doubts(assembly, other),
         notes=(
             *_begun(assembly, own),
-            *late_prices(assembly, record),
             *_untraded(assembly, record),
             *filter(None, [synthetic_note(assembly.universe.symbols)]),
             *notes,
-            *_rejected(assembly),
+            *known_bars(own.evidence(assembly)),
             *([OWN_CLOSES] if record.own_closes else []),
-            *_trained_on(assembly, record),
         ),
         failures=failures,
     )
@@ -287,13 +297,6 @@ def deflated_of(own: Measured, known: Known) -> Deflation | None:
     return known.deflated(own.returns - own.risk_free_annual / periods, own.sharpe, periods)
 
 
-def trained(policy: Policy, record: Record) -> tuple[int, str]:
-    """Return (samples of the run inside the policy's training window, the window's last date); (0, "") for none."""
-    until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
-    seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
-    return (seen, session_date(until).isoformat()) if seen else (0, "")
-
-
 def _begun(assembly: Assembly, own: Measured) -> list[str]:
     """Return a note where trading begins after [feed] start, or where the bars are shorter than the lookback."""
     needed = longest_history(assembly.policies, assembly.universe)
@@ -323,17 +326,6 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
     return notes
 
 
-def late_prices(assembly: Assembly, record: Record) -> list[str]:
-    """Return a note on each instrument whose price was at some samples too old for orders."""
-    most_age_ns = min(agent.limits.max_price_age_ns for agent in assembly.rules.agents)
-    late = without_price(assembly.feed, record.ts, most_age_ns).sum(axis=0)
-    return [
-        f"At {late[column]:,} of {len(record.ts):,} samples the newest bar of {assembly.universe.symbols[column]} was "
-        "older than orders allow (max_price_age): what a policy wanted of it there was left out."
-        for column in np.flatnonzero(late).tolist()
-    ]
-
-
 def _untraded(assembly: Assembly, record: Record) -> list[str]:
     """Return a note for each agent of a run without fills whose `min_trade` is above an equal share of its symbols."""
     if record.first_fill:
@@ -345,29 +337,6 @@ def _untraded(assembly: Assembly, record: Record) -> list[str]:
         for agent in assembly.rules.agents
         if agent.min_trade * size > 1
     ]
-
-
-def _rejected(assembly: Assembly) -> list[str]:
-    """Return a note on the bars that the feed's checks rejected, by reason."""
-    bad = assembly.feed.quarantined
-    if not bad:
-        return []
-    causes = [f"{reason} ({count:,})" for reason, count in Counter(each.reason for each in bad).most_common(3)]
-    symbols = some(sorted({each.symbol for each in bad}))
-    return [f"The checks of the feed rejected {len(bad):,} bars of {symbols}: {', '.join(causes)}."]
-
-
-def _trained_on(assembly: Assembly, record: Record) -> list[str]:
-    """Return a note for each agent whose policy was trained on bars of this run."""
-    notes = []
-    for agent, policy in zip(assembly.config.seats, assembly.policies, strict=True):
-        seen, until = trained(policy, record)
-        if seen:
-            notes.append(
-                f"{seen:,} of {len(record.ts):,} samples, until {until}, lie in the training window of "
-                f"agent {agent.name}: its returns there are no result."
-            )
-    return notes
 
 
 def sentence(
@@ -409,7 +378,10 @@ def chance_of(difference: Difference) -> float:
 
 
 def headline(verdict: Verdict) -> str:
-    """Format one line: Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known of SPY ...). …"""
+    """Format one line: Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known of SPY ...). …
+
+    The worst doubt begins or ends it.
+    """
     own, other = verdict.performance, verdict.equal_weight
     if own is None:
         return verdict.verdict
@@ -420,7 +392,7 @@ def headline(verdict: Verdict) -> str:
         text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text(verdict)})"
     elif verdict.trials is None and own.sharpe is not None:
         text += "; trials unknown"
-    return f"{text}. {verdict.verdict}"
+    return joined(f"{text}. {verdict.verdict}", verdict.doubts)
 
 
 def trials_text(verdict: Verdict) -> str:
@@ -494,5 +466,5 @@ def lines(verdict: Verdict) -> list[str]:
             )
     if verdict.first_fills:
         out.append(f"  first fills: {', '.join(f'{name} {day}' for name, day in verdict.first_fills.items())}")
-    out += [f"  {note}" for note in verdict.notes]
+    out += [f"  {note}" for note in (*doubt_lines(verdict.doubts), *verdict.notes)]
     return out

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+from quantd.research.doubts import doubt_lines
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api.backtests import Backtest, Misused
@@ -23,6 +24,7 @@ from quantd.research.reports.report_statistics import versus_all
 from quantd.research.reports.side_by_side import (
     TESTS,
     SideBySide,
+    first_lines,
     rows_of,
     sentence,
     sentences_of_tests,
@@ -128,13 +130,13 @@ class Comparison:
     def __str__(self) -> str:
         lines: list[str] = []
         for pair in self.pairs:
-            lines += pair.failures
+            lines += first_lines(pair)
             rows = [("", pair.one, pair.other, "difference"), *rows_of(pair, SUMMARY)]
             widths = [max(len(row[k]) for row in rows) for k in range(4)]
             for row in rows:
                 lines.append("  ".join((row[0].ljust(widths[0]), *(row[k].rjust(widths[k]) for k in (1, 2, 3)))))
             lines += [f"  {text}" for text in sentences_of_tests(pair)]
-            lines += [sentence(pair), settings_text(pair)]
+            lines += [sentence(pair), settings_text(pair), *doubt_lines(pair.doubts)]
         return "\n".join([*lines, self.pairs[0].sharpe_definition])
 
     def __repr__(self) -> str:

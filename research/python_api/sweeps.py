@@ -71,7 +71,7 @@ class SweepResult(Sweep):
         return out
 
     def __str__(self) -> str:
-        return "\n".join([*self.failure_lines, self.verdict()])
+        return "\n".join([*self.failure_lines, self.verdict(), *self.doubt_lines()])
 
     def __repr__(self) -> str:
         return str(self)

@@ -5,6 +5,7 @@ from html import escape
 import numpy as np
 
 from quantd.daemon.views.report.drawing import chart
+from quantd.research.doubts import doubt_lines
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, blocks_text, headline, table_of
 from quantd.trading.display_text import instant_text
@@ -44,5 +45,5 @@ def _figures(verdict: Verdict) -> str:
         )
     if compared:
         notes.append("Equal weight decides at each sample, on the same bars, dates, costs, capital and house limits.")
-    notes += verdict.notes
+    notes += (*doubt_lines(verdict.doubts), *verdict.notes)
     return f"<table>{head}{rows}</table>" + "".join(f"<p>{escape(text)}</p>" for text in notes)

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from quantd.research.attribution.breakdown import Breakdown
 from quantd.research.attribution.risk_contributions import RiskContributions
+from quantd.research.doubts import Doubt
 from quantd.research.metrics.calendar_tables import PeriodReturn
 from quantd.research.metrics.metric import Better, Unit
 from quantd.research.metrics.round_trips import HitRate, RoundTrip
@@ -248,6 +249,7 @@ class RunFigures(Struct, frozen=True):
     metrics: tuple[MetricRow, ...]
     samples: Samples
     failures: tuple[AgentFailures, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 class BacktestReport(Struct, frozen=True):

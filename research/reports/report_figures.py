@@ -15,6 +15,7 @@ from quantd.daemon.views.run_summary import Summary
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.breakdown import Breakdown, breakdown
 from quantd.research.attribution.risk_contributions import Basis, RiskContributions, risk_contributions
+from quantd.research.doubts import doubt_lines
 from quantd.research.metrics.calendar_tables import annual_returns, monthly_returns
 from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.metrics.drawdown_measures import under_water
@@ -43,7 +44,7 @@ from quantd.research.reports.report_statistics import known, statistics_of
 from quantd.research.runs.benchmark_runs import Benchmark, benchmark_of, benchmark_record
 from quantd.research.runs.comparison import Drive, Settings, settings_of
 from quantd.research.runs.run_record import Record
-from quantd.research.verdict import TURNOVER_DEFINITION, Verdict
+from quantd.research.verdict import TURNOVER_DEFINITION, Measured, Verdict
 from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
@@ -124,6 +125,7 @@ def report_of(
         attribution=parts,
         notes=(
             _first_fills(record, benchmarks),
+            *doubt_lines(verdict.doubts),
             *verdict.notes,
             *([NO_HISTORY.format(history)] if isinstance(history, str) else notes),
             *(f"{each.name}: {each.missing}." for each in accounts if each.missing),
@@ -153,7 +155,8 @@ def run_figures(assembly: Assembly, record: Record, history: BookHistory, result
     assert house is not None
     header = _header(assembly, record, house, result, assembly.sharpe_definition)
     failures = record.failures.of(assembly.rules.names())
-    return RunFigures(header, metrics_of(tracks), _samples(record, house), failures)
+    doubts = Measured.of(assembly, record).doubts(assembly)
+    return RunFigures(header, metrics_of(tracks), _samples(record, house), failures, doubts)
 
 
 def _check_length(record: Record) -> None:

@@ -165,6 +165,7 @@ def csv_text(report: BacktestReport) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEAD)
     writer.writerows(("failed decisions", _cell(own.agent), _cell(own.text)) for own in report.verdict.failures)
+    writer.writerows(("doubt", _cell(own.kind), _cell(own.text)) for own in report.verdict.doubts)
     for each in report.metrics:
         for account, value in zip(report.accounts, each.values, strict=True):
             writer.writerow((f"metrics.{each.name}", _cell(account.name), _cell(value)))

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.regular_file import write_whole
+from quantd.research.doubts import Doubt, doubt_lines, lead, named_doubts
 from quantd.research.metrics.metric import Better, Unit
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.reports.page_parts import (
@@ -87,6 +88,8 @@ class SideBySide(Struct, frozen=True):
     wealth: tuple[tuple[Figure, ...], tuple[Figure, ...]]
     failures: tuple[str, ...] = ()
     """The agents of both runs whose policy failed to decide, one line each."""
+    doubts: tuple[Doubt, ...] = ()
+    """The reasons to doubt the runs, the heaviest first; one that both do not share names its run."""
 
 
 def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
@@ -113,12 +116,24 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
         wealth=(_wealth(own, kept), _wealth(beside, kept)),
         failures=(*_failed(names[0], one), *_failed(names[1], other)),
+        doubts=named_doubts({names[0]: _doubts(one), names[1]: _doubts(other)}),
     )  # fmt: skip
 
 
 def _failed(name: str, of: Comparable) -> list[str]:
     found = of.verdict.failures if isinstance(of, BacktestReport) else of.failures
     return [f"{name}: {each.text}" for each in found]
+
+
+def _doubts(of: Comparable) -> tuple[Doubt, ...]:
+    """Return the doubts about a run itself, not those about its benchmark."""
+    found = of.verdict.doubts if isinstance(of, BacktestReport) else of.doubts
+    return tuple(doubt for doubt in found if doubt.kind != "benchmark")
+
+
+def first_lines(found: SideBySide) -> list[str]:
+    """Return the lines before everything else: the agents that failed, then the worst doubt."""
+    return [*found.failures, *filter(None, [lead(found.doubts)])]
 
 
 def _beyond(one: Comparable, other: Comparable) -> tuple[str, ...]:
@@ -244,8 +259,9 @@ def _html(found: SideBySide) -> str:
                       Series(found.other, found.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
     title = f"{found.one} and {found.other}, {found.first} to {found.last}"
     body = (
-        f"<h1>{escape(title)}</h1>", *(paragraph(text, "verdict no") for text in found.failures),
+        f"<h1>{escape(title)}</h1>", *(paragraph(text, "verdict no") for text in first_lines(found)),
         paragraph(sentence(found), "verdict"), paragraph(settings_text(found)),
+        *map(paragraph, doubt_lines(found.doubts)),
         section("equity", "Equity, growth of 1", placed("equity")),
         section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
         section("tests", "p-values", table((), tests), *map(paragraph, sentences_of_tests(found)),
@@ -268,7 +284,8 @@ def _markdown(found: SideBySide) -> str:
     head = ("", found.one, found.other, "difference")
     lines = [
         f"# {found.one} and {found.other}, {found.first} to {found.last}", "",
-        *(part for text in found.failures for part in (text, "")), sentence(found), "",
+        *(part for text in first_lines(found) for part in (text, "")), sentence(found), "",
+        *(part for text in doubt_lines(found.doubts) for part in (text, "")),
         settings_text(found), "", *table_lines(head, rows_of(found)), "",
         *table_lines(("test", "p"), p_rows(found)), "", *(f"- {text}" for text in sentences_of_tests(found)), "",
         found.sharpe_definition,
@@ -281,6 +298,7 @@ def _csv(found: SideBySide) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("figure", "one", "other", "difference"))
     writer.writerows(("failed decisions", text, "", "") for text in found.failures)
+    writer.writerows(("doubt", doubt.text, "", "") for doubt in found.doubts)
     writer.writerows((each.name, each.one, each.other, each.difference) for each in found.metrics)
     v = found.versus
     writer.writerow(("sharpe_difference", "", "", v.sharpe_difference))

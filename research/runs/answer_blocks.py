@@ -15,6 +15,7 @@ from quantd.daemon.policies.loading import MAX_LEVERAGE, pack
 from quantd.daemon.policies.user_file import place_of
 from quantd.daemon.runtime.loop import Answer, Shell
 from quantd.daemon.runtime.timeline import Item
+from quantd.research.runs.requests import Requests
 from quantd.trading.bars import CorporateAction
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask
@@ -90,7 +91,7 @@ class AnswerBlocks:
 
     `policies` gives the policy of a seat, `scheduled` for each agent whether schedules ask it, and `unusual` whether
     the engine's prices differ from those of the bars. Of `every` answers, and of the first and the last of a block,
-    `act` gives one as well, and both must be equal.
+    `act` gives one as well, and both must be equal. `requests` collects the answers of agents.
     """
 
     def __init__(
@@ -101,9 +102,11 @@ class AnswerBlocks:
         unusual: Callable[[], object] = lambda: False,
         *,
         every: int = EVERY,
+        requests: Requests | None = None,
     ) -> None:
         self._act, self._policies, self._scheduled, self._unusual = act, policies, scheduled, unusual
         self._every = every
+        self._requests = requests
         self._items: Sequence[Item] = ()
         self._places: dict[int, int] | None = None
         self._ahead: Ahead | None = None
@@ -117,6 +120,12 @@ class AnswerBlocks:
         self._items, self._places, self._ahead = items, None, None
 
     def __call__(self, ask: Ask) -> Decided:
+        decided = self._answered(ask)
+        if self._requests is not None and not decided.failed:
+            self._requests.add(ask.view.time, ask.agent, decided.weights)
+        return decided
+
+    def _answered(self, ask: Ask) -> Decided:
         policy = self._policies(ask.policy)
         between = ask.view.time != ask.view.sample_time
         if between or getattr(policy, "act_rows", None) is None or ask.agent >= len(self._scheduled):
@@ -175,8 +184,10 @@ class AnswerBlocks:
             raise RuntimeError(f"the bars up to {instant_text(told[-1].ts)} are not those of the answers to them")
         ahead.seen = int(rows[-1])
         for each, row in zip(told, rows.tolist(), strict=True):
-            for agent in each.answers:
+            for agent, weights in each.answers.items():
                 self._asked[agent] = ahead.view.first_sample + row
+                if self._requests is not None:
+                    self._requests.add(each.ts, agent, weights)
 
     def _begun(self, view: View) -> Ahead | None:
         """A block from the sample of a view on; None where it has too few samples."""
@@ -208,10 +219,10 @@ class AnswerBlocks:
         )
 
 
-def in_blocks(shell: Shell) -> AnswerBlocks:
-    """Let a shell of recorded bars answer in blocks of what it `expect`s."""
+def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
+    """Let a shell of recorded bars answer in blocks of what it `expect`s; `requests` collects the answers."""
     scheduled = [agent.scheduled for agent in shell.state.rules.agents]
-    blocks = AnswerBlocks(shell.answer, shell.seats, scheduled, lambda: shell.state.jumped)
+    blocks = AnswerBlocks(shell.answer, shell.seats, scheduled, lambda: shell.state.jumped, requests=requests)
     shell.answer = blocks
     return blocks
 

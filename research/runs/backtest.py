@@ -20,6 +20,8 @@ from quantd.engine_build import finder
 from quantd.engine_build.state import advice
 from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure, stop_without_answer
+from quantd.research.runs.requests import Requests
+from quantd.research.runs.run_record import Record
 from quantd.strategies.policies.holding import Asked
 from quantd.trading.display_text import instant_text
 from quantd.trading.ports import leaves
@@ -138,7 +140,7 @@ def drive_items(
     if stop:
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, assembly.config, POINT, fresh=True)
-    in_blocks(shell).expect(items)
+    in_blocks(shell, _requests(log)).expect(items)
     with growing():
         shell.take_all(items, known)
     return shell
@@ -164,7 +166,7 @@ def drive(
     elif any(isinstance(policy, Asked) for policy in assembly.policies):
         stop_without_answer(shell)
     begin(shell, assembly, config, run, fresh=True)
-    blocks = in_blocks(shell)
+    blocks = in_blocks(shell, _requests(log))
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     began = time.perf_counter()
     with growing():
@@ -175,6 +177,11 @@ def drive(
             if saved is not None:
                 saved.commit(shell, least=KEEP_STEPS)
     return shell, time.perf_counter() - began
+
+
+def _requests(log: Log | None) -> Requests | None:
+    """The requests that a record collects; None for another log."""
+    return log.requests if isinstance(log, Record) else None
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:

@@ -12,6 +12,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
 from quantd.daemon.runtime.loop import Log
 from quantd.research.runs.failures import FailureCount
+from quantd.research.runs.requests import Requests
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
@@ -63,6 +64,11 @@ class Record:
         self.fill_columns: list[FillColumns] = []
         self.failures = FailureCount()
         """The decisions of each agent, and those that failed."""
+        self.requests = Requests()
+        """The target weights of each agent."""
+        self.lots: Ints = np.zeros(0, dtype=np.int64)
+        """int64[N] of the house at the end of the run."""
+        self._asked_at: dict[int, int] = {}
         self.borrow_micro = 0
         self.interest_micro = 0
         self._traded = self._slippage_paid = 0.0
@@ -75,7 +81,11 @@ class Record:
         self.rows_only = after is None
 
     def revalue(self, state: State) -> None:
-        """Revalue house and books at each instrument's own close of the date, after the run has ended."""
+        """Keep the last positions, and revalue house and books at each instrument's own close of the date.
+
+        It is called after the run has ended.
+        """
+        self.lots = np.array(state.ledger.house.lots, dtype=np.int64)
         more = {each.ts: each.micro for each in gains(state)}
         self.own_closes = bool(more)
         if not more:
@@ -90,11 +100,14 @@ class Record:
 
     def answer(self, ask: Ask) -> Decided | None:
         self.failures.asked(ask.agent, ask.view.time)
+        self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         if isinstance(event, Decided):
             self.failures.decided(event, effects)
+            if not event.failed and event.agent in self._asked_at:
+                self.requests.add(self._asked_at[event.agent], event.agent, event.weights)
         for effect in effects:
             kind = type(effect)
             if kind is Valued:

@@ -96,6 +96,7 @@ def sweep_page(sweep: Sweep, name: str) -> str:
         _row([*point.values, *("" if (v := point.metrics[key]) is None else f"{v:,.4f}" for key in metrics)])
         for point in ranked[:LISTED]
     )
+    doubts = "".join(f"<p>{escape(line)}</p>" for line in sweep.doubt_lines())
     failed = "".join(f'<p class="verdict">{escape(line)}</p>' for line in sweep.failure_lines)
     title = "Points" if sweep.costs else "Best points"
     found = sweep.overfitting
@@ -108,7 +109,7 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sweep of {escape(name)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}{MORE}</style></head><body>
 <h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
-{failed}<p class="verdict">{escape(sweep.verdict())}</p>{overfit}
+{failed}<p class="verdict">{escape(sweep.verdict())}</p>{doubts}{overfit}
 {maps}<h2>{title}</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>
 </body></html>
 """

@@ -11,6 +11,8 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
+from quantd.research.doubts import Doubt, doubt_lines, lead, named_doubts
+from quantd.research.doubts.result_doubts import trained
 from quantd.research.runs.comparison import NAME, Drive, alone, min_trade, recorded, require_same
 from quantd.research.runs.failures import AgentFailures
 from quantd.research.runs.run_record import Counter
@@ -23,11 +25,9 @@ from quantd.research.verdict import (
     Measured,
     deflated_of,
     difference_of,
-    late_prices,
     noted,
     ratio,
     span,
-    trained,
 )
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Publish
@@ -82,8 +82,8 @@ class Standings(Struct, frozen=True):
     """OWN_CLOSES, if it applies to the returns."""
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
-    late: tuple[str, ...] = ()
-    """Instruments whose price was at some samples too old for orders, as sentences."""
+    doubts: tuple[Doubt, ...] = ()
+    """The reasons to doubt the figures, the heaviest first; one that not all rows have names its policies."""
     unknown: str = ""
     """Why the number of trials is unknown, with the remedy; or the number of trials without a recorded market."""
 
@@ -140,7 +140,9 @@ def standings(
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
-        late=tuple(late_prices(assembly, yardstick.record)),
+        doubts=named_doubts(
+            {name: own.doubts(one, None if name == NAME else yardstick) for name, (own, one, _) in measured.items()}
+        ),
         unknown=known.text if known.fault else known.unplaced,
     )
 
@@ -184,6 +186,11 @@ def failure_lines(found: Standings) -> list[str]:
     return [each.text for row in found.rows for each in row.failures]
 
 
+def first_lines(found: Standings) -> list[str]:
+    """Return the lines before the table: the policies that failed, then the worst doubt."""
+    return [*failure_lines(found), *filter(None, [lead(found.doubts)])]
+
+
 def footnotes(found: Standings) -> list[str]:
     """Return the notes below the table."""
     others = [row for row in found.rows if row.difference is not None and not row.failures]
@@ -202,17 +209,12 @@ def footnotes(found: Standings) -> list[str]:
     ]
     if found.unknown:
         lines.append(found.unknown)
-    lines += found.late
+    lines += doubt_lines(found.doubts)
     if found.own_closes:
         lines.append(found.own_closes)
     warned = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]
     if warned:
         lines.append(f"policies with warnings (number): {', '.join(warned)}")
-    inside = [
-        f"{row.policy} ({row.trained:,} of {row.figures.samples:,} samples, until {row.trained_until})"
-        for row in found.rows
-        if row.trained
-    ]
-    if inside:
-        lines.append(f"* inside the training window, so the returns are no result: {', '.join(inside)}")
+    if any(row.trained for row in found.rows):
+        lines.append("* in-sample")
     return lines

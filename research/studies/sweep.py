@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.runtime.version import code_version
 from quantd.models.training.runs.workers import Executor, Failed
+from quantd.research.doubts import Doubt, doubt_lines, joined, named_doubts
 from quantd.research.runs.failures import REMEDY, DecisionFailed
 from quantd.research.runs.looks import try_note_looks
 from quantd.research.runs.trials import Deflation, Known, Look
@@ -190,6 +191,17 @@ class Sweep:
             return None
         return self.known.deflated(best.series(), best.look.sharpe, best.look.periods)
 
+    @cached_property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """The reasons to doubt the best point, the heaviest first; those of all points where a key is a cost."""
+        if self.costs:
+            return named_doubts({_named(self.keys, point.values): point.doubts for point in self.ran})
+        return () if self.best is None else self.best.doubts
+
+    def doubt_lines(self) -> list[str]:
+        """Return the doubts after the worst one, which `verdict` has, as sentences."""
+        return doubt_lines(self.doubts)
+
     def _by_cost(self) -> str:
         """Return the best point at each cost, without a choice among costs."""
         places = [self.keys.index(key) for key in self.costs]
@@ -210,7 +222,10 @@ class Sweep:
         return f"{text} {self.known.text}"
 
     def verdict(self) -> str:
-        """Return what the sweep shows, in sentences."""
+        """Return what the sweep shows, in sentences, with the worst reason to doubt it."""
+        return joined(self._shown(), self.doubts)
+
+    def _shown(self) -> str:
         if self.costs and self.ran:
             return self._by_cost()
         best = self.best

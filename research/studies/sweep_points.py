@@ -18,6 +18,7 @@ from quantd.daemon.assembly.parts import Assembly, assemble, policies_of, reasse
 from quantd.daemon.config import Config, ConfigError, of_keys, read
 from quantd.daemon.policies.loading import Apart
 from quantd.daemon.runtime.timeline import Item, PlainRows
+from quantd.research.doubts import Doubt
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
@@ -26,6 +27,7 @@ from quantd.research.runs.failures import AgentFailures, DecisionFailed
 from quantd.research.runs.looks import look_of
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Look
+from quantd.research.verdict import Measured
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import ExplainedError
 
@@ -59,7 +61,7 @@ class Point(Struct, frozen=True, omit_defaults=True):
 
     `returns` are float64[T] bytes, `ts` the instants of their samples, int64[T] bytes in ns UTC. `fault` is why it has
     no result. `failures` are the agents whose policy failed: such a point has a look, as it was tried, but no metrics
-    and no returns.
+    and no returns. `doubts` are the reasons to doubt the metrics, the heaviest first.
     """
 
     number: int
@@ -70,6 +72,7 @@ class Point(Struct, frozen=True, omit_defaults=True):
     ts: bytes = b""
     fault: str = ""
     failures: tuple[AgentFailures, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     def series(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Return the simple returns float64[T]."""
@@ -218,4 +221,5 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     if failures:
         return Point(number, values, look=look, fault=fault, failures=failures)
     ts = np.asarray(record.ts[1:], dtype=np.int64).tobytes()
-    return Point(number, values, dict(found), look, track.returns.tobytes(), ts)
+    doubts = Measured.of(assembly, record).doubts(assembly)
+    return Point(number, values, dict(found), look, track.returns.tobytes(), ts, doubts=doubts)

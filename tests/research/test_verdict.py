@@ -12,7 +12,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.runs.comparison import Incomparable
 from quantd.research.runs.run_record import Record
-from quantd.research.verdict import Difference, Measured, definition_of, judge, sentence
+from quantd.research.verdict import Difference, Measured, definition_of, headline, judge, sentence
 from quantd.trading.statistics import performance
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, COSTS, answer, quantd, write
@@ -211,10 +211,12 @@ def test_bars_that_a_policy_was_trained_on_are_counted(assembly: Assembly, recor
 
     seen = replace(assembly, policies=(assembly.policies[0], Trained()))
     assert judge(assembly, record, tmp_path, None).notes == ()
-    (note,) = judge(seen, record, tmp_path, None).notes
-    assert note.startswith(
-        f"10 of {len(record.ts)} samples, until 2019-01-15, lie in the training window of agent trend"
+    found = judge(seen, record, tmp_path, None)
+    assert found.doubts[0].text == (
+        f"in-sample: 10 of {len(record.ts)} samples, until 2019-01-15, lie in the training window of agent trend, and "
+        "its returns there are no result"
     )
+    assert headline(found).startswith(f"In doubt: {found.doubts[0].text}")
 
 
 def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ function Compared({ backtests }) {
     <div role="status">${asked && !shown && !fault && html`<p class="none">replaying both runs …</p>`}</div>
     ${asked && fault && html`<${Problem} text=${fault} />`}
     ${shown && shown.missing && html`<p class="none">${shown.missing}.</p>`}
-    ${shown && !shown.missing && html`<p><strong>${shown.sentence}</strong> ${shown.settings}</p>
+    ${shown && !shown.missing && html`${shown.doubts.slice(0, 1).map((each) => html`<p class="HALT">In doubt: ${each.text}.</p>`)}<p><strong>${shown.sentence}</strong> ${shown.settings}</p>
       ${shown.failures.map((each) => html`<p class="HALT">${each}</p>`)}
       <${Chart} data=${[shown.ts.map((ts) => ts / 1e9), own, theirs]} series=${[[shown.one, "--line"], [shown.other, "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}
         words=${`Both worth 1 on ${shown.first.slice(0, 10)}; on ${shown.last.slice(0, 10)} ${shown.one} has ${worth(own)} and ${shown.other} ${worth(theirs)}.`} />
@@ -51,6 +51,7 @@ function Compared({ backtests }) {
     { head: shown.other, num: true, cell: (r) => r.other },
     { head: "difference", num: true, cell: (r) => r.difference },
   ]} />
+      ${shown.doubts.slice(1).map((each) => html`<p class="none">In doubt, too: ${each.text}.</p>`)}
       ${shown.tests.map((each) => html`<p class="none">${each}</p>`)}`}
   </section>`;
 }

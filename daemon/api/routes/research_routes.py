@@ -25,6 +25,7 @@ from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Read, Route
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.views.rows import LIMIT_ROWS
+from quantd.research.doubts import Doubt
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Look
 from quantd.trading.effects import Valued
@@ -141,6 +142,7 @@ class _Told(Struct, frozen=True):
     ts: list[int]
     wealth: tuple[list[float | None], list[float | None]]
     failures: list[str]
+    doubts: list[Doubt]
 
 
 class ComparedBacktests(Struct, frozen=True):
@@ -148,7 +150,8 @@ class ComparedBacktests(Struct, frozen=True):
 
     `sentence` is the verdict on the Sharpe ratios, `tests` has a sentence for each test, and `settings` names those
     that differ. `own` and `beside` are both curves at `ts`, 1 at the first sample; null for a lost account. `failures`
-    has a line for each agent whose policy failed to decide. `missing` is the reason why nothing is compared.
+    has a line for each agent whose policy failed to decide. `doubts` are the reasons to doubt the runs, the heaviest
+    first. `missing` is the reason why nothing is compared.
     """
 
     one: str
@@ -165,6 +168,7 @@ class ComparedBacktests(Struct, frozen=True):
     own: list[float | None] = []
     beside: list[float | None] = []
     failures: list[str] = []
+    doubts: list[Doubt] = []
     missing: str = ""
 
 
@@ -276,6 +280,7 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
         rows=[FigureOfBoth(*each) for each in told.rows], p_values=[PValue(*each) for each in told.p_values],
         sentence=told.sentence, tests=told.tests, settings=told.settings, ts=told.ts,
         own=told.wealth[0], beside=told.wealth[1], failures=told.failures,
+        doubts=told.doubts,
     )  # fmt: skip
 
 

@@ -94,9 +94,11 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
     """Print two backtests side by side, and write the comparison to `out`. A policy that failed is exit code 1."""
     from msgspec import to_builtins
 
+    from quantd.research.doubts import doubt_lines
     from quantd.research.reports.page_sections import SUMMARY
     from quantd.research.reports.report_files import check_suffix
     from quantd.research.reports.side_by_side import (
+        first_lines,
         p_rows,
         rows_of,
         sentence,
@@ -120,7 +122,7 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
         said = {"rows": rows_of(found, SUMMARY), "p_values": p_rows(found), "tests": sentences_of_tests(found)}
         print_json(to_builtins(found) | said | {"sentence": sentence(found), "settings": settings_text(found)})
         return code
-    for text in found.failures:
+    for text in first_lines(found):
         say(text)
     head = ("", *names, "difference")
     table(head, rows_of(found, SUMMARY), head[1:])
@@ -129,6 +131,8 @@ def _compare(given: tuple[str, str], out: Path | None, where: Callable[[], Place
         say(f"  {text}")
     say(sentence(found))
     say(settings_text(found))
+    for text in doubt_lines(found.doubts):
+        say(text)
     say(found.sharpe_definition)
     if out is not None:
         say(f"comparison {out}, with every metric")

@@ -148,7 +148,8 @@ def _backtest(
         write_backtest_report(report, made)
         verdict = made.verdict  # with the benchmarks that failed
     failed = [each.text for each in verdict.failures]
-    text = [*failed, closing(result), *lines(verdict)[len(failed) :]]
+    first = len(failed) + 1  # the headline, with the worst reason to doubt it
+    text = [*lines(verdict)[:first], closing(result), *lines(verdict)[first:]]
     if journal:
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
     if report is not None:

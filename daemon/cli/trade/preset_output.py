@@ -58,14 +58,14 @@ def preset(
     if as_json:
         print_json(result)
     else:
-        _say(result, failed)
+        _say(result)
     return CHECK_FAILED if failed else DONE
 
 
-def _say(result: "PresetResult", failed: list[str]) -> None:
+def _say(result: "PresetResult") -> None:
     from quantd.research.studies import standings
 
-    for line in failed:
+    for line in standings.first_lines(result.standings):
         say(line)
     table(standings.HEAD, standings.table(result.standings), standings.HEAD[1:])
     say("")

@@ -115,7 +115,7 @@ def study_compare(
     if as_json:
         print_json(result)
         return code
-    for line in failed:
+    for line in standings.first_lines(result):
         say(line)
     table(standings.HEAD, standings.table(result), standings.HEAD[1:])
     say("\n".join(f"  {line}" for line in standings.footnotes(result)))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from quantd.daemon.cli.command import Command, Family, From, Json, Sets, State, To
@@ -90,6 +91,7 @@ def document(result: "Sweep", folder: Path) -> dict[str, object]:
         "trials_of": result.known.market,
         "overfitting": None if found is None else found.probability,
         "verdict": result.verdict(),
+        "doubts": to_builtins(result.doubts),
         "folder": str(folder),
     }
 
@@ -100,6 +102,7 @@ def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
         say(line)
     if len(failed) > LISTED:
         say(f"and {len(failed) - LISTED:,} more failed")
+    say(result.verdict())
     ranked = result.ran if result.costs else sorted(result.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
     heads = (*result.keys, *SHOWN)
     rows = [[*point.values, *(_cell(point.metrics[name]) for name in SHOWN)] for point in ranked[:LISTED]]
@@ -112,7 +115,8 @@ def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
         say(f"  without a result: {values}: {point.fault}")
     if len(faults) > LISTED:
         say(f"  and {len(faults) - LISTED:,} more without a result")
-    say(result.verdict())
+    for line in result.doubt_lines():
+        say(f"  {line}")
     say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")
     if report is not None:
         say(f"  report {report}")

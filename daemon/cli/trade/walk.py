@@ -117,6 +117,9 @@ def document(found: "WalkForward") -> dict[str, Any]:
 
 def _say(found: "WalkForward") -> None:
     walk = found.walk
+    text = str(found).split("\n")
+    first = 1 + len(found.backtest.verdict.failures)
+    say("\n".join(text[:first]))
     heads = ("refit", "fitted to", *walk.keys, "in sample", "out", "return")
     rows = [
         (
@@ -130,7 +133,7 @@ def _say(found: "WalkForward") -> None:
         say(f"  the newest {LISTED} of {len(rows):,} refits:")
     table(heads, [list(row) for row in rows[-LISTED:]], heads[2:])
     say("  in sample and out: Sharpe ratio on the bars of the fit, and in the period that follows")
-    say(str(found))
+    say("\n".join(text[first:]))
     say(f"  {found.folder}: walk.parquet has every refit, returns.parquet the returns out of sample")
 
 

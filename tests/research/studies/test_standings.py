@@ -96,7 +96,8 @@ def test_a_result_inside_a_training_window_is_marked(tmp_path: Path) -> None:
     assert rows["equal_weight"]["trained"] == 0
     said = quantd(tmp_path, "study", "compare", scorer).stdout
     assert f"{scorer} *" in said
-    assert "* inside the training window" in said
+    assert said.startswith(f"In doubt: {scorer}: in-sample: 42 of 81 samples, until 2016-12-31, lie in the training ")
+    assert "* in-sample" in said
 
 
 def test_equal_weight_is_among_them_and_rows_are_in_order_of_the_sharpe_ratio(document: dict) -> None:

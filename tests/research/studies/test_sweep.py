@@ -266,7 +266,7 @@ def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
     done = quantd(tmp_path, "sweep", "config.toml", "--over", "broker.commission_bp=0,20")
     assert done.returncode == 0
     assert "The best" not in done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["0", "20"], "the order of the grid"
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:4]] == ["0", "20"], "the order of the grid"
 
 
 def test_only_points_that_ran_are_counted():

@@ -1,0 +1,61 @@
+"""The closed list of reasons to doubt a result, the heaviest first."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.research.doubts import price_doubts, result_doubts
+from quantd.research.doubts.doubt import Doubt
+from quantd.research.doubts.evidence import Evidence
+
+
+class DoubtKind(NamedTuple):
+    """A kind of doubt: its weight, and `find`, whose docstring states what it looks for.
+
+    `find` returns a clause in words, and an empty text where there is nothing to doubt. One `of_market` depends on the
+    market alone, so that the points of a sweep share it.
+    """
+
+    kind: str
+    weight: int
+    find: Callable[[Evidence], str]
+    of_market: bool = False
+
+    @property
+    def looks_for(self) -> str:
+        """What it looks for, in a sentence."""
+        return (self.find.__doc__ or "").partition("\n")[0]
+
+
+KINDS: Final = (
+    DoubtKind("in_sample", 100, result_doubts.in_sample),
+    DoubtKind("ratio", 90, result_doubts.beyond_belief),
+    DoubtKind("bars", 80, price_doubts.rejected_bars, of_market=True),
+    DoubtKind("dead_symbol", 70, price_doubts.dead_symbols),
+    DoubtKind("last_day", 60, price_doubts.last_day, of_market=True),
+    DoubtKind("size", 50, result_doubts.cut_sizes),
+    DoubtKind("late_prices", 45, price_doubts.late_prices),
+    DoubtKind("dividends", 40, price_doubts.absent_dividends, of_market=True),
+    DoubtKind("benchmark", 30, result_doubts.ruinous_benchmark),
+    DoubtKind("survivors", 20, result_doubts.survivors),
+    DoubtKind("cash_rate", 10, result_doubts.idle_cash),
+)
+"""Walked in order. docs/research/doubts.md has a row for each."""
+
+
+_KNOWN: Final[WeakKeyDictionary[Replay, dict[str, str]]] = WeakKeyDictionary()
+"""The texts of the kinds of a market, by kind."""
+
+
+def _of_market(kind: DoubtKind, evidence: Evidence) -> str:
+    known = _KNOWN.setdefault(evidence.assembly.feed, {})
+    if kind.kind not in known:
+        known[kind.kind] = kind.find(evidence)
+    return known[kind.kind]
+
+
+def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
+    """Return the reasons to doubt a run, the heaviest first."""
+    texts = ((each, _of_market(each, evidence) if each.of_market else each.find(evidence)) for each in KINDS)
+    return tuple(Doubt(each.kind, text, each.weight) for each, text in texts if text)

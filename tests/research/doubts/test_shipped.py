@@ -1,0 +1,52 @@
+"""The shipped configurations have one doubt each at most, so that doubts are read; this file names it."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.checkout import ROOT
+from tests.support.command_line import quantd
+
+DOUBTS: Final = {
+    "config.toml": "size",
+    "examples/allocators-seed4.toml": "late_prices",
+    "examples/allocators-us.toml": "",
+    "examples/allocators-us20.toml": "survivors",
+    "examples/external.toml": "cash_rate",
+    "examples/five-agents.toml": "survivors",
+    "examples/portfolios.toml": "size",
+    "examples/variants/crypto.toml": "size",
+    "examples/variants/esg.toml": "size",
+    "examples/variants/risk.toml": "size",
+    "examples/variants/schedules.toml": "size",
+    "examples/agents/plain.toml": "size",
+}
+"""The only doubt about each; empty for none."""
+
+ELSEWHERE: Final = {
+    "examples/commodities.toml": "its bars are generated first (tests/test_examples.py)",
+    "examples/currencies.toml": "its bars are generated first (tests/test_examples.py)",
+    "examples/variants/custom-plan.toml": "is a training plan",
+    "examples/agents/langgraph.toml": "needs langgraph",
+    "examples/agents/tradingagents.toml": "needs TradingAgents",
+}
+"""Those that do not run here, with the reason."""
+
+LONG: Final = ("examples/allocators-us20.toml", "examples/five-agents.toml")
+
+
+def test_every_shipped_configuration_has_its_row() -> None:
+    files = {"config.toml", *(str(path.relative_to(ROOT)) for path in (ROOT / "examples").rglob("*.toml"))}
+    configurations = {name for name in files if not name.startswith("examples/train/")}
+    assert configurations == DOUBTS.keys() | ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in DOUBTS]
+)
+def test_a_shipped_configuration_has_one_doubt_at_most(name: str, tmp_path: Path) -> None:
+    done = quantd(tmp_path, "backtest", "--config", str(ROOT / name), "--state", str(tmp_path / "state"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert [each["kind"] for each in json.loads(done.stdout)["doubts"]] == [*filter(None, [DOUBTS[name]])]
