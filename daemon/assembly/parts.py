@@ -239,9 +239,8 @@ def assemble(
     Raises FeedError, UnsoundPrices, UnknownCalendar or PolicyError with the file or value and the remedy.
     """
     if config.feed.kind != "replay":
-        remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
         what = f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars'
-        raise FeedError("[feed] kind", what, remedy)
+        raise FeedError("[feed] kind", what, 'Write kind = "replay" and the path of bars (`quantd data fetch`)')
     config = config if places else config.for_backtest()
     universe = config.instruments()
     source = config.at(config.feed.path) if bars is None else bars

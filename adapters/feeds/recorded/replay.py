@@ -85,8 +85,8 @@ class Replay:
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
         an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
         stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
-        shorter interval, or "trades", and bars are built from the good parts. `spikes_real` takes prices out of all
-        proportion as real moves. Raises FeedError.
+        shorter interval, or "trades", and bars are built from the good parts. `spikes_real` as for `judge`. Raises
+        FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -128,21 +128,19 @@ class Replay:
             )
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
         checked = judge(rows, placed, part, listed, now, spikes_real=spikes_real)
-        bad = bad_bars(rows, placed, checked.reason, universe)
-        spikes = _spikes(rows, placed, checked, universe)
+        bad, spikes = _suspicious(rows, placed, checked, universe)
         good = _good(checked.reason, where, stamps)
         if build_from:
             rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
             placed = place_all(rows, universe, sessions, "open", length)
             checked = judge(rows, placed, length, listed, now, spikes_real=spikes_real)
-            bad += bad_bars(rows, placed, checked.reason, universe)
-            spikes += _spikes(rows, placed, checked, universe)
+            built = _suspicious(rows, placed, checked, universe)
+            bad, spikes = bad + built[0], spikes + built[1]
             good = _good(checked.reason, where, stamps)
         rows, placed = rows.take(good), placed.take(good)
         columns = merge(rows, placed, universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
-        selection += f"|{build_from}" if build_from else ""
-        selection += "|spikes" if spikes_real else ""
+        selection += (f"|{build_from}" if build_from else "") + ("|spikes" if spikes_real else "")
         return cls(
             universe=universe,
             interval_ns=length,
@@ -248,10 +246,10 @@ class Replay:
         return block
 
 
-def _spikes(rows: Rows, placed: Placed, checked: Checked, universe: Universe) -> list[BadBar]:
-    """Return the bars out of all proportion that were taken as real, by time."""
-    found = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in checked.spikes]
-    return sorted(found, key=lambda bar: bar.ts_event)
+def _suspicious(rows: Rows, placed: Placed, checked: Checked, universe: Universe) -> tuple[list[BadBar], list[BadBar]]:
+    """Return the rejected bars, and those out of all proportion that were taken as real, both by time."""
+    spikes = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in checked.spikes]
+    return bad_bars(rows, placed, checked.reason, universe), sorted(spikes, key=lambda bar: bar.ts_event)
 
 
 def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:

@@ -311,3 +311,9 @@ def test_the_rate_that_is_charged_while_cash_earns_none_ends_the_first_line() ->
     paid = quantd.backtest(lambda view: [0.05, 0.0], bars=market(), settings={"account.cash_rate": 0.02})
     assert paid.verdict.doubts == ()
     assert quantd.backtest(lambda view: [0.6, 0.0], bars=market()).verdict.doubts == ()
+
+
+def test_the_page_of_doubts_has_a_row_for_each_kind() -> None:
+    text = (ROOT / "docs" / "research" / "doubts.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{each.kind}` | {each.weight} | {each.looks_for} |" for each in KINDS]

@@ -245,7 +245,7 @@ def test_rejected_bars_are_part_of_the_verdict(bars):
         quantd.backtest("equal_weight", bars=broken, compare=False)
     result = quantd.backtest("equal_weight", bars=broken, compare=False, settings={"feed.holes": "known"})
     assert result.rejected == 252
-    assert any("rejected 252 bars of IWM" in note for note in result.verdict.notes)
+    assert str(result).startswith("In doubt: 252 bars rejected and left out: IWM 2013-01-02 (non_positive), ")
 
 
 @pytest.mark.parametrize(("least", "said"), [(0.34, True), (0.32, False)])
