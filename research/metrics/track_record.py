@@ -1,6 +1,7 @@
 """Track record of one account or index: equity at samples, with the benchmark, exposure, costs and trips known."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ class TrackRecord:
     `flows` float64[T+1] are cumulative deposits less withdrawals; with them, returns are time-weighted.
     `benchmark` float64[T+1] is the benchmark's equity. `gross` and `net` float64[T+1] are exposure over equity.
     `traded`, `commission`, `slippage_paid` and `borrow` are totals in account currency; None means not recorded.
+    With `ruin`, equity and benchmark may fall to 0 and stay there: a return of -100 %, and returns of 0 after it.
 
     The other fields follow from these. `returns` float64[T] are simple returns. `excess` float64[T] are returns less
     the risk-free rate of the sample. `wealth` float64[T+1] is the equity, or the compounded time-weighted returns.
@@ -40,6 +42,7 @@ class TrackRecord:
     slippage_paid: float | None = None
     borrow: float | None = None
     trips: tuple[RoundTrip, ...] | None = None
+    ruin: bool = False
     returns: Floats = field(init=False, repr=False)
     excess: Floats = field(init=False, repr=False)
     wealth: Floats = field(init=False, repr=False)
@@ -74,11 +77,28 @@ class TrackRecord:
         return self.samples / self.periods
 
     @property
+    def annualised(self) -> str:
+        """Marks annual figures of less than a year: "annualised from 4 months"; empty for a year or more."""
+        return annualised_from(self.years)
+
+    @property
     def mean_risk_free(self) -> float:
         """The mean annual risk-free rate; 0 without samples."""
         if isinstance(self.risk_free_annual, float | int):
             return float(self.risk_free_annual)
         return float(self.risk_free_annual.mean()) if len(self.risk_free_annual) else 0.0
+
+
+A_YEAR: Final = 0.95
+"""Years that count as a year: 252 samples have 251 returns, and 12 month-ends have 11."""
+
+
+def annualised_from(years: float) -> str:
+    """Return "annualised from" with the length of less than a year; empty for a year or more."""
+    if years >= A_YEAR:
+        return ""
+    number, unit = (round(years * 12.0), "month") if years * 12.0 >= 1.5 else (max(1, round(years * 365.0)), "day")
+    return f"annualised from {number} {unit}{'' if number == 1 else 's'}"
 
 
 def _own(record: TrackRecord) -> tuple[Floats, Floats]:
@@ -92,7 +112,17 @@ def _own(record: TrackRecord) -> tuple[Floats, Floats]:
 
 
 def _returns_of(equity: Floats) -> Floats:
+    if len(equity) > 1 and equity[-1] == 0.0:
+        before = equity[:-1]
+        return np.divide(equity[1:], before, out=np.ones(len(before)), where=before > 0.0) - 1.0
     return simple_returns(equity) if len(equity) > 1 else np.zeros(0)
+
+
+def _stays_ruined(equity: Floats) -> bool:
+    """Report whether equity is finite and not negative, starts above 0, and stays 0 once it is 0."""
+    below = equity <= 0.0
+    whole = bool(np.isfinite(equity).all() and (equity >= 0.0).all() and equity[0] > 0.0)
+    return whole and bool((np.diff(below.astype(np.int8)) >= 0).all())
 
 
 def _check(record: TrackRecord) -> None:
@@ -114,7 +144,9 @@ def _check(record: TrackRecord) -> None:
     if not record.periods > 0.0:
         raise ValueError("periods, the samples a year, must be positive")
     for name, values in (("equity", record.equity), ("benchmark", record.benchmark)):
-        if values is not None and not bool(np.all(np.isfinite(values) & (values > 0.0))):
+        if values is None or bool(np.all(np.isfinite(values) & (values > 0.0))):
+            continue
+        if not (record.ruin and _stays_ruined(values)):
             raise ValueError(f"{name} must be finite and positive")
     if bool(np.any(np.diff(record.days_ns) < 0)):
         raise ValueError("days_ns must ascend")

@@ -27,7 +27,7 @@ from quantd.research.attribution.brinson import (
 from quantd.research.attribution.factor_regression import FactorRegression, factor_regression
 from quantd.research.attribution.profit import profit
 from quantd.research.metrics.calendar_tables import monthly_returns
-from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.catalogue import Measures
 from quantd.research.metrics.rolling import rolling
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
@@ -256,12 +256,12 @@ class Backtest:
         return frames.fills_frame(self._record.fills, self._assembly.universe, self._agents, NAME)
 
     @cached_property
-    def metrics(self) -> dict[str, float | None]:
+    def metrics(self) -> Measures:
         """Every metric of the catalogue by name; those of a benchmark are beside equal weight, if it was compared.
 
         None stands for a metric that is undefined, or whose benchmark is missing. Raises ValueError for a lost account.
         """
-        return measure(self.track)
+        return Measures(self.track)
 
     @cached_property
     def rolling(self) -> pl.DataFrame:

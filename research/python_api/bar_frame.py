@@ -9,7 +9,9 @@ from quantd import bundled
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import PERIODS_PER_YEAR
 
 COLUMNS: Final = ("ts", "symbol", *PRICES, "volume")
 
@@ -72,9 +74,16 @@ def of_pandas(frame: Any) -> pl.DataFrame:
 
 def _column(name: str, column: Any) -> pl.Series:
     """Return a column of pandas, without pyarrow: instants with a zone in UTC, text as text."""
+    import pandas
+
+    if isinstance(column.dtype, pandas.PeriodDtype):
+        column = column.dt.to_timestamp()
     if getattr(column.dtype, "tz", None) is not None:
-        return pl.Series(name, column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
-    if column.dtype.kind in "fiuM":
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if column.dtype.kind == "M":
+        # polars does not read whole seconds, which pandas makes of dates
+        return pl.Series(name, column.to_numpy().astype("datetime64[ns]"))
+    if column.dtype.kind in "fiu":
         return pl.Series(name, column.to_numpy())
     return pl.Series(name, column.tolist())
 
@@ -90,7 +99,13 @@ def factor_columns(frame: object) -> dict[str, dict[int, float]]:
         text = f"there is no column of dates (it has {', '.join(long.columns)})"
         raise FeedError("factors", text, "Name it ts or date")
     days = (nanoseconds(long[dated]) // DAY_NS * DAY_NS).tolist()
+    if (repeated := len(days) - len(set(days))) > 0:
+        raise FeedError("factors", f"{repeated} dates are there twice", "Give one row for each date")
     names = [name for name in long.columns if name != dated]
+    for name in names:
+        # a factor in percent has a beta that is a hundred times too small
+        if shape := percent_shape(long[name].cast(pl.Float64).drop_nulls().to_numpy(), PERIODS_PER_YEAR):
+            raise FeedError("factors", f"{name}: {shape}", f"It {PERCENT}")
     return {name: dict(zip(days, long[name].cast(pl.Float64).to_list(), strict=True)) for name in names}
 
 

@@ -1,26 +1,23 @@
 """Metrics of returns, comparisons of backtests and tests of their difference, with the code of `quantd report`."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.research.doubts import doubt_lines
-from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.catalogue import Measures
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api.backtests import Backtest, Misused
-from quantd.research.python_api.bar_frame import is_pandas, of_pandas
 from quantd.research.python_api.frames import Frame
+from quantd.research.python_api.return_series import require_rates, series_of
 from quantd.research.python_api.walks import WalkForward
 from quantd.research.reports.page_sections import SUMMARY
 from quantd.research.reports.report_contents import Versus
-from quantd.research.reports.report_statistics import versus_all
+from quantd.research.reports.report_statistics import no_interval, versus_all
 from quantd.research.reports.side_by_side import (
     TESTS,
     SideBySide,
@@ -32,40 +29,37 @@ from quantd.research.reports.side_by_side import (
     side_by_side,
 )
 from quantd.research.significance.multiple_tests import holm
-from quantd.trading.market import Floats
-from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
-
-REMEDY: Final = "give the result of quantd.backtest, an array of returns, or a frame with ts and return or equity"
 
 
 def metrics(
     returns: object,
     benchmark: object = None,
     *,
-    periods: float = PERIODS_PER_YEAR,
+    periods: float | None = None,
     risk_free_annual: float = RISK_FREE_ANNUAL,
-) -> dict[str, float | None]:
+) -> Measures:
     """Return every metric of the catalogue by name, those of a report.
 
-    `returns` is the result of a backtest or of a walk-forward; float64[T], simple returns a sample as fractions; or
-    a polars or pandas frame of T rows with `ts` and `return`, or with `ts` and `equity`. `benchmark` has the same
-    samples, in any of these forms. `periods` is the number of samples a year, and `risk_free_annual` the risk-free
-    rate a year; a result has its own. A result without a `benchmark` has equal weight beside it, if it was
-    compared.
+    `returns` is the result of a backtest or of a walk-forward; float64[T], simple returns a sample as fractions; a
+    pandas series of them with dates as its index; or a polars or pandas frame of T rows with `ts` and `return`, or
+    with `ts` and `equity`. `benchmark` has the same samples, in any of these forms. A return of -1 is a total loss, and
+    ends the series. A result without a `benchmark` has equal weight beside it, if it was compared.
+
+    `periods` is the number of samples a year: by default that of the dates (12 for months, 252 for an exchange's days),
+    and 252 for an array. `risk_free_annual` is the risk-free rate a year as a fraction. A result has its own.
 
     None stands for a metric that is undefined, or whose input is missing, such as the trades of an array. Raises
-    Misused, which is an Error, for other shapes, other dates or values that are not finite.
+    Misused, which is an Error, for other shapes, other dates, values that are not finite or in percent, irregular dates
+    without `periods`, and `periods` that contradicts the dates.
     """
     given = _backtest(returns)
     if given is not None and benchmark is None:
         return given.metrics
-    own = track_of(returns, "returns", periods, risk_free_annual)
     if benchmark is None:
-        return measure(own)
-    other = track_of(benchmark, "benchmark", periods, risk_free_annual)
-    _require_same(own, other, ("returns", "benchmark"), returns, benchmark)
-    return measure(replace(own, benchmark=other.equity))
+        return Measures(_tracks([returns], ["returns"], periods, risk_free_annual)[0])
+    own, other = _tracks([returns, benchmark], ["returns", "benchmark"], periods, risk_free_annual)
+    return Measures(replace(own, benchmark=other.equity, ruin=own.ruin or other.ruin))
 
 
 def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
@@ -144,35 +138,40 @@ class Comparison:
 
 
 def significance(
-    a: object, b: object, *, periods: float = PERIODS_PER_YEAR, risk_free_annual: float = RISK_FREE_ANNUAL
+    a: object, b: object, *, periods: float | None = None, risk_free_annual: float = RISK_FREE_ANNUAL
 ) -> "Significance":
     """Test whether two strategies differ, on the same samples.
 
     `a` and `b` are results of backtests, or returns as for `quantd.metrics`: float64[T], the same T and dates. Results
-    have their own `periods` and risk-free rate. The tests are those of `quantd report --compare`: paired t, Wilcoxon,
-    Kolmogorov-Smirnov, and Ledoit-Wolf for the Sharpe ratios. Raises NotComparable for results with other bars, dates,
-    costs or capital, and Misused for other samples; both are Errors.
+    have their own `periods` and risk-free rate; the dates of a frame have theirs. The tests are those of `quantd report
+    --compare`: paired t, Wilcoxon, Kolmogorov-Smirnov, and Ledoit-Wolf for the Sharpe ratios. Raises NotComparable for
+    results with other bars, dates, costs or capital, and Misused as `quantd.metrics`; both are Errors.
     """
     one, other = _backtest(a), _backtest(b)
     if one is not None and other is not None:
-        pair = compare(one, other).pairs[0]
-        return Significance(pair.versus, pair.samples)
-    own = track_of(a, "a", periods, risk_free_annual)
-    beside = track_of(b, "b", own.periods, risk_free_annual)
-    _require_same(own, beside, ("a", "b"), a, b)
-    return Significance(versus_all(own, [("b", beside)])[0], own.samples)
+        pair = compare(one, other, names=("a", "b")).pairs[0]
+        return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
+    own, beside = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
+    versus = versus_all(own, [("b", beside)])[0]
+    return Significance(versus, own.samples, own.annualised, no_interval(own, beside, ("a", "b")))
 
 
 @dataclass(frozen=True, repr=False)
 class Significance:
     """Whether two strategies differ: a's Sharpe ratio less b's, a year, its 95 % interval, and p-values of four tests.
 
-    A value is None where there are too few samples for it.
+    A value is None where there are too few samples for it, or where returns do not vary.
     """
 
     versus: Versus
     samples: int
     """Number of returns, or of samples of a backtest."""
+
+    annualised: str = ""
+    """ "annualised from 4 months" for less than a year, else empty."""
+
+    undefined: str = ""
+    """Why there is no interval of the Sharpe difference; empty where there is one."""
 
     @property
     def sharpe_difference(self) -> float | None:
@@ -191,11 +190,13 @@ class Significance:
         return {name: getattr(self.versus, name).p for _, name in TESTS}
 
     def __str__(self) -> str:
-        if self.interval is None or self.sharpe_difference is None:
-            head = "There are too few samples for an interval of the Sharpe difference"
-        else:
+        gain, mark = self.sharpe_difference, f", {self.annualised}," if self.annualised else ""
+        if self.interval is not None and gain is not None:
             low, high = self.interval
-            head = f"Sharpe difference {self.sharpe_difference:+.2f} [{low:.2f}, {high:.2f}]"
+            head = f"Sharpe difference {gain:+.2f} [{low:.2f}, {high:.2f}]{mark}"
+        else:
+            head = self.undefined if gain is None else f"Sharpe difference {gain:+.2f}{mark} without an interval"
+            head += "" if gain is None else f" ({self.undefined})"
         values = self.p
         texts = [f"{title} {'undefined' if (p := values[name]) is None else f'{p:.3f}'}" for title, name in TESTS]
         return f"{head} over {self.samples:,} samples; p-values: {', '.join(texts)}"
@@ -220,58 +221,35 @@ def _names(runs: Sequence[Backtest]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def track_of(given: object, name: str, periods: float, risk_free_annual: float) -> TrackRecord:
-    """Return the track record of a result, of returns or of a frame. Raises Misused, which names `name`."""
-    run = _backtest(given)
-    if run is not None:
-        return run.track
-    days: np.ndarray[Any, np.dtype[np.int64]] | None = None
-    column = "return"
-    if is_pandas(given):
-        given = of_pandas(given)
-    if isinstance(given, pl.DataFrame):
-        frame, columns = given, given.columns
-        column = next((each for each in ("return", "equity") if each in columns), "")
-        if "ts" not in columns or not column:
-            raise Misused(f"{name}: the frame has {', '.join(columns)}, not ts and return or equity; {REMEDY}")
-        days, given = nanoseconds(frame["ts"]) // DAY_NS * DAY_NS, frame[column]
-    if not isinstance(given, Sequence | np.ndarray | pl.Series) and not _is_series(given):
-        raise Misused(f"{name}: {type(given).__name__} has no returns; {REMEDY}")
-    if isinstance(given, str):
-        raise Misused(f"{name}: {given!r} is text; {REMEDY}")
-    try:
-        values: Floats = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise Misused(f"{name}: these are no numbers ({error}); {REMEDY}") from None
-    if values.ndim != 1 or not len(values):
-        raise Misused(f"{name}: the shape is {values.shape}, not (T,) with T of 1 or more; {REMEDY}")
-    wrong = ~np.isfinite(values) | (values <= (-1.0 if column == "return" else 0.0))
-    if wrong.any():
-        k = int(wrong.argmax())
-        bound = "a finite fraction above -1" if column == "return" else "finite and positive"
-        raise Misused(f"{name}: value {k} is {values[k]:g}; each {column} must be {bound}. Remove or correct it")
-    if column == "return":
-        values = np.concatenate([[1.0], np.cumprod(1.0 + values)])
-        days = None if days is None else np.concatenate([days[:1], days])
-    if days is None:
-        days = np.arange(len(values), dtype=np.int64) * DAY_NS
-    try:
-        return TrackRecord(values, days, periods, risk_free_annual)
-    except ValueError as error:
-        raise Misused(f"{name}: {error}; sort the rows by ts, and give a positive number of periods") from None
+def _tracks(
+    given: Sequence[object], names: Sequence[str], periods: float | None, risk_free_annual: float
+) -> tuple[TrackRecord, ...]:
+    """Return the track records of results, arrays and frames, on the same dates. Raises Misused.
+
+    The samples a year are `periods`, else those of a result or of the dates, else 252.
+    """
+    require_rates(periods, risk_free_annual)
+    runs = [_backtest(each) for each in given]
+    series = [None if run is not None else series_of(each, name)
+              for run, each, name in zip(runs, given, names, strict=True)]  # fmt: skip
+    rates = [run.track.periods for run in runs if run is not None]
+    rates += [] if rates else [own for each in series if each is not None and (own := each.periods(periods))]
+    rate = rates[0] if rates else float(PERIODS_PER_YEAR)
+    found = [
+        run.track if run is not None else each.track(rate, risk_free_annual) if each is not None else None
+        for run, each in zip(runs, series, strict=True)
+    ]
+    tracks = tuple(each for each in found if each is not None)
+    dated = [each is None or each.dated for each in series]
+    for name, other, has_dates in zip(names[1:], tracks[1:], dated[1:], strict=True):
+        _require_same(tracks[0], other, (names[0], name), dated=dated[0] and has_dates)
+    return tracks
 
 
-def _is_series(given: object) -> bool:
-    pandas = sys.modules.get("pandas")  # a series of pandas exists only where pandas is loaded
-    return pandas is not None and isinstance(given, pandas.Series)
-
-
-def _require_same(one: TrackRecord, other: TrackRecord, names: tuple[str, str], first: object, second: object) -> None:
+def _require_same(one: TrackRecord, other: TrackRecord, names: tuple[str, str], *, dated: bool) -> None:
     """Raise Misused where two tracks have another number of samples, or other dates."""
     if one.samples != other.samples:
         text = f"{names[0]} has {one.samples:,} returns and {names[1]} {other.samples:,}; "
         raise Misused(f"{text}give both on the same dates")
-    dated = [not isinstance(each, Sequence | np.ndarray | pl.Series) and not _is_series(each)
-             for each in (first, second)]  # fmt: skip
-    if all(dated) and not np.array_equal(one.days_ns, other.days_ns):
+    if dated and not np.array_equal(one.days_ns, other.days_ns):
         raise Misused(f"{names[0]} and {names[1]} have other dates; give both on the same dates")

@@ -7,12 +7,13 @@ import numpy as np
 
 from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.metrics.excess_ratios import sample_sharpe
+from quantd.research.metrics.metric import varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.reports.report_contents import Figure, PValue, Statistics, Versus
 from quantd.research.significance.deflated_sharpe import minimum_track_record, moments, probabilistic_sharpe
 from quantd.research.significance.multiple_tests import holm
 from quantd.research.significance.paired_tests import kolmogorov_smirnov, paired_t, wilcoxon
-from quantd.research.significance.sharpe_intervals import Interval, sharpe_intervals
+from quantd.research.significance.sharpe_intervals import MIN_SAMPLES, Interval, sharpe_intervals
 from quantd.research.significance.sharpe_tests import MIN_RETURNS, ledoit_wolf
 from quantd.research.verdict import Verdict
 from quantd.trading.market import Floats
@@ -72,8 +73,24 @@ def sharpe_gain(one: TrackRecord, other: TrackRecord) -> tuple[Figure, Interval 
     return gain, found.difference if found and gain is not None else None
 
 
+def no_interval(one: TrackRecord, other: TrackRecord, names: tuple[str, str]) -> str:
+    """Return why the difference of two Sharpe ratios has no interval; empty where it has one."""
+    if one.samples < MIN_SAMPLES:
+        return f"There are too few samples for an interval of the Sharpe difference: {one.samples} of {MIN_SAMPLES}"
+    same = [name for name, each in zip(names, (one, other), strict=True) if not varies(each.excess)]
+    if same:
+        have, their = ("has", "its") if len(same) == 1 else ("have", "their")
+        return f"{' and '.join(same)} {have} no Sharpe ratio: {their} returns do not vary"
+    if sharpe_gain(one, other)[1] is not None:
+        return ""
+    return "There is no interval of the Sharpe difference: some of its resamples do not vary"
+
+
 def _versus(house: TrackRecord, name: str, other: TrackRecord, tests: dict[str, PValue]) -> Versus:
-    beside = TrackRecord(house.equity, house.days_ns, house.periods, house.risk_free_annual, benchmark=other.equity)
+    beside = TrackRecord(
+        house.equity, house.days_ns, house.periods, house.risk_free_annual, benchmark=other.equity,
+        ruin=house.ruin or other.ruin,
+    )  # fmt: skip
     gain, interval = sharpe_gain(house, other)
     return Versus(
         benchmark=name,

@@ -32,9 +32,10 @@ from quantd.research.reports.page_parts import (
 )
 from quantd.research.reports.report_contents import BacktestReport, Figure, RunFigures, Versus
 from quantd.research.reports.report_files import check_suffix
-from quantd.research.reports.report_statistics import known, versus_all
+from quantd.research.reports.report_statistics import known, no_interval, versus_all
 from quantd.research.reports.report_texts import table_lines
 from quantd.research.runs.comparison import Incomparable
+from quantd.research.significance.sharpe_tests import MIN_RETURNS
 from quantd.trading.exit_codes import CHECK_FAILED
 from quantd.trading.sessions import DAY_NS
 
@@ -90,6 +91,10 @@ class SideBySide(Struct, frozen=True):
     """The agents of both runs whose policy failed to decide, one line each."""
     doubts: tuple[Doubt, ...] = ()
     """The reasons to doubt the runs, the heaviest first; one that both do not share names its run."""
+    annualised: str = ""
+    """ "annualised from 4 months" for less than a year, else empty."""
+    no_interval: str = ""
+    """Why there is no interval of the Sharpe difference; empty where there is one."""
 
 
 def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
@@ -116,7 +121,8 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
         wealth=(_wealth(own, kept), _wealth(beside, kept)),
         failures=(*_failed(names[0], one), *_failed(names[1], other)),
-        doubts=named_doubts({names[0]: _doubts(one), names[1]: _doubts(other)}),
+        doubts=named_doubts({names[0]: _doubts(one), names[1]: _doubts(other)}), annualised=own.annualised,
+        no_interval=no_interval(own, beside, names),
     )  # fmt: skip
 
 
@@ -205,7 +211,8 @@ def sentences_of_tests(found: SideBySide) -> list[str]:
     for title, name in TESTS:
         p = getattr(found.versus, name).p
         if p is None:
-            out.append(f"{title}: there are too few samples.")
+            few = found.samples <= MIN_RETURNS
+            out.append(f"{title}: {'there are too few samples' if few else 'undefined, since returns do not vary'}.")
             continue
         verdict = "differ" if p < LEVEL else "are not distinguishable"
         verdicts.add(verdict)
@@ -225,8 +232,9 @@ def sentence(found: SideBySide) -> str:
     """Format the difference of the Sharpe ratios in one sentence."""
     v = found.versus
     if v.sharpe_difference is None or v.low is None or v.high is None:
-        return "There are too few samples for an interval of the Sharpe difference."
-    span = f"{v.sharpe_difference:+.2f} [{v.low:.2f}, {v.high:.2f}]"
+        return f"{found.no_interval}."
+    mark = f", {found.annualised}" if found.annualised else ""
+    span = f"{v.sharpe_difference:+.2f} [{v.low:.2f}, {v.high:.2f}]{mark}"
     if v.low <= 0.0 <= v.high:
         return f"Sharpe difference {span}: by its ratio {found.one} is not distinguishable from {found.other}."
     better = "better" if v.low > 0.0 else "worse"

@@ -25,6 +25,9 @@ MIN_SAMPLES: Final = 40
 MAX_BLOCKS: Final = 4_096
 """Maximum number of blocks in a resample. Very long series use longer blocks, without loss of accuracy."""
 
+ROUNDING: Final = 1e-16
+"""Variance of a resample up to this share of the largest square is rounding: constant resamples have 3e-20 of it."""
+
 CHUNK: Final = 1 << 20
 """Number of block starts drawn at a time, which bounds memory."""
 
@@ -113,6 +116,7 @@ def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random
     count = ceil(n / block)
     last = n - (count - 1) * block
     sums = [running_sums(each, block) for each in series]
+    least = [max(1e-30, ROUNDING * float(np.square(each).max())) for each in series]
     out = np.empty((len(series), resamples))
     step = max(1, CHUNK // count)
     for first in range(0, resamples, step):
@@ -121,9 +125,9 @@ def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random
         for k, (centre, linear, square) in enumerate(sums):
             total, squares = block_sums(linear, starts, block, last), block_sums(square, starts, block, last)
             mean = total / n
-            # Constant resamples give exactly equal values here, so that rounding does not appear as risk.
+            # the sums of a constant resample may differ by rounding, which is no risk
             variance = np.maximum(squares - n * mean * mean, 0.0) / (n - 1)
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.where(variance > 1e-30, (mean + centre) / np.sqrt(variance), np.nan)
+                ratio = np.where(variance > least[k], (mean + centre) / np.sqrt(variance), np.nan)
             out[k, first : first + rows] = ratio
     return out

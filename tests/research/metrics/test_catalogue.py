@@ -1,6 +1,7 @@
 """The catalogue: every metric once, defined or None, varied by its input, and documented as it is."""
 
 import re
+from dataclasses import replace
 from importlib import import_module
 from math import isfinite
 from typing import get_args
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.research.metrics import metric as metric_module
-from quantd.research.metrics.catalogue import METRICS, SYMBOLS, measure
+from quantd.research.metrics.catalogue import METRICS, SYMBOLS, is_annual, measure
 from quantd.research.metrics.metric import Metric
 from quantd.research.metrics.track_record import TrackRecord
 from tests.support.checkout import ROOT
@@ -222,3 +223,10 @@ def test_every_documented_difference_is_below_a_billionth_and_of_the_size_measur
         assert shown <= 1e-9
         # sums of other processors and releases of numpy differ in the last digits
         assert measured[name] <= max(100.0 * shown, 1e-13), name
+
+
+def test_a_metric_is_marked_as_annualised_just_where_it_scales_with_the_samples_a_year():
+    record = replace(random_record(21, 400), risk_free_annual=0.0)
+    values = [measure(replace(record, periods=periods)) for periods in (252.0, 12.0, 300.0)]
+    scaling = {name for name in values[0] if len({each[name] for each in values}) > 1}
+    assert scaling == {each.name for each in METRICS if is_annual(each)}

@@ -52,6 +52,15 @@ def test_a_record_with_flows_measures_as_one_that_was_managed_without_them() -> 
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+def test_a_ruined_record_falls_to_nothing_and_stays_there() -> None:
+    record = record_of([100.0, 110.0, 0.0, 0.0], ruin=True)
+    assert record.returns == pytest.approx([0.1, -1.0, 0.0], rel=1e-12)
+    assert record.drawdowns[-1] == 1.0
+    for equity in ([100.0, 0.0, 99.0], [0.0, 0.0], [100.0, -1.0]):
+        with pytest.raises(ValueError, match="equity must be finite and positive"):
+            record_of(equity, ruin=True)
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

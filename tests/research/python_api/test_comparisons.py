@@ -96,7 +96,7 @@ def test_equal_returns_do_not_differ_and_a_daily_gain_does():
     ("call", "text"),
     [
         (lambda: quantd.metrics([0.1, float("nan")]), "value 1 is nan.*Remove or correct"),
-        (lambda: quantd.metrics([0.1, -1.5]), "value 1 is -1.5; each return must be a finite fraction above -1"),
+        (lambda: quantd.metrics([0.1, -1.5]), "value 1 is -1.5; each return must be a finite fraction, -1 or more"),
         (lambda: quantd.metrics([[0.1]]), r"the shape is \(1, 1\)"),
         (lambda: quantd.metrics("momentum"), "'momentum' is text; give the result of quantd.backtest"),
         (lambda: quantd.metrics(7), "int has no returns"),

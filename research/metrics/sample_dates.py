@@ -1,0 +1,186 @@
+"""Samples a year of a series, inferred from its dates: a month, a week, an exchange's sessions, bars within a day."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.trading.display_text import session_date
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import PERIODS_PER_YEAR
+
+YEAR: Final = 365.25
+"""Days of a mean year."""
+
+USUAL: Final = (52.0, 26.0, 24.0, 12.0, 6.0, 4.0, 3.0, 2.0, 1.0)
+"""Samples a year of usual intervals of five days or more."""
+
+USUAL_WITHIN: Final = 0.1
+"""A rate this close to a usual one counts as the usual one: one February has 28 days."""
+
+FOUR_WEEKS: Final = 28.0
+"""Days of an interval of which 13 are a year, where more than three in a row have this length."""
+
+REGULAR: Final = 0.9
+"""Least share of the intervals, or of the expected dates, that a regular series has."""
+
+SHORT: Final = 28
+"""Below this number of days from the first to the last date, a weekday occurs too rarely to be judged by itself."""
+
+FEW_DATES: Final = 40
+"""Below this many dates, holidays weigh more: FEW_REGULAR applies in place of REGULAR."""
+
+FEW_REGULAR: Final = 0.7
+
+LENGTH_WITHIN: Final = 0.2
+"""A regular interval differs by up to this share from the median one: months, quarters and weeks with a holiday."""
+
+DIFFERS: Final = 1.2
+"""A number of periods this many times above or below the dates' own contradicts them."""
+
+DIFFERS_IRREGULAR: Final = 2.0
+"""The same beside the mean rate of irregular dates, which is only a rough guide."""
+
+SUNDAY_OFFSET: Final = 4
+"""1970-01-01 was a Thursday: (days + 4) % 7 is 0 on a Sunday."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRate:
+    """Samples a year of a series of dates.
+
+    `periods` is None where the dates are irregular; `reason` states why. `mean` is the number of intervals over the
+    years from the first to the last date, None for a single date.
+    """
+
+    periods: float | None
+    mean: float | None
+    reason: str = ""
+
+    def contradicts(self, periods: float) -> bool:
+        """Report whether `periods` differs from the dates by more than their uncertainty."""
+        base, most = (self.periods, DIFFERS) if self.periods is not None else (self.mean, DIFFERS_IRREGULAR)
+        return base is not None and not 1.0 / most <= periods / base <= most
+
+
+def sample_rate(stamps: Ints) -> SampleRate:
+    """Return the samples a year of int64[N] ns, strictly ascending.
+
+    Equal intervals give 365.25 days over their length: 12 for months, 4 for quarters, 52 for weeks. Dates of five days
+    a week give 252, of seven 365. Bars within a day give their number in a median session, times its days a year.
+    """
+    if len(stamps) < 2:
+        return SampleRate(None, None, "there is one date")
+    gaps = np.diff(stamps) / DAY_NS
+    mean = len(gaps) / float(gaps.sum()) * YEAR
+    typical = float(np.median(gaps))
+    if typical < 0.75:
+        periods, reason = _within_days(stamps, gaps, typical)
+    else:
+        periods, reason = _by_interval(stamps, gaps, typical)
+    return SampleRate(periods, mean, reason)
+
+
+def _by_interval(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tuple[float | None, str]:
+    """Return (samples a year, "") of equal intervals or of dates by weekday, or (None, reason)."""
+    regular = np.abs(gaps / typical - 1.0) <= LENGTH_WITHIN
+    few = typical < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
+    if float(regular.mean()) >= REGULAR and typical >= 1.5 and not few:
+        if len(gaps) > 3 and bool((gaps == FOUR_WEEKS).all()):
+            return 13.0, ""
+        return _usual(YEAR / float(gaps[regular].mean())), ""
+    found = _days_a_year(stamps // DAY_NS)
+    if found is not None:
+        return found, ""
+    return None, f"the dates are irregular, {_shown(float(gaps.min()))} to {_shown(float(gaps.max()))} apart"
+
+
+def _usual(rate: float) -> float:
+    nearest = min(USUAL, key=lambda usual: abs(rate / usual - 1.0))
+    return nearest if abs(rate / nearest - 1.0) <= USUAL_WITHIN else rate
+
+
+def _shown(days: float) -> str:
+    if days >= 1.0:
+        return f"{days:.3g} day{'' if days == 1.0 else 's'}"
+    return f"{days * 24.0:.3g} hours" if days * 24.0 >= 1.0 else f"{days * 1440.0:.3g} minutes"
+
+
+def _days_a_year(days: Ints) -> float | None:
+    """Return the days a year of int64[N] day numbers that ascend; None where they are irregular.
+
+    A weekday belongs to the calendar if most of its dates are there. Five weekdays have 252 days a year, as on an
+    exchange; seven have 365. Long gaps (delisting, a pause) are left out.
+    """
+    gaps = np.diff(days)
+    if float((gaps <= 10).mean()) < REGULAR:
+        return None
+    if days[-1] - days[0] < SHORT:
+        return _days_a_year_of_few(days)
+    counted = np.concatenate([np.arange(a, b) for a, b in _stretches(days, gaps)])
+    every, own = (np.bincount((part + SUNDAY_OFFSET) % 7, minlength=7) for part in (counted, days))
+    sampled = own > every / 2.0
+    expected = int(every[sampled].sum())
+    least = REGULAR if len(days) >= FEW_DATES else FEW_REGULAR
+    if not expected or len(days) / expected < least or own[sampled].sum() / len(days) < least:
+        return None
+    width = int(sampled.sum())
+    return {7: 365.0, 5: float(PERIODS_PER_YEAR), 1: 52.0}.get(width, width * YEAR / 7.0)
+
+
+def _days_a_year_of_few(days: Ints) -> float | None:
+    """Return 252 for most weekdays and no weekend, 365 for every date with a weekend among them, else None."""
+    every = np.arange(int(days[0]), int(days[-1]) + 1)
+    if not _at_weekend(days).any():
+        return float(PERIODS_PER_YEAR) if len(days) >= FEW_REGULAR * int((~_at_weekend(every)).sum()) else None
+    return 365.0 if len(days) == len(every) else None
+
+
+def _stretches(days: Ints, gaps: Ints) -> list[tuple[int, int]]:
+    """Return (first, last + 1) of each stretch of dates without a gap of more than ten days."""
+    breaks = np.flatnonzero(gaps > 10)
+    firsts, lasts = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(days) - 1]
+    return [(int(days[a]), int(days[b]) + 1) for a, b in zip(firsts, lasts, strict=True)]
+
+
+def _within_days(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tuple[float | None, str]:
+    """Return (samples a year, "") of several samples a day, or (None, reason).
+
+    A day ends in the middle of the longest part of the clock that has no sample, so that no session is cut.
+    """
+    clock = np.unique(stamps % DAY_NS)
+    empty = np.diff(clock, append=clock[0] + DAY_NS)
+    widest = int(empty.argmax())
+    day_ends = int(clock[widest] + empty[widest] // 2) % DAY_NS
+    days, counts = np.unique((stamps - day_ends) // DAY_NS, return_counts=True)
+    whole = counts[1:-1] if len(counts) > 2 else counts
+    per_day = float(np.median(whole))
+    full = days[counts > per_day / 2.0]
+    inside = gaps[np.diff((stamps - day_ends) // DAY_NS) == 0]
+    regular = float((np.abs(inside / typical - 1.0) <= LENGTH_WITHIN).mean()) if per_day > 2.0 else 1.0
+    if regular < FEW_REGULAR or float((np.abs(whole / per_day - 1.0) <= LENGTH_WITHIN).mean()) < FEW_REGULAR:
+        return None, f"the times are irregular, {_shown(float(gaps.min()))} to {_shown(float(gaps.max()))} apart"
+    if len(full) < 2:
+        return None, "all samples are of one day"
+    if empty[widest] <= 2 * typical * DAY_NS and not _at_weekend(np.arange(full[0], full[-1] + 1)).any():
+        return None, "the market does not close overnight, and no weekend is among the dates"
+    found = _days_a_year(full)
+    return (None, "its days are irregular") if found is None else (per_day * found, "")
+
+
+def _at_weekend(days: Ints) -> NDArray[np.bool_]:
+    return np.isin((days + SUNDAY_OFFSET) % 7, (0, 6))
+
+
+def first_disorder(stamps: Ints) -> str:
+    """Return the first place at which int64[N] ns do not ascend, as text; empty where they do."""
+    wrong = np.flatnonzero(np.diff(stamps) <= 0)
+    if not len(wrong):
+        return ""
+    k = int(wrong[0]) + 1
+    day, before = session_date(int(stamps[k])), session_date(int(stamps[k - 1]))
+    if stamps[k] == stamps[k - 1]:
+        return f"row {k} repeats the time of row {k - 1} ({day})"
+    return f"row {k} ({day}) comes before row {k - 1} ({before})"
