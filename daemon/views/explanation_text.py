@@ -148,5 +148,5 @@ def _table(
     if largest is not None:
         most = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
         stop = largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
-        lines.append(f"  largest order that would pass alone: {most}; {stop}")
+        lines.append(f"  largest order that would pass alone, without the rest of its round: {most}; {stop}")
     return lines

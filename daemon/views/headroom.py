@@ -139,7 +139,7 @@ class Book:
 
     def _side(self, ctx: Context, column: int, side: int) -> SideRoom:
         found = most(ctx, self.account, self.limits, column, side, self.switch)
-        said = largest(found, side, self.universe, column)
+        said = largest(found, side, ctx, self.account, self.limits, column)
         key = LIMIT_OF[found.reason]
         value = found.lots * float(ctx.px[column]) if found.bounded else None
         return SideRoom(said.qty, value, said.reason, words(key, self.limits) if key else "", said.text)

@@ -1,16 +1,29 @@
 """Limits as table rows: value before and after, bound and headroom."""
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.risk.limits.catalogue import FLOORS, LIMIT_OF, LIMITS, REASON_TEXT, Limits, Reason, value_of
 from quantd.risk.limits.record import Unit
-from quantd.risk.pretrade.headroom import Figure, Most, figures_of, most, most_under, sent
-from quantd.trading.instruments import NANO, Universe
+from quantd.risk.pretrade.gate import Account, Context
+from quantd.risk.pretrade.headroom import (
+    SETTLED_CASH,
+    Figure,
+    Most,
+    figures_of,
+    most,
+    most_under,
+    sent,
+    settled_cash,
+)
+from quantd.trading.display_text import figure
+from quantd.trading.instruments import NANO
 from quantd.trading.orders import price_text, quantity_text
 
 
@@ -47,7 +60,7 @@ def row(
     key: str, limits: Limits, before: Figure | None, after: Figure | None, code: int = 0, more: str | None = None
 ) -> LimitRow:
     """A row from measured values; NaN becomes null."""
-    kind, floor = unit(key), key in FLOORS
+    kind, floor = unit(key), is_floor(key)
     scale = 1.0 / HOUR_NS if kind == "hours" else 1.0
     last = after or before
     bound = finite(last.bound * scale) if last is not None else None
@@ -107,7 +120,20 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
             if left.bounded and is_of(key, left.reason):
                 more = quantity_text(int(left.lots), ctx.universe.lot_nano[column])
         found.append(row(key, limits, before.get(key), after.get(key), code, more))
-    return _with_cut(found, limits, code)
+    return _with_cut(_nearest_cash(found), limits, code)
+
+
+def _nearest_cash(rows: list[LimitRow]) -> list[LimitRow]:
+    """Leaves `more` and the mark of a cut to the bound of cash that is nearer, where cash has two."""
+    both = [each for each in rows if each.limit in ("cash", SETTLED_CASH)]
+    if len(both) < 2:
+        return rows
+    nearest = min(both, key=lambda each: each.headroom if each.headroom is not None else inf)
+    more, cut = both[0].more, both[0].cut
+    return [
+        replace(each, more=more if each is nearest else None, cut=cut and each is nearest) if each in both else each
+        for each in rows
+    ]
 
 
 def _with_cut(rows: list[LimitRow], limits: Limits, code: int) -> list[LimitRow]:
@@ -121,16 +147,32 @@ def largest_of(judged: Judged, column: int) -> Largest:
     """The largest order of the symbol, on the requested side, that would have passed alone."""
     side = 1 if judged.asked[column] > 0.0 else -1
     found = most(judged.ctx, judged.account, judged.limits, column, side, judged.switch)
-    return largest(found, side, judged.ctx.universe, column)
+    return largest(found, side, judged.ctx, judged.account, judged.limits, column)
 
 
-def largest(found: Most, side: int, universe: Universe, column: int) -> Largest:
+def largest(found: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> Largest:
+    """The largest order of a symbol as text, with the bound that the next lot breaks."""
+    universe = ctx.universe
     return Largest(
         side="buy" if side > 0 else "sell",
         qty=quantity_text(int(found.lots), universe.lot_nano[column]) if found.bounded else None,
         reason=reason_name(found.reason),
-        text=REASON_TEXT[found.reason] if found.bounded else "no limit applies",
+        text=_stop_text(found, side, ctx, account, limits, column) if found.bounded else "no limit applies",
     )
+
+
+def _stop_text(found: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> str:
+    """The reason that stops the next lot. Cash has two bounds, and the text names the one that is broken."""
+    if found.reason == Reason.CASH and limits.max_cash_debit > 0.0:
+        lots = np.zeros(ctx.size)
+        lots[column] = side * (found.lots + 1.0)
+        left = settled_cash(ctx, account, limits, lots)
+        if left.value < left.bound:
+            return (
+                f"cash after all fills would be {figure(left.value, 'money')}, below the reserve of "
+                f"{figure(left.bound, 'money')}"
+            )
+    return REASON_TEXT[found.reason]
 
 
 def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbol: str = "") -> str:
@@ -156,11 +198,18 @@ _PLACE: Final = {key: place for place, key in enumerate(LIMITS)}
 
 def words(key: str, limits: Limits, about: str = "") -> str:
     """The quantity of a limit as text: "VaR 95 % 1 day, historical". `about` is the part that the value is of."""
+    if key == SETTLED_CASH:
+        return "cash after all fills"
     table, _, part = key.partition(".")
     known = LIMITS.get(table)
     if known is None:
         return key.replace("_", " ").replace(".", " ")
     return known.words(limits, about or ("" if table == "correlation" else part))
+
+
+def is_floor(key: str) -> bool:
+    """Whether the value of a limit must stay above its bound."""
+    return key.partition(".")[0] in FLOORS
 
 
 def unit(key: str) -> Unit:

@@ -26,9 +26,9 @@ from quantd.daemon.policies.seats import as_loaded
 from quantd.daemon.runtime.leader import LeaderNow
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
-from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
+from quantd.daemon.views.limit_rows import HOUR_NS, finite, is_floor, unit, words
 from quantd.daemon.views.risk_measures import Assessed
-from quantd.risk.limits.catalogue import FLOORS, Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.risk.switch import RUN, Switch
 from quantd.trading.display_text import instant_text
@@ -416,11 +416,11 @@ NO_LIMITS: Final = Limits()
 
 def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
     """A value with its bound; NaN becomes null."""
-    floor, kind = key in FLOORS, unit(key)
+    floor, kind = is_floor(key), unit(key)
     if kind == "hours":
         value, bound = value / HOUR_NS, bound / HOUR_NS
     use = None
-    if key not in UNWATCHED and bound > 0 and isfinite(value):
+    if key.partition(".")[0] not in UNWATCHED and bound > 0 and isfinite(value):
         use = finite(floor_usage(value, bound)) if floor else value / bound
     left = value - bound if floor else bound - value
     said = words(key, limits or NO_LIMITS, about)

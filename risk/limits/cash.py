@@ -63,7 +63,7 @@ LIMITS: Final = (
             Refusal(
                 3,
                 "CASH",
-                "cash at worst prices with fees, without sales, would fall below the reserve",
+                "cash would fall below its floor, at worst prices with fees and without sales, or after all fills",
                 sales_free=True,
             ),
         ),

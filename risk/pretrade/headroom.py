@@ -32,6 +32,10 @@ VAST: Final = 10_000.0
 _SINGLE: Final = ("max_position_weight", "max_concentration")
 """Limits of one instrument's weight."""
 
+SETTLED_CASH: Final = "cash.settled"
+"""Key of cash after all fills, where `max_cash_debit` permits a debit until then: the second bound of the limit cash.
+Without a debit, cash in flight is never above it."""
+
 _DEFAULTS: Final = {key: value_of(Limits(), key) for key in LIMITS if key in FIELDS or key in EXTRA}
 
 
@@ -162,10 +166,25 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
             signed = book.held * ctx.px
             worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), signed).argmax())
             found["stress"] = found["stress"]._replace(about=limits.stress.shocks[worst].name)
+    if limits.max_cash_debit > 0.0:
+        found[SETTLED_CASH] = settled_cash(ctx, account, limits, lots)
     orders = 0 if lots is None else int(np.count_nonzero(lots))
     for count in book.rules.counts:
         found[count.key] = Figure(count.used(account) + orders, count.most)
     return found
+
+
+def settled_cash(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Figure:
+    """Cash after `lots` and all open orders fill at reference prices with fees, and the reserve; of the present
+    positions without `lots`."""
+    bound = limits.cash_reserve * account.equity
+    if lots is None:
+        return Figure(account.cash, bound)
+    fee = limits.fee_bp * 1e-4
+    buys = np.maximum(lots, 0.0) + (0.0 if account.up is None else account.up)
+    sales = np.maximum(-lots, 0.0) + (0.0 if account.down is None else account.down)
+    px = np.nan_to_num(ctx.px)
+    return Figure(account.cash - float(buys @ px) * (1.0 + fee) + float(sales @ px) * (1.0 - fee), bound)
 
 
 def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int) -> dict[str, Figure]:

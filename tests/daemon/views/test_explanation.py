@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+import quantd
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
@@ -31,7 +32,7 @@ from quantd.daemon.views.shortfall import of_order, shortfalls, shortfalls_of
 from quantd.research.runs.backtest import BacktestJournal
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.pretrade.gate import gate
-from quantd.risk.pretrade.headroom import sent
+from quantd.risk.pretrade.headroom import sent, settled_cash
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch import RUN as RUN_SWITCH
 from quantd.trading.effects import Effect, Planned
@@ -92,6 +93,7 @@ class Watching:
             self.wrong.append(f"{who}: passed whole, and a limit cut it")
         self.wrong += [f"{who}: {text}" for text in unlike(one, column, rows)]
         self.wrong += [f"{who}: {text}" for text in not_the_most(one, column)]
+        self.wrong += [f"{who}: {text}" for text in contradictions(one, column, rows)]
 
     def _sent(self, house: Judged) -> None:
         """What is open after the step is what headroom was measured on."""
@@ -145,13 +147,30 @@ def not_the_most(one: Judged, column: int) -> list[str]:
     return []
 
 
+def contradictions(one: Judged, column: int, rows: Sequence[LimitRow]) -> list[str]:
+    """Where headroom in money would pay for more lots than the table or the largest order admits."""
+    most, lot = largest_of(one, column), float(one.ctx.px[column])
+    wrong = [
+        f"{row.words}: headroom {row.headroom} is more than {row.more} lots of {lot} and one"
+        for row in rows
+        if row.limit.startswith("cash") and row.more is not None and row.headroom is not None
+        and row.headroom > 1.2 * (float(row.more) + 1.0) * lot
+    ]  # fmt: skip
+    if most.reason == "cash":
+        asked = np.zeros_like(one.asked)
+        asked[column] = (1 if most.side == "buy" else -1) * (int(most.qty or 0) + 1)
+        left = settled_cash(one.ctx, one.account, one.limits, asked)
+        if ("after all fills would be" in most.text) != (one.limits.max_cash_debit > 0.0 and left.value < left.bound):
+            wrong.append(f"{most.text}: cash after all fills is {left.value}, its floor {left.bound}")
+    return wrong if most.reason and most.text else [*wrong, "the largest order has no reason"]
+
+
 def assembled(sets: Sequence[str] = SETS) -> Assembly:
     return assemble(load(ROOT / "config.toml", known_names(), sets=[*sets]))
 
 
-def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_most_that_would_have_passed() -> None:
-    # the crash of March 2020: limits cut, one is breached by the market, and the switch trips
-    assembly = assembled(("feed.start=2020-01-02", "feed.end=2020-06-30", "feed.pace=fast", "risk.max_daily_loss=0.03"))
+def watched(assembly: Assembly) -> Watching:
+    """A run with every order of it looked at."""
     watching = Watching()
     shell = assembly.shell(watching)
     watching.state = shell.state
@@ -160,11 +179,35 @@ def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_mo
     for instant in instants(assembly.items()):
         for item in instant:
             shell.take(item)
+    return watching
+
+
+def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_most_that_would_have_passed() -> None:
+    # the crash of March 2020: limits cut, one is breached by the market, and the switch trips
+    watching = watched(
+        assembled(("feed.start=2020-01-02", "feed.end=2020-06-30", "feed.pace=fast", "risk.max_daily_loss=0.03"))
+    )
     assert watching.wrong[:5] == []
     assert watching.orders > 300
     assert watching.cuts > 20
     assert watching.sends > 50
     assert watching.switches == {RUN_SWITCH, REDUCE}
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings"),
+    [("risk_parity", {}), ("momentum", {}), ("min_variance", {"risk.cash_reserve": 0.05})],
+)
+def test_headroom_with_a_permitted_debit_never_contradicts_the_largest_order(
+    policy: str, settings: dict[str, float], tmp_path: Path
+) -> None:
+    """With the profile `research` cash has two bounds, in flight and after all fills; the nearer one stops an order."""
+    window = {"feed.end": "2013-06-28", "quantd.state": str(tmp_path / "state")}
+    assembly = quantd.backtest(policy, quantd.example_bars(), {**window, **settings}, compare=False)._assembly
+    assert assembly.rules.house.max_cash_debit > 0.0
+    watching = watched(assembly)
+    assert watching.wrong[:5] == []
+    assert watching.orders > 100
 
 
 @pytest.fixture(scope="module")
