@@ -30,6 +30,8 @@ from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
+from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.upkeep.backup import before_upgrade
 from quantd.daemon.api.access.protection import (
     bus_tls,
     command_key,
@@ -146,7 +148,11 @@ async def serve(
         log.warning("features.left_out", agent=agent, features=features, why="use = false in [feed] series")
     where: str | Path = store_url(config.store.url) or folder
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
-    with Store.open(where, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s) as store:
+    with Store.open(
+        where, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s, save=before_upgrade
+    ) as store:
+        if store.saved is not None:
+            log.warning("store.upgraded", revision=REVISION, backup=str(store.saved))
         refuse_damaged(store)
         run = this_run(parts, store, fresh=options.fresh, carry=options.carry)
         names = [a.name for a in parts.rules.agents]

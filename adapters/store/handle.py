@@ -38,6 +38,9 @@ from quantd.trading.instruments import Universe
 _T = TypeVar("_T")
 
 
+Save = Callable[[str | Path, Path], Path]
+"""Makes a backup of an older store (`upkeep.backup.before_upgrade`): its place and its state folder -> the backup."""
+
 _IN_FLIGHT: Final = 8
 """Batches queued for the writer; a further one blocks in `submit`."""
 
@@ -57,10 +60,13 @@ class Store(Records):
         thread: ThreadPoolExecutor,
         lease: Lease | Unleased,
         folder: Path,
+        saved: Path | None = None,
     ) -> None:
         super().__init__(connect, folder / ARCHIVES)
         self.where = where
         self.folder = folder
+        self.saved: Final = saved
+        """The backup that was made before this opening upgraded the store; None without an upgrade."""
         self._head = HeadFile(folder / HEAD)
         self.lease: Final = lease
         """Check `lease.valid()` immediately before anything leaves the process."""
@@ -85,13 +91,14 @@ class Store(Records):
         account: str | None = None,
         holder: str = "",
         lease_s: float = LEASE_S,
+        save: Save | None = None,
     ) -> "Store":
         """Open a state folder, a database file in one, or a database URL with `state` as the folder of lock and head.
 
         With an `account` (see `lease.account_key`), this process holds the account's lease while the store is open.
         `holder` is the name that a competing process is shown. An older store whose upgrade only adds tables is
-        upgraded. Raises StoreLocked, Held, StoreVersion, StoreDamaged (also when the journal does not reach its head),
-        StoreFull and StoreFailing.
+        upgraded after `save` has made a backup of it; without `save` it is refused. Raises StoreLocked, Held,
+        StoreVersion, StoreDamaged (also when the journal does not reach its head), StoreFull and StoreFailing.
         """
         folder, connect, path = locate(where, state)
         if not create and path is not None and not path.exists() and not (folder / HEAD).exists():
@@ -106,7 +113,8 @@ class Store(Records):
         claim = None if account is None else Claim(account, holder, seat, lease_s)
         writer: Writer | None = None
         try:
-            lease = thread.submit(_prepare, where, path, connect, head, seat, claim).result()
+            saver = None if save is None else partial(save, where, folder)
+            lease, saved = thread.submit(_prepare, where, path, connect, head, seat, claim, saver).result()
             writer = Writer(connect, head, capacity, lease)
             thread.submit(writer.open).result()
         except BaseException:
@@ -115,7 +123,7 @@ class Store(Records):
             thread.shutdown()
             lock.release()
             raise
-        return cls(where, lock, writer, partial(_reading, path, connect), thread, lease or Unleased(), folder)
+        return cls(where, lock, writer, partial(_reading, path, connect), thread, lease or Unleased(), folder, saved)
 
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
@@ -291,8 +299,13 @@ def _prepare(
     head: HeadFile,
     seat: str,
     claim: Claim | None,
-) -> Lease | None:
-    """Create file, tables and head where missing, and take the lease; the next start completes an interrupted call."""
+    save: Callable[[], Path] | None,
+) -> tuple[Lease | None, Path | None]:
+    """Create file, tables and head where missing, and take the lease; the next start completes an interrupted call.
+
+    Returns the lease, and the backup of an older store that was upgraded.
+    """
+    saved: Path | None = None
     with failures("making the store"):
         if path is not None and not path.exists():
             known = head.read()
@@ -305,7 +318,7 @@ def _prepare(
             if not revision:
                 make(driver)
             elif revision != REVISION:
-                _bring_up(driver, path or str(where), revision, seat)
+                saved = _bring_up(driver, path or str(where), revision, seat, save)
             refuse_held(driver, seat)
             if head.read() is None:
                 last = newest(driver)
@@ -314,21 +327,28 @@ def _prepare(
                 if not last.number or (claim is not None and path is None and led_elsewhere(driver, seat)):
                     head.write(last)
                 driver.rollback()
-            return None if claim is None else take(driver, claim)
+            return None if claim is None else take(driver, claim), saved
 
 
-def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:
-    """Upgrade an older store to the newest revision when this only adds tables. Raises StoreVersion otherwise."""
+def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str, save: Callable[[], Path] | None) -> Path:
+    """Upgrade an older store to the newest revision when this only adds tables, after a backup; return the backup.
+
+    Raises StoreVersion otherwise, or without `save`. A failed backup leaves the store unchanged.
+    """
     changing = [f"{step.revision} ({step.text})" for step in steps_from(revision) if not step.adds_tables_only]
     if changing:
         raise StoreVersion(
             f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd "
             "upgrade`, which makes a backup first"
         )
+    if save is None:
+        raise StoreVersion(f"the store is of revision {revision}: `quantd upgrade` brings it to {REVISION}")
     if "lease" in table_names(driver):
         refuse_held(driver, seat)
     driver.rollback()
+    saved = save()
     migrate(where)
+    return saved
 
 
 def _json(value: object) -> str:

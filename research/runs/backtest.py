@@ -54,11 +54,13 @@ class BacktestJournal:
     """The journal of a backtest, and its store."""
 
     def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
-        from quantd.adapters.store.handle import Store  # only journals that are kept need the database's libraries
+        # only journals that are kept need the database's libraries
+        from quantd.adapters.store.handle import Store
+        from quantd.adapters.store.upkeep.backup import before_upgrade
 
         names = [a.name for a in assembly.rules.agents]
         self.journal = Journal()
-        self.store = Store.open(folder)
+        self.store = Store.open(folder, save=before_upgrade)
         self._run = run
         self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
         self._committed = self._until = 0

@@ -19,6 +19,7 @@ from quantd.adapters.store.journal.writer import Batch, SnapshotOf, Writer
 from quantd.adapters.store.migrations.upgrade import migrate
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
+from quantd.adapters.store.upkeep.backup import before_upgrade
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from quantd.trading.effects import (
@@ -148,7 +149,7 @@ class Desk:
         return isinstance(self.where, str)
 
     def open(self, **more: Any) -> Store:
-        return Store.open(self.where, state=self.state, **more)
+        return Store.open(self.where, state=self.state, **{"save": before_upgrade, **more})
 
     def read_only(self) -> Records:
         return read_only(self.where, self.state)

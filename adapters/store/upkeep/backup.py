@@ -11,7 +11,7 @@ import tarfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
-from quantd.adapters.store.errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreUnavailable
 from quantd.adapters.store.handle import locate
 from quantd.adapters.store.journal.archives import archives_of, checksum_of, wrong_with
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
@@ -36,6 +36,8 @@ from quantd.trading.events import Started
 MANIFEST: Final = "manifest.json"
 CONFIGS: Final = "configs"
 HALT: Final = "HALT"
+BACKUPS: Final = "backups"
+"""Folder of backups in the state folder."""
 ARTIFACTS: Final = "artifacts"
 """Folder of models, one folder each. A restore puts it into the state folder."""
 FORMAT: Final = 1
@@ -97,6 +99,28 @@ def backup(
         finally:
             remove_folder(folder, ignore_errors=True)
     return manifest
+
+
+def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda share: None) -> Path:
+    """Back up an older store into `backups/` of its state folder before its schema changes; return the file.
+
+    Raises as `backup`; the store is unchanged then, and the text has the remedy.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    folder = state / BACKUPS
+    more = chain([""], (f"-{k}" for k in count(2)))
+    names = (f"before-{REVISION}-{stamp}{suffix}.tar" for suffix in more)
+    target = next(folder / name for name in names if not (folder / name).exists())
+    try:
+        with failures(f"backing up to {target}"):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        backup(where, state, target, progress)
+    except StoreUnavailable as error:
+        raise type(error)(
+            f"{error}. The store needs an upgrade, and a backup before it. Nothing was changed; make space in "
+            f"{folder}, and start again"
+        ) from error
+    return target
 
 
 def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) -> Manifest:

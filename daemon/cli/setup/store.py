@@ -36,6 +36,7 @@ def store_compact(
     from quantd.adapters.store.handle import Store
     from quantd.adapters.store.journal.compaction import Keep
     from quantd.adapters.store.lease import account_key
+    from quantd.adapters.store.upkeep.backup import before_upgrade
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.jobs.maintenance import keep_of
 
@@ -52,7 +53,12 @@ def store_compact(
     account = account_key("store", "compact")
     with (
         Store.open(
-            where.store, state=where.folder, create=False, account=account, holder="quantd store compact"
+            where.store,
+            state=where.folder,
+            create=False,
+            account=account,
+            holder="quantd store compact",
+            save=before_upgrade,
         ) as store,
         progress("compact", shown=not as_json),
     ):
@@ -62,6 +68,8 @@ def store_compact(
     archives = f"{len(done.files)} archive{'' if len(done.files) == 1 else 's'}"
     lines = [f"{done.rows:,} journal rows were moved into {archives}" if done.rows else "no journal row is old enough"]
     lines += [f"  {file}" for file in done.files]
+    if store.saved is not None:
+        lines.insert(0, f"the store was upgraded; the backup before it is {store.saved}")
     for model, rows in done.forgotten.items():
         lines.append(f"  {rows:,} rows of {model} were deleted; the journal still has their events")
     answer(as_json, {"rows": done.rows, "files": done.files, "forgotten": done.forgotten}, *lines)

@@ -1,6 +1,5 @@
 """Upgrade a store of an older version, after a backup. Does nothing when it is up to date."""
 
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -62,24 +61,20 @@ def _upgraded(where: Place, revision: str, as_json: bool) -> Path:
     from quantd.adapters.store.handle import for_reading
     from quantd.adapters.store.lease import refuse_held
     from quantd.adapters.store.migrations.upgrade import migrate
-    from quantd.adapters.store.tables.schema import REVISION
-    from quantd.adapters.store.upkeep.backup import backup
+    from quantd.adapters.store.upkeep.backup import before_upgrade
 
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    target = where.folder / "backups" / f"before-{REVISION}-{stamp}.tar"
     lock = StateLock(where.folder)
     try:
         _, connect, path = for_reading(where.store, where.folder)
         if revision >= "0003":  # older stores have no leases
             with closing(connect()) as driver:
                 refuse_held(driver, lock.seat if path is None else "beside")
-        target.parent.mkdir(exist_ok=True, mode=0o700)
         with progress("backup", shown=not as_json) as bar:
-            backup(where.store, where.folder, target, bar)
+            saved = before_upgrade(where.store, where.folder, bar)
         migrate(path or str(where.store))
     finally:
         lock.release()
-    return target
+    return saved
 
 
 def _say_steps(where: Place, revision: str, steps: "list[Step]") -> None:
