@@ -224,6 +224,11 @@ def failures(doing: str) -> Iterator[None]:
     except OSError as wrong:
         if wrong.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"{doing}: {wrong}") from wrong
+        if wrong.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StoreFailing(
+                f"{doing}: {str(wrong.strerror).lower()}: {wrong.filename}. Name a folder that this user can "
+                "write, with --state FOLDER"
+            ) from wrong
         raise StoreFailing(f"{doing}: {wrong}") from wrong
     except Exception as raised:
         cause = getattr(raised, "orig", None) or raised  # the error that SQLAlchemy wraps

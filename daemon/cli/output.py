@@ -3,6 +3,9 @@
 rich is imported where a table or a bar is printed: `quantd halt` prints neither, and must start quickly.
 """
 
+import os
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,3 +151,14 @@ def closing(summary: "Summary") -> str:
             f"  digest {summary.digest}",
         ]
     )
+
+
+def program() -> str:
+    """This program as it can be typed in another terminal of this folder: `quantd` only where the PATH leads to it."""
+    own = Path(sys.argv[0])
+    if own.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m quantd.daemon.cli"
+    on_path = shutil.which("quantd")
+    if own.name != "quantd" or (on_path is not None and Path(on_path).resolve() == own.resolve()):
+        return "quantd"
+    return shlex.quote(os.path.relpath(own) if own.resolve().is_relative_to(Path.cwd()) else str(own.absolute()))

@@ -58,7 +58,7 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *
     given = dict(each.split("=", 1) for each in sets or () if "=" in each)
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
-    folder = state if state is not None else config.parent / (named or "state")
+    folder = state if state is not None else plain(config.parent / (named or "state"))
     if checked:
         token = given.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
         check_state(folder, Path(token or "token").name)
@@ -67,6 +67,12 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *
     from quantd.daemon.config import store_url
 
     return Place(folder, store_url(url))
+
+
+def plain(path: Path) -> Path:
+    """The path without `..`, where that names the same folder: "examples/../state" is "state"."""
+    short = Path(os.path.normpath(path))
+    return short if short.resolve() == path.resolve() else path
 
 
 def token_file(config: Path, sets: Sequence[str] | None = None) -> str:

@@ -15,7 +15,7 @@ import typer
 from quantd import bundled
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, Interrupted
-from quantd.daemon.cli.output import say
+from quantd.daemon.cli.output import program, say
 from quantd.regular_file import remove_folder
 from quantd.trading.exit_codes import USAGE
 
@@ -69,7 +69,7 @@ def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
         f"  open       {link}    (signs in, once)",
         "  five clicks on the page:",
         *(f"    {k}  {name:<{width}}  {what}" for k, (name, what) in enumerate(TOUR, 1)),
-        f"  in a second terminal:  quantd why QQQ -c {file}",
+        f"  in a second terminal:  {program()} why QQQ -c {file}",
         f"  Ctrl-C stops it and {'keeps ' + str(file.parent) if keep else 'removes ' + str(file.parent)}",
     ]
 
@@ -77,8 +77,8 @@ def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
 def _left(file: Path, keep: Path | None) -> str:
     """The next command."""
     if keep is None:
-        return "nothing is left behind. Next: `quantd init`, then `quantd run`"
-    return f"`quantd run -c {file}` continues it"
+        return f"nothing is left behind. Next: `{program()} init`, then `{program()} run`"
+    return f"`{program()} run -c {file}` continues it"
 
 
 @contextlib.contextmanager
@@ -88,7 +88,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         try:
             keep.mkdir(parents=True, mode=0o700)
         except FileExistsError:
-            remedy = f"name a new folder, or continue an earlier demo: quantd run -c {keep}/config.toml"
+            remedy = f"name a new folder, or continue an earlier demo: {program()} run -c {keep}/config.toml"
             raise Failure(f"--keep {keep}: exists; {remedy}", USAGE) from None
         except OSError as why:
             raise Failure(f"--keep {keep}: {str(why.strerror).lower()}; name another folder", USAGE) from None

@@ -28,6 +28,7 @@ from quantd.trading.events import (
     Proposed,
     Wished,
 )
+from scripts.pictures import PICTURE, pictured, screens_of
 from tests.daemon.api.routes.test_proposal_routes import REVIEWED
 from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
@@ -246,6 +247,14 @@ async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
             await page.keyboard.press(key)
             current = page.get_by_role("navigation").locator("[aria-current=page]")
             await expect(current).to_have_attribute("href", f"#{screen}")
+
+
+@in_module_loop
+async def test_the_picture_of_the_readme_shows_the_screens_of_the_page(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        screens = await screens_of(page)
+    assert tuple(screens) == SCREENS
+    assert pictured(PICTURE.read_bytes()) == screens, "the page has other screens: make pictures"
 
 
 @in_module_loop

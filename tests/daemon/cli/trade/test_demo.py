@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -47,7 +48,9 @@ def test_a_demo_signs_in_by_its_link_trades_halts_resumes_and_leaves_nothing(tmp
         assert ask("status")[1]["fills"] > 0
         assert ask("commands", {"command": "halt", "reason": "tour"})[1]["switch"] == "HALT"
         assert ask("commands", {"command": "resume", "reason": "tour"})[1]["switch"] == "RUN"
-        config = re.search(r"quantd why QQQ -c (\S+)", text)[1]
+        typed, config = re.search(r"second terminal:  (.+) why QQQ -c (\S+)", text).groups()
+        version = subprocess.run([*shlex.split(typed), "--version"], cwd=tmp_path, capture_output=True)
+        assert version.returncode == 0, "the command as the demo names it can be typed"
         assert quantd(tmp_path, "status", "-c", config).returncode == 0
     finally:
         demo.send_signal(signal.SIGINT)

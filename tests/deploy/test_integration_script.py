@@ -1,0 +1,68 @@
+"""`.ci/run`, with a `make` of the test in its place: which targets it runs, and that each failure fails it."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.support.checkout import ROOT
+
+COMPILED = ["build-checked", "build", ".venv/.full", "test-all", "test-patched", "check"]
+"""The targets where an engine can be compiled; `build` and the packages are made at the same time."""
+
+MAKE = """#!/bin/sh
+echo "$1 ${QUANTD_CHECKED:-}" >> "$RECORD"
+[ "$1" != "$FAILS" ]
+"""
+
+
+def run(folder, fails):
+    """(exit code, targets) of a copy of the script whose `make` fails at one target."""
+    for name, text in ((".ci/run", (ROOT / ".ci/run").read_text()), ("scripts/install-services", "#!/bin/sh\nexit 1\n"),
+                       ("bin/make", MAKE)):  # fmt: skip
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    record = folder / "record"
+    done = subprocess.run(
+        [folder / ".ci/run"], capture_output=True,
+        env={"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "RECORD": str(record), "FAILS": fails},
+    )  # fmt: skip
+    return done.returncode, record.read_text().splitlines()
+
+
+@pytest.mark.requirement("R-229")
+def test_it_runs_all_tests_and_checks_on_an_engine_with_checks(tmp_path):
+    code, lines = run(tmp_path, "")
+    assert code == 0
+    assert sorted(line.split()[0] for line in lines) == sorted(COMPILED)
+    assert "test-all 1" in lines
+    assert [line.split()[0] for line in lines][-3:] == COMPILED[-3:]
+
+
+@pytest.mark.requirement("R-229")
+@pytest.mark.parametrize("fails", [".venv/.full", "test-all", "test-patched", "check"])
+def test_the_failure_of_each_step_fails_it_and_ends_it(tmp_path, fails):
+    code, lines = run(tmp_path, fails)
+    assert code != 0
+    assert COMPILED.index(fails) == max(COMPILED.index(line.split()[0]) for line in lines)
+
+
+@pytest.mark.requirement("R-229")
+def test_without_a_compiler_it_runs_the_same_tests_on_the_source(tmp_path):
+    code, lines = run(tmp_path, "build-checked")
+    assert code == 0
+    assert [line.split()[0] for line in lines] == ["build-checked", "test-all", "check"]
+
+
+@pytest.mark.requirement("R-229")
+def test_its_steps_are_targets_that_test_lint_type_and_check_imports(tmp_path):
+    assert shutil.which("make"), "make is what the script calls"
+    makefile = (ROOT / "Makefile").read_text()
+    check = re.search(r"^check: .*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert check
+    assert [word for word in ("ruff format", "ruff check", "mypy", "lint-imports") if word not in check[1]] == []
+    for target in COMPILED[:2] + COMPILED[3:]:
+        assert re.search(rf"^{re.escape(target)}\b.*:", makefile, re.MULTILINE) or f"test {target}" in makefile, target
