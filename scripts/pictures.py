@@ -56,6 +56,7 @@ async def photographed(url: str, token: str) -> None:
 
 async def screens_of(page: Page) -> list[str]:
     """The screens that the navigation of a page leads to, in its order."""
+    await page.get_by_role("navigation").locator("[aria-current=page]").wait_for()
     links = await page.get_by_role("navigation").locator("a[href^='#']").all()
     return [str(await link.get_attribute("href")).removeprefix("#") for link in links]
 

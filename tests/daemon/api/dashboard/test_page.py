@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -30,7 +31,7 @@ from quantd.trading.events import (
 )
 from scripts.pictures import PICTURE, pictured, screens_of
 from tests.daemon.api.routes.test_proposal_routes import REVIEWED
-from tests.daemon.api.test_api import RATES, RUN, World, standing_at_the_end
+from tests.daemon.api.test_api import RATES, RUN, World, get, standing_at_the_end
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, unreachable, violations
 from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 from tests.support.market_frames import wide_frame
@@ -249,9 +250,63 @@ async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
             await expect(current).to_have_attribute("href", f"#{screen}")
 
 
+@pytest.mark.requirement("R-209")
+@in_module_loop
+async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_api_has_them(
+    shared: World, browser: Browser
+) -> None:
+    async def told(path: str) -> Any:
+        status, found = await get(shared, f"/api/v1/{path}")
+        assert status == 200, found
+        return found
+
+    async with opened(browser, shared.api.url, DESK, shared.token) as page:
+
+        async def row_of(first: str, *cells: str) -> None:
+            """A row whose cells begin with these."""
+            rows = page.locator("#main").get_by_role("row")
+            texts = [
+                [cell.strip() for cell in await row.locator("th, td").all_inner_texts()] for row in await rows.all()
+            ]
+            assert any(row[: len(cells) + 1] == [first, *cells] for row in texts), (first, cells, texts)
+
+        status = await told("status")
+        await show(page, "now")
+        main = page.locator("#main")
+        await expect(main).to_contain_text(f"{float(status['equity']):,.2f}")
+        await expect(main).to_contain_text(f"{float(status['cash']):,.2f}")
+        await expect(main).to_contain_text(f"{status['orders']}")
+        positions = (await told("positions"))["positions"]
+        assert len(positions) == 3
+        for each in positions:
+            await row_of(
+                each["symbol"], each["qty"], f"{float(each['price']):,.2f}", f"{float(each['value']):,.2f}",
+                f"{100.0 * each['weight']:.1f} %", f"{100.0 * each['risk_share']:.1f} %",
+                f"{float(each['unrealised']):,.2f}",
+            )  # fmt: skip
+        limits = (await told("risk"))["limits"]
+        shown = [each for each in limits if each["unit"] == "share" and each["value"] is not None]
+        assert len(shown) >= 3
+        for each in shown:
+            label = each["words"].removesuffix(" QQQ")
+            rows = page.locator("#main").get_by_role("row").filter(has_text=label)
+            await expect(rows.first).to_contain_text(f"{100.0 * each['value']:.1f} %")
+            await expect(rows.first).to_contain_text(f"{100.0 * each['bound']:.1f} %")
+        await show(page, "agents")
+        assert len(status["agents"]) == 2
+        for each in status["agents"]:
+            capital = f"{100.0 * each['capital']:.0f} %"
+            await row_of(each["name"], each["policy"], capital, each["switch"], f"{float(each['equity']):,.2f}")
+        await show(page, "incidents")
+        alerts = (await told("alerts"))["alerts"]
+        assert alerts
+        for each in alerts:
+            await expect(main.get_by_role("row").filter(has_text=each["text"])).to_contain_text(each["level"])
+
+
 @in_module_loop
 async def test_the_picture_of_the_readme_shows_the_screens_of_the_page(shared: World, browser: Browser) -> None:
-    async with opened(browser, shared.api.url) as page:
+    async with opened(browser, shared.api.url, DESK, shared.token) as page:
         screens = await screens_of(page)
     assert tuple(screens) == SCREENS
     assert pictured(PICTURE.read_bytes()) == screens, "the page has other screens: make pictures"
