@@ -270,6 +270,30 @@ def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
     assert manifest_of(place / "late").results == manifest_of(place / "mine").results
 
 
+@pytest.mark.long
+@pytest.mark.requirement("R-066")
+def test_prioritised_dqn_trains_evaluates_and_writes_checkpoints_in_the_rhythm_of_its_plan(place: Path) -> None:
+    """The short form: a hundredth of the steps of the profile. A learner reports each 1,000 steps."""
+    text = "".join(f"{line}\n" for line in PLAN.partition("[learner]")[0].splitlines() if not line.startswith("agent"))
+    (place / "dqn.toml").write_text('agent = "dqn"\nprofile = "prioritized"\n' + text)
+    short = {
+        "steps": 5_000, "evaluate_every": 1_000, "checkpoint_every": 2_000, "keep": 20, "patience": 0, "seeds": [1],
+        "learner.hidden": [8], "learner.streams": 8, "market.batch": 4,
+    }  # fmt: skip
+    sets = [word for key, value in short.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    words = ("train", "dqn.toml", "--out", "dqn", "--tracker", "files", "--experiment", "dqn")
+    code, _, err = quantd(place, *words, *sets)
+    assert code == 0, err
+    folder = place / "state/training/dqn/seed-1"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    evaluated = [row["step"] for row in rows if row.get("validation_score") is not None]
+    assert evaluated == [1_000, 2_000, 3_000, 4_000, 5_000]
+    written = sorted(int(each.stem.removeprefix("step-")) for each in folder.glob("step-*.json"))
+    assert written == [2_000, 4_000, 5_000], "each checkpoint of the plan, and the last step"
+    assert all(each.with_suffix(".safetensors").exists() for each in folder.glob("step-*.json"))
+    assert (place / "dqn/weights.safetensors").exists()
+
+
 @pytest.mark.requirement("R-061", "R-083")
 def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
     code, out, _ = quantd(place, "train", "--agent", "dqn", "--show")
