@@ -1,6 +1,7 @@
 """The store from outside: what goes in comes out, in any batching, over restarts."""
 
 import asyncio
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -214,3 +215,17 @@ def test_a_folder_without_a_store_names_that_of_its_backtests_or_the_commands_th
     with pytest.raises(StoreFailing) as beside:
         read_only(tmp_path)
     assert str(beside.value).endswith(f"the backtests have one: write --state {tmp_path / 'backtests'}")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_the_remedy(tmp_path):
+    tmp_path.chmod(0o755)
+    own = os.geteuid()
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o555)
+    if own == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(StoreFailing, match=r"permission denied: .*with --state FOLDER"):
+            Store.open(folder / "state")
+    finally:
+        os.seteuid(own)

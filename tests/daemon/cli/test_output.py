@@ -2,6 +2,7 @@
 
 import pytest
 
+from quantd.daemon.cli import output
 from quantd.daemon.cli.output import closing
 from quantd.daemon.cli.trade import signal_output
 from quantd.daemon.views.run_summary import Summary
@@ -44,3 +45,16 @@ def test_the_horizons_of_a_signal_study_are_those_that_its_help_names_and_none_i
     done = quantd(tmp_path, "study", "signal", "momentum_21", "--horizons", "")
     assert done.returncode == 2
     assert "--horizons ''" in done.stderr
+
+
+def test_a_program_is_named_as_it_can_be_typed(tmp_path, monkeypatch):
+    own = tmp_path / ".venv" / "bin" / "quantd"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(own)])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert output.program() == ".venv/bin/quantd"
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert output.program() == "quantd"
