@@ -44,7 +44,8 @@ def test_every_shipped_configuration_has_its_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in DOUBTS]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long, pytest.mark.timeout(900)] if name in LONG else []) for name in DOUBTS],
 )
 def test_a_shipped_configuration_has_one_doubt_at_most(name: str, tmp_path: Path) -> None:
     done = quantd(tmp_path, "backtest", "--config", str(ROOT / name), "--state", str(tmp_path / "state"), "--json")
