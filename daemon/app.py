@@ -147,12 +147,7 @@ async def serve(
     for agent, features in left_out(config.seats, parts.policies):
         log.warning("features.left_out", agent=agent, features=features, why="use = false in [feed] series")
     where: str | Path = store_url(config.store.url) or folder
-    account, lease_s = account_of(config), config.store.lease_ns / 1e9
-    with Store.open(
-        where, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s, save=before_upgrade
-    ) as store:
-        if store.saved is not None:
-            log.warning("store.upgraded", revision=REVISION, backup=str(store.saved))
+    with opened_store(config, where, folder) as store:
         refuse_damaged(store)
         run = this_run(parts, store, fresh=options.fresh, carry=options.carry)
         names = [a.name for a in parts.rules.agents]
@@ -190,6 +185,16 @@ async def serve(
     if shell.stopped in (MOVES, CLOSES):
         raise BeginAnew
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
+
+
+def opened_store(config: Config, where: str | Path, folder: Path) -> Store:
+    """The store of a daemon, which holds the lease of its account. An older store is upgraded after a backup."""
+    account, lease_s = account_of(config), config.store.lease_ns / 1e9
+    holder = config.quantd.name
+    store = Store.open(where, state=folder, account=account, holder=holder, lease_s=lease_s, save=before_upgrade)
+    if store.saved is not None:
+        log.warning("store.upgraded", revision=REVISION, backup=str(store.saved))
+    return store
 
 
 async def reached(
