@@ -1,7 +1,7 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import erfc, isfinite, sqrt
 from pathlib import Path
@@ -258,15 +258,20 @@ def judge(
             if each is not None and each.record.first_fill
         },
         doubts=own.doubts(assembly, other),
-        notes=(
-            *_begun(assembly, own),
-            *_untraded(assembly, record),
-            *filter(None, [synthetic_note(assembly.universe.symbols)]),
-            *notes,
-            *known_bars(own.evidence(assembly)),
-            *([OWN_CLOSES] if record.own_closes else []),
-        ),
+        notes=_notes(assembly, own, notes),
         failures=failures,
+    )
+
+
+def _notes(assembly: Assembly, own: Measured, of_trials: Sequence[str]) -> tuple[str, ...]:
+    """Return what a reader must know beside the doubts, with the notes on the trials."""
+    return (
+        *_begun(assembly, own),
+        *_untraded(assembly, own.record),
+        *filter(None, [synthetic_note(assembly.universe.symbols)]),
+        *of_trials,
+        *known_bars(own.evidence(assembly)),
+        *([OWN_CLOSES] if own.record.own_closes else []),
     )
 
 
