@@ -64,6 +64,7 @@ export function Now() {
   ]} />
     </section>
     <section class="card wide"><h2>Largest order that would pass now</h2>
+      <p class="none">By the limits of the house. Those of the book that orders may allow less: the form of an order by hand shows that.</p>
       <${Largest} rows=${largest} fault=${risk.fault} asked=${risk.asked} find=${findOrdered} total=${risk.data ? risk.data.count : 0} />
     </section>`;
 }

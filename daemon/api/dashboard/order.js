@@ -7,7 +7,22 @@ import { Problem } from "./parts.js";
 import { useRead } from "./reads.js";
 
 const MOST_NAMES = 60;
+const BY_HAND = "manual";
 const EMPTY = { side: "buy", qty: "", symbol: "", agent: "", stop: "", target: "", reason: "" };
+
+// The headroom of one symbol in a book, and in the house, whose limits apply after those of the book.
+async function roomsOf(symbol, book) {
+  const of = encodeURIComponent(symbol);
+  const both = await Promise.all([read(`/api/v1/risk?symbol=${of}&agent=${encodeURIComponent(book)}`), read(`/api/v1/risk?symbol=${of}`)]);
+  return both.map((each) => ({ ...each.room[0], book: each.book }));
+}
+
+// The side of the book or of the house that is met first; a quantity of null has no limit.
+function tightest(rooms, side) {
+  const size = (room) => (room[side].qty === null ? Infinity : Number(room[side].qty));
+  const least = rooms.reduce((a, b) => (size(b) < size(a) ? b : a));
+  return { ...least[side], text: `${least.book}: ${least[side].text}` };
+}
 
 function Verdict({ would }) {
   const cut = would.allowed !== would.asked;
@@ -32,9 +47,8 @@ export function OrderByHand() {
   const [state, go] = useAct(() => { if (asked.current === sent.current) put(EMPTY); planned(null); });
   const confirm = useRef(null);
   const symbol = order.symbol.trim();
-  const held = useRead(() => (symbol ? read(`/api/v1/positions?search=${encodeURIComponent(symbol)}`).catch(() => null) : null), `${now.ts}/${now.fills}`, symbol);
-  const known = (held.data ? held.data.positions : now.positions).find((each) => each.symbol === symbol);
-  const room = useRead(() => (symbol ? read(`/api/v1/risk?symbol=${encodeURIComponent(symbol)}`).catch(() => null) : null), now.ts, symbol);
+  const book = order.agent || BY_HAND;
+  const rooms = useRead(() => (symbol ? roomsOf(symbol, book).catch(() => null) : null), `${now.ts}/${now.fills}/${now.open_orders}`, `${symbol}/${book}`);
   useLayoutEffect(() => { if (plan) confirm.current.focus(); }, [plan]);
   const became = state.act && !state.act.ended ? state.act.state : "";
   useLayoutEffect(() => { if (became === "refused") planned(null); }, [became]);  // the next order needs a preview of its own
@@ -52,8 +66,7 @@ export function OrderByHand() {
   };
   const place = () => { sent.current = order; go("/api/v1/orders", { ...order, as_planned: plan.plan }); };
   const held_ = symbol ? holding("/api/v1/orders", order, null, state.act ? state.act.key : "") : null;
-  const found = room.data && room.data.room.find((each) => each.symbol === symbol);
-  const most = (side) => (side.qty === null ? "any size" : `${plain(side.qty)}; the next lot: ${side.text}`);
+  const most = (side) => { const least = tightest(rooms.data, side); return least.qty === null ? "any size" : `${plain(least.qty)}; the next lot: ${least.text}`; };
   const field = (name, title, more = {}) => html`<p><label for=${`order-${name}`}>${title}</label><input id=${`order-${name}`} value=${order[name]} onInput=${edit(name)} autocomplete="off" spellcheck="false" ...${more} /></p>`;
   return html`<section class="card"><h2>Order by hand</h2>
     <form onSubmit=${preview}>
@@ -62,12 +75,12 @@ export function OrderByHand() {
         ${field("qty", "Quantity", { required: true, inputmode: "decimal" })}
         ${field("symbol", "Symbol", { required: true, list: "symbols" })}
         <datalist id="symbols">${now.positions.slice(0, MOST_NAMES).map((p) => html`<option value=${p.symbol}></option>`)}</datalist>
-        <p><label for="order-agent">Book</label><select id="order-agent" value=${order.agent} onChange=${edit("agent")}><option value="">manual</option>${now.agents.filter((a) => !a.shadow && !a.portfolio).map((a) => html`<option value=${a.name}>${a.name}</option>`)}</select></p>
+        <p><label for="order-agent">Book</label><select id="order-agent" value=${order.agent} onChange=${edit("agent")}><option value="">${BY_HAND}</option>${now.agents.filter((a) => !a.shadow && !a.portfolio && a.name !== BY_HAND).map((a) => html`<option value=${a.name}>${a.name}</option>`)}</select></p>
         ${field("stop", "Stop (may be empty)", { inputmode: "decimal" })}
         ${field("target", "Target (may be empty)", { inputmode: "decimal" })}
       </div>
       ${field("reason", "Reason, for the journal", { required: true, maxlength: 500, pattern: ".*\\S.*" })}
-      ${found && html`<p class="none">${known ? `Held: ${plain(known.qty)} (${percent(known.weight)}). ` : ""}Largest order that would pass now: buy ${most(found.buy)}. Sell ${most(found.sell)}.</p>`}
+      ${rooms.data && html`<p class="none">${book} holds ${plain(rooms.data[0].held)} (${percent(rooms.data[0].weight)}). Largest order that would pass now: buy ${most("buy")}. Sell ${most("sell")}.</p>`}
       <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${asking.busy || state.busy}>Preview</button></p>
     </form>
     <div role="status">${plan && html`<h3>Preview ${plan.plan.slice(0, 8)}</h3><${Verdict} would=${plan.would} />`}</div>
