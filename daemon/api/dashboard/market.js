@@ -1,7 +1,7 @@
 // Bars of one symbol with its fills, refused orders and levels; what is under the cursor says why.
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
-import { local, money, plain, price } from "./figures.js";
+import { count, local, money, plain, price } from "./figures.js";
 import { refusalsOf } from "./orders.js";
 import { Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
@@ -12,14 +12,15 @@ const MOST_MARKS = 200;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colourOf = (agents, name) => COLOURS[Math.max(0, agents.indexOf(name.split(",")[0].trim())) % COLOURS.length];
 
-// The bar in which an event lies: the first that ends at it or later.
-function barAt(bars, ts) {
+// The number of the bar that contains an event, else -1: older than the first bar, in a gap, or newer than the last one's
+// end. A bar has its end and the length of all bars; an event at the end of one and the start of the next is of the first.
+export function barAt(bars, ts, length) {
   let [low, high] = [0, bars.length];
   while (low < high) {
     const middle = (low + high) >> 1;
     if (bars[middle].ts < ts) low = middle + 1; else high = middle;
   }
-  return low < bars.length ? low : -1;
+  return low < bars.length && ts >= bars[low].ts - length ? low : -1;
 }
 
 function Candles({ bars, marks, levels, agents, symbol, say }) {
@@ -61,7 +62,7 @@ function Candles({ bars, marks, levels, agents, symbol, say }) {
       if (!candles) return { time, value: bar.close };
       return bar.open === null ? { time } : { time, open: bar.open, high: bar.high, low: bar.low, close: bar.close };
     }));
-    made.marks.setMarkers(marks.map((mark) => {
+    made.marks.setMarkers(marks.filter((mark) => mark.bar >= 0).map((mark) => {
       const buy = mark.side === "buy";
       const at = { time: Math.floor(bars[mark.bar].ts / 1e9), position: buy ? "belowBar" : "aboveBar", color: colour(colourOf(agents, mark.agent)) };
       return mark.refused ? { ...at, shape: "circle", size: 0, text: "○" } : { ...at, shape: buy ? "arrowUp" : "arrowDown" };
@@ -92,8 +93,8 @@ export function Market() {
     const marks = [
       ...fills.fills.map((fill) => ({ ...fill, id: `${fill.order}/${fill.ts}/${fill.qty}`, why: fill.order, refused: false })),
       ...refusalsOf(refused).filter((each) => each.symbol === market.symbol).map((each) => ({ ...each, id: each.key, why: each.address, refused: true })),
-    ].map((mark) => ({ ...mark, bar: barAt(market.bars, mark.ts) })).filter((mark) => mark.bar >= 0).sort((a, b) => a.ts - b.ts);
-    return { ...market, marks };
+    ].map((mark) => ({ ...mark, bar: barAt(market.bars, mark.ts, market.interval_ns) })).sort((a, b) => a.ts - b.ts);
+    return { ...market, marks, cut: [fills.fills, refused.refusals].some((each) => each.length === MOST_MARKS) };
   }, `${now.run}/${now.slices}/${now.fills}`, symbol);
   const { data, fault } = found;
   const agents = now.agents.map((each) => each.name);
@@ -111,11 +112,11 @@ export function Market() {
       ${data && html`
         <${Candles} bars=${data.bars} marks=${data.marks} levels=${data.levels} agents=${agents} symbol=${data.symbol} say=${over} />
         <p class="hover">${bar ? html`${local(bar.ts, now.zone)}: ${bar.open === null ? "" : `open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, `}close ${price(bar.close)}${near.map((mark) => html`<br />${wordsOf(mark, now.zone)}`)}`
-    : html`<span class="none">${data.bars.length} bars. Arrows are fills, ○ is a refused order, dashed lines are stops and targets.</span>`}</p>
+    : html`<span class="none">${data.bars.length} bars. Arrows are fills, ○ is a refused order, dashed lines are stops and targets. ${count(data.marks.filter((mark) => mark.bar >= 0).length)} of ${count(data.marks.length)} fills and refusals are in these bars${data.cut ? `; older ones than the newest ${MOST_MARKS} of each are not read` : ""}.</span>`}</p>
         <p>${now.agents.slice(0, 12).map((each) => html`<span class="key"><i style=${{ background: `var(${colourOf(agents, each.name)})` }} aria-hidden="true"></i>${each.name} </span>`)}</p>`}
     </section>
     ${data && html`<section class="card wide"><h2>Fills and refusals of ${data.symbol}</h2>
-      <${Table} name="Fills and refusals" rows=${data.marks.slice().reverse()} most=${12} first="newest" empty="none in these bars" words=${(m) => `${m.side} ${m.agent} ${m.reason || ""} ${m.why}`} columns=${[
+      <${Table} name="Fills and refusals" rows=${data.marks.slice().reverse()} most=${12} first="newest" empty="none" words=${(m) => `${m.side} ${m.agent} ${m.reason || ""} ${m.why}`} columns=${[
     { head: "time", cell: (m) => local(m.ts, now.zone) },
     { head: "order", cell: (m) => `${m.side} ${plain(m.qty)}` },
     { head: "became", cell: (m) => (m.refused ? html`<span class="HALT">refused: ${m.reason.replaceAll("_", " ")}</span>` : `filled at ${price(m.price)}`) },

@@ -45,7 +45,7 @@ class BarsNow(Struct, frozen=True):
     """The newest bars of a symbol, oldest first, unadjusted.
 
     Of a recorded market they are its bars. Of a live market they are the bars of samples where a policy reads bars,
-    and the closes of samples otherwise.
+    and the closes of samples otherwise. Each bar is at most `interval_ns` long.
     """
 
     run: str
@@ -53,6 +53,7 @@ class BarsNow(Struct, frozen=True):
     symbols: int
     bars: list[BarNow]
     levels: list[Level]
+    interval_ns: int
 
 
 class MarketRoutes:
@@ -82,7 +83,7 @@ class MarketRoutes:
             for (_, of), own in state.own.items()
             if of == column
         ]
-        return BarsNow(self._run.service.run, symbol, len(symbols), found, levels)
+        return BarsNow(self._run.service.run, symbol, len(symbols), found, levels, self._run.parts.interval_ns)
 
     def _recorded(self, column: int, limit: int) -> list[BarNow] | None:
         """Bars of a recorded market, never one that ends after now."""

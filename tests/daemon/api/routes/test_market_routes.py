@@ -36,6 +36,7 @@ async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World) ->
         expected = [row[name] for name in ("open", "high", "low", "close")]
         assert [bar[name] for name in ("open", "high", "low", "close")] == pytest.approx(expected, abs=0.01)
     assert found["bars"][-1]["ts"] == shared.service.shell.ts
+    assert found["interval_ns"] == 86_400 * 10**9
     early = shared.service.shell.ts - 1
     shell, now = shared.service.shell, shared.service.shell.ts
     try:
