@@ -282,6 +282,14 @@ class Guard:
         request[SESSION] = session
         return token
 
+    async def token_of(self, request: web.Request) -> Token | None:
+        """The token that a request carries, else that of its session. Raises Refused for one that is not in force."""
+        if not (given := _given(request)):
+            return await self.session_token(request)
+        if (token := self._keyring.find(given)) is None:
+            raise self._unknown(request, given)
+        return token
+
     async def admitted(self, request: web.Request, secret: str, code: str) -> Token:
         """The token that a sign-in begins a session with. Raises Refused."""
         await self._keyring.refresh()

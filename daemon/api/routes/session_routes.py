@@ -30,7 +30,7 @@ class SignOut(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SessionNow(Struct, frozen=True):
-    """The token of this browser's session; all empty without one. `scopes` are those that it grants.
+    """The token of the request, or of this browser's session; all empty without. `scopes` are those that it grants.
 
     `reads` is true where this request may read figures. `agent` is the one outside agent of a token of scope propose.
     `sender` is the name in the journal of what this session sends; the answers of its requests are kept for that name.
@@ -70,7 +70,7 @@ class SessionRoutes:
     def routes(self) -> tuple[Route, ...]:
         """The routes of this module."""
         return (
-            Read("/api/v1/session", self.session, SessionNow, "The session of this browser.", scope="open"),
+            Read("/api/v1/session", self.session, SessionNow, "The token of this request or session.", scope="open"),
             Entry(
                 "/api/v1/sign-in", self.sign_in, SignIn, SignedIn, "Begin a session with a token.", '{"token": ".."}'
             ),
@@ -78,7 +78,7 @@ class SessionRoutes:
         )
 
     async def session(self, request: web.Request, query: Query) -> SessionNow:
-        token = await self._guard.session_token(request)
+        token = await self._guard.token_of(request)
         reads = self._guard.open_reads or (token is not None and token.grants("read"))
         if token is None:
             return SessionNow("", None, [], "", reads, "")

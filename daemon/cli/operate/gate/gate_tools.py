@@ -104,12 +104,10 @@ def person_asked(ctx: Context[Any, Any], reason: str, agent: str = "") -> Elicit
 
 
 class OperatorTools:
-    """The read-only tools of an operator, and a halt that a person confirms."""
+    """The read-only tools of an operator."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._phrases: dict[str, tuple[str, str, float]] = {}
-        """By token: agent, phrase and end of the last first step."""
 
     async def status(self) -> Document:
         """The run now: equity, agents, positions, limits and switches."""
@@ -136,10 +134,44 @@ class OperatorTools:
         """The newest alerts."""
         return await self._gateway.get("/api/v1/alerts", limit=last)
 
+
+class Phrases:
+    """The phrases that confirm a halt in two steps, one for each token."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._phrases: dict[str, tuple[str, str, float]] = {}
+        """By token: agent, phrase and end of the last first step."""
+
+    def first_step(self, agent: str) -> Document:
+        """A phrase for the second step."""
+        phrase = f"halt {bounded_text(agent or 'the house')[:64]} {secrets.token_hex(3)}"
+        self._phrases.pop(self._gateway.token(), None)
+        self._phrases[self._gateway.token()] = agent, phrase, time.monotonic() + CONFIRM_S
+        while len(self._phrases) > MOST_PHRASES:
+            del self._phrases[next(iter(self._phrases))]
+        text = f"nothing is halted yet: call halt again within {CONFIRM_S:.0f} s with confirm = {phrase!r}"
+        return {"confirm": phrase, "halted": False, "text": text}
+
+    def check(self, agent: str, confirm: str) -> None:
+        """Raises ToolError for another phrase than that of the last call; one attempt ends it."""
+        known, phrase, until = self._phrases.pop(self._gateway.token(), (None, "", 0.0))
+        same = secrets.compare_digest(confirm.encode(), phrase.encode())
+        if known != agent or not same or time.monotonic() > until:
+            raise ToolError("this is not the phrase of the last call, or it is too old; call without confirm first")
+
+
+def halt_of(gateway: Gateway) -> Callable[..., Any]:
+    """The tool `halt`. The scope of the token is checked before a person or a phrase confirms anything."""
+    phrases = Phrases(gateway)
+
+    async def permitted_person(ctx: Context[Any, Any], reason: str, agent: str = "") -> Elicit[Confirmation] | Unasked:
+        await gateway.require("trade")
+        return person_asked(ctx, reason, agent)
+
     async def halt(
-        self,
         reason: Annotated[str, Field(description="Why, in one line, for the journal.")],
-        person: Annotated[ElicitationResult[Confirmation], Resolve(person_asked)],
+        person: Annotated[ElicitationResult[Confirmation], Resolve(permitted_person)],
         agent: Annotated[str, Field(description="An agent; the whole house without it.")] = "",
         confirm: Annotated[str, Field(description="The phrase that the first call returned.")] = "",
     ) -> Document:
@@ -149,28 +181,13 @@ class OperatorTools:
         answer = person.data if isinstance(person, AcceptedElicitation) else None
         if isinstance(answer, Unasked):
             if not confirm:
-                return self._first_step(agent)
-            self._check_phrase(agent, confirm)
+                return phrases.first_step(agent)
+            phrases.check(agent, confirm)
         elif answer is None or not answer.halt:
             raise ToolError(f"nothing is halted: the person did not confirm it ({person.action})")
-        return await self._gateway.post("/api/v1/commands", {"command": "halt", "reason": reason, "agent": agent})
+        return await gateway.post("/api/v1/commands", {"command": "halt", "reason": reason, "agent": agent})
 
-    def _first_step(self, agent: str) -> Document:
-        """A phrase for the second step, one for each token."""
-        phrase = f"halt {bounded_text(agent or 'the house')[:64]} {secrets.token_hex(3)}"
-        self._phrases.pop(self._gateway.token(), None)
-        self._phrases[self._gateway.token()] = agent, phrase, time.monotonic() + CONFIRM_S
-        while len(self._phrases) > MOST_PHRASES:
-            del self._phrases[next(iter(self._phrases))]
-        text = f"nothing is halted yet: call halt again within {CONFIRM_S:.0f} s with confirm = {phrase!r}"
-        return {"confirm": phrase, "halted": False, "text": text}
-
-    def _check_phrase(self, agent: str, confirm: str) -> None:
-        """Raises ToolError for another phrase than that of the last call; one attempt ends it."""
-        known, phrase, until = self._phrases.pop(self._gateway.token(), (None, "", 0.0))
-        same = secrets.compare_digest(confirm.encode(), phrase.encode())
-        if known != agent or not same or time.monotonic() > until:
-            raise ToolError("this is not the phrase of the last call, or it is too old; call without confirm first")
+    return halt
 
 
 READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -202,5 +219,5 @@ def tools_of(gateway: Gateway, agent: str) -> tuple[str, Mapping[Callable[..., A
     of = OperatorTools(gateway)
     return "The trading daemon quantd, for an operator: all is read-only, except a halt that a person confirms.", {
         of.status: READS, of.positions: READS, of.risk: READS, of.orders: READS, of.alerts: READS, why: READS,
-        of.halt: ACTS,
+        halt_of(gateway): ACTS,
     }  # fmt: skip

@@ -12,6 +12,7 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver.exceptions import ToolError
 
 from quantd.daemon.api.client_side.transport import Address, opened
+from quantd.daemon.commands.tokens import Scope
 
 ANSWER_S: Final = 30.0
 MOST_BYTES: Final = 8 * 2**20
@@ -48,6 +49,21 @@ class Gateway:
     async def post(self, path: str, body: object) -> Document:
         """The answer to a request. Raises ToolError."""
         return await asyncio.to_thread(self._ask, "POST", path, msgspec.json.encode(body), self.token())
+
+    async def require(self, scope: Scope) -> None:
+        """Raises Denied where the token is not in force or does not grant a scope.
+
+        Any other fault of the answer raises nothing: the request that follows has the check of the daemon.
+        """
+        try:
+            found = await self.get("/api/v1/session")
+        except Denied:
+            raise
+        except ToolError:
+            return
+        if found.get("name") and scope not in found.get("scopes", ()):
+            text = f"this request needs the scope {scope}, and the token {found['name']} has {found.get('scope')}"
+            raise Denied(bounded_text(f"403 scope: {text}: `quantd token create NAME --scope {scope}` makes one"))
 
     async def accepts(self, token: str) -> bool:
         """Whether the daemon accepts a token for reading. Raises ToolError when it does not answer."""

@@ -202,14 +202,37 @@ async def test_a_client_that_can_ask_a_person_halts_only_if_the_person_accepts(w
     assert len(asked) == len(ANSWERS)
 
 
-async def test_an_agents_token_halts_nothing(world: Any) -> None:
-    _, secret = created(world.folder, "robot", "propose", agent="guest")
+REFUSED: tuple[tuple[Scope, str], ...] = (("read", ""), ("propose", "guest"))
+
+
+@pytest.mark.parametrize(("scope", "agent"), REFUSED)
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_token_without_the_scope_is_refused_before_anybody_confirms(
+    world: Any, scope: Scope, agent: str, mode: Any
+) -> None:
+    _, secret = created(world.folder, "robot", scope, agent=agent)
     await asyncio.sleep(keyring.CHECK_S)
-    async with Client(server_of(Gateway(world.api.url, secret), "")) as client:
-        _, first = await call(client, "halt", reason="x")
-        worked, text = await call(client, "halt", reason="x", confirm=first["confirm"])
-        assert (worked, "403 scope" in text) == (False, True)
+    asked: list[str] = []
+
+    async def person(context: Any, question: Any) -> ElicitResult:
+        asked.append(question.message)
+        return ElicitResult(action="accept", content={"halt": True})
+
+    server = server_of(Gateway(world.api.url, secret), "")
+    for callback in (None, person):
+        async with Client(server, elicitation_callback=callback, mode=mode) as client:
+            worked, text = await call(client, "halt", reason="x")
+            assert not worked, text
+            assert f"403 scope: this request needs the scope trade, and the token robot has {scope}" in text
+            assert "quantd token create NAME --scope trade" in text
+    assert asked == []
     assert world.service.shell.state.switch.state == 0
+
+
+async def test_a_token_that_is_not_in_force_is_refused_in_the_first_answer(world: Any) -> None:
+    async with Client(server_of(Gateway(world.api.url, "qt_nothing"), "")) as client:
+        worked, text = await call(client, "halt", reason="x")
+    assert (worked, "401" in text) == (False, True)
 
 
 def test_a_long_document_loses_the_last_entries_of_its_longest_lists() -> None:
