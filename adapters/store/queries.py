@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Engine, create_engine, event, func, tuple_
+from sqlalchemy import Engine, create_engine, event, func, or_, tuple_
 from sqlalchemy import select as columns_of
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, SQLModel, col, select
@@ -49,6 +49,14 @@ STEP_KEY: Final = ("seq", "k")
 """Key of most rows: entry of the journal, and number of the effect."""
 
 ORDER_KEY: Final = ("ts", "sample", "n", "row")
+
+GROUPS: Final[dict[str, tuple[int, ...]]] = {
+    "all": (),
+    "open": tuple(state for state in OrderState if state < OrderState.FILLED),
+    "cut": (),
+    **{state.name.lower(): (state,) for state in OrderState if state >= OrderState.FILLED},
+}
+"""Group of orders -> its states: all, open ones, those cut by a limit, and those of each final state."""
 
 Found = TypeVar("Found")
 Row = TypeVar("Row", bound=SQLModel)
@@ -123,25 +131,51 @@ class Reader:
         return sorted(out, key=lambda fill: fill.ts)
 
     def order_page(
-        self, limit: int, before: Sequence[int], *, since: int = 0, symbol: str | None = None
+        self,
+        limit: int,
+        before: Sequence[int],
+        *,
+        since: int = 0,
+        symbol: str | None = None,
+        group: str = "all",
+        search: str = "",
     ) -> Page[Order]:
         """Return at most `limit` orders before a key, the newest first. An empty key is the end of the list.
 
-        A key stays valid while rows are added: each page continues where the last one ended.
+        A key stays valid while rows are added: each page continues where the last one ended. `group` is one of GROUPS.
         """
-        conditions = [OrderRow.ts >= since, *([] if symbol is None else [OrderRow.symbol == symbol])]
+        conditions = [*_orders_with(since, symbol, search), *_of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
         return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
+
+    def order_totals(self, *, since: int = 0, symbol: str | None = None, search: str = "") -> dict[str, int]:
+        """Return the number of orders of each of GROUPS."""
+        cut = col(OrderRow.reason) != 0
+        query = columns_of(col(OrderRow.state), cut, func.count()).group_by(col(OrderRow.state), cut)
+        query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, symbol, search))
+        totals = dict.fromkeys(GROUPS, 0)
+        with failures("reading orders"), self._engine.connect() as db:
+            for state, by_limit, number in db.execute(query):
+                groups = ["all", *(name for name, states in GROUPS.items() if state in states)]
+                for name in [*groups, "cut"] if by_limit else groups:
+                    totals[name] += int(number)
+        return totals
 
     def fill_page(self, limit: int, before: Sequence[int], *, since: int = 0, symbol: str | None = None) -> Page[Fill]:
         """Return a page of house fills, as `order_page` does."""
         rows = self._fill_rows(limit + 1, since, symbol, before)
         return _page(self._fills(rows), rows, limit)
 
-    def alert_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Alert]:
+    def alert_page(self, limit: int, before: Sequence[int], *, since: int = 0, search: str = "") -> Page[Alert]:
         """Return a page of alerts, as `order_page` does."""
-        rows = self._rows(AlertRow, AlertRow.ts >= since, last=limit + 1, before=before)
+        rows = self._rows(AlertRow, *_alerts_with(since, search), last=limit + 1, before=before)
         return _page(list(map(_alert, rows)), rows, limit)
+
+    def alert_total(self, *, since: int = 0, search: str = "") -> int:
+        """Return the number of alerts."""
+        query = columns_of(func.count()).where(col(AlertRow.run) == self.run.run, *_alerts_with(since, search))
+        with failures("reading the store"), self._engine.connect() as db:
+            return int(db.execute(query).scalar_one())
 
     def equity_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Valued]:
         """Return a page of the account's samples, as `order_page` does."""
@@ -405,6 +439,27 @@ def _selected(*columns: Any) -> Any:
 
 def _before(query: Any, columns: Sequence[Any], values: Sequence[int]) -> Any:
     return query.where(tuple_(*columns) < tuple_(*values)) if values else query
+
+
+def _containing(text: str, *columns: Any) -> list[Any]:
+    """The condition that a column contains a text, in any case; none for an empty text."""
+    return [or_(*(column.icontains(text, autoescape=True) for column in columns))] if text else []
+
+
+def _orders_with(since: int, symbol: str | None, search: str) -> list[Any]:
+    own = [] if symbol is None else [OrderRow.symbol == symbol]
+    return [OrderRow.ts >= since, *own, *_containing(search, col(OrderRow.symbol), col(OrderRow.id))]
+
+
+def _of_group(group: str) -> list[Any]:
+    if group == "cut":
+        return [OrderRow.reason != 0]
+    return [col(OrderRow.state).in_(GROUPS[group])] if GROUPS[group] else []
+
+
+def _alerts_with(since: int, search: str) -> list[Any]:
+    texts = (AlertRow.level, AlertRow.kind, AlertRow.text, AlertRow.symbol, AlertRow.agent)
+    return [AlertRow.ts >= since, *_containing(search, *map(col, texts))]
 
 
 def _page(found: list[Found], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Found]:

@@ -167,11 +167,12 @@ class HouseNow(Struct, frozen=True):
 
 
 class Orders(Struct, frozen=True):
-    """A page of orders, the newest first."""
+    """A page of orders, the newest first. With `totals=yes`, `totals` has the number of all orders of each group."""
 
     run: str
     orders: list[OrderLine]
     next: str = ""
+    totals: dict[str, int] = {}
 
 
 class Fills(Struct, frozen=True):
@@ -198,11 +199,12 @@ class Decisions(Struct, frozen=True):
 
 
 class Alerts(Struct, frozen=True):
-    """A page of alerts, the newest first."""
+    """A page of alerts, the newest first. With `totals=yes`, `total` is the number of all alerts."""
 
     run: str
     alerts: list[Alert]
     next: str = ""
+    total: int | None = None
 
 
 class RiskHistory(Struct, frozen=True):

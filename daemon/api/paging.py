@@ -3,19 +3,21 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from quantd.adapters.store.read_models import Page
-from quantd.daemon.api.documents import MOST_NS, Query, Rows, Since, Symbol
+from quantd.daemon.api.documents import MOST_NS, PLAIN, Query, Rows, Since, Symbol
 from quantd.daemon.api.problems import FieldFault, Refused
 
 Cursor = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9_-]{0,200}(?!\n)$", description="`next` of the page before; the newest rows without it."),
 ]
+
+Totals = Annotated[Literal["yes", "no"], Meta(description="Whether all rows are counted, not those of the page.")]
 
 KEYS: Final = {"orders": 4, "fills": 2, "decisions": 2, "alerts": 2, "portfolio": 2, "risk": 2, "allocations": 2}
 """List -> number of columns in the key of its rows."""
@@ -33,6 +35,24 @@ class PagedBySymbol(Paged, frozen=True):
     """A page of a list with symbols."""
 
     symbol: Symbol | None = None
+
+
+class PagedOrders(PagedBySymbol, frozen=True):
+    """A page of orders of one group whose symbol or id contains a text."""
+
+    group: Annotated[
+        Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expired"],
+        Meta(description="Only open orders, those cut by a limit, or those of a final state."),
+    ] = "all"
+    search: Annotated[str, Meta(pattern=PLAIN, description="Only orders whose symbol or id contains this text.")] = ""
+    totals: Totals = "no"
+
+
+class PagedAlerts(Paged, frozen=True):
+    """A page of alerts that contain a text."""
+
+    search: Annotated[str, Meta(pattern=PLAIN, description="Only alerts that contain this text, in any case.")] = ""
+    totals: Totals = "no"
 
 
 def before(query: Paged, of: str, run: str) -> tuple[int, ...]:

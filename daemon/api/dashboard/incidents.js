@@ -22,7 +22,8 @@ export function Incidents() {
   const [chosen, choose] = useState(null);
   const stamp = `${now.run}/${now.alerts}/${daemon.acknowledged || 0}`;
   const active = useRead(() => read("/api/v1/alerts/active"), stamp);
-  const past = useRead(() => read("/api/v1/alerts?limit=100"), stamp);
+  const [text, find] = useState("");
+  const past = useRead(() => read(`/api/v1/alerts?limit=100&totals=yes&search=${encodeURIComponent(text)}`), stamp, text);
   const rows = (active.data ? active.data.incidents : []).slice().sort((a, b) => WORSE[a.level] - WORSE[b.level] || b.since_ts - a.since_ts);
   const alerts = past.data ? past.data.alerts : [];
   const sinks = Object.entries(now.sinks).map(([name, each]) => ({ id: name, ...each }));
@@ -41,7 +42,7 @@ export function Incidents() {
     </section>
     <section class="card wide"><h2>Alerts</h2>
       ${past.fault && html`<${Problem} text=${past.fault} />`}
-      <${Table} name="Alerts" rows=${alerts} most=${20} first="newest" by=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty=${noneOf(past, "no alerts")} words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
+      <${Table} name="Alerts" find=${find} asked=${past.asked} total=${(past.data && past.data.total) || 0} rows=${alerts} most=${20} first="newest" by=${(a) => a.id || `${a.ts}/${a.kind}/${a.text}`} empty=${noneOf(past, "no alerts")} words=${(a) => `${a.level} ${a.kind} ${a.text} ${about(a)}`} columns=${[
     { head: "time", cell: (a) => local(a.ts, now.zone) },
     { head: "level", cell: (a) => a.level, kind: (a) => a.level },
     { head: "what", cell: (a) => `${[a.kind.replaceAll("_", " "), about(a)].filter(Boolean).join(" ")}: ${a.text}` },

@@ -2,7 +2,7 @@
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { ask, Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { count, local, measured, money, percent, plain, signed } from "./figures.js";
+import { byText, count, local, measured, money, percent, plain, signed } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { noneOf, useRead } from "./reads.js";
 
@@ -14,14 +14,8 @@ export const refusalsOf = (found) => found.refusals
   .map((each) => ({ ...each, id: each.address, key: `${each.address}@${each.who}`, qty: each.asked, limit: "", state: "refused", filled: "0", agent: each.who }));
 
 const OPEN = new Set(["sent", "working", "partial", "cancelling", "unknown"]);
-/** @type {Record<string, [string, (order: any) => boolean]>} */
-const FILTERS = {
-  all: ["all", () => true],
-  open: ["open", (o) => OPEN.has(o.state)],
-  cut: ["cut by a limit", (o) => o.reason && o.state !== "refused"],
-  refused: ["refused", (o) => o.state === "refused"],
-  filled: ["filled", (o) => o.state === "filled"],
-};
+// Group of orders -> words. Refused trades were never orders: the daemon does not count them; the newest are read.
+const GROUPS = { all: "all", open: "open", cut: "cut by a limit", refused: "refused, newest", filled: "filled" };
 
 // A dry run shows what ends; the same dialog then cancels it.
 function CancelOrder({ id, close }) {
@@ -34,24 +28,35 @@ function CancelOrder({ id, close }) {
 
 export function Orders() {
   const now = daemon.live.overview;
-  const [filter, choose] = useState("all");
+  const [group, choose] = useState("all");
+  const [text, find] = useState("");
   const [chosen, explain] = useState(decodeURIComponent(location.hash.split("/")[1] || ""));
   const [cancelled, cancel] = useState("");
   const stamp = `${now.run}/${now.orders}/${now.fills}/${now.open_orders}/${now.slices}`;
   const found = useRead(async () => {
-    const [orders, refused] = await Promise.all([read(`/api/v1/orders?limit=${PAGE}`), read(`/api/v1/refusals?limit=${PAGE}`)]);
-    const oldest = orders.orders.length === PAGE ? orders.orders.at(-1).ts : 0;
-    return [...orders.orders, ...refusalsOf(refused).filter((each) => each.ts >= oldest)].sort((a, b) => b.ts - a.ts);
-  }, stamp);
-  const rows = (found.data || []).map((each) => (each.id === chosen ? { ...each, chosen: true } : each));
-  const fits = rows.filter(FILTERS[filter][1]);
+    const own = group === "refused" ? "all" : group;
+    const [orders, refused] = await Promise.all([
+      read(`/api/v1/orders?limit=${PAGE}&totals=yes&group=${own}&search=${encodeURIComponent(text)}`),
+      ["all", "refused"].includes(group) ? read(`/api/v1/refusals?limit=${PAGE}`) : { refusals: [] },
+    ]);
+    const fits = byText(text);
+    const rows = refusalsOf(refused).filter((each) => fits(`${each.symbol} ${each.id}`));
+    if (group === "refused") return { totals: orders.totals, total: rows.length, rows };
+    const oldest = orders.next ? orders.orders.at(-1).ts : 0;
+    const merged = [...orders.orders, ...rows.filter((each) => each.ts >= oldest)].sort((a, b) => b.ts - a.ts);
+    return { totals: orders.totals, total: orders.totals[group], rows: merged };
+  }, stamp, `${group}/${text}`);
+  const totals = useRef(/** @type {Record<string, number>} */ ({}));
+  if (found.data) totals.current = found.data.totals;
+  const words = (name) => `${GROUPS[name]}${name in totals.current ? ` (${count(totals.current[name])})` : ""}`;
+  const rows = (found.data ? found.data.rows : []).map((each) => (each.id === chosen ? { ...each, chosen: true } : each));
   return html`
     <section class="card wide"><h2>Orders</h2>
       <div class="fields"><p><label for="state">State</label>
-        <select id="state" value=${filter} onChange=${(event) => choose(event.target.value)}>${Object.entries(FILTERS).map(([name, [words, test]]) => html`<option value=${name}>${words} (${rows.filter(test).length})</option>`)}</select></p>
-        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. Here: the newest ${PAGE}, and the newest ${PAGE} that limits refused.</p></div>
+        <select id="state" value=${group} onChange=${(event) => choose(event.target.value)}>${Object.keys(GROUPS).map((name) => html`<option value=${name}>${words(name)}</option>`)}</select></p>
+        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. The search looks at the symbols and ids of all orders, and of the newest ${PAGE} trades that limits cut.</p></div>
       ${found.fault && html`<${Problem} text=${found.fault} />`}
-      <${Table} name="Orders" rows=${fits} most=${25} first="newest" by=${(o) => o.key || o.id} empty=${noneOf(found, "no orders")} words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
+      <${Table} name="Orders" find=${find} asked=${found.asked} total=${found.data ? found.data.total : 0} rows=${rows} most=${25} first="newest" by=${(o) => o.key || o.id} empty=${noneOf(found, "no orders")} words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
     { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
     { head: "state", cell: (o) => html`<span class=${o.state === "refused" ? "HALT" : ""}>${o.state}</span>${o.state !== "filled" && Number(o.filled) ? ` (${plain(o.filled)} filled)` : ""}` },
     { head: "cut by", cell: (o) => html`<span class=${o.reason ? "REDUCE" : ""}>${o.reason.replaceAll("_", " ")}</span>` },

@@ -9,7 +9,8 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
   const [query, search] = useState("");
   const fits = byText(query);
   const found = query && (!find || !asked) ? rows.filter((row) => fits(find ? by(row) : words(row))) : rows;
-  const all = find && asked ? Math.max(total, rows.length) : found.length;
+  const all = (find || !query) && asked ? Math.max(total, rows.length) : found.length;
+  const of = total > rows.length ? `the newest ${count(rows.length)}` : count(rows.length);  // a search of a page finds no older one
   const shown = found.slice(0, most);
   const id = `search-${name.replace(/\W+/g, "-").toLowerCase()}`;
   const more = all - shown.length;
@@ -18,7 +19,7 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
     ${(all > most || rows.length > most || query) && html`<p class="find">
       <label for=${id}>Search ${name.toLowerCase()}</label>
       <input id=${id} type="search" value=${query} onInput=${(event) => ask(event.target.value)} autocomplete="off" spellcheck="false" />
-      <span role="status">${!asked ? "asking …" : more > 0 ? `${shown.length} ${first} of ${count(all)}; ${count(more)} more` : find ? count(all) : `${count(all)} of ${count(rows.length)}`}</span>
+      <span role="status">${!asked ? "asking …" : more > 0 ? `${shown.length} ${first} of ${count(all)}; ${count(more)} more${query && !find && total > rows.length ? `, in ${of}` : ""}` : find ? count(all) : query ? `${count(all)} of ${of}` : count(all)}</span>
     </p>`}
     <div class="scroll" tabindex="0" role="region" aria-label=${name}>
       <table>

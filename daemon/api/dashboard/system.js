@@ -23,7 +23,7 @@ export function System() {
   const [acts, acted] = useState(0);
   const stamp = `${now.run}/${now.session}/${acts}`;
   const schedules = useRead(() => read("/api/v1/schedules"), stamp);
-  const jobs = useRead(() => read("/api/v1/jobs?limit=50").catch(() => ({ jobs: [], runs: [] })), stamp);
+  const jobs = useRead(() => read("/api/v1/jobs?limit=50").catch(() => ({ jobs: [], runs: [], total: 0 })), stamp);
   const stats = useRead(() => read("/api/v1/stats"), `${stamp}/${Math.floor(Date.now() / 10000)}`);
   const versions = useRead(() => read("/api/v1/version"), now.run);
   const runs = useRead(() => read("/api/v1/runs"), now.run);
@@ -50,7 +50,7 @@ export function System() {
     { head: "last run", cell: (each) => outcome(each.last_run) },
   ]} /></section>
     <section class="card wide"><h2>Runs of jobs</h2>
-      <${Table} name="Runs of jobs" rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty=${noneOf(jobs, "no job ran yet")} columns=${[
+      <${Table} name="Runs of jobs" total=${jobs.data ? jobs.data.total : 0} rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty=${noneOf(jobs, "no job ran yet")} columns=${[
     { head: "job", cell: (run) => run.job.replaceAll("_", " ") },
     { head: "due", cell: (run) => run.due.slice(0, 16).replace("T", " ") },
     { head: "became", cell: (run) => outcome(run) },

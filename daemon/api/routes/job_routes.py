@@ -45,11 +45,12 @@ class JobLine(Struct, frozen=True):
 
 
 class JobsNow(Struct, frozen=True):
-    """Every job, and the newest runs."""
+    """Every job, the newest runs, and the number of all runs that the question names."""
 
     run: str
     jobs: list[JobLine]
     runs: list[JobRunLine]
+    total: int
 
 
 class RunSchedule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,9 +101,8 @@ def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
         known = log.runs()
         runs = [each for each in known if query.job in (None, each.job)]
-        return JobsNow(
-            service.run, lines_of_jobs(service, parts, known), [line_of(each) for each in runs[: query.limit]]
-        )
+        lines = [line_of(each) for each in runs[: query.limit]]
+        return JobsNow(service.run, lines_of_jobs(service, parts, known), lines, len(runs))
 
     async def job(request: web.Request, query: Query) -> JobRunLine:
         id = request.match_info["id"]

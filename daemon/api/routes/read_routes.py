@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from aiohttp import web
 
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Page
+from quantd.adapters.store.read_models import Alert, Page
 from quantd.daemon.api.documents import (
     About,
     Alerts,
@@ -31,7 +31,7 @@ from quantd.daemon.api.documents import (
     Thinned,
     Why,
 )
-from quantd.daemon.api.paging import Paged, PagedBySymbol, before, following
+from quantd.daemon.api.paging import Paged, PagedAlerts, PagedBySymbol, PagedOrders, before, following
 from quantd.daemon.api.route_records import Read, Route
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.policies.seats import as_loaded
@@ -54,6 +54,7 @@ from quantd.daemon.views.rows import (
     thinned,
 )
 from quantd.trading.display_text import instant_text
+from quantd.trading.orders import Order
 
 if TYPE_CHECKING:
     from quantd.daemon.api.routes.explanation_routes import Explaining
@@ -94,11 +95,11 @@ class Readings:
             Read(f"{v1}/portfolio/history", self.portfolio_history, PortfolioHistory, "Equity at samples.", Paged),
             Read(f"{v1}/house", self.house, HouseNow, "Capital of the agents, and tests of challengers.", From),
             Read(f"{v1}/allocations", self.allocations, Allocations, "Target weights of the agents.", Paged),
-            Read(f"{v1}/orders", self.orders, Orders, "Orders.", PagedBySymbol),
+            Read(f"{v1}/orders", self.orders, Orders, "Orders.", PagedOrders),
             Read(f"{v1}/fills", self.fills, Fills, "Fills.", PagedBySymbol),
             Read(f"{v1}/equity", self.equity, Equity, "Equity for a chart.", Thinned),
             Read(f"{v1}/decisions", self.decisions, Decisions, "Rounds and their orders.", Paged),
-            Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", Paged),
+            Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", PagedAlerts),
             Read(f"{v1}/why/{{order}}", self.why, Explanation, "Why an order was made, or none.", Why),
         )
 
@@ -175,11 +176,18 @@ class Readings:
 
     # the past
 
-    async def orders(self, request: web.Request, query: PagedBySymbol) -> Orders:
-        run, limit, since, symbol = self._run.service.run, query.limit, query.since, query.symbol
+    async def orders(self, request: web.Request, query: PagedOrders) -> Orders:
+        run, limit, since, symbol, search = self._run.service.run, query.limit, query.since, query.symbol, query.search
         key = before(query, "orders", run)
-        page = await self._run.read(lambda r: r.order_page(limit, key, since=since, symbol=symbol))
-        return Orders(run, list(map(order_line, page.rows)), following(page, "orders", run))
+
+        def work(reader: Reader) -> tuple[Page[Order], dict[str, int]]:
+            page = reader.order_page(limit, key, since=since, symbol=symbol, group=query.group, search=search)
+            if query.totals == "no":
+                return page, {}
+            return page, reader.order_totals(since=since, symbol=symbol, search=search)
+
+        page, totals = await self._run.read(work)
+        return Orders(run, list(map(order_line, page.rows)), following(page, "orders", run), totals)
 
     async def fills(self, request: web.Request, query: PagedBySymbol) -> Fills:
         run, limit, since, symbol = self._run.service.run, query.limit, query.since, query.symbol
@@ -207,11 +215,16 @@ class Readings:
         lines = [decision_line(d.plan, universe, d.agents, d.address) for d in page.rows]
         return Decisions(run, lines, following(page, "decisions", run))
 
-    async def alerts(self, request: web.Request, query: Paged) -> Alerts:
-        run = self._run.service.run
+    async def alerts(self, request: web.Request, query: PagedAlerts) -> Alerts:
+        run, since, search = self._run.service.run, query.since, query.search
         key = before(query, "alerts", run)
-        page = await self._run.read(lambda r: r.alert_page(query.limit, key, since=query.since))
-        return Alerts(run, page.rows, following(page, "alerts", run))
+
+        def work(reader: Reader) -> tuple[Page[Alert], int | None]:
+            page = reader.alert_page(query.limit, key, since=since, search=search)
+            return page, None if query.totals == "no" else reader.alert_total(since=since, search=search)
+
+        page, total = await self._run.read(work)
+        return Alerts(run, page.rows, following(page, "alerts", run), total)
 
     async def risk_history(self, request: web.Request, query: Paged) -> RiskHistory:
         """Records of the house's limits; of an older plan the store has those in use only."""

@@ -1,0 +1,104 @@
+"""Counts of the page are those of the account, and its filters and searches reach the oldest row."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.daemon.api.dashboard.test_page import browser, in_module_loop, show
+from tests.daemon.api.test_api import RATES, World, standing_at_the_end
+from tests.support.browser import opened
+from tests.support.command_line import CONFIG
+
+__all__ = ["browser"]
+
+OPEN, ALERTS = 300, 150
+"""Rows that are added: more than a page of either list has."""
+
+WORKING, FILLED = 1, 5
+
+
+def database(world: World) -> sqlite3.Connection:
+    """The read models of the world."""
+    for path in world.folder.glob("*.db"):
+        found = sqlite3.connect(path)
+        if found.execute("select count(*) from sqlite_master where name in ('orders', 'alerts')").fetchone()[0] == 2:
+            return found
+        found.close()
+    raise LookupError(world.folder)
+
+
+def added(db: sqlite3.Connection, table: str, number: int, **expressions: str) -> None:
+    """Adds copies of the newest row, with other values by expressions of SQL, in which K counts the copies."""
+    names = [row[1] for row in db.execute(f"pragma table_info({table})")]
+    for k in range(1, number + 1):
+        values = ", ".join(expressions.get(name, name).replace("K", str(k)) for name in names)
+        newest = f"select {values} from {table} where ts = (select max(ts) from {table}) limit 1"
+        db.execute(f"insert into {table} ({', '.join(names)}) {newest}")
+    db.commit()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    text = CONFIG.replace("[api]\n", f"[api]\n{RATES}")
+    async with standing_at_the_end(tmp_path_factory.mktemp("lists"), text) as found:
+        db = database(found)
+        added(db, "orders", OPEN, id="'q-open-K'", n="n + K", ts="ts + 1", state=str(WORKING), filled="0")
+        if not db.execute("select count(*) from alerts").fetchone()[0]:
+            raise LookupError("the run has no alert to copy")
+        added(db, "alerts", ALERTS, seq="seq + K", ts="ts + 1", text="'copy K'")
+        db.close()
+        yield found
+
+
+def one(world: World, query: str) -> str:
+    db = database(world)
+    try:
+        return str(db.execute(query).fetchone()[0])
+    finally:
+        db.close()
+
+
+@in_module_loop
+async def test_groups_of_orders_have_the_counts_of_the_account_and_filters_reach_all_of_it(
+    world: World, browser: Browser
+) -> None:
+    filled = int(one(world, f"select count(*) from orders where state = {FILLED}"))
+    number = int(one(world, "select count(*) from orders"))
+    oldest = one(world, "select id from orders order by ts, sample, n, row limit 1")
+    assert filled > 0
+    async with opened(browser, world.api.url) as page:
+        await show(page, "orders")
+        options = page.get_by_label("State").locator("option")
+        await expect(options.filter(has_text="filled (")).to_have_text(f"filled ({filled:,})")
+        await expect(options.filter(has_text="open (")).to_have_text(f"open ({OPEN:,})")
+        status = page.locator(".find [role=status]")
+        await expect(status).to_contain_text(f"of {number:,};")
+        rows = page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
+        await page.get_by_label("State").select_option("filled")
+        await expect(rows.first).to_contain_text("filled")
+        await expect(rows).to_have_count(min(25, filled))
+        await page.get_by_label("State").select_option("all")
+        await page.get_by_label("Search orders").fill(oldest)
+        await expect(rows).to_have_count(1)
+        await expect(rows.get_by_role("button", name=oldest)).to_have_count(1)
+        await page.get_by_label("Search orders").fill("no such order")
+        await expect(rows).to_contain_text("nothing matches")
+
+
+@in_module_loop
+async def test_alerts_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
+    world: World, browser: Browser
+) -> None:
+    number = int(one(world, "select count(*) from alerts"))
+    assert number > ALERTS
+    async with opened(browser, world.api.url) as page:
+        await show(page, "incidents")
+        await expect(page.locator(".find [role=status]")).to_have_text(f"20 newest of {number:,}; {number - 20:,} more")
+        rows = page.get_by_role("region", name="Alerts", exact=True).locator("tbody tr")
+        await page.get_by_label("Search alerts").fill("copy 1")
+        copies = 1 + 10 + (ALERTS - 99)  # 1, 10 to 19, 100 to 150
+        await expect(page.locator(".find [role=status]")).to_have_text(f"20 newest of {copies}; {copies - 20} more")
+        await expect(rows.first).to_contain_text("copy 1")
