@@ -1,6 +1,5 @@
 """Every setting of a configuration with its value and its source, without secrets."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,11 +9,10 @@ from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Config, flat
 from quantd.daemon.config.document import given
 from quantd.daemon.config.keys import all_keys, pattern_of
-from quantd.daemon.config.mistakes import dotted, without_password
+from quantd.daemon.config.mistakes import dotted
+from quantd.daemon.config.trading_keys import notation
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import PROFILES
-from quantd.trading.orders import money_text, price_text
-from quantd.trading.sessions import interval_text
 
 
 class Setting(Struct, frozen=True):
@@ -38,7 +36,7 @@ def settings_of(config: Config) -> list[Setting]:
         name, line = config.source.place(path) if path in written else ("default", 0)
         if path not in written and path[:-1] in effective:
             value, name = effective[path[:-1]].of(attribute, value)
-        rows.append(Setting(dotted(path), _plain(attribute, value), f"{name}:{line}" if line else name))
+        rows.append(Setting(dotted(path), notation(attribute, value), f"{name}:{line}" if line else name))
     return rows
 
 
@@ -74,20 +72,3 @@ def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
     for path, agent in listed:
         found[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
     return found
-
-
-def _plain(attribute: str, value: Any) -> Any:
-    """A value in the notation of the file: durations and amounts as text, ISO 8601 dates, no password in an address."""
-    if isinstance(value, int) and attribute.endswith("_ns"):
-        return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
-    if isinstance(value, int) and attribute.endswith("_micro"):
-        return money_text(value)
-    if isinstance(value, int) and attribute.endswith("_nano"):
-        return price_text(value)
-    if isinstance(value, str):
-        return without_password(value)
-    if isinstance(value, Mapping):
-        return {str(name): _plain("", each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain("", each) for each in value]
-    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -248,7 +248,7 @@ def digest(config: Config) -> str:
     rows = [
         (".".join(map(str, path)), _plain(value))
         for path, value in flat(config).items()
-        if _home(path, NOT_TRADING) is None and value != ADDED.get(_home(path, ADDED) or "", _NEVER)
+        if affects_trading(path, value)
     ]
     text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
     found = blake2b(text.encode(), digest_size=32).hexdigest()
@@ -258,6 +258,12 @@ def digest(config: Config) -> str:
 
 _NEVER: Final = object()
 """Equals no value of a key."""
+
+
+def affects_trading(path: Path, value: Any) -> bool:
+    """Whether the key at `path` can change trading with this value; `digest` has exactly these keys."""
+    return _home(path, NOT_TRADING) is None and value != ADDED.get(_home(path, ADDED) or "", _NEVER)
+
 
 _NEWEST: Final[deque[tuple[Config, str]]] = deque(maxlen=4)
 """The newest digests: a start asks for that of its configuration several times."""

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import digest
+from quantd.daemon.config.trading_keys import changed_keys
 from quantd.regular_file import open_regular, write_whole
 from quantd.research.runs.total_returns import fingerprints_of
 from quantd.research.runs.trials import Entry, Kind, Known, Look, MarketIdentity, Reason, Withdrawal
@@ -84,9 +85,10 @@ def look_of(
         for leaf in leaves(policy):
             models |= getattr(leaf, "candidates", {})
     name = assembly.config.quantd.name
+    keys = {} if values else changed_keys(assembly.config)
     return Look(
         kind, name, trial_digest(assembly), assembly.market, first, last, sharpe, periods, models,
-        family, dict(values or {}), identity_of(assembly),
+        family, dict(values or {}), identity_of(assembly), keys,
     )  # fmt: skip
 
 

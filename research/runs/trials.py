@@ -46,7 +46,8 @@ class Look(Struct, frozen=True, omit_defaults=True):
     `digest` identifies configuration, bars and policies, `market` the bars between these dates. `sharpe` is annual,
     based on `periods` samples a year. `models` are the trained policies by their digests, each with the trials behind
     it: seeds, checkpoints, test looks. `family` is a group that the user named. `values` are the swept or studied
-    values by name. The ledger has the `identity` of a market once. Looks of earlier versions have none.
+    values by name. Without any, `keys` has the keys that affect trading and are not at their default. The ledger has
+    the `identity` of a market once. Looks of earlier versions have neither `keys` nor an identity.
     """
 
     kind: Kind
@@ -61,6 +62,7 @@ class Look(Struct, frozen=True, omit_defaults=True):
     family: str = ""
     values: dict[str, str] = {}
     identity: MarketIdentity | None = None
+    keys: dict[str, str] = {}
 
     @property
     def years(self) -> range:
@@ -158,12 +160,14 @@ class Known:
 
     @cached_property
     def withdrawals(self) -> dict[str, Withdrawal]:
-        """The withdrawals of looks of the market by digest. A new ratio of a configuration is not withdrawn."""
-        newest: dict[str, Withdrawal | None] = {}
-        for entry in self.chain:
-            newest[entry.digest] = entry if isinstance(entry, Withdrawal) else None
+        """The withdrawals of looks of the market by digest. A configuration with a new ratio is not withdrawn."""
+        newest = {entry.digest: place for place, entry in enumerate(self.chain) if isinstance(entry, Look)}
         members = {look.digest for look in self.looks}
-        return {digest: entry for digest, entry in newest.items() if entry is not None and digest in members}
+        return {
+            digest: self._faults[place]
+            for digest, place in newest.items()
+            if place in self._faults and digest in members
+        }
 
     @property
     def withdrawn(self) -> int:
@@ -228,17 +232,17 @@ class Known:
         `periods` is samples a year of the result, `samples` its number of returns. Without `withdrawals`, each look
         counts as if none was withdrawn.
         """
-        tally = self._tally if withdrawals or not self._faulty else self._whole
+        tally = self._tally if withdrawals or not self._faults else self._whole
         return highest_hurdle((Prefix(p.trials, p.variance / periods) for p in tally.prefixes), samples)
 
     @cached_property
-    def _faulty(self) -> frozenset[int]:
-        """The places of the withdrawn looks in the chain."""
-        return frozenset(_withdrawn_lines(self.chain))
+    def _faults(self) -> dict[int, Withdrawal]:
+        """The withdrawn looks by their place in the chain."""
+        return dict(_withdrawn_places(self.chain))
 
     @cached_property
     def _tally(self) -> "_Tally":
-        return _Tally(self.chain, self.of, self._faulty)
+        return _Tally(self.chain, self.of, frozenset(self._faults))
 
     @cached_property
     def _whole(self) -> "_Tally":
@@ -308,14 +312,21 @@ class _Tally:
         return structs.replace(look, identity=self._identities.get(look.market))
 
 
-def _withdrawn_lines(chain: tuple[Entry, ...]) -> Iterator[int]:
-    """Yield the index of each look that a later line withdraws."""
+def _withdrawn_places(chain: tuple[Entry, ...]) -> Iterator[tuple[int, Withdrawal]]:
+    """Yield the place of each look that a later line withdraws, and of a repetition with the same ratio after it."""
     looks: dict[str, list[int]] = {}
-    for index, entry in enumerate(chain):
-        if isinstance(entry, Look):
-            looks.setdefault(entry.digest, []).append(index)
+    faulty: dict[tuple[str, float], Withdrawal] = {}
+    for place, entry in enumerate(chain):
+        if isinstance(entry, Withdrawal):
+            for earlier in looks.pop(entry.digest, ()):
+                look = chain[earlier]
+                assert isinstance(look, Look)
+                faulty[look.digest, look.sharpe] = entry
+                yield earlier, entry
+        elif (withdrawal := faulty.get((entry.digest, entry.sharpe))) is not None:
+            yield place, withdrawal
         else:
-            yield from looks.pop(entry.digest, ())
+            looks.setdefault(entry.digest, []).append(place)
 
 
 UNPLACED: Final = "no recorded market (an earlier version noted them): such looks count for every market."

@@ -6,31 +6,42 @@ import { count, percent, signed } from "./figures.js";
 import { Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
 
+// A stored backtest by the time it was made, its Sharpe ratio, and what differs from the run.
+const few = (texts, most) => (texts.length > most ? [...texts.slice(0, most), `${texts.length - most} more`] : texts).join("; ");
+const named = (b) => `${b.time.slice(0, 16).replace("T", " ")} UTC · Sharpe ${b.sharpe === null ? "–" : b.sharpe.toFixed(2)} · ${b.differs.length ? few(b.differs, 2) : "as the run"} · ${b.run}`;
+const unlike = (differs) => {
+  const acts = differs.filter((text) => text.startsWith("the run "));
+  const keys = differs.filter((text) => !acts.includes(text));
+  return [...(keys.length ? [`another configuration: ${few(keys, 12)}`] : ["another past"]), ...acts].join("; ");
+};
+const options = (stored) => stored.map((b) => html`<option value=${b.run}>${named(b)}</option>`);
+
 function Beside({ stamp }) {
   const [chosen, choose] = useState("");
   const { data, fault } = useRead(() => read(`/api/v1/research/beside?backtest=${encodeURIComponent(chosen)}`), `${stamp}/${chosen}`);
   return html`<section class="card wide"><h2>The run beside its backtest</h2>
     ${fault && html`<${Problem} text=${fault} />`}
-    ${data && data.backtests.length > 0 && html`<div class="fields"><p><label for="backtest">Backtest</label>
-      <select id="backtest" value=${data.backtest} onChange=${(event) => choose(event.target.value)}>${data.backtests.map((each) => html`<option value=${each}>${each}</option>`)}</select></p></div>`}
+    ${data && data.stored.length > 0 && html`<div class="fields"><p><label for="backtest">Backtest</label>
+      <select id="backtest" value=${data.backtest} onChange=${(event) => choose(event.target.value)}>${options(data.stored)}</select></p></div>`}
+    ${data && data.differs.length > 0 && html`<p class="HALT">The backtest has ${unlike(data.differs)}. The gap has other causes than fills, so none is named.</p>`}
     ${data && data.missing && html`<p class="none">${data.missing}.</p>`}
     ${data && data.ts.length > 1 && html`
       <${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.own, data.tested]} series=${[["run", "--line"], ["backtest", "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}
         words=${`Both worth 1 at the first sample that they share; at the newest the run has ${data.own.at(-1).toFixed(4)} and the backtest ${data.tested.at(-1).toFixed(4)}.`} />
-      <dl class="pairs"><dt>gap</dt><dd class="n">${signed(data.gap)}</dd><dt>by commissions</dt><dd class="n">${signed(data.commissions)}</dd><dt>by prices, sizes and times of fills</dt><dd class="n">${signed(data.rest)}</dd></dl>`}
+      ${data.gap !== null && html`<dl class="pairs"><dt>gap</dt><dd class="n">${signed(data.gap)}</dd><dt>by commissions</dt><dd class="n">${signed(data.commissions)}</dd><dt>by prices, sizes and times of fills</dt><dd class="n">${signed(data.rest)}</dd></dl>`}`}
   </section>`;
 }
 
 // Two stored backtests: replayed by a process of the daemon, so only on request.
-function Compared({ backtests }) {
-  const [one, first] = useState(backtests[1]);
-  const [other, second] = useState(backtests[0]);
+function Compared({ stored }) {
+  const [one, first] = useState(stored[1].run);
+  const [other, second] = useState(stored[0].run);
   const [asked, ask] = useState("");
   const { data, fault } = useRead(async () => {
     const [a, b] = asked.split("/");
     return asked ? { pair: asked, ...await read(`/api/v1/research/compare?one=${encodeURIComponent(a)}&other=${encodeURIComponent(b)}`) } : null;
   }, asked);
-  const select = (id, title, value, put) => html`<p><label for=${id}>${title}</label><select id=${id} value=${value} onChange=${(event) => put(event.target.value)}>${backtests.map((each) => html`<option value=${each}>${each}</option>`)}</select></p>`;
+  const select = (id, title, value, put) => html`<p><label for=${id}>${title}</label><select id=${id} value=${value} onChange=${(event) => put(event.target.value)}>${options(stored)}</select></p>`;
   const shown = data && data.pair === asked ? data : null;
   const [own, theirs] = shown ? [shown.own, shown.beside] : [[], []];
   const worth = (curve) => (curve.at(-1) === null ? "nothing" : curve.at(-1).toFixed(4));
@@ -42,6 +53,7 @@ function Compared({ backtests }) {
     ${asked && fault && html`<${Problem} text=${fault} />`}
     ${shown && shown.missing && html`<p class="none">${shown.missing}.</p>`}
     ${shown && !shown.missing && html`${shown.doubts.slice(0, 1).map((each) => html`<p class="HALT">In doubt: ${each.text}.</p>`)}<p><strong>${shown.sentence}</strong> ${shown.settings}</p>
+      <p>${shown.differs.length ? `Keys that affect trading, ${shown.one} and ${shown.other}: ${few(shown.differs, 12)}.` : "Both have the same configuration."}</p>
       ${shown.failures.map((each) => html`<p class="HALT">${each}</p>`)}
       <${Chart} data=${[shown.ts.map((ts) => ts / 1e9), own, theirs]} series=${[[shown.one, "--line"], [shown.other, "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}
         words=${`Both worth 1 on ${shown.first.slice(0, 10)}; on ${shown.last.slice(0, 10)} ${shown.one} has ${worth(own)} and ${shown.other} ${worth(theirs)}.`} />
@@ -56,6 +68,14 @@ function Compared({ backtests }) {
   </section>`;
 }
 
+// What a look varied, or the keys in which its configuration differs from the run's.
+function varied(look) {
+  const values = Object.entries(look.values).map(([key, value]) => `${key} = ${value}`);
+  if (values.length) return values.join(", ");
+  if (look.differs === null) return "not recorded";
+  return look.differs.length ? few(look.differs, 12) : "as the run";
+}
+
 export function Research() {
   const now = daemon.live.overview;
   const [best, sort] = useState(false);
@@ -63,16 +83,16 @@ export function Research() {
   const { data, fault } = useRead(() => read("/api/v1/research/looks"), stamp);
   const looks = data ? data.looks.map((each, k) => ({ ...each, id: `${k}/${each.digest}` })) : [];
   const beside = useRead(() => read("/api/v1/research/beside?points=2"), stamp);
-  const backtests = beside.data ? beside.data.backtests : [];
+  const stored = beside.data ? beside.data.stored : [];
   const rows = best ? looks.slice().sort((a, b) => b.sharpe - a.sharpe) : looks;
   return html`<${Beside} stamp=${stamp} />
-    ${backtests.length > 1 && html`<${Compared} key=${backtests[0]} backtests=${backtests} />`}
+    ${stored.length > 1 && html`<${Compared} key=${stored[0].run} stored=${stored} />`}
     <section class="card wide"><h2>Looks: backtests, sweeps and studies</h2>
       ${fault && html`<${Problem} text=${fault} />`}
       ${data && html`<p>${data.count ? `${count(data.count)} configurations were evaluated. ` : ""}${data.text} The best of many is good by chance: <code>quantd backtest</code> deflates its verdict by this number.</p>`}
       <div class="fields"><p class="short"><button type="button" aria-pressed=${best} onClick=${() => sort(!best)}>Best first</button></p></div>
-      <${Table} name="Looks" rows=${rows} most=${20} first=${best ? "best" : "newest"} empty="nothing was evaluated in this state folder" words=${(l) => `${l.kind} ${l.name} ${l.market} ${l.family} ${Object.entries(l.values).flat().join(" ")}`} columns=${[
-    { head: "values", cell: (l) => Object.entries(l.values).map(([key, value]) => `${key} = ${value}`).join(", ") || "–" },
+      <${Table} name="Looks" rows=${rows} most=${20} first=${best ? "best" : "newest"} empty="nothing was evaluated in this state folder" words=${(l) => `${l.kind} ${l.name} ${l.market} ${l.family} ${varied(l)}`} columns=${[
+    { head: "values, or keys that differ from the run's", cell: varied },
     { head: "Sharpe", num: true, cell: (l) => l.sharpe.toFixed(2) },
     { head: "kind", cell: (l) => l.kind },
     { head: "name", cell: (l) => l.name },

@@ -17,23 +17,21 @@ import msgspec
 import numpy as np
 from aiohttp import web
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
-from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.api.documents import PLAIN, Query
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Read, Route
 from quantd.daemon.api.run_reader import RunReader
+from quantd.daemon.api.stored_backtests import HINT, StoredBacktest, StoredBacktests
+from quantd.daemon.config import Config
+from quantd.daemon.config.trading_keys import changes_beside
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.doubts import Doubt
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Look
 from quantd.trading.effects import Valued
-
-BACKTESTS: Final = "backtests"
-"""The folder in the state folder whose store has the backtests that are compared with a run."""
-
-MOST_RUNS: Final = 50
 
 COMPARE_S: Final = 120.0
 """Seconds after which a comparison is ended."""
@@ -44,8 +42,6 @@ KEPT: Final = 8
 NAME: Final = r"^[0-9a-z]{0,16}(?!\n)$"
 """A run. A path, and an option of a command, is none."""
 
-HINT: Final = "quantd backtest --journal makes one"
-
 
 class NewestLooks(Query, frozen=True):
     """The newest looks."""
@@ -54,7 +50,11 @@ class NewestLooks(Query, frozen=True):
 
 
 class LookLine(Struct, frozen=True):
-    """A configuration that was evaluated on a market: its annual Sharpe ratio between two dates."""
+    """A configuration that was evaluated on a market: its annual Sharpe ratio between two dates.
+
+    `values` are those that a sweep or a study varied. `differs` has the keys that affect trading and differ from the
+    run's configuration, each with both values; null where the ledger does not have them.
+    """
 
     kind: str
     name: str
@@ -65,6 +65,7 @@ class LookLine(Struct, frozen=True):
     sharpe: float
     family: str
     values: dict[str, str]
+    differs: list[str] | None = None
 
 
 class Looks(Struct, frozen=True):
@@ -89,8 +90,10 @@ class OfBacktest(Query, frozen=True):
 class Beside(Struct, frozen=True):
     """The run beside a stored backtest, both worth 1 at the first sample that they share.
 
-    `gap` is the run's worth less the backtest's at the last one. `commissions` is the part of it by the difference of
-    the commissions paid, and `rest` by prices, sizes and times of fills. `missing` is the reason for absent curves.
+    Without a choice it is the newest backtest under the run's own conditions, or else the newest of all. `gap` is the
+    run's worth less the backtest's at the last sample. `commissions` is the part of it by the difference of the
+    commissions paid, and `rest` by prices, sizes and times of fills. All three are null where a condition `differs`,
+    because the gap has other causes too. `stored` has the newest backtests. `missing` is the reason for absent curves.
     """
 
     run: str
@@ -103,6 +106,8 @@ class Beside(Struct, frozen=True):
     commissions: float | None
     rest: float | None
     missing: str = ""
+    differs: list[str] = []
+    stored: list[StoredBacktest] = []
 
 
 class TwoBacktests(Query, frozen=True):
@@ -151,7 +156,7 @@ class ComparedBacktests(Struct, frozen=True):
     `sentence` is the verdict on the Sharpe ratios, `tests` has a sentence for each test, and `settings` names those
     that differ. `own` and `beside` are both curves at `ts`, 1 at the first sample; null for a lost account. `failures`
     has a line for each agent whose policy failed to decide. `doubts` are the reasons to doubt the runs, the heaviest
-    first. `missing` is the reason why nothing is compared.
+    first. `differs` has the keys that affect trading and differ. `missing` is the reason why nothing is compared.
     """
 
     one: str
@@ -170,6 +175,7 @@ class ComparedBacktests(Struct, frozen=True):
     failures: list[str] = []
     doubts: list[Doubt] = []
     missing: str = ""
+    differs: list[str] = []
 
 
 class ResearchRoutes:
@@ -178,6 +184,7 @@ class ResearchRoutes:
     def __init__(self, run: RunReader, *, reads_only: bool = False) -> None:
         self._run = run
         self._reads_only = reads_only
+        self._backtests = StoredBacktests(run)
         self._one = asyncio.Lock()
         self._comparing = asyncio.Lock()
         self._compared: dict[tuple[str, str], ComparedBacktests] = {}
@@ -197,24 +204,39 @@ class ResearchRoutes:
         except OSError as why:
             raise Refused(503, "unavailable", f"the ledger of looks cannot be read: {why}") from None
         newest = known.looks[::-1][: query.limit]
-        return Looks(len(known.looks), known.trials, known.text, [_line(each) for each in newest])
+        here = self._run.service.config.for_backtest()
+        return Looks(len(known.looks), known.trials, known.text, [_line(each, here) for each in newest])
 
     async def beside(self, request: web.Request, query: OfBacktest) -> Beside:
         """Raises Refused."""
         async with self._one:
-            tested = await asyncio.to_thread(self._tested, query.backtest)
+            stored = await asyncio.to_thread(self._backtests.open, query.backtest)
             run = self._run.service.run
-            if tested is None:
+            if stored is None:
                 return Beside(run, "", [], [], [], [], None, None, None, f"there is no stored backtest; {HINT}")
-            return await self._run.read(lambda reader: _beside(reader, *tested, query.points))
+            return await self._run.read(lambda own: self._beside(own, stored, query))
+
+    def _beside(self, own: Reader, stored: Reader, query: OfBacktest) -> Beside:
+        """The run beside the chosen backtest, or beside the newest under its own conditions."""
+        listed = self._backtests.described(stored, own)
+        by_name = {line.run: line for line in listed}
+        alike = next((line.run for line in listed if not line.differs), listed[0].run)
+        name = query.backtest or alike
+        tested = stored if name == stored.run.run else self._backtests.open(name)
+        assert tested is not None
+        differs = by_name[name].differs if name in by_name else ["it is older than the backtests that are compared"]
+        curves = _curves(own, tested, query.points)
+        if differs:
+            curves = replace(curves, gap=None, commissions=None, rest=None)
+        return replace(curves, backtests=list(by_name), differs=differs, stored=listed)
 
     async def compare(self, request: web.Request, query: TwoBacktests) -> ComparedBacktests:
         """Raises Refused."""
         async with self._comparing:
-            stored = await asyncio.to_thread(self._tested, query.other)
+            stored = await asyncio.to_thread(self._backtests.open, query.other)
             if query.one:
-                await asyncio.to_thread(self._tested, query.one)
-            newest = [] if stored is None else stored[1]
+                await asyncio.to_thread(self._backtests.open, query.one)
+            newest = [] if stored is None else [record.run for record in self._backtests.newest(stored)]
             pair = query.one or "".join(newest[1:2]), query.other or "".join(newest[:1])
             if self._reads_only:
                 # a replay writes what it reads of the market into the state folder
@@ -225,7 +247,9 @@ class ResearchRoutes:
             if pair not in self._compared:
                 if pair[0] == pair[1]:
                     raise Refused(422, "incomparable", f"{pair[0]} is named twice; choose two backtests")
-                self._compared[pair] = await _compared(self._file(), self._run.folder, *pair)
+                compared = await _compared(self._file(), self._run.folder, *pair)
+                differs = await asyncio.to_thread(self._backtests.differing, stored, *pair)
+                self._compared[pair] = replace(compared, differs=differs)
                 for old in list(self._compared)[:-KEPT]:
                     del self._compared[old]
             return self._compared[pair]
@@ -233,20 +257,6 @@ class ResearchRoutes:
     def _file(self) -> Path:
         source = self._run.config.source
         return source.folder / Path(source.file).name
-
-    def _tested(self, run: str) -> tuple[Reader, list[str]] | None:
-        """The reader of a stored backtest, and the newest runs of its store. Raises Refused."""
-        where = self._run.folder / BACKTESTS
-        if not _has_store(where):
-            if run:
-                raise Refused(404, "not_found", f"backtest {run}: no backtest is stored; {HINT}")
-            return None
-        try:
-            reader = Reader.open(where, run or None)
-        except StoreError as why:
-            raise Refused(404, "not_found", f"backtest: {why}; {HINT}") from None
-        assert reader.records is not None
-        return reader, [each.run for each in reader.records.runs()][: -MOST_RUNS - 1 : -1]
 
 
 async def _compared(config: Path, folder: Path, one: str, other: str) -> ComparedBacktests:
@@ -284,11 +294,7 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
     )  # fmt: skip
 
 
-def _has_store(where: Path) -> bool:
-    return where.is_dir() and any(where.iterdir())
-
-
-def _line(look: Look) -> LookLine:
+def _line(look: Look, here: Config) -> LookLine:
     return LookLine(
         look.kind,
         look.name,
@@ -299,6 +305,7 @@ def _line(look: Look) -> LookLine:
         look.sharpe,
         look.family,
         look.values,
+        changes_beside(look.keys, here) if look.keys else None,
     )
 
 
@@ -306,14 +313,14 @@ def _worth(points: Sequence[Valued]) -> dict[int, float]:
     return {point.ts: point.equity_micro / 1e6 for point in points}
 
 
-def _beside(own: Reader, tested: Reader, backtests: list[str], points: int) -> Beside:
+def _curves(own: Reader, tested: Reader, points: int) -> Beside:
     """The growth of both at the samples that they share."""
     ours, theirs = _worth(own.equity()), _worth(tested.equity())
     shared = sorted(ours.keys() & theirs.keys())
     run, other = own.run.run, tested.run.run
     if len(shared) < 2 or min(ours[shared[0]], theirs[shared[0]]) <= 0.0:
         text = f"the run and the backtest {other} share fewer than two samples"
-        return Beside(run, other, backtests, [], [], [], None, None, None, text)
+        return Beside(run, other, [], [], [], [], None, None, None, text)
     begin, end = shared[0], shared[-1]
     thin = max(1, -(-len(shared) // points))
     kept = shared[::-1][::thin][::-1]
@@ -323,4 +330,4 @@ def _beside(own: Reader, tested: Reader, backtests: list[str], points: int) -> B
         for reader, worth in ((own, ours), (tested, theirs))
     ]
     gap, fees = float(one[-1] - two[-1]), paid[1] - paid[0]
-    return Beside(run, other, backtests, kept, one.tolist(), two.tolist(), gap, fees, gap - fees)
+    return Beside(run, other, [], kept, one.tolist(), two.tolist(), gap, fees, gap - fees)

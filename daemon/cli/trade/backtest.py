@@ -115,7 +115,7 @@ def _backtest(
     saved = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
     if saved is not None:
         stored.append(saved)
-        save_config(folder / BACKTESTS, found, config, given, os.environ)
+        save_config(folder / BACKTESTS, assembly.config, config, given, os.environ)
     benchmarks = planned(found, assembly) if report is not None else ()
     if no_compare:
         benchmarks = tuple(each for each in benchmarks if each.name != NAME)

@@ -188,6 +188,8 @@ def test_a_withdrawn_configuration_that_runs_again_is_withdrawn_until_its_ratio_
     assert note_looks(tmp_path, [FAULTY[0]]).like(FAULTY[0]).withdrawal_text == (
         "This look is withdrawn (leak: reads the next bar): it is no result."
     )
+    elsewhere = note_looks(tmp_path, [replace(FAULTY[0], kind="sweep", values={"a": "1"})])
+    assert elsewhere.withdrawn == 1, "another command with the same result is withdrawn too"
     mended = note_looks(tmp_path, [replace(FAULTY[0], sharpe=0.3)])
     assert mended.withdrawn == 0
     assert mended.trials == 2

@@ -7,11 +7,11 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.research.runs.looks import note_looks
-from tests.daemon.api.test_api import get, in_shared_loop, shared
+from tests.daemon.api.test_api import command, get, in_shared_loop, shared, world
 from tests.research.runs.test_looks import look
 from tests.support.command_line import CONFIG, answer, quantd, write
 
-__all__ = ["shared"]
+__all__ = ["shared", "world"]
 
 PATH = "/api/v1/research"
 
@@ -30,30 +30,57 @@ async def test_looks_are_the_newest_of_the_ledger_and_a_changed_ledger_is_not_be
     assert "unknown" in found["text"]
 
 
+def stored(shared: Any, name: str, text: str = CONFIG, *options: str) -> dict[str, Any]:
+    """A backtest in the store of the run's state folder: its JSON document."""
+    folder = shared.folder.parent / name
+    folder.mkdir()
+    write(folder, text)
+    given = ("--journal", "--json", "--state", str(shared.folder), *options)
+    document: dict[str, Any] = answer(quantd(folder, "backtest", *given))
+    return document
+
+
 @in_shared_loop
-async def test_the_gap_to_a_stored_backtest_is_its_commissions_and_the_rest(shared: Any) -> None:
+async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_another_names_the_keys_that_differ(
+    shared: Any,
+) -> None:
     _, found = await get(shared, f"{PATH}/beside")
     assert (found["ts"], found["missing"][:28]) == ([], "there is no stored backtest;")
-    dear = shared.folder.parent / "dear"
-    dear.mkdir()
-    write(dear, CONFIG.replace("commission_bp = 1.0", "commission_bp = 20.0"))
-    answer(quantd(dear, "backtest", "--journal", "--no-compare", "--json"))
-    shutil.move(dear / "state" / "backtests", shared.folder / "backtests")
+    alike = stored(shared, "alike")
+    dear = stored(shared, "dear", CONFIG.replace("commission_bp = 1.0", "commission_bp = 20.0"))["run"]
+    short = stored(shared, "short", CONFIG, "--set", "agents.trend.params.lookback=30")["run"]
     status, found = await get(shared, f"{PATH}/beside?points=10")
     assert status == 200, found
-    tested = Reader.open(shared.folder / "backtests")
-    assert (found["backtest"], found["backtests"]) == (tested.run.run, [tested.run.run])
-    own = Reader.open(shared.folder)
-    ours, theirs = own.equity(), tested.equity()
-    assert found["own"][-1] == pytest.approx(ours[-1].equity_micro / ours[0].equity_micro)
-    assert found["tested"][-1] == pytest.approx(theirs[-1].equity_micro / theirs[0].equity_micro)
-    assert len(found["ts"]) <= 10
-    paid = [sum(float(fill.fee) for fill in reader.fills()) / 100_000.0 for reader in (own, tested)]
-    assert found["commissions"] == pytest.approx(paid[1] - paid[0], rel=1e-6)
-    assert found["gap"] == pytest.approx(found["commissions"] + found["rest"])
-    assert found["commissions"] > abs(found["rest"])  # only the commission differs
+    assert (found["backtest"], found["backtests"]) == (alike["run"], [short, dear, alike["run"]])
+    differs = [["agents.trend.params.lookback 30, here 60"], ["broker.commission_bp 20.0, here 1.0"], []]
+    assert [row["differs"] for row in found["stored"]] == differs
+    assert found["stored"][2]["sharpe"] == pytest.approx(alike["performance"]["sharpe"])
+    assert len({row["sharpe"] for row in found["stored"]}) == 3
+    assert (found["differs"], found["gap"], found["commissions"], found["rest"]) == ([], 0.0, 0.0, 0.0)
+    assert 2 < len(found["ts"]) <= 10
+    for name, differing in zip((short, dear), differs, strict=False):
+        status, found = await get(shared, f"{PATH}/beside?backtest={name}")
+        assert (status, found["backtest"], found["differs"]) == (200, name, differing)
+        assert (found["gap"], found["commissions"], found["rest"]) == (None, None, None)
+        own, tested = Reader.open(shared.folder).equity(), Reader.open(shared.folder / "backtests", name).equity()
+        assert found["own"][-1] == pytest.approx(own[-1].equity_micro / own[0].equity_micro)
+        assert found["tested"][-1] == pytest.approx(tested[-1].equity_micro / tested[0].equity_micro)
     status, found = await get(shared, f"{PATH}/beside?backtest=nothere")
     assert (status, found["code"]) == (404, "not_found")
+    _, found = await get(shared, f"{PATH}/looks")
+    assert [row["differs"] for row in found["looks"][:3]] == differs
+    _, found = await get(shared, f"{PATH}/compare?one={short}&other={alike['run']}")
+    assert found["differs"] == ["agents.trend.params.lookback 30 and 60"]
+
+
+async def test_a_run_with_acts_that_a_backtest_does_not_repeat_has_a_gap_without_causes(world: Any) -> None:
+    stored(world, "alike", CONFIG, "--no-compare")
+    _, found = await get(world, f"{PATH}/beside")
+    assert (found["differs"], found["gap"]) == ([], 0.0)
+    assert (await command(world, {"command": "halt", "reason": "r"}, world.bearer))[0] == 200
+    _, found = await get(world, f"{PATH}/beside")
+    assert found["differs"] == ["the run has what a backtest does not repeat: command (1)"]
+    assert (found["gap"], found["commissions"], found["rest"]) == (None, None, None)
 
 
 @in_shared_loop

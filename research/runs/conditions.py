@@ -1,0 +1,161 @@
+"""Conditions of a run, read from its journal, and how those of a backtest differ from them.
+
+Where no condition differs, the same decisions are due in both, and the gap of their returns comes from their fills.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from quantd.daemon.config import Config, ConfigError, digest
+from quantd.daemon.config.trading_keys import differences, trading_keys
+from quantd.daemon.recovery.replay import ConfigLost, Records, first_start, saved_config
+from quantd.trading.codec import decode
+from quantd.trading.events import (
+    CancelRequested,
+    Carried,
+    Flow,
+    Halted,
+    JournalEvent,
+    Operator,
+    PortfolioClosed,
+    PortfolioOpened,
+    ProposalReviewed,
+    Proposed,
+    Reloaded,
+    Started,
+    Wished,
+)
+from quantd.trading.model_events import Exchanged, ModelLoaded
+
+ACTS: Final[dict[type, str]] = {
+    Flow: "deposit or withdrawal",
+    Carried: "account taken over from an earlier run",
+    Operator: "command",
+    Wished: "order by hand",
+    CancelRequested: "cancel by hand",
+    Halted: "halt of a symbol by hand",
+    PortfolioOpened: "portfolio opened",
+    PortfolioClosed: "portfolio closed",
+    Proposed: "proposal",
+    ProposalReviewed: "review of a proposal",
+    ModelLoaded: "model loaded",
+    Exchanged: "promotion or demotion",
+}
+"""What a backtest does not repeat, by event."""
+
+_TAGS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Reloaded, *ACTS)).encode())
+
+
+class Conditions(Struct, frozen=True):
+    """The conditions of a run up to entry `seq` of its journal: each value that it had, in order, and counts of acts.
+
+    `configs` are digests of configurations, `markets` of recorded markets, `codes` of the program. `policies` are the
+    digests of the agents' files and artifacts, one text a start.
+    """
+
+    seq: int = 0
+    configs: tuple[str, ...] = ()
+    markets: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    acts: dict[str, int] = {}
+
+
+def conditions_of(records: Records, run: str, before: Conditions = Conditions()) -> Conditions:  # noqa: B008 - frozen
+    """Return the conditions of a run; `before` are those up to an earlier entry, from which it goes on."""
+    seq, acts = before.seq, Counter(before.acts)
+    configs, markets = dict.fromkeys(before.configs), dict.fromkeys(before.markets)
+    codes, policies = dict.fromkeys(before.codes), dict.fromkeys(before.policies)
+    for seq, data in records.entries(run, before.seq + 1):  # noqa: B007 - the last one is used
+        if not _TAGS.search(data):
+            continue
+        event = decode(data).event
+        if isinstance(event, Started | Reloaded):
+            configs[event.config] = None
+        if isinstance(event, Started):
+            markets[event.feed] = codes[event.version] = None
+            policies[_policies(event)] = None
+        elif (text := ACTS.get(type(event))) and _by_hand(event):
+            acts[text] += 1
+    return Conditions(seq, tuple(configs), tuple(markets), tuple(codes), tuple(policies), dict(acts))
+
+
+def backtest_conditions(records: Records, run: str) -> Conditions | None:
+    """Return the conditions of a stored backtest, which has one start and no acts; None without a start."""
+    start = first_start(records, run)
+    if start is None:
+        return None
+    return Conditions(1, (start.config,), (start.feed,), (start.version,), (_policies(start),))
+
+
+def _policies(event: Started) -> str:
+    return ", ".join(f"{agent} {digests}" for agent, digests in sorted(event.artifacts.items()) if digests)
+
+
+def _by_hand(event: JournalEvent) -> bool:
+    """Whether a cash movement is a deposit or withdrawal, and a halt of a symbol an operator's."""
+    match event:
+        case Flow():
+            return event.kind == "flow"
+        case Halted():
+            return bool(event.who)
+        case _:
+            return True
+
+
+class StoredConfig(Struct, frozen=True):
+    """The keys that affect trading in the saved configuration of a backtest, and their digest.
+
+    `fault` is why they are unknown.
+    """
+
+    keys: dict[str, str] = {}
+    digest: str = ""
+    fault: str = ""
+
+
+def stored_config(folder: Path, name: str) -> StoredConfig:
+    """Read the saved configuration of digest `name`."""
+    try:
+        config = saved_config(folder, name)
+    except (ConfigLost, ConfigError) as why:
+        return StoredConfig(fault=str(why).partition(";")[0])
+    if name not in (digest(config), digest(config.for_backtest())):
+        return StoredConfig(fault="a file that its configuration names has changed")
+    plain = config.for_backtest()
+    return StoredConfig(trading_keys(plain), digest(plain))
+
+
+def unlike(tested: Conditions, stored: StoredConfig, run: Conditions, config: Config) -> Iterator[str]:
+    """Yield each difference between a stored backtest and a run with `config`, as text; none if both are alike."""
+    plain = config.for_backtest()
+    if stored.fault:
+        yield f"its configuration is unknown: {stored.fault}"
+    elif stored.digest != digest(plain):
+        yield from differences(stored.keys, trading_keys(plain)) or ["another digest of its configuration"]
+    if len(run.configs) > 1:
+        yield f"the run traded under {len(run.configs)} configurations"
+    for what, there, here in (
+        ("bars", tested.markets, run.markets),
+        ("files of policies", tested.policies, run.policies),
+        ("code of quantd", tested.codes, run.codes),
+    ):
+        if there != here:
+            yield f"{what} {_named(there)}, here {_named(here)}"
+    for act, number in run.acts.items():
+        yield f"the run has what a backtest does not repeat: {act} ({number:,})"
+
+
+def _named(values: tuple[str, ...]) -> str:
+    """Digests as text, each cut to 8 characters."""
+    return " then ".join(", ".join(map(_cut, value.split(", "))) for value in values) or "none"
+
+
+def _cut(text: str) -> str:
+    *agent, value = text.split(" ")
+    return " ".join([*agent, value[:8] or "none"])
