@@ -112,7 +112,7 @@ def read_config(options: Options) -> Config:
     mistakes = [*mistakes_of(config), *(config.missing_files() or unenforced(config))]
     if mistakes:
         raise ConfigError(mistakes)
-    return config
+    return config.in_state(options.state, options.environ)
 
 
 async def serve(
@@ -123,6 +123,7 @@ async def serve(
     `find` gives the feed and the venue of a live run, `now` is its clock (ns UTC). Raises CannotStart and ConfigError.
     """
     folder = config.state_folder(options.state)
+    config = config.in_state(options.state, options.environ)
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
     if mistakes := secrets_mistakes(config):

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path as FilePath
@@ -91,6 +91,19 @@ class Config:
             return self
         alerts = self.alerts.model_copy(update={"notices": NoticeTable()})
         return Config(self.document.model_copy(update={"portfolios": None, "alerts": alerts}), self.source)
+
+    def with_option(self, section: str, key: str, value: Any, option: str) -> "Config":
+        """This configuration with the value that an option of a command gives a key, and the option as its source."""
+        table = getattr(self.document, section).model_copy(update={key: value})
+        source = replace(self.source, overrides={**self.source.overrides, (section, key): option})
+        return Config(self.document.model_copy(update={section: table}), source)
+
+    def in_state(self, folder: FilePath | None, environ: Mapping[str, str]) -> "Config":
+        """This configuration with the state folder of --state, or of the variable QUANTD_STATE; itself without one."""
+        if folder is None:
+            return self
+        option = "QUANTD_STATE" if environ.get("QUANTD_STATE") == str(folder) else "--state"
+        return self.with_option("quantd", "state", str(folder.absolute()), option)
 
     def agent(self, **values: Any) -> Agent:
         """Build an agent from the keys of its table, with defaults for the others; the configuration stays as it is."""

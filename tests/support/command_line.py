@@ -155,11 +155,11 @@ def program(folder: Path, *arguments: str) -> Done:
 
 
 @contextmanager
-def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
+def running(folder: Path, *options: str) -> "Iterator[subprocess.Popen[str]]":
     """A daemon on the configuration of `folder`, as a process of its own, at the end of its market."""
     with_calendar(folder)
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "quantd.daemon.cli", "run"],
+        [sys.executable, "-m", "quantd.daemon.cli", "run", *options],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -169,7 +169,7 @@ def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            done = quantd(folder, "status", "--json")
+            done = quantd(folder, "status", "--json", *options)
             if done.returncode == 0 and json.loads(done.stdout)["status"] == "ended":
                 break
             time.sleep(0.2)

@@ -23,6 +23,7 @@ def serve(
     if not read_only:
         raise Failure("`quantd serve` only reads: write `quantd serve --read-only`. `quantd run` trades.", USAGE)
     import asyncio
+    import os
     import sys
 
     from quantd.daemon.cli.configuration import read
@@ -32,7 +33,7 @@ def serve(
 
     if leader and not is_address(leader):
         raise Failure(f"--leader {leader} is no address: write https://HOST:PORT/", USAGE)
-    found = read(config, [*(sets or ()), f"api.port={port}"])
+    found = read(config, sets).with_option("api", "port", port, "--port").in_state(state, os.environ)
     configure(found.log.level.upper(), found.log.format, instance=found.quantd.name)  # type: ignore[arg-type]
 
     def shown(url: str) -> None:

@@ -1,10 +1,11 @@
 """Check or show the configuration."""
 
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import answer, print_json, table
 from quantd.daemon.cli.places import place
 from quantd.trading.exit_codes import CONFIG, DONE, ExplainedError
@@ -68,14 +69,14 @@ def counts_of(config: "Config") -> Iterator[str]:
             yield f"{count} {one if count == 1 else several[0] if several else f'{one}s'}"
 
 
-def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:
+def show(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """List every setting with its value and its source."""
     from quantd.daemon.assembly.config_rows import settings_of
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import digest
     from quantd.daemon.config.mistakes import shown
 
-    found = read(config, sets)
+    found = read(config, sets).in_state(state, os.environ)
     rows = settings_of(found)
     if as_json:
         print_json({"config": str(config), "digest": digest(found), "settings": rows})

@@ -1,11 +1,14 @@
 """`quantd config` from outside: every setting with its source, every mistake with its place."""
 
 import json
+import signal
+import time
+import urllib.request
 
 import pytest
 
 from tests.support.checkout import ROOT
-from tests.support.command_line import CONFIG, quantd, write
+from tests.support.command_line import CONFIG, quantd, running, write
 
 
 @pytest.mark.requirement("R-004")
@@ -29,6 +32,40 @@ def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
     shown = quantd(tmp_path, "config", "show")
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) == len(found) + 1
+
+
+def test_the_state_folder_of_an_option_or_a_variable_is_shown_with_it_as_the_source(tmp_path):
+    write(tmp_path)
+
+    def shown(*options, env=None):
+        done = quantd(tmp_path, "config", "show", "--json", *options, env=env or {})
+        rows = {row["key"]: row for row in json.loads(done.stdout)["settings"]}
+        return rows["quantd.state"]["value"], rows["quantd.state"]["source"]
+
+    assert shown() == ("state", "config.toml:3")
+    assert shown("--state", "there") == (str(tmp_path / "there"), "--state")
+    assert shown("--set", "quantd.state=here", "--state", "there") == (str(tmp_path / "there"), "--state")
+    assert shown("--set", "quantd.state=here") == ("here", "--set quantd.state")
+    assert shown(env={"QUANTD_STATE": "there"}) == (str(tmp_path / "there"), "QUANTD_STATE")
+
+
+def test_a_daemon_reports_the_state_folder_that_it_uses_and_a_reload_leaves_it(tmp_path):
+    write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
+    with running(tmp_path, "--state", "there") as daemon:
+        place = json.loads((tmp_path / "there" / "api.json").read_text())
+
+        def shown():
+            with urllib.request.urlopen(f"http://127.0.0.1:{place['port']}/api/v1/config", timeout=30) as response:
+                return {row["key"]: (row["value"], row["source"]) for row in json.load(response)["settings"]}
+
+        expected = (str(tmp_path / "there"), "--state")
+        assert shown()["quantd.state"] == expected
+        write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"\n').replace("limit = 0.03", "limit = 0.02"))
+        daemon.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        while shown()["risk.var.limit"][0] != 0.02 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert (shown()["risk.var.limit"][0], shown()["quantd.state"]) == (0.02, expected)
 
 
 def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
