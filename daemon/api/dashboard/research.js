@@ -94,6 +94,7 @@ export function Research() {
       <${Table} name="Looks" rows=${rows} most=${20} first=${best ? "best" : "newest"} empty="nothing was evaluated in this state folder" words=${(l) => `${l.kind} ${l.name} ${l.market} ${l.family} ${varied(l)}`} columns=${[
     { head: "values, or keys that differ from the run's", cell: varied },
     { head: "Sharpe", num: true, cell: (l) => l.sharpe.toFixed(2) },
+    ...(looks.some((l) => l.withdrawn) ? [{ head: "withdrawn", cell: (l) => l.withdrawn || "–" }] : []),
     { head: "kind", cell: (l) => l.kind },
     { head: "name", cell: (l) => l.name },
     { head: "from", cell: (l) => l.first.slice(0, 10) },

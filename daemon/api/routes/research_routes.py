@@ -30,7 +30,7 @@ from quantd.daemon.config.trading_keys import changes_beside
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.doubts import Doubt
 from quantd.research.runs.looks import read_looks
-from quantd.research.runs.trials import Look
+from quantd.research.runs.trials import Look, Withdrawal
 from quantd.trading.effects import Valued
 
 COMPARE_S: Final = 120.0
@@ -66,6 +66,8 @@ class LookLine(Struct, frozen=True):
     family: str
     values: dict[str, str]
     differs: list[str] | None = None
+    withdrawn: str = ""
+    """Why a look is withdrawn, as the ledger has it; empty for others."""
 
 
 class Looks(Struct, frozen=True):
@@ -205,7 +207,8 @@ class ResearchRoutes:
             raise Refused(503, "unavailable", f"the ledger of looks cannot be read: {why}") from None
         newest = known.looks[::-1][: query.limit]
         here = self._run.service.config.for_backtest()
-        return Looks(len(known.looks), known.trials, known.text, [_line(each, here) for each in newest])
+        rows = [_line(look, here, known.withdrawals.get(look.digest)) for look in newest]
+        return Looks(len(known.looks), known.trials, known.text, rows)
 
     async def beside(self, request: web.Request, query: OfBacktest) -> Beside:
         """Raises Refused."""
@@ -294,7 +297,7 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
     )  # fmt: skip
 
 
-def _line(look: Look, here: Config) -> LookLine:
+def _line(look: Look, here: Config, withdrawal: Withdrawal | None) -> LookLine:
     return LookLine(
         look.kind,
         look.name,
@@ -306,6 +309,7 @@ def _line(look: Look, here: Config) -> LookLine:
         look.family,
         look.values,
         changes_beside(look.keys, here) if look.keys else None,
+        "" if withdrawal is None else withdrawal.text,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from quantd.adapters.store.queries import Reader
-from quantd.research.runs.looks import note_looks
+from quantd.research.runs.looks import note_looks, withdraw
 from tests.daemon.api.test_api import command, get, in_shared_loop, shared, world
 from tests.research.runs.test_looks import look
 from tests.support.command_line import CONFIG, answer, quantd, write
@@ -23,6 +23,9 @@ async def test_looks_are_the_newest_of_the_ledger_and_a_changed_ledger_is_not_be
     assert status == 200, found
     assert (found["count"], found["trials"], [each["digest"] for each in found["looks"]]) == (2, 2, ["second"])
     assert found["looks"][0]["sharpe"] == look("second").sharpe
+    withdraw(shared.folder, "first", "leak", "reads the next bar")
+    _, found = await get(shared, f"{PATH}/looks")
+    assert [line["withdrawn"] for line in found["looks"]] == ["", "leak: reads the next bar"]
     ledger = shared.folder / "looks.jsonl"
     ledger.write_text(ledger.read_text().replace("first", "fyrst"))
     _, found = await get(shared, f"{PATH}/looks")
