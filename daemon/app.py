@@ -122,8 +122,7 @@ async def serve(
 
     `find` gives the feed and the venue of a live run, `now` is its clock (ns UTC). Raises CannotStart and ConfigError.
     """
-    folder = config.state_folder(options.state)
-    config = config.in_state(options.state, options.environ)
+    folder, config = config.state_folder(options.state), config.in_state(options.state, options.environ)
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
     if mistakes := secrets_mistakes(config):

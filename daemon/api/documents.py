@@ -119,7 +119,11 @@ class Positions(Struct, frozen=True):
 
 
 class RiskMetrics(Struct, frozen=True):
-    """Risk measures of the house and of each agent; `house` has every one with the reason of an absent one."""
+    """Risk measures of the house and of each agent; `house` has every one with the reason of an absent one.
+
+    `windows` has the number of returns of equity behind drawdown and ratios of each book, the house's under the empty
+    name. `house.samples` is that of the measures by returns of the positions.
+    """
 
     run: str
     ts: int
@@ -127,6 +131,7 @@ class RiskMetrics(Struct, frozen=True):
     metrics: Metrics
     agents: dict[str, Metrics]
     house: Assessment
+    windows: dict[str, int] = {}
 
 
 class Correlations(Struct, frozen=True):

@@ -64,23 +64,28 @@ class Metrics(Struct, frozen=True):
 class Assessed(Struct, frozen=True):
     """The measures of the house and of each agent at `ts` (market time).
 
-    `groups` is the correlation group of each grouped instrument, by symbol.
+    `groups` is the correlation group of each grouped instrument, by symbol. `windows` is the number of returns of
+    equity behind drawdown and ratios of each book, the house's under the empty name. The other measures of a book have
+    its `samples`.
     """
 
     ts: int
     house: Assessment
     agents: dict[str, Assessment]
     groups: dict[str, str] = {}
+    windows: dict[str, int] = {}
 
 
 def assessed(state: State) -> Assessed:
     """The measures of all books of a state, between steps."""
     state.revalue()
+    books = {"": HOUSE} | {state.rules.agents[number].name: number for number in state.in_use()}
     return Assessed(
         ts=state.now,
         house=_assess(state, HOUSE),
         agents={state.rules.agents[number].name: _assess(state, number) for number in state.in_use()},
         groups=correlation_groups(state),
+        windows={name: max(0, len(realised_by_date(state, book).wealth()) - 1) for name, book in books.items()},
     )
 
 

@@ -87,7 +87,7 @@ export function Agents() {
     { head: "capital", num: true, cell: (a) => percent(a.share === null ? a.capital : a.share, a.share === null ? 0 : 1) },
     { head: "switch", cell: (a) => html`<span title=${a.cause ? `${a.cause.who} ${a.cause.text}` : a.reason}>${a.suspended ? "paused" : a.switch}</span>`, kind: (a) => (a.suspended ? "REDUCE" : a.switch) },
     { head: "equity", num: true, cell: (a) => money(a.equity) },
-    { head: "return", num: true, cell: (a) => signed(a.total), kind: (a) => tone(a.total) },
+    { head: "return since the start", num: true, cell: (a) => signed(a.total), kind: (a) => tone(a.total) },
     { head: "today", num: true, cell: (a) => signed(a.today), kind: (a) => tone(a.today) },
   ]} />
       ${acts.length > 0 && html`<p class="buttons">${acts.map(([kind, [title]]) => html`<button type="button" onClick=${() => act_({ kind, agent })}>${title}: ${agent.name} …</button>`)}</p>`}

@@ -38,7 +38,7 @@ export function Daemons() {
     { head: "mode", cell: of((each) => `${each.mode.toUpperCase()}${each.status === "running" ? "" : `, ${each.status}`}`) },
     { head: "equity", num: true, cell: of((each) => money(each.equity)) },
     { head: "today", num: true, cell: of((each) => signed(each.today)), kind: (row) => (row.now ? tone(row.now.today) : "") },
-    { head: "drawdown", num: true, cell: of((each) => percent(each.drawdown)) },
+    { head: "drawdown from the peak", num: true, cell: of((each) => percent(each.drawdown)) },
     { head: "alerts", num: true, cell: of((each) => each.alerts) },
     { head: "last bar", cell: of((each) => local(each.ts, each.zone)) },
     { head: "up for", num: true, cell: of((each) => age(1000 * each.uptime_s)) },

@@ -39,7 +39,7 @@ export function Now() {
         <${Chart} data=${[times, points.map((p) => Number(p.equity))]} series=${[["equity", "--line"]]} height=${220} format=${(x) => count(x)}
           words=${`Equity from ${money(points[0].equity)} on ${points[0].time.slice(0, 10)} to ${money(points.at(-1).equity)} on ${points.at(-1).time.slice(0, 10)}.`} />
         <${Chart} data=${[times, points.map((p) => -p.drawdown)]} series=${[["drawdown", "--fall"]]} height=${110} format=${(x) => percent(x, 1)}
-          words=${`Drawdown; the deepest was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />
+          words=${`Drawdown; the deepest of the ${count(points.length)} samples drawn since ${points[0].time.slice(0, 10)} was ${percent(Math.max(...points.map((p) => p.drawdown)))}.`} />
         <${Rolling} found=${rolled} />`
     : html`<p class="none">${past.fault || noneOf(past, "no samples yet")}</p>`}
     </section>

@@ -147,7 +147,7 @@ export function Portfolios() {
     { head: "weights by", cell: (p) => p.basis.replaceAll("_", " ") },
     { head: "capital", num: true, cell: (p) => money(p.capital) },
     { head: "equity", num: true, cell: (p) => money(p.equity) },
-    { head: "return", num: true, cell: (p) => signed(Number(p.equity) / Number(p.capital) - 1), kind: (p) => tone(Number(p.equity) - Number(p.capital)) },
+    { head: "return since the opening", num: true, cell: (p) => signed(Number(p.equity) / Number(p.capital) - 1), kind: (p) => tone(Number(p.equity) - Number(p.capital)) },
     { head: "opened", cell: (p) => local(p.created_ns, now.zone) },
   ]} />
       ${found.data && html`<p class="none">${found.data.places ? `${found.data.vacant} of ${found.data.places} places are vacant.` : "The configuration has no places for portfolios: [portfolios] places makes some."}</p>`}

@@ -8,7 +8,7 @@ import { useRead } from "./reads.js";
 
 // A stored backtest by the time it was made, its Sharpe ratio, and what differs from the run.
 const few = (texts, most) => (texts.length > most ? [...texts.slice(0, most), `${texts.length - most} more`] : texts).join("; ");
-const named = (b) => `${b.time.slice(0, 16).replace("T", " ")} UTC · Sharpe ${b.sharpe === null ? "–" : b.sharpe.toFixed(2)} · ${b.differs.length ? few(b.differs, 2) : "as the run"} · ${b.run}`;
+const named = (b) => `${b.time.slice(0, 16).replace("T", " ")} UTC · Sharpe ${b.sharpe === null ? "–" : b.sharpe.toFixed(2)} over all its samples · ${b.differs.length ? few(b.differs, 2) : "as the run"} · ${b.run}`;
 const unlike = (differs) => {
   const acts = differs.filter((text) => text.startsWith("the run "));
   const keys = differs.filter((text) => !acts.includes(text));
@@ -57,6 +57,7 @@ function Compared({ stored }) {
       ${shown.failures.map((each) => html`<p class="HALT">${each}</p>`)}
       <${Chart} data=${[shown.ts.map((ts) => ts / 1e9), own, theirs]} series=${[[shown.one, "--line"], [shown.other, "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}
         words=${`Both worth 1 on ${shown.first.slice(0, 10)}; on ${shown.last.slice(0, 10)} ${shown.one} has ${worth(own)} and ${shown.other} ${worth(theirs)}.`} />
+      <p class="none">The figures are of ${count(shown.samples)} samples, ${shown.first.slice(0, 10)} to ${shown.last.slice(0, 10)}.</p>
       <${Table} name="Figures of both" rows=${shown.rows} most=${30} by=${(r) => r.figure} words=${(r) => r.figure} columns=${[
     { head: "figure", cell: (r) => r.figure },
     { head: shown.one, num: true, cell: (r) => r.one },
@@ -93,7 +94,7 @@ export function Research() {
       <div class="fields"><p class="short"><button type="button" aria-pressed=${best} onClick=${() => sort(!best)}>Best first</button></p></div>
       <${Table} name="Looks" rows=${rows} most=${20} first=${best ? "best" : "newest"} empty="nothing was evaluated in this state folder" words=${(l) => `${l.kind} ${l.name} ${l.market} ${l.family} ${varied(l)}`} columns=${[
     { head: "values, or keys that differ from the run's", cell: varied },
-    { head: "Sharpe", num: true, cell: (l) => l.sharpe.toFixed(2) },
+    { head: "Sharpe ratio, from first to last", num: true, cell: (l) => l.sharpe.toFixed(2) },
     ...(looks.some((l) => l.withdrawn) ? [{ head: "withdrawn", cell: (l) => l.withdrawn || "–" }] : []),
     { head: "kind", cell: (l) => l.kind },
     { head: "name", cell: (l) => l.name },

@@ -3,13 +3,18 @@ import { html, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
 import { Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { measured, percent } from "./figures.js";
+import { measured, percent, things } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
 
 const METHODS = { historical: "historical", parametric: "parametric", ewma: "EWMA", cornish_fisher: "Cornish-Fisher", filtered: "filtered historical" };
 /** @type {[string, string, boolean?][]} */
 const RATIOS = [["volatility_annual", "volatility, a year", true], ["max_drawdown", "largest drawdown", true], ["sharpe", "Sharpe ratio"], ["sortino", "Sortino ratio"], ["calmar", "Calmar ratio"], ["beta", "beta to the benchmark"], ["effective_bets", "effective bets"], ["diversification_ratio", "diversification ratio"], ["gross", "invested", true], ["hhi", "concentration (HHI)"]];
+
+// The window of a measure: equity for drawdown and ratios, the positions' own returns for others, none for weights.
+const BY_EQUITY = ["max_drawdown", "sharpe", "sortino", "calmar"];
+const BY_WEIGHT = ["gross", "hhi"];
+const windowed = (name, words, equity, returns) => (BY_WEIGHT.includes(name) ? `${words}, now` : `${words}, ${things(BY_EQUITY.includes(name) ? equity : returns, "sample")}`);
 
 function Over({ stamp }) {
   const [limit, choose] = useState("");
@@ -64,7 +69,9 @@ export function Risk() {
   const none = (name) => html`<span class="none">${(house.missing && house.missing[name]) || "–"}</span>`;
   const methods = house ? Object.entries(METHODS).map(([name, words]) => ({ id: name, words, found: house[name] })) : [];
   const stress = house ? Object.entries(house.stress).map(([name, loss]) => ({ id: name, loss })).sort((a, b) => (b.loss ?? -1) - (a.loss ?? -1)) : [];
-  const agents = data ? Object.entries(data.agents).map(([name, each]) => ({ ...each, id: (now.agents.find((a) => a.name === name) || {}).portfolio || name })) : [];
+  const agents = data ? Object.entries(data.agents).map(([name, each]) => ({ ...each, window: data.windows[name] ?? 0, id: (now.agents.find((a) => a.name === name) || {}).portfolio || name })) : [];
+  const returns = things(house ? house.samples : 0, "sample");
+  const equity = agents.every((a) => a.window === (data.windows[""] ?? 0)) ? things(data ? data.windows[""] ?? 0 : 0, "sample") : "up to " + things(Math.max(...agents.map((a) => a.window)), "sample");
   return html`
     ${now.loosening && html`<section class="card wide"><h2>Looser limits wait</h2>
       <p class="REDUCE">${now.loosening}</p>
@@ -72,7 +79,7 @@ export function Risk() {
       ${may("trade") && html`<p class="buttons"><button type="button" onClick=${() => ask(true)}>Approve …</button></p>`}</section>`}
     <${Over} stamp=${stamp} />
     ${fault && html`<${Problem} text=${fault} />`}
-    <section class="card"><h2>Loss in ${house ? house.horizon : 1} day${house && house.horizon > 1 ? "s" : ""}${house ? `, at ${percent(house.confidence, 0)}` : ""}</h2>
+    <section class="card"><h2>Loss in ${house ? house.horizon : 1} day${house && house.horizon > 1 ? "s" : ""}${house ? `, at ${percent(house.confidence, 0)}, from ${things(house.samples, "sample")}` : ""}</h2>
       <${Table} name="Value at risk" rows=${methods} words=${(m) => m.words} empty="no measure yet" columns=${[
     { head: "method", cell: (m) => m.words },
     { head: "VaR", num: true, cell: (m) => (m.found ? percent(m.found.var, 2) : "–") },
@@ -81,7 +88,7 @@ export function Risk() {
   ]} /></section>
     <${Var} stamp=${stamp} />
     <section class="card"><h2>Measures of the house</h2>
-      ${house && html`<dl class="pairs">${RATIOS.map(([name, words, share]) => html`<dt>${words}</dt><dd>${house[name] === null ? none(name) : share ? percent(house[name]) : house[name].toFixed(2)}</dd>`)}</dl>`}</section>
+      ${house && html`<dl class="pairs">${RATIOS.map(([name, words, share]) => html`<dt>${windowed(name, words, data.windows[""] ?? 0, house.samples)}</dt><dd>${house[name] === null ? none(name) : share ? percent(house[name]) : house[name].toFixed(2)}</dd>`)}</dl>`}</section>
     <section class="card"><h2>Stress: loss of equity</h2>
       <${Table} name="Stress" rows=${stress} most=${12} words=${(s) => s.id} empty="no scenario is configured" columns=${[
     { head: "scenario", cell: (s) => s.id.replaceAll("_", " ") },
@@ -91,12 +98,12 @@ export function Risk() {
     <section class="card wide"><h2>Measures of the agents</h2>
       <${Table} name="Measures of the agents" rows=${agents} words=${(a) => a.id} empty="no agents" columns=${[
     { head: "agent", cell: (a) => a.id },
-    { head: "volatility", num: true, cell: (a) => percent(a.volatility) },
-    { head: "VaR", num: true, cell: (a) => percent(a.var, 2) },
-    { head: "CVaR", num: true, cell: (a) => percent(a.cvar, 2) },
-    { head: "largest drawdown", num: true, cell: (a) => percent(a.max_drawdown) },
-    { head: "Sharpe", num: true, cell: (a) => measured(a.sharpe, "") },
-    { head: "beta", num: true, cell: (a) => measured(a.beta, "") },
+    { head: `volatility, ${returns}`, num: true, cell: (a) => percent(a.volatility) },
+    { head: `VaR, ${returns}`, num: true, cell: (a) => percent(a.var, 2) },
+    { head: `CVaR, ${returns}`, num: true, cell: (a) => percent(a.cvar, 2) },
+    { head: `largest drawdown, ${equity}`, num: true, cell: (a) => percent(a.max_drawdown) },
+    { head: `Sharpe ratio, ${equity}`, num: true, cell: (a) => measured(a.sharpe, "") },
+    { head: `beta, ${returns}`, num: true, cell: (a) => measured(a.beta, "") },
   ]} /></section>
     ${asking && html`<${Dialog} title="Approve the looser limits" close=${() => ask(false)}>
       <${Deed} words=${now.loosening} path="/api/v1/limits/approve" title="Approve" close=${() => ask(false)} /></${Dialog}>`}`;

@@ -162,7 +162,9 @@ class Readings:
         found = self._run.assessed()
         agents = {name: metrics_of(each) for name, each in found.agents.items()}
         house = metrics_of(found.house)
-        return RiskMetrics(self._run.service.run, found.ts, instant_text(found.ts), house, agents, found.house)
+        return RiskMetrics(
+            self._run.service.run, found.ts, instant_text(found.ts), house, agents, found.house, found.windows
+        )
 
     async def correlations(self, request: web.Request, query: Query) -> Correlations:
         state = self._run.service.shell.state
