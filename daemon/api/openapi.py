@@ -29,6 +29,11 @@ FAULTS: Final = {
 OF_POSTS: Final = {409: "the state of the daemon forbids it", 413: "the body is too large", 415: "not JSON",
                    504: "not committed in time, still queued"}  # fmt: skip
 
+PLAIN_SCHEMA: Final = {"type": "string", "maxLength": 64}
+
+PATH_SCHEMAS: Final = {"key": {"type": "string", "pattern": PATTERN}}
+"""Schemas of the parameters in paths that are no plain names."""
+
 KEY: Final = {
     "name": HEADER, "in": "header", "required": False, "schema": {"type": "string", "pattern": PATTERN},
     "description": "The same key with the same body gets the first answer, and nothing is carried out again.",
@@ -86,7 +91,7 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
         needed: list[dict[str, list[str]]] = [{"token": [route.scope]}]
         operation["security"] = needed if isinstance(route, Post | Entry) else [*needed, {}]
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
+        {"name": name, "in": "path", "required": True, "schema": PATH_SCHEMAS.get(name, PLAIN_SCHEMA)}
         for name in _PARAMETER.findall(route.path)
     ]
     if isinstance(route, Read):

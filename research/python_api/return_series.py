@@ -191,4 +191,4 @@ def _series_frame(series: Any) -> object:
             index = pandas.DatetimeIndex(pandas.to_datetime(labels, utc=True))
         except (TypeError, ValueError):
             return values
-    return pandas.DataFrame({"return": values}, index=index.rename("ts"))
+    return pandas.DataFrame({"return": values}, index=index.set_names("ts"))

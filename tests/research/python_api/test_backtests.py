@@ -117,7 +117,7 @@ def test_attribution_prints_tables_and_names_what_is_missing(bars):
     assert "sectors are unknown" in str(result.attribution)
     assert "sectors are unknown" in str(result.brinson({"SPY": 1.0}))
     days = result.equity.select(pl.col("ts").dt.date().alias("date"))
-    factors = days.with_columns(market=pl.Series(np.random.default_rng(3).normal(size=len(days))))[1:]
+    factors = days.with_columns(market=pl.Series(np.random.default_rng(3).normal(0.0, 0.1, len(days))))[1:]
     assert re.search(r"^market +-?0\.\d{3} +0\.\d{3} ", str(result.factors(factors)), re.MULTILINE)
     lost = factors["date"][7]
     with pytest.raises(

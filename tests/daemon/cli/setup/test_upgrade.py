@@ -75,12 +75,12 @@ def test_a_start_and_a_command_name_the_backup(recorded):
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
-def test_a_backup_that_cannot_be_written_leaves_the_store_as_it_is(recorded, words):
+def test_a_file_in_place_of_the_backups_leaves_the_store_as_it_is(recorded, words):
     (recorded / "state" / "backups").write_text("in the way")
     before = sql(recorded / "state", "SELECT * FROM sqlite_schema")
     refused = command(recorded, *words)
-    assert refused.returncode == 75
-    assert "Nothing was changed; make space in" in refused.stderr
+    assert refused.returncode == 78
+    assert "backups: is a regular file, not a folder" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert sql(recorded / "state", "SELECT * FROM sqlite_schema") == before
     assert revision(recorded / "state") == OLDER
