@@ -7,6 +7,7 @@ https://protobuf.dev/programming-guides/encoding. The operators are those that a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,8 @@ Processors without VNNI add two products of an unsigned and a signed byte in 16 
 Software Developer's Manual, VPMADDUBSW: "packs saturated"). 2 x 255 x 63 = 32,130 fits, so the sums are the same
 integers on every processor; 2 x 255 x 127 = 64,770 does not.
 """
+
+_ALL_LEVELS: Final = 128
 
 DOMAINS: Final = frozenset({b"", b"ai.onnx", b"ai.onnx.ml"})
 
@@ -124,8 +127,9 @@ def _attribute(data: memoryview, permitted: Permitted) -> None:
 
 
 def _tensor(data: memoryview, permitted: Permitted) -> None:
-    kind, name, parts = 0, "a tensor", list[tuple[int, memoryview]]()
-    integers: list[int] = []
+    kind, name = 0, "a tensor"
+    parts: list[tuple[int, memoryview]] = []
+    integers: list[int | memoryview] = []
     for number, value in fields(data):
         if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
             raise GraphFault("it keeps tensors in other files")
@@ -138,9 +142,9 @@ def _tensor(data: memoryview, permitted: Permitted) -> None:
         elif number in (_TENSOR_FLOATS, _TENSOR_RAW, _TENSOR_DOUBLES) and not isinstance(value, int):
             parts.append((number, value))
         elif number == _TENSOR_INTEGERS:
-            integers += [value] if isinstance(value, int) else _varints(value)
+            integers.append(value)
     if kind == _INT8:
-        _eight_bits([*(value for number, value in parts if number == _TENSOR_RAW)], integers, name, permitted)
+        _eight_bits([value for number, value in parts if number == _TENSOR_RAW], integers, name, permitted)
     for number, value in parts:
         dtype = {_TENSOR_FLOATS: "<f4", _TENSOR_DOUBLES: "<f8"}.get(number) or _RAW.get(kind)
         if dtype is not None:
@@ -157,12 +161,10 @@ def _finite(data: memoryview, dtype: str, name: str, permitted: Permitted) -> No
         raise GraphFault(f"{name} holds a number that is not finite")
 
 
-_ALL_LEVELS: Final = 128
-
-
-def _eight_bits(raw: list[memoryview], integers: list[int], name: str, permitted: Permitted) -> None:
+def _eight_bits(raw: list[memoryview], integers: list[int | memoryview], name: str, permitted: Permitted) -> None:
     """Check the weights of a tensor in signed eight bits, from either of the two fields that can hold them."""
-    data = b"".join(raw) + bytes(value & 0xFF for value in integers)
+    numbers = chain.from_iterable([value] if isinstance(value, int) else _varints(value) for value in integers)
+    data = b"".join(raw) + bytes(value & 0xFF for value in numbers)
     most = int(np.abs(np.frombuffer(data, dtype=np.int8).astype(np.int16)).max(initial=0))
     if most > permitted.levels:
         raise GraphFault(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 CPUINFO: Final = Path("/proc/cpuinfo")
 MAPS: Final = Path("/proc/self/maps")
@@ -98,14 +97,16 @@ def numpy_dispatch() -> str:
 
 def openblas_core() -> str:
     """Return the processor whose functions OpenBLAS uses ("Haswell"); empty where no OpenBLAS is loaded."""
-    np.ones(1) @ np.ones(1)
     try:
         lines = MAPS.read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    paths = sorted({line.split(maxsplit=5)[5] for line in lines if "openblas" in line and line.count("/")})
-    for path in sorted(paths, key=lambda path: "numpy" not in path):
-        library = ctypes.CDLL(path)
+    files = {line.split(maxsplit=5)[5] for line in lines if "openblas" in line.rpartition("/")[2]}
+    for path in sorted(files, key=lambda path: ("numpy" not in path, path)):
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:  # an update removed it during a training, whose last step this record is
+            continue
         for name in CORE_NAMES:
             function = getattr(library, name, None)
             if function is not None:

@@ -3,6 +3,8 @@
 A processor that cuts sums of products at 16 bits differs most where two neighbouring inputs of a layer are rounded to
 255 and their weights are large. Such inputs are searched among random markets of extreme moves. The recorded answers
 are those of the onnx package's reference implementation, which adds in 32 bits on every processor.
+
+A discrete policy's answer is its best allocation: a probe of it shows cut sums only where they change that choice.
 """
 
 from typing import Any, Final, NamedTuple
@@ -84,7 +86,7 @@ def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
     if not rows:
         return golden
     before = (golden.returns, golden.weights, golden.cash, golden.answers, golden.seats, golden.columns)
-    after = (np.stack([np.asarray(row[field], dtype=np.float64) for row in rows]) for field in range(6))
+    after = (np.stack([np.asarray(value, dtype=np.float64) for value in values]) for values in zip(*rows, strict=True))
     return Golden(
         *(np.concatenate([old, new.reshape(len(rows), *old.shape[1:])]) for old, new in zip(before, after, strict=True))
     )
@@ -141,11 +143,11 @@ def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list
     table = measured.reshape(len(observed), -1)
     reached = table >= NEAR * table.max(axis=0)
     chosen: list[int] = []
-    left = np.ones(table.shape[1], dtype=bool)
-    while left.any():
-        best = int((reached & left).sum(axis=1).argmax())
+    remaining = np.ones(table.shape[1], dtype=bool)
+    while remaining.any():
+        best = int((reached & remaining).sum(axis=1).argmax())
         chosen.append(best)
-        left &= ~reached[best]
+        remaining &= ~reached[best]
     return sorted(chosen)
 
 

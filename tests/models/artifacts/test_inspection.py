@@ -254,6 +254,20 @@ def test_a_graph_that_would_do_more_than_arithmetic_is_refused_before_it_is_load
     refused(holding(folder, policy_onnx=changed(folder, change)), rf"policy\.onnx: {reason}; it is not loaded")
 
 
+@pytest.mark.requirement("R-104")
+@pytest.mark.parametrize("raw", [True, False], ids=["bytes", "integers"])
+@pytest.mark.parametrize(("level", "largest"), [(63, 0), (-63, 0), (64, 64), (-128, 128)])
+def test_weights_in_eight_bits_have_at_most_63_levels_in_either_field_of_a_tensor(
+    level: int, largest: int, raw: bool, place: Callable[[str], Path]
+) -> None:
+    weights = np.array([1, level], np.int8)
+    tensor = helper.make_tensor("w", TensorProto.INT8, [2], weights.tobytes() if raw else weights, raw=raw)
+    graph = changed(place("learned"), lambda model: model.graph.initializer.append(tensor))
+    fault = graph_fault(graph)
+    assert fault.startswith(f"w has weights up to {largest} in eight bits") if largest else not fault
+    assert not graph_fault(graph, infinite=True), "a model of another maker may have any"
+
+
 @settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.floats(0.0, 1.0), at=st.floats(0.0, 1.0, exclude_max=True), byte=st.integers(0, 255))
 def test_reading_a_graph_or_tensors_that_are_none_always_ends_in_words(

@@ -4,10 +4,12 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from quantd.models.artifacts.processor import processor
+from quantd.models.artifacts import processor as processors
+from quantd.models.artifacts.processor import MAPS, openblas_core, processor
 
 ON_LINUX = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux", reason="the settings are those of x86-64"
@@ -35,6 +37,19 @@ def test_a_record_names_the_model_and_each_library() -> None:
     assert here.onnxruntime
     assert here.text.startswith(f"{here.model}, {'VNNI' if here.vnni else 'no VNNI'}; NumPy {here.numpy}")
     assert here == processor()
+
+
+@ON_LINUX
+def test_a_library_that_was_removed_or_is_none_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update of NumPy during a training must not end it at its last step."""
+    here, text = openblas_core(), tmp_path / "openblas.txt"
+    text.write_text("no library")
+    maps = "".join(f"7f00-7f01 r-xp 0000 08:01 1 {path}\n" for path in ("/numpy/libopenblas.so (deleted)", text))
+    monkeypatch.setattr(processors, "MAPS", tmp_path / "maps")
+    processors.MAPS.write_text(maps)
+    assert openblas_core() == ""
+    processors.MAPS.write_text(maps + MAPS.read_text())
+    assert openblas_core() == here
 
 
 @ON_LINUX
