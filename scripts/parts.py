@@ -58,18 +58,22 @@ def outcome(part: Part, command: Sequence[str], report: Path) -> Outcome:
     words = [*command, f"--junitxml={report}", "-o", "junit_family=xunit1", *part.paths]
     status = subprocess.run(words, check=False).returncode
     passed, failures, skipped = counts(report)
+    if not report.exists() and not status:
+        failures = (f"part {part.name}: no report, so it is unknown which tests ran",)
     if status and not failures:
         failures = (f"part {part.name}: pytest ended with status {status}",)
     return Outcome(part.name, passed, failures, skipped, time.monotonic() - began)
 
 
 def counts(report: Path) -> tuple[int, tuple[str, ...], int]:
-    """Return (passed, names of failed tests, skipped) of a report in JUnit's form; zeros where pytest wrote none."""
-    if not report.exists():
+    """Return (passed, names of failed tests, skipped) of a report in JUnit's form; zeros without a complete one."""
+    try:
+        cases = ElementTree.parse(report).iter("testcase")
+    except (FileNotFoundError, ElementTree.ParseError):  # pytest was killed before or while it wrote the report
         return 0, (), 0
     passed = skipped = 0
     failures: dict[str, None] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in cases:
         # a module that cannot be imported has no class, and its own name as that of the test
         module, test = case.get("file") or case.get("classname", ""), case.get("name", "")
         name = f"{module}::{test}" if case.get("classname") else module or test

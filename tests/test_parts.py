@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,22 @@ def test_a_part_that_ends_before_its_tests_counts_as_a_failure(tmp_path: Path) -
     assert done.stdout.endswith("\n1 passed, 1 failed, 0 skipped\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("true", "no report, so it is unknown which tests ran"),
+        ('echo "<testsuites><testcase" > "${1#*=}"; exit 137', "pytest ended with status 137"),
+    ],
+    ids=["no report", "killed while it wrote the report"],
+)
+def test_a_part_without_a_complete_report_counts_as_a_failure(tmp_path: Path, command: str, reason: str) -> None:
+    done = ran(tmp_path, "one=first", "two=second", "--", "sh", "-c", command, "sh")
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith("FAILED")] == [
+        f"FAILED part one: {reason}", f"FAILED part two: {reason}",
+    ]  # fmt: skip
+
+
 def test_the_status_is_zero_only_without_a_failure(tmp_path: Path) -> None:
     done = ran(tmp_path, "three=third -k 'right or left'", "--", *PYTEST)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed, 1 skipped")
@@ -99,8 +116,11 @@ def test_an_interrupt_ends_the_run_with_what_did_not_run(tmp_path: Path) -> None
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
+    deadline = time.monotonic() + 60
     while not (tmp_path / "begun").exists():
         assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130

@@ -447,8 +447,8 @@ def _containing(text: str, *columns: Any) -> list[Any]:
 
 
 def _orders_with(since: int, symbol: str | None, search: str) -> list[Any]:
-    own = [] if symbol is None else [OrderRow.symbol == symbol]
-    return [OrderRow.ts >= since, *own, *_containing(search, col(OrderRow.symbol), col(OrderRow.id))]
+    of_symbol = [] if symbol is None else [OrderRow.symbol == symbol]
+    return [OrderRow.ts >= since, *of_symbol, *_containing(search, col(OrderRow.symbol), col(OrderRow.id))]
 
 
 def _of_group(group: str) -> list[Any]:

@@ -49,7 +49,7 @@ def tighten(folder: Path, token: str) -> list[str]:
         if path.stat().st_mode & stat.S_ISVTX:
             raise Insecure(f"{text}. It is a shared folder (sticky bit): {private}")
         try:
-            restrict(path, bits)
+            restrict(path.resolve() if path == folder else path, bits)  # as `loose`, which looks behind a link
         except Refused as why:
             raise Insecure(f"{text}. It {why.strerror}: {private}") from None
         except OSError as why:

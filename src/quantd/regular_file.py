@@ -136,8 +136,8 @@ def restrict(path: Path, bits: int) -> None:
         mode = stat.S_IMODE(status.st_mode) & ~bits
         if not _PATH:
             os.fchmod(pin, mode)
-        elif os.path.lexists(own := f"/proc/self/fd/{pin}"):
-            os.chmod(own, mode)  # fchmod refuses a descriptor that opened nothing
+        elif os.path.lexists(entry := f"/proc/self/fd/{pin}"):
+            os.chmod(entry, mode)  # fchmod refuses a descriptor that opened nothing
         else:
             handle = _reopened(path, pin, status, os.O_RDONLY)
             try:
@@ -273,9 +273,9 @@ def _pinned(path: Path, wanted: Kind) -> Iterator[tuple[int, os.stat_result]]:
 
 def _reopened(path: Path, pin: int, status: os.stat_result, flags: int) -> int:
     """Another descriptor of the inode that `pin` holds: by /proc, else by its name. Raises Refused and OSError."""
-    if _PATH and os.path.lexists(own := f"/proc/self/fd/{pin}"):
+    if _PATH and os.path.lexists(entry := f"/proc/self/fd/{pin}"):
         try:
-            return os.open(own, flags | _QUIET)
+            return os.open(entry, flags | _QUIET)
         except OSError as error:
             error.filename = os.fspath(path)
             raise

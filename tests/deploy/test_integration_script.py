@@ -51,6 +51,13 @@ def test_the_failure_of_each_step_fails_it_and_ends_it(tmp_path, fails):
 
 
 @pytest.mark.requirement("R-229")
+def test_the_failure_of_the_release_build_beside_the_packages_fails_it_before_the_tests(tmp_path):
+    code, lines = run(tmp_path, "build")
+    assert code != 0
+    assert sorted(line.split()[0] for line in lines) == sorted(COMPILED[:3])
+
+
+@pytest.mark.requirement("R-229")
 def test_without_a_compiler_it_runs_the_same_tests_on_the_source(tmp_path):
     code, lines = run(tmp_path, "build-checked")
     assert code == 0

@@ -51,19 +51,19 @@ def openblas(core: str) -> Callable[[Facts], dict[str, str] | None]:
 def together(plain: Facts) -> dict[str, str] | None:
     """All variables at once, with OpenBLAS for Prescott."""
     merged: dict[str, str] = {}
-    for setting in SETTINGS:
-        if setting.name not in (ALL, HASWELL) and not setting.emulator:
-            merged |= setting.variables(plain) or {}
+    for setting in _united():
+        merged |= setting.variables(plain) or {}
     return merged
 
 
 def all_in_effect(facts: Facts) -> bool:
     """Whether each of the settings taken together shows."""
-    return all(
-        setting.effect(facts)
-        for setting in SETTINGS
-        if setting.name not in (PLAIN, ALL, HASWELL) and not setting.emulator
-    )
+    return all(setting.effect(facts) for setting in _united())
+
+
+def _united() -> list[Setting]:
+    """The settings that ALL is made of: OpenBLAS has the functions of one core, those of Prescott."""
+    return [each for each in SETTINGS if each.name not in (ALL, HASWELL) and not each.emulator]
 
 
 PLAIN: Final = "plain"

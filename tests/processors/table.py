@@ -28,32 +28,48 @@ class Row(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def table_rows(settings: Sequence[Setting], form: str, shared: Path, report: Callable[[Row], None]) -> list[Row]:
-    """Run the checks under the settings in order; the first one is the plain one. `report` gets each row."""
+def table_rows(
+    settings: Sequence[Setting],
+    form: str,
+    shared: Path,
+    report: Callable[[Row], None],
+    timeout_s: float = TIMEOUT_S,
+) -> list[Row]:
+    """Run the checks under the settings in order; the first one is the plain one. `report` gets each row.
+
+    The plain row is the only one when its process fails.
+    """
     rows: list[Row] = []
     plain: Facts = {}
     for setting in settings:
-        row, facts = _row(setting, form, shared, plain)
+        row, facts = _row(setting, form, shared, plain, timeout_s)
         rows.append(row)
-        plain = plain or facts
         report(row)
+        if row.faults and not facts and not plain:
+            break  # without the plain row no other one has variables, or results to compare with
+        plain = plain or facts
     return rows
 
 
-def _row(setting: Setting, form: str, shared: Path, plain: Facts) -> tuple[Row, Facts]:
+def _row(setting: Setting, form: str, shared: Path, plain: Facts, timeout_s: float) -> tuple[Row, Facts]:
     front, variables = emulator_of(setting), setting.variables(plain)
     if front is None or variables is None:
         return Row(setting.name, ABSENT if front is None else IMPOSSIBLE, 0, 0.0, (), (), ()), {}
     out, began = shared / "row.json", time.monotonic()
     out.unlink(missing_ok=True)
     command = [*front, sys.executable, "-W", "ignore", "-m", "tests.processors.checks", form, str(shared), str(out)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(variables), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(variables), capture_output=True, text=True, timeout=timeout_s,
+            check=False,
+        )  # fmt: skip
+        words = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        fault = f"ended with status {done.returncode}: {words}"
+    except subprocess.TimeoutExpired:
+        fault = f"did not end within {timeout_s:g} s"
     seconds = time.monotonic() - began
     if not out.exists():
-        words = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return Row(setting.name, "", 0, seconds, (), (f"ended with status {done.returncode}: {words}",), ()), {}
+        return Row(setting.name, "", 0, seconds, (), (fault,), ()), {}
     facts: Facts = json.loads(out.read_text())
     return judged(setting, facts, plain or facts, seconds), facts
 

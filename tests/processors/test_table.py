@@ -1,6 +1,7 @@
 """The table of processors is red for a difference, for a setting without effect and for another number of checks."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +79,19 @@ def test_rows_with_other_numbers_of_checks_are_red_and_what_is_not_installed_is_
     (row,) = table_rows([absent], "quick", None, lambda row: None)  # type: ignore[arg-type]
     assert row.state == ABSENT
     assert line_of(row).endswith(ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("command", "timeout_s", "fault"),
+    [("echo refused >&2; exit 3", 60.0, "ended with status 3: refused"), ("sleep 60", 0.1, "did not end within 0.1 s")],
+)
+def test_a_plain_row_that_fails_is_the_only_one(command: str, timeout_s: float, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "emulator").write_text(f"#!/bin/sh\n{command}\n")
+    (tmp_path / "emulator").chmod(0o755)
+    plain = setting(PLAIN)._replace(emulator=(str(tmp_path / "emulator"),))
+    rows = table_rows([plain, *SETTINGS[1:]], "quick", tmp_path, lambda row: None, timeout_s)
+    assert [row.faults for row in rows] == [(fault,)]
+    assert not verdict(rows)[1]
 
 
 def test_a_row_has_its_own_variables_and_none_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda s
     except StoreUnavailable as error:
         raise type(error)(
             f"{error}. The store needs an upgrade, and a backup before it. Nothing was changed; make space in "
-            f"{folder}, and start again"
+            f"{folder}, or let this user write there, and start again"
         ) from error
     return target
 

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 
+from quantd.daemon.commands.api_token import tighten
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import environment, quantd, write
 
@@ -33,6 +34,15 @@ def test_a_state_folder_for_everybody_is_refused_and_left_as_it_is(tmp_path):
     assert started.returncode == 78
     assert "is a shared folder (sticky bit): choose a private folder" in started.stderr
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o1777
+
+
+def test_a_state_folder_behind_a_link_is_made_private(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk").chmod(0o777)
+    (tmp_path / "state").symlink_to("disk")
+    done = tighten(tmp_path / "state", "token")
+    assert done == [f"other users may write {tmp_path / 'state'}: chmod go-w {tmp_path / 'state'}"]
+    assert stat.S_IMODE((tmp_path / "disk").stat().st_mode) == 0o775
 
 
 def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
