@@ -111,6 +111,7 @@ class Keys:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
                 answer = await _settled(act)
                 self._note(name, answer)
+                self._begun(lambda: self._finish(name, answer))  # a slow disk may record the key after all
                 return answer
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
             raise Refused(503, "idempotency", text, {"Retry-After": "5"}) from None
@@ -123,10 +124,8 @@ class Keys:
             )
         try:
             answer = await _settled(act)
-            body = answer.body
-            assert isinstance(body, bytes)
             try:
-                await self._do(lambda: self._finish(name, Answered(answer.status, body)), must)
+                await self._do(lambda: self._finish(name, answer), must)
             except (sqlite3.Error, OSError) as why:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
                 self._note(name, answer)
@@ -157,8 +156,7 @@ class Keys:
         """Keeps an answer in memory that the file did not take."""
         if answer.status in NOT_BEGUN:
             return
-        assert isinstance(answer.body, bytes)
-        self._unwritten[name] = Answered(answer.status, answer.body)
+        self._unwritten[name] = _answered(answer)
         while len(self._unwritten) > UNWRITTEN:
             self._unwritten.popitem(last=False)
 
@@ -183,7 +181,13 @@ class Keys:
         return "the daemon stopped while it carried out the request with this key, so its result is not known"
 
     async def _do(self, work: Callable[[], T], must: bool) -> T:
-        """Works on the file in a thread, one call at a time. A halt does not wait longer than HALT_S: TimeoutError."""
+        """The result of work on the file. A halt does not wait longer than HALT_S: TimeoutError."""
+        working = self._begun(work)
+        async with asyncio.timeout(HALT_S if must else None):
+            return await asyncio.shield(working)
+
+    def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Work on the file in a thread: one at a time, in the order of the calls, whether anybody waits or not."""
 
         async def alone() -> T:
             async with self._one:
@@ -191,8 +195,7 @@ class Keys:
 
         working = asyncio.ensure_future(alone())
         working.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it
-        async with asyncio.timeout(HALT_S if must else None):
-            return await asyncio.shield(working)
+        return working
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
@@ -234,11 +237,19 @@ class Keys:
         text = f"{self._lost(number)}. {remedy}"
         raise Refused(409, "idempotency", text)
 
-    def _finish(self, name: tuple[str, str], answer: Answered) -> None:
+    def _finish(self, name: tuple[str, str], answer: web.Response) -> None:
+        """Record the answer of a key; the key is free again where nothing was done."""
         if answer.status in NOT_BEGUN:
             self._opened().execute("DELETE FROM keys WHERE sender = ? AND name = ?", name)
         else:
-            self._opened().execute("UPDATE keys SET status = ?, body = ? WHERE sender = ? AND name = ?", answer + name)
+            values = *_answered(answer), *name
+            self._opened().execute("UPDATE keys SET status = ?, body = ? WHERE sender = ? AND name = ?", values)
+        self._running.discard(name)
+
+
+def _answered(response: web.Response) -> Answered:
+    assert isinstance(response.body, bytes)
+    return Answered(response.status, response.body)
 
 
 def _became(answer: Answered) -> Became:

@@ -1,5 +1,6 @@
 // Acts: every request of the page that changes something. An act is sent, done, refused or unknown. It has one key, by
-// which the daemon is asked what became of it, until that is known; an unknown order lets no other order of its symbols pass.
+// which the daemon is asked what became of it, until that is known. An unknown order lets no other order of its symbols
+// pass.
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { changed, daemon, may, newKey, post, session, signIn } from "./daemon.js";
 import { orders } from "./figures.js";
@@ -11,6 +12,7 @@ const SAID_MS = 15000;
 const STORE = "quantd.acts";
 const MOST = 50;
 const NO_ANSWER = "It may have happened.";
+const ASKED = `No answer. ${NO_ANSWER} The daemon is asked what became of it.`;
 const OTHER_HALTS = "Other ways to halt, on its machine: quantd halt; a file named HALT in the state folder (touch HALT); kill -USR1 and the process id.";
 
 const all = () => ["*"];
@@ -18,8 +20,8 @@ const none = () => [];
 const sent = (done) => `${orders(done.trades.orders.length)} sent`;
 const last = (path, k = 1) => decodeURIComponent(path.split("/").at(-k));
 
-// Route -> what it does in words, what to say where it did not, what became of it, and the symbols of its orders. `stops`
-// marks what lowers risk: it is never held up by another act.
+// Route -> what it does in words, what to say where it did not, what became of it, and the symbols of its orders.
+// `stops` marks what lowers risk: it is never held up by another act.
 /** @type {Record<string, { what: (body: any, path: string) => string, not: (body: any) => string, done: (answer: any, body: any, path: string) => string, symbols: (body: any) => string[], stops?: (body: any) => boolean }>} */
 export const ROUTES = {
   "/api/v1/commands": {
@@ -70,9 +72,9 @@ export const ROUTES = {
 
 const fitting = Object.entries(ROUTES).map(([route, record]) => /** @type {[RegExp, any]} */ ([new RegExp(`^${route.replaceAll("*", "[^/]+")}$`), record]));
 const recordOf = (path) => {
-  const own = fitting.find(([form]) => form.test(path));
-  if (!own) throw new Error(`${path} is no act of this page`);
-  return own[1];
+  const route = fitting.find(([form]) => form.test(path));
+  if (!route) throw new Error(`${path} is no act of this page`);
+  return route[1];
 };
 
 export const clock = (at) => new Date(at).toTimeString().slice(0, 8);
@@ -94,20 +96,24 @@ export function say(text) {
 }
 export const saying = () => (message.text && Date.now() - message.at < SAID_MS ? message : null);
 
-// Acts whose result is not known, of all tabs and of before a reload. Where the browser stores nothing, of this tab alone.
+// Acts whose result is not known, of all tabs and of before a reload; of this tab alone where the browser stores nothing.
 let unstored = [];
 export function waiting() {
   try {
     const stored = JSON.parse(localStorage.getItem(STORE) || "[]");
-    return [...(Array.isArray(stored) ? stored : []), ...unstored];
+    return [...(Array.isArray(stored) ? stored.filter(readable) : []), ...unstored];
   } catch { return unstored; }
 }
-function store(change) {
-  const kept = change(waiting()).slice(-MOST);
-  try { localStorage.setItem(STORE, JSON.stringify(kept)); unstored = []; } catch { unstored = kept; }
+// An entry may be of another version of this page, whose acts are others.
+function readable(act) {
+  try { return typeof whatOf(act) === "string" && typeof act.key === "string" && act.symbols.every((symbol) => typeof symbol === "string"); } catch { return false; }
 }
-const keep = ({ key, path, body, symbols, at, sender, run, tab }, lost = "") => store((kept) => [...kept.filter((each) => each.key !== key), { key, path, body, symbols, at, sender, run, tab, lost }]);
-const forget = (key) => store((kept) => kept.filter((each) => each.key !== key));
+function store(change) {
+  const acts = change(waiting()).slice(-MOST);
+  try { localStorage.setItem(STORE, JSON.stringify(acts)); unstored = []; } catch { unstored = acts; }
+}
+const keep = ({ key, path, body, symbols, at, sender, run, tab }, lost = "") => store((acts) => [...acts.filter((act) => act.key !== key), { key, path, body, symbols, at, sender, run, tab, lost }]);
+const forget = (key) => store((acts) => acts.filter((act) => act.key !== key));
 
 const mine = new Map();  // the acts of this tab that are not known, by key
 const meets = (one, other) => one.some((symbol) => symbol === "*" ? other.length > 0 : other.includes(symbol) || other.includes("*"));
@@ -117,8 +123,8 @@ export const whatOf = (act) => recordOf(act.path).what(act.body, act.path);
 export function holding(path, body, symbols = null, key = "") {
   const record = recordOf(path);
   if (record.stops && record.stops(body)) return null;
-  const own = symbols || record.symbols(body);
-  return waiting().find((act) => act.key !== key && ((act.path === path && !own.length) || meets(own, act.symbols))) || null;
+  const ordered = symbols || record.symbols(body);
+  return waiting().find((act) => act.key !== key && ((act.path === path && !ordered.length) || meets(ordered, act.symbols))) || null;
 }
 export const heldUp = (act) => `${whatOf(act)}, sent at ${clock(act.at)}, is not known yet: no other such request until it is${act.lost ? ", or until you have looked" : ""}`;
 
@@ -127,8 +133,8 @@ function notOf(act) {
   const { body, path } = act;
   const now = daemon.live && daemon.live.overview;
   const aim = path === "/api/v1/commands" && { halt: "HALT", flatten: "HALT", reduce: "REDUCE", resume: "RUN" }[body.command];
-  const own = aim && now && (body.agent ? now.agents.find((each) => each.name === body.agent) : now);
-  return own && own.switch === aim ? `NOT DONE, and the switch is at ${aim}` : recordOf(path).not(body);
+  const book = aim && now && (body.agent ? now.agents.find((agent) => agent.name === body.agent) : now);
+  return book && book.switch === aim ? `NOT DONE, and the switch is at ${aim}` : recordOf(path).not(body);
 }
 
 function settle(act, state, text, answer = null) {
@@ -157,7 +163,7 @@ function judge(act, status, body) {
 
 function unknown(act) {
   if (act.state === "done" || act.state === "refused" || act.lost) return;
-  Object.assign(act, { state: "unknown", text: act.flying ? `No answer yet. ${NO_ANSWER} The daemon is asked for it.` : `No answer. ${NO_ANSWER} The daemon is asked what became of it.` });
+  Object.assign(act, { state: "unknown", text: act.flying ? `No answer yet. ${NO_ANSWER} The daemon is asked for it.` : ASKED });
   changed({});
 }
 
@@ -170,33 +176,28 @@ async function send(act) {
   const stop = new AbortController();
   const slow = setTimeout(() => unknown(act), SLOW_MS);
   const end = setTimeout(() => stop.abort(), GIVEN_UP_MS);
-  try {
-    const response = await post(act.path, act.body, act.key, stop.signal);
-    const answer = await response.json().catch(() => null);
-    act.flying -= 1;
-    judge(act, response.status, answer);
-  } catch {
-    act.flying -= 1;
-    unknown(act);
-  }
+  const response = await post(act.path, act.body, act.key, stop.signal).catch(() => null);
+  const answer = response && await response.json().catch(() => null);
   clearTimeout(slow);
   clearTimeout(end);
+  act.flying -= 1;
+  if (response) judge(act, response.status, answer); else unknown(act);
 }
 
 // Ask the daemon what became of an act; whether a further question makes sense.
 async function look(act) {
-  const { session: own, live } = daemon;
-  if (!own || !own.name) { act.needs = "sign in, so that the daemon can be asked"; return; }
-  if (act.sender && own.sender !== act.sender) { act.needs = `it was sent by ${act.sender}: sign in with that token, so that the daemon can be asked`; return; }
+  const { session: signedIn, live } = daemon;
+  if (!signedIn || !signedIn.name) { act.needs = "sign in, so that the daemon can be asked"; return; }
+  if (act.sender && signedIn.sender !== act.sender) { act.needs = `it was sent by ${act.sender}: sign in with that token, so that the daemon can be asked`; return; }
   if (live && act.run && live.overview.run !== act.run) { lose(act, `it was sent to the run ${act.run}, and this is the run ${live.overview.run}`); return; }
   act.needs = "";
   const response = await fetch(`/api/v1/acts/${encodeURIComponent(act.key)}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(4000) });
-  const found = /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */ (await response.json().catch(() => null));
-  if (response.ok && found) {
-    if (found.state === "done") settle(act, "done", found.text, found.answer);
-    else if (found.state === "refused") settle(act, "refused", found.text);
-    else if (found.state === "unknown") lose(act, found.text);
-  } else if (response.status === 404 && found && found.code === "no_act") {
+  const became = /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */ (await response.json().catch(() => null));
+  if (response.ok && became) {
+    if (became.state === "done") settle(act, "done", became.text, became.answer);
+    else if (became.state === "refused") settle(act, "refused", became.text);
+    else if (became.state === "unknown") lose(act, became.text);
+  } else if (response.status === 404 && became && became.code === "no_act") {
     // while the request is under way it may still arrive; of another tab that cannot be seen
     const under = mine.has(act.key) ? act.flying > 0 : act.tab !== TAB && Date.now() - act.at < 2 * GIVEN_UP_MS;
     act.absent = under ? 0 : (act.absent || 0) + 1;
@@ -204,8 +205,10 @@ async function look(act) {
   } else if (response.status === 401) await session();
 }
 
+const lostText = (why) => `Not known: ${why}. Look at the orders and the switch.`;
+
 function lose(act, why) {
-  Object.assign(act, { lost: why, state: "unknown", text: `Not known: ${why}. Look at the orders and the switch.` });
+  Object.assign(act, { lost: why, state: "unknown", text: lostText(why) });
   keep(act, why);
   changed({});
 }
@@ -221,14 +224,16 @@ export function release(act) {
 const asking = new Set();
 const others = new Map();  // acts of other tabs and of before a reload, by key
 export function lookForAll() {
-  const kept = waiting();
-  [...others.keys()].filter((key) => !kept.some((each) => each.key === key)).forEach((key) => others.delete(key));
-  for (const each of kept) {
-    const act = mine.get(each.key) || others.get(each.key) || { ...each, state: "unknown", text: each.lost ? `Not known: ${each.lost}. Look at the orders and the switch.` : `No answer. ${NO_ANSWER} The daemon is asked what became of it.` };
-    if (!mine.has(each.key)) others.set(each.key, act);
-    if (act.lost || asking.has(each.key) || (act.state === "sent" && Date.now() - act.at < SLOW_MS) || (!mine.has(each.key) && Date.now() - act.at < SLOW_MS)) continue;
-    asking.add(each.key);
-    look(act).catch(() => {}).finally(() => { asking.delete(each.key); changed({}); });
+  const stored = waiting();
+  [...others.keys()].filter((key) => !stored.some((entry) => entry.key === key)).forEach((key) => others.delete(key));
+  for (const entry of stored) {
+    const { key, lost } = entry;
+    const act = mine.get(key) || others.get(key) || { ...entry, state: "unknown", text: lost ? lostText(lost) : ASKED };
+    if (!mine.has(key)) others.set(key, act);
+    const fresh = Date.now() - act.at < SLOW_MS && (act.state === "sent" || !mine.has(key));
+    if (act.lost || asking.has(key) || fresh) continue;
+    asking.add(key);
+    look(act).catch(() => {}).finally(() => { asking.delete(key); changed({}); });
   }
 }
 setInterval(lookForAll, LOOK_MS);
@@ -293,8 +298,8 @@ export function Became({ state }) {
 function SignInHere({ ended, again }) {
   const [fault, tell] = useState("");
   const field = useRef(null);
-  const { session: own } = daemon;
-  if (!own || (own.name && may("read") && !ended)) return "";
+  const { session: signedIn } = daemon;
+  if (!signedIn || (signedIn.name && may("read") && !ended)) return "";
   const go = async (event) => {
     event.preventDefault();
     try {
@@ -312,7 +317,7 @@ function SignInHere({ ended, again }) {
 
 // Acts that are not known, over every screen, with those of before a reload and of other tabs.
 export function Waiting() {
-  const late = waiting().map((each) => mine.get(each.key) || others.get(each.key)).filter((act) => act && act.state === "unknown");
+  const late = waiting().map(({ key }) => mine.get(key) || others.get(key)).filter((act) => act && act.state === "unknown");
   return late.map((act) => html`<div key=${act.key} role="status" class="why REDUCE waits">${clock(act.at)} ${whatOf(act)}: ${act.text}${act.needs ? ` ${act.needs}.` : ""}
     ${act.lost && html` <button type="button" onClick=${() => release(act)}>I have looked</button>`}</div>`);
 }

@@ -239,7 +239,8 @@ class ResearchRoutes:
             stored = await asyncio.to_thread(self._backtests.open, query.other)
             if query.one:
                 await asyncio.to_thread(self._backtests.open, query.one)
-            newest = [] if stored is None else [record.run for record in self._backtests.newest(stored)]
+            records = [] if stored is None else await asyncio.to_thread(self._backtests.newest, stored)
+            newest = [record.run for record in records]
             pair = query.one or "".join(newest[1:2]), query.other or "".join(newest[:1])
             if self._reads_only:
                 # a replay writes what it reads of the market into the state folder
@@ -251,7 +252,8 @@ class ResearchRoutes:
                 if pair[0] == pair[1]:
                     raise Refused(422, "incomparable", f"{pair[0]} is named twice; choose two backtests")
                 compared = await _compared(self._file(), self._run.folder, *pair)
-                differs = await asyncio.to_thread(self._backtests.differing, stored, *pair)
+                async with self._one:  # one thread at a time reads the stored backtests
+                    differs = await asyncio.to_thread(self._backtests.differing, stored, *pair)
                 self._compared[pair] = replace(compared, differs=differs)
                 for old in list(self._compared)[:-KEPT]:
                     del self._compared[old]

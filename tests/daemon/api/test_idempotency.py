@@ -1,7 +1,9 @@
 """A POST under an idempotency key is carried out once, and its first answer is sent again, after a restart too."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -126,6 +128,20 @@ async def test_a_file_that_cannot_be_written_refuses_cash_and_obeys_a_halt(world
     assert journalled(world, Flow) == []
     assert (await post(world, "commands", {"command": "halt"}))[0] == 200
     assert world.service.shell.state.switch.state == 2
+
+
+async def test_a_halt_that_a_slow_disk_delays_is_carried_out_once_and_its_key_has_the_answer(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post(world, "cash", CASH)
+    monkeypatch.setattr(idempotency, "HALT_S", 0.05)
+    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as disk:
+        disk.execute("BEGIN EXCLUSIVE")
+        assert (await post(world, "commands", {"command": "halt"}, "slow"))[0] == 200
+    monkeypatch.setattr(idempotency, "HALT_S", 10.0)
+    status, _, replayed = await post(world, "commands", {"command": "halt"}, "slow")
+    assert (status, replayed) == (200, "true")
+    assert len(journalled(world, Operator)) == 1
 
 
 KILLED = """

@@ -169,6 +169,28 @@ async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has
         await expect(page.locator("header .waits")).to_have_count(0)
 
 
+DAMAGED = [
+    None, {}, {"key": "k", "path": "/api/v1/gone", "body": {}, "symbols": [], "at": 1},
+    {"key": "k", "path": "/api/v1/orders", "body": {}, "symbols": ["QQQ"], "at": 1},
+    {"key": "k", "path": "/api/v1/orders/cancel", "body": {"order": "o"}, "symbols": None, "at": 1},
+]  # fmt: skip
+"""Acts in the browser's store that this version of the page cannot have written."""
+
+
+@in_module_loop
+async def test_acts_of_another_version_in_the_browsers_store_hold_up_nothing(shared: World, browser: Browser) -> None:
+    async with staged(shared, browser) as stage:
+        page = stage.page
+        await page.evaluate("(acts) => localStorage.setItem('quantd.acts', JSON.stringify(acts))", DAMAGED)
+        await page.reload()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        await page.keyboard.press("h")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("header .switch")).to_contain_text("HALT")
+        await expect(page.locator("header .waits")).to_have_count(0)
+    await run(shared)
+
+
 @in_module_loop
 async def test_a_message_has_its_time_and_no_state_is_claimed_after_another_persons_resume(
     shared: World, browser: Browser

@@ -1,11 +1,17 @@
 """The ledger of looks and the run beside a stored backtest, over HTTP."""
 
+import asyncio
 import shutil
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quantd.adapters.store.queries import Reader
+from quantd.daemon.api.routes import research_routes
+from quantd.daemon.api.stored_backtests import StoredBacktests
 from quantd.research.runs.looks import note_looks, withdraw
 from tests.daemon.api.test_api import command, get, in_shared_loop, shared, world
 from tests.research.runs.test_looks import look
@@ -76,6 +82,40 @@ async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_
     assert [row["differs"] for row in found["looks"][:3]] == differs
     _, found = await get(shared, f"{PATH}/compare?one={short}&other={alike['run']}")
     assert found["differs"] == ["agents.trend.params.lookback 30 and 60"]
+
+
+async def test_a_list_of_backtests_and_a_comparison_read_them_one_at_a_time_and_never_in_the_loop(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers, most, threads = [0], [0], set()
+
+    def watched(name: str) -> None:
+        read = getattr(StoredBacktests, name)
+
+        def counted(self: StoredBacktests, *of: Any) -> Any:
+            threads.add(threading.current_thread())
+            readers[0] += name != "newest"
+            most[0] = max(most[0], readers[0])
+            time.sleep(0.3)
+            try:
+                return read(self, *of)
+            finally:
+                readers[0] -= name != "newest"
+
+        monkeypatch.setattr(StoredBacktests, name, counted)
+
+    async def replayed(config: Path, folder: Path, one: str, other: str) -> research_routes.ComparedBacktests:
+        return research_routes.ComparedBacktests(one, other)
+
+    for name in ("one", "another"):
+        stored(world, name, CONFIG, "--no-compare")
+    for name in ("newest", "described", "differing"):
+        watched(name)
+    monkeypatch.setattr(research_routes, "_compared", replayed)
+    answers = await asyncio.gather(get(world, f"{PATH}/beside"), get(world, f"{PATH}/compare"))
+    assert [status for status, _ in answers] == [200, 200]
+    assert most == [1]
+    assert threading.main_thread() not in threads
 
 
 async def test_a_run_with_acts_that_a_backtest_does_not_repeat_has_a_gap_without_causes(world: Any) -> None:
