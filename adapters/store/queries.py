@@ -20,7 +20,7 @@ from quantd.adapters.store.handle import locate, read_only
 from quantd.adapters.store.incidents.incident_fold import Incident
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.journal.shadow_entries import shadow_entries
-from quantd.adapters.store.read_models import Alert, Booking, Decision, Page, RiskPoint, SwitchMove
+from quantd.adapters.store.read_models import Alert, Booking, Decision, Group, Page, RiskPoint, SwitchMove
 from quantd.adapters.store.tables.table_models import (
     AlertRow,
     BookingRow,
@@ -50,13 +50,16 @@ STEP_KEY: Final = ("seq", "k")
 
 ORDER_KEY: Final = ("ts", "sample", "n", "row")
 
-GROUPS: Final[dict[str, tuple[int, ...]]] = {
+GROUPS: Final[dict[Group, tuple[int, ...]]] = {
     "all": (),
     "open": tuple(state for state in OrderState if state < OrderState.FILLED),
     "cut": (),
-    **{state.name.lower(): (state,) for state in OrderState if state >= OrderState.FILLED},
+    "filled": (OrderState.FILLED,),
+    "cancelled": (OrderState.CANCELLED,),
+    "rejected": (OrderState.REJECTED,),
+    "expired": (OrderState.EXPIRED,),
 }
-"""Group of orders -> its states: all, open ones, those cut by a limit, and those of each final state."""
+"""Group of orders -> its states; none where the group is not one of states."""
 
 Found = TypeVar("Found")
 Row = TypeVar("Row", bound=SQLModel)
@@ -137,28 +140,28 @@ class Reader:
         *,
         since: int = 0,
         symbol: str | None = None,
-        group: str = "all",
+        group: Group = "all",
         search: str = "",
     ) -> Page[Order]:
         """Return at most `limit` orders before a key, the newest first. An empty key is the end of the list.
 
-        A key stays valid while rows are added: each page continues where the last one ended. `group` is one of GROUPS.
+        A key stays valid while rows are added: each page continues where the last one ended.
         """
         conditions = [*_orders_with(since, symbol, search), *_of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
         return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
 
     def order_totals(self, *, since: int = 0, symbol: str | None = None, search: str = "") -> dict[str, int]:
-        """Return the number of orders of each of GROUPS."""
+        """Return the number of orders of each group."""
         cut = col(OrderRow.reason) != 0
         query = columns_of(col(OrderRow.state), cut, func.count()).group_by(col(OrderRow.state), cut)
         query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, symbol, search))
-        totals = dict.fromkeys(GROUPS, 0)
+        totals: dict[str, int] = dict.fromkeys(GROUPS, 0)
         with failures("reading orders"), self._engine.connect() as db:
             for state, by_limit, number in db.execute(query):
-                groups = ["all", *(name for name, states in GROUPS.items() if state in states)]
-                for name in [*groups, "cut"] if by_limit else groups:
-                    totals[name] += int(number)
+                for name, states in GROUPS.items():
+                    if name == "all" or (by_limit if name == "cut" else state in states):
+                        totals[name] += int(number)
         return totals
 
     def fill_page(self, limit: int, before: Sequence[int], *, since: int = 0, symbol: str | None = None) -> Page[Fill]:
@@ -451,7 +454,7 @@ def _orders_with(since: int, symbol: str | None, search: str) -> list[Any]:
     return [OrderRow.ts >= since, *of_symbol, *_containing(search, col(OrderRow.symbol), col(OrderRow.id))]
 
 
-def _of_group(group: str) -> list[Any]:
+def _of_group(group: Group) -> list[Any]:
     if group == "cut":
         return [OrderRow.reason != 0]
     return [col(OrderRow.state).in_(GROUPS[group])] if GROUPS[group] else []

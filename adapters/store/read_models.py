@@ -1,7 +1,7 @@
 """Rows that queries of a store return."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -9,6 +9,9 @@ from quantd.trading.effects import Planned
 from quantd.trading.orders import order_id
 
 Row = TypeVar("Row")
+
+Group = Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expired"]
+"""Orders of a list: all, open ones, those cut by a limit, or those of a final state."""
 
 
 @dataclass(frozen=True, slots=True)

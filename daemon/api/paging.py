@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from quantd.adapters.store.read_models import Page
+from quantd.adapters.store.read_models import Group, Page
 from quantd.daemon.api.documents import MOST_NS, PLAIN, Query, Rows, Since, Symbol
 from quantd.daemon.api.problems import FieldFault, Refused
 
@@ -40,10 +40,9 @@ class PagedBySymbol(Paged, frozen=True):
 class PagedOrders(PagedBySymbol, frozen=True):
     """A page of orders of one group whose symbol or id contains a text."""
 
-    group: Annotated[
-        Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expired"],
-        Meta(description="Only open orders, those cut by a limit, or those of a final state."),
-    ] = "all"
+    group: Annotated[Group, Meta(description="Only open orders, those cut by a limit, or those of a final state.")] = (
+        "all"
+    )
     search: Annotated[str, Meta(pattern=PLAIN, description="Only orders whose symbol or id contains this text.")] = ""
     totals: Totals = "no"
 

@@ -294,11 +294,10 @@ def _agents(service: "Service", config: Config, prices: Floats) -> list[AgentNow
     state = service.shell.state
     shares, whole, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
     seats = as_loaded(config.seats, state.loaded)
-    found = [_agent(state, seats, k, k, prices, whole, shares.get(k, (None, None))) for k in state.in_use()]
-    found = [
-        structs.replace(each, cause=cause_of(service, state.agents[k].switch, each.name))
-        for k, each in zip(state.in_use(), found, strict=True)
-    ]
+    found = []
+    for k in state.in_use():
+        row = _agent(state, seats, k, k, prices, whole, shares.get(k, (None, None)))
+        found.append(structs.replace(row, cause=cause_of(service, state.agents[k].switch, row.name)))
     for seat, shadow in enumerate(state.shadows, count):
         shadow.revalue()
         found.append(_agent(shadow, seats, seat, 0, prices, True, (None, None)))

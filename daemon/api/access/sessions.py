@@ -7,12 +7,10 @@ A session survives a restart of the daemon. The state folder has its digests onl
 """
 
 import asyncio
-import contextlib
 import hmac
 import os
 import secrets
 import sqlite3
-import stat
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -73,8 +71,8 @@ class Sessions:
 
     async def begin(self, token: Token) -> tuple[str, str]:
         """(Secret of the cookie, CSRF token) of a new session of a token."""
-        mine = [key for key, each in self._open.items() if each.token == token.digest]
-        for key in mine[: max(0, len(mine) + 1 - MOST_OF_TOKEN)]:
+        of_token = [key for key, session in self._open.items() if session.token == token.digest]
+        for key in of_token[: max(0, len(of_token) + 1 - MOST_OF_TOKEN)]:
             del self._open[key]
         secret, csrf, now = secrets.token_urlsafe(32), secrets.token_urlsafe(32), time.time()
         self._open[_digest(secret)] = Session(token.digest, _digest(csrf), now + SESSION_S)
@@ -147,11 +145,11 @@ class SessionFile:
             log.warning("api.sessions_unread", file=FILE, why=str(why), effect="every browser has to sign in again")
             self.close()
             return {}
-        return {key: each for key, each in stored.items() if _whole(key, each)}
+        return {cookie: session for cookie, session in stored.items() if _typed(cookie, session)}
 
     def write(self, sessions: dict[bytes, Session]) -> None:
         """Replaces the stored sessions, in one transaction; a damaged file is begun anew. Raises on a bad disk."""
-        rows = [(key, each.csrf, each.token, each.ends_s) for key, each in sessions.items()]
+        rows = [(cookie, session.csrf, session.token, session.ends_s) for cookie, session in sessions.items()]
 
         def put(database: sqlite3.Connection) -> None:
             with database:
@@ -185,11 +183,10 @@ class SessionFile:
 
     def _handle(self, more: int = 0) -> int:
         """A descriptor of the file, which is a regular one of this user that no other may write. Raises OSError."""
-        handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | more, 0o600)
+        handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | more)
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            with contextlib.suppress(OSError):
-                os.close(handle)
+        if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+            os.close(handle)
             raise OSError(f"{self._path} is not a file that only this user may write; move it away")
         return handle
 
@@ -212,7 +209,7 @@ def forged(request: web.Request, session: Session) -> bool:
     return len(given) != 1 or not hmac.compare_digest(_digest(given[0]), session.csrf)
 
 
-def _whole(cookie: object, session: Session) -> bool:
+def _typed(cookie: object, session: Session) -> bool:
     """Whether the columns of a stored row have their types: SQLite checks none."""
     digests = isinstance(cookie, bytes) and isinstance(session.csrf, bytes) and isinstance(session.token, str)
     return digests and isinstance(session.ends_s, float) and session.ends_s <= time.time() + SESSION_S

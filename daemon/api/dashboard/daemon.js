@@ -40,7 +40,8 @@ export async function read(path) {
 // A browser's own words for a lost answer say nothing.
 const answered = (asked) => asked.catch(() => { throw new Error("no answer of the daemon"); });
 
-// A POST, for acts.js and the sign-in alone. The key makes a request that is sent twice, by a double click too, one act.
+// A POST, for acts.js and the sign-in alone. The key makes a request that is sent twice, by a double click too, one
+// act.
 export async function post(path, body, key = "", signal = null) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem(CSRF) || "" };
   if (key) headers["Idempotency-Key"] = key;

@@ -65,7 +65,7 @@ export function OrderByHand() {
     } catch (why) { set({ busy: false, fault: String(why.message) }); }
   };
   const place = () => { sent.current = order; go("/api/v1/orders", { ...order, as_planned: plan.plan }); };
-  const held_ = symbol ? holding("/api/v1/orders", order, null, state.act ? state.act.key : "") : null;
+  const blocking = symbol ? holding("/api/v1/orders", order, null, state.act ? state.act.key : "") : null;
   const most = (side) => { const least = tightest(rooms.data, side); return least.qty === null ? "any size" : `${plain(least.qty)}; the next lot: ${least.text}`; };
   const field = (name, title, more = {}) => html`<p><label for=${`order-${name}`}>${title}</label><input id=${`order-${name}`} value=${order[name]} onInput=${edit(name)} autocomplete="off" spellcheck="false" ...${more} /></p>`;
   return html`<section class="card"><h2>Order by hand</h2>
@@ -84,10 +84,10 @@ export function OrderByHand() {
       <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${asking.busy || state.busy}>Preview</button></p>
     </form>
     <div role="status">${plan && html`<h3>Preview ${plan.plan.slice(0, 8)}</h3><${Verdict} would=${plan.would} />`}</div>
-    ${plan && html`<p class="buttons"><button type="button" ref=${confirm} class="main" disabled=${state.busy || Boolean(held_) || (plan.would.allowed === "0" && !plan.would.waits)} onClick=${place}>Send ${plan.would.side} ${plan.would.allowed} ${plan.would.symbol}</button>
+    ${plan && html`<p class="buttons"><button type="button" ref=${confirm} class="main" disabled=${state.busy || Boolean(blocking) || (plan.would.allowed === "0" && !plan.would.waits)} onClick=${place}>Send ${plan.would.side} ${plan.would.allowed} ${plan.would.symbol}</button>
       <button type="button" onClick=${() => planned(null)}>Discard</button></p>`}
     ${asking.fault && html`<${Problem} text=${asking.fault} />`}
-    ${held_ && html`<${Problem} text=${heldUp(held_)} />`}
+    ${blocking && html`<${Problem} text=${heldUp(blocking)} />`}
     <${Became} state=${state} />
   </section>`;
 }

@@ -159,12 +159,13 @@ export function Portfolios() {
 }
 
 function Held({ name, stamp }) {
-  const { data, fault } = useRead(() => read(`/api/v1/portfolios/${encodeURIComponent(name)}`), stamp, name);
+  const holdings = useRead(() => read(`/api/v1/portfolios/${encodeURIComponent(name)}`), stamp, name);
+  const { data, fault } = holdings;
   const rows = data ? data.allocations.slice().sort((a, b) => Math.max(Math.abs(b.weight), Math.abs(b.target)) - Math.max(Math.abs(a.weight), Math.abs(a.target))) : [];
   return html`<section class="card wide"><h2>Holdings of ${name}</h2>
     ${fault && html`<${Problem} text=${fault} />`}
     ${data && html`<p class=${data.switch === "RUN" ? "none" : data.switch}>Switch ${data.switch}${data.switch_reason ? `: ${data.switch_reason}` : ""}. Cash ${money(data.cash)}. ${data.open_orders ? `${count(data.open_orders)} open orders. ` : ""}Newest targets ${data.proposed || "none"} by ${data.who || "–"}: ${data.reason || "–"}</p>`}
-    <${Table} name=${`Holdings of ${name}`} rows=${rows} by=${(h) => h.symbol} words=${(h) => h.symbol} empty=${data ? "all in cash" : fault ? "not known: the read failed" : "reading …"} columns=${[
+    <${Table} name=${`Holdings of ${name}`} rows=${rows} by=${(h) => h.symbol} words=${(h) => h.symbol} empty=${noneOf(holdings, "all in cash")} columns=${[
     { head: "symbol", cell: (h) => h.symbol },
     { head: "target", num: true, cell: (h) => percent(h.target) },
     { head: "weight", num: true, cell: (h) => percent(h.weight) },

@@ -1,7 +1,7 @@
 """GET /api/v1/acts/{key}: what became of a request whose answer was lost, by its idempotency key."""
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from quantd.daemon.api.access.guard import TOKEN, who
 from quantd.daemon.api.documents import Query
-from quantd.daemon.api.idempotency import Keys, key_fault
+from quantd.daemon.api.idempotency import MOST, Keys, State, key_fault
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Read, Route
 
@@ -25,7 +25,7 @@ class ActNow(Struct, frozen=True):
     """
 
     key: str
-    state: Literal["running", "done", "refused", "unknown"]
+    state: State
     status: int
     text: str
     answer: msgspec.Raw
@@ -55,6 +55,6 @@ class ActRoutes:
             raise fault
         became = await self._keys.became(sender, key)
         if became is None:
-            text = f"no request of {sender} with this key did anything; the newest 10,000 keys of all tokens are kept"
+            text = f"no request of {sender} with this key did anything; the newest {MOST:,} keys of all tokens are kept"
             raise Refused(404, NO_ACT, text)
         return ActNow(key, became.state, became.status, became.text, msgspec.Raw(became.body))

@@ -56,13 +56,13 @@ class Gateway:
         Any other fault of the answer raises nothing: the request that follows has the check of the daemon.
         """
         try:
-            found = await self.get("/api/v1/session")
+            session = await self.get("/api/v1/session")
         except Denied:
             raise
         except ToolError:
             return
-        if found.get("name") and scope not in found.get("scopes", ()):
-            text = f"this request needs the scope {scope}, and the token {found['name']} has {found.get('scope')}"
+        if session.get("name") and scope not in session.get("scopes", ()):
+            text = f"this request needs the scope {scope}, and the token {session['name']} has {session.get('scope')}"
             raise Denied(bounded_text(f"403 scope: {text}: `quantd token create NAME --scope {scope}` makes one"))
 
     async def accepts(self, token: str) -> bool:
