@@ -14,7 +14,7 @@ class DoubtKind(NamedTuple):
     """A kind of doubt: its weight, and `find`, whose docstring states what it looks for.
 
     `find` returns a clause in words, and an empty text where there is nothing to doubt. One `of_market` depends on the
-    market alone, so that the points of a sweep share it.
+    market and on `reads_after` alone, so that the points of a sweep share it.
     """
 
     kind: str
@@ -44,15 +44,15 @@ KINDS: Final = (
 """Walked in order. docs/research/doubts.md has a row for each."""
 
 
-_KNOWN: Final[WeakKeyDictionary[Replay, dict[str, str]]] = WeakKeyDictionary()
-"""The texts of the kinds of a market, by kind."""
+_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], str]]] = WeakKeyDictionary()
+"""The texts of the kinds of a market, by kind and the first bars of a run."""
 
 
 def _of_market(kind: DoubtKind, evidence: Evidence) -> str:
-    known = _KNOWN.setdefault(evidence.assembly.feed, {})
-    if kind.kind not in known:
-        known[kind.kind] = kind.find(evidence)
-    return known[kind.kind]
+    texts, key = _TEXTS.setdefault(evidence.assembly.feed, {}), (kind.kind, evidence.reads_after)
+    if key not in texts:
+        texts[key] = kind.find(evidence)
+    return texts[key]
 
 
 def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:

@@ -1,11 +1,14 @@
 """What the reasons for doubt are derived from: a finished run, with equal weight beside it where that ran."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 
+from quantd.adapters.feeds.bars.stamps import warm_from
+from quantd.daemon.assembly.first_session import several_calendars
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.run_record import Record
 from quantd.trading.display_text import session_date
@@ -48,6 +51,20 @@ class Evidence:
         """Whether no sample has a short position: exposure is then equity less cash."""
         gross = np.asarray(self.record.gross)
         return bool(np.all(gross - (1.0 - self.cash_share) <= 1e-6 * np.maximum(1.0, gross)))
+
+    @cached_property
+    def reads_after(self) -> int:
+        """The instant (ns UTC) after which the run can use bars.
+
+        Before its first sample the engine holds the samples of the longest lookback of policies and limits. A longer
+        `[feed] warmup` and other policies on the same market read bars before these.
+        """
+        assembly = self.assembly
+        universe, lookback = assembly.universe, assembly.rules.lookback
+        house = assembly.sessions[universe.calendar]
+        first = max(0, bisect_right(house.open_ns, assembly.start_ns) - 1)
+        samples = lookback + several_calendars(universe)
+        return warm_from(house, house.day_ns[first], samples, assembly.interval_ns)
 
     @cached_property
     def last_row(self) -> Ints:

@@ -14,7 +14,7 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions
 from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.adapters.feeds.recorded.soundness import gap_text, gaps, often_rejected
+from quantd.adapters.feeds.recorded.soundness import gap_text, gaps, rejected_symbols
 from quantd.daemon.assembly.first_session import without_price
 from quantd.research.doubts.evidence import GONE, Evidence
 from quantd.trading.display_text import session_date
@@ -43,41 +43,47 @@ CENTS: Final = 0.9
 def rejected_bars(evidence: Evidence) -> str:
     """Bars that the checks rejected, and suspicious prices that were accepted, with symbols and dates.
 
-    With `[feed] holes = "known"` at most 1 % rejected bars of each symbol are a note, as a person has stated.
+    Only bars that the run can use count (`Evidence.reads_after`). With `[feed] holes = "known"` at most 1 % rejected
+    bars of each symbol are a note, as a person has stated.
     """
     feed, config = evidence.assembly.feed, evidence.assembly.config.feed
-    parts = []
-    if (bad := feed.quarantined) and not few_known(feed, config.holes):
+    after, parts = evidence.reads_after, []
+    if (bad := _of_run(feed.quarantined, after)) and not few_known(feed, config.holes):
         count = f"{len(bad):,} bar{'' if len(bad) == 1 else 's'} rejected"
         parts.append(f"{count} and left out: {_bars(bad)}")
-    if feed.spikes:
-        parts.append(f"{len(feed.spikes):,} out of all proportion and traded as real: {_bars(feed.spikes)}")
-    if feed.jumps and config.jumps == "real":
+    if spikes := _of_run(feed.spikes, after):
+        parts.append(f"{len(spikes):,} out of all proportion and traded as real: {_bars(spikes)}")
+    jumps = [jump for jump in feed.jumps if jump.ts > after]
+    if jumps and config.jumps == "real":
         texts = [
             f"{feed.universe.symbols[jump.symbol]} {session_date(jump.ts - 1)} ({jump.numerator}:{jump.denominator})"
-            for jump in feed.jumps
+            for jump in jumps
         ]
         parts.append(f"{len(texts):,} near a split ratio and traded as real: {_listed(texts)}")
     if config.holes == "known":
-        holes = [gap_text(each, feed.universe) for each in
-                 gaps(feed, evidence.assembly.sessions, evidence.assembly.members)]  # fmt: skip
-        parts += [_listed(holes)] if holes else []
+        holes = gaps(feed, evidence.assembly.sessions, evidence.assembly.members)
+        if texts := [gap_text(each, feed.universe) for each in holes if each.last_ns >= after]:
+            parts.append(_listed(texts))
     return "; ".join(parts)
 
 
 def few_known(feed: Replay, holes: str) -> bool:
     """Whether a person called the holes known, and no symbol has more rejected bars than one may have without that."""
-    bad = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined]
-    column, ts = np.array(bad, dtype=np.int64).reshape(-1, 2).T
-    return holes == "known" and not often_rejected(column, ts, feed.read)
+    return holes == "known" and not rejected_symbols(feed)
 
 
 def known_bars(evidence: Evidence) -> list[str]:
     """Return a note on the rejected bars that are no doubt."""
     feed = evidence.assembly.feed
-    if not feed.quarantined or not few_known(feed, evidence.assembly.config.feed.holes):
+    bad = _of_run(feed.quarantined, evidence.reads_after)
+    if not bad or not few_known(feed, evidence.assembly.config.feed.holes):
         return []
-    return [f"The checks of the feed rejected {len(feed.quarantined):,} bars: {_bars(feed.quarantined)}."]
+    return [f"The checks of the feed rejected {len(bad):,} bar{'' if len(bad) == 1 else 's'}: {_bars(bad)}."]
+
+
+def _of_run(bars: Sequence[BadBar], after: int) -> list[BadBar]:
+    """The bars that became known after an instant, and those without a readable time."""
+    return [bar for bar in bars if bar.ts_event > after or bar.ts == NO_STAMP]
 
 
 def _bars(bars: Sequence[BadBar]) -> str:

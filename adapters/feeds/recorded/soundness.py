@@ -108,6 +108,13 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
     return found
 
 
+def rejected_symbols(feed: Replay) -> list[Rejected]:
+    """Return the symbols of a recorded market that are `often_rejected`."""
+    bad = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined]
+    column, ts = np.array(bad, dtype=np.int64).reshape(-1, 2).T
+    return often_rejected(column, ts, feed.read)
+
+
 def jump_text(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
     """Return a jump in words: symbol, date, both prices and the nearest usual ratio."""
     return (
@@ -168,10 +175,7 @@ def require_sound(
             '  - the move was real: [feed] jumps = "real"',
         ]  # fmt: skip
     if not holes_known:
-        bad = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined]
-        column, ts = np.array(bad, dtype=np.int64).reshape(-1, 2).T
-        rejected = often_rejected(column, ts, feed.read)
-        holes = hole_texts(gaps(feed, sessions, members), rejected, feed.universe)
+        holes = hole_texts(gaps(feed, sessions, members), rejected_symbols(feed), feed.universe)
         if holes:
             texts += [
                 *_listed(holes), "  one of three remedies:",

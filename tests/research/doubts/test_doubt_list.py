@@ -139,11 +139,45 @@ def test_rejected_and_suspicious_bars_are_named_with_symbol_and_date() -> None:
     assert "SPY has no good bar on 30 sessions in a row" in text
 
 
+def test_suspicious_prices_before_those_that_a_run_can_use_are_no_doubt_about_it() -> None:
+    """A policy without a longer lookback reads at most 252 samples before the first one."""
+    bars, early = market(count=700), days(150)[-1]
+    spoilt = changed(bars, "TLT", early, high=float("nan"))
+    crash = changed(bars, "SPY", early, low=0.2)
+    later = (pl.col("symbol") == "SPY") & (pl.col("ts") >= early)
+    split = bars.with_columns(
+        pl.when(later).then(pl.col(name) / 2).otherwise(pl.col(name)).alias(name)
+        for name in ("open", "high", "low", "close")
+    )
+    absent = bars.filter(~((pl.col("symbol") == "SPY") & pl.col("ts").is_in(days(150)[120:])))
+    known: dict[str, object] = {"feed.holes": "known"}
+    for frame, settings in (
+        (spoilt, {}), (spoilt, known), (crash, {"feed.spikes": "real"}), (split, {"feed.jumps": "real"}),
+        (absent, known),
+    ):  # fmt: skip
+        kinds = {}
+        for place in (390, 420):
+            window = {"feed.start": days(place)[-1].isoformat(), "feed.warmup": 400}
+            result = quantd.backtest(even, bars=frame, settings={**settings, **window})
+            kinds[place] = [each.kind for each in result.verdict.doubts], "The checks of the feed" in str(result)
+        noted = frame is spoilt and settings is known
+        assert kinds == {390: ([] if noted else ["bars"], noted), 420: ([], False)}
+
+
+def test_a_bar_without_a_readable_date_counts_wherever_the_run_begins() -> None:
+    bars = market(count=700).with_columns(pl.col("ts").cast(pl.String))
+    there = (pl.col("symbol") == "TLT") & (pl.col("ts") == str(days(150)[-1]))
+    bars = bars.with_columns(ts=pl.when(there).then(pl.lit("soon")).otherwise(pl.col("ts")))
+    settings = {"feed.start": days(600)[-1].isoformat(), "feed.stamps": "session"}
+    result = quantd.backtest(even, bars=bars, settings=settings)
+    assert "1 bar rejected and left out: TLT without a date" in only(result)
+
+
 def test_a_few_rejected_bars_that_a_person_knows_are_a_note() -> None:
     spoilt = changed(market(), "TLT", days(220)[-1], high=float("nan"))
     result = quantd.backtest(even, bars=spoilt, settings={"feed.holes": "known"})
     assert result.verdict.doubts == ()
-    assert f"rejected 1 bars: TLT {days(220)[-1]} (nan)." in str(result)
+    assert f"rejected 1 bar: TLT {days(220)[-1]} (nan)." in str(result)
 
 
 def test_a_dead_symbol_that_is_held_begins_the_first_line() -> None:
