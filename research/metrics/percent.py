@@ -21,7 +21,8 @@ PERCENT: Final = "looks like percent: divide by 100 (1 % is 0.01)"
 
 def percent_shape(returns: Floats, periods: float) -> str:
     """Return why float64[T] returns cannot be fractions, as text; empty where they can be."""
-    sizes = np.abs(returns[np.isfinite(returns)])
+    returns = returns[np.isfinite(returns)]
+    sizes = np.abs(returns)
     beyond = int((sizes > 1.0).sum())
     if beyond and 4 * beyond >= len(sizes):
         return f"{beyond} of {len(sizes)} returns are beyond -1 and 1, that is 100 %"

@@ -153,7 +153,7 @@ def significance(
         return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
     own, beside = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
     versus = versus_all(own, [("b", beside)])[0]
-    return Significance(versus, own.samples, own.annualised, no_interval(own, beside, ("a", "b")))
+    return Significance(versus, own.samples, own.annualised, no_interval(versus, own, beside, ("a", "b")))
 
 
 @dataclass(frozen=True, repr=False)

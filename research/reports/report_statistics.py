@@ -73,16 +73,16 @@ def sharpe_gain(one: TrackRecord, other: TrackRecord) -> tuple[Figure, Interval 
     return gain, found.difference if found and gain is not None else None
 
 
-def no_interval(one: TrackRecord, other: TrackRecord, names: tuple[str, str]) -> str:
-    """Return why the difference of two Sharpe ratios has no interval; empty where it has one."""
+def no_interval(versus: Versus, one: TrackRecord, other: TrackRecord, names: tuple[str, str]) -> str:
+    """Return why the Sharpe difference of two records, `versus`, has no interval; empty where it has one."""
+    if versus.low is not None:
+        return ""
     if one.samples < MIN_SAMPLES:
         return f"There are too few samples for an interval of the Sharpe difference: {one.samples} of {MIN_SAMPLES}"
     same = [name for name, each in zip(names, (one, other), strict=True) if not varies(each.excess)]
     if same:
         have, their = ("has", "its") if len(same) == 1 else ("have", "their")
         return f"{' and '.join(same)} {have} no Sharpe ratio: {their} returns do not vary"
-    if sharpe_gain(one, other)[1] is not None:
-        return ""
     return "There is no interval of the Sharpe difference: some of its resamples do not vary"
 
 

@@ -112,17 +112,18 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
         for x, y in zip(one.metrics, other.metrics, strict=True)
         if x.needs != "benchmark"
     ]
+    versus = versus_all(own, [(names[1], beside)])[0]
     step = max(1, len(one.samples.ts) // 1_000)
     kept = np.unique(np.append(np.arange(0, len(own.wealth), step), len(own.wealth) - 1))
     return SideBySide(
         one=names[0], other=names[1], first=one.header.first, last=one.header.last, samples=one.header.samples,
         digests=(one.header.digest, other.header.digest), metrics=tuple(rows),
-        versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing), market=_beyond(one, other),
+        versus=versus, differing=tuple(differing), market=_beyond(one, other),
         sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
         wealth=(_wealth(own, kept), _wealth(beside, kept)),
         failures=(*_failed(names[0], one), *_failed(names[1], other)),
         doubts=named_doubts({names[0]: _doubts(one), names[1]: _doubts(other)}), annualised=own.annualised,
-        no_interval=no_interval(own, beside, names),
+        no_interval=no_interval(versus, own, beside, names),
     )  # fmt: skip
 
 

@@ -180,6 +180,11 @@ class Known:
         return None if self.fault else max((prefix.trials for prefix in self._tally.prefixes), default=0)
 
     @property
+    def document(self) -> dict[str, object]:
+        """The numbers of trials and of withdrawn ones, and their market, as keys of JSON."""
+        return {"trials": self.trials, "withdrawn": self.withdrawn, "trials_of": self.market}
+
+    @property
     def behind_models(self) -> int:
         """The trials behind the trained policies, beside the looks at them."""
         return self._tally.behind_models

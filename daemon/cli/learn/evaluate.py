@@ -53,7 +53,7 @@ def evaluate(
     if as_json:
         document = to_builtins(replace(found, series={}))
         del document["series"]
-        print_json({**document, "trials": known.trials, "withdrawn": known.withdrawn, "trials_of": known.market})
+        print_json({**document, **known.document})
         return 0
     account, costs = found.account, found.account.costs
     say(

@@ -9,8 +9,7 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
-from quantd.regular_file import write_whole
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
 from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -69,14 +68,8 @@ def study_signal(
     if out is not None:
         _write(out, result)
     if as_json:
-        print_json(
-            {
-                "studies": result.studies,
-                "trials": result.known.trials,
-                "trials_of": result.known.market,
-                "definition": signal_study.DEFINITION,
-            }
-        )
+        document = {"studies": result.studies, **result.known.document, "definition": signal_study.DEFINITION}
+        print_json(document)
     else:
         _show(result)
     return CHECK_FAILED if result.refused else DONE
@@ -125,4 +118,4 @@ def _write(out: Path, result: "signal_study.SignalStudies") -> None:
     writer.writerows(
         [[csv_cell("" if row[name] is None else row[name]) for name in signal_study.COLUMNS] for row in rows]
     )
-    write_whole(out, text.getvalue().encode(), durable=False)
+    write_whole(out, text.getvalue().encode())

@@ -231,8 +231,7 @@ def study_rebalance(
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
-            "trials": known.trials, "withdrawn": known.withdrawn, "trials_of": known.market, "fault": known.fault,
-            "failures": result.failures,
+            **known.document, "fault": known.fault, "failures": result.failures,
         })  # fmt: skip
         return code
     for line in result.failures:

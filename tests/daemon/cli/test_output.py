@@ -1,11 +1,14 @@
 """Folders of files that a command writes, and the summary of a run."""
 
+from typing import get_args
+
 import pytest
 
 from quantd.daemon.cli import output
 from quantd.daemon.cli.output import closing
-from quantd.daemon.cli.trade import signal_output
+from quantd.daemon.cli.trade import signal_output, study
 from quantd.daemon.views.run_summary import Summary
+from quantd.research.runs.trials import Reason
 from quantd.research.studies import signal_study
 from tests.support.command_line import quantd, write
 
@@ -45,6 +48,10 @@ def test_the_horizons_of_a_signal_study_are_those_that_its_help_names_and_none_i
     done = quantd(tmp_path, "study", "signal", "momentum_21", "--horizons", "")
     assert done.returncode == 2
     assert "--horizons ''" in done.stderr
+
+
+def test_the_reasons_of_a_withdrawal_are_those_that_its_help_names():
+    assert get_args(Reason) == study.REASONS
 
 
 def test_a_program_is_named_as_it_can_be_typed(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ def test_real_returns_are_fractions_and_a_hundred_times_them_are_not(step, perio
 def test_a_quiet_fund_in_percent_is_known_by_its_growth():
     fund = np.random.default_rng(1).normal(0.5, 0.15, 36)
     assert "times the capital in a year" in percent_shape(fund, 12.0)
+    assert "times the capital in a year" in percent_shape(np.append(fund, np.nan), 12.0)
     assert percent_shape(fund / 100.0, 12.0) == ""
 
 
