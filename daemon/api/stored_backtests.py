@@ -128,7 +128,9 @@ class StoredBacktests:
         ts = np.array([point.ts for point in points], dtype=np.int64)
         equity, periods = np.array([point.equity_micro / 1e6 for point in points]), samples_a_year(parts)
         try:
-            ratio = performance(equity, periods, parts.risk_free_annual((ts - ts % DAY_NS).tolist(), periods)).sharpe
+            # a session that ends at midnight belongs to the day before
+            days = ((ts - 1) // DAY_NS * DAY_NS).tolist()
+            ratio = performance(equity, periods, parts.risk_free_annual(days, periods)).sharpe
         except ValueError:  # fewer than two samples, or a lost account
             return None
         return ratio if np.isfinite(ratio) else None

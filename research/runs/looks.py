@@ -127,7 +127,7 @@ def read_looks(folder: Path) -> Known:
 def note_looks(folder: Path, looks: Sequence[Look]) -> Known:
     """Append looks that are not recorded with the same ratio, and return all known ones. Raises OSError."""
     looks = [msgspec.convert(msgspec.to_builtins(look), Look) for look in looks]  # a whole ratio is a float, as read
-    return _append(folder, lambda lines: _unrecorded([line.entry for line in lines], looks))
+    return _append(folder, lambda known: _unrecorded(known.chain, looks))
 
 
 def try_note_looks(folder: Path, looks: Sequence[Look]) -> Known:
@@ -151,8 +151,9 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
     ids = "quantd study looks lists the looks with their ids"
     chosen: list[Look] = []
 
-    def entries(lines: Sequence[Line]) -> list[Withdrawal]:
-        known = _known(lines, "")
+    def entries(known: Known) -> list[Withdrawal]:
+        if known.fault:
+            raise NotWithdrawn(known.text)
         looks = [look for look in known.looks if look.digest.startswith(name)] if name else []
         if len(looks) != 1:
             problem = f"{len(looks)} looks have an id that begins with" if looks else "no look has the id"
@@ -167,19 +168,16 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
         raise NotWithdrawn(
             f"{folder / NAME}: there is no ledger, so no look has the id {name!r}; --state names the folder"
         )
-    before = read_looks(folder)
-    if before.fault:
-        raise NotWithdrawn(before.text)
     known = _append(folder, entries)
     return known, chosen[0]
 
 
-def _append(folder: Path, entries: Callable[[Sequence[Line]], Sequence[Entry]]) -> Known:
-    """Append what `entries` returns for the present lines, alone among processes. Raises OSError."""
+def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
+    """Append what `entries` returns for the present ledger, alone among processes. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / NAME) as file:
         lines, fault, whole = _checked(folder)
-        new = entries(lines)
+        new = entries(_known(lines, fault))
         if new:
             head = _newest_head(folder)
             last = lines[-1] if lines else None

@@ -3,6 +3,7 @@
 const CSRF = "quantd.csrf";
 const QUIET_MS = 5000;
 const SESSION_MS = 30000;
+const READ_MS = 20000;  // 500 symbols on a slow machine take 6 s
 
 // What every screen reads. `at` is when the newest figures came; `lost` is true while the daemon does not answer.
 /** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, acknowledged?: number }} */
@@ -31,10 +32,12 @@ async function answerOf(response) {
  * The answer of a GET; its type is that of the route, with or without a query.
  * @template {string} P
  * @param {P} path
+ * @param {number} [within] milliseconds; a read without an answer holds one of the browser's few connections, which a
+ * halt needs too
  * @returns {Promise<Answer<P>>}
  */
-export async function read(path) {
-  return answerOf(await answered(fetch(path, { headers: { Accept: "application/json" } })));
+export async function read(path, within = READ_MS) {
+  return answerOf(await answered(fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(within) })));
 }
 
 // A browser's own words for a lost answer say nothing.

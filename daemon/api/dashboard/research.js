@@ -6,6 +6,8 @@ import { count, percent, signed } from "./figures.js";
 import { Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
 
+const REPLAY_MS = 130000;  // the daemon ends a comparison after 120 s
+
 // A stored backtest by the time it was made, its Sharpe ratio, and what differs from the run.
 const few = (texts, most) => (texts.length > most ? [...texts.slice(0, most), `${texts.length - most} more`] : texts).join("; ");
 const named = (b) => `${b.time.slice(0, 16).replace("T", " ")} UTC · Sharpe ${b.sharpe === null ? "–" : b.sharpe.toFixed(2)} over all its samples · ${b.differs.length ? few(b.differs, 2) : "as the run"} · ${b.run}`;
@@ -39,7 +41,7 @@ function Compared({ stored }) {
   const [asked, ask] = useState("");
   const { data, fault } = useRead(async () => {
     const [a, b] = asked.split("/");
-    return asked ? { pair: asked, ...await read(`/api/v1/research/compare?one=${encodeURIComponent(a)}&other=${encodeURIComponent(b)}`) } : null;
+    return asked ? { pair: asked, ...await read(`/api/v1/research/compare?one=${encodeURIComponent(a)}&other=${encodeURIComponent(b)}`, REPLAY_MS) } : null;
   }, asked);
   const select = (id, title, value, put) => html`<p><label for=${id}>${title}</label><select id=${id} value=${value} onChange=${(event) => put(event.target.value)}>${options(stored)}</select></p>`;
   const shown = data && data.pair === asked ? data : null;

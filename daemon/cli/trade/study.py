@@ -399,7 +399,8 @@ def study_looks(
     shown = [k for k, name in enumerate(heads) if name not in SOMETIMES or any(row[k] for row in rows)]
     table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
     models = len({name for look in known.looks for name in look.models})
-    text = f"{len(known.looks):,} configurations."
+    count = len(known.looks)
+    text = f"{count:,} configuration{'' if count == 1 else 's'}."
     if models:
         trained = "1 trained policy" if models == 1 else f"{models:,} trained policies"
         text += (

@@ -226,6 +226,15 @@ def test_a_look_that_is_not_named_clearly_is_not_withdrawn(tmp_path, name, words
     assert len((tmp_path / "looks.jsonl").read_bytes().splitlines()) == 3
 
 
+def test_nothing_is_withdrawn_in_a_ledger_that_is_not_believed(tmp_path):
+    note_looks(tmp_path, [OWN, *FAULTY])
+    ledger = tmp_path / "looks.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(NotWithdrawn, match=r"shortened: it had 3 looks\. It stays unknown"):
+        withdraw(tmp_path, "0bad", "leak", "planted")
+    assert len(ledger.read_bytes().splitlines()) == 2
+
+
 def test_the_number_of_trials_names_the_withdrawn_ones():
     assert counted(1, "") == "1 trial known"
     assert counted(9, "SPY", 2) == "9 trials, 2 withdrawn, known of SPY"

@@ -63,6 +63,20 @@ async def test_a_symbol_that_is_asked_for_while_another_one_is_read_is_the_one_t
     assert set(shown[first:]) == {"IWM"}  # an older answer never came back over it
 
 
+@pytest.mark.long
+@in_module_loop
+async def test_a_read_without_an_answer_ends_and_says_so(shared: World, browser: Browser) -> None:
+    """A browser has six connections to a daemon: reads that never end would leave none for a halt."""
+
+    async def never(route: Route) -> None:
+        await asyncio.sleep(60)
+
+    async with opened(browser, shared.api.url) as page:
+        await intercept(page, re.compile(r"/api/v1/risk/metrics"), never)
+        await page.evaluate("location.hash = 'risk'")
+        await expect(page.locator("#main")).to_contain_text("no answer of the daemon", timeout=25_000)
+
+
 @in_module_loop
 async def test_a_search_that_is_typed_fast_shows_what_the_whole_word_finds(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url) as page:
