@@ -88,14 +88,14 @@ def counts(report: Path) -> tuple[int, tuple[str, ...], int]:
 
 def summary(outcomes: Sequence[Outcome], absent: Sequence[Part] = ()) -> str:
     """Return the table of the parts, the failed tests, the parts that did not run, and the line of the totals."""
-    width = max(len("part"), *(len(each.name) for each in outcomes)) if outcomes else len("part")
+    width = max(len("part"), *(len(part.name) for part in outcomes)) if outcomes else len("part")
     lines = [f"{'part':{width}}  passed  failed  skipped  seconds"]
     for name, passed, failures, skipped, seconds in outcomes:
         lines.append(f"{name:{width}}  {passed:6}  {len(failures):6}  {skipped:7}  {seconds:7.0f}")
-    lines += [f"FAILED {name}" for each in outcomes for name in each.failures]
+    lines += [f"FAILED {name}" for part in outcomes for name in part.failures]
     lines += [f"NOT RUN part {part.name}" for part in absent]
-    passed, skipped = (sum(each[field] for each in outcomes) for field in (1, 3))
-    failed = sum(len(each.failures) for each in outcomes)
+    passed, skipped = (sum(part[field] for part in outcomes) for field in (1, 3))
+    failed = sum(len(part.failures) for part in outcomes)
     return "\n".join([*lines, f"{passed} passed, {failed} failed, {skipped} skipped"])
 
 
@@ -116,7 +116,7 @@ def main(words: Sequence[str]) -> int:
             print(summary(outcomes, parts[len(outcomes) :]))
             return INTERRUPTED
     print(summary(outcomes), flush=True)
-    return FAILED if any(each.failures for each in outcomes) else 0
+    return FAILED if any(part.failures for part in outcomes) else 0
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
     spec, assets = copy.manifest.sight, len(copy.manifest.universe)
     markets = extreme_markets(spec, assets)
     observed = [
-        observation(spec, each.returns, each.weights, each.cash, each.columns if spec.columns else None)
-        for each in markets
+        observation(spec, market.returns, market.weights, market.cash, market.columns if spec.columns else None)
+        for market in markets
     ]
     agent, carry = ExactAgent(copy), None
     for k in range(len(golden.cash)):

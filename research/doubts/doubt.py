@@ -38,20 +38,20 @@ def lead(doubts: Sequence[Doubt]) -> str:
 
 def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
     """Return the doubts after the worst one as sentences, for the notes below a result."""
-    return [f"In doubt, too: {each.text}." for each in doubts[1:]]
+    return [f"In doubt, too: {doubt.text}." for doubt in doubts[1:]]
 
 
 def named_doubts(results: Mapping[str, Iterable[Doubt]]) -> tuple[Doubt, ...]:
     """Return the doubts of several results by weight. One that not all of them have names its results."""
     owners: dict[tuple[str, str], list[str]] = {}
-    known: dict[tuple[str, str], Doubt] = {}
+    distinct: dict[tuple[str, str], Doubt] = {}
     for name, doubts in results.items():
         for doubt in doubts:
             key = doubt.kind, doubt.text
             owners.setdefault(key, []).append(name)
-            known.setdefault(key, doubt)
-    made = [
+            distinct.setdefault(key, doubt)
+    named = [
         doubt if len(owners[key]) == len(results) else replace(doubt, text=f"{some(owners[key])}: {doubt.text}")
-        for key, doubt in known.items()
+        for key, doubt in distinct.items()
     ]
-    return tuple(sorted(made, key=lambda doubt: -doubt.weight))
+    return tuple(sorted(named, key=lambda doubt: -doubt.weight))

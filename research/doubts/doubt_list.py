@@ -57,5 +57,5 @@ def _of_market(kind: DoubtKind, evidence: Evidence) -> str:
 
 def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
     """Return the reasons to doubt a run, the heaviest first."""
-    texts = ((each, _of_market(each, evidence) if each.of_market else each.find(evidence)) for each in KINDS)
-    return tuple(Doubt(each.kind, text, each.weight) for each, text in texts if text)
+    texts = ((kind, _of_market(kind, evidence) if kind.of_market else kind.find(evidence)) for kind in KINDS)
+    return tuple(Doubt(kind.kind, text, kind.weight) for kind, text in texts if text)

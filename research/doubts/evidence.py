@@ -80,7 +80,7 @@ class Evidence:
         A symbol that was delisted, or is no member of the universe at the end, lacks none.
         """
         feed, sessions = self.assembly.feed, self.assembly.sessions
-        found = np.zeros(feed.universe.size, dtype=np.int64)
+        lacking = np.zeros(feed.universe.size, dtype=np.int64)
         delisted = {action.symbol for action in feed.actions if action.kind == "delisting"}
         members = self.assembly.members
         inside = None if members is None else members.at(int(feed.columns.key[-1]))
@@ -93,8 +93,8 @@ class Evidence:
                 newest = int(np.searchsorted(calendar.closes, feed.last_ts, side="right")) - 1
             else:
                 newest = int(np.searchsorted(calendar.opens, feed.last_ts)) - 1
-            found[column] = max(0, newest - int(np.searchsorted(calendar.closes, feed.columns.ts_event[row])))
-        return found
+            lacking[column] = max(0, newest - int(np.searchsorted(calendar.closes, feed.columns.ts_event[row])))
+        return lacking
 
     def date_of(self, row: int) -> str:
         """The date of a row of the market."""
@@ -104,11 +104,11 @@ class Evidence:
 
     def held(self, record: Record) -> dict[int, tuple[float, float, float]]:
         """Return the dead symbols that a run still holds: column -> (quantity, price, share of its last equity)."""
-        columns, found = self.assembly.feed.columns, {}
+        columns, positions = self.assembly.feed.columns, {}
         for column in np.flatnonzero(self.missing >= GONE).tolist():
             lots = int(record.lots[column]) if len(record.lots) else 0
             if lots:
                 quantity = lots * float(self.assembly.universe.lot_size[column])
                 price = float(columns.close[self.last_row[column], column])
-                found[column] = quantity, price, quantity * price / (record.known_micro[-1] / MICRO)
-        return found
+                positions[column] = quantity, price, quantity * price / (record.known_micro[-1] / MICRO)
+        return positions

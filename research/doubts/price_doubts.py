@@ -62,7 +62,7 @@ def rejected_bars(evidence: Evidence) -> str:
         parts.append(f"{len(texts):,} near a split ratio and traded as real: {_listed(texts)}")
     if config.holes == "known":
         holes = gaps(feed, evidence.assembly.sessions, evidence.assembly.members)
-        if texts := [gap_text(each, feed.universe) for each in holes if each.last_ns >= after]:
+        if texts := [gap_text(hole, feed.universe) for hole in holes if hole.last_ns >= after]:
             parts.append(_listed(texts))
     return "; ".join(parts)
 
@@ -102,15 +102,15 @@ def dead_symbols(evidence: Evidence) -> str:
     """A symbol without a bar for 5 sessions or more at the end, which the run or equal weight still holds."""
     feed, texts = evidence.assembly.feed, []
     beside = {} if evidence.other is None else evidence.held(evidence.other)
-    own = evidence.held(evidence.record)
-    for column in {**own, **beside}:
-        quantity, price, share = own.get(column) or beside[column]
-        who = "" if column in own else " by equal weight beside it"
-        if column in own and column in beside:
+    positions = evidence.held(evidence.record)
+    for column in {**positions, **beside}:
+        quantity, price, share = positions.get(column) or beside[column]
+        who = "" if column in positions else " by equal weight beside it"
+        if column in positions and column in beside:
             who = f", and by equal weight ({beside[column][2]:.0%})"
         since = evidence.date_of(int(evidence.last_row[column]))
         text = f"{feed.universe.symbols[column]} has no bar since {since} and is held at its last price to the end"
-        if column not in own:
+        if column not in positions:
             text = f"{feed.universe.symbols[column]} has no bar since {since}, held at its last price to the end"
         texts.append(f"{text}{who}: {quantity:,.10g} at {price:.6g}, {share:.0%} of equity")
     return _listed(texts)
@@ -165,11 +165,11 @@ def _early_end(evidence: Evidence) -> str:
     if last >= len(house.closes) or events[-1] <= house.opens[last]:
         return ""
     ends = np.flatnonzero(np.diff(rows, append=last + 1))[-21:]
-    left = house.closes[rows[ends]] - events[ends]
-    usual = float(np.median(left[:-1])) if len(left) > 1 else 0.0
+    early_ns = house.closes[rows[ends]] - events[ends]
+    usual = float(np.median(early_ns[:-1])) if len(early_ns) > 1 else 0.0
     slack = max(feed.interval_ns, LATE_END * float(house.closes[last] - house.opens[last]))
-    if float(left[-1]) > usual + slack:
-        hours = float(left[-1]) / 3.6e12
+    if float(early_ns[-1]) > usual + slack:
+        hours = float(early_ns[-1]) / 3.6e12
         worst = f"its bars end {hours:.1f} hours before the close"
     return worst
 
@@ -248,11 +248,11 @@ def _listed_dividends(evidence: Evidence, path: Path) -> str:
     """Compare the opens of ex-dividend dates with the closes before, by the file of actions beside the bars."""
     feed = evidence.assembly.feed
     beside = [path.with_name(f"{path.stem}.actions.csv"), path.with_name(f"{path.stem.split('_')[0]}_actions.csv")]
-    known = next((each for each in beside if each.is_file()), None)
-    if known is None:
+    actions = next((file for file in beside if file.is_file()), None)
+    if actions is None:
         return ""
     try:
-        listed = [row for row in read_actions(known, feed.universe) if row.kind == "dividend"]
+        listed = [row for row in read_actions(actions, feed.universe) if row.kind == "dividend"]
     except FeedError:
         return ""
     falls, yields = [], []
@@ -271,7 +271,7 @@ def _listed_dividends(evidence: Evidence, path: Path) -> str:
     error = float(np.std(fall - slope * paid) / np.sqrt((paid * paid).sum()))
     if slope < 0.5 or slope < 2.0 * error:
         return ""
-    return f"and they fall on the {len(yields):,} ex-dividend dates of {known.name}"
+    return f"and they fall on the {len(yields):,} ex-dividend dates of {actions.name}"
 
 
 def _file(evidence: Evidence) -> Path | None:

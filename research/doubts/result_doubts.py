@@ -57,7 +57,7 @@ CHARGED: Final = 0.1
 
 def trained(policy: Policy, record: Record) -> tuple[int, str]:
     """Return (samples of the run inside the policy's training window, the window's last date); (0, "") for none."""
-    until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
+    until = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policy))
     seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
     return (seen, session_date(until).isoformat()) if seen else (0, "")
 
@@ -78,14 +78,18 @@ def in_sample(evidence: Evidence) -> str:
 
 
 def beyond_belief(evidence: Evidence) -> str:
-    """An annual Sharpe ratio above 4, or above 5 with short positions, by as many standard errors as well."""
-    own, years = evidence.performance, evidence.years
+    """An annual Sharpe ratio above 4, or above 5 with short positions, that is as many standard errors above zero."""
+    performance, years = evidence.performance, evidence.years
     most = MOST_LONG if evidence.long_only else MOST_SHORT
     # the standard error of an annual ratio is about 1 / sqrt(years) (Lo, 2002)
-    if not isfinite(own.sharpe) or own.samples < FEWEST or min(1.0, sqrt(years)) * own.sharpe <= most:
+    if (
+        not isfinite(performance.sharpe)
+        or performance.samples < FEWEST
+        or min(1.0, sqrt(years)) * performance.sharpe <= most
+    ):
         return ""
     what = "with long positions only" if evidence.long_only else "with short positions"
-    text = f"a Sharpe ratio of {own.sharpe:.2f} {what} is not believable"
+    text = f"a Sharpe ratio of {performance.sharpe:.2f} {what} is not believable"
     beside = evidence.other_performance
     if beside is not None and beside.sharpe > most:
         return f"{text}, and equal weight has {beside.sharpe:.2f}: look for smoothed prices, or for the rate"

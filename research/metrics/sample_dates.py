@@ -91,9 +91,9 @@ def _by_interval(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tup
         if len(gaps) > 3 and bool((gaps == FOUR_WEEKS).all()):
             return 13.0, ""
         return _usual(YEAR / float(gaps[regular].mean())), ""
-    found = _days_a_year(stamps // DAY_NS)
-    if found is not None:
-        return found, ""
+    rate = _days_a_year(stamps // DAY_NS)
+    if rate is not None:
+        return rate, ""
     return None, f"the dates are irregular, {_shown(float(gaps.min()))} to {_shown(float(gaps.max()))} apart"
 
 
@@ -120,11 +120,11 @@ def _days_a_year(days: Ints) -> float | None:
     if days[-1] - days[0] < SHORT:
         return _days_a_year_of_few(days)
     counted = np.concatenate([np.arange(a, b) for a, b in _stretches(days, gaps)])
-    every, own = (np.bincount((part + SUNDAY_OFFSET) % 7, minlength=7) for part in (counted, days))
-    sampled = own > every / 2.0
+    every, dated = (np.bincount((part + SUNDAY_OFFSET) % 7, minlength=7) for part in (counted, days))
+    sampled = dated > every / 2.0
     expected = int(every[sampled].sum())
     least = REGULAR if len(days) >= FEW_DATES else FEW_REGULAR
-    if not expected or len(days) / expected < least or own[sampled].sum() / len(days) < least:
+    if not expected or len(days) / expected < least or dated[sampled].sum() / len(days) < least:
         return None
     width = int(sampled.sum())
     return {7: 365.0, 5: float(PERIODS_PER_YEAR), 1: 52.0}.get(width, width * YEAR / 7.0)
@@ -155,19 +155,19 @@ def _within_days(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tup
     widest = int(empty.argmax())
     day_ends = int(clock[widest] + empty[widest] // 2) % DAY_NS
     days, counts = np.unique((stamps - day_ends) // DAY_NS, return_counts=True)
-    whole = counts[1:-1] if len(counts) > 2 else counts
-    per_day = float(np.median(whole))
+    usual = counts[1:-1] if len(counts) > 2 else counts
+    per_day = float(np.median(usual))
     full = days[counts > per_day / 2.0]
     inside = gaps[np.diff((stamps - day_ends) // DAY_NS) == 0]
     regular = float((np.abs(inside / typical - 1.0) <= LENGTH_WITHIN).mean()) if per_day > 2.0 else 1.0
-    if regular < FEW_REGULAR or float((np.abs(whole / per_day - 1.0) <= LENGTH_WITHIN).mean()) < FEW_REGULAR:
+    if regular < FEW_REGULAR or float((np.abs(usual / per_day - 1.0) <= LENGTH_WITHIN).mean()) < FEW_REGULAR:
         return None, f"the times are irregular, {_shown(float(gaps.min()))} to {_shown(float(gaps.max()))} apart"
     if len(full) < 2:
         return None, "all samples are of one day"
     if empty[widest] <= 2 * typical * DAY_NS and not _at_weekend(np.arange(full[0], full[-1] + 1)).any():
         return None, "the market does not close overnight, and no weekend is among the dates"
-    found = _days_a_year(full)
-    return (None, "its days are irregular") if found is None else (per_day * found, "")
+    rate = _days_a_year(full)
+    return (None, "its days are irregular") if rate is None else (per_day * rate, "")
 
 
 def _at_weekend(days: Ints) -> NDArray[np.bool_]:

@@ -153,10 +153,10 @@ def _require_values(values: Floats, column: str, name: str) -> None:
 def _columns(frame: pl.DataFrame, name: str) -> tuple[str, Ints, pl.Series]:
     """Return ("return" or "equity", the times, the values) of a frame. Raises Misused."""
     names: dict[str, str] = {}
-    for own in frame.columns:
-        plain = own.strip().lower()
-        names.setdefault(_COLUMNS.get(plain, ALIASES.get(plain, plain)), own)
-    column = next((each for each in ("return", "equity") if each in names), "")
+    for title in frame.columns:
+        plain = title.strip().lower()
+        names.setdefault(_COLUMNS.get(plain, ALIASES.get(plain, plain)), title)
+    column = next((kind for kind in ("return", "equity") if kind in names), "")
     if "ts" not in names or not column:
         raise Misused(f"{name}: the frame has {', '.join(frame.columns)}, not ts and return or equity; {REMEDY}")
     try:

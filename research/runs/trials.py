@@ -281,7 +281,7 @@ class _Tally:
         """Return the prefix that ends with `look`."""
         if look.identity is not None and look.market not in self._identities:
             self._identities[look.market] = look.identity
-            for member in [each for each in self._members.values() if each.market == look.market]:
+            for member in [member for member in self._members.values() if member.market == look.market]:
                 self._place(member)
         if self._own is not None and self._own.family and look.family == self._own.family:
             self._family.add(look.digest)
