@@ -11,7 +11,7 @@ from quantd.daemon.config.schema import Feed
 from quantd.daemon.engine.planning.targets import headroom
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.policies.composed import distrusted, with_rules
-from quantd.daemon.policies.loading import PolicyError, artifact_folder, fit
+from quantd.daemon.policies.loading import Apart, PolicyError, artifact_folder, fit, graphs_of
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import Floats
@@ -31,17 +31,23 @@ class Elsewhere(ExplainedError, ValueError):
 
 
 def loaded_policy(
-    config: Config, rules: Rules, interval_ns: int, agent: Agent, path: str, members: Membership | None
+    config: Config,
+    rules: Rules,
+    interval_ns: int,
+    agent: Agent,
+    path: str,
+    members: Membership | None,
+    apart: Apart | None,
 ) -> Policy:
     """The policy of the artifact `path`, inside the rules of `agent`. Raises ValueError when it does not fit the run.
 
     Every check of a start is made: manifest, files, golden probe, signature, universe, inputs. A run keeps the history
     that its configured policies read, so that the artifact may not need more.
     """
-    # imported here because it imports ONNX Runtime, which a run without artifacts does not need
+    # imported here because a run without artifacts does not need it
     from quantd.models.artifacts.loader import load_artifact
 
-    policy = load_artifact(artifact_folder(path, config.source.folder), {})
+    policy = load_artifact(artifact_folder(path, config.source.folder), {}, graphs_of(apart))
     fit(policy, rules.universe)
     if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
         raise PolicyError(fault)

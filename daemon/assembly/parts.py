@@ -126,7 +126,7 @@ class Parts:
 
         def made(seat: int, path: str) -> Policy:
             agent = self.config.seats[seat]
-            return loaded_policy(self.config, self.rules, self.interval_ns, agent, path, self.members)
+            return loaded_policy(self.config, self.rules, self.interval_ns, agent, path, self.members, self.apart)
 
         return Seats(self.policies, self.rules.names(), made, loaded, [agent.policy for agent in self.config.seats])
 

@@ -1,14 +1,15 @@
 """Calls policies. Those with a part in a separate process are called in a thread, so that the loop keeps running.
 
-Each such part has a deadline; when it is late or ends, its agent's answer is a failure. Backtests and replays have
-neither processes nor deadlines.
+Policy files, slow solvers and the graphs of trained policies are such parts. Each has a deadline; when it is late or
+ends, its agent's answer is a failure. Backtests have neither processes nor deadlines.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, Protocol
 
+from quantd.daemon.policies.isolation.graph_process import FarGraph
 from quantd.daemon.policies.isolation.worker import LIMIT_S, Worker
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.predictions import Predictions
@@ -16,6 +17,38 @@ from quantd.daemon.policies.user_file import UserPolicy
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.ports import Policy, leaves
+
+
+class Isolated(Protocol):
+    """A process that computes a part of a policy."""
+
+    limit_s: float
+    """Seconds within which it must answer."""
+
+    fault: str
+    """Failure of the process during the last call; empty without one."""
+
+    def expect(self) -> None:
+        """Prepares for a new call."""
+
+    def withdraw(self) -> None:
+        """Cancels the present call: a thread that waits for it continues at once."""
+
+    def close(self) -> None:
+        """Kills the process; a further call starts it again."""
+
+
+def isolated(policy: Policy) -> list[Isolated]:
+    """The processes of a policy, each once."""
+    processes: dict[int, Isolated] = {}
+    for leaf in leaves(policy):
+        if isinstance(leaf, Worker):
+            processes[id(leaf)] = leaf
+        for session in getattr(leaf, "sessions", ()):
+            if isinstance(session, FarGraph):
+                processes[id(session.process)] = session.process
+    return list(processes.values())
+
 
 WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
 
@@ -38,26 +71,27 @@ class Deadline:
         self._policies = policies
         self._seated = policies.__getitem__ if seated is None else seated
         self._method = method
-        workers = {k: [leaf for leaf in leaves(p) if isinstance(leaf, Worker)] for k, p in enumerate(policies)}
-        self._workers = {k: found for k, found in workers.items() if found}
-        self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "quantd-policy")
+        self._processes: dict[int, tuple[Policy, list[Isolated]]] = {}
+        """Seat -> the policy that decided for it last, and its processes."""
+        self._threads = ThreadPoolExecutor(max(1, len(policies)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
         self.limit_s = limit_s
         self.predictions = Predictions()
-        for worker in self.workers:
-            worker.limit_s = limit_s
+        for seat, policy in enumerate(policies):
+            self._take(seat, policy)
 
     @property
-    def workers(self) -> list[Worker]:
-        """The workers of all policies."""
-        return [worker for found in self._workers.values() for worker in found]
+    def workers(self) -> list[Isolated]:
+        """The processes of all policies."""
+        return [process for _, processes in self._processes.values() for process in processes]
 
-    def close(self) -> None:
-        """Ends the processes, then the threads that wait for them."""
-        for worker in self.workers:
+    def close(self, *, keep: bool = False) -> None:
+        """Ends the processes, unless they are kept, then the threads that wait for them."""
+        ended = [] if keep else self.workers
+        for worker in ended:
             worker.withdraw()
         self._threads.shutdown()
-        for worker in self.workers:
+        for worker in ended:
             worker.close()
 
     def __call__(self, question: Ask) -> Decided:
@@ -66,14 +100,22 @@ class Deadline:
             worker.expect()
         return self._answer(question)
 
-    def _workers_of(self, seat: int) -> Sequence[Worker]:
-        """The workers that decide for a seat. Those of a policy that was replaced end."""
-        workers = self._workers.get(seat, ())
-        if workers and self._seated(seat) is not self._policies[seat]:
-            for worker in self._workers.pop(seat):
-                worker.close()
-            return ()
-        return workers
+    def _take(self, seat: int, policy: Policy) -> list[Isolated]:
+        processes = isolated(policy)
+        for process in processes:
+            process.limit_s = self.limit_s
+        self._processes[seat] = policy, processes
+        return processes
+
+    def _workers_of(self, seat: int) -> list[Isolated]:
+        """The processes that decide for a seat. Those of a policy that was replaced end."""
+        policy = self._seated(seat)
+        decided, processes = self._processes[seat]
+        if policy is decided:
+            return processes
+        for process in processes:
+            process.close()
+        return self._take(seat, policy)
 
     def begin(self, question: Ask) -> bool:
         """Starts a call when the policy has a separate process; returns whether it has one."""
@@ -94,7 +136,7 @@ class Deadline:
 
     def withdraw(self, question: Ask) -> Decided:
         """Ends the processes of a call. Returns the replacement answer: the agent holds, without a failure."""
-        for worker in self._workers[question.policy]:
+        for worker in self._processes[question.policy][1]:
             worker.withdraw()
         return Decided(question.round, question.agent, note=WITHDRAWN)
 
@@ -102,7 +144,7 @@ class Deadline:
         began = time.perf_counter()
         method = self._method(question.policy)
         decided = answer(self._seated(question.policy), question)
-        fault = next((each.fault for each in self._workers.get(question.policy, ()) if each.fault), "")
+        fault = next((each.fault for each in self._processes[question.policy][1] if each.fault), "")
         if fault:  # overrides the answer of other members: a policy that hangs at every call must be suspended
             decided = Decided(question.round, question.agent, failed=fault)
         self.predictions.add(question, decided, time.perf_counter() - began, "decision", method)

@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 import numpy as np
 
 from quantd.daemon.policies.user_file import load_user_policy, place_of
+from quantd.models.artifacts.session import OpenGraph, here
 from quantd.strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
@@ -49,6 +50,10 @@ class Apart(Protocol):
         """The registered `policy`, created again in a separate process."""
         ...
 
+    def graphs(self) -> OpenGraph:
+        """Opens the graphs of one trained policy in a separate process."""
+        ...
+
     def reading(self, folders: Sequence[Path]) -> "Apart":
         """The same, for policy files that read these folders beside their own."""
         ...
@@ -64,7 +69,7 @@ def load(
     """The policy `name` of a configuration in `folder`.
 
     `name` is a registered name, the folder of an artifact (beside the configuration or bundled), or a user's
-    `file.py:act`. With `apart`, users' files and policies with `worker = True` run in separate processes. A
+    `file.py:act`. With `apart`, users' files, graphs and policies with `worker = True` run in separate processes. A
     policy that can do so leaves out the `unused` series of [feed] series. Raises PolicyError.
     """
     try:
@@ -98,16 +103,16 @@ def _found(
         path, _, attribute = name.partition(":")
         make = load_user_policy if apart is None else apart.file
         return make(folder / path, attribute or "act", params)
-    # imported here because they import ONNX Runtime, which the process of a policy file does not need
+    # imported here because the process of a policy file does not need them
     from quantd.models.artifacts.loader import load_artifact
     from quantd.models.forests.allocation import make_learned_allocation
     from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 
     if name == LEARNED_ALLOCATION:
-        return make_learned_allocation(params, lambda called: artifact_folder(called, folder))
+        return make_learned_allocation(params, lambda called: artifact_folder(called, folder), graphs_of(apart))
     found = artifact_folder(name, folder)
     if (found / "manifest.json").is_file():
-        return load_artifact(found, params)
+        return load_artifact(found, params, graphs_of(apart))
     if (folder / name).is_dir() or "/" in name:
         raise PolicyError(
             f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
@@ -116,6 +121,11 @@ def _found(
         f"there is no policy {name!r}; {nearest(name, [*POLICIES, *COMPOSITES, LEARNED_ALLOCATION])} "
         "Write 'my_policy.py:act' for a file of your own, or the folder of a trained policy"
     )
+
+
+def graphs_of(apart: Apart | None) -> OpenGraph:
+    """Where the graphs of one trained policy are opened: in a process of their own with `apart`, else here."""
+    return here if apart is None else apart.graphs()
 
 
 def fit(policy: Policy, universe: Universe) -> None:

@@ -66,11 +66,11 @@ def held_of(held: Mapping[str, float], symbols: tuple[str, ...]) -> Floats:
 
 
 def allocated(
-    policy: Policy, method: str, symbols: tuple[str, ...], closes: Floats, held: Floats, time: int
+    policy: Policy, method: str, symbols: tuple[str, ...], closes: Floats, held: Floats, time: int, *, keep: bool
 ) -> tuple[Floats, Allocation, str, bool]:
     """(weights float64[N], their figures, note, whether the book is held) of `policy` for closes float64[T, N].
 
-    Raises Refusing and BadPrices.
+    With `keep`, the processes of the policy go on for a further question. Raises Refusing and BadPrices.
     """
     for leaf in leaves(policy):
         for name, what in (("uses_bars", "whole bars"), ("uses_macro", "macro series"), ("uses_series", "series")):
@@ -96,7 +96,7 @@ def allocated(
     try:
         found = deadline(Ask(0, 0, view, {}))
     finally:
-        deadline.close()
+        deadline.close(keep=keep)
     if found.failed:
         raise Refusing(f"{method}: {found.failed}")
     weights = held if found.weights is None else np.frombuffer(found.weights)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, TOLERANCES, AgentManifest, ArtifactError, Seat, agent_fault
 from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, probing
+from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.artifacts.weights import tensors_fault
 from quantd.models.history.panel import MacroSource
 from quantd.models.observation import sight as sights
@@ -118,9 +119,17 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     a price gets no weight.
     """
 
-    __slots__ = ("_gives", "_invested", "_recurrent", "_run", "_seat", "_shares", "by_rows")
+    __slots__ = ("_gives", "_invested", "_recurrent", "_run", "_seat", "_session", "_shares", "by_rows")
 
-    def __init__(self, artifact: LearnedArtifact, *, seat: str = "", prove: bool = True, threads: int = 1) -> None:
+    def __init__(
+        self,
+        artifact: LearnedArtifact,
+        *,
+        seat: str = "",
+        prove: bool = True,
+        threads: int = 1,
+        opened: OpenGraph = here,
+    ) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)
         self._seat = _place_of(manifest.seats, seat, artifact.folder)
@@ -133,13 +142,18 @@ class LearnedAgent(Runtime[LearnedArtifact]):
             self._gives.append("scores")
         if self._recurrent:
             self._gives.append("carried")
-        session = open_session(artifact.graph, artifact.folder / "policy.onnx", takes, self._gives, threads)
-        self._run: Any = session.run
-        self.by_rows: bool = isinstance(session.get_inputs()[0].shape[0], str)
+        where = artifact.folder / "policy.onnx"
+        self._session = open_session(artifact.graph, where, takes, self._gives, threads, opened)
+        self._run: Any = self._session.run
+        self.by_rows: bool = isinstance(self._session.get_inputs()[0].shape[0], str)
         self._invested = np.array([[s.invested] for s in manifest.seats])
         self._shares = np.array([s.share for s in manifest.seats])
         if prove:
             self._prove()
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return (self._session,)
 
     @property
     def trained_until_ns(self) -> int:
@@ -304,6 +318,6 @@ def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
     return names.index(name)
 
 
-def load_agent(folder: Path, params: Mapping[str, object]) -> LearnedAgent:
+def load_agent(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedAgent:
     """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
-    return LearnedAgent(load(folder), seat=parse(str(folder), params, LearnedAgentParams).seat)
+    return LearnedAgent(load(folder), seat=parse(str(folder), params, LearnedAgentParams).seat, opened=opened)

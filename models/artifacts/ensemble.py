@@ -27,6 +27,7 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.models.artifacts.runtime import NoParams
 from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
+from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.history.panel import MacroSource
 from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
@@ -64,6 +65,10 @@ class LearnedEnsemble:
     def digest(self) -> str:
         """The digest of the ensemble's manifest, which contains those of its members."""
         return self.artifact.manifest.digest
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return tuple(session for member in self.members for session in member.sessions)
 
     @property
     def trained_until_ns(self) -> int:
@@ -145,7 +150,7 @@ def load(folder: Path) -> EnsembleArtifact:
     return EnsembleArtifact(folder, manifest)
 
 
-def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble:
+def load_ensemble(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedEnsemble:
     """Load the ensemble in `folder` and its members with all checks. Raises ArtifactError or ParamsError."""
     parse(str(folder), params, NoParams)
     artifact = load(folder)
@@ -154,20 +159,20 @@ def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble
         place = folder / entry.folder
         if place.is_symlink():
             raise ArtifactError(f"{place}: a link; a member is a folder inside its ensemble")
-        member = load_member(place)
+        member = load_member(place, opened)
         if member.digest != entry.digest:
             raise ArtifactError(f"{place}: another artifact than the ensemble was made of (its digest differs)")
         members.append(member)
     return LearnedEnsemble(artifact, members)
 
 
-def load_member(place: Path) -> Member:
+def load_member(place: Path, opened: OpenGraph = here) -> Member:
     """Load a policy that may be a member. Raises ArtifactError."""
     match kind_of(place):
         case "":
-            return load_policy(place, {})
+            return load_policy(place, {}, opened)
         case "learned":
-            return load_agent(place, {})
+            return load_agent(place, {}, opened)
         case kind:
             raise ArtifactError(f"{place}: an artifact of kind {kind[:40]!r} cannot be a member; policies can")
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from quantd.models.artifacts.folder import kind_of
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.runtime import Checked, Trained
+from quantd.models.artifacts.session import OpenGraph, here
 from quantd.models.artifacts.versions import resolved
 
 
@@ -28,10 +29,13 @@ KINDS: Final[Mapping[str, Kind]] = {
 """By the field `kind` of a manifest."""
 
 
-def load_artifact(folder: Path, params: Mapping[str, object]) -> Trained:
-    """Load the policy in `folder`, or in its current version. Raises ArtifactError or ParamsError."""
+def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> Trained:
+    """Load the policy in `folder`, or in its current version; its graphs run where `opened` opens them.
+
+    Raises ArtifactError or ParamsError.
+    """
     folder = resolved(folder)
-    policy: Trained = _named(kind_in(folder).policy)(folder, params)
+    policy: Trained = _named(kind_in(folder).policy)(folder, params, opened)
     return policy
 
 

@@ -1,17 +1,18 @@
 """Common parts of trained policies: ONNX Runtime session, order of symbols, and check of probes. Imports no torch."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from msgspec import Struct
 
 from quantd.models.artifacts.folder import first_line
+from quantd.models.artifacts.graph_cost import cost_fault
 from quantd.models.artifacts.inspection import OPERATORS, graph_fault
 from quantd.models.artifacts.manifest import ArtifactError, Golden, Manifest
+from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
@@ -20,9 +21,20 @@ TOLERANCE: Final = 1e-5
 """Maximum difference of an answer to the golden probe on this machine; a manifest may ask for less."""
 
 
-def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] | None = None, threads: int = 1) -> Any:
-    """Open a graph in ONNX Runtime. Raises ArtifactError for an invalid one, and for other inputs and outputs."""
-    session = new_session(graph, where, threads)
+def open_session(
+    graph: bytes,
+    where: Path,
+    takes: list[str],
+    gives: list[str] | None = None,
+    threads: int = 1,
+    opened: OpenGraph = here,
+    size: int = 1,
+) -> Session:
+    """Open a graph by `opened`. Raises ArtifactError for an invalid one, and for other inputs and outputs.
+
+    `size` stands for the free sizes of its inputs in the computation of its cost.
+    """
+    session = new_session(graph, where, threads, opened=opened, size=size)
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
     if inputs != takes or (gives is not None and outputs != gives):
         expected = f"{', '.join(takes)} and {', '.join(gives or outputs)}"
@@ -30,22 +42,31 @@ def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] |
     return session
 
 
+def require_affordable(graph: bytes, where: Path, size: int) -> None:
+    """Raise ArtifactError for a graph whose run costs too much, or is not bounded (`graph_cost`)."""
+    if fault := cost_fault(graph, size):
+        raise ArtifactError(f"{where}: {fault}; it is not loaded")
+
+
 def new_session(
-    graph: bytes, where: Path, threads: int, operators: frozenset[str] = OPERATORS, infinite: bool = False
-) -> Any:
-    """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid one."""
+    graph: bytes,
+    where: Path,
+    threads: int,
+    operators: frozenset[str] = OPERATORS,
+    infinite: bool = False,
+    opened: OpenGraph = here,
+    size: int | None = None,
+) -> Session:
+    """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid one.
+
+    With `size`, the cost at this size is checked too.
+    """
     if fault := graph_fault(graph, operators, infinite):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
-    # its import writes an identifier of the machine into the user's cache folder, for telemetry
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime  # type: ignore[import-untyped]
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
+    if size is not None:
+        require_affordable(graph, where, size)
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return opened(graph, where, threads)
     except Exception as error:  # the runtime has many kinds, none of them public
         raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {first_line(error)}") from None
 
@@ -71,6 +92,11 @@ class Trained(Policy, Protocol):
     @property
     def digest(self) -> str:
         """The digest of the artifact, which every start records in the journal."""
+        ...
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """The open graphs, in this process or in another one."""
         ...
 
     @property

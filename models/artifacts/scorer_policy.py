@@ -9,10 +9,21 @@ from numpy.typing import NDArray
 
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
-from quantd.models.artifacts.runtime import TOLERANCE, NoParams, Runtime, check_probe, open_session, probe_of, probing
+from quantd.models.artifacts.runtime import (
+    TOLERANCE,
+    NoParams,
+    Runtime,
+    check_probe,
+    open_session,
+    probe_of,
+    probing,
+    require_affordable,
+)
+from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.artifacts.weights import tensors_fault
 from quantd.models.observation.return_features import columns_of, measure, spec_fault, spec_hash
 from quantd.strategies.policies.params import parse
+from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
 
@@ -52,13 +63,18 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
 
     __slots__ = ("_columns", "_session")
 
-    def __init__(self, artifact: ScorerArtifact) -> None:
+    def __init__(self, artifact: ScorerArtifact, opened: OpenGraph = here) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, None if manifest.network.equivariant else manifest.universe)
-        self._session = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"])
+        where, takes = artifact.folder / "policy.onnx", ["features", "mask"]
+        self._session = open_session(artifact.graph, where, takes, ["weights"], 1, opened, manifest.golden.assets)
         columns = columns_of(manifest.features.names)
         self._columns = None if columns == list(range(len(columns))) else columns
         self._prove()
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        return (self._session,)
 
     @property
     def trained_until_ns(self) -> int:
@@ -75,6 +91,11 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         return self.placed(self.weights(self.returns_of(view))), memory
+
+    def fit(self, universe: Universe) -> None:
+        """Find its columns in `universe`, and check the cost at its size. Raises ArtifactError."""
+        super().fit(universe)
+        require_affordable(self.artifact.graph, self.artifact.folder / "policy.onnx", universe.size)
 
     def returns_of(self, view: View) -> Floats:
         """Return float64[lookback, N], the returns of a view with columns as in training."""
@@ -110,7 +131,7 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
 
 
-def load_policy(folder: Path, params: Mapping[str, object]) -> LearnedPolicy:
+def load_policy(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedPolicy:
     """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
     parse(str(folder), params, NoParams)
-    return LearnedPolicy(load(folder))
+    return LearnedPolicy(load(folder), opened)

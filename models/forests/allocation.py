@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from quantd.models.artifacts.folder import digest_of
 from quantd.models.artifacts.manifest import FOREST_KINDS, ForestKind
+from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.forests import scorekeeper
 from quantd.models.forests.forest_features import LOOKBACK, Past, look, pairs, realised, relative, see
 from quantd.models.forests.params import NAME, AllocationParams
@@ -70,6 +71,11 @@ class LearnedAllocation:
     def artifacts(self) -> tuple[ForestArtifact, ...]:
         """The loaded artifacts."""
         return tuple(forest.artifact for forest in self.forests.values())
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The open graphs."""
+        return tuple(forest.session for forest in self.forests.values())
 
     @property
     def digest(self) -> str:
@@ -196,7 +202,9 @@ def correlation_matrix(fisher: Floats, known: np.ndarray[tuple[int, ...], np.dty
     return matrix
 
 
-def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], Path]) -> LearnedAllocation:
+def make_learned_allocation(
+    params: Mapping[str, object], find: Callable[[str], Path], opened: OpenGraph = here
+) -> LearnedAllocation:
     """Create the policy by its name; `find` resolves a configured folder. Raises ParamsError or ArtifactError."""
     given = parse(NAME, params, AllocationParams)
     named: dict[ForestKind, str] = {
@@ -204,15 +212,15 @@ def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], 
         "correlation": given.correlation,
         "allocation": given.allocation,
     }
-    forests = {kind: load_forest(find(folder), kind) for kind, folder in named.items() if folder}
+    forests = {kind: load_forest(find(folder), kind, opened) for kind, folder in named.items() if folder}
     if not forests:
         raise ParamsError(f"{NAME}: risk, correlation and allocation are all empty; name the folder of one forest")
     return LearnedAllocation(given, forests)
 
 
-def allocation_with(folder: Path, params: Mapping[str, object]) -> LearnedAllocation:
+def allocation_with(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedAllocation:
     """Create the policy with one forest, and plain estimates for the rest. Raises ParamsError or ArtifactError."""
-    forest = load_forest(folder)
+    forest = load_forest(folder, opened=opened)
     for key in FOREST_KINDS:
         if key in params:
             raise ParamsError(f"{folder}: {key} = {params[key]!r}: with several forests write policy = {NAME!r}")

@@ -11,6 +11,7 @@ from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.inspection import GraphFault
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ForestKind, ForestManifest
 from quantd.models.artifacts.runtime import TOLERANCE, check_probe, open_session, probe_of, probing
+from quantd.models.artifacts.session import OpenGraph, here
 from quantd.models.forests.forest_features import Past, features_of, look, see
 from quantd.models.forests.trees import INPUT, OUTPUT, read
 from quantd.models.observation.return_features import spec_hash
@@ -118,6 +119,10 @@ def write(folder: Path, manifest: ForestManifest, contents: dict[str, bytes], se
     return written
 
 
+MOST_ROWS: Final = 20_000
+"""Assets or pairs of one prediction for which the cost of the graph is computed: the pairs of 200 assets."""
+
+
 class Prediction(Struct, frozen=True):
     """Predictions of the forest and of the plain estimate by asset or pair, float64[R] each, NaN without history."""
 
@@ -128,15 +133,16 @@ class Prediction(Struct, frozen=True):
 class Forest:
     """A runnable artifact. The constructor raises ArtifactError if the graph does not run or fails its probe."""
 
-    __slots__ = ("_centre", "_scale", "_session", "artifact", "horizon", "kind")
+    __slots__ = ("_centre", "_scale", "artifact", "horizon", "kind", "session")
 
-    def __init__(self, artifact: ForestArtifact) -> None:
+    def __init__(self, artifact: ForestArtifact, opened: OpenGraph = here) -> None:
         self.artifact = artifact
         self.kind: ForestKind = artifact.manifest.predicts
         self.horizon = artifact.manifest.horizon
         self._centre = np.array(artifact.manifest.scaler.centre)
         self._scale = np.array(artifact.manifest.scaler.scale)
-        self._session = open_session(artifact.graph, artifact.folder / "policy.onnx", [INPUT], [OUTPUT])
+        where = artifact.folder / "policy.onnx"
+        self.session = open_session(artifact.graph, where, [INPUT], [OUTPUT], 1, opened, MOST_ROWS)
         self._prove()
 
     def predict(self, past: Past) -> Prediction:
@@ -151,7 +157,7 @@ class Forest:
     def added(self, features: Floats) -> Floats:
         """Return the trees' addition float64[R] to the plain estimate for features float64[R, F]."""
         rows = ((features - self._centre) / self._scale).astype(np.float32)
-        given: Floats = self._session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
+        given: Floats = self.session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
         return given
 
     def _prove(self) -> None:
@@ -169,6 +175,6 @@ class Forest:
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
 
 
-def load_forest(folder: Path, predicts: ForestKind | None = None) -> Forest:
+def load_forest(folder: Path, predicts: ForestKind | None = None, opened: OpenGraph = here) -> Forest:
     """Load the forest in `folder` with all checks. Raises ArtifactError."""
-    return Forest(load(folder, predicts))
+    return Forest(load(folder, predicts), opened)

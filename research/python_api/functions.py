@@ -11,6 +11,7 @@ import cloudpickle
 import msgspec
 
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
+from quantd.models.artifacts.session import OpenGraph, here
 from quantd.research.studies.sweep_points import Base, Market, Point, Work, run_point
 from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.ports import Policy
@@ -39,6 +40,10 @@ class CallerPolicy:
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
         """Return the registered policy itself."""
         return policy
+
+    def graphs(self) -> OpenGraph:
+        """Return the opener of this process: a trained policy of the caller runs beside the caller's function."""
+        return here
 
     def reading(self, folders: Sequence[Path]) -> "CallerPolicy":
         """Return itself: the caller's function has the rights of its process."""

@@ -31,7 +31,7 @@ from quantd.daemon.policies.learned_answers import (
     input_hash,
     observed_at,
 )
-from quantd.daemon.policies.loading import artifact_folder, load
+from quantd.daemon.policies.loading import artifact_folder, graphs_of, load
 from quantd.daemon.policies.model_facts import learned_in
 from quantd.daemon.policies.price_allocation import (
     MOST_CLOSES,
@@ -43,6 +43,7 @@ from quantd.daemon.policies.price_allocation import (
     table_of,
 )
 from quantd.daemon.policies.seats import artifacts_in
+from quantd.daemon.policies.user_file import PolicyFailed
 from quantd.daemon.runtime.version import code_version
 from quantd.models.artifacts.folder import MANIFEST_BYTES, digest_of, read_bytes
 from quantd.models.artifacts.loader import load_artifact
@@ -223,7 +224,7 @@ class PredictionRoutes:
             async def computed() -> Allocated:
                 try:
                     weights, figures, note, hold = await asyncio.to_thread(
-                        lambda: allocated(made(), method, symbols, closes, held, now)
+                        lambda: allocated(made(), method, symbols, closes, held, now, keep="/" in method)
                     )
                 except BadPrices as why:
                     raise _fault(why.field, str(why)) from None
@@ -322,7 +323,7 @@ class PredictionRoutes:
 
         try:
             given, hashed, figures = await asyncio.to_thread(work)
-        except (Lacking, ValueError) as why:
+        except (Lacking, PolicyFailed, ValueError) as why:
             raise Refused(422, "unfit", str(why)) from None
         return Prediction(
             agent=asked.agent,
@@ -351,7 +352,7 @@ class PredictionRoutes:
         def work() -> tuple[str, Policy]:
             folder = artifact_folder(named(config, artifact), config.source.folder)
             name = f"{folder} {digest_of(read_bytes(folder / MANIFEST, MANIFEST_BYTES))}"
-            return name, self._artifacts.get(name) or load_artifact(folder, {})
+            return name, self._artifacts.get(name) or load_artifact(folder, {}, graphs_of(self._run.parts.apart))
 
         try:
             name, policy = await asyncio.to_thread(work)

@@ -5,15 +5,9 @@ it loads the policy. It receives pickles through a pipe and answers in msgpack, 
 never unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
 """
 
-import json
-import os
 import pickle
-import select
 import signal
-import subprocess
-import sys
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +16,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child
+from quantd.daemon.policies.isolation.graph_process import GraphProcess
 from quantd.daemon.policies.isolation.readable_paths import readable
 from quantd.daemon.policies.isolation.worker_messages import (
     CALLS,
     DECODER,
-    LENGTH,
-    MESSAGE_BYTES,
     PRINTED_CHARS,
     VALUES,
     Answered,
@@ -39,6 +33,7 @@ from quantd.daemon.policies.isolation.worker_messages import (
 )
 from quantd.daemon.policies.loading import any_universe
 from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, source_of
+from quantd.models.artifacts.session import OpenGraph
 from quantd.strategies.policies import ParamsError
 from quantd.trading.codec import memory_of
 from quantd.trading.events import Decided
@@ -53,43 +48,11 @@ START_S: Final = 60.0
 LIMIT_S: Final = 5.0
 """Seconds within which a policy in a separate process must answer."""
 
-LOOK_S: Final = 0.1
-"""Seconds between two checks whether an awaited answer was cancelled."""
-
 CALLS_MOST: Final = 1_000
 """Maximum of view method calls for one answer. The process answers repeated calls itself."""
 
-HOME: Final = Path(__file__).parents[3]
-"""The installed package; in a checkout it holds one link for each top-level folder."""
-
-PACKAGES: Final = (
-    HOME,
-    *(HOME / n for n in ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")),
-)
-
-ENVIRONMENT: Final = frozenset(
-    {"LD_LIBRARY_PATH", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
-     "NUMEXPR_NUM_THREADS", "POLARS_SKIP_CPU_CHECK"}
-)  # fmt: skip
-"""Environment variables of a process: library paths, and settings that affect rounding."""
-
-# appended after the installed packages, so that no other file shadows a module of Python
-BOOT: Final = """import sys
-sys.path.append(sys.argv[1])
-from quantd.daemon.policies.isolation.confinement import enter
-missing = enter()
-from quantd.daemon.policies.isolation.worker_process import main
-main(missing)
-"""
-
-PIPE_BYTES: Final = 1 << 20
-
 MOST_FAULTS: Final = 8
 """Most texts about unreadable files of one policy."""
-
-
-class Broken(Exception):
-    """A process ended, is late, or sent an invalid message."""
 
 
 def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
@@ -116,6 +79,10 @@ class Apart:
     def reading(self, folders: Sequence[Path]) -> "Apart":
         """The same, for policy files that read these folders beside their own."""
         return Apart(*self._hidden, reads=folders)
+
+    def graphs(self) -> OpenGraph:
+        """Opens the graphs of one trained policy in one separate process."""
+        return GraphProcess(self._hidden).open
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> "Worker":
         """The loaded policy of a user's file. Raises ParamsError as load_user_policy does."""
@@ -158,8 +125,7 @@ class Worker:
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
         self._file, self._made, self._hidden, self._reads = file, pickle.dumps(made), hidden, reads
-        self._process: subprocess.Popen[bytes] | None = None
-        self._end: weakref.finalize[[subprocess.Popen[bytes]], Worker] | None = None
+        self._child: Child | None = None
         self._trusted = bool(lookback)
         self._ready = self._withdrawn = False
         self.fit: Callable[[Universe], None] = any_universe
@@ -204,44 +170,27 @@ class Worker:
     def withdraw(self) -> None:
         """Cancels the present call: a thread that waits for it continues at once."""
         self._withdrawn = True
-        if self._process is not None:
-            self._process.kill()
+        if self._child is not None:
+            self._child.withdraw()
 
     # the process
 
     def start(self) -> None:
         """Starts the process, unless it runs; does not wait for it."""
-        if self._process is not None and self._process.poll() is None:
+        if self._child is not None and self._child.alive:
             return
         self.close()
-        self._process = process = subprocess.Popen(
-            [sys.executable, "-I", "-P", "-c", BOOT, str(HOME.parent)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name in ENVIRONMENT},
-        )  # fmt: skip
-        self._end = weakref.finalize(self, _end, process)
-        assert process.stdin is not None
-        assert process.stdout is not None  # both are pipes
-        self._to, self._from = process.stdin.fileno(), process.stdout.fileno()
-        for pipe in (self._to, self._from):
-            os.set_blocking(pipe, False)
-            if sys.platform == "linux":
-                import fcntl
-
-                # a larger pipe needs fewer writes for a long history; its size counts against a limit of the user
-                with suppress(OSError):
-                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._until = time.monotonic() + START_S
-        found = readable(self._file, PACKAGES, self._hidden, self._reads)
-        self.unreadable = found.faults
+        readable_now = readable(self._file, PACKAGES, self._hidden, self._reads)
+        self.unreadable = readable_now.faults
+        self._child = Child("worker_process", readable_now.paths, time.monotonic() + START_S)
         with suppress(OSError, Broken):  # the process ended; the next read reports it
-            self._send(json.dumps({"paths": found.paths, "parent": os.getpid()}).encode())
-            self._send(self._made)
+            self._child.send(self._made)
 
     def _wait(self) -> None:
         """Waits until the policy is loaded. Raises ParamsError when it cannot be loaded, and Broken."""
+        child = self._running()
         while not self._ready:
-            match self._receive(f"was not ready within {START_S:g} s"):
+            match _message(child, f"was not ready within {START_S:g} s"):
                 case Confined(missing):
                     self.missing = [_cleaned(each, 200) for each in missing[:8]]
                 case Unfit(text):
@@ -260,15 +209,16 @@ class Worker:
     def _asked(self, view: View, memory: Memory) -> Decided:
         self._n += 1
         self._pause(False)
-        self._until = time.monotonic() + self.limit_s
+        child = self._running()
+        child.until = time.monotonic() + self.limit_s
         universe = None if view.universe is self._universe else view.universe
         values = {name: getattr(view, name) for name in VALUES}
-        self._send(pickle.dumps((self._n, universe, values, dict(memory)), 5))
+        child.send(pickle.dumps((self._n, universe, values, dict(memory)), 5))
         self._universe = view.universe
         for _ in range(CALLS_MOST):
-            match self._receive(f"no answer within {self.limit_s:g} s"):
+            match _message(child, f"no answer within {self.limit_s:g} s"):
                 case Call(n, name, arguments) if n == self._n and name in CALLS:
-                    self._send(pickle.dumps(_called(view, name, arguments), 5))
+                    child.send(pickle.dumps(_called(view, name, arguments), 5))
                 case Answered(n, decided, printed) if n == self._n:
                     self._pause(True)
                     if printed:
@@ -284,62 +234,28 @@ class Worker:
 
     def _pause(self, on: bool) -> None:
         """Stops the process between calls, so that leftover threads of a policy use no processor time."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+        self._running().process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
 
-    def _send(self, data: bytes) -> None:
-        left = memoryview(LENGTH.pack(len(data)) + data)
-        while left:
-            if not select.select([], [self._to], [], max(0.0, self._until - time.monotonic()))[1]:
-                raise Broken("its process does not read its question")
-            left = left[os.write(self._to, left[:PIPE_BYTES]) :]
-
-    def _receive(self, late: str) -> Message:
-        size = int(LENGTH.unpack(self._read(LENGTH.size, late))[0])
-        if size > MESSAGE_BYTES:
-            raise Broken(f"its process sends a message of {size} bytes; {MESSAGE_BYTES} are taken")
-        try:
-            message: Message = DECODER.decode(self._read(size, late))
-        except msgspec.DecodeError:
-            raise Broken("its process sends what is no answer") from None
-        return message
-
-    def _read(self, size: int, late: str) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            left_s = self._until - time.monotonic()
-            if not select.select([self._from], [], [], min(max(0.0, left_s), LOOK_S))[0]:
-                if left_s <= 0.0 or self._withdrawn:
-                    raise Broken(late)
-                continue
-            part = os.read(self._from, size - len(data))
-            if not part:
-                raise Broken(f"its process ended{self._status()}")
-            data += part
-        return bytes(data)
-
-    def _status(self) -> str:
-        """The exit status of the process, if it is known within a short time."""
-        assert self._process is not None
-        try:
-            code = self._process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            return ""
-        return f" (signal {-code})" if code < 0 else f" (exit status {code})"
+    def _running(self) -> Child:
+        """The process. Raises Broken where it was closed meanwhile."""
+        if self._child is None:
+            raise Broken("its process was closed")
+        return self._child
 
     def close(self) -> None:
         """Kills the process."""
-        if self._end is not None:
-            self._end()
-        self._process, self._end, self._ready, self._universe = None, None, False, None
+        if self._child is not None:
+            self._child.close()
+        self._child, self._ready, self._universe = None, False, None
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+def _message(child: Child, late: str) -> Message:
+    """The next message of a policy's process. Raises Broken."""
+    try:
+        message: Message = DECODER.decode(child.receive(late))
+    except (msgspec.DecodeError, RecursionError):
+        raise Broken("its process sends what is no answer") from None
+    return message
 
 
 def _called(view: View, name: str, arguments: list[int | str]) -> tuple[str, object]:

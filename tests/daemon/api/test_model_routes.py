@@ -494,9 +494,9 @@ async def test_a_process_of_a_replaced_policy_ends(tmp_path: Path, artifacts: Pa
     worker = load_policy("quick.py:act", {}, tmp_path, Apart())
     now = [worker]
     deadline = Deadline([worker], 5.0, seated=lambda seat: now[0])
-    process = worker._process  # type: ignore[attr-defined]
+    process = worker._child.process  # type: ignore[attr-defined]
     now[0] = load_policy("models/first", {}, tmp_path)
-    assert deadline._workers_of(0) == ()
+    assert deadline._workers_of(0) == []
     assert process.poll() is not None
     deadline.close()
 

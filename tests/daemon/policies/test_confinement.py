@@ -227,7 +227,7 @@ def test_the_numbers_of_system_calls_are_the_kernels(column: int, header: str) -
 
 def test_a_signal_to_the_daemons_group_does_not_reach_it(folder: Path, made: list[Worker]) -> None:
     assert ask(folder, "pass", made).failed == ""
-    process = made[-1]._process
+    process = made[-1]._child.process
     assert process is not None
     assert os.getpgid(process.pid) != os.getpgid(0)
     assert os.getsid(process.pid) == process.pid

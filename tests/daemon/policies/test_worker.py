@@ -302,7 +302,7 @@ def test_one_that_hangs_is_killed_at_its_deadline_and_answers_again(closing: lis
     assert time.monotonic() - began < 5.0
     assert late.failed == "no answer within 0.3 s; its process is started anew"
     assert late.weights is None
-    assert worker._process is None, "nothing that its import left behind runs until the next question"
+    assert worker._child is None, "nothing that its import left behind runs until the next question"
     worker.limit_s = 30.0
     other = rich_view()
     other.time += 1
@@ -321,7 +321,7 @@ def test_one_whose_process_ends_is_started_anew(closing: list[Worker | Deadline]
 
 def test_a_process_ends_with_its_worker() -> None:
     worker = Apart().file(HERE / "worker_policies.py", "Remembering", {})
-    process = worker._process
+    process = worker._child.process
     assert process is not None
     assert process.poll() is None
     del worker
@@ -335,7 +335,7 @@ def test_a_process_ends_with_the_daemon_however_that_ends(tmp_path: Path) -> Non
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom quantd.daemon.policies.isolation.worker import Apart\n"
         f"w = Apart().file(Path({str(tmp_path / 'spin.py')!r}), 'act', {{}})\n"
-        "print(w._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+        "print(w._child.process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -352,11 +352,11 @@ def test_between_questions_its_threads_do_not_run(tmp_path: Path, closing: list[
     )
     worker = file(tmp_path, source, closing)
     assert not answer(worker, Ask(1, 2, rich_view(), {})).failed
-    assert worker._process is not None
+    assert worker._child is not None
 
     def used() -> int:
-        assert worker._process is not None
-        fields = Path(f"/proc/{worker._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        assert worker._child is not None
+        fields = Path(f"/proc/{worker._child.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[11]) + int(fields[12])
 
     time.sleep(0.1)

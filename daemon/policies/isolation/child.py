@@ -1,0 +1,142 @@
+"""A process without rights, and the two pipes to it: what a policy file and a trained graph run in.
+
+The process is an isolated interpreter that gives up its rights before it imports anything else
+(`quantd.daemon.policies.isolation.confinement`). Messages have their length before them. Each wait ends at `until`, at
+a withdrawal, or when the process ends; then `Broken` says which. What arrives is bytes: the caller decodes and checks
+it, and never unpickles it.
+"""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from quantd.daemon.policies.isolation.worker_messages import LENGTH, MESSAGE_BYTES
+
+HOME: Final = Path(__file__).parents[3]
+"""The installed package; in a checkout it holds one link for each top-level folder."""
+
+PACKAGES: Final = (
+    HOME,
+    *(HOME / n for n in ("adapters", "daemon", "models", "research", "risk", "strategies", "trading")),
+)
+
+ENVIRONMENT: Final = frozenset(
+    {"LD_LIBRARY_PATH", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
+     "NUMEXPR_NUM_THREADS", "POLARS_SKIP_CPU_CHECK"}
+)  # fmt: skip
+"""Environment variables of a process: library paths, and settings that affect rounding."""
+
+# appended after the installed packages, so that no other file shadows a module of Python
+_BOOT: Final = """import sys
+sys.path.append(sys.argv[1])
+from quantd.daemon.policies.isolation.confinement import enter
+missing = enter()
+from quantd.daemon.policies.isolation.{program} import main
+main(missing)
+"""
+
+PIPE_BYTES: Final = 1 << 20
+
+LOOK_S: Final = 0.1
+"""Seconds between two checks whether an awaited answer was cancelled."""
+
+
+class Broken(Exception):
+    """A process ended, is late, or sent an invalid message."""
+
+
+class Child:
+    """One running process of the module `program` of this package, whose `main` takes the rights it could not give up.
+
+    `until` (time.monotonic) ends every wait; `withdrawn` ends the present one at once.
+    """
+
+    def __init__(self, program: str, paths: Sequence[str], until: float) -> None:
+        self.until = until
+        self.withdrawn = False
+        self.process: Final = subprocess.Popen(
+            [sys.executable, "-I", "-P", "-c", _BOOT.format(program=program), str(HOME.parent)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name in ENVIRONMENT},
+        )  # fmt: skip
+        self._end: Final = weakref.finalize(self, _end, self.process)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None  # both are pipes
+        self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
+        for pipe in (self._to, self._from):
+            os.set_blocking(pipe, False)
+            if sys.platform == "linux":
+                import fcntl
+
+                # a larger pipe needs fewer writes for a long history; its size counts against a limit of the user
+                with suppress(OSError):
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        with suppress(OSError, Broken):  # the process ended; the next read reports it
+            self.send(json.dumps({"paths": list(paths), "parent": os.getpid()}).encode())
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.poll() is None
+
+    def send(self, data: bytes) -> None:
+        """Send one message. Raises Broken and OSError."""
+        left = memoryview(LENGTH.pack(len(data)) + data)
+        while left:
+            if not select.select([], [self._to], [], max(0.0, self.until - time.monotonic()))[1]:
+                raise Broken("its process does not read its question")
+            left = left[os.write(self._to, left[:PIPE_BYTES]) :]
+
+    def receive(self, late: str) -> bytes:
+        """The next message; `late` is the text of Broken when none comes in time."""
+        size = int(LENGTH.unpack(self._read(LENGTH.size, late))[0])
+        if size > MESSAGE_BYTES:
+            raise Broken(f"its process sends a message of {size} bytes; {MESSAGE_BYTES} are taken")
+        return self._read(size, late)
+
+    def _read(self, size: int, late: str) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            left_s = self.until - time.monotonic()
+            if not select.select([self._from], [], [], min(max(0.0, left_s), LOOK_S))[0]:
+                if left_s <= 0.0 or self.withdrawn:
+                    raise Broken(late)
+                continue
+            part = os.read(self._from, size - len(data))
+            if not part:
+                raise Broken(f"its process ended{self._status()}")
+            data += part
+        return bytes(data)
+
+    def _status(self) -> str:
+        """The exit status of the process, if it is known within a short time."""
+        try:
+            code = self.process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            return ""
+        return f" (signal {-code})" if code < 0 else f" (exit status {code})"
+
+    def withdraw(self) -> None:
+        """End the process; a thread that waits for it continues at once."""
+        self.withdrawn = True
+        self.process.kill()
+
+    def close(self) -> None:
+        """Kill the process and close the pipes."""
+        self._end()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()

@@ -1,0 +1,173 @@
+"""Runs the graphs of trained policies in a separate process, because a graph is a program of somebody else.
+
+A graph of known operators and a few kilobytes can compute for hours, or take all memory of the machine. In the daemon
+it would stop the loop, and with it every halt. Here each policy has one process for its graphs, without rights and with
+a limit of memory; each run has LIMIT_S. A late run, or one whose process ended, is a failure of the agent: the process
+is killed and started anew at once, so that it is ready for the next question, and the time of that start counts against
+the next answer. A thread of the process pool was rejected: no thread can be ended. A call costs two messages through
+pipes, below 0.1 ms (benchmarks/graphs.py).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+import msgspec
+from numpy.typing import NDArray
+
+from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child
+from quantd.daemon.policies.isolation.graph_messages import (
+    ANSWERS,
+    ENCODER,
+    Failed,
+    Open,
+    Opened,
+    Port,
+    Ran,
+    Run,
+    array_of,
+    numbers_of,
+)
+from quantd.daemon.policies.isolation.readable_paths import readable
+from quantd.daemon.policies.user_file import PolicyFailed
+
+START_S: Final = 60.0
+"""Seconds within which the process must start and open the graphs of a policy that is loaded."""
+
+LIMIT_S: Final = 5.0
+"""Seconds within which a graph must answer."""
+
+
+class GraphProcess:
+    """One process for the graphs of one policy. It starts with its first graph."""
+
+    def __init__(self, hidden: Sequence[Path]) -> None:
+        self.limit_s = LIMIT_S
+        self.fault = ""
+        """Failure of the process during the last call; empty without one."""
+        self._hidden = tuple(hidden)
+        self._graphs: list[Open] = []
+        self._child: Child | None = None
+        self._opening = 0
+        """Number of graphs whose opening the process was asked for and has not confirmed."""
+        self._one = Lock()
+        self._withdrawn = False
+
+    def open(self, model: bytes, where: Path, threads: int) -> "FarGraph":
+        """Open a checked graph. Raises ValueError with the reason when the runtime does not take it."""
+        request = Open(len(self._graphs), model, threads)
+        with self._one:
+            self._withdrawn = False
+            try:
+                self._started(START_S).send(ENCODER.encode(request))
+                answer = self._answer(f"the graph was not open within {START_S:g} s")
+            except (Broken, OSError) as error:
+                self.close()
+                raise ValueError(f"{error}, while it was opened") from None
+            if not isinstance(answer, Opened):
+                text = answer.text if isinstance(answer, Failed) else "its process answered what was not asked"
+                raise ValueError(text)
+            self._graphs.append(request)
+        return FarGraph(self, request.graph, answer)
+
+    def run(self, graph: int, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs of a graph. Raises PolicyFailed without an answer, and ValueError for one that is no array."""
+        request = ENCODER.encode(Run(graph, outputs, {name: numbers_of(value) for name, value in inputs.items()}))
+        with self._one:
+            try:
+                if self._withdrawn:
+                    raise Broken("the question was withdrawn")
+                late = f"no answer of its graph within {self.limit_s:g} s"
+                child = self._started(self.limit_s)
+                while self._opening:
+                    if not isinstance(self._answer(late), Opened):
+                        raise Broken("its process does not open its graph again")
+                    self._opening -= 1
+                child.send(request)
+                answer = self._answer(late)
+            except (Broken, OSError) as error:
+                self.fault = f"{error}; its process is started anew"
+                withdrawn = self._withdrawn
+                self.close()
+                if not withdrawn:
+                    self._again()
+                raise PolicyFailed(self.fault) from None
+        match answer:
+            case Ran(values):
+                return [array_of(value) for value in values]
+            case Failed(text):
+                raise ValueError(text)
+            case _:
+                raise ValueError("its process answered what was not asked")
+
+    def expect(self) -> None:
+        """Prepares for a new call."""
+        self.fault, self._withdrawn = "", False
+
+    def withdraw(self) -> None:
+        """Cancels the present call: a thread that waits for it continues at once."""
+        self._withdrawn = True
+        if (child := self._child) is not None:
+            child.withdraw()
+
+    def close(self) -> None:
+        """Kills the process."""
+        child, self._child, self._opening, self._withdrawn = self._child, None, 0, False
+        if child is not None:
+            child.close()
+
+    def _started(self, within_s: float) -> Child:
+        """The running process, with `within_s` from now for what follows."""
+        child = self._child
+        if child is None or not child.alive:
+            self.close()
+            child = self._begun(within_s)
+        child.until = time.monotonic() + within_s
+        return child
+
+    def _begun(self, within_s: float) -> Child:
+        """A new process that is asked to open every graph again; its answers are read by the next run."""
+        paths = readable(None, PACKAGES, self._hidden).paths
+        self._child = child = Child("graph_server", paths, time.monotonic() + within_s)
+        for request in self._graphs:
+            child.send(ENCODER.encode(request))
+        self._opening = len(self._graphs)
+        return child
+
+    def _again(self) -> None:
+        """Start anew for the next call, without a wait for its answers."""
+        try:
+            self._begun(self.limit_s)
+        except (Broken, OSError):
+            self.close()
+
+    def _answer(self, late: str) -> Opened | Ran | Failed:
+        if (child := self._child) is None:
+            raise Broken("its process was closed")
+        try:
+            answer: Opened | Ran | Failed = ANSWERS.decode(child.receive(late))
+        except (msgspec.DecodeError, RecursionError):
+            raise Broken("its process sends what is no answer") from None
+        return answer
+
+
+class FarGraph:
+    """An open graph in another process; implements quantd.models.artifacts.runtime.Session."""
+
+    def __init__(self, process: GraphProcess, number: int, opened: Opened) -> None:
+        self.process = process
+        self._number, self._opened = number, opened
+
+    def get_inputs(self) -> list[Port]:
+        """The inputs of the graph."""
+        return self._opened.inputs
+
+    def get_outputs(self) -> list[Port]:
+        """The outputs of the graph."""
+        return self._opened.outputs
+
+    def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs, as the session of ONNX Runtime gives them. Raises PolicyFailed and ValueError."""
+        return self.process.run(self._number, outputs, inputs)

@@ -1,0 +1,62 @@
+"""The program of the process of trained graphs: it opens them in ONNX Runtime and runs them until its input ends.
+
+It imports the runtime, then limits its memory, and only then reads a graph: what a graph may take is the same whatever
+the runtime itself takes.
+"""
+
+import os
+from contextlib import suppress
+from typing import Any
+
+from quantd.daemon.policies.isolation import confinement
+from quantd.daemon.policies.isolation.graph_messages import (
+    ENCODER,
+    REQUESTS,
+    Failed,
+    Open,
+    Opened,
+    Port,
+    Ran,
+    Run,
+    array_of,
+    numbers_of,
+)
+from quantd.daemon.policies.isolation.worker_messages import LENGTH
+from quantd.models.artifacts.session import runtime_session
+
+
+def main(missing: list[str]) -> None:
+    """Answers requests until the input ends. What the process could not give up is known from the policy files."""
+    source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    import onnxruntime  # type: ignore[import-untyped]  # noqa: F401 - before the limit of memory
+
+    confinement.limit()
+    graphs: dict[int, Any] = {}
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            _send(target, _answer(graphs, confinement.frame(source)))
+
+
+def _answer(graphs: dict[int, Any], message: bytes) -> Opened | Ran | Failed:
+    try:
+        request: Open | Run = REQUESTS.decode(message)
+        if isinstance(request, Open):
+            graphs[request.graph] = session = runtime_session(request.model, request.threads)
+            return Opened(_ports(session.get_inputs()), _ports(session.get_outputs()))
+        feeds = {name: array_of(value) for name, value in request.inputs.items()}
+        return Ran([numbers_of(value) for value in graphs[request.graph].run(request.outputs, feeds)])
+    except Exception as error:  # the runtime has many kinds, none of them public
+        return Failed((str(error).splitlines() or [type(error).__name__])[0][:500])
+
+
+def _ports(ports: Any) -> list[Port]:
+    return [Port(port.name, list(port.shape)) for port in ports]
+
+
+def _send(target: int, answer: Opened | Ran | Failed) -> None:
+    data = ENCODER.encode(answer)
+    left = memoryview(LENGTH.pack(len(data)) + data)
+    while left:
+        left = left[os.write(target, left) :]

@@ -1,0 +1,439 @@
+"""Computes what one run of an ONNX graph costs from the shapes of its inputs, before the graph is run or opened.
+
+A graph of a few kilobytes can expand one number to a matrix of gigabytes, and multiply it hundreds of times. The
+probe of an artifact does not see it, because its cost may grow with the number of assets only. So the shapes are
+followed from the inputs through every operator of `inspection.OPERATORS`, at the sizes of the run. Sizes that depend on
+values of an observation are refused: nothing bounds them. A measured run was rejected as a test, since it has happened
+when it is known to be too large.
+
+The shapes of the operators are those of https://onnx.ai/onnx/operators.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from quantd.models.artifacts.inspection import GraphFault, fields, varint
+
+MOST_NUMBERS: Final = 50_000_000
+"""Largest count of numbers that one run may write; 200 MB as float32. The shipped graph `full` writes 3 million."""
+
+MOST_PRODUCTS: Final = 2_000_000_000
+"""Largest count of multiplications and other operations of one run: about a second of one core."""
+
+_MOST_AXES: Final = 16
+_MOST_VALUES: Final = 1_024
+"""Constants up to this size are followed by value: shapes, axes, pads."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run costs: numbers written, and operations."""
+
+    numbers: int
+    products: int
+
+
+@dataclass(slots=True)
+class _Node:
+    operator: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Graph:
+    nodes: list[_Node]
+    shapes: dict[str, Shape]
+    values: dict[str, list[int]]
+    """Integer constants, flat."""
+
+
+def cost_fault(model: bytes, size: int) -> str:
+    """Return why a graph must not be run with `size` in place of each free size of its inputs; empty when it may be."""
+    try:
+        cost = graph_cost(model, size)
+    except GraphFault as fault:
+        return str(fault)
+    if cost.numbers > MOST_NUMBERS or cost.products > MOST_PRODUCTS:
+        return (
+            f"one run writes {cost.numbers:,} numbers and takes {cost.products:,} operations, at {size} for each free "
+            f"size of its inputs; {MOST_NUMBERS:,} and {MOST_PRODUCTS:,} are the most"
+        )
+    return ""
+
+
+def graph_cost(model: bytes, size: int) -> Cost:
+    """Return the cost of one run of a valid graph, see `cost_fault`. Raises GraphFault where no shape bounds it."""
+    return _walk(_parsed(model, size))
+
+
+def _walk(graph: _Graph) -> Cost:
+    """Follow the shapes through `graph`, until the cost is above the most."""
+    numbers = products = 0
+    for node in graph.nodes:
+        shapes = [graph.shapes.get(name) for name in node.inputs]
+        if any(name and shape is None for name, shape in zip(node.inputs, shapes, strict=True)):
+            raise GraphFault(f"{node.operator} takes a tensor that nothing before it gives")
+        given = [() if shape is None else shape for shape in shapes]
+        try:
+            outputs = _RULES[node.operator](node, given, graph)
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise GraphFault(f"the shape that {node.operator} gives cannot be computed") from None
+        for name, shape in zip(node.outputs, outputs, strict=False):
+            if len(shape) > _MOST_AXES or any(extent < 0 for extent in shape):
+                raise GraphFault(f"{node.operator} gives the shape {shape[:_MOST_AXES]}")
+            graph.shapes[name] = shape
+        written = sum(prod(shape) for shape in outputs)
+        numbers += written
+        products += max(_products(node, given, outputs), written, *map(prod, given), 0)
+        if numbers > MOST_NUMBERS or products > MOST_PRODUCTS:
+            break
+        _follow(node, graph)
+    return Cost(numbers, products)
+
+
+def _products(node: _Node, given: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    if node.operator in ("MatMul", "MatMulInteger"):
+        return prod(outputs[0]) * given[0][-1]
+    if node.operator == "Gemm":
+        return prod(outputs[0]) * given[0][0 if node.attributes.get("transA", 0) else 1]
+    if node.operator.startswith("TreeEnsemble"):
+        return given[0][0] * max(
+            (len(value) for value in node.attributes.values() if isinstance(value, list)), default=1
+        )
+    return 0
+
+
+# the shapes that an operator gives
+
+
+def _same(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    return [given[0]]
+
+
+def _scaled(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    return [given[0], (), ()]  # the rounded numbers, their scale and their zero
+
+
+def _broadcast(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    return [np.broadcast_shapes(*given)]
+
+
+def _reduced(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axes = _integers(node, graph, "axes", 1)
+    if not axes:
+        if node.attributes.get("noop_with_empty_axes", 0):
+            return [given[0]]
+        axes = list(range(len(given[0])))
+    return [_without(given[0], axes, keep=bool(node.attributes.get("keepdims", 1)))]
+
+
+def _argmax(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axis = node.attributes.get("axis", 0)
+    return [_without(given[0], [axis], keep=bool(node.attributes.get("keepdims", 1)))]
+
+
+def _concatenated(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axis = node.attributes["axis"] % len(given[0])
+    return [(*given[0][:axis], sum(shape[axis] for shape in given), *given[0][axis + 1 :])]
+
+
+def _constant(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    if "value" in node.attributes:
+        shape, values = node.attributes["value"]
+    else:
+        (value,) = (node.attributes[name] for name in _PLAIN if name in node.attributes)
+        shape, values = ((len(value),), value) if isinstance(value, list) else ((), [value])
+    if values and all(isinstance(value, int) for value in values):
+        graph.values[node.outputs[0]] = values
+    return [shape]
+
+
+_PLAIN: Final = ("value_int", "value_ints", "value_float", "value_floats")
+
+
+def _expanded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    return [np.broadcast_shapes(given[0], tuple(graph.values[node.inputs[1]]))]
+
+
+def _flattened(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axis = node.attributes.get("axis", 1)
+    axis += len(given[0]) if axis < 0 else 0
+    return [(prod(given[0][:axis]), prod(given[0][axis:]))]
+
+
+def _gathered(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axis = node.attributes.get("axis", 0) % len(given[0])
+    return [(*given[0][:axis], *given[1], *given[0][axis + 1 :])]
+
+
+def _gemm(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    rows = given[0][1 if node.attributes.get("transA", 0) else 0]
+    columns = given[1][0 if node.attributes.get("transB", 0) else 1]
+    return [(rows, columns)]
+
+
+def _product(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    left, right = given[0], given[1]
+    one, other = (1, *left) if len(left) == 1 else left, (*right, 1) if len(right) == 1 else right
+    if one[-1] != other[-2]:
+        raise ValueError(left, right)
+    shape = [*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]]
+    if len(left) == 1:
+        del shape[-2]
+    if len(right) == 1:
+        del shape[-1]
+    return [tuple(shape)]
+
+
+def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    pads = _integers(node, graph, "pads", 1)
+    named = len(node.inputs) > 3 and node.inputs[3]
+    axes = graph.values[node.inputs[3]] if named else list(range(len(given[0])))
+    shape = list(given[0])
+    if len(pads) != 2 * len(axes):
+        raise ValueError(pads)
+    for k, axis in enumerate(axes):
+        shape[axis] += pads[k] + pads[k + len(axes)]
+    return [tuple(shape)]
+
+
+def _reshaped(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    wanted = list(graph.values[node.inputs[1]])
+    if not node.attributes.get("allowzero", 0):
+        wanted = [given[0][k] if extent == 0 else extent for k, extent in enumerate(wanted)]
+    if -1 in wanted:
+        rest = prod(extent for extent in wanted if extent != -1)
+        wanted[wanted.index(-1)] = prod(given[0]) // rest if rest else 0
+    if prod(wanted) != prod(given[0]):
+        raise ValueError(wanted)
+    return [tuple(wanted)]
+
+
+def _sliced(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    starts, ends = graph.values[node.inputs[1]], graph.values[node.inputs[2]]
+    axes = graph.values[node.inputs[3]] if len(node.inputs) > 3 and node.inputs[3] else list(range(len(starts)))
+    steps = graph.values[node.inputs[4]] if len(node.inputs) > 4 and node.inputs[4] else [1] * len(starts)
+    shape = list(given[0])
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        shape[axis] = len(range(*slice(start, end, step).indices(shape[axis])))
+    return [tuple(shape)]
+
+
+def _split(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axis = node.attributes.get("axis", 0) % len(given[0])
+    extent, count = given[0][axis], len(node.outputs)
+    sizes = _integers(node, graph, "split", 1)
+    if not sizes:
+        part = -(-extent // count)
+        sizes = [*[part] * (count - 1), extent - part * (count - 1)]
+    if sum(sizes) != extent:
+        raise ValueError(sizes)
+    return [(*given[0][:axis], size, *given[0][axis + 1 :]) for size in sizes]
+
+
+def _squeezed(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axes = _integers(node, graph, "axes", 1) or [k for k, extent in enumerate(given[0]) if extent == 1]
+    return [_without(given[0], axes, keep=False)]
+
+
+def _unsqueezed(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    axes = _integers(node, graph, "axes", 1)
+    rank = len(given[0]) + len(axes)
+    ones = {axis % rank for axis in axes}
+    rest = iter(given[0])
+    return [tuple(1 if k in ones else next(rest) for k in range(rank))]
+
+
+def _transposed(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    order = node.attributes.get("perm", list(reversed(range(len(given[0])))))
+    if sorted(order) != list(range(len(given[0]))):
+        raise ValueError(order)
+    return [tuple(given[0][k] for k in order)]
+
+
+def _trees(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    return [(given[0][0], node.attributes["n_targets"])]
+
+
+_RULES: Final[Mapping[str, Callable[[_Node, Sequence[Shape], _Graph], list[Shape]]]] = {
+    **dict.fromkeys(
+        ("Abs", "Cast", "Clip", "Erf", "Exp", "Identity", "LayerNormalization", "Log", "Neg", "Relu", "Sigmoid",
+         "Softmax", "Softplus", "Sqrt", "Tanh"), _same,
+    ),
+    **dict.fromkeys(("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Where"), _broadcast),
+    **dict.fromkeys(("MatMul", "MatMulInteger"), _product),
+    **dict.fromkeys(("ReduceMean", "ReduceSum"), _reduced),
+    **dict.fromkeys(("TreeEnsemble", "TreeEnsembleRegressor"), _trees),
+    "ArgMax": _argmax, "Concat": _concatenated, "Constant": _constant, "DynamicQuantizeLinear": _scaled,
+    "Expand": _expanded, "Flatten": _flattened, "Gather": _gathered, "Gemm": _gemm, "Pad": _padded,
+    "Reshape": _reshaped, "Slice": _sliced, "Split": _split, "Squeeze": _squeezed, "Transpose": _transposed,
+    "Unsqueeze": _unsqueezed,
+}  # fmt: skip
+"""The shapes of each operator of `inspection.OPERATORS`."""
+
+
+def _without(shape: Shape, axes: Sequence[int], *, keep: bool) -> Shape:
+    gone = {axis % len(shape) for axis in axes}
+    if keep:
+        return tuple(1 if k in gone else extent for k, extent in enumerate(shape))
+    return tuple(extent for k, extent in enumerate(shape) if k not in gone)
+
+
+def _integers(node: _Node, graph: _Graph, name: str, place: int) -> list[int]:
+    """The integers of an attribute, or of the input at `place`; empty without either."""
+    if name in node.attributes:
+        return list(node.attributes[name])
+    if len(node.inputs) > place and node.inputs[place]:
+        return graph.values[node.inputs[place]]
+    return []
+
+
+def _follow(node: _Node, graph: _Graph) -> None:
+    """Follow integers through the operators that only join or reshape them."""
+    if node.operator not in ("Concat", "Unsqueeze", "Squeeze", "Identity", "Cast", "Reshape"):
+        return
+    named = node.inputs if node.operator == "Concat" else node.inputs[:1]
+    if all(name in graph.values for name in named):
+        values = [value for name in named for value in graph.values[name]]
+        if len(values) <= _MOST_VALUES:
+            graph.values[node.outputs[0]] = values
+
+
+# the parts of a graph; the numbers of fields are those of onnx.proto3
+
+
+def _parsed(model: bytes, size: int) -> _Graph:
+    graph = _Graph([], {}, {})
+    for number, value in fields(memoryview(model)):
+        if number != 7 or isinstance(value, int):
+            continue
+        for part, content in fields(value):
+            if isinstance(content, int):
+                continue
+            if part == 1:
+                graph.nodes.append(_node(content))
+            elif part == 5:
+                name, shape, values = _tensor(content)
+                graph.shapes[name] = shape
+                if values is not None:
+                    graph.values[name] = values
+            elif part == 11:
+                name, extents = _port(content)
+                graph.shapes.setdefault(name, tuple(size if extent is None else extent for extent in extents))
+    return graph
+
+
+def _node(data: memoryview) -> _Node:
+    node = _Node()
+    for number, value in fields(data):
+        if isinstance(value, int):
+            continue
+        if number in (1, 2):
+            (node.inputs if number == 1 else node.outputs).append(_text(value))
+        elif number == 4:
+            node.operator = _text(value)
+        elif number == 5:
+            name, content = _attribute(value)
+            node.attributes[name] = content
+    return node
+
+
+def _attribute(data: memoryview) -> tuple[str, Any]:
+    name = ""
+    single: Any = None
+    lists: list[int] = []
+    count = 0
+    for number, value in fields(data):
+        if number == 1 and not isinstance(value, int):
+            name = _text(value)
+        elif number == 3 and isinstance(value, int):
+            single = _signed(value)
+        elif number == 5 and not isinstance(value, int):
+            _, shape, values = _tensor(value)
+            single = (shape, [] if values is None else values)
+        elif number == 8:
+            lists += _integers_in(value)
+        elif number == 7:
+            count += 1 if isinstance(value, int) else len(value) // 4
+    if lists:
+        return name, lists
+    return name, single if single is not None else [0.0] * count
+
+
+def _tensor(data: memoryview) -> tuple[str, Shape, list[int] | None]:
+    """(name, shape, values of a small tensor of integers or None)."""
+    name, kind = "", 0
+    extents: list[int] = []
+    values: list[int] = []
+    raw = b""
+    for number, value in fields(data):
+        if number == 1:
+            extents += _integers_in(value)
+        elif number == 2 and isinstance(value, int):
+            kind = value
+        elif number in (5, 7):
+            values += _integers_in(value) if len(values) <= _MOST_VALUES else []
+        elif number == 8 and not isinstance(value, int):
+            name = _text(value)
+        elif number == 9 and not isinstance(value, int) and len(value) <= 8 * _MOST_VALUES:
+            raw = bytes(value)
+    shape = tuple(extents)
+    if any(extent < 0 for extent in shape):
+        raise GraphFault(f"the tensor {name[:60]} has the shape {shape[:_MOST_AXES]}")
+    if kind not in (6, 7) or prod(shape) > _MOST_VALUES:  # int32, int64
+        return name, shape, None
+    if raw:
+        values = np.frombuffer(raw, "<i4" if kind == 6 else "<i8").tolist()
+    return name, shape, values if len(values) == prod(shape) else None
+
+
+def _port(data: memoryview) -> tuple[str, list[int | None]]:
+    """(name, extents) of an input; None for a free extent."""
+    name = ""
+    extents: list[int | None] = []
+    for number, value in fields(data):
+        if isinstance(value, int):
+            continue
+        if number == 1:
+            name = _text(value)
+        elif number == 2:
+            for tensor in _inside(value, 1):
+                for shape in _inside(tensor, 2):
+                    for extent in _inside(shape, 1):
+                        fixed = [part for kind, part in fields(extent) if kind == 1 and isinstance(part, int)]
+                        extents.append(_signed(fixed[0]) if fixed and _signed(fixed[0]) > 0 else None)
+    return name, extents
+
+
+def _inside(data: memoryview, wanted: int) -> list[memoryview]:
+    return [value for number, value in fields(data) if number == wanted and not isinstance(value, int)]
+
+
+def _integers_in(value: int | memoryview) -> list[int]:
+    if isinstance(value, int):
+        return [_signed(value)]
+    if len(value) > 10 * _MOST_VALUES:
+        return [0] * len(value)  # no shape is so long; the nodes of a tree count, at most one a byte
+    at = 0
+    values: list[int] = []
+    while at < len(value):
+        one, at = varint(value, at)
+        values.append(_signed(one))
+    return values
+
+
+def _signed(value: int) -> int:
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _text(value: memoryview) -> str:
+    return bytes(value).decode("utf-8", "replace")

@@ -1,0 +1,52 @@
+"""The session of ONNX Runtime that computes a graph, and what a policy uses of it. Imports nothing else of quantd."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+
+class Port(Protocol):
+    """An input or output of a graph; a free size has a name in `shape`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> Sequence[int | str | None]: ...
+
+
+class Session(Protocol):
+    """An open graph, in this process or in another one."""
+
+    def get_inputs(self) -> Sequence[Port]: ...
+
+    def get_outputs(self) -> Sequence[Port]: ...
+
+    def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """The outputs of these names, or all of them."""
+
+
+OpenGraph = Callable[[bytes, Path, int], Session]
+"""Opens a checked graph (bytes, its file, threads). Raises an exception whose text has the reason."""
+
+
+def runtime_session(graph: bytes, threads: int) -> Session:
+    """Open a graph in this process. Raises what the runtime raises, which has many kinds, none of them public."""
+    # its import writes an identifier of the machine into the user's cache folder, for telemetry
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    session: Session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return session
+
+
+def here(graph: bytes, where: Path, threads: int) -> Session:
+    """Open a graph in this process, for a command in the foreground; implements OpenGraph."""
+    return runtime_session(graph, threads)
