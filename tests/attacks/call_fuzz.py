@@ -48,8 +48,8 @@ REMAINS: Final = {
     "timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime",
     "open files that it may read, and read them": "open openat read pread64 readv preadv preadv2 readahead lseek "
     "getdents getdents64 fadvise64 sendfile copy_file_range splice tee vmsplice",
-    "use its own descriptors, pipes and record locks": "close close_range dup dup2 dup3 fcntl ioctl pipe pipe2 write "
-    "writev pwrite64 pwritev pwritev2 fsync fdatasync sync_file_range ftruncate fallocate inotify_init inotify_init1 "
+    "use its own descriptors and pipes": "close close_range dup dup2 dup3 fcntl ioctl pipe pipe2 write "
+    "writev pwrite64 pwritev pwritev2 fsync fdatasync sync_file_range ftruncate fallocate "
     "inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_submit",
     "send to a socket, if it had one": "accept accept4 getpeername getsockname getsockopt recvfrom recvmmsg recvmsg "
     "sendmmsg sendmsg sendto setsockopt shutdown mq_getsetattr mq_notify mq_timedreceive mq_timedsend",

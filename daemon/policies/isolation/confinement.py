@@ -22,6 +22,9 @@ MEMORY_BYTES: Final = 1 << 30
 
 OPEN_FILES: Final = 64
 
+TIMERS: Final = 64
+"""Queued signals and POSIX timers of the user, above which this process gets no further one."""
+
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
@@ -63,6 +66,7 @@ _DENIED: Final[dict[str, tuple[int, int]]] = {
     "semop": (65, 193), "semtimedop": (220, 192), "msgget": (68, 186), "msgctl": (71, 187), "msgsnd": (69, 189),
     "msgrcv": (70, 188), "mq_open": (240, 180), "mq_unlink": (241, 181),
     # watches and locks on files, which others could notice or wait for; a flush of all files delays others
+    "inotify_init": (253, _NONE), "inotify_init1": (294, 26),
     "inotify_add_watch": (254, 27), "fanotify_init": (300, 262), "fanotify_mark": (301, 263), "flock": (73, 32),
     "sync": (162, 81), "syncfs": (306, 267),
     # contents of the same user's files: Landlock before version 3 does not cover truncate
@@ -100,11 +104,11 @@ _FIRST_UNKNOWN: Final = 470
 _TRUNCATES: Final = 0o1000
 """O_TRUNC: Landlock before version 3 lets an open for reading cut a file."""
 
-_FILE_COMMANDS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1032, 1034)
-"""fcntl commands that are allowed: copies and flags of a descriptor, POSIX locks, sizes of pipes, seals.
+_FILE_COMMANDS: Final = (0, 1, 2, 3, 4, 5, 1030, 1032, 1034)
+"""fcntl commands that are allowed: copies and flags of a descriptor, a look at locks, sizes of pipes, seals.
 
-Others make the kernel signal a process (F_SETOWN), hold up whoever opens a file (F_SETLEASE) or watch a folder
-(F_NOTIFY).
+Others make the kernel signal a process (F_SETOWN), hold up whoever opens a file (F_SETLEASE) or locks it
+(F_SETLK), or watch a folder (F_NOTIFY).
 """
 
 _DEVICE_COMMANDS: Final = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
@@ -148,6 +152,8 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_SIGPENDING, (TIMERS, TIMERS))
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:

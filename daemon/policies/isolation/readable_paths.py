@@ -1,6 +1,8 @@
 """Paths that the process of a policy file may read: interpreter, packages, system libraries, and folders of the user.
 
-Of a user's folder it reads files, by what a name resolves to: no keys, no hidden files, and nothing outside it.
+Of a user's folder it reads files, by what a name resolves to: no secrets and no state folder (`secret_files`), no
+hidden files, and nothing outside it. Of system folders it reads those of programs and libraries, so that neither a
+state folder below /usr/src nor one inside an environment is readable.
 """
 
 import os
@@ -11,17 +13,25 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from quantd.daemon.policies.isolation.secret_files import (
+    MOST_BYTES,
+    STATE_NAMES,
+    private,
+    secret_in,
+    state_folder_of,
+)
+
 SYSTEM: Final = (
-    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime",
+    "/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/share", "/usr/local/bin",
+    "/usr/local/lib", "/usr/local/lib64", "/usr/local/share",
+    "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime",
     "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
 """System paths that libraries read; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
 
-PRIVATE: Final = (".env", ".key", ".pem")
-"""Ends of names in a user's folder that no policy file reads, in any case; nor names of PRIVATE_STARTS."""
-
-PRIVATE_STARTS: Final = (".", "secrets")
+OF_PREFIX: Final = ("bin", "lib", "lib64", "share", "pyvenv.cfg")
+"""What is read of the folder of an interpreter or an environment."""
 
 MOST_ENTRIES: Final = 50_000
 """Most files and folders that are looked at for one policy; what comes after them is not readable."""
@@ -42,7 +52,11 @@ class _Walk:
     granted: Sequence[Path]
     hidden: Sequence[Path]
     left: int
+    file: Path | None = None
+    """The policy file, which is no secret to itself."""
     links: list[Path] = field(default_factory=list)
+    secrets: list[tuple[Path, str]] = field(default_factory=list)
+    """Files that are secrets by their content, with what is in each."""
 
     def into(self, folder: Path) -> tuple[bool, list[Path]]:
         """(whether all of `folder` may be read, the largest parts of it that may be)."""
@@ -52,6 +66,8 @@ class _Walk:
                 entries = sorted(islice(found, max(0, self.left) + 1), key=lambda each: each.name)
         except OSError:
             return False, []
+        if not STATE_NAMES.isdisjoint(entry.name for entry in entries):
+            return False, []  # a state folder of another instance, or a copy of one
         for entry in entries:
             self.left -= 1
             path = folder / entry.name
@@ -60,7 +76,11 @@ class _Walk:
             elif entry.is_symlink():
                 self.links.append(path)  # the rights of its target count, whichever folder has the link
             elif entry.is_file():
-                parts.append(path)
+                if path != self.file and (what := secret_in(path) if entry.stat().st_size <= MOST_BYTES else ""):
+                    whole = False
+                    self.secrets.append((path, what))
+                else:
+                    parts.append(path)
             elif path in self.granted:
                 continue
             elif entry.is_dir():
@@ -72,11 +92,6 @@ class _Walk:
         return whole, parts
 
 
-def private(name: str) -> bool:
-    """Whether no policy file reads a file or a folder of this name."""
-    return name.lower().startswith(PRIVATE_STARTS) or name.lower().endswith(PRIVATE)
-
-
 def readable(
     file: Path | None, packages: Sequence[Path], hidden: Sequence[Path], reads: Sequence[Path] = ()
 ) -> Readable:
@@ -86,18 +101,28 @@ def readable(
     only in folders without anything private.
     """
     sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
-    installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sites}]
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
+    installed = [*(Path(prefix) / name for prefix in prefixes for name in OF_PREFIX), *map(Path, sites)]
     away = [each.resolve() for each in hidden]
     given = [path for each in (*map(Path, SYSTEM), *installed, *packages) for path in _without(each.resolve(), away)]
-    walk = _Walk(given, away, MOST_ENTRIES)
+    walk = _Walk(given, away, MOST_ENTRIES, None if file is None else file.resolve())
     found = set(given)
     own = [] if file is None else [file.parent.resolve()]
     folders = [*own, *(each.resolve() for each in reads)]
+    faults: list[str] = []
     for folder in folders:
-        if not any(folder == each or folder.is_relative_to(each) for each in away):
+        if any(folder == each or folder.is_relative_to(each) for each in away):
+            continue
+        if (state := state_folder_of(folder)) is not None:
+            faults.append(f"{folder} lies in the state folder {state}; keep policy files and their data elsewhere")
+        else:
             whole, parts = walk.into(folder)
             found |= {folder} if whole and folder not in own else set(parts)
-    faults = [text for link in walk.links if (text := _fault(link, found, folders))]
+    faults += [
+        f"{path} has {what} in it; policy files read no such file. Move data into a file of its own"
+        for path, what in walk.secrets
+    ]
+    faults += [text for link in walk.links if (text := _fault(link, found, folders))]
     if walk.left < 0:
         remedy = "give the policy file a folder of its own"
         faults.append(f"{file and file.parent} has more than {MOST_ENTRIES:,} files and is readable in part; {remedy}")

@@ -19,6 +19,7 @@ import numpy as np
 from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child
 from quantd.daemon.policies.isolation.graph_process import GraphProcess
 from quantd.daemon.policies.isolation.readable_paths import readable
+from quantd.daemon.policies.isolation.secret_files import scrubbed
 from quantd.daemon.policies.isolation.worker_messages import (
     CALLS,
     DECODER,
@@ -151,7 +152,7 @@ class Worker:
             self._wait()
             decided = self._asked(view, memory)
             if decided.failed:
-                raise PolicyFailed(_cleaned(decided.failed, 2 * PRINTED_CHARS))
+                raise PolicyFailed(self._text(decided.failed, 2 * PRINTED_CHARS))
             remembered = memory_of(decided)
             weights = HOLD if decided.weights is None else np.frombuffer(decided.weights, "<f8").copy()
         except (Broken, OSError, ValueError) as error:
@@ -161,7 +162,8 @@ class Worker:
                 self.start()  # started early for the next call; not for a file, whose threads would run until then
             raise PolicyFailed(self.fault) from None
         noted = bool(decided.note or decided.warns)
-        return (Noted(weights, decided.note, warns=decided.warns) if noted else weights), remembered
+        note = self._text(decided.note, 2 * PRINTED_CHARS)
+        return (Noted(weights, note, warns=decided.warns) if noted else weights), remembered
 
     def expect(self) -> None:
         """Prepares for a new call."""
@@ -194,7 +196,7 @@ class Worker:
                 case Confined(missing):
                     self.missing = [_cleaned(each, 200) for each in missing[:8]]
                 case Unfit(text):
-                    raise ParamsError(_cleaned(text, 2 * PRINTED_CHARS))
+                    raise ParamsError(self._text(text, 2 * PRINTED_CHARS))
                 case Loaded(lookback, uses_bars, undeclared) if self._fits(lookback):
                     self.lookback, self.uses_bars, self._ready = lookback, uses_bars, True
                     self.undeclared = undeclared
@@ -225,7 +227,7 @@ class Worker:
                         import structlog
 
                         structlog.get_logger("quantd.policy").info(
-                            "policy.printed", policy=self.name, text=_cleaned(printed, PRINTED_CHARS)
+                            "policy.printed", policy=self.name, text=self._text(printed, PRINTED_CHARS)
                         )
                     return decided
                 case _:
@@ -235,6 +237,10 @@ class Worker:
     def _pause(self, on: bool) -> None:
         """Stops the process between calls, so that leftover threads of a policy use no processor time."""
         self._running().process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+
+    def _text(self, text: str, most: int) -> str:
+        """A text of the policy for logs and alerts, which anybody may read: without tokens in force."""
+        return scrubbed(_cleaned(text, most), self._hidden)
 
     def _running(self) -> Child:
         """The process. Raises Broken where it was closed meanwhile."""

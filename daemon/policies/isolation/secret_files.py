@@ -1,0 +1,124 @@
+"""Tells files and folders that no policy file may read by what they are, wherever they lie.
+
+A list of paths protects the state folder of this daemon, and neither that of another instance beside it, nor a token
+that a person has copied. So a folder is a state folder if it has one of the names that a daemon writes there. A small
+file is a secret if its name says so, or its content: a key in PEM, PKCS #12, PuTTY's or OpenSSH's form, one word that
+only a program would draw, or an assignment to a name such as `api_key`. A hard link to such a file has another name and
+the same content. A file above MOST_BYTES is data: no key is so long.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from quantd.regular_file import NotRead, read_regular
+from quantd.state_folder import FILES
+
+STATE_NAMES: Final = frozenset({"quantd.db", "journal.head", "tokens.json", "idempotency.db", "commands.taken"})
+"""A folder with one of these names is a state folder, or a copy of one."""
+
+ENDS: Final = (
+    ".env", ".key", ".pem", ".token", ".p12", ".pfx", ".ppk", ".jks", ".keystore", ".kdbx", ".ovpn", ".p8", ".secret",
+)  # fmt: skip
+"""Ends of names that no policy file reads, in any case."""
+
+STARTS: Final = (".", "secret", "credential", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519")
+"""Starts of names that no policy file reads, in any case."""
+
+NAMES: Final = frozenset({"token", "tokens.json", "htpasswd", "passwd", "shadow"})
+
+MOST_BYTES: Final = 64 * 1024
+
+_KEY: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|openssh-key-v1|PuTTY-User-Key-File-")
+_PKCS12: Final = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"
+"""The start of the object identifiers of PKCS #7, which each file in PKCS #12 has near its start (RFC 7292)."""
+
+_ASSIGNED: Final = re.compile(
+    rb"(?i)(api[_-]?key|api[_-]?secret|client[_-]?secret|secret[_-]?access[_-]?key|secret[_-]?key|private[_-]?key"
+    rb"|access[_-]?token|auth[_-]?token|refresh[_-]?token|bearer|passw(?:or)?d|token|secret)"
+    rb"[\"']?\s{0,8}[:=]\s{0,8}[\"']?[^\s\"',;]{8,}"
+)
+_WORD: Final = re.compile(rb"[A-Za-z0-9_\-+/=.~:$]{20,4096}")
+_TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
+"""The form of a token that quantd creates: 32 random bytes in URL-safe base64."""
+
+_TOKEN_BYTES: Final = 1_024
+_LEAST: Final = 4
+"""Shortest token that is removed from texts; a shorter one is part of many words."""
+
+REMOVED: Final = "[removed: a token]"
+
+
+def private(name: str) -> bool:
+    """Whether no policy file reads a file or a folder of this name."""
+    lower = name.lower()
+    return lower in NAMES or lower.startswith(STARTS) or lower.endswith(ENDS)
+
+
+def secret_in(path: Path) -> str:
+    """What a file has in it that makes it a secret; empty for data, and for what cannot be read here."""
+    try:
+        content = read_regular(path, MOST_BYTES).data
+    except (OSError, NotRead):
+        return ""
+    if _KEY.search(content):
+        return "a private key"
+    if content[:1] == b"\x30" and _PKCS12 in content[:64]:
+        return "a key store"
+    if _ASSIGNED.search(content):
+        return "a password, a key or a token by name"
+    if _drawn(content.strip()):
+        return "one word, as a token is"
+    return ""
+
+
+def _drawn(word: bytes) -> bool:
+    """Whether a file of one word looks like one that a program has drawn: long, of letters and digits."""
+    if not _WORD.fullmatch(word):
+        return False
+    return any(c in b"0123456789" for c in word) and any(chr(c).isalpha() for c in word)
+
+
+def state_folder_of(folder: Path) -> Path | None:
+    """The state folder that `folder` is or lies in; None without one."""
+    for place in (folder, *folder.parents):
+        try:
+            if any((place / name).exists() for name in STATE_NAMES):
+                return place
+        except OSError:
+            continue
+    return None
+
+
+def scrubbed(text: str, state: Iterable[Path]) -> str:
+    """A policy's text without the tokens of the folders `state`, and without words in the form of a token.
+
+    The owner's token may be short and its file may have any name: each file there of one word counts as one.
+    """
+    for token in _tokens_in(state):
+        text = text.replace(token, REMOVED)
+    return _TOKEN.sub(_removed, text)
+
+
+def _tokens_in(state: Iterable[Path]) -> Iterator[str]:
+    for folder in state:
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        except OSError:
+            continue
+        for name in names:
+            if name in FILES or name == "HALT":
+                continue
+            try:
+                word = read_regular(folder / name, _TOKEN_BYTES).data.decode("utf-8", "replace").strip()
+            except (OSError, NotRead):
+                continue
+            if len(word) >= _LEAST and not any(map(str.isspace, word)):
+                yield word
+
+
+def _removed(word: re.Match[str]) -> str:
+    kinds = (str.isupper, str.islower, str.isdigit)
+    return REMOVED if all(any(kind(c) for c in word[0]) for kind in kinds) else word[0]
