@@ -3,13 +3,13 @@
 Times are int64 ns UTC. Every list is oldest first; `last` limits it to the newest.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Engine, create_engine, event, func, or_, tuple_
+from sqlalchemy import ColumnElement, Engine, create_engine, event, func, or_, tuple_
 from sqlalchemy import select as columns_of
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, SQLModel, col, select
@@ -142,20 +142,24 @@ class Reader:
         symbol: str | None = None,
         group: Group = "all",
         search: str = "",
+        limits: Collection[int] = (),
     ) -> Page[Order]:
         """Return at most `limit` orders before a key, the newest first. An empty key is the end of the list.
 
-        A key stays valid while rows are added: each page continues where the last one ended.
+        Orders that one of the `limits` cut, by its code, are among those that the search finds. A key stays valid while
+        rows are added: each page continues where the last one ended.
         """
-        conditions = [*_orders_with(since, symbol, search), *_of_group(group)]
+        conditions = [*_orders_with(since, symbol, search, limits), *_of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
         return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
 
-    def order_totals(self, *, since: int = 0, symbol: str | None = None, search: str = "") -> dict[str, int]:
-        """Return the number of orders of each group."""
+    def order_totals(
+        self, *, since: int = 0, symbol: str | None = None, search: str = "", limits: Collection[int] = ()
+    ) -> dict[str, int]:
+        """Return the number of orders of each group, with the conditions of `order_page`."""
         cut = col(OrderRow.reason) != 0
         query = columns_of(col(OrderRow.state), cut, func.count()).group_by(col(OrderRow.state), cut)
-        query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, symbol, search))
+        query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, symbol, search, limits))
         totals: dict[str, int] = dict.fromkeys(GROUPS, 0)
         with failures("reading orders"), self._engine.connect() as db:
             for state, by_limit, number in db.execute(query):
@@ -190,9 +194,10 @@ class Reader:
         rows = self._rows(RiskRow, RiskRow.ts >= since, last=limit + 1, before=before)
         return _page([RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows], rows, limit)
 
-    def decision_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Decision]:
+    def decision_page(self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END) -> Page[Decision]:
         """Return a page of plans, as `order_page` does."""
-        rows = self._rows(DecisionRow, DecisionRow.ts >= since, last=limit + 1, before=before)
+        span = DecisionRow.ts >= since, DecisionRow.ts <= until
+        rows = self._rows(DecisionRow, *span, last=limit + 1, before=before)
         return _page(self._placed(rows), rows, limit)
 
     def sampled(self) -> list[int]:
@@ -291,6 +296,21 @@ class Reader:
         """Return the newest plans of steps earlier than `seq`: the previous page."""
         return self._placed(self._rows(DecisionRow, DecisionRow.seq < seq, last=last))
 
+    def decisions_after(self, key: tuple[int, int], limit: int, ordinal: int = 0) -> list[tuple[int, Decision]]:
+        """Return the plans after (step, effect), oldest first, each with its effect; `ordinal` is that of the key."""
+        after = tuple_(col(DecisionRow.seq), col(DecisionRow.k)) > tuple_(*key)
+        out, step = [], key[0]
+        for row in self._rows(DecisionRow, after, first=limit):
+            step, ordinal = row.seq, ordinal + 1 if row.seq == step else 1
+            out.append((row.k, self._decided(row, ordinal)))
+        return out
+
+    def decisions_of(self, ordinals: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Decision]:
+        """Return the plans of (step, effect), whose numbers in their steps are known, as far as they are stored."""
+        keys = tuple_(col(DecisionRow.seq), col(DecisionRow.k)).in_(list(ordinals))
+        rows = self._rows(DecisionRow, keys) if ordinals else []
+        return {(row.seq, row.k): self._decided(row, ordinals[row.seq, row.k]) for row in rows}
+
     def decision(self, order_id: str) -> Decision:
         """Return the plan that created an order. Raises StoreFailing for an unknown order, or one without a plan."""
         row = self._order_row(order_id)
@@ -322,14 +342,16 @@ class Reader:
         found: list[Decision] = []
         for number, row in enumerate(rows):
             ordinal = ordinal + 1 if not number or rows[number - 1].seq == row.seq else 1
-            plan = _planned.decode(row.plan)
-            found.append(Decision(row.seq, ordinal, plan, self.run.agents_at(row.seq), self.of_shadow))
+            found.append(self._decided(row, ordinal))
         return found
+
+    def _decided(self, row: DecisionRow, ordinal: int) -> Decision:
+        return Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq), self.of_shadow)
 
     def _rows(
         self,
         table: type[Row],
-        *conditions: bool,
+        *conditions: bool | ColumnElement[bool],
         key: Sequence[str] = STEP_KEY,
         first: int = -1,
         last: int | None = None,
@@ -444,14 +466,20 @@ def _before(query: Any, columns: Sequence[Any], values: Sequence[int]) -> Any:
     return query.where(tuple_(*columns) < tuple_(*values)) if values else query
 
 
-def _containing(text: str, *columns: Any) -> list[Any]:
-    """The condition that a column contains a text, in any case; none for an empty text."""
-    return [or_(*(column.icontains(text, autoescape=True) for column in columns))] if text else []
+def _containing(text: str, *columns: Any, others: Sequence[Any] = ()) -> list[Any]:
+    """The condition that a column contains a text, in any case, or one of the others; none for an empty text."""
+    return [or_(*(column.icontains(text, autoescape=True) for column in columns), *others)] if text else []
 
 
-def _orders_with(since: int, symbol: str | None, search: str) -> list[Any]:
+def _orders_with(since: int, symbol: str | None, search: str, limits: Collection[int]) -> list[Any]:
+    """The conditions on orders. A search looks at symbol, id, agents, side, state and limit."""
     of_symbol = [] if symbol is None else [OrderRow.symbol == symbol]
-    return [OrderRow.ts >= since, *of_symbol, *_containing(search, col(OrderRow.symbol), col(OrderRow.id))]
+    text, lots = search.lower(), col(OrderRow.lots)
+    states = [state for state in OrderState if text in state.name.lower()]
+    sides = [of_side for side, of_side in (("buy", lots > 0), ("sell", lots < 0)) if text in side]
+    coded = [col(OrderRow.state).in_(states), col(OrderRow.reason).in_(limits), *sides]
+    texts = col(OrderRow.symbol), col(OrderRow.id), col(OrderRow.agents)
+    return [OrderRow.ts >= since, *of_symbol, *_containing(search, *texts, others=coded)]
 
 
 def _of_group(group: Group) -> list[Any]:

@@ -19,7 +19,9 @@ Cursor = Annotated[
 
 Totals = Annotated[Literal["yes", "no"], Meta(description="Whether all rows are counted, not those of the page.")]
 
-KEYS: Final = {"orders": 4, "fills": 2, "decisions": 2, "alerts": 2, "portfolio": 2, "risk": 2, "allocations": 2}
+KEYS: Final = {
+    "orders": 4, "fills": 2, "decisions": 2, "alerts": 2, "portfolio": 2, "risk": 2, "allocations": 2, "refusals": 3,
+}  # fmt: skip
 """List -> number of columns in the key of its rows."""
 
 
@@ -38,12 +40,15 @@ class PagedBySymbol(Paged, frozen=True):
 
 
 class PagedOrders(PagedBySymbol, frozen=True):
-    """A page of orders of one group whose symbol or id contains a text."""
+    """A page of orders of one group whose symbol, id, agents, side, state or limit contains a text."""
 
     group: Annotated[Group, Meta(description="Only open orders, those cut by a limit, or those of a final state.")] = (
         "all"
     )
-    search: Annotated[str, Meta(pattern=PLAIN, description="Only orders whose symbol or id contains this text.")] = ""
+    search: Annotated[
+        str,
+        Meta(pattern=PLAIN, description="Only orders whose symbol, id, agents, side, state or limit contains this."),
+    ] = ""
     totals: Totals = "no"
 
 

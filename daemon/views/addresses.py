@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -149,10 +149,13 @@ def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
 
 
 def _newest_first(reader: Reader, until: int = END) -> Iterator[Decision]:
-    page = reader.decisions(last=PAGE, until=until)
-    while page:
-        yield from reversed(page)
-        page = reader.decisions_before(page[0].seq, PAGE)
+    key: tuple[int, ...] = ()
+    while True:
+        page = reader.decision_page(PAGE, key, until=until)
+        yield from page.rows
+        if not page.more:
+            return
+        key = page.next
 
 
 def _instant(text: str) -> int:
@@ -170,43 +173,51 @@ def ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return np.frombuffer(data, dtype="<i8")
 
 
+class Judged(NamedTuple):
+    """The lots that an owner of limits judged, by column, and the part of the plan with its verdicts."""
+
+    who: str
+    asked: bytes
+    verdicts: AgentPlan | Planned
+
+
+def judged(decision: Decision) -> list[Judged]:
+    """The requested trades of each owner of limits in a plan: the agents, then the house with the net."""
+    plan, names = decision.plan, decision.agents
+    agents = [Judged(names[p.agent] if p.agent < len(names) else str(p.agent), p.asked, p) for p in plan.agents]
+    return [*agents, Judged("house", plan.net, plan)]
+
+
 def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
     """Every requested trade of a decision: the agents', then the house's net."""
-    plan, universe = decision.plan, reader.run.universe
-    found = []
-    parts: list[tuple[str, bytes, AgentPlan | Planned]] = [
-        (decision.agents[p.agent] if p.agent < len(decision.agents) else str(p.agent), p.asked, p) for p in plan.agents
+    return [
+        line_of(reader, decision, part, column)
+        for part in judged(decision)
+        for column in np.flatnonzero(ints(part.asked)).tolist()
     ]
-    for who, asked_bytes, part in (*parts, ("house", plan.net, plan)):
-        asked, allowed, reasons = ints(asked_bytes), ints(part.allowed), np.frombuffer(part.reason, dtype=np.int8)
-        for k in np.flatnonzero(asked).tolist():
-            lot, code = universe.lot_nano[k], int(reasons[k])
-            found.append(
-                AskedLine(
-                    address=decision.of(universe.symbols[k]),
-                    ts=plan.ts,
-                    time=instant_text(plan.ts),
-                    who=who,
-                    side="buy" if asked[k] > 0 else "sell",
-                    symbol=universe.symbols[k],
-                    asked=quantity_text(abs(int(asked[k])), lot),
-                    allowed=quantity_text(abs(int(allowed[k])), lot),
-                    reason=reason_name(code),
-                    text=reason_text(code, part.values, universe.symbols[k]),
-                )
-            )
-    return found
 
 
-def refused_lines(
-    reader: Reader, *, last: int, symbol: str | None = None, rounds: int | None = None
-) -> list[AskedLine]:
-    """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first.
-
-    With `rounds`, only that many of the newest decisions are read.
-    """
-    lines = (
-        line for decision in islice(_newest_first(reader), rounds) for line in reversed(asked_lines(reader, decision))
+def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> AskedLine:
+    """One requested trade of an owner of limits."""
+    universe = reader.run.universe
+    symbol, lot, lots = universe.symbols[column], universe.lot_nano[column], int(ints(part.asked)[column])
+    code = int(np.frombuffer(part.verdicts.reason, dtype=np.int8)[column])
+    return AskedLine(
+        address=decision.of(symbol),
+        ts=decision.plan.ts,
+        time=instant_text(decision.plan.ts),
+        who=part.who,
+        side="buy" if lots > 0 else "sell",
+        symbol=symbol,
+        asked=quantity_text(abs(lots), lot),
+        allowed=quantity_text(abs(int(ints(part.verdicts.allowed)[column])), lot),
+        reason=reason_name(code),
+        text=reason_text(code, part.verdicts.values, symbol),
     )
+
+
+def refused_lines(reader: Reader, *, last: int, symbol: str | None = None) -> list[AskedLine]:
+    """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first."""
+    lines = (line for decision in _newest_first(reader) for line in reversed(asked_lines(reader, decision)))
     cut = (each for each in lines if each.asked != each.allowed and symbol in (None, each.symbol))
     return list(islice(cut, last))[::-1]

@@ -190,6 +190,12 @@ def reason_name(code: int) -> str:
     return "" if not code else Reason(code).name.lower()
 
 
+def reasons_with(text: str) -> list[int]:
+    """The codes of the limits whose name contains a text, in any case; a space stands for an underscore."""
+    name = text.lower().replace(" ", "_")
+    return [int(reason) for reason in Reason if reason and name in reason.name.lower()]
+
+
 HOUR_NS: Final = 3_600_000_000_000
 
 

@@ -88,7 +88,7 @@ export function Market() {
   const of = encodeURIComponent(symbol);
   const found = useRead(async () => {
     const [market, fills, refused] = await Promise.all([
-      read(`/api/v1/bars?limit=250${symbol ? `&symbol=${of}` : ""}`), symbol ? read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}`) : { fills: [] }, read(`/api/v1/refusals?limit=${MOST_MARKS}${symbol ? `&symbol=${of}` : ""}`),
+      read(`/api/v1/bars?limit=250${symbol ? `&symbol=${of}` : ""}`), symbol ? read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}`) : { fills: [] }, read(`/api/v1/refusals?group=refused&limit=${MOST_MARKS}${symbol ? `&symbol=${of}` : ""}`),
     ]);
     const marks = [
       ...fills.fills.map((fill) => ({ ...fill, id: `${fill.order}/${fill.ts}/${fill.qty}`, why: fill.order, refused: false })),

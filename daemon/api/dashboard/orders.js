@@ -1,21 +1,19 @@
-// Orders, with those that were cut or refused as rows; a chosen one with why, and every limit before and after.
+// Orders, with refused trades as rows; a chosen one with why, and every limit before and after.
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { ask, Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { byText, count, local, measured, money, percent, plain, signed } from "./figures.js";
+import { count, local, measured, money, percent, plain, signed } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { noneOf, useRead } from "./reads.js";
 
 const PAGE = 200;
 
 // A refused order never was at the venue: its row has the shape of an order.
-export const refusalsOf = (found) => found.refusals
-  .filter((each) => each.allowed === "0")
-  .map((each) => ({ ...each, id: each.address, key: `${each.address}@${each.who}`, qty: each.asked, limit: "", state: "refused", filled: "0", agent: each.who }));
+export const refusalsOf = (found) => found.refusals.map((each) => ({ ...each, id: each.address, key: `${each.address}@${each.who}`, qty: each.asked, limit: "", state: "refused", filled: "0", agent: each.who }));
 
 const OPEN = new Set(["sent", "working", "partial", "cancelling", "unknown"]);
-// Group of orders -> words. Refused trades were never orders: the daemon does not count them; the newest are read.
-const GROUPS = { all: "all", open: "open", cut: "cut by a limit", refused: "refused, newest", filled: "filled" };
+// Group -> words. Refused trades were never orders: they are rows of another list, with counts of their own.
+const GROUPS = { all: "all", open: "open", cut: "cut by a limit", refused: "refused", filled: "filled" };
 
 // A dry run shows what ends; the same dialog then cancels it.
 function CancelOrder({ id, close }) {
@@ -34,17 +32,22 @@ export function Orders() {
   const [cancelled, cancel] = useState("");
   const stamp = `${now.run}/${now.orders}/${now.fills}/${now.open_orders}/${now.slices}`;
   const found = useRead(async () => {
-    const own = group === "refused" ? "all" : group;
+    const withText = `totals=yes&search=${encodeURIComponent(text)}`;
+    const [own, refusals] = [group === "refused" ? "all" : group, ["all", "refused"].includes(group) ? PAGE : 1];
     const [orders, refused] = await Promise.all([
-      read(`/api/v1/orders?limit=${PAGE}&totals=yes&group=${own}&search=${encodeURIComponent(text)}`),
-      ["all", "refused"].includes(group) ? read(`/api/v1/refusals?limit=${PAGE}`) : { refusals: [] },
+      read(`/api/v1/orders?limit=${group === "refused" ? 1 : PAGE}&group=${own}&${withText}`),
+      read(`/api/v1/refusals?limit=${refusals}&group=refused&${withText}`),
     ]);
-    const fits = byText(text);
-    const rows = refusalsOf(refused).filter((each) => fits(`${each.symbol} ${each.id}`));
-    if (group === "refused") return { totals: orders.totals, total: rows.length, rows };
-    const oldest = orders.next ? orders.orders.at(-1).ts : 0;
-    const merged = [...orders.orders, ...rows.filter((each) => each.ts >= oldest)].sort((a, b) => b.ts - a.ts);
-    return { totals: orders.totals, total: orders.totals[group], rows: merged };
+    const [placed, never] = [orders.totals.all || 0, refused.totals.refused || 0];
+    const totals = { ...orders.totals, all: placed + never, refused: never };
+    // of two lists that go on, only the rows down to the later end of both follow each other
+    const [ends, rows] = [[], []];
+    for (const [shown, list, next] of [[group !== "refused", orders.orders, orders.next], [refusals > 1, refusalsOf(refused), refused.next]]) {
+      if (shown) rows.push(...list);
+      if (shown && next) ends.push(list.at(-1).ts);
+    }
+    const oldest = Math.max(0, ...ends);
+    return { totals, total: totals[group], rows: rows.filter((each) => each.ts >= oldest).sort((a, b) => b.ts - a.ts) };
   }, stamp, `${group}/${text}`);
   const totals = useRef(/** @type {Record<string, number>} */ ({}));
   if (found.data) totals.current = found.data.totals;
@@ -54,7 +57,7 @@ export function Orders() {
     <section class="card wide"><h2>Orders</h2>
       <div class="fields"><p><label for="state">State</label>
         <select id="state" value=${group} onChange=${(event) => choose(event.target.value)}>${Object.keys(GROUPS).map((name) => html`<option value=${name}>${words(name)}</option>`)}</select></p>
-        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. The search looks at the symbols and ids of all orders, and of the newest ${PAGE} trades that limits cut.</p></div>
+        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. The search looks at symbols, ids, agents, sides, states and limits of all orders and refused trades.</p></div>
       ${found.fault && html`<${Problem} text=${found.fault} />`}
       <${Table} name="Orders" find=${find} asked=${found.asked} total=${found.data ? found.data.total : 0} rows=${rows} most=${25} first="newest" by=${(o) => o.key || o.id} empty=${noneOf(found, "no orders")} words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
     { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },

@@ -1,5 +1,5 @@
 // The daemon itself: schedules and jobs, versions and figures, runs, configuration.
-import { html, useState } from "./htm-preact-standalone.mjs";
+import { html, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
 import { age, count, local } from "./figures.js";
@@ -23,18 +23,20 @@ export function System() {
   const [acts, acted] = useState(0);
   const stamp = `${now.run}/${now.session}/${acts}`;
   const schedules = useRead(() => read("/api/v1/schedules"), stamp);
-  const jobs = useRead(() => read("/api/v1/jobs?limit=50").catch(() => ({ jobs: [], runs: [], total: 0 })), stamp);
+  const [text, find] = useState("");
+  const jobs = useRead(() => read(`/api/v1/jobs?limit=50&search=${encodeURIComponent(text)}`), stamp, text);
+  const ofAll = useRef(/** @type {any[]} */ ([]));  // the jobs do not change with the search
+  if (jobs.data) ofAll.current = jobs.data.jobs;
   const stats = useRead(() => read("/api/v1/stats"), `${stamp}/${Math.floor(Date.now() / 10000)}`);
   const versions = useRead(() => read("/api/v1/version"), now.run);
   const runs = useRead(() => read("/api/v1/runs"), now.run);
   const config = useRead(() => read("/api/v1/config"), now.run);
-  const known = jobs.data ? jobs.data.jobs : [];
-  const watched = WATCHED.map((name) => known.find((each) => each.name === name)).filter(Boolean);
+  const watched = WATCHED.map((name) => ofAll.current.find((each) => each.name === name)).filter(Boolean);
   const s = stats.data;
   const v = versions.data;
   return html`
     <section class="card"><h2>Upkeep</h2>
-      ${watched.length ? html`<dl class="pairs">${watched.map((each) => html`<dt>${each.name.replaceAll("_", " ")}</dt><dd>${outcome(each.last)} ${since(each.last)}${each.schedules.length ? "" : html` <span class="none">(no schedule)</span>`}</dd>`)}</dl>` : html`<p class="none">${jobs.data ? "no jobs here" : ""}</p>`}</section>
+      ${watched.length ? html`<dl class="pairs">${watched.map((each) => html`<dt>${each.name.replaceAll("_", " ")}</dt><dd>${outcome(each.last)} ${since(each.last)}${each.schedules.length ? "" : html` <span class="none">(no schedule)</span>`}</dd>`)}</dl>` : html`<p class="none">${noneOf(jobs, "no jobs here")}</p>`}</section>
     <section class="card"><h2>Process</h2>
       ${s && html`<dl class="pairs"><dt>up for</dt><dd>${age(1000 * s.uptime_s)}</dd><dt>memory</dt><dd>${size(s.memory_bytes)}</dd><dt>store</dt><dd>${size(s.store_bytes)}, ${count(s.steps)} steps journalled</dd>
         <dt>delay of the loop</dt><dd>${(1000 * s.loop_lag_s).toFixed(1)} ms at most since the last scrape</dd><dt>open streams</dt><dd>${count(s.streams)}</dd><dt>answers</dt><dd>${Object.entries(s.answers).map(([kind, number]) => `${kind}: ${count(number)}`).join(", ")}</dd></dl>`}
@@ -50,7 +52,8 @@ export function System() {
     { head: "last run", cell: (each) => outcome(each.last_run) },
   ]} /></section>
     <section class="card wide"><h2>Runs of jobs</h2>
-      <${Table} name="Runs of jobs" total=${jobs.data ? jobs.data.total : 0} rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty=${noneOf(jobs, "no job ran yet")} columns=${[
+      ${jobs.fault && html`<${Problem} text=${jobs.fault} />`}
+      <${Table} name="Runs of jobs" find=${find} asked=${jobs.asked} total=${jobs.data ? jobs.data.total : 0} rows=${jobs.data ? jobs.data.runs : []} most=${10} first="newest" words=${(run) => `${run.job} ${run.state} ${run.result} ${run.who}`} empty=${noneOf(jobs, "no job ran yet")} columns=${[
     { head: "job", cell: (run) => run.job.replaceAll("_", " ") },
     { head: "due", cell: (run) => run.due.slice(0, 16).replace("T", " ") },
     { head: "became", cell: (run) => outcome(run) },

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from quantd.adapters.store.job_runs import JobRun
-from quantd.daemon.api.documents import Query, Rows
+from quantd.daemon.api.documents import PLAIN, Query, Rows
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.route_records import Post, Read, Route
 from quantd.daemon.assembly.parts import Parts
@@ -24,10 +24,11 @@ PLAIN_NAME: Final = r"^[a-z_]{0,32}(?!\n)$"
 
 
 class NewestJobs(Query, frozen=True):
-    """The newest runs of jobs."""
+    """The newest runs of jobs that contain a text."""
 
     limit: Rows = 100
     job: Annotated[str, Meta(pattern=PLAIN_NAME, description="Only runs of this job.")] | None = None
+    search: Annotated[str, Meta(pattern=PLAIN, description="Only runs that contain this text, in any case.")] = ""
 
 
 class JobLine(Struct, frozen=True):
@@ -67,6 +68,12 @@ class RunsOfJobs(Protocol):
     def get(self, id: int, /) -> JobRun | None: ...
 
 
+def contains(run: JobRun, text: str) -> bool:
+    """Whether the text of a run contains a text, in any case; a space stands for an underscore of the job."""
+    texts = run.job, run.job.replace("_", " "), *run.schedules, run.state, run.result, run.who, run.reason
+    return any(text.lower() in each.lower() for each in texts)
+
+
 def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> list[JobLine]:
     """Every job with its last run and its next instant."""
     lines = []
@@ -100,7 +107,7 @@ def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
 
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
         known = log.runs()
-        runs = [each for each in known if query.job in (None, each.job)]
+        runs = [each for each in known if query.job in (None, each.job) and contains(each, query.search)]
         lines = [line_of(each) for each in runs[: query.limit]]
         return JobsNow(service.run, lines_of_jobs(service, parts, known), lines, len(runs))
 

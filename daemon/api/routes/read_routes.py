@@ -40,6 +40,7 @@ from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import evaluations, models_ready
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
+from quantd.daemon.views.limit_rows import reasons_with
 from quantd.daemon.views.overview import READY, SHOWN, SWITCH, Overview, positions, with_risk
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
@@ -180,13 +181,15 @@ class Readings:
 
     async def orders(self, request: web.Request, query: PagedOrders) -> Orders:
         run, limit, since, symbol, search = self._run.service.run, query.limit, query.since, query.symbol, query.search
-        key = before(query, "orders", run)
+        key, limits = before(query, "orders", run), reasons_with(search)
 
         def work(reader: Reader) -> tuple[Page[Order], dict[str, int]]:
-            page = reader.order_page(limit, key, since=since, symbol=symbol, group=query.group, search=search)
+            page = reader.order_page(
+                limit, key, since=since, symbol=symbol, group=query.group, search=search, limits=limits
+            )
             if query.totals == "no":
                 return page, {}
-            return page, reader.order_totals(since=since, symbol=symbol, search=search)
+            return page, reader.order_totals(since=since, symbol=symbol, search=search, limits=limits)
 
         page, totals = await self._run.read(work)
         return Orders(run, list(map(order_line, page.rows)), following(page, "orders", run), totals)

@@ -1,31 +1,42 @@
 """GET /api/v1/refusals: requested trades that a limit cut or refused, as `quantd orders --refused` lists them."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from quantd.daemon.api.documents import PLAIN, Query
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Page
+from quantd.daemon.api.documents import PLAIN
+from quantd.daemon.api.paging import PagedBySymbol, Totals, before, following
 from quantd.daemon.api.route_records import Read, Route
 from quantd.daemon.api.run_reader import RunReader
-from quantd.daemon.views.addresses import AskedLine, refused_lines
+from quantd.daemon.views.addresses import AskedLine
+from quantd.daemon.views.cut_trades import Asked, CutGroup, CutTrades
 
-MOST_ROUNDS: Final = 400
-"""Rounds that one request looks back; `quantd orders --refused` looks back over all."""
+SEARCHED = (
+    "Only trades whose symbol, owner, side or limit contains this text, or those of an address such as d4812:SPY."
+)
 
 
-class OfRefusals(Query, frozen=True):
-    """A number of rows, and a symbol."""
+class OfRefusals(PagedBySymbol, frozen=True):
+    """A page of trades of one group."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="Most rows.")] = 100
-    symbol: Annotated[str, Meta(pattern=PLAIN, description="Only rows of this symbol.")] | None = None
+    group: Annotated[CutGroup, Meta(description="Only trades of which nothing passed the limits, or a part.")] = "all"
+    search: Annotated[str, Meta(pattern=PLAIN, description=SEARCHED)] = ""
+    totals: Totals = "no"
 
 
 class Refusals(Struct, frozen=True):
-    """The newest rows, the newest first. `who` is the owner of the limit; `allowed` "0" is a refusal."""
+    """A page of trades, the newest first. `who` is the owner of the limit; `allowed` "0" is a refusal.
+
+    With `totals=yes`, `totals` has the number of all trades of each group.
+    """
 
     run: str
     refusals: list[AskedLine]
+    next: str = ""
+    totals: dict[str, int] = {}
 
 
 class RefusalRoutes:
@@ -33,14 +44,20 @@ class RefusalRoutes:
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
+        self._trades = CutTrades()
 
     def routes(self) -> tuple[Route, ...]:
         """The route of this module."""
         return (Read("/api/v1/refusals", self.refusals, Refusals, "Trades that limits cut or refused.", OfRefusals),)
 
     async def refusals(self, request: web.Request, query: OfRefusals) -> Refusals:
-        """The newest rows within MOST_ROUNDS rounds."""
-        found = await self._run.read(
-            lambda reader: refused_lines(reader, last=query.limit, symbol=query.symbol, rounds=MOST_ROUNDS)
-        )
-        return Refusals(self._run.service.run, found[::-1])
+        """A page of all trades since the start of the run. Raises Refused."""
+        run, asked = self._run.service.run, Asked(query.since, query.symbol, query.search)
+        key = before(query, "refusals", run)
+
+        def work(reader: Reader) -> tuple[Page[AskedLine], dict[str, int]]:
+            page = self._trades.page(reader, query.group, asked, query.limit, key)
+            return page, {} if query.totals == "no" else self._trades.totals(reader, asked)
+
+        page, totals = await self._run.read(work)
+        return Refusals(run, page.rows, following(page, "refusals", run), totals)

@@ -17,6 +17,7 @@ LISTS = {
     "portfolio": ("/api/v1/portfolio/history", "history"),
     "risk": ("/api/v1/risk/history", "history"),
     "allocations": ("/api/v1/allocations", "allocations"),
+    "refusals": ("/api/v1/refusals", "refusals"),
 }
 
 

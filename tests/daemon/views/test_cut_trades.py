@@ -1,0 +1,100 @@
+"""The index of trades that limits cut, while plans are added to the store and old ones are deleted from it."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.views.addresses import PAGE, AskedLine, asked_lines, refused_lines
+from quantd.daemon.views.cut_trades import Asked, CutTrades
+from tests.support.command_line import CONFIG, quantd, write
+
+ALL = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a journalled backtest, in which some steps have many plans."""
+    folder = tmp_path_factory.mktemp("stored")
+    config = write(folder, CONFIG)
+    assert quantd(folder, "backtest", "--config", str(config), "--journal", "--no-compare").returncode == 0
+    (path,) = folder.rglob("quantd.db")
+    with closing(sqlite3.connect(path)) as db:
+        names = [row[1] for row in db.execute("pragma table_info(decisions)")]
+        cut = int(refused_lines(Reader.open(path.parent), last=ALL)[3].address[1:].partition(":")[0])
+        for k in range(1, PAGE + 7):
+            values = ", ".join(f"k + 1000 + {k}" if name == "k" else name for name in names)
+            copied = f"select {values} from decisions where seq = {cut} and k < 1000"
+            db.execute(f"insert into decisions ({', '.join(names)}) {copied}")
+        db.commit()
+    return path.parent
+
+
+@pytest.fixture
+def folder(stored: Path, tmp_path: Path) -> Path:
+    """A copy of the store."""
+    shutil.copytree(stored, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def changed(folder: Path, sql: str) -> None:
+    with closing(sqlite3.connect(folder / "quantd.db")) as db:
+        db.execute(sql)
+        db.commit()
+
+
+def every(trades: CutTrades, reader: Reader, limit: int = 11) -> list[AskedLine]:
+    rows: list[AskedLine] = []
+    key: tuple[int, ...] = ()
+    while True:
+        page = trades.page(reader, "all", Asked(), limit, key)
+        rows += page.rows
+        if not page.more:
+            return rows[::-1]
+        key = page.next
+
+
+def listed(reader: Reader) -> list[AskedLine]:
+    """Every trade that was cut, from one read of all plans."""
+    lines = (line for decision in reader.decisions() for line in asked_lines(reader, decision))
+    return [line for line in lines if line.asked != line.allowed]
+
+
+def test_pages_have_every_trade_once_also_where_a_page_ends_inside_a_step(stored: Path) -> None:
+    reader = Reader.open(stored)
+    expected = listed(reader)
+    assert len({line.address for line in expected}) > PAGE
+    for limit in (1, 7, 500, ALL):
+        assert every(CutTrades(), reader, limit) == expected
+    assert refused_lines(reader, last=ALL) == expected
+
+
+def test_a_question_after_new_plans_has_them_and_one_after_a_deletion_has_not(folder: Path) -> None:
+    reader = Reader.open(folder)
+    whole = listed(reader)
+    ordered = sorted({line.ts for line in whole})
+    (early, late), trades = (ordered[len(ordered) // 3], ordered[2 * len(ordered) // 3]), CutTrades()
+    changed(folder, f"create table later as select * from decisions where ts > {late}")
+    changed(folder, f"delete from decisions where ts > {late}")
+    assert every(trades, reader) == [line for line in whole if line.ts <= late]
+    changed(folder, "insert into decisions select * from later")
+    assert every(trades, reader) == whole
+    assert trades.totals(reader, Asked())["all"] == len(whole)
+    changed(folder, f"delete from decisions where ts < {early}")
+    kept = [line for line in whole if line.ts >= early]
+    assert every(trades, reader) == kept
+    assert trades.totals(reader, Asked())["all"] == len(kept) < len(whole)
+    changed(folder, "delete from decisions")
+    assert trades.totals(reader, Asked()) == {"all": 0, "cut": 0, "refused": 0}
+
+
+def test_a_key_of_a_plan_that_was_deleted_ends_the_list(folder: Path) -> None:
+    reader, trades = Reader.open(folder), CutTrades()
+    ordered = sorted({line.ts for line in listed(reader)})
+    page = trades.page(reader, "all", Asked(), ALL)
+    old = page.keys[-1]
+    changed(folder, f"delete from decisions where ts < {ordered[3]}")
+    assert trades.page(reader, "all", Asked(), 5, old).rows == []
