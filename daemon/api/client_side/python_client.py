@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.store.read_models import Group
 from quantd.daemon.api import documents
 from quantd.daemon.api.client_side.api_error import ApiError, away, decoded, refused
 from quantd.daemon.api.client_side.transport import ANSWER_S, Address, Response, exchange, opened, usual_address
@@ -53,6 +54,7 @@ from quantd.daemon.commands.model_loads import LoadModel, LoadShadow, Reasoned
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
 from quantd.daemon.commands.proposal_answers import AgentStanding
 from quantd.daemon.jobs.job_table import JobRunLine
+from quantd.daemon.views.cut_trades import CutGroup
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.overview import Overview
@@ -104,6 +106,16 @@ class Method(TypedDict, total=False):
     agent: str
     params: dict[str, Any]
     held: dict[str, float]
+
+
+class Searched(TypedDict, total=False):
+    """A page: most rows, the `next` of the page before, the first instant in ns, a symbol, and a text of its rows."""
+
+    limit: int
+    cursor: str
+    since: int
+    symbol: str | None
+    search: str
 
 
 class Client:
@@ -189,10 +201,9 @@ class Client:
 
     # the past: `next` of a page is the `cursor` of the page that follows
 
-    def orders(
-        self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None
-    ) -> documents.Orders:
-        return self._get("/api/v1/orders", documents.Orders, limit=limit, cursor=cursor, since=since, symbol=symbol)
+    def orders(self, *, group: Group = "all", totals: bool = False, **of: Unpack[Searched]) -> documents.Orders:
+        """Orders of a group; with `totals`, the number of all that the search finds, by group."""
+        return self._get("/api/v1/orders", documents.Orders, group=group, totals=_yes(totals), **of)
 
     def fills(
         self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None
@@ -202,8 +213,12 @@ class Client:
     def decisions(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.Decisions:
         return self._get("/api/v1/decisions", documents.Decisions, limit=limit, cursor=cursor, since=since)
 
-    def alerts(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.Alerts:
-        return self._get("/api/v1/alerts", documents.Alerts, limit=limit, cursor=cursor, since=since)
+    def alerts(
+        self, *, limit: int = 100, cursor: str = "", since: int = 0, search: str = "", totals: bool = False
+    ) -> documents.Alerts:
+        """Alerts that contain a text; with `totals`, the number of all of them."""
+        path, page = "/api/v1/alerts", {"limit": limit, "cursor": cursor, "since": since}
+        return self._get(path, documents.Alerts, search=search, totals=_yes(totals), **page)
 
     def portfolio_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> documents.PortfolioHistory:
         path, kind = "/api/v1/portfolio/history", documents.PortfolioHistory
@@ -219,9 +234,9 @@ class Client:
         """The newest bars of a symbol."""
         return self._get("/api/v1/bars", BarsNow, symbol=symbol, limit=limit)
 
-    def refusals(self, *, limit: int = 100, symbol: str | None = None) -> Refusals:
-        """Trades that limits cut or refused, the newest first."""
-        return self._get("/api/v1/refusals", Refusals, limit=limit, symbol=symbol)
+    def refusals(self, *, group: CutGroup = "all", totals: bool = False, **of: Unpack[Searched]) -> Refusals:
+        """Trades that limits cut or refused; with `totals`, the number of all that the search finds, by group."""
+        return self._get("/api/v1/refusals", Refusals, group=group, totals=_yes(totals), **of)
 
     def switches(self) -> Switches:
         """Each switch with the marks that a resume resets."""
@@ -272,8 +287,8 @@ class Client:
     def schedules(self) -> ScheduleList:
         return self._get("/api/v1/schedules", ScheduleList)
 
-    def jobs(self, *, job: str = "", limit: int = 100) -> JobsNow:
-        return self._get("/api/v1/jobs", JobsNow, limit=limit, job=job)
+    def jobs(self, *, job: str = "", limit: int = 100, search: str = "") -> JobsNow:
+        return self._get("/api/v1/jobs", JobsNow, limit=limit, job=job, search=search)
 
     def job(self, id: str) -> JobRunLine:
         return self._get(f"/api/v1/jobs/{id}", JobRunLine)
@@ -537,3 +552,7 @@ class Client:
                 rest_s = max(rest_s, float(asked) if asked.isdigit() else 0.0)
             time.sleep(min(rest_s, LONGEST_REST_S))
         raise AssertionError("the last attempt returns or raises")
+
+
+def _yes(asked: bool) -> str:
+    return "yes" if asked else "no"

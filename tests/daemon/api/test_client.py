@@ -1,13 +1,15 @@
 """The Python client: a method for each route, typed answers, refusals as errors, and one attempt to change anything."""
 
 import asyncio
+import contextlib
+import inspect
 import re
 import subprocess
 import sys
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -87,6 +89,15 @@ class Noting(Client):
         return super()._ask(method, path, *more)
 
 
+def arguments_of(method: Any) -> set[str]:
+    """Its arguments by name, with those of a typed dictionary."""
+    names = set()
+    for name, parameter in inspect.signature(method).parameters.items():
+        by_keyword = parameter.kind is inspect.Parameter.VAR_KEYWORD
+        names |= set(get_args(parameter.annotation)[0].__annotations__) if by_keyword else {name}
+    return names
+
+
 def client_of(world: Any, kind: type[Client] = Client) -> Any:
     return kind(world.api.url, world.token)
 
@@ -125,6 +136,57 @@ async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> N
         assert isinstance(route, Read | Post | Page)
         pattern = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
         assert any(m == route.method and pattern.fullmatch(path) for m, path in client.asked), route.path
+
+
+@pytest.mark.parametrize("world", [BY_HAND.replace("[api]\n", f"[api]\n{RATES}")], indirect=True)
+async def test_a_method_takes_every_parameter_of_its_route(world: Any) -> None:
+    """The parameters that a method sends by default, or takes as an argument."""
+    client = client_of(world, Noting)
+    taken: dict[str, set[str]] = {}
+
+    def call() -> None:
+        for name in METHODS:
+            client.asked = []
+            with contextlib.suppress(ApiError, TypeError):
+                getattr(client, name)(*ARGUMENTS.get(name, REFUSED.get(name, ())), **NAMED.get(name, {}))
+            names = arguments_of(getattr(Client, name))
+            for _, path in client.asked:
+                taken.setdefault(path, set()).update(names)
+
+    await asyncio.to_thread(call)
+    routes = [route for route in world.api._routes if isinstance(route, Read) and route.query.__struct_fields__]
+    assert len(routes) > 20
+    for route in routes:
+        pattern = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
+        names = set().union(*(names for path, names in taken.items() if pattern.fullmatch(path)))
+        assert set(route.query.__struct_fields__) <= names, route.path
+
+
+async def test_a_search_a_group_and_totals_reach_the_daemon(world: Any) -> None:
+    client = client_of(world)
+
+    def call() -> None:
+        whole = client.orders(limit=10_000, totals=True)
+        assert whole.totals["all"] == len(whole.orders)
+        assert client.orders().totals == {}
+        sold = client.orders(limit=10_000, search="sell", totals=True)
+        assert {order.side for order in sold.orders} == {"sell"}
+        assert sold.totals["all"] == len(sold.orders)
+        filled = client.orders(limit=10_000, group="filled")
+        assert len(filled.orders) == whole.totals["filled"] > 0
+        refused = client.refusals(limit=10_000, group="refused", totals=True)
+        assert {trade.allowed for trade in refused.refusals} <= {"0"}
+        assert refused.totals["refused"] == len(refused.refusals)
+        first = client.refusals(limit=1)
+        if first.next:
+            assert client.refusals(limit=1, cursor=first.next).refusals != first.refusals
+        alerts = client.alerts(limit=10_000, totals=True)
+        assert alerts.total == len(alerts.alerts)
+        assert client.alerts().total is None
+        assert client.alerts(search="no such text", totals=True).total == 0
+        assert client.jobs(search="no such text").total == 0
+
+    await asyncio.to_thread(call)
 
 
 async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world: Any) -> None:
