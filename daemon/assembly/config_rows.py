@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from quantd.bundled import elsewhere
 from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Config, flat
 from quantd.daemon.config.document import given
@@ -18,7 +19,8 @@ from quantd.risk.limits.catalogue import PROFILES
 class Setting(Struct, frozen=True):
     """One key: its value in the notation of the file, and its source.
 
-    The source is FILE:LINE, an option or variable, "default", a risk profile or the house's limits.
+    The source is FILE:LINE, an option or variable, "default", a risk profile or the house's limits. The value of a path
+    that DATA_DIR or MODELS_DIR moves is where it is.
     """
 
     key: str
@@ -36,6 +38,9 @@ def settings_of(config: Config) -> list[Setting]:
         name, line = config.source.place(path) if path in written else ("default", 0)
         if path not in written and path[:-1] in effective:
             value, name = effective[path[:-1]].of(attribute, value)
+        if isinstance(value, str) and (there := elsewhere(value)) is not None:
+            (file, name), line = there, 0
+            value = str(file)
         rows.append(Setting(dotted(path), notation(attribute, value), f"{name}:{line}" if line else name))
     return rows
 

@@ -374,7 +374,8 @@ def macro_of(config: Config, house: Sessions, universe: Universe) -> tuple[Serie
 def rate_of(config: Config, first_ns: int) -> RateFile | None:
     """The rates of [account] cash_rate, for a run whose first session is on that date. Raises FeedError."""
     given = config.document.account.cash_rate
-    return None if given is None else RateFile(given, config.source.folder, first_ns)
+    rate = str(config.at(given).absolute()) if isinstance(given, str) else given
+    return None if rate is None else RateFile(rate, config.source.folder, first_ns)
 
 
 def market_of(config: Config, kind: str, venue: str) -> str:

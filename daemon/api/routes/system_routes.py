@@ -181,8 +181,14 @@ class SystemReads:
         return ScheduleList(service.run, now, instant_text(now), rows)
 
     async def config(self, request: web.Request, query: Query) -> Settings:
+        """A port of 0 has the port of this connection: the system chose it."""
         config = self._run.service.config
-        return Settings(digest(config), [_redacted(each) for each in await asyncio.to_thread(settings_of, config)])
+        rows = [_redacted(each) for each in await asyncio.to_thread(settings_of, config)]
+        address = None if request.transport is None else request.transport.get_extra_info("sockname")
+        if config.api.port == 0 and isinstance(address, tuple):
+            port, source = address[1], "chosen by the system"
+            rows = [Setting(row.key, port, f"{row.source}, {source}") if row.key == "api.port" else row for row in rows]
+        return Settings(digest(config), rows)
 
     async def version(self, request: web.Request, query: Query) -> Version:
         return await asyncio.to_thread(_version)

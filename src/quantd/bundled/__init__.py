@@ -31,11 +31,19 @@ def find(name: str | Path, folder: Path = Path()) -> Path:
 
     Examples are data/us_daily.parquet and models/shipped/scorer. A file in DATA_DIR or MODELS_DIR goes before both.
     """
-    first, *rest = Path(name).parts or ("",)
-    if rest and os.environ.get(PLACES.get(first, "")) and (there := placed(PLACES[first]).joinpath(*rest)).exists():
-        return there
+    there = elsewhere(name)
+    if there is not None:
+        return there[0]
     own, bundled = folder / name, FOLDER / name
     return bundled if not own.exists() and bundled.exists() else own
+
+
+def elsewhere(name: str | Path) -> tuple[Path, str] | None:
+    """Return the path that stands for `name` by a variable of the environment, and the variable; None without one."""
+    first, *rest = Path(name).parts or ("",)
+    if rest and os.environ.get(PLACES.get(first, "")) and (there := placed(PLACES[first]).joinpath(*rest)).exists():
+        return there, PLACES[first]
+    return None
 
 
 def absent(name: str | Path) -> str:

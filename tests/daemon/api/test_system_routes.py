@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
-from quantd.daemon.config import flat
+from quantd.daemon.config import digest, flat
 from quantd.daemon.runtime.version import lock_hash
 from tests.daemon.api.test_api import RUN, get, in_shared_loop, shared, standing_at_the_end, world
 from tests.support.checkout import ROOT
@@ -56,6 +57,16 @@ async def test_the_configuration_has_each_key_with_its_source_and_no_secret(tmp_
         assert "SECRET" not in json.dumps(found)
         assert "hooks.example.org" in json.dumps(found)
         assert world.token not in json.dumps(found)
+
+
+@in_shared_loop
+async def test_a_port_that_the_system_chose_is_the_value_of_its_key(shared: Any) -> None:
+    _, found = await get(shared, "/api/v1/config")
+    rows = {each["key"]: each for each in found["settings"]}
+    assert shared.config.api.port == 0
+    assert rows["api.port"]["value"] == URL(shared.api.url).port
+    assert rows["api.port"]["source"].endswith(", chosen by the system")
+    assert found["digest"] == digest(shared.config)
 
 
 @in_shared_loop

@@ -13,9 +13,9 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.api.routes import research_routes
 from quantd.daemon.api.stored_backtests import StoredBacktests
 from quantd.research.runs.looks import note_looks, withdraw
-from tests.daemon.api.test_api import command, get, in_shared_loop, shared, world
+from tests.daemon.api.test_api import command, get, in_shared_loop, shared, standing_at_the_end, world
 from tests.research.runs.test_looks import look
-from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 
 __all__ = ["shared", "world"]
 
@@ -82,6 +82,36 @@ async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_
     assert [row["differs"] for row in found["looks"][:3]] == differs
     _, found = await get(shared, f"{PATH}/compare?one={short}&other={alike['run']}")
     assert found["differs"] == ["agents.trend.params.lookback 30 and 60"]
+
+
+@pytest.mark.parametrize("moved", ["run", "backtest"])
+async def test_other_places_and_another_port_are_no_other_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: str
+) -> None:
+    """The run or the backtest reads copies of data and models, by DATA_DIR and MODELS_DIR, and has another port."""
+    text = CONFIG.replace(str(ROOT / "data"), "data").replace('"equal_weight"', '"models/shipped/scorer"')
+    text += '[account]\ncash_rate = "data/rates.csv"\n'
+    shutil.copytree(ROOT / "models" / "shipped", tmp_path / "models" / "shipped")
+    for folder in (tmp_path / "data", tmp_path / "other" / "data", tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+        (folder / "rates.csv").write_text("date,rate\n2018-01-01,0.01\n2019-02-01,0.02\n")
+        for name in ("us_daily.parquet", "us_actions.csv"):
+            shutil.copy(ROOT / "data" / name, folder / name)
+    variables = {"DATA_DIR": str(tmp_path / "elsewhere"), "MODELS_DIR": str(tmp_path / "models")}
+    if moved == "run":
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        variables = {}
+    async with standing_at_the_end(tmp_path, text) as run:
+        write(tmp_path / "other", text)
+        options = ("--journal", "--json", "--no-compare", "--state", str(run.folder), "--set", "api.port=4711")
+        document = answer(quantd(tmp_path / "other", "backtest", *options, env=variables))
+        shutil.rmtree(tmp_path / ("other" if moved == "run" else "elsewhere"))
+        status, beside = await get(run, f"{PATH}/beside")
+        assert (status, beside["backtest"], beside["differs"]) == (200, document["run"], [])
+        assert beside["gap"] == pytest.approx(0.0, abs=1e-12)
+        _, looks = await get(run, f"{PATH}/looks")
+        assert looks["looks"][0]["differs"] == []
 
 
 async def test_a_list_of_backtests_and_a_comparison_read_them_one_at_a_time_and_never_in_the_loop(

@@ -49,6 +49,42 @@ def test_the_state_folder_of_an_option_or_a_variable_is_shown_with_it_as_the_sou
     assert shown(env={"QUANTD_STATE": "there"}) == (str(tmp_path / "there"), "QUANTD_STATE")
 
 
+def test_a_path_that_a_variable_moves_is_shown_where_it_is_with_the_variable_as_the_source(tmp_path):
+    text = CONFIG.replace(str(ROOT / "data"), "data").replace("equal_weight", "models/shipped/scorer")
+    write(tmp_path, text + '[account]\ncash_rate = "data/rates.csv"\n')
+    for folder in ("data", "moved"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rates.csv").write_text("date,rate\n2018-01-01,0.01\n")
+    (tmp_path / "moved" / "us_daily.parquet").symlink_to(ROOT / "data" / "us_daily.parquet")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "shipped").symlink_to(ROOT / "models" / "shipped")
+    variables = {"DATA_DIR": str(tmp_path / "moved"), "MODELS_DIR": str(tmp_path / "models")}
+
+    def shown(env):
+        done = quantd(tmp_path, "config", "show", "--json", env=env)
+        found = {
+            row["key"]: (row["value"], row["source"].partition(":")[0]) for row in json.loads(done.stdout)["settings"]
+        }
+        return {key: found[key] for key in ("feed.path", "feed.actions", "account.cash_rate", "agents[0].policy")}
+
+    file = "config.toml"
+    assert shown({}) == {
+        "feed.path": ("data/us_daily.parquet", file),
+        "feed.actions": ("data/us_actions.csv", file),
+        "account.cash_rate": ("data/rates.csv", file),
+        "agents[0].policy": ("models/shipped/scorer", file),
+    }
+    assert shown(variables) == {
+        "feed.path": (str(tmp_path / "moved" / "us_daily.parquet"), "DATA_DIR"),
+        "feed.actions": ("data/us_actions.csv", file),  # DATA_DIR has none
+        "account.cash_rate": (str(tmp_path / "moved" / "rates.csv"), "DATA_DIR"),
+        "agents[0].policy": (str(tmp_path / "models" / "shipped" / "scorer"), "MODELS_DIR"),
+    }
+    (tmp_path / "data" / "rates.csv").unlink()
+    done = quantd(tmp_path, "backtest", "--no-compare", env=variables)
+    assert done.returncode == 0, done.stderr  # the rates are read where they are shown
+
+
 def test_a_daemon_reports_the_state_folder_that_it_uses_and_a_reload_leaves_it(tmp_path):
     write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
     with running(tmp_path, "--state", "there") as daemon:
