@@ -3,9 +3,16 @@
 A key is recorded before its request is carried out, and its answer before the answer is sent. A request that fails
 after its commit has an answer too, which names its entry of the journal. A daemon that is killed between the two cannot
 know the result: it refuses the key from then on, so that no request is carried out twice.
+
+A key that is not recorded did nothing, with two exceptions. The oldest keys are dropped. A halt is obeyed on a full
+disk too, and the answer of its key is then known to this process alone. So whoever asks for a key says how old its
+request is: an absent key that is older than what is remembered is unknown. A process that has recorded every key leaves
+a mark at its end (`user_version` of the file), which the next one takes away at its start.
 """
 
 import asyncio
+import contextlib
+import math
 import os
 import re
 import sqlite3
@@ -49,6 +56,14 @@ UNWRITTEN: Final = 100
 CARRIED_OUT: Final = "carried_out"
 """Code of a failure after the commit: the request was carried out."""
 
+UNRECORDED: Final = (
+    "the daemon has no record of its key, but a halt is obeyed on a full disk too, and was sent before the oldest one "
+    "whose record is sure to be here"
+)
+
+MINUTE_S: Final = 60
+"""Unit of the mark, the minute since 1970 from which on the file has every key; 0 after a kill or a full disk."""
+
 State = Literal["running", "done", "refused", "unknown"]
 
 T = TypeVar("T")
@@ -80,8 +95,11 @@ class Keys:
         self._database: sqlite3.Connection | None = None
         self._one = asyncio.Lock()
         self._running: set[tuple[str, str]] = set()
-        self._unwritten: OrderedDict[tuple[str, str], Answered] = OrderedDict()
-        """Answers of this process that are not in the file."""
+        self._unwritten: OrderedDict[tuple[str, str], tuple[bytes, Answered]] = OrderedDict()
+        """Digests and answers of requests of this process that are not in the file."""
+        self._began = time.monotonic()
+        self._since = -math.inf
+        """Instant of `time.monotonic` from which on every halt is remembered."""
         self._earlier = 0
         """Number of the newest key of an earlier process."""
 
@@ -105,12 +123,12 @@ class Keys:
         name = sender, _key_of(request)
         digest = blake2b(request.path.encode() + b"\n" + content, digest_size=32).digest()
         try:
-            found = await self._do(lambda: self._begin(name, digest), must)
+            found = self._noted(name, digest) or await self._do(lambda: self._begin(name, digest), must)
         except (sqlite3.Error, OSError) as why:
             if must:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
                 answer = await _settled(act)
-                self._note(name, answer)
+                self._note(name, digest, answer)
                 self._begun(lambda: self._finish(name, answer))  # a slow disk may record the key after all
                 return answer
             text = f"the key cannot be recorded in {self._path.name} of the state folder ({why}); nothing was done"
@@ -128,37 +146,86 @@ class Keys:
                 await self._do(lambda: self._finish(name, answer), must)
             except (sqlite3.Error, OSError) as why:
                 log.error("api.key_unrecorded", key=name[1], error=str(why))
-                self._note(name, answer)
+                self._note(name, digest, answer)
             return answer
         finally:
             self._running.discard(name)
 
-    async def became(self, sender: str, key: str) -> Became | None:
+    async def start(self) -> None:
+        """Take away the mark of the process before. Without one, a halt before this start may lack its key."""
+        try:
+            mark = await self._do(self._unmarked, must=False)
+        except (sqlite3.Error, OSError) as why:
+            log.error("api.keys_unreadable", error=str(why))
+            mark = 0
+        if mark != 1:
+            self._since = self._began - (time.time() - mark * MINUTE_S if mark else 0.0)
+
+    async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> Became | None:
         """What became of the request with a key of a sender; None where no such request did anything.
 
-        Raises Refused where the file cannot be read.
+        `age_s` is the time since it was sent, and `halt` whether it is of the route that is obeyed without a record of
+        its key. Raises Refused where the file cannot be read.
         """
         name = sender, key
         if name in self._unwritten:
-            return _became(self._unwritten[name])
+            return _became(self._unwritten[name][1])
         try:
-            return await self._do(lambda: self._look(name), must=False)
+            known = await self._do(lambda: self._look(name) or self._forgotten(age_s), must=False)
         except (sqlite3.Error, OSError) as why:
             text = f"{self._path.name} of the state folder cannot be read ({why}); ask again"
             raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
+        if known is None and halt and time.monotonic() - age_s <= self._since:
+            return Became("unknown", text=UNRECORDED)
+        return known
 
     def close(self) -> None:
         if self._database is not None:
+            if not self._unwritten and self._since <= self._began:
+                ago_s = time.monotonic() - self._since
+                mark = 1 if ago_s == math.inf else math.ceil((time.time() - ago_s) / MINUTE_S)
+                with contextlib.suppress(sqlite3.Error):
+                    self._database.execute(f"PRAGMA user_version = {mark}")
             self._database.close()
             self._database = None
 
-    def _note(self, name: tuple[str, str], answer: web.Response) -> None:
+    def _unmarked(self) -> int:
+        """The mark of the process before, which is taken away; 1 without a file."""
+        if not self._path.exists():
+            return 1
+        database = self._opened()
+        (mark,) = database.execute("PRAGMA user_version").fetchone()
+        database.execute("PRAGMA user_version = 0")
+        return int(mark)
+
+    def _note(self, name: tuple[str, str], digest: bytes, answer: web.Response) -> None:
         """Keeps an answer in memory that the file did not take."""
         if answer.status in NOT_BEGUN:
             return
-        self._unwritten[name] = _answered(answer)
+        self._unwritten[name] = digest, _answered(answer)
         while len(self._unwritten) > UNWRITTEN:
             self._unwritten.popitem(last=False)
+            self._since = time.monotonic()
+
+    def _noted(self, name: tuple[str, str], digest: bytes) -> Answered | None:
+        """The answer in memory of a key. Raises Refused."""
+        if name not in self._unwritten:
+            return None
+        request, answer = self._unwritten[name]
+        _check_same(request, digest)
+        return answer
+
+    def _forgotten(self, age_s: float) -> Became | None:
+        """That an absent key is older than the oldest one that is kept; None where it is not."""
+        if self._database is None:
+            return None
+        last = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'keys'").fetchone()
+        oldest = self._database.execute("SELECT ts FROM keys ORDER BY number LIMIT 1").fetchone()
+        if last is None or last[0] <= MOST or oldest is None or time.time_ns() - age_s * 1e9 > oldest[0]:
+            return None
+        return Became(
+            "unknown", text=f"its request is older than the newest {MOST:,} keys of all tokens, which are kept"
+        )
 
     def _look(self, name: tuple[str, str]) -> Became | None:
         if self._database is None and not self._path.exists():  # a question makes no file
@@ -225,9 +292,7 @@ class Keys:
             self._running.add(name)
             return None
         number, request, status, body = known
-        if request != digest:
-            text = f"{HEADER}: this key was sent with another path or body; send a new key"
-            raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
+        _check_same(request, digest)
         if status != BEGUN:
             return Answered(status, body)
         if name in self._running:
@@ -245,6 +310,13 @@ class Keys:
             values = *_answered(answer), *name
             self._opened().execute("UPDATE keys SET status = ?, body = ? WHERE sender = ? AND name = ?", values)
         self._running.discard(name)
+
+
+def _check_same(request: bytes, digest: bytes) -> None:
+    """Raises Refused where a key was sent with another path or body."""
+    if request != digest:
+        text = f"{HEADER}: this key was sent with another path or body; send a new key"
+        raise Refused(422, "idempotency", text, errors=[FieldFault(HEADER, text)])
 
 
 def _answered(response: web.Response) -> Answered:

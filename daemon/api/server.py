@@ -213,6 +213,8 @@ class Api:
         assert manager is not None
         places = ConnectionPlaces(min(CONNECTIONS, descriptors() // 4))
         tls = self._tls()
+        if not self._reads_only:
+            await self._keys.start()
         try:
             listener = Listener(api.host, api.port, places.most, places.displaced)
 

@@ -242,9 +242,12 @@ class Client:
         """Each switch with the marks that a resume resets."""
         return self._get("/api/v1/switches", Switches)
 
-    def act(self, key: str) -> ActNow:
-        """What became of the request of this token with an idempotency key; ApiError 404 where it did nothing."""
-        return self._get(f"/api/v1/acts/{quote(key, safe='')}", ActNow)
+    def act(self, key: str, *, age_s: float = 0.0, command: bool = False) -> ActNow:
+        """What became of the request of this token with an idempotency key; ApiError 404 where it did nothing.
+
+        With the seconds since it was sent, it is unknown where it is older than what the daemon remembers.
+        """
+        return self._get(f"/api/v1/acts/{quote(key, safe='')}", ActNow, age_s=age_s, command=_yes(command))
 
     def equity(self, *, points: int = 1_000, since: int = 0) -> documents.Equity:
         """Equity for a chart of at most so many points."""

@@ -112,7 +112,7 @@ function store(change) {
   const acts = change(waiting()).slice(-MOST);
   try { localStorage.setItem(STORE, JSON.stringify(acts)); unstored = []; } catch { unstored = acts; }
 }
-const keep = ({ key, path, body, symbols, at, sender, run, tab }, lost = "") => store((acts) => [...acts.filter((act) => act.key !== key), { key, path, body, symbols, at, sender, run, tab, lost }]);
+const keep = ({ key, path, body, symbols, at, first, sender, run, tab }, lost = "") => store((acts) => [...acts.filter((act) => act.key !== key), { key, path, body, symbols, at, first, sender, run, tab, lost }]);
 const forget = (key) => store((acts) => acts.filter((act) => act.key !== key));
 
 const mine = new Map();  // the acts of this tab that are not known, by key
@@ -168,7 +168,7 @@ function unknown(act) {
 }
 
 async function send(act) {
-  Object.assign(act, { state: "sent", text: "", tab: TAB, at: Date.now(), flying: (act.flying || 0) + 1, ended: false, absent: 0, sender: daemon.session ? daemon.session.sender : "", run: daemon.live ? daemon.live.overview.run : "" });
+  Object.assign(act, { state: "sent", text: "", tab: TAB, at: Date.now(), first: act.first || Date.now(), flying: (act.flying || 0) + 1, ended: false, absent: 0, sender: daemon.session ? daemon.session.sender : "", run: daemon.live ? daemon.live.overview.run : "" });
   Object.assign(message, { text: "" });
   mine.set(act.key, act);
   keep(act);
@@ -191,7 +191,9 @@ async function look(act) {
   if (act.sender && signedIn.sender !== act.sender) { act.needs = `it was sent by ${act.sender}: sign in with that token, so that the daemon can be asked`; return; }
   if (live && act.run && live.overview.run !== act.run) { lose(act, `it was sent to the run ${act.run}, and this is the run ${live.overview.run}`); return; }
   act.needs = "";
-  const response = await fetch(`/api/v1/acts/${encodeURIComponent(act.key)}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(4000) });
+  const age = (Date.now() - (act.first || act.at)) / 1000;
+  const question = `age_s=${Math.max(0, age).toFixed(3)}&command=${act.path === "/api/v1/commands" ? "yes" : "no"}`;
+  const response = await fetch(`/api/v1/acts/${encodeURIComponent(act.key)}?${question}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(4000) });
   const became = /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */ (await response.json().catch(() => null));
   if (response.ok && became) {
     if (became.state === "done") settle(act, "done", became.text, became.answer);

@@ -330,6 +330,27 @@ async def test_without_a_link_the_switch_is_the_last_known_one_and_a_halt_names_
 
 
 @in_module_loop
+async def test_a_halt_that_a_killed_daemon_may_have_obeyed_is_not_denied(
+    shared: World, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed daemon may have obeyed a halt whose key its disk did not take; an order without a key did nothing."""
+    async with staged(shared, browser) as stage:
+        page = stage.page
+        await expect(page.locator("header .link")).to_have_text("link up")
+        monkeypatch.setattr(shared.api._keys, "close", lambda: None)
+        await shared.api.stop()
+        await page.keyboard.press("h")
+        await page.keyboard.press("Enter")
+        alert = page.get_by_role("dialog").get_by_role("alert")
+        await expect(alert).to_contain_text(MAY_HAVE)
+        await stage.restart()
+        await expect(alert).to_contain_text("Not known: the daemon has no record of its key", timeout=20_000)
+        await expect(alert).not_to_contain_text("NOT HALTED")
+        await alert.get_by_role("button", name="I have looked").click()
+    await run(shared)
+
+
+@in_module_loop
 async def test_a_dry_run_or_a_preview_without_an_answer_did_nothing(shared: World, browser: Browser) -> None:
     before = shared.store.last_seq(RUN)
     async with staged(shared, browser) as stage:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from typing import Any
 
 import pytest
@@ -28,8 +29,30 @@ async def post(world: Any, path: str, body: object, key: str) -> int:
         return int(response.status)
 
 
-async def act(world: Any, key: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
-    async with world.session.get(f"/api/v1/acts/{key}", headers=world.bearer if headers is None else headers) as found:
+async def restarted(world: Any) -> None:
+    """A new API on the folder, as after a stop of the daemon."""
+    await world.api.stop()
+    world.api = Api(world.service, world.assembly, world.config, world.folder, None)
+    await world.api.start()
+    world.session._base_url = type(world.session._base_url)(world.api.url)
+
+
+async def killed(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart before which the daemon did not end by itself."""
+    monkeypatch.setattr(world.api._keys, "close", lambda: None)
+    await restarted(world)
+
+
+def unwritable(world: Any) -> None:
+    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON keys BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")
+
+
+async def act(
+    world: Any, key: str, headers: dict[str, str] | None = None, question: str = ""
+) -> tuple[int, dict[str, Any]]:
+    path = f"/api/v1/acts/{key}{question}"
+    async with world.session.get(path, headers=world.bearer if headers is None else headers) as found:
         return found.status, await found.json()
 
 
@@ -113,3 +136,84 @@ async def test_a_key_that_is_none_is_refused(world: Any, key: str) -> None:
 async def test_a_question_makes_no_file(world: Any) -> None:
     assert (await act(world, "one"))[0] == 404
     assert not (world.folder / idempotency.FILE).exists()
+
+
+async def test_a_key_that_is_older_than_the_kept_ones_is_not_known(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "MOST", 3)
+    began = time.monotonic()
+    await post(world, "cash", CASH, "dropped")
+    await asyncio.sleep(0.3)
+    for k in range(3):
+        assert (await act(world, "never", question=f"?age_s={time.monotonic() - began + 10}"))[0] == 404
+        await post(world, "cash", CASH, f"k{k}")
+    for age_s, state in ((time.monotonic() - began, "unknown"), (1e9, "unknown"), (0.0, "")):
+        status, found = await act(world, "dropped", question=f"?age_s={age_s}")
+        assert (status, found.get("state", "")) == ((200, state) if state else (404, "")), age_s
+    assert "older than the newest 3 keys" in (await act(world, "dropped", question="?age_s=1000"))[1]["text"]
+    assert (await act(world, "k2", question="?age_s=1000"))[1]["state"] == "done"
+    await restarted(world)
+    assert (await act(world, "dropped", question="?age_s=1000"))[1]["state"] == "unknown"
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_halt_whose_key_was_not_recorded_is_not_known_after_a_restart(world: Any, first: bool) -> None:
+    if not first:
+        await post(world, "cash", CASH, "one")
+        await restarted(world)
+    await post(world, "cash", CASH, "two")
+    unwritable(world)
+    began = time.monotonic()
+    assert await post(world, "commands", HALT, "halt") == 200
+    assert (await act(world, "halt", question="?age_s=1&command=yes"))[1]["state"] == "done"
+    await restarted(world)
+    await asyncio.sleep(0.1)
+    age_s = time.monotonic() - began
+    status, found = await act(world, "halt", question=f"?age_s={age_s}&command=yes")
+    assert (status, found["state"]) == (200, "unknown")
+    assert "obeyed on a full disk" in found["text"]
+    assert (await act(world, "halt", question=f"?age_s={age_s}"))[0] == 404  # an order without a record did nothing
+    assert (await act(world, "halt", question="?age_s=0.05&command=yes"))[0] == 404  # it came after the restart
+    await restarted(world)  # the mark of an end does not vouch for the process before
+    assert (await act(world, "halt", question=f"?age_s={time.monotonic() - began}&command=yes"))[1][
+        "state"
+    ] == "unknown"
+
+
+async def test_a_halt_that_never_arrived_is_denied_after_a_stop_and_not_known_after_a_kill(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "?age_s=60&command=yes"
+    await restarted(world)
+    assert (await act(world, "lost", question=question))[0] == 404  # no key was ever used
+    await post(world, "commands", HALT, "one")
+    await restarted(world)
+    assert (await act(world, "lost", question=question))[0] == 404
+    assert (await act(world, "one", question=question))[1]["state"] == "done"
+    await killed(world, monkeypatch)
+    assert (await act(world, "lost", question=question))[1]["state"] == "unknown"
+
+
+async def test_a_key_whose_answer_is_in_memory_has_that_answer_when_it_is_sent_again(world: Any) -> None:
+    await post(world, "cash", CASH, "before")
+    unwritable(world)
+    assert await post(world, "commands", HALT, "one") == 200
+    number = len(journalled(world, Operator))
+    assert await post(world, "commands", HALT, "one") == 200
+    assert len(journalled(world, Operator)) == number == 1
+    assert await post(world, "commands", HALT | {"reason": "another"}, "one") == 422
+    assert (await act(world, "one"))[1]["state"] == "done"
+
+
+async def test_an_answer_that_the_file_did_not_take_is_given_again(world: Any) -> None:
+    await post(world, "cash", CASH, "before")
+    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
+        database.execute("CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")
+    for _ in range(2):
+        assert await post(world, "cash", CASH, "one") == 200
+    assert (await act(world, "one"))[1]["state"] == "done"
+    assert len(journalled(world, Flow)) == 2
+
+
+@pytest.mark.parametrize("question", ["?age_s=-1", "?age_s=nan", "?command=maybe", "?age=1"])
+async def test_a_question_with_another_parameter_is_refused(world: Any, question: str) -> None:
+    assert (await act(world, "one", question=question))[0] == 422
