@@ -274,7 +274,7 @@ class Edges:
     def service(self, journal: Journal, projection: Projection) -> Service:
         """The loop of this run."""
         alerts = self.config.alerts
-        return Service(
+        service = Service(
             self.shell,
             journal,
             self.store,
@@ -290,6 +290,8 @@ class Edges:
             urgent=self.urgent,
             histories=self.histories,
         )
+        self.bus.undeliverable = service.alert
+        return service
 
     def listen(self, service: Service, key: str) -> None:
         """Read commands from the bus if there is a key for them."""

@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import asdict
 
 from quantd.adapters.bus.decision_lines import decision_lines
+from quantd.adapters.bus.parts import part_id, parts_of
 from quantd.adapters.bus.payloads import (
     SCHEMA,
     Alert,
@@ -44,6 +45,9 @@ GROUPS: Final = "alert_groups"
 
 BASKETS: Final = 4_096
 """Maximum number of open baskets in memory; the oldest is removed first."""
+
+PORTFOLIO: Final = "portfolio"
+"""Retained topic of the account; its further parts have topics of their own, portfolio/2 and so on."""
 
 _SWITCH: Final[tuple[SwitchName, ...]] = ("RUN", "REDUCE", "HALT")
 _encode = msgspec.json.Encoder().encode
@@ -87,6 +91,7 @@ class Composer:
         self._baskets: dict[tuple[int, int], tuple[OrderBasket, list[str], set[int]]] = {}
         self._switch = dict(switch or {})
         self._lots = list(lots)
+        self._portfolio_parts = 1
 
     def messages(
         self,
@@ -108,7 +113,7 @@ class Composer:
             if only and not isinstance(effect, only):
                 continue
             for suffix, payload in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
-                found.append(self._message(suffix, payload, retain=suffix == "portfolio"))
+                found += self._messages(suffix, payload)
         return found
 
     def remember(self, basket: OrderBasket, agents: Sequence[str] = ()) -> None:
@@ -167,6 +172,20 @@ class Composer:
             drawdown=drawdown,
         )
         return self._message("risk", payload, retain=True)
+
+    def _messages(self, suffix: str, payload: Payload) -> Iterator[Message]:
+        """The parts of a payload. Each part of a state has a topic of its own; those of an earlier state are cleared.
+
+        An empty retained payload removes the topic (MQTT 3.1.1, 3.3.1.3).
+        """
+        retain, parts = suffix == PORTFOLIO, parts_of(payload)
+        topic = f"{self.root}/{suffix}"
+        for k, (part, text) in enumerate(parts, 1):
+            yield Message(part.id, part_id(topic, k) if retain else topic, text, retain)
+        if retain:
+            for k in range(len(parts) + 1, self._portfolio_parts + 1):
+                yield Message(part_id(payload.id, k), part_id(topic, k), b"", retain)
+            self._portfolio_parts = len(parts)
 
     def _message(self, suffix: str, payload: Payload, *, retain: bool = False) -> Message:
         return Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain)

@@ -1,5 +1,5 @@
-"""Extends aiomqtt's client with features of MQTT 5: refusals in acknowledgements, the broker's receive maximum, and the
-flag of retained messages."""
+"""Extends aiomqtt's client with features of MQTT 5: refusals in acknowledgements, the broker's receive maximum and
+largest packet, and the flag of retained messages."""
 
 import asyncio
 import math
@@ -17,6 +17,9 @@ VERSIONS: Final[dict[Protocol, ProtocolVersion]] = {"3.1.1": ProtocolVersion.V31
 
 PASSING: Final = frozenset({0x80, 0x83, 0x97})
 """Temporary refusals: no reason given, an implementation-specific error, an exceeded quota. (MQTT 5.0, 3.4.2.1)"""
+
+HEAD_BYTES: Final = 10
+"""Bytes of a PUBLISH packet beside its topic and payload, without properties, at most."""
 
 REFUSED: Final = 128
 """Lowest failure code in place of a granted QoS."""
@@ -37,6 +40,8 @@ class BusClient(Client):
         self._window = window
         self._version = VERSIONS[protocol]
         self._refused: dict[int, Any] = {}
+        self._packet_bytes = math.inf
+        """The broker's Maximum Packet Size (MQTT 5.0, 3.2.2.3.6)."""
 
     async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
         """Wait for an answer of the broker. aiomqtt's wait (asyncio.wait_for) swallows a cancellation that comes
@@ -54,6 +59,7 @@ class BusClient(Client):
             client._max_inflight_messages = min(
                 self._window, most
             )  # its setter accepts values only before the broker has sent one
+        self._packet_bytes = getattr(properties, "MaximumPacketSize", math.inf)
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
@@ -83,6 +89,8 @@ class BusClient(Client):
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
         """Publish; returns when the broker has acknowledged. Raises MqttError, Refused and ValueError."""
+        if len(payload) + len(topic.encode()) + HEAD_BYTES > self._packet_bytes:
+            raise Refused(f"{topic} has {len(payload)} bytes; the broker takes packets of {self._packet_bytes:g}")
         sent = self._client.publish(topic, payload, qos, retain)
         if sent.rc:
             raise MqttError(f"could not publish: {sent.rc}")

@@ -13,6 +13,9 @@ from quantd.adapters.bus.publisher import Outbox, Outgoing
 
 CAPACITY: Final = 10_000
 
+CAPACITY_BYTES: Final = 64 << 20
+"""Maximum size of the messages in memory: 1,000 of the largest parts."""
+
 
 class StoredMessage(Protocol):
     """An alert in the store: its JSON body, and the number of alerts merged into it."""
@@ -64,8 +67,10 @@ class Lanes:
     Messages in memory are sent even while the store fails.
     """
 
-    def __init__(self, durable: Outbox, capacity: int = CAPACITY) -> None:
+    def __init__(self, durable: Outbox, capacity: int = CAPACITY, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._dropped = 0
+        self._bytes = 0
+        self._capacity_bytes = capacity_bytes
         self._durable = durable
         self._capacity = capacity
         self._lock = Lock()
@@ -75,12 +80,20 @@ class Lanes:
         """Ids of the durable lane that were delivered, but not deleted from the store yet."""
 
     def put(self, message: Message) -> None:
-        """Store a message in memory. When full, the oldest one is dropped and counted."""
+        """Store a message in memory. When full, the oldest ones are dropped and counted."""
         with self._lock:
+            self._remove(message.id)
             self._messages[message.id] = message
-            if len(self._messages) > self._capacity:
-                del self._messages[next(iter(self._messages))]
+            self._bytes += len(message.payload)
+            while len(self._messages) > self._capacity or self._bytes > self._capacity_bytes:
+                self._remove(next(iter(self._messages)))
                 self._dropped += 1
+
+    def _remove(self, id: str) -> bool:
+        """Remove a message from memory, under the lock; False where it is not there."""
+        message = self._messages.pop(id, None)
+        self._bytes -= 0 if message is None else len(message[2])
+        return message is not None
 
     def holds(self, id: str) -> bool:
         """Whether a message in memory has not reached the broker."""
@@ -106,7 +119,7 @@ class Lanes:
     def acknowledge(self, ids: Sequence[str]) -> None:
         with self._lock:
             # a message dropped while it was being sent is in neither lane
-            self._arrived |= {id for id in ids if self._messages.pop(id, None) is None and id in self._handed}
+            self._arrived |= {id for id in ids if not self._remove(id) and id in self._handed}
         self._forget()
 
     def _waiting(self, limit: int) -> Sequence[Outgoing]:

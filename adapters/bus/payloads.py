@@ -30,6 +30,16 @@ class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
     time: str
 
 
+class Rows(Stamp, frozen=True, kw_only=True):
+    """A payload with rows. One that is too long for a broker is sent in parts, numbered from 1 to `parts`.
+
+    Each row is in one part. Lists of the parts are joined and mappings merged; lines of the same agent are one.
+    """
+
+    part: int = 1
+    parts: int = 1
+
+
 class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
     """Topics alerts/<level>/<kind> and, as groups, alert_groups.
 
@@ -64,7 +74,7 @@ class OrderLine(Struct, frozen=True):
     agent: str
 
 
-class Orders(Stamp, frozen=True, kw_only=True, tag="orders"):
+class Orders(Rows, frozen=True, kw_only=True, tag="orders"):
     """Topic orders: the rows of one basket that were sent, or that ended."""
 
     sample: int
@@ -93,15 +103,18 @@ class CrossLine(Struct, frozen=True):
     shares: dict[str, str]
 
 
-class Fills(Stamp, frozen=True, kw_only=True, tag="fills"):
+class Fills(Rows, frozen=True, kw_only=True, tag="fills"):
     """Topic fills: fills of one basket at one instant, or a cross between agents."""
 
     fills: list[FillLine]
     crosses: list[CrossLine]
 
 
-class Portfolio(Stamp, frozen=True, kw_only=True, tag="portfolio"):
-    """Topic portfolio (retained): the account at a sample. `books` are equities by agent."""
+class Portfolio(Rows, frozen=True, kw_only=True, tag="portfolio"):
+    """Topics portfolio, and portfolio/2 for a second part (retained): the account at a sample.
+
+    `books` are equities by agent.
+    """
 
     equity: str
     cash: str
@@ -128,7 +141,7 @@ class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
     drawdown: float | None
 
 
-class Decisions(Stamp, frozen=True, kw_only=True, tag="decisions"):
+class Decisions(Rows, frozen=True, kw_only=True, tag="decisions"):
     """Topic decisions: the conversion of one round into orders."""
 
     sample: int

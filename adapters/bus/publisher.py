@@ -1,7 +1,9 @@
 """The publisher: sends a durable outbox to an MQTT broker, at least once, and never delays trading.
 
-A message stays in the outbox until the broker has acknowledged it. In doubt it is sent again with the same id. Retained
-messages are states: every connection sends the newest of each topic again.
+A message stays in the outbox until the broker has acknowledged it. In doubt it is sent again with the same id, and what
+is acknowledged is not. Retained messages are states: every connection sends the newest of each topic again. A message
+that the broker never takes is set aside, with an alert, and the others go on (`suspects`). Pauses between connections
+grow until one has lasted longer than the longest pause.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Final, TypeVar
 from typing import Protocol as Shape
 
@@ -19,6 +22,7 @@ from aiomqtt import MqttError, Will
 
 from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Refused
 from quantd.adapters.bus.settings import MqttSettings
+from quantd.adapters.bus.suspects import REFUSED_S, TRIES, Sent, Suspects
 from quantd.adapters.pace import back_off_s
 
 T = TypeVar("T")
@@ -80,6 +84,8 @@ class MqttBus:
         """`offline` is the last will, retained on `status_topic`: the broker publishes it after a lost connection."""
         self.listen: Listen | None = None
         """The subscription; set before `run`."""
+        self.undeliverable: Callable[[str], None] = lambda text: None
+        """Raises an alert about messages that the broker never takes; set before `run`."""
         self.online = False
         self.queue_depth = 0
         self.sent = 0
@@ -91,6 +97,13 @@ class MqttBus:
         self._outbox = outbox
         self._status_topic = status_topic
         self._offline = offline
+        self._suspects = Suspects()
+        self._flight: dict[str, Sent] = {}
+        """Messages without an acknowledgement, by key."""
+        self._arrived: dict[str, None] = {}
+        """Ids that the broker has, or never takes, and that are not deleted from the outbox yet."""
+        self._acknowledged = False
+        """Whether the broker took a message on this connection."""
         self._retained: dict[str, bytes] = {}
         self._unsent: set[str] = set()
         self._transient: deque[tuple[str, bytes]] = deque()
@@ -167,6 +180,8 @@ class MqttBus:
                     await self._keep_connected(worker)
             except TimeoutError:
                 log.warning("the MQTT broker did not take the last messages in time; they wait in the outbox")
+                with contextlib.suppress(OutboxFailed):
+                    await self._record(worker)
             finally:
                 counting.cancel()
                 self.online = False
@@ -181,22 +196,44 @@ class MqttBus:
             await asyncio.sleep(COUNT_S)
 
     async def _keep_connected(self, worker: "_Worker") -> None:
-        failed = 0
+        failed, now_s = 0, asyncio.get_running_loop().time
         while True:
-            before = self.connections
+            before, began_s = self.connections, now_s()
             try:
                 await self._connection(worker)
                 return
             except* (MqttError, OSError) as group:
                 why = self._why(_first(group), entered=self.connections > before)
                 self._note(f"{self._settings.host}:{self._settings.port}: {why}")
+                self._accuse(why, now_s())
             finally:
                 self.online = False
             self.failures += 1
+            with contextlib.suppress(OutboxFailed):  # the next connection tries again, and reports it
+                await self._record(worker)
             if self._stopping.is_set():
                 return
-            failed = 1 if self.connections > before else failed + 1
+            lasted = self.connections > before and now_s() - began_s > self._settings.retry_most_s
+            failed = 1 if lasted else failed + 1
             await self._pause(failed)
+
+    def _accuse(self, why: str, now_s: float) -> None:
+        """Record the messages that were in flight when the connection was lost."""
+        flight, self._flight = list(self._flight.values()), {}
+        refused = self._suspects.lost(flight, acknowledged=self._acknowledged, now_s=now_s)
+        self._acknowledged = False
+        if refused is not None:
+            self._report(refused, f"{why}, at each of {TRIES} tries")
+
+    def _report(self, message: Sent, why: str) -> None:
+        """Raise one alert for messages that the broker never takes."""
+        text = (
+            f"the MQTT broker {self._settings.host}:{self._settings.port} does not take {message.topic} with "
+            f"{message.size} bytes ({why}): it is set aside, and so are longer ones for {REFUSED_S / 3600:g} h. See "
+            "the broker's limit of a packet (mosquitto: max_packet_size) and the rights of the login"
+        )
+        log.error("MQTT: %s", text)
+        self.undeliverable(text)
 
     async def _pause(self, failed: int) -> None:
         """Wait after failures; `stop` ends the wait."""
@@ -289,58 +326,123 @@ class MqttBus:
             self._given_up += 1
             log.error("MQTT: %s", why)
 
+    async def _mention(self, client: BusClient, topic: str, payload: bytes) -> None:
+        """Send a message that nobody acknowledges, unless it could cost the connection."""
+        unproven = bool(self._suspects) and len(payload) > self._suspects.largest
+        if unproven or self._suspects.refuses(topic, len(payload), _now_s()):
+            self._given_up += 1
+        else:
+            await self._say(client, topic, payload)
+
+    async def _deliver(self, client: BusClient, key: str, topic: str, payload: bytes, retain: bool) -> bool:
+        """Publish until it is acknowledged; False when the broker refuses it. Raises MqttError for a lost connection.
+
+        Without an answer the message stays in `_flight`.
+        """
+        message = self._flight[key] = Sent(key, topic, len(payload))
+        try:
+            await client.publish(topic, payload, qos=1, retain=retain)
+        except ValueError as why:  # invalid for MQTT or refused by this broker: it would block the others
+            del self._flight[key]
+            self._given_up += 1
+            if self._suspects.refused(message, _now_s()):
+                self._report(message, str(why))
+            return False
+        del self._flight[key]
+        self._acknowledged = True
+        self._suspects.taken(message)
+        return True
+
     async def _send_states(self, client: BusClient) -> None:
-        while self._unsent:
-            topic = min(self._unsent, key=lambda t: t != self._status_topic)  # the status goes first
-            payload = self._retained[topic]
-            await self._say(client, topic, payload, qos=1, retain=True)
-            if self._retained[topic] is payload:
-                self._unsent.discard(topic)
+        """Send the retained states that are new, the status first. A deferred one waits for `_send_deferred`."""
+        while topics := [topic for topic in self._unsent if not self._suspects.deferred(_state(topic))]:
+            await self._send_state(client, min(topics, key=lambda topic: topic != self._status_topic))
+
+    async def _send_deferred(self, client: BusClient) -> bool:
+        """Send the shortest deferred state, whose refusal settles the longer ones; False where none is left."""
+        if not self._unsent:
+            return False
+        await self._send_state(client, min(self._unsent, key=lambda topic: len(self._retained[topic])))
+        return True
+
+    async def _send_state(self, client: BusClient, topic: str) -> None:
+        payload = self._retained[topic]
+        if self._suspects.refuses(topic, len(payload), _now_s()):
+            self._given_up += 1
+        else:
+            await self._deliver(client, _state(topic), topic, payload, retain=True)
+        if self._retained[topic] is payload:
+            self._unsent.discard(topic)
 
     async def _drain(self, client: BusClient, worker: "_Worker") -> None:
         """Send windows until the outbox is empty, with states and heartbeats between them."""
         while True:
             while self._transient:
-                await self._say(client, *self._transient.popleft())
+                await self._mention(client, *self._transient.popleft())
             if self._beat is not None:
                 beat, self._beat = self._beat, None
-                await self._say(client, *beat)
+                await self._mention(client, *beat)
             await self._send_states(client)
-            batch = await worker.call(partial(self._outbox.pending, WINDOW))
-            self.queue_depth = await worker.call(self._outbox.depth) if len(batch) == WINDOW else len(batch)
-            if not batch:
-                return
+            window = await self._window(worker)
+            if not window:
+                if not await self._send_deferred(client):
+                    return
+                continue
             answers = await asyncio.gather(
-                *(client.publish(topic, payload, qos=1, retain=retain) for _, topic, payload, retain in batch),
-                return_exceptions=True,
+                *(self._deliver(client, *message) for message in window), return_exceptions=True
             )
-            await self._settle(batch, answers, worker)
-
-    async def _settle(
-        self, batch: Sequence[Outgoing], answers: Sequence[BaseException | None], worker: "_Worker"
-    ) -> None:
-        """Acknowledge delivered messages and permanently refused ones. Raises the first other failure."""
-        done: list[str] = []
-        failure: BaseException | None = None
-        for (id, topic, payload, retain), answer in zip(batch, answers, strict=True):
-            if answer is None:
-                done.append(id)
-                self.sent += 1
-                if retain and (topic in self._retained or len(self._retained) < RETAINED):
+            failure: BaseException | None = None
+            for (id, topic, payload, retain), answer in zip(window, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    failure = failure or answer
+                    continue
+                self._arrived[id] = None
+                self.sent += answer
+                if answer and retain and (topic in self._retained or len(self._retained) < RETAINED):
                     self._retained[topic] = payload
-            elif isinstance(
-                answer, ValueError
-            ):  # invalid for MQTT or refused by this broker: it would block the others
-                done.append(id)
-                self._given_up += 1
-                log.error("message %s cannot be sent over MQTT and was dropped: %s", id, answer)
-            else:
-                failure = failure or answer
-        if done:
-            await worker.call(partial(self._outbox.acknowledge, done))
-            self.queue_depth = max(0, self.queue_depth - len(done))
-        if failure is not None:
-            raise failure
+            await self._record(worker)
+            if failure is not None:
+                raise failure
+
+    async def _window(self, worker: "_Worker") -> Sequence[Outgoing]:
+        """The messages of the outbox to send now: a window, or one alone that could cost the connection.
+
+        A suspect could, and a message longer than all that the broker has taken. The acknowledgements of others in its
+        window would be lost with the connection. Deferred messages go last, and those like a refused one leave the
+        outbox.
+        """
+        await self._record(worker)
+        most = WINDOW + self._suspects.deferrals()
+        while True:
+            batch = await worker.call(partial(self._outbox.pending, most))
+            self.queue_depth = await worker.call(self._outbox.depth) if len(batch) == most else len(batch)
+            refused = [id for id, topic, payload, _ in batch if self._suspects.refuses(topic, len(payload), _now_s())]
+            if not refused:
+                break
+            self._given_up += len(refused)
+            self._arrived |= dict.fromkeys(refused)
+            await self._record(worker)
+        direct = [message for message in batch if not self._suspects.deferred(message[0])]
+        if not direct:
+            return sorted(batch, key=lambda message: len(message[2]))[:1]
+        proven = list(takewhile(lambda message: self._suspects.proven(message[0], len(message[2])), direct))
+        return proven[:WINDOW] or direct[:1]
+
+    async def _record(self, worker: "_Worker") -> None:
+        """Delete from the outbox what the broker has. Raises OutboxFailed; the outbox remembers the ids then."""
+        if self._arrived:
+            arrived, self._arrived = list(self._arrived), {}
+            await worker.call(partial(self._outbox.acknowledge, arrived))
+            self.queue_depth = max(0, self.queue_depth - len(arrived))
+
+
+def _state(topic: str) -> str:
+    """The key of a retained state among the suspects."""
+    return f"state {topic}"
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @contextlib.asynccontextmanager

@@ -93,6 +93,19 @@ def test_memory_keeps_the_newest_and_counts_what_gave_way(count: int, capacity: 
     assert lanes.dropped() == max(0, count - capacity)
 
 
+def test_memory_is_bounded_by_the_size_of_its_messages_too() -> None:
+    lanes = Lanes(MemoryOutbox(), capacity_bytes=1_000)
+    for k in range(30):
+        lanes.put(Message(f"{RUN}-1-{k}", "quantd/paper/orders", b"x" * 300, False))
+    assert [id for id, *_ in lanes.pending(100)] == [f"{RUN}-1-{k}" for k in (27, 28, 29)]
+    assert lanes.dropped() == 27
+    lanes.put(Message(f"{RUN}-1-29", "quantd/paper/orders", b"y" * 400, False))
+    assert lanes.depth() == 3
+    lanes.acknowledge([f"{RUN}-1-27", f"{RUN}-1-28", f"{RUN}-1-29"])
+    lanes.put(Message(f"{RUN}-2-0", "quantd/paper/orders", b"x" * 1_000, False))
+    assert lanes.depth() == 1
+
+
 class Stuck(MemoryOutbox):
     """A store on a full disk: it can be read, and forgets nothing."""
 

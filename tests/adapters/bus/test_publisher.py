@@ -300,6 +300,142 @@ async def test_a_message_that_mqtt_cannot_carry_does_not_block_the_others(mosqui
         assert bus.sent == 1
 
 
+PORTFOLIO = "quantd/paper/portfolio"
+
+
+def oversize(folder: Path, most_bytes: int) -> Mosquitto:
+    """A broker that closes the connection at a longer packet, as MQTT 3.1.1 has no other answer."""
+    return Mosquitto(folder, extra=f"allow_anonymous true\nmax_packet_size {most_bytes}").start()
+
+
+def connections(folder: Path) -> int:
+    return (folder / "mosquitto.log").read_text().count("New client connected from 127.0.0.1:") - len(
+        list(folder.glob("subscriber-*"))
+    )
+
+
+@pytest.mark.requirement("R-181")
+@pytest.mark.parametrize(
+    ("most_bytes", "long", "kind"),
+    [(600, 601, "queue"), (600, 5_000, "state"), (2_000, 300_000, "queue"), (131_072, 200_000, "state")],
+)
+async def test_a_message_above_the_brokers_limit_is_set_aside_with_one_alert_and_the_others_arrive_once(
+    tmp_path: Path, most_bytes: int, long: int, kind: str
+) -> None:
+    broker = oversize(tmp_path, most_bytes)
+    subscriber = broker.subscribe("-q", "1", "-t", "quantd/#")
+    outbox, raised = MemoryOutbox(), list[str]()
+    async with running(broker.port, outbox) as bus:
+        bus.undeliverable = raised.append
+        for k in range(20):
+            outbox.put(f"a{k}", ALERTS, f"a{k}".encode())
+            if k == 5 and kind == "queue":
+                outbox.put("long", "quantd/paper/orders", b"x" * long)
+        if kind == "state":
+            bus.retain(PORTFOLIO, b"x" * long)
+        bus.wake()
+        await until(lambda: outbox.depth() == 0 and len(raised) == 1, "drain")
+        bus.retain("quantd/paper/risk", b"y" * (long + 5))  # longer than what was refused: no further connection
+        outbox.put("after", ALERTS, b"after")
+        bus.wake()
+        await until(lambda: outbox.depth() == 0 and not bus._unsent, "drain")
+        assert f"{long} bytes" in raised[0]
+        assert "max_packet_size" in raised[0]
+        assert bus.online
+        assert bus.connections <= 5
+    arrived = [p for t, p in subscriber.lines() if t == ALERTS]
+    assert sorted(arrived) == sorted([*(f"a{k}" for k in range(20)), "after"])
+    subscriber.close()
+    broker.stop()
+
+
+async def test_a_broker_of_mqtt_5_that_names_its_limit_is_never_sent_a_longer_packet(tmp_path: Path) -> None:
+    broker = oversize(tmp_path, 2_000)
+    outbox, raised = MemoryOutbox(), list[str]()
+    outbox.put("long", "quantd/paper/orders", b"x" * 2_000)
+    outbox.put("next", "quantd/paper/fills", b"x" * 2_500)
+    outbox.put("fits", ALERTS, b"x" * 1_900)
+    async with running(broker.port, outbox, protocol="5") as bus:
+        bus.undeliverable = raised.append
+        await until(lambda: outbox.depth() == 0, "drain")
+        assert bus.connections == 1
+        assert bus.drops == 2
+    assert len(raised) == 1
+    broker.stop()
+
+
+async def test_pauses_between_connections_grow_while_connections_end_early(tmp_path: Path) -> None:
+    """A broker that acknowledges nothing and closes at each publication is not flooded, and nothing is set aside."""
+    times: list[float] = []
+
+    async def closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        times.append(time.monotonic())
+        await reader.read(1_000)
+        writer.write(b"\x20\x02\x00\x00")
+        await reader.read(1_000)
+        writer.close()
+
+    server = await asyncio.start_server(closes, "127.0.0.1", 0)
+    outbox = MemoryOutbox()
+    outbox.put("m", ALERTS, b"x")
+    slow = MqttSettings("127.0.0.1", server.sockets[0].getsockname()[1], retry_first_s=0.1, retry_most_s=30.0)
+    bus = MqttBus(slow, outbox, STATUS, b"offline")
+    bus.status(b"online")
+    task = asyncio.create_task(bus.run())
+    await until(lambda: len(times) == 6, "attempts")
+    assert times[5] - times[4] > 0.5
+    assert times[5] - times[0] > 1.4
+    assert outbox.depth() == 1
+    bus.stop(b"stopped", 0.2)
+    await asyncio.wait_for(task, 6)
+    server.close()
+
+
+async def test_a_topic_without_a_right_to_it_does_not_stop_the_others(tmp_path: Path) -> None:
+    """AWS IoT Core closes the connection at a publication that its policy denies; a broker in a few lines does too."""
+    arrived: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind = (await reader.readexactly(1))[0]
+                size, shift = 0, 0
+                while True:
+                    byte = (await reader.readexactly(1))[0]
+                    size, shift = size | (byte & 127) << shift, shift + 7
+                    if byte < 128:
+                        break
+                packet = await reader.readexactly(size)
+                if kind >> 4 == 1:
+                    writer.write(b"\x20\x02\x00\x00")
+                elif kind >> 4 == 3:
+                    end = 2 + int.from_bytes(packet[:2], "big")
+                    if b"denied" in packet[:end]:
+                        break
+                    if kind >> 1 & 3:
+                        arrived.append(packet[end + 2 :])
+                        writer.write(b"\x40\x02" + packet[end : end + 2])
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    outbox, raised = MemoryOutbox(), list[str]()
+    outbox.put("right", ALERTS, b"z" * 100)
+    outbox.put("wrong", "quantd/paper/denied", b"x")
+    outbox.put("other", ALERTS, b"other")
+    async with running(server.sockets[0].getsockname()[1], outbox) as bus:
+        bus.undeliverable = raised.append
+        await until(lambda: outbox.depth() == 0, "drain")
+        outbox.put("again", "quantd/paper/denied", b"xx")
+        outbox.put("last", ALERTS, b"last")
+        bus.wake()
+        await until(lambda: outbox.depth() == 0, "drain")
+        assert bus.connections <= 5
+    assert arrived.count(b"other") == arrived.count(b"last") == arrived.count(b"z" * 100) == 1
+    assert len(raised) == 1
+    assert "quantd/paper/denied" in raised[0]
+    server.close()
+
+
 async def test_retained_states_are_said_again_to_a_broker_that_forgot_them(tmp_path: Path) -> None:
     forgetful = Mosquitto(tmp_path)
     forgetful.config.write_text(forgetful.config.read_text().replace("persistence true", "persistence false"))

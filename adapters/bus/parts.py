@@ -1,0 +1,91 @@
+"""Splits a payload with many rows into numbered parts, so that no broker refuses it for its size. Pure.
+
+A broker closes the connection at a packet above its limit, and MQTT 3.1.1 has no other answer. One long message would
+then be sent again for ever, and keep everything behind it. AWS IoT Core takes 128 KiB in a packet, and other services
+between 100 KiB and some MiB. Compressing the payload was rejected: subscribers read plain JSON.
+
+Parts are a function of the payload, so that the same journal entry gives the same parts. Every row is in exactly one
+part, in the order of the payload.
+"""
+
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from quantd.adapters.bus.decision_lines import AgentLine
+from quantd.adapters.bus.payloads import Payload, Rows
+
+T = TypeVar("T", bound=Struct)
+
+PART_BYTES: Final = 64 * 1024
+"""Maximum size of a payload with rows; half of the packet that AWS IoT Core takes."""
+
+NUMBER_BYTES: Final = 64
+"""Space in a part for its numbers and the end of its id."""
+
+DIVISIBLE: Final = (AgentLine,)
+"""Rows whose own mappings may lie in several parts; the row's name is in each."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def parts_of(payload: Payload, most_bytes: int = PART_BYTES) -> list[tuple[Payload, bytes]]:
+    """Return the payload, or its parts in order, each with its JSON of at most `most_bytes`.
+
+    A single row above the bound stays whole; only a broker with a lower limit than its size refuses it.
+    """
+    text = _encode(payload)
+    if len(text) <= most_bytes or not isinstance(payload, Rows):
+        return [(payload, text)]
+    pieces = _pieces(payload, len(text), most_bytes - NUMBER_BYTES)
+    if len(pieces) == 1:
+        return [(payload, text)]
+    numbered = [
+        replace(piece, id=part_id(payload.id, k), part=k, parts=len(pieces)) for k, piece in enumerate(pieces, 1)
+    ]
+    return [(part, _encode(part)) for part in numbered]
+
+
+def part_id(id: str, part: int) -> str:
+    """The id of a part: that of the whole message for the first one, and with `/2` for the second."""
+    return id if part == 1 else f"{id}/{part}"
+
+
+def _pieces(value: T, size: int, most_bytes: int) -> list[T]:
+    """The rows of `value`, whose JSON has `size` bytes, in pieces of at most `most_bytes`."""
+    if size <= most_bytes:
+        return [value]
+    pieces = _divided(value, 1 + size // most_bytes)
+    if len(pieces) == 1:
+        return pieces
+    return [small for piece in pieces for small in _pieces(piece, len(_encode(piece)), most_bytes)]
+
+
+def _divided(value: T, into: int) -> list[T]:
+    """The rows of `value` in at most `into` groups of equal count. A single row is divided itself where it may be."""
+    tables: dict[str, Any] = {
+        name: rows for name in value.__struct_fields__ if isinstance(rows := getattr(value, name), list | dict)
+    }
+    keys = [(name, key) for name, rows in tables.items() for key in (range(len(rows)) if type(rows) is list else rows)]
+    if len(keys) == 1:
+        (name, key), row = keys[0], tables[keys[0][0]][keys[0][1]]
+        if not isinstance(row, DIVISIBLE):
+            return [value]
+        return [replace(value, **{name: [piece] if key == 0 else {key: piece}}) for piece in _divided(row, into)]
+    into = min(into, len(keys))
+    bounds = [len(keys) * k // into for k in range(into + 1)]
+    return [_chosen(value, tables, keys[low:high]) for low, high in pairwise(bounds)]
+
+
+def _chosen(value: T, tables: dict[str, Any], keys: list[tuple[str, Any]]) -> T:
+    """`value` with these rows alone."""
+    rows: dict[str, Any] = {name: type(table)() for name, table in tables.items()}
+    for name, key in keys:
+        if type(rows[name]) is list:
+            rows[name].append(tables[name][key])
+        else:
+            rows[name][key] = tables[name][key]
+    return replace(value, **rows)

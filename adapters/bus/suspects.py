@@ -1,0 +1,109 @@
+"""Messages that a broker may never take, and what it refuses. Pure: the clock is an argument.
+
+A broker answers a packet above its limit, and some brokers a topic without a right to it, by closing the connection
+(MQTT 3.1.1 has no other answer; AWS IoT Core does both). The message is then sent again at the next connection, and
+nothing behind it arrives. A lost connection alone accuses nobody: networks fail, and up to a window of messages was in
+flight. Therefore
+
+- every message of a lost window is a suspect. A suspect is sent alone, and so is a message longer than all that the
+  broker has taken: the acknowledgements of others would be lost with the connection, and they would arrive twice.
+- a suspect that was alone when a connection was lost goes behind all other messages.
+- after TRIES such connections, on each of which the broker took another message, it is set aside. A broker that takes
+  nothing sets nothing aside: messages wait for it, as for one that is away.
+
+Rejected: a bound in the configuration, which nobody knows before the first long message; and asking the broker, because
+only MQTT 5 has its Maximum Packet Size.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+TRIES: Final = 3
+"""Connections that a message may cost."""
+
+REFUSED_S: Final = 3_600.0
+"""Seconds for which messages like a refused one are not sent. A changed broker takes them afterwards."""
+
+SUSPECTS: Final = 256
+"""Maximum of suspects; the oldest one is forgotten first, and is then sent in a window again."""
+
+EVERY_TOPIC: Final = ""
+
+
+class Sent(Struct, frozen=True):
+    """A message for the broker. `key` is its id; a retained state, whose payload changes, has its topic."""
+
+    key: str
+    topic: str
+    size: int
+
+
+class Suspects:
+    """The suspects of one publisher, by key, and the bounds that refused messages have taught."""
+
+    def __init__(self) -> None:
+        self.largest = 0
+        """Size of the largest payload that the broker has acknowledged."""
+        self._tries: dict[str, int] = {}
+        self._bounds: dict[str, tuple[int, float]] = {}
+        """Topic, or EVERY_TOPIC -> the size from which payloads are refused, and until when."""
+
+    def proven(self, key: str, size: int) -> bool:
+        """Whether a message is no suspect, and no longer than one that the broker took."""
+        return key not in self._tries and size <= self.largest
+
+    def __bool__(self) -> bool:
+        return bool(self._tries)
+
+    def deferred(self, key: str) -> bool:
+        """Whether a message goes behind all others: it was alone when a connection was lost."""
+        return self._tries.get(key, 0) > 0
+
+    def deferrals(self) -> int:
+        """The number of deferred messages."""
+        return sum(tries > 0 for tries in self._tries.values())
+
+    def taken(self, message: Sent) -> None:
+        """The broker acknowledged a message."""
+        self._tries.pop(message.key, None)
+        self.largest = max(self.largest, message.size)
+        for topic in (EVERY_TOPIC, message.topic):
+            if topic in self._bounds and self._bounds[topic][0] <= message.size:
+                del self._bounds[topic]
+
+    def lost(self, flight: Sequence[Sent], *, acknowledged: bool, now_s: float) -> Sent | None:
+        """Record a lost connection. Returns the message that taught a new bound, or None.
+
+        `flight` are the messages without an acknowledgement. `acknowledged` tells whether the broker took another
+        message on this connection.
+        """
+        for message in flight:
+            self._tries.setdefault(message.key, 0)
+        while len(self._tries) > SUSPECTS:
+            del self._tries[next(iter(self._tries))]
+        if len(flight) != 1:
+            return None
+        (message,) = flight
+        tries = self._tries.pop(message.key, 0) + 1
+        if tries >= TRIES and acknowledged:
+            return message if self.refused(message, now_s) else None
+        self._tries[message.key] = tries
+        return None
+
+    def refused(self, message: Sent, now_s: float) -> bool:
+        """The broker refuses a message: for its size if it took no payload as large, else for its topic.
+
+        Returns whether the bound is new; a lower one for the same cause is not.
+        """
+        self._tries.pop(message.key, None)
+        topic = EVERY_TOPIC if message.size > self.largest else message.topic
+        bound = self._bounds.get(topic)
+        self._bounds[topic] = message.size, now_s + REFUSED_S
+        return bound is None or bound[1] <= now_s
+
+    def refuses(self, topic: str, size: int, now_s: float) -> bool:
+        """Whether a message is like one that the broker refused within REFUSED_S."""
+        self._bounds = {key: bound for key, bound in self._bounds.items() if bound[1] > now_s}
+        return any(size >= bound for key, (bound, _) in self._bounds.items() if key in (EVERY_TOPIC, topic))

@@ -1,0 +1,135 @@
+"""Long payloads are sent in parts: each below the bound, each row in one of them, and numbered."""
+
+import json
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.bus.parts import PART_BYTES, parts_of
+from quantd.trading.effects import AgentPlan, Effect, Ended, Filled, Planned, Valued
+from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.orders import OrderBasket, OrderState
+from tests.adapters.bus.test_messages import TS, body, schema
+
+N = 6_000
+UNIVERSE = Universe(tuple(Instrument(f"S{k:04d}") for k in range(N)))
+
+
+def composer() -> Composer:
+    return Composer("7f3k2m1a", "paper", UNIVERSE, ("first", "second"), reasons=("", "weight"))
+
+
+def basket(rows: int) -> OrderBasket:
+    return OrderBasket(TS, 1, TS, list(range(rows)), [7] * rows, [100 * NANO] * rows, [0] * rows, [0] * rows)
+
+
+def plan(rows: int, agents: int = 2) -> Planned:
+    lots, codes = np.ones(rows, "<i8").tobytes(), bytes([1] * rows)
+    weights = np.full(rows, 1 / rows).tobytes()
+    lines = [AgentPlan(k, weights, 1.0, lots, lots, codes, {}) for k in range(agents)]
+    prices = np.full(rows, 100.0).tobytes()
+    return Planned(TS, 1, TS, lines, prices, lots, lots, lots, lots, codes, {}, {"gross": (0.5, 1.0)})
+
+
+def filled(rows: int) -> Filled:
+    columns = list(range(rows)), [7] * rows, [100 * NANO] * rows, [1] * rows
+    return Filled(TS, 1, TS, *columns, [[(0, 3), (1, 4)]] * rows)
+
+
+def joined(messages: list[Message]) -> dict[str, Any]:
+    """The payload of all parts, joined as the documents tell a subscriber to."""
+    whole: dict[str, Any] = {}
+    for part in map(body, messages):
+        for key, value in part.items():
+            if isinstance(value, dict):
+                whole.setdefault(key, {}).update(value)
+            elif isinstance(value, list):
+                whole.setdefault(key, []).extend(value)
+            else:
+                whole.setdefault(key, value)
+    if "agents" in whole:
+        lines: dict[str, dict[str, Any]] = {}
+        for line in whole["agents"]:
+            known = lines.setdefault(line["agent"], line)
+            for key, value in line.items():
+                if isinstance(value, dict):
+                    known[key] |= value
+        whole["agents"] = list(lines.values())
+    return whole
+
+
+LONG: list[tuple[Effect, str]] = [
+    (basket(N), "orders"),
+    (Ended(TS, 1, TS, list(range(N)), [OrderState.FILLED] * N, "close"), "orders"),
+    (filled(N), "fills"),
+    (plan(N), "decisions"),
+    (plan(N, agents=1), "decisions"),
+    (Valued(TS, 10**12, 10**9, [1], 0.9, 0.0), "portfolio"),
+]
+
+
+def sent(effect: Effect) -> list[Message]:
+    speaker = composer()
+    speaker.remember(basket(N))
+    return speaker.messages(9, [effect], lots=[5] * N)
+
+
+@pytest.mark.parametrize(("effect", "kind"), LONG, ids=lambda value: getattr(value, "kind", str(value)[:8]))
+def test_a_long_payload_is_sent_in_parts_below_the_bound_and_each_is_valid(effect: Effect, kind: str) -> None:
+    found = sent(effect)
+    assert len(found) > 1
+    assert max(len(message.payload) for message in found) <= PART_BYTES
+    assert [(body(m)["part"], body(m)["parts"]) for m in found] == [(k + 1, len(found)) for k in range(len(found))]
+    assert len({message.id for message in found}) == len(found)
+    for message in found:
+        jsonschema.validate(body(message), schema(kind))
+        assert body(message)["id"] == message.id
+
+
+@pytest.mark.parametrize("effect", [effect for effect, _ in LONG], ids=range(len(LONG)))
+def test_the_parts_joined_are_the_whole_payload(effect: Effect) -> None:
+    speaker = composer()
+    speaker.remember(basket(N))
+    speaker._lots = [5] * N
+    ((_, payload),) = speaker._payloads(effect, {}, "7f3k2m1a-9-0")
+    whole = json.loads(parts_of(payload, 1 << 30)[0][1])
+    assert joined(sent(effect)) == whole | {"parts": len(sent(effect))}
+
+
+@given(st.integers(1, N), st.integers(2_000, 100_000))
+@pytest.mark.quick_cases(10)
+def test_no_row_is_lost_or_doubled_at_any_bound(rows: int, most_bytes: int) -> None:
+    ((_, payload),) = composer()._payloads(basket(rows), {}, "r-1-0")
+    found = parts_of(payload, most_bytes)
+    assert all(len(text) <= most_bytes for _, text in found)
+    rows_of = [line["row"] for _, text in found for line in json.loads(text)["orders"]]
+    assert rows_of == list(range(rows))
+
+
+def test_a_short_payload_is_one_part_with_the_id_of_the_journal_entry() -> None:
+    (message,) = composer().messages(9, [basket(3)])
+    assert message.id == "7f3k2m1a-9-0"
+    assert (body(message)["part"], body(message)["parts"]) == (1, 1)
+
+
+def test_a_retained_part_has_a_topic_of_its_own_which_is_cleared_when_the_account_is_smaller() -> None:
+    speaker = composer()
+    valued = Valued(TS, 10**12, 10**9, [1], 0.9, 0.0)
+    found = speaker.messages(1, [valued], lots=[5] * N)
+    topics = ["quantd/paper/portfolio", *(f"quantd/paper/portfolio/{k}" for k in range(2, len(found) + 1))]
+    assert [m.topic for m in found] == topics
+    assert all(m.retain for m in found)
+    smaller = speaker.messages(2, [valued], lots=[5] + [0] * (N - 1))
+    assert [m.topic for m in smaller] == topics
+    assert [m.payload for m in smaller[1:]] == [b""] * (len(topics) - 1)
+    assert len(speaker.messages(3, [valued])) == 1
+
+
+def test_a_row_that_is_longer_than_the_bound_stays_whole() -> None:
+    ((_, payload),) = composer()._payloads(basket(1), {}, "r-1-0")
+    assert [part for part, _ in parts_of(payload, 200)] == [payload]
