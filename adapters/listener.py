@@ -48,8 +48,14 @@ def is_loopback(host: str) -> bool:
 class Taken(socket.socket):
     """One connection of a Listener, counted until it closes or is cut."""
 
+    # set and read by the user of the listener
     standing: int = 0
-    """Set and read by the user of the listener."""
+    holder: str = ""
+    """The token of the newest request; empty without a valid one."""
+    trades: bool = False
+    """Whether the token includes the scope `trade`."""
+    working: bool = False
+    """Whether a request is being carried out, which is not to be cut."""
 
     def __init__(self, listener: "Listener", found: socket.socket) -> None:
         super().__init__(found.family, found.type, found.proto, fileno=found.detach())

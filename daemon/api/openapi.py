@@ -26,8 +26,8 @@ FAULTS: Final = {
 }
 """Status -> meaning, for every operation."""
 
-OF_POSTS: Final = {409: "the state of the daemon forbids it", 413: "the body is too large", 415: "not JSON",
-                   504: "not committed in time, still queued"}  # fmt: skip
+OF_POSTS: Final = {408: "the body is late", 409: "the state of the daemon forbids it", 413: "the body is too large",
+                   415: "not JSON", 504: "not committed in time, still queued"}  # fmt: skip
 
 PLAIN_SCHEMA: Final = {"type": "string", "maxLength": 64}
 

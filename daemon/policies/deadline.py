@@ -1,7 +1,8 @@
 """Calls policies. Those with a part in a separate process are called in a thread, so that the loop keeps running.
 
-Policy files, slow solvers and the graphs of trained policies are such parts. Each has a deadline; when it is late or
-ends, its agent's answer is a failure. Backtests have neither processes nor deadlines.
+Policy files, slow solvers and the graphs of trained policies are such parts. Each has a deadline, which contains a new
+load of its process; when it is late or ends, its agent's answer is a failure. Backtests have neither processes nor
+deadlines.
 """
 
 import time
@@ -61,11 +62,15 @@ class Deadline:
         policies: Sequence[Policy],
         limit_s: float = LIMIT_S,
         *,
+        max_failures: int = 3,
         seated: Callable[[int], Policy] | None = None,
         method: Callable[[int], str] = str,
     ) -> None:
-        """`seated` gives the policy that decides for a seat now, an artifact in place of that of `policies`, and
-        `method` its name for the metrics."""
+        """`max_failures` in a row suspend an agent.
+
+        `seated` gives the policy that decides for a seat now, an artifact in place of that of `policies`, and `method`
+        its name for the metrics.
+        """
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
             raise TypeError("a policy file is asked in a process of its own; load it with `apart`")
         self._policies = policies
@@ -76,6 +81,7 @@ class Deadline:
         self._threads = ThreadPoolExecutor(max(1, len(policies)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
         self.limit_s = limit_s
+        self._max_failures = max_failures
         self.predictions = Predictions()
         for seat, policy in enumerate(policies):
             self._take(seat, policy)
@@ -104,6 +110,8 @@ class Deadline:
         processes = isolated(policy)
         for process in processes:
             process.limit_s = self.limit_s
+            if isinstance(process, Worker):
+                process.max_failures = self._max_failures
         self._processes[seat] = policy, processes
         return processes
 

@@ -69,7 +69,9 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         ) from error
     except ConfigLost as error:
         raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = shell.meanwhile = Deadline(parts.policies, seated=shell.seats, method=shell.seats.method)
+    most = parts.rules.max_failures
+    deadline = Deadline(parts.policies, max_failures=most, seated=shell.seats, method=shell.seats.method)
+    shell.answer = shell.meanwhile = deadline
     if isinstance(shell.broker, Wire):
         shell.broker.taken()  # committed orders were sent, or their state is unknown
     if journal.seq:

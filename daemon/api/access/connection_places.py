@@ -1,9 +1,22 @@
-"""Places for the connections of the API: which connection is closed for a new one when all places are taken.
+"""Places for the connections of the API: which connection is closed for a new one, and the shares of tokens.
 
-A valid token is known only after a whole header, so every new connection is accepted first.
+A flood may come from anybody, or from a holder of a valid token of a low scope. A halt must get in under each. The
+token and the purpose of a connection are known only after a whole header, so every new connection is accepted first,
+and shares apply to what is known afterwards:
+
+- a token has at most a quarter of the places, tokens below the scope `trade` together three eighths, and those that
+  include it the same. An idle connection of the token or group is closed for a newer one. Where all are at work, the
+  new request is refused.
+- requests without a token are served in at most an eighth of the places at a time. An eighth is left for new
+  connections in any case, because the shares add up to seven eighths.
+- a connection whose handler works is never closed for another one. One whose body is unfinished is not at work.
+- a halt and `/health` are not refused for the share of a group.
+
+A share for every valid token alike was rejected: a leaked token of scope `read` then keeps everybody from halting.
 """
 
 import time
+from collections import Counter
 from collections.abc import Collection
 from enum import IntEnum
 from typing import Final
@@ -14,16 +27,20 @@ CONNECTIONS: Final = 256
 """Maximum of open connections, and at most a quarter of the file descriptors."""
 
 KEPT: Final = 8
-"""One place in so many is kept for connections with a valid token, and as many for new ones: 32 of 256 each."""
+"""One place in so many is left for new connections, and as many for requests without a token that are at work."""
+
+TOKEN_EIGHTHS, GROUP_EIGHTHS = 2, 3
+"""Share of one token, and of all tokens with or without the scope `trade`, in eighths of the places."""
 
 FRESH_S: Final = 1.0
 """Seconds for the header of a new connection before it is the first to be closed; as long as `quantd halt` waits."""
 
 
 class Standing(IntEnum):
-    """What the daemon knows of a connection. A lower standing is closed first, one with a valid token never."""
+    """What the daemon knows of a connection. An idle one of a lower standing is closed first."""
 
     NO_HEADER = 0
+    """Its header or its body is unfinished."""
     STREAM = 1
     """An event stream without a token."""
     NO_TOKEN = 2
@@ -32,6 +49,8 @@ class Standing(IntEnum):
     GIVEN = 4
     """Its header has a token that has not been looked up yet."""
     TOKEN = 5
+    """Its token does not include the scope `trade`."""
+    TRADE = 6
 
 
 class ConnectionPlaces:
@@ -39,32 +58,59 @@ class ConnectionPlaces:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._kept = most // KEPT
+        self.kept = most // KEPT
+        self.each = most * TOKEN_EIGHTHS // 8
+        self.group = most * GROUP_EIGHTHS // 8
 
     def displaced(self, connections: Collection[Taken]) -> Taken | None:
         """The connection that is closed for a new one, or None where a place is free. The oldest one comes first."""
-        if len(connections) < self.most - self._kept:
+        if len(connections) < self.most - self.kept:
             return None
-        tokens = _tokens(connections)
-        if len(connections) - tokens < min(self.most - self._kept, max(self._kept, self.most - tokens)):
+        others = sum(not each.holder for each in connections)
+        if len(connections) < self.most and others < self.most - self.kept:
             return None
         fresh_s = time.monotonic() - FRESH_S
-        found: dict[int, Taken] = {}
+        oldest: dict[int, Taken] = {}
         for each in connections:
             standing = each.standing
+            if each.working:
+                continue
             if standing == Standing.NO_HEADER:
                 if each.since_s <= fresh_s:
                     return each
                 standing = Standing.FRESH
-            found.setdefault(standing, each)
-        found.pop(Standing.TOKEN, None)
-        return found[min(found)]
+            oldest.setdefault(standing, each)
+        return oldest[min(oldest)] if oldest else None
+
+    def claimed(self, mine: Taken, connections: Collection[Taken], *, lane: bool) -> tuple[Taken | None, bool]:
+        """The connection that is closed for the request on `mine`, or None; and whether the request is served.
+
+        With `lane` it is one that the share of its group does not refuse.
+        """
+        if len(connections) <= self.each:
+            return None, True
+        same = [each for each in connections if each.holder == mine.holder]
+        if len(same) > self.each:
+            other = _idle(same, mine)
+            return other, _working(same) < self.each
+        group = [each for each in connections if each.holder and each.trades == mine.trades]
+        if len(group) <= self.group:
+            return None, True
+        counts = Counter(each.holder for each in group)
+        most = max(counts.values())
+        other = _idle([each for each in group if counts[each.holder] == most], mine) or _idle(group, mine)
+        return other, lane or _working(group) < self.group
 
     def crowded(self, connections: Collection[Taken]) -> bool:
-        """Whether connections with a valid token would take the places of new ones; each then gets one response."""
-        most = self.most - self._kept
-        return len(connections) > most and _tokens(connections) > most
+        """Whether as many requests without a token are at work as may be."""
+        return len(connections) > self.kept and _working([c for c in connections if not c.holder]) >= self.kept
 
 
-def _tokens(connections: Collection[Taken]) -> int:
-    return sum(each.standing == Standing.TOKEN for each in connections)
+def _working(connections: Collection[Taken]) -> int:
+    return sum(each.working for each in connections)
+
+
+def _idle(connections: Collection[Taken], mine: Taken) -> Taken | None:
+    """The connection to close among these: one with an unfinished header or body, else the oldest that is idle."""
+    idle = [each for each in connections if each is not mine and not each.working]
+    return min(idle, key=lambda each: each.standing != Standing.NO_HEADER, default=None)

@@ -1,4 +1,9 @@
-"""Checks before every handler: host name, origin, header time-out, place of the connection, token, rate."""
+"""Checks before every handler: host name, origin, time-outs, place of the connection, token, rate.
+
+Header and body of a request have a time-out each. While its handler works there is none: a request that is carried out
+gets its answer, or the 504 of `quantd.daemon.api.commits`. What the client sends meanwhile begins no time-out; aiohttp
+itself calls `data_received` without data when it goes on reading, also within a request.
+"""
 
 import asyncio
 import base64
@@ -8,7 +13,8 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +22,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
 
@@ -34,6 +40,9 @@ from quantd.daemon.config.schema import Api
 
 HEADER_S: Final = 10.0
 """Seconds within which a client must send its whole header; aiohttp alone would wait 75 s."""
+
+BODY_S: Final = 10.0
+"""Seconds within which the body must follow its header."""
 
 KEEPALIVE_S: Final = 30.0
 EVENTS: Final = "text/event-stream"
@@ -65,7 +74,7 @@ log = structlog.get_logger("quantd.api")
 
 
 class Patience(RequestHandler):
-    """A connection of a listener, on which every header must arrive within HEADER_S."""
+    """A connection of a listener, on which every header must arrive within HEADER_S, and every body within BODY_S."""
 
     __slots__ = ("_began_s", "_listener", "_look", "_loop_of", "_place", "_places")
 
@@ -85,14 +94,14 @@ class Patience(RequestHandler):
         self._await_header()
 
     def data_received(self, data: bytes) -> None:
-        if not self._began_s:
+        if data and not self._began_s and not self._request_in_progress:
             self._await_header()
         super().data_received(data)
 
     def _await_header(self) -> None:
         """Begins the time-out. One timer serves all requests of a connection: it runs on when a header is complete."""
         self._began_s = self._loop_of.time()
-        if self._place is not None and self._place.standing != Standing.TOKEN:
+        if self._place is not None and not self._place.holder:
             self._place.standing = Standing.NO_HEADER
         if self._look is None:
             self._look = self._loop_of.call_later(HEADER_S, self._check_header)
@@ -123,6 +132,8 @@ class Patience(RequestHandler):
     def header_done(self) -> None:
         """Ends the time-out: the header is complete, and the body has its own time-outs."""
         self._began_s = 0.0
+        if self._place is not None:
+            self._place.holder = ""
         self.identify(Standing.NO_TOKEN)
 
     def identify(self, standing: Standing) -> None:
@@ -130,9 +141,60 @@ class Patience(RequestHandler):
         if self._place is not None:
             self._place.standing = standing
 
+    def claim(self, token: Token, *, lane: bool) -> bool:
+        """Counts the connection for a token; False where the share of the token or of its scope is at work.
+
+        With `lane` the request is a halt or a probe, which the share of the scope does not refuse.
+        """
+        place = self._place
+        if place is None:
+            return True
+        place.holder, place.trades = f"{token.name}:{token.id}", token.grants("trade")
+        place.standing = Standing.TRADE if place.trades else Standing.TOKEN
+        other, served = self._places.claimed(place, self._listener.connections.values(), lane=lane)
+        if other is not None:
+            other.cut()
+        return served
+
     def crowded(self) -> bool:
-        """Whether the connection gives its place back after the response."""
+        """Whether as many requests without a token are at work as may be."""
         return self._places.crowded(self._listener.connections.values())
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The connection is not closed for another one meanwhile."""
+        place = self._place
+        if place is None:
+            yield
+            return
+        place.working = True
+        try:
+            yield
+        finally:
+            place.working = False
+
+    async def whole_body(self, request: web.Request) -> None:
+        """Waits for the body, which the handler reads; until then the connection counts as one without a header.
+
+        Raises Refused for a late one, and what `request.read` raises.
+        """
+        if request.content.at_eof():
+            return
+        place = self._place
+        standing = Standing.NO_HEADER if place is None else place.standing
+        self.identify(Standing.NO_HEADER)
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read()
+        except RequestPayloadError:
+            return  # the handler reads it again and refuses it
+        except TimeoutError:
+            self._lingering_time = 0.0  # the rest is not waited for
+            text = f"the body did not arrive within {BODY_S:g} s of its header; send it at once"
+            raise Refused(408, "body", text, {"Connection": "close"}) from None
+        finally:
+            if place is not None:
+                place.standing = standing
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._began_s = 0.0
@@ -198,7 +260,7 @@ class Guard:
             response = error(500, "internal", INTERNAL)
         self.answers[f"{response.status // 100}xx"] += 1
         if not response.prepared:
-            if isinstance(protocol, Patience) and protocol.crowded():
+            if response.status == 408:
                 response.force_close()
             response.headers.merge(HEADERS)  # keeps those of the handler
         return response
@@ -227,7 +289,7 @@ class Guard:
             _identify(request, Standing.GIVEN)  # not closed for newer ones while the files are looked at
             await self._keyring.refresh()
         token = self._keyring.find(given) if given else await self.session_token(request)
-        _identify(request, Standing.NO_TOKEN if token is None else Standing.TOKEN)
+        self._seat(request, token, route)
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
             raise Refused(403, "origin", "requests of pages from other origins need [api] cors")
@@ -246,8 +308,38 @@ class Guard:
                 raise Refused(403, "agent", f"the token {token.name} is for the agent {token.agent} alone")
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
+        protocol = request.protocol
+        if isinstance(protocol, Patience) and not reads:
+            await protocol.whole_body(request)
         streams = isinstance(route, Page) and route.content_type == EVENTS
-        if not isinstance(route, Page) or (token is None and not streams):
+        if streams or not isinstance(protocol, Patience):
+            return await self._paged(request, handler, token, streams=streams)
+        with protocol.at_work():
+            if isinstance(route, Page) and token is not None:
+                return await self._paged(request, handler, token, streams=False)
+            return await handler(request)
+
+    def _seat(self, request: web.Request, token: Token | None, route: Route | None) -> None:
+        """Gives the connection the standing of its token. Raises Refused where the share of the token is at work."""
+        protocol = request.protocol
+        if not isinstance(protocol, Patience):
+            return
+        lane = _in_lane(route)
+        if token is not None:
+            if not protocol.claim(token, lane=lane):
+                text = f"all connections of the token {token.name}, or of its scope, are at work; wait 1 s"
+                raise Refused(429, "connections", text, {"Retry-After": "1"})
+            return
+        protocol.identify(Standing.NO_TOKEN)
+        if not lane and protocol.crowded():
+            text = "too many requests without a token are at work; send a token, or wait 1 s"
+            raise Refused(503, "connections", text, {"Retry-After": "1"})
+
+    async def _paged(
+        self, request: web.Request, handler: Handler, token: Token | None, *, streams: bool
+    ) -> web.StreamResponse:
+        """The response of a page or stream, which ends when its token is revoked or its client has left."""
+        if token is None and not streams:
             return await handler(request)
         if token is None:
             _identify(request, Standing.STREAM)
@@ -369,6 +461,11 @@ class Guard:
             return None
         text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
         return Refused(429, "rate", text, {"Retry-After": "60"})
+
+
+def _in_lane(route: Route | None) -> bool:
+    """Whether a request stops trading, or is a probe of the daemon."""
+    return (isinstance(route, Post) and not route.rate) or (isinstance(route, Read) and route.scope == "open")
 
 
 def _identify(request: web.Request, standing: Standing) -> None:

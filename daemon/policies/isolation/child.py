@@ -53,6 +53,10 @@ class Broken(Exception):
     """A process ended, is late, or sent an invalid message."""
 
 
+class Late(Broken):
+    """A message did not arrive in time; the next call may wait for it."""
+
+
 class Child:
     """One running process of the module `program` of this package, whose `main` takes the rights it could not give up.
 
@@ -62,6 +66,8 @@ class Child:
     def __init__(self, program: str, paths: Sequence[str], until: float) -> None:
         self.until = until
         self.withdrawn = False
+        self._received = bytearray()
+        """What the process has sent and no call has read."""
         self.process: Final = subprocess.Popen(
             [sys.executable, "-I", "-P", "-c", _BOOT.format(program=program), str(HOME.parent)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,
@@ -96,25 +102,29 @@ class Child:
             left = left[os.write(self._to, left[:PIPE_BYTES]) :]
 
     def receive(self, late: str) -> bytes:
-        """The next message; `late` is the text of Broken when none comes in time."""
-        size = int(LENGTH.unpack(self._read(LENGTH.size, late))[0])
+        """The next message. Raises Broken, and Late with the text `late`; what has arrived by then is not lost."""
+        self._fill(LENGTH.size, late)
+        size = int(LENGTH.unpack_from(self._received)[0])
         if size > MESSAGE_BYTES:
             raise Broken(f"its process sends a message of {size} bytes; {MESSAGE_BYTES} are taken")
-        return self._read(size, late)
+        end = LENGTH.size + size
+        self._fill(end, late)
+        message = bytes(self._received[LENGTH.size : end])
+        del self._received[:end]
+        return message
 
-    def _read(self, size: int, late: str) -> bytes:
-        data = bytearray()
-        while len(data) < size:
+    def _fill(self, size: int, late: str) -> None:
+        """Reads until `size` bytes have arrived."""
+        while len(self._received) < size:
             left_s = self.until - time.monotonic()
             if not select.select([self._from], [], [], min(max(0.0, left_s), LOOK_S))[0]:
                 if left_s <= 0.0 or self.withdrawn:
-                    raise Broken(late)
+                    raise Late(late)
                 continue
-            part = os.read(self._from, size - len(data))
+            part = os.read(self._from, size - len(self._received))
             if not part:
                 raise Broken(f"its process ended{self._status()}")
-            data += part
-        return bytes(data)
+            self._received += part
 
     def _status(self) -> str:
         """The exit status of the process, if it is known within a short time."""

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child
+from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child, Late
 from quantd.daemon.policies.isolation.graph_process import GraphProcess
 from quantd.daemon.policies.isolation.readable_paths import readable
 from quantd.daemon.policies.isolation.secret_files import scrubbed
@@ -47,7 +47,10 @@ START_S: Final = 60.0
 """Seconds within which a process must start and load its policy: solver libraries import slowly."""
 
 LIMIT_S: Final = 5.0
-"""Seconds within which a policy in a separate process must answer."""
+"""Seconds within which a policy in a separate process must answer, a new load of its process included."""
+
+STEADY: Final = 10
+"""Answers in a row after which earlier ends of the process do not count any more."""
 
 CALLS_MOST: Final = 1_000
 """Maximum of view method calls for one answer. The process answers repeated calls itself."""
@@ -119,6 +122,8 @@ class Worker:
         self.lookback = lookback
         self.uses_bars = self.undeclared = False
         self.limit_s = LIMIT_S
+        self.max_failures = 3
+        """Failures in a row after which the agent is suspended, as `[risk] max_failures`."""
         self.missing: list[str] = []
         """Rights that the process could not give up; empty when it is isolated."""
         self.unreadable: list[str] = []
@@ -128,6 +133,9 @@ class Worker:
         self._file, self._made, self._hidden, self._reads = file, pickle.dumps(made), hidden, reads
         self._child: Child | None = None
         self._trusted = bool(lookback)
+        self._load_until = 0.0
+        self._loads_first = True
+        self._ends, self._steady, self._refusing = 0, 0, 0
         self._ready = self._withdrawn = False
         self.fit: Callable[[Universe], None] = any_universe
         """Raises ValueError when the policy needs a symbol that is not traded (see `loading.fit`)."""
@@ -145,25 +153,64 @@ class Worker:
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """The policy's answer. Raises PolicyFailed with the reason when there is none."""
+        if self._refusing:
+            self._refusing -= 1
+            self.fault = f"its process ended {self.max_failures} times without {STEADY} answers in a row"
+            raise PolicyFailed(self.fault)
+        until = time.monotonic() + self.limit_s
         try:
             if self._withdrawn:
                 raise Broken("the question was withdrawn")
             self.start()
-            self._wait()
-            decided = self._asked(view, memory)
+            self._load(until)
+            decided = self._asked(view, memory, until)
             if decided.failed:
                 raise PolicyFailed(self._text(decided.failed, 2 * PRINTED_CHARS))
             remembered = memory_of(decided)
             weights = HOLD if decided.weights is None else np.frombuffer(decided.weights, "<f8").copy()
         except (Broken, OSError, ValueError) as error:
+            if self._loading(error):
+                self.fault = f"its process was not ready within {self.limit_s:g} s; it is loaded further"
+                raise PolicyFailed(self.fault) from None
             self.fault = self.fault or f"{error}; its process is started anew"
-            self.close()
+            self._ended()
             if self._trusted and not self._withdrawn:
                 self.start()  # started early for the next call; not for a file, whose threads would run until then
             raise PolicyFailed(self.fault) from None
+        self._steady += 1
+        if self._steady >= STEADY:
+            self._ends = 0
         noted = bool(decided.note or decided.warns)
         note = self._text(decided.note, 2 * PRINTED_CHARS)
         return (Noted(weights, note, warns=decided.warns) if noted else weights), remembered
+
+    def _load(self, until: float) -> None:
+        """Waits until the policy is loaded, within the time of the answer.
+
+        The first load of a registered policy has START_S: its libraries import slowly, and nobody else wrote them.
+        """
+        first = self._trusted and self._loads_first
+        self._running().until = self._load_until if first else until
+        self._wait()
+
+    def _loading(self, error: Exception) -> bool:
+        """Whether a process is only late with its load: it goes on, and the call has failed."""
+        running = self._child is not None and self._child.alive
+        late = isinstance(error, Late) and not self._ready and not self._withdrawn
+        return late and running and time.monotonic() < self._load_until
+
+    def _ended(self) -> None:
+        """Ends the process after a fault.
+
+        A policy that ends it, or lets it hang, at every second call never fails twice in a row. After `max_failures`
+        such ends it therefore fails until its agent is suspended; a resumed agent asks it again.
+        """
+        self.close()
+        if self._withdrawn:
+            return
+        self._ends, self._steady = self._ends + 1, 0
+        if self._ends >= self.max_failures:
+            self._ends, self._refusing = 0, self.max_failures
 
     def expect(self) -> None:
         """Prepares for a new call."""
@@ -184,7 +231,8 @@ class Worker:
         self.close()
         readable_now = readable(self._file, PACKAGES, self._hidden, self._reads)
         self.unreadable = readable_now.faults
-        self._child = Child("worker_process", readable_now.paths, time.monotonic() + START_S)
+        self._load_until = time.monotonic() + START_S
+        self._child = Child("worker_process", readable_now.paths, self._load_until)
         with suppress(OSError, Broken):  # the process ended; the next read reports it
             self._child.send(self._made)
 
@@ -202,17 +250,18 @@ class Worker:
                     self.undeclared = undeclared
                 case _:
                     raise Broken("its process said something else than that it is ready")
+        self._loads_first = False
         self._pause(True)
 
     def _fits(self, lookback: int) -> bool:
         """Checks that a reloaded policy has its first lookback, for which the daemon stores samples."""
         return 1 <= lookback <= MOST_LOOKBACK and self.lookback in (0, lookback)
 
-    def _asked(self, view: View, memory: Memory) -> Decided:
+    def _asked(self, view: View, memory: Memory, until: float) -> Decided:
         self._n += 1
         self._pause(False)
         child = self._running()
-        child.until = time.monotonic() + self.limit_s
+        child.until = until
         universe = None if view.universe is self._universe else view.universe
         values = {name: getattr(view, name) for name in VALUES}
         child.send(pickle.dumps((self._n, universe, values, dict(memory)), 5))

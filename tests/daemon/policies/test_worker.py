@@ -454,3 +454,64 @@ def test_a_process_that_does_not_read_is_late_and_blocks_nobody(
     began = time.monotonic()
     assert "does not read its question" in answer(worker, Ask(1, 2, rich_view(), {})).failed
     assert time.monotonic() - began < 3.0
+
+
+def failures(worker: Worker, calls: int, limit_s: float = 1.0) -> tuple[list[bool], float]:
+    """Whether each of some calls in a row failed, and the longest one in seconds."""
+    deadline, found, longest = Deadline([worker], limit_s), list[bool](), 0.0
+    for k in range(calls):
+        began = time.monotonic()
+        found.append(bool(deadline(Ask(k, 0, rich_view(30), {})).failed))
+        longest = max(longest, time.monotonic() - began)
+    return found, longest
+
+
+SLOW_LOAD = """
+import os, time
+HERE = os.path.dirname(os.path.abspath(__file__))
+if os.path.exists(os.path.join(HERE, "again")):
+    time.sleep({slow})
+n = 0
+def act(view):
+    global n
+    n += 1
+    if n == 2:
+        os._exit(0)
+    return [0.0] * len(view.prices)
+"""
+
+
+@pytest.mark.parametrize("slow", [4.0, 30.0])
+def test_a_new_load_counts_against_the_time_of_the_answer_and_goes_on(
+    tmp_path: Path, closing: list[Worker | Deadline], slow: float
+) -> None:
+    worker = file(tmp_path, SLOW_LOAD.format(slow=slow), closing)
+    (tmp_path / "again").touch()
+    found, longest = failures(worker, 5)
+    assert longest < 2.0
+    assert found == [False, True, True, True, True]
+    if slow < 10.0:  # it is loaded meanwhile, and not from the beginning at each call
+        time.sleep(3.0)
+        assert failures(worker, 1)[0] == [False]
+
+
+@pytest.mark.parametrize("ends", ["os._exit(0)", "time.sleep(60)", "os.abort()", "__import__('ctypes').string_at(0)"])
+@pytest.mark.parametrize("every", [2, 3])
+def test_a_process_that_ends_again_and_again_fails_until_its_agent_is_suspended(
+    tmp_path: Path, closing: list[Worker | Deadline], ends: str, every: int
+) -> None:
+    source = f"import os, time\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == {every}:\n        {ends}\n"
+    source += "    return [0.0] * len(view.prices)\n"
+    worker = file(tmp_path, source, closing)
+    found, longest = failures(worker, 4 * every + 6, limit_s=4.0)
+    runs = "".join("x" if failed else "." for failed in found).split(".")
+    assert max(map(len, runs)) >= 3, found
+    assert longest < 5.0
+    assert not found[found.index(True) + 1]  # one end alone costs one answer
+
+
+def test_ten_answers_in_a_row_make_up_for_an_earlier_end(tmp_path: Path, closing: list[Worker | Deadline]) -> None:
+    source = "import os\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == 11:\n        os._exit(0)\n"
+    source += "    return [0.0] * len(view.prices)\n"
+    found, _ = failures(file(tmp_path, source, closing), 66, limit_s=10.0)
+    assert [k for k, failed in enumerate(found, 1) if failed] == [11, 22, 33, 44, 55, 66]
