@@ -4,6 +4,7 @@ The import of `exchange_calendars` takes about two seconds, so built calendars a
 the library is only imported without such a file. "24/7" needs no library.
 """
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, tzinfo
@@ -52,6 +53,19 @@ def _likeness(name: str, other: str) -> tuple[float, int]:
     return SequenceMatcher(None, other, name).ratio(), alike
 
 
+class CalendarNotBuilt(ExplainedError, ValueError):
+    """A calendar that the installed library knows and cannot build."""
+
+    exit_code = CONFIG
+
+    def __init__(self, name: str) -> None:
+        library = f"exchange_calendars {version('exchange_calendars')}"
+        super().__init__(
+            f'the calendar "{name}" cannot be built with the installed {library}: '
+            'use the calendar of another exchange with the same days, or "24/7"'
+        )
+
+
 class _Kept(Struct, frozen=True):
     """The content of a cache file: the sessions of [start, end], both inclusive, as dates in ns."""
 
@@ -82,6 +96,11 @@ def instant_ns(text: str, zone: tzinfo | None = None) -> int:
     return int(moment.timestamp()) * NANO + int(digits.ljust(9, "0")[:9])
 
 
+def shared_cache() -> Path:
+    """The default folder of built calendars, for work outside a state folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "calendars"
+
+
 def names() -> tuple[str, ...]:
     """Every valid calendar name, aliases such as "NYSE" too. Imports the library."""
     import exchange_calendars  # type: ignore[import-untyped]
@@ -95,7 +114,8 @@ def sessions(
     """The sessions of calendar `name` dated from `start` to `end`, both inclusive, without the dates in `closed`.
 
     Future sessions are those announced so far. `cache` is a folder for built calendars; a file that is damaged, or of
-    another library version, is built again. Raises UnknownCalendar, and ValueError when `end` is before `start`.
+    another library version, is built again. Raises UnknownCalendar, CalendarNotBuilt for a name whose calendar the
+    library cannot build, and ValueError when `end` is before `start`.
     """
     if end < start:
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
@@ -162,7 +182,12 @@ def _build(name: str, start: date, end: date) -> Sessions:
     except InvalidCalendarName:
         raise UnknownCalendar(name, (*names(), ALWAYS_OPEN)) from None
     except ValueError:  # some exchanges' holidays are recorded for certain years only
-        return _recorded(name, start, end)
+        try:
+            return _recorded(name, start, end)
+        except (ValueError, NotImplementedError):
+            raise CalendarNotBuilt(name) from None
+    except NotImplementedError:
+        raise CalendarNotBuilt(name) from None
     return _sessions_of(name, calendar)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from quantd.adapters.calendars import sessions
+from quantd.adapters.calendars import sessions, shared_cache
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.adapters.feeds.recorded.replay import Replay
@@ -22,9 +22,8 @@ def cache_folder() -> Path:
 def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:
     """Sessions by calendar name, with a margin on both sides."""
     margin = timedelta(days=10)
-    cache = cache_folder().parent / "calendars"
     names = {universe.calendar, *(i.calendar for i in universe.instruments)}
-    return {name: sessions(name, first - margin, last + margin, cache=cache) for name in names}
+    return {name: sessions(name, first - margin, last + margin, cache=shared_cache()) for name in names}
 
 
 def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> None:
