@@ -22,7 +22,8 @@ class Request:
     """The requested bars, and the options of [feed] or of the command line.
 
     `url` replaces the vendor's address; `plan` is Alpaca's feed, `venue` the exchange of ccxt, `mapping` the file of
-    http. `adjusted` and `cookies` are Yahoo's. `progress` receives the completed share.
+    http, and `zone` the clock of its stamps without an offset, if the mapping has none. `adjusted` and `cookies` are
+    Yahoo's. `progress` receives the completed share.
     """
 
     universe: Universe
@@ -31,6 +32,7 @@ class Request:
     plan: str = "iex"
     venue: str = ""
     mapping: Path | None = None
+    zone: str = ""
     adjusted: bool = False
     cookies: Path | None = None
     progress: Callable[[float], None] = lambda share: None

@@ -1,5 +1,6 @@
 """The names that a configuration may use, and the mistakes in its vendors and venues, found without a connection."""
 
+import tomllib
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
@@ -76,6 +77,7 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
             if option.missing and not getattr(table, option.key):
                 yield mistake((section, option.key), "is missing", option.missing)
     yield from _building(config)
+    yield from _zones(config)
     broker, mode = config.broker, config.quantd.mode
     if not broker.url or not venue.broker or is_loopback(_host(broker.url)):
         return
@@ -110,6 +112,26 @@ def _building(config: Config) -> Iterator[Mistake]:
     if feed.kind == "replay" and feed.stamps == "session":
         text = '= "session" is for daily bars, not for intraday bars'
         yield mistake(("feed", "stamps"), text, 'write "open" or "close"')
+
+
+def _zones(config: Config) -> Iterator[Mistake]:
+    """Mistakes of [feed] zone: a vendor whose stamps have an offset, and a mapping with another zone."""
+    feed, where = config.feed, ("feed", "zone")
+    if not feed.zone:
+        return
+    if feed.kind not in ("replay", "http"):
+        text = f'= "{feed.zone}" is for recorded bars and for kind http: the stamps of {feed.kind} have an offset'
+        yield config.source.mistake(where, text, "remove it")
+    mapping = config.at(feed.mapping) if feed.mapping else None
+    if mapping is None or not mapping.is_file():
+        return
+    try:
+        zone = tomllib.loads(mapping.read_text(encoding="utf-8")).get("zone", "")
+    except (OSError, ValueError):
+        return  # the vendor names the fault of its file
+    if zone and zone != feed.zone:
+        text = f'= "{feed.zone}", but zone = "{zone}" in {feed.mapping}, which precedes it'
+        yield config.source.mistake(where, text, "remove one of them")
 
 
 def _host(url: str) -> str:

@@ -245,8 +245,7 @@ def assemble(
     universe = config.instruments()
     source = config.at(config.feed.path) if bars is None else bars
     policies, members = _policies(config, universe, config.feed.interval_ns, apart)
-    history = max(history, longest_history(policies, universe))
-    warmup = max(config.feed.warmup, history)
+    warmup = max(config.feed.warmup, history := max(history, longest_history(policies, universe)))
     sessions = market_sessions(config, source, cache, warmup)
     feed = Replay.load(
         source,
@@ -261,6 +260,7 @@ def assemble(
         adjusted=config.feed.adjusted,
         build_from=config.feed.build_from,
         spikes_real=config.feed.spikes == "real",
+        zone=config.feed.zone,
     )
     if not places:
         faults = {"jumps_real": config.feed.jumps == "real", "holes_known": config.feed.holes == "known"}

@@ -249,7 +249,7 @@ NOT_TRADING: dict[str, str] = {
 """Keys outside the digest, each with the reason why it cannot change a trade."""
 
 
-ADDED: Final = {"agents.*.approval": "", "feed.spikes": "reject"}
+ADDED: Final = {"agents.*.approval": "", "feed.spikes": "reject", "feed.zone": ""}
 """Keys that came later, with their default: at it a configuration keeps its digest of before."""
 
 

@@ -85,7 +85,9 @@ def _request(parts: Parts, kind: str, interval: str) -> Request:
     config, table = parts.config, parts.config.feed
     mapping = config.at(table.mapping) if table.mapping else None
     url = table.url if kind == table.kind else ""
-    return Request(parts.universe, interval, url=url, plan=table.plan, venue=table.venue, mapping=mapping)
+    return Request(
+        parts.universe, interval, url=url, plan=table.plan, venue=table.venue, mapping=mapping, zone=table.zone
+    )  # fmt: skip
 
 
 def account_of(config: Config) -> str:

@@ -80,6 +80,7 @@ def _column(name: str, column: Any) -> pl.Series:
         column = column.dt.to_timestamp()
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        return pl.Series(name, column.to_numpy().astype("datetime64[ns]")).dt.replace_time_zone("UTC")
     if column.dtype.kind == "M":
         # polars does not read whole seconds, which pandas makes of dates
         return pl.Series(name, column.to_numpy().astype("datetime64[ns]"))

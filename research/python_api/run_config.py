@@ -10,6 +10,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
 from quantd.trading.display_text import toml_value
+from quantd.trading.instruments import calendar_of
 from quantd.trading.sessions import DAY_NS
 
 Settings = Mapping[str, object]
@@ -61,21 +62,29 @@ def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: 
 def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> str:
     """Return the text of a configuration of one agent with all capital over bars in memory.
 
-    Defaults are 100,000 in cash, costs of [broker] and the profile `research`. The interval and the calendar follow
-    from the stamps.
+    Defaults are 100,000 in cash, costs of [broker] and the profile `research`. The interval follows from the
+    stamps. Each symbol has its usual calendar, and 24/7 if it has a bar on a weekend.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
     daily = bool(((ts % DAY_NS) == 0).all())
-    weekend = bool((((ts // DAY_NS) + 3) % 7 >= 5).any())  # 1970-01-01 was a Thursday
     symbols = frame["symbol"].unique(maintain_order=True).to_list()
+    calendars = {symbol: calendar_of(symbol) for symbol in symbols}
+    weekday = (ts // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
+    # the Monday of an exchange east of UTC may begin on a Sunday, and its Saturday never
+    weekend = (weekday == 5) | ((weekday == 6) & daily)
+    for symbol in frame["symbol"].filter(weekend).unique().to_list():
+        calendars[symbol] = "24/7"
+    house = "24/7" if set(calendars.values()) == {"24/7"} else "XNYS"
+    others = [{"symbol": name, "calendar": each} for name, each in calendars.items() if each != house]
     interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())
     feed = {"path": MEMORY, "stamps": "session" if daily else "open", "interval": interval}
     agent = {"name": AGENT, "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
+    universe = {"symbols": symbols, "calendar": house, **({"instruments": others} if others else {})}
     return "".join(
         (
             _table("[quantd]", {"name": "backtest"}),
-            _table("[universe]", {"symbols": symbols, "calendar": "24/7" if weekend else "XNYS"}),
+            _table("[universe]", universe),
             _table("[feed]", feed),
             _table("[broker]", {"cash": "100000"}),
             _table("[risk]", {"profile": "research"}),

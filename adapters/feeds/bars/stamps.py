@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+import polars as pl
 
-from quantd.adapters.feeds.bars.rows import Table
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Table
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -39,6 +40,10 @@ def interval_ns(text: str) -> int:
     return int(number) * UNITS_NS[unit]
 
 
+_QUARTER_NS: Final = 15 * UNITS_NS["m"]
+"""The offset of each zone from UTC is a multiple of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placed(Table):
     """The position of R bars in their sessions: int64[R] each, ns UTC.
@@ -56,6 +61,8 @@ class Placed(Table):
 
 def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed:
     """Return true opens and closes of bars of one calendar. `interval` is in ns; DAY_NS means bars of whole sessions.
+
+    A bar of a whole session whose stamp is midnight on the exchange's clock has that date, whatever `stamps` is.
 
     An intraday bar that extends beyond its session is cut at the session's bounds: a broker's 09:00 hour contains the
     trades from 09:30 on.
@@ -76,6 +83,8 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
         else:
             row = np.maximum(np.searchsorted(opens, ts, side="left") - 1, 0)  # the newest session that opened before ts
             inside = (opens[row] < ts) & (ts <= closes[row] + LATE_NS)
+        dated = _dated(ts, days, inside, sessions.zone)
+        row, inside = np.where(dated >= 0, dated, row), inside | (dated >= 0)
         begins, ends = opens[row], closes[row]
     else:
         begin = ts if stamps == "open" else ts - interval
@@ -92,6 +101,22 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
         inside=inside,
         extended=extended,
     )
+
+
+def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
+    """Return int64[R], the rows of the sessions whose date a stamp outside them names by midnight in `zone`; else -1.
+
+    Vendors stamp days so: 05:00Z and 04:00Z in New York, 15:00Z of the day before in Tokyo.
+    """
+    row = np.full(len(ts), -1, dtype=np.int64)
+    which = np.flatnonzero(~inside & (ts != NO_STAMP) & (ts % _QUARTER_NS == 0))
+    if not len(which) or zone == "UTC":
+        return row
+    clock = pl.Series(ts[which]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    local = clock.dt.epoch("ns").to_numpy()
+    place_of = np.minimum(np.searchsorted(days, local), len(days) - 1)
+    row[which] = np.where(days[place_of] == local, place_of, -1)
+    return row
 
 
 def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) -> int:

@@ -1,5 +1,7 @@
 """Reads bars and corporate actions from parquet and CSV files, or from a frame, as flat columns without checks."""
 
+import csv
+import io
 import os
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from quantd.adapters.feeds.source import some
 from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, Universe
-from quantd.trading.market import Floats, Ints
+from quantd.trading.market import Bools, Floats, Ints
 
 MOST_CELLS: Final = 100_000_000
 """Maximum rows times columns of one parquet file (5 GB in memory); a file of 1 MB can declare far more."""
@@ -55,12 +57,12 @@ BarSource = Path | BarFrame
 _BARS: Final = ("ts", "symbol", *PRICES, "volume")
 
 
-def read_bars(sources: tuple[BarSource, ...], universe: Universe) -> Rows:
-    """Read all bars of the universe in `sources`, one after another. Raises FeedError."""
-    return _joined(sources, universe, [_table(source, _BARS) for source in sources], "bar")
+def read_bars(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
+    """Read all bars of the universe in `sources`, one after another; `zone` as for `nanoseconds`. Raises FeedError."""
+    return _joined(sources, universe, [_table(source, _BARS) for source in sources], "bar", zone)
 
 
-def read_trades(sources: tuple[BarSource, ...], universe: Universe) -> Rows:
+def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
     """Read all trades of the universe in sources with the columns ts, symbol, price and size.
 
     Each becomes a bar of one price with its size as volume. Raises FeedError.
@@ -71,12 +73,14 @@ def read_trades(sources: tuple[BarSource, ...], universe: Universe) -> Rows:
         )
         for source in sources
     ]
-    return _joined(sources, universe, frames, "trade")
+    return _joined(sources, universe, frames, "trade", zone)
 
 
-def _joined(sources: tuple[BarSource, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
+def _joined(
+    sources: tuple[BarSource, ...], universe: Universe, frames: list[pl.DataFrame], what: str, zone: str
+) -> Rows:
     pairs = zip(sources, frames, strict=True)
-    rows = joined([_rows(source.name, frame, universe, k) for k, (source, frame) in enumerate(pairs)])
+    rows = joined([_rows(source.name, frame, universe, k, zone) for k, (source, frame) in enumerate(pairs)])
     counts = np.bincount(rows.column, minlength=universe.size).tolist()
     absent = [symbol for symbol, count in zip(universe.symbols, counts, strict=True) if not count]
     if absent:
@@ -88,7 +92,10 @@ def _joined(sources: tuple[BarSource, ...], universe: Universe, frames: list[pl.
 
 
 def span(sources: tuple[BarSource, ...]) -> tuple[date, date]:
-    """Return the first and the last date in the sources, the range that calendars must cover. Raises FeedError."""
+    """Return the first and the last date in the sources, the range that calendars must cover. Raises FeedError.
+
+    A zone moves it by a day at most, and calendars have a margin.
+    """
     bounds: list[int] = []
     for source in sources:
         stamps = nanoseconds(_table(source, ("ts",))["ts"])
@@ -202,6 +209,8 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
             if is_csv
             else pl.scan_parquet(path)
         )
+        if is_csv:
+            _require_even(path)
         has = lazy.collect_schema().names()
         wanted = wanted or tuple(has)
         missing = [c for c in wanted if c not in has]
@@ -221,7 +230,30 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
         raise FeedError(path.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
 
 
-def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int) -> Rows:
+def _require_even(path: Path) -> None:
+    """Raise FeedError with the line for fields beyond the header: what follows the last column would be cut off.
+
+    A number with a comma for thousands, without quotes, would lose its end: 798,339 shares would be 798. Lines with as
+    few commas as the header are passed over without being parsed.
+    """
+    data = path.read_bytes()
+    first, _, rest = data.partition(b"\n")
+    columns = len(next(csv.reader([first.decode("utf-8", "replace")]), ()))
+    flat = np.frombuffer(rest, dtype=np.uint8)
+    ends = np.append(np.flatnonzero(flat == ord("\n")), len(flat))
+    commas = np.searchsorted(np.flatnonzero(flat == ord(",")), ends)
+    if not len(flat) or np.diff(commas, prepend=0).max() < columns:
+        return
+    lines = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
+    for fields in lines:
+        if len(fields) > columns:
+            raise FeedError(
+                f"{path.name}:{lines.line_num}", f"{len(fields)} fields under a header of {columns}",
+                'Write numbers without commas for thousands, or in quotes: 798339 or "798339"',
+            )  # fmt: skip
+
+
+def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone: str) -> Rows:
     symbols = frame["symbol"].cast(pl.String).str.strip_chars()
     column = symbols.replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64).to_numpy()
     ours = column >= 0
@@ -245,7 +277,7 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int) -> Ro
             if column_name in ("open", "close"):
                 nanos[column_name] = exact_nano(floats[column_name])
     return Rows(
-        ts=nanoseconds(frame["ts"]),
+        ts=nanoseconds(frame["ts"], zone),
         column=column,
         **floats,
         open_nano=nanos["open"],
@@ -257,8 +289,38 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int) -> Ro
 _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 
 
-def nanoseconds(stamps: pl.Series) -> Ints:
-    """Convert dates, datetimes (naive ones are UTC) or ISO 8601 text to int64 ns UTC, NO_STAMP where unreadable."""
+def nanoseconds(stamps: pl.Series, zone: str = "") -> Ints:
+    """Convert dates, datetimes or ISO 8601 text to int64 ns UTC, NO_STAMP where unreadable.
+
+    Times without an offset are those of the clock in `zone`, of UTC without one. A date alone is midnight UTC.
+    """
+    ts = _in_utc(stamps)
+    if zone in ("", "UTC"):
+        return ts
+    local = has_no_offset(stamps)
+    clock = pl.Series(np.where(ts == NO_STAMP, 0, ts)).cast(pl.Datetime("ns"))
+    moments = clock.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    moved = moments.dt.epoch("ns").fill_null(NO_STAMP).to_numpy()
+    return np.where(local & (ts != NO_STAMP), moved, ts)
+
+
+def has_no_offset(stamps: pl.Series) -> Bools:
+    """Return bool[R] of the stamps that show a time without an offset from UTC; a date alone shows none."""
+    if stamps.dtype == pl.String:
+        text = stamps.str.strip_chars().fill_null("")
+        timed = text.str.contains(r"^\d{4}-\d\d-\d\d[T ]\d\d:")
+        return (timed & ~text.str.contains(r"(Z|[+-]\d\d:?\d\d)$")).to_numpy()
+    naive = isinstance(stamps.dtype, pl.Datetime) and stamps.dtype.time_zone is None
+    return np.full(len(stamps), naive)
+
+
+def mostly_without_offset(sources: tuple[BarSource, ...]) -> bool:
+    """Return whether most stamps of the sources show a time without an offset. Raises FeedError."""
+    return bool(np.mean(np.concatenate([has_no_offset(_table(each, ("ts",))["ts"]) for each in sources])) > 0.5)
+
+
+def _in_utc(stamps: pl.Series) -> Ints:
+    """Convert as `nanoseconds`, times without an offset as UTC."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().str.replace("T", " ", literal=True)
         text = text.str.replace(r"Z$", "+00:00").str.replace(r"^(\d{4}-\d\d-\d\d)$", "$1 00:00:00")

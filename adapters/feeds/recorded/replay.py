@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 from msgspec import structs
@@ -16,7 +17,16 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
-from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
+from quantd.adapters.feeds.recorded.bar_files import (
+    BarFrame,
+    BarSource,
+    digest,
+    mostly_without_offset,
+    read_actions,
+    read_bars,
+    read_trades,
+)
+from quantd.adapters.feeds.recorded.evidence import Misfit, Reading, misfits, stopped
 from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice, Opening
@@ -52,6 +62,8 @@ class Replay:
     extended: int
     read: Ints
     spikes: tuple[BadBar, ...] = ()
+    misfits: tuple[Misfit, ...] = ()
+    """What shows that bars are not what they are read as; a backtest stops for it."""
     ahead: tuple[Opening, ...] = ()
     """Of a truncated market: the bars that were in progress at its end."""
 
@@ -78,6 +90,7 @@ class Replay:
         now: int | None = None,
         build_from: str = "",
         spikes_real: bool = False,
+        zone: str = "",
     ) -> "Replay":
         """Read, place, check and merge the bars of `universe` in files or a frame.
 
@@ -85,8 +98,8 @@ class Replay:
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
         an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
         stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
-        shorter interval, or "trades", and bars are built from the good parts. `spikes_real` as for `judge`. Raises
-        FeedError.
+        shorter interval, or "trades", and bars are built from the good parts. `spikes_real` as for `judge`. `zone` is
+        the clock of stamps without an offset from UTC. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -94,21 +107,12 @@ class Replay:
         except IntervalError as error:
             raise FeedError("[feed] interval", f'"{interval}" is not known', error.remedy) from None
         part = part_ns(build_from, length)
-        if 1 < part < DAY_NS and stamps == "session":
-            raise FeedError(
-                "[feed] stamps", f'"session" cannot date bars of {build_from or interval}', 'Write "open" or "close"'
-            )
-        if adjusted and actions is not None:
-            raise FeedError(
-                actions.name, "adjusted prices hold their splits and dividends already", "Leave out actions"
-            )
-        if start is not None and end is not None and end < start:
-            raise FeedError("[feed] end", f"{end} is before start {start}", "Give a later end")
+        _require_settings(stamps, part, build_from or interval, actions, start, end, adjusted=adjusted)
         for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
             if name not in sessions:
                 raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
 
-        rows = read_trades(paths, universe) if part == 1 else read_bars(paths, universe)
+        rows = read_trades(paths, universe, zone) if part == 1 else read_bars(paths, universe, zone)
         placed = place_parts(rows, universe, sessions, stamps, part)
         house = sessions[universe.calendar]
         lower = np.iinfo(np.int64).min if start is None else warm_from(house, day_ns(start), warmup, length)
@@ -117,30 +121,32 @@ class Replay:
             (placed.ts_event > lower) & (placed.day <= upper) & (rows.ts >= horizon(universe, sessions)[rows.column])
         )
         chosen |= rows.ts == NO_STAMP  # its time is unknown: it is quarantined rather than omitted
-        extended = int(np.sum(chosen & placed.extended))
-        chosen &= ~placed.extended
         rows, placed = rows.take(chosen), placed.take(chosen)
+        readings = misfits(
+            Reading(rows, placed, universe, sessions, stamps, part, zone, partial(mostly_without_offset, paths))
+        )
+        extended = int(placed.extended.sum())
+        rows, placed = rows.take(~placed.extended), placed.take(~placed.extended)
         read = np.bincount(rows.column, minlength=universe.size)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
-            raise FeedError(
-                where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
-            )
+            _no_bars(where, start, end, readings)
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
         checked = judge(rows, placed, part, listed, now, spikes_real=spikes_real)
         bad, spikes = _suspicious(rows, placed, checked, universe)
-        good = _good(checked.reason, where, stamps)
+        good = _good(checked.reason, where, stamps, readings)
         if build_from:
             rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
             placed = place_all(rows, universe, sessions, "open", length)
             checked = judge(rows, placed, length, listed, now, spikes_real=spikes_real)
             built = _suspicious(rows, placed, checked, universe)
             bad, spikes = bad + built[0], spikes + built[1]
-            good = _good(checked.reason, where, stamps)
+            good = _good(checked.reason, where, stamps, readings)
         rows, placed = rows.take(good), placed.take(good)
         columns = merge(rows, placed, universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += (f"|{build_from}" if build_from else "") + ("|spikes" if spikes_real else "")
+        selection += f"|zone {zone}" if zone else ""
         return cls(
             universe=universe,
             interval_ns=length,
@@ -153,6 +159,7 @@ class Replay:
             extended=extended,
             read=read,
             spikes=tuple(spikes),
+            misfits=readings,
         )
 
     @property
@@ -246,16 +253,46 @@ class Replay:
         return block
 
 
+def _require_settings(
+    stamps: Stamps,
+    part: int,
+    interval: str,
+    actions: Path | None,
+    start: date | None,
+    end: date | None,
+    *,
+    adjusted: bool,
+) -> None:
+    """Raise FeedError for settings that contradict; `part` is the length of a bar of the files in ns."""
+    if 1 < part < DAY_NS and stamps == "session":
+        raise FeedError("[feed] stamps", f'"session" cannot date bars of {interval}', 'Write "open" or "close"')
+    if adjusted and actions is not None:
+        raise FeedError(actions.name, "adjusted prices hold their splits and dividends already", "Leave out actions")
+    if start is not None and end is not None and end < start:
+        raise FeedError("[feed] end", f"{end} is before start {start}", "Give a later end")
+
+
 def _suspicious(rows: Rows, placed: Placed, checked: Checked, universe: Universe) -> tuple[list[BadBar], list[BadBar]]:
     """Return the rejected bars, and those out of all proportion that were taken as real, both by time."""
     spikes = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in checked.spikes]
     return bad_bars(rows, placed, checked.reason, universe), sorted(spikes, key=lambda bar: bar.ts_event)
 
 
-def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:
+def _no_bars(where: str, start: date | None, end: date | None, readings: Sequence[Misfit]) -> NoReturn:
+    """Raise FeedError for a range without a bar, by what shows that the bars are read wrongly, if anything does."""
+    if readings:
+        raise FeedError(where, *stopped(readings))
+    raise FeedError(
+        where, f"no bar between {start or 'its start'} and {end or 'its end'}", "Widen [feed] start and end"
+    )
+
+
+def _good(reason: Reasons, where: str, stamps: Stamps, readings: Sequence[Misfit]) -> Bools:
     """Return bool[R] of the good bars. Raises FeedError where none is good."""
     good = reason == Reason.GOOD
     if not good.any():
+        if readings:
+            raise FeedError(where, *stopped(readings))
         why = Reason(int(np.bincount(reason).argmax())).name.lower()
         remedy = "Check the file with quantd data check"
         if why == "session":

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
+from quantd.adapters.feeds.recorded.evidence import MOST_LINES, listed, misfit_lines
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.display_text import session_date
 from quantd.trading.events import Action
@@ -20,9 +21,6 @@ LONGEST_GAP: Final = 20
 
 MOST_REJECTED: Final = 0.01
 """Largest share of a symbol's bars that may be rejected."""
-
-_MOST_LINES: Final = 10
-"""Faults that one message lists."""
 
 
 class UnsoundPrices(ExplainedError):
@@ -162,23 +160,27 @@ def require_sound(
 ) -> None:
     """Raise UnsoundPrices for prices that need a decision, with every fault and its remedies.
 
-    `jumps_real` accepts jumps as real moves; `holes_known` accepts gaps and rejected bars.
+    `jumps_real` accepts jumps as real moves; `holes_known` accepts gaps and rejected bars. Nothing accepts bars that
+    are not what they are read as; the holes that this makes are not listed beside it.
     """
-    texts = []
+    texts = misfit_lines(feed.misfits) if feed.misfits else []
     if feed.jumps and not jumps_real:
         jumps = [jump_text(each, feed.universe, sessions) for each in feed.jumps]
         lines = [action_line(each, feed.universe, sessions) for each in feed.jumps]
         texts += [
-            *_listed(jumps), "  one of three remedies:",
+            *listed(jumps), "  one of three remedies:",
             "  - the prices are adjusted for splits: [feed] adjusted = true, without actions (Python: adjusted=True)",
-            f"  - it was a split: add to the file of [feed] actions: {'; '.join(lines[:_MOST_LINES])}",
+            f"  - it was a split: add to the file of [feed] actions: {'; '.join(lines[:MOST_LINES])}",
             '  - the move was real: [feed] jumps = "real"',
         ]  # fmt: skip
     if not holes_known:
-        holes = hole_texts(gaps(feed, sessions, members), rejected_symbols(feed), feed.universe)
+        explained = {feed.universe.index[symbol] for each in feed.misfits for symbol in each.symbols}
+        own_gaps = [each for each in gaps(feed, sessions, members) if each.column not in explained]
+        rejected = [each for each in rejected_symbols(feed) if each.column not in explained]
+        holes = hole_texts(own_gaps, rejected, feed.universe)
         if holes:
             texts += [
-                *_listed(holes), "  one of three remedies:",
+                *listed(holes), "  one of three remedies:",
                 "  - begin later or end earlier: another [feed] start or end (--from, --to)",
                 "  - leave the symbol out of [universe] symbols",
                 '  - the holes do no harm: [feed] holes = "known"',
@@ -188,26 +190,26 @@ def require_sound(
 
 
 def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
-    """Raise UnsoundPrices for jumps of bars that are read without a configuration: actions are the only remedy."""
+    """Raise UnsoundPrices for bars that are read without a configuration.
+
+    These are jumps, of which actions are the only remedy, and bars that are not what they are read as.
+    """
+    if feed.misfits:
+        raise UnsoundPrices("\n".join((*misfit_lines(feed.misfits), "Nothing was run.")))
     if not feed.jumps:
         return
     split, real = (
-        "; ".join(action_line(each, feed.universe, sessions, ratio) for each in feed.jumps[:_MOST_LINES])
+        "; ".join(action_line(each, feed.universe, sessions, ratio) for each in feed.jumps[:MOST_LINES])
         for ratio in ("", "1:1")
     )
     texts = (
-        *_listed([jump_text(each, feed.universe, sessions) for each in feed.jumps]),
+        *listed([jump_text(each, feed.universe, sessions) for each in feed.jumps]),
         "  one of two remedies, in the file of actions:",
         f"  - it was a split: add {split}",
         f"  - the move was real: add {real}",
         "Nothing was run.",
     )
     raise UnsoundPrices("\n".join(texts))
-
-
-def _listed(texts: Sequence[str]) -> list[str]:
-    more = len(texts) - _MOST_LINES
-    return [*texts[:_MOST_LINES], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def _day(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:

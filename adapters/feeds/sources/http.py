@@ -6,7 +6,7 @@ import hmac
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -72,7 +72,8 @@ class HttpMapping:
     positions ("0") if a bar is a list. With `columns` the fields are lists side by side. For an object of bars by
     stamp, `ts` is "@key".
 
-    `stamps` is the stamp convention; "session" takes the date in `zone`. An answer without `rows` is an error, unless
+    `stamps` is the stamp convention; "session" takes the date in `zone`. Stamps without an offset are of `zone`, which
+    is the zone of the request if it is empty, and else UTC. An answer without `rows` is an error, unless
     `rows_optional` is set. `error` is the dotted path of the text of a failure.
 
     Pages follow by the token at `next_token`, sent as `next_parameter`, or with `page_by_last` from the last stamp on.
@@ -92,7 +93,7 @@ class HttpMapping:
     volume: str = "volume"
     stamp_format: StampFormat = "iso"
     stamps: Stamps = "open"
-    zone: str = "UTC"
+    zone: str = ""
     ask_format: StampFormat = "iso"
     end_inclusive: bool = False
     adjusted: bool = False
@@ -125,7 +126,7 @@ class HttpSource:
         self.name, self.stamps, self.adjusted = mapping.name, mapping.stamps, mapping.adjusted
         self._length_ns = interval_ns(interval)
         self._key, self._secret = key, secret
-        self._zone = ZoneInfo(mapping.zone)
+        self._zone = ZoneInfo(mapping.zone or "UTC")
         # whether the next page can begin after the newest bar; with dates only, bars of that day are repeated
         self._fine = _unit_ns(mapping.ask_format) <= self._length_ns
         self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
@@ -312,7 +313,9 @@ def source(request: Request) -> HttpSource:
     if request.mapping is None:
         raise SourceError("http", "it needs a mapping", "docs/operate/feeds.md has examples", again=False)
     key, hidden = request.secrets["http_key"], request.secrets["http_secret"]
-    return HttpSource(read_mapping(request.mapping), request.universe, request.interval, key=key, secret=hidden)
+    mapping = read_mapping(request.mapping)
+    mapping = replace(mapping, zone=mapping.zone or request.zone)
+    return HttpSource(mapping, request.universe, request.interval, key=key, secret=hidden)
 
 
 def read_mapping(path: Path) -> HttpMapping:

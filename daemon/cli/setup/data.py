@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
@@ -13,6 +14,7 @@ from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
+from quantd.daemon.config.mistakes import nearest
 from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of, synthetic_note
@@ -33,19 +35,23 @@ def check(
     ] = None,
     interval: Annotated[str | None, typer.Option("--interval", "-i", help="1m to 12h, or 1d.")] = None,
     calendar: Calendar = None,
+    zone: Annotated[
+        str, typer.Option("--zone", metavar="ZONE", help="Clock of stamps without an offset; UTC without it.")
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Check every bar of a file as a run does.
 
-    Exit code 1 with faults, which are listed by kind with count and first bar, and with jumps or holes, which stop a
-    backtest.
+    Exit code 1 with faults, which are listed by kind with count and first bar, and with jumps, holes or bars that are
+    not what they are read as, which stop a backtest.
     """
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
     from quantd.adapters.feeds.bars.merge import place_all, timed
     from quantd.adapters.feeds.bars.rows import NO_STAMP
-    from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
+    from quantd.adapters.feeds.recorded.bar_files import mostly_without_offset, read_actions, read_bars, span
+    from quantd.adapters.feeds.recorded.evidence import Reading, misfits
     from quantd.adapters.feeds.recorded.origin import origin_of
     from quantd.adapters.feeds.recorded.soundness import (
         action_line,
@@ -67,10 +73,13 @@ def check(
     if actions is None and beside(file).is_file():
         actions = beside(file)
     universe = _universe_in(file, calendar)
-    rows = read_bars((file,), universe)
+    rows = read_bars((file,), universe, _zone(zone))
     first, last = span((file,))
     calendars = calendars_of(universe, first, last)
     placed = place_all(rows, universe, calendars, stamps, length)
+    readings = misfits(
+        Reading(rows, placed, universe, calendars, stamps, length, zone, lambda: mostly_without_offset((file,)))
+    )
     number = np.arange(len(rows))[~placed.extended]
     kept, within = rows.take(~placed.extended), placed.take(~placed.extended)
     listed = read_actions(actions, universe) if actions is not None else []
@@ -105,12 +114,13 @@ def check(
             for each in known_jumps
         ],
         "holes": holes,
+        "misfits": [{"kind": each.kind, "text": each.text, "remedies": each.remedies} for each in readings],
     }  # fmt: skip
     if as_json:
         print_json(report)
     else:
         _print(report, actions)
-    return CHECK_FAILED if faults or known_jumps or holes else DONE
+    return CHECK_FAILED if faults or known_jumps or holes or readings else DONE
 
 
 def cached(cache: Cache = None, as_json: Json = False) -> int:
@@ -141,6 +151,17 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
         table(columns, rows, right=("bars", "actions", "kB"))
         say(f"{len(found)} series in {root}; remove a folder to download it again")
     return DONE
+
+
+def _zone(name: str) -> str:
+    """The name of a time zone. Raises Failure."""
+    try:
+        ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        near = nearest(name, sorted(available_timezones()))
+        hint = f"Did you mean {near}?" if near else "Write a name like America/New_York"
+        raise Failure(f"--zone {name} is not a time zone. {hint}", USAGE) from None
+    return name
 
 
 def _universe_in(file: Path, calendar: str | None) -> Universe:
@@ -199,9 +220,14 @@ def _print(report: dict[str, Any], actions: Path | None) -> None:
         say(f"  jump: {each['text']}; if it was a split, the actions lack {each['action']}")
     for hole in report["holes"]:
         say(f"  hole: {hole}")
-    if report["jumps"] or report["holes"]:
+    for each in report["misfits"]:
+        say(f"  {each['kind']}: {each['text']}; the remedy: {'; '.join(each['remedies'])}")
+    if report["jumps"] or report["holes"] or report["misfits"]:
         say("a backtest over all of these bars stops; it names the remedies")
-    say("no fault" if not report["faults"] else f"{report['bad']} bars would be quarantined in a run")
+    if report["faults"]:
+        say(f"{report['bad']} bars would be quarantined in a run")
+    elif not report["misfits"]:
+        say("no fault")
 
 
 def synthetic(

@@ -73,8 +73,9 @@ def fetch(
     as_json: Json = False,
 ) -> int:
     """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
-    from quantd.adapters.feeds.bars.merge import checked_bars
+    from quantd.adapters.feeds.bars.merge import checked_bars, place_all
     from quantd.adapters.feeds.bars.rows import ActionRow
+    from quantd.adapters.feeds.recorded.evidence import Reading, misfits
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.recorded.soundness import jump_text
     from quantd.adapters.feeds.source import SourceError, some
@@ -121,9 +122,14 @@ def fetch(
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
     listed = [] if origin.adjusted else actions
     good, bad, jumps = checked_bars(rows, listed, universe, calendars, origin.stamps, length, time.time_ns())
+    placed = place_all(rows, universe, calendars, origin.stamps, length)
+    readings = misfits(Reading(rows, placed, universe, calendars, origin.stamps, length))
     if not len(good):
         why = Counter(each.reason for each in bad).most_common(1)[0][0] if bad else "outside trading hours"
-        raise Failure(f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).\nNothing was written.")
+        shown = "".join(f"\n{each.text}" for each in readings)
+        raise Failure(
+            f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).{shown}\nNothing was written."
+        )
     table_ = frame(good, universe, vendors.names)
     if interval in LONGER:
         table_ = longer(table_, LONGER[interval])
@@ -136,6 +142,7 @@ def fetch(
         "actions": len(actions), "symbols": _per_symbol(table_),
         "put_aside": dict(Counter(each.reason for each in bad)),
         "jumps": [] if origin.adjusted else [jump_text(each, universe, calendars) for each in jumps],
+        "misfits": [{"kind": each.kind, "text": each.text, "remedies": each.remedies} for each in readings],
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
     }  # fmt: skip
@@ -207,6 +214,8 @@ def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
         say(f"quarantined: {count} x {reason} ({means}); first {first.symbol} {iso(first.ts)}")
     for jump in report["jumps"]:
         say(f"jump: {jump}; a backtest stops there and names the remedies")
+    for each in report["misfits"]:
+        say(f"{each['kind']}: {each['text']}; a backtest stops there and names the remedies")
     for path in report["damaged_cache_files"]:
         say(f"a damaged cache file was moved aside and downloaded again: {path}")
     kind = "adjusted" if report["adjusted"] else "raw"

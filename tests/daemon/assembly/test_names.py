@@ -102,3 +102,30 @@ def test_parameters_of_a_policy_are_checked_by_name():
     assert known_names().parameters["fixed_mix"] == ("weights",)
     assert known_names().parameters["signals"] == ("features", "exposure", "top", "size", "invested")
     assert "Did you mean max_tilt?" in mistakes(policy="learned_allocation", params="maxtilt = 0.2")
+
+
+def zones(tmp_path, feed, mapping):
+    (tmp_path / "vendor.toml").write_text(f'name = "v"\nurl = "http://127.0.0.1/"\n{mapping}\n')
+    text = BASE.format(quantd="", feed=feed, broker="", agent="", do="rebalance", bus="")
+    return [each for each in mistakes_of(read(text, known_names(), folder=tmp_path)) if each.path == "feed.zone"]
+
+
+HTTP = 'kind = "http"\nmapping = "vendor.toml"'
+
+
+def test_a_zone_beside_another_one_in_the_mapping_is_a_mistake(tmp_path):
+    both = f'{HTTP}\nzone = "Asia/Tokyo"'
+    (mistake,) = zones(tmp_path, both, 'zone = "America/New_York"')
+    assert str(mistake).endswith(
+        '= "Asia/Tokyo", but zone = "America/New_York" in vendor.toml, which precedes it; remove one of them.'
+    )
+    assert mistake.line > 0
+    assert zones(tmp_path, both, 'zone = "Asia/Tokyo"') == []
+    assert zones(tmp_path, both, "") == []
+    assert zones(tmp_path, HTTP, 'zone = "America/New_York"') == []
+
+
+@pytest.mark.parametrize("kind", ["yfinance", "alpaca"])
+def test_a_zone_for_a_vendor_whose_stamps_have_an_offset_is_a_mistake(tmp_path, kind):
+    (mistake,) = zones(tmp_path, f'kind = "{kind}"\nzone = "Asia/Tokyo"', "")
+    assert f"the stamps of {kind} have an offset; remove it" in str(mistake)

@@ -168,6 +168,7 @@ ROWS = {
     "feed.holes": ("known", "known"),
     "feed.spikes": ("real", "real"),
     "feed.stamps": ("session", "session"),
+    "feed.zone": ("America/New_York", "America/New_York"),
     "feed.interval": ("5m", 300 * S),
     "feed.build_from": ("1m", "1m"),
     "feed.start": ("2019-01-02", dt.date(2019, 1, 2)),

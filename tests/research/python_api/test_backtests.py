@@ -5,12 +5,14 @@ import json
 import random
 import re
 import sys
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
 import quantd
+from quantd.adapters.calendars import sessions
 from tests.support.command_line import answer, write
 from tests.support.command_line import quantd as command
 from tests.support.market_frames import crashed_fund
@@ -362,3 +364,59 @@ def test_adjusted_prices_with_actions_are_refused(folder):
         quantd.backtest(quantd.load("config.toml"), settings={"feed.start": "2020-01-02"}, adjusted=True)
     with pytest.raises(quantd.Error, match=r"feed\.adjusted"):
         quantd.backtest(quantd.load("config.toml"), adjusted=True)
+
+
+def by_the_clock_of(zone, step="5m"):
+    """Bars of three sessions in New York as a user has them: times of a place, without an offset."""
+    own = sessions("XNYS", date(2024, 7, 8), date(2024, 7, 10))
+    length = {"5m": 300, "15m": 900, "1h": 3600}[step] * 10**9
+    ts = np.concatenate([np.arange(a, b, length) for a, b in zip(own.open_ns, own.close_ns, strict=True)])
+    close = 50 + np.arange(len(ts)) / 1000
+    local = pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    return pl.DataFrame({
+        "ts": local, "symbol": "SPY", "open": close, "high": close + 0.1, "low": close - 0.1, "close": close,
+        "volume": 1e6,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("step", ["5m", "1h"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Asia/Tokyo"])
+def test_times_of_a_place_stop_and_the_named_setting_gives_the_run_of_utc(zone, step):
+    local = by_the_clock_of(zone, step)
+    with pytest.raises(quantd.Error, match="fit XNYS as") as refused:
+        quantd.backtest("buy_and_hold", bars=local, compare=False)
+    named = json.loads(re.search(r"Python: settings=(\{.*?\})", str(refused.value)).group(1))
+    assert named == {"feed.zone": zone}
+    mine = quantd.backtest("buy_and_hold", bars=local, compare=False, settings=named)
+    right = quantd.backtest("buy_and_hold", bars=by_the_clock_of("UTC", step), compare=False)
+    assert mine.equity.equals(right.equity)
+    assert mine.summary.equity == right.summary.equity
+    assert len(mine.equity) == len(local)
+
+
+def test_pandas_times_with_a_zone_are_read_in_it():
+    local = by_the_clock_of("America/New_York").to_pandas()
+    local["ts"] = local["ts"].dt.tz_localize("America/New_York")
+    right = quantd.backtest("buy_and_hold", bars=by_the_clock_of("UTC"), compare=False)
+    assert quantd.backtest("buy_and_hold", bars=local, compare=False).equity.equals(right.equity)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC"])
+def test_days_of_pandas_at_midnight_of_the_exchange_are_those_dates(bars, zone):
+    dated = quantd.backtest("equal_weight", bars=bars, compare=False)
+    frame = bars.to_pandas()
+    frame["ts"] = frame["ts"].dt.tz_localize(None).dt.tz_localize(zone)
+    stamped = quantd.backtest("equal_weight", bars=frame, compare=False)
+    assert stamped.equity.equals(dated.equity)
+    assert stamped.rejected == dated.rejected
+
+
+def test_a_coin_without_a_bar_on_a_weekend_trades_day_and_night():
+    ts = pl.Series([datetime(2024, 12, 3) + timedelta(minutes=5 * k) for k in range(576)])
+    close = 42_000 + np.arange(576) / 10
+    frame = pl.DataFrame({
+        "ts": ts, "symbol": "BTC-USD", "open": close, "high": close + 1, "low": close - 1, "close": close,
+        "volume": 1e6,
+    })  # fmt: skip
+    result = quantd.backtest("buy_and_hold", bars=frame, compare=False)
+    assert (len(result.equity), result.rejected) == (576, 0)

@@ -99,3 +99,46 @@ def test_settings_replace_the_defaults_around_a_frame(bars):
     assert found.risk.profile == "balanced"
     assert found.broker.cash_micro == 5_000_000_000
     assert found.agents[0].params["lookback"] == 60
+
+
+def several(symbols, ts):
+    parts = [
+        pl.DataFrame({"ts": ts, "symbol": name, "close": 50 + np.arange(len(ts)) / 100}).with_columns(
+            open=pl.col("close"), high=pl.col("close") * 1.01, low=pl.col("close") * 0.99, volume=pl.lit(1e6)
+        )
+        for name in symbols
+    ]
+    return bar_frame(pl.concat(parts))
+
+
+WEEKDAYS = [dt.datetime(2024, 12, 2) + dt.timedelta(days=k) for k in range(5)]
+WEEK = [dt.datetime(2024, 12, 2) + dt.timedelta(days=k) for k in range(7)]
+HOURS = [dt.datetime(2024, 12, 3) + dt.timedelta(hours=k) for k in range(48)]
+
+
+@pytest.mark.parametrize(
+    ("symbols", "ts", "calendars"),
+    [
+        (["SPY"], WEEKDAYS, ["XNYS"]),
+        (["BTC-USD"], WEEKDAYS, ["24/7"]),
+        (["BTC-USD"], HOURS, ["24/7"]),
+        (["ETH/USDT", "BTC/USD"], HOURS, ["24/7", "24/7"]),
+        (["BTC"], WEEK, ["24/7"]),
+        (["BTC-USD", "SPY"], WEEKDAYS, ["24/7", "XNYS"]),
+    ],
+)
+def test_each_symbol_has_its_usual_calendar_as_in_the_commands(symbols, ts, calendars):
+    universe = around(several(symbols, ts), "equal_weight", {}, None).instruments()
+    by_name = dict(zip(symbols, calendars, strict=True))
+    assert {each.symbol: each.calendar for each in universe.instruments} == by_name
+    assert universe.calendar == ("24/7" if set(calendars) == {"24/7"} else "XNYS")
+
+
+def test_days_stamped_by_tokyos_midnight_are_no_weekend():
+    ts = [each - dt.timedelta(hours=9) for each in WEEKDAYS]
+    assert around(several(["7203.T"], ts), "equal_weight", {}, None).universe.calendar == "XNYS"
+
+
+def test_a_calendar_in_the_settings_precedes():
+    found = around(several(["VOD.L"], WEEKDAYS), "equal_weight", {}, {"universe.calendar": "XLON"})
+    assert found.instruments().instruments[0].calendar == "XLON"

@@ -386,7 +386,7 @@ def test_twenty_thousand_bars_with_every_kind_of_badness_harm_nobody(tmp_path: P
         columns["high"][k] *= 9.0
 
     def wrong_zone(k: int) -> None:
-        ts[k] += int(rng.choice([-5, 4, 5])) * 3_600_000_000_000
+        ts[k] += int(rng.choice([-5, 3, 6])) * 3_600_000_000_000
 
     def closed_day(k: int) -> None:
         ts[k] += (5 - (ts[k] // 86_400_000_000_000 + 3) % 7) * 86_400_000_000_000  # that week's Saturday

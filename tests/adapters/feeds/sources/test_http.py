@@ -4,15 +4,20 @@ import base64
 import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.adapters.calendars import instant_ns
 from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource, Signature, signed
+from quantd.adapters.feeds.sources.http import source as opened
+from quantd.adapters.feeds.vendor import Request
 from quantd.adapters.pace import Rate
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.support.examples import examples
@@ -205,3 +210,23 @@ def test_a_signature_is_what_the_venues_documents_say() -> None:
     assert url == "https://api/p?a=1"
     made = hmac.digest(b"hush", b"12GET/p", "sha256")
     assert headers == {"TIME": "12", "SIGN": base64.b64encode(made).decode()}
+
+
+@pytest.mark.parametrize(
+    ("in_mapping", "requested", "zone"),
+    [
+        ("", "", "UTC"), ("", "America/New_York", "America/New_York"), ("Asia/Tokyo", "", "Asia/Tokyo"),
+        ("Asia/Tokyo", "America/New_York", "Asia/Tokyo"),
+    ],
+)  # fmt: skip
+async def test_the_zone_of_a_mapping_precedes_that_of_the_request(
+    tmp_path: Path, in_mapping: str, requested: str, zone: str
+) -> None:
+    line = f'zone = "{in_mapping}"' if in_mapping else ""
+    (tmp_path / "vendor.toml").write_text(f'name = "v"\nurl = "http://127.0.0.1/"\n{line}\n')
+    secrets = {"http_key": "", "http_secret": ""}
+    request = Request(PAIR, "1m", mapping=tmp_path / "vendor.toml", zone=requested, secrets=secrets)
+    made = opened(request)
+    stamp = made._stamp("2024-01-02 09:30:00", "BTC/USD")
+    await made.close()
+    assert stamp == instant_ns("2024-01-02 09:30:00", ZoneInfo(zone))

@@ -1,13 +1,16 @@
 """`quantd data` as its users meet it: whole files or none, the network asked once, every fault of a file by name."""
 
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
 from quantd.adapters.feeds.sources.http import read_mapping
 from quantd.daemon.cli.setup.vendors import universe_of
@@ -224,6 +227,60 @@ def test_check_lists_jumps_with_the_missing_action_and_holes(tmp_path: Path) -> 
     assert plain.returncode == 1
     assert "if it was a split, the actions lack 2005-02-28,AAPL,split,2:1," in plain.stdout
     assert "no fault" in plain.stdout
+
+
+def minutes(zone: str, calendar: str = "XNYS", symbol: str = "SPY") -> pl.DataFrame:
+    """Bars of five minutes of three sessions, stamped by the clock of a zone without an offset."""
+    own = sessions(calendar, date(2024, 7, 1), date(2024, 7, 3))
+    ts = np.concatenate([np.arange(a, b, 300 * 10**9) for a, b in zip(own.open_ns, own.close_ns, strict=True)])
+    clock = pl.Series(ts).cast(pl.Datetime("ns", "UTC"))
+    local = clock.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.to_string("%Y-%m-%d %H:%M:%S")
+    close = 50 + np.arange(len(ts)) / 1000
+    return pl.DataFrame({
+        "ts": local, "symbol": symbol, "open": close, "high": close + 0.1, "low": close - 0.1, "close": close,
+        "volume": 1000.0 + np.arange(len(ts)),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("zone", "calendar", "symbol", "options"),
+    [
+        ("America/New_York", "XNYS", "SPY", "--interval 5m --zone America/New_York"),
+        ("Europe/London", "XLON", "VOD.L", "--interval 5m --zone Europe/London --calendar XLON"),
+        ("UTC", "XETR", "SAP.DE", "--interval 5m --calendar XETR"),
+        ("UTC", "XNYS", "SPY", "--interval 5m"),
+        ("UTC", "24/7", "BTC-USD", "--interval 5m"),
+    ],
+)
+def test_check_names_the_interval_the_zone_and_the_calendar_by_options_that_work_when_typed(
+    tmp_path: Path, zone: str, calendar: str, symbol: str, options: str
+) -> None:
+    minutes(zone, calendar, symbol).write_csv(tmp_path / "bars.csv")
+    typed: list[str] = []
+    for _ in range(4):
+        done = data(tmp_path, "check", "bars.csv", "--stamps", "open", *(typed or ("--interval", "1m")))
+        if done.returncode == 0:
+            break
+        assert "a backtest over all of these bars stops" in done.stdout
+        named = dict(re.findall(r"data check: --(\w+) ([^;]+);", done.stdout))
+        kept = dict(zip(typed[::2], typed[1::2], strict=True)) | {f"--{key}": value for key, value in named.items()}
+        typed = [word for pair in kept.items() for word in pair]
+    assert done.returncode == 0, done.stdout
+    assert sorted(typed) == sorted(options.split())
+    assert "outside trading hours" not in done.stdout
+    told = json.loads(data(tmp_path, "check", "bars.csv", "--stamps", "open", *typed, "--json").stdout)
+    assert (told["misfits"], told["outside_hours"], told["bad"]) == ([], 0, 0)
+
+
+def test_check_refuses_an_unknown_zone_and_a_calendar_that_cannot_be_built(tmp_path: Path) -> None:
+    minutes("UTC").write_csv(tmp_path / "bars.csv")
+    done = data(tmp_path, "check", "bars.csv", "--stamps", "open", "-i", "5m", "--zone", "America/NewYork")
+    assert done.returncode == 2
+    assert "--zone America/NewYork is not a time zone. Did you mean America/New_York?" in done.stderr
+    for name in ("XTAE", "ASEX"):
+        done = data(tmp_path, "check", "bars.csv", "--stamps", "open", "-i", "5m", "--calendar", name)
+        assert done.returncode == 78
+        assert f'the calendar "{name}" cannot be built with the installed exchange_calendars' in done.stderr
 
 
 @pytest.mark.requirement("R-017")

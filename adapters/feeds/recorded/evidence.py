@@ -1,0 +1,441 @@
+"""Evidence that bars are what a run reads them as: their interval, their clock, their calendar.
+
+A wrong reading ends in a finished backtest with a wrong number: a close seen hours early, or two thirds of the bars
+left out as lying outside trading hours. A check of the share of bars outside alone would stop honest extended hours and
+stray bars on a holiday. Here a reading is wrong only if another one explains what it does not: bars lie on no session,
+and of the calendars and clocks that are tried one holds all of them without lacking more. Thus no data stops without
+a remedy that is named. Spacing comes first: bars of another length have no place in a session.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Final, Literal, get_args
+
+import numpy as np
+import polars as pl
+
+from quantd.adapters import calendars
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
+from quantd.adapters.feeds.bars.stamps import UNITS_NS, Placed, Stamps, place
+from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+from quantd.adapters.feeds.source import some
+from quantd.trading.display_text import session_date, toml_value
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS, Sessions, interval_text
+
+Kind = Literal["interval", "stamps", "zone", "calendar", "day"]
+
+BY_SUFFIX: Final = {
+    ".L": "XLON", ".DE": "XETR", ".PA": "XPAR", ".AS": "XAMS", ".BR": "XBRU", ".LS": "XLIS", ".MI": "XMIL",
+    ".MC": "XMAD", ".SW": "XSWX", ".ST": "XSTO", ".CO": "XCSE", ".HE": "XHEL", ".OL": "XOSL", ".VI": "XWBO",
+    ".IR": "XDUB", ".WA": "XWAR", ".IS": "XIST", ".T": "XTKS", ".HK": "XHKG", ".SS": "XSHG", ".SZ": "XSHG",
+    ".KS": "XKRX", ".TW": "XTAI", ".AX": "XASX", ".NZ": "XNZE", ".SI": "XSES", ".BO": "XBOM", ".NS": "XBOM",
+    ".TO": "XTSE", ".SA": "BVMF", ".MX": "XMEX", ".JO": "XJSE", "=X": "24/5", "=F": "CMES",
+}  # fmt: skip
+"""Yahoo's suffix of a symbol -> the calendar of its exchange."""
+
+CALENDARS: Final = tuple(dict.fromkeys((calendars.ALWAYS_OPEN, "24/5", "XNYS", *BY_SUFFIX.values())))
+"""The calendars that are tried."""
+
+ZONES: Final = (
+    "UTC", "America/New_York", "America/Chicago", "America/Los_Angeles", "Europe/London", "Europe/Berlin",
+    "Europe/Athens", "Asia/Kolkata", "Asia/Hong_Kong", "Asia/Tokyo", "Australia/Sydney",
+)  # fmt: skip
+"""The clocks that are tried beside those of the exchanges; Europe/Athens is that of MetaTrader's brokers."""
+
+TOLERATED: Final = 0.01
+"""Largest share of a symbol's bars outside sessions that needs no explanation."""
+
+BETTER: Final = 5
+"""A reading explains what another does not if it leaves this many times fewer bars outside."""
+
+_COVERED: Final = 0.85
+_PART_NS: Final = 30 * UNITS_NS["m"]
+"""Share of a calendar's session that intraday bars have to cover, by half hours, for the calendar to be theirs."""
+
+_BREAK_NS: Final = 5 * UNITS_NS["h"] // 2
+"""Longest distance over a break at noon; those of Shanghai and Hong Kong are 90 and 60 minutes."""
+
+_ABSENT: Final = (2.0, 6.0)
+"""Bars that a thin symbol must lack on the days on which only its own calendar is open, for another to be its: of the
+calendar of its suffix, and of any other. One in 400 markets (exp(-6)) lacks six by chance."""
+
+_BEFORE_NS: Final = 11 * UNITS_NS["h"] // 2
+_AFTER_NS: Final = 4 * UNITS_NS["h"]
+"""Extended hours of the American exchanges, before the open and after the close."""
+
+MOST_LINES: Final = 10
+"""Faults that one message lists."""
+
+_MOST_BARS: Final = 20_000
+"""Bars of one symbol that are tried against calendars and clocks: the newest."""
+
+_LEAST_BARS: Final = 5
+"""Fewest bars of a symbol that show another calendar or clock."""
+
+_MOST_SEARCHES: Final = 5
+"""Searches of a market without a result, after which its other symbols are compared with earlier results only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A wrong reading of symbols: what contradicts it, the readings that fit, and the settings that give them."""
+
+    kind: Kind
+    symbols: tuple[str, ...]
+    text: str
+    remedies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the bars of a market are read. `zone` is that of stamps without an offset, `unzoned` tells if they have none.
+
+    `actual` are the sessions by calendar, `length` is the interval in ns; 1 means trades, which have no distance.
+    """
+
+    rows: Rows
+    placed: Placed
+    universe: Universe
+    actual: Mapping[str, Sessions]
+    stamps: Stamps
+    length: int
+    zone: str = ""
+    without_offset: Callable[[], bool] = lambda: False
+
+    @cached_property
+    def unzoned(self) -> bool:
+        return self.without_offset()
+
+    def of(self, column: int) -> tuple[Ints, Sessions]:
+        """Return the stamps of one symbol, and its sessions."""
+        ts = self.rows.ts[(self.rows.column == column) & (self.rows.ts != NO_STAMP)]
+        return ts[-_MOST_BARS:], self.actual[self.universe.instruments[column].calendar]
+
+
+def misfits(reading: Reading) -> tuple[Misfit, ...]:
+    """Return the wrong readings of a market, each with the settings that mend it; empty where nothing contradicts."""
+    rows, placed, universe = reading.rows, reading.placed, reading.universe
+    spacings: list[Spacing] = []
+    if reading.length > 1:
+        spacings = wrong_spacings(rows.ts, rows.column, placed, universe, reading.actual, reading.length)
+    settled = {each.column for each in spacings}
+    daily = reading.length == DAY_NS
+    named = list(_of_spacings(spacings, reading))
+    readable = rows.ts != NO_STAMP
+    total = np.bincount(rows.column[readable], minlength=universe.size)
+    missed = np.bincount(rows.column[readable & ~placed.inside], minlength=universe.size)
+    suspects = (missed > 0) if daily else (missed > TOLERATED * total)
+    columns = [k for k in np.flatnonzero(suspects & (total >= _LEAST_BARS)).tolist() if k not in settled]
+    named += _days(columns, reading) if daily else _hours(columns, reading)
+    if daily:
+        named += _early_days([k for k in range(universe.size) if k not in settled and total[k]], reading)
+    return tuple(_grouped(named, universe))
+
+
+Named = tuple[Kind, str, str, tuple[str, ...]]
+"""A misfit of one symbol: kind, symbol, text after the symbol, remedies."""
+
+
+def _grouped(named: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
+    """Yield one misfit for all symbols with the same text and remedies.
+
+    The calendar of a part of the symbols is that of their own tables, not of the universe.
+    """
+    wanted = {symbol: set(remedies) for _, symbol, _, remedies in named}
+    groups: dict[tuple[Kind, str, tuple[str, ...]], list[str]] = {}
+    for kind, symbol, text, remedies in named:
+        groups.setdefault((kind, text, remedies), []).append(symbol)
+    for (kind, text, remedies), symbols in groups.items():
+        for_all = {each for each in remedies if all(each in wanted.get(name, ()) for name in universe.symbols)}
+        settings = [
+            each if each in for_all or not each.startswith("[universe]") else _tables(symbols, each.split('"')[1])
+            for each in remedies
+        ]
+        yield Misfit(kind, tuple(symbols), f"{some(symbols)}: {text}", tuple(settings))
+
+
+def _tables(symbols: Sequence[str], calendar: str) -> str:
+    """Return the tables of instruments with a calendar of their own, as they are written in config.toml."""
+    tables = [f"{{ symbol = {toml_value(each)}, calendar = {toml_value(calendar)} }}" for each in symbols]
+    return f"[universe] instruments = [{', '.join(tables)}]"
+
+
+def _of_spacings(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
+    stated = interval_text(reading.length)
+    for each in spacings:
+        symbol = reading.universe.symbols[each.column]
+        text = f"its stamps are {each.text} apart, and they are read as bars of {stated}"
+        if each.step > DAY_NS:
+            yield "interval", symbol, text, (f"a run needs bars of a day or shorter: give a file of {stated} bars",)
+        elif each.step == DAY_NS:
+            yield "interval", symbol, text, (_setting("feed", "interval", "1d"),)
+        else:
+            stamps = (_setting("feed", "stamps", "open"),) if reading.stamps == "session" else ()
+            yield "interval", symbol, text, (_setting("feed", "interval", each.text), *stamps)
+
+
+# daily bars
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How daily bars fit a calendar: bars on no session, and sessions without a bar between the first and the last."""
+
+    outside: int
+    missing: int
+
+    @property
+    def faults(self) -> int:
+        return self.outside + self.missing
+
+
+def _fit(ts: Ints, sessions: Sessions, stamps: Stamps) -> Fit:
+    placed = place(ts, sessions, stamps, DAY_NS)
+    days = np.unique(placed.day[placed.inside])
+    if not len(days):
+        return Fit(len(ts), 0)
+    between = np.searchsorted(sessions.days, days[-1]) - np.searchsorted(sessions.days, days[0]) + 1
+    # two bars of one session are no two sessions: one of them belongs to another date
+    repeated = int(placed.inside.sum()) - len(days)
+    return Fit(int(np.sum(~placed.inside)) + repeated, int(between) - len(days))
+
+
+def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
+    """Yield the daily bars that lie on no session of their calendar, and on those of another one or by other stamps."""
+    last, fruitless = "", 0
+    for column in columns:
+        ts, own = reading.of(column)
+        symbol, fit = reading.universe.symbols[column], _fit(ts, own, reading.stamps)
+        outside = f"{fit.outside:,} bars lie on no session of {own.name}"
+        for stamps in get_args(Stamps):
+            other = _fit(ts, own, stamps)
+            if stamps != reading.stamps and fit.outside > len(ts) // 8 and other.outside * BETTER <= fit.outside:
+                text = f'{outside} with stamps = "{reading.stamps}"; {_all(len(ts), other)} fit "{stamps}"'
+                yield "stamps", symbol, text, (_setting("feed", "stamps", stamps),)
+                break
+        else:
+            if fit.outside < 2 and fit.outside <= TOLERATED * len(ts):
+                continue
+            others = CALENDARS if fruitless < _MOST_SEARCHES else ()
+            best = _best_calendar(ts, own, fit, reading.stamps, (last, _suffixed(symbol)), others)
+            if best is None:
+                fruitless += 1
+                continue
+            last, fruitless = best[0], 0
+            yield "calendar", symbol, f"{outside}; {_all(len(ts), best[1])} fit {last}", _calendar(last)
+
+
+def _best_calendar(
+    ts: Ints, own: Sessions, fit: Fit, stamps: Stamps, suffixed: Sequence[str], others: Sequence[str]
+) -> tuple[str, Fit] | None:
+    """Return the calendar that explains the bars outside `own`, and its fit; None without one."""
+    best: tuple[str, Fit] | None = None
+    for name in dict.fromkeys(filter(None, (*suffixed, *others))):
+        if name == own.name:
+            continue
+        sessions = _sessions(name, ts)
+        other = _fit(ts, sessions, stamps)
+        fewer = other.faults * 3 <= fit.faults
+        absent = _ABSENT[0] if name in suffixed else _ABSENT[1]
+        thin = other.outside == 0 and fit.outside > 2 and _expected(ts, own, sessions) >= absent
+        if other.outside * BETTER <= fit.outside and (fewer or thin):
+            if not other.faults:
+                return name, other
+            if best is None or other.faults < best[1].faults:
+                best = name, other
+    return best
+
+
+def _expected(ts: Ints, own: Sessions, other: Sessions) -> float:
+    """Return the expected number of bars on the days on which only `own` is open, at a symbol's density of bars."""
+    within = own.days[(own.days >= ts.min() - DAY_NS) & (own.days <= ts.max())]
+    return len(np.setdiff1d(within, other.days)) * len(ts) / max(len(within), 1)
+
+
+def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
+    """Yield the days of a market that never closes which do not begin with its day: they would be known too early."""
+    for column in columns:
+        ts, own = reading.of(column)
+        if own.name != calendars.ALWAYS_OPEN or len(ts) < 2:
+            continue
+        times, counts = np.unique(ts % DAY_NS, return_counts=True)
+        if counts[times == 0].sum() * 2 >= len(ts):
+            continue
+        hour = str(np.datetime64(int(times[counts.argmax()]), "ns"))[11:16]
+        text = (
+            f"its days begin or end at {hour} UTC, and a day of {own.name} is from midnight to midnight UTC: "
+            "the bars would be known hours early"
+        )
+        yield "day", reading.universe.symbols[column], text, (
+            "give days that begin at midnight UTC (`quantd data fetch` has them from yfinance and from ccxt)",
+            'or build days of shorter bars: a file of hours with [feed] build_from = "1h"',
+        )  # fmt: skip
+
+
+# intraday bars
+
+
+def _hours(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
+    """Yield the intraday bars outside their calendar's hours that another clock or calendar holds."""
+    last, fruitless = ("", ""), 0
+    for column in columns:
+        ts, own = reading.of(column)
+        symbol = reading.universe.symbols[column]
+        outside = _outside(ts, own, reading)
+        suffixed = _suffixed(symbol)
+        named = [(suffixed, ""), *([(suffixed, _sessions(suffixed, ts).zone)] if suffixed and reading.unzoned else [])]
+        first = [pair for pair in (last, *named) if any(pair) and pair[0] != own.name]
+        best = _best_hours(ts, own, outside, reading, first, all_of_them=fruitless < _MOST_SEARCHES)
+        if best is None:
+            fruitless += 1
+            continue
+        (name, zone), last, fruitless = best, best, 0
+        held = len(ts) - _outside(_moved(ts, reading.zone, zone), _sessions(name, ts) if name else own, reading)
+        as_read = f"as {reading.zone}" if reading.zone else "as UTC" if reading.unzoned else "as they say"
+        text = f"{len(ts) - outside:,} of {len(ts):,} bars lie inside sessions of {own.name} {as_read}; "
+        text += f"{'all' if held == len(ts) else f'{held:,}'} fit {name or own.name}"
+        remedies = _calendar(name) if name else ()
+        if zone:
+            own_clock = ", the exchange's own clock" if zone == (_sessions(name, ts) if name else own).zone else ""
+            text += f" as {zone}{own_clock}"
+            remedies = (*_zone_remedies(reading, zone), *remedies)
+        yield "zone" if zone else "calendar", symbol, text, remedies
+
+
+def _best_hours(
+    ts: Ints, own: Sessions, outside: int, reading: Reading, first: Sequence[tuple[str, str]], *, all_of_them: bool
+) -> tuple[str, str] | None:
+    """Return (calendar, zone) that hold the bars outside `own`; empty where they stay as they are. None without one."""
+    best: tuple[int, float, str, str] | None = None
+    for name, zone in dict.fromkeys((*first, *(_all_readings(ts, own, reading) if all_of_them else ()))):
+        sessions = _sessions(name, ts) if name else own
+        moved = _moved(ts, reading.zone, zone)
+        other, covered = _outside(moved, sessions, reading), _covered(moved, sessions, reading)
+        if other * BETTER > outside or (name and covered < _COVERED):
+            continue
+        if best is None or (other, -covered) < best[:2]:
+            best = other, -covered, name, zone
+        if not other and covered > (1 - TOLERATED if name else _COVERED):
+            break  # the own calendar needs less than another
+    if best is None:
+        return ("", own.zone) if _moves_extended(ts, own, reading) else None
+    return best[2:]
+
+
+def _all_readings(ts: Ints, own: Sessions, reading: Reading) -> Iterator[tuple[str, str]]:
+    """Yield the other readings, the likeliest first: another clock, another calendar, or both."""
+    as_read = reading.zone or "UTC"
+    for zone in (own.zone, *(ZONES if reading.unzoned else ())):
+        if zone != as_read:
+            yield "", zone
+    for name in CALENDARS:
+        if name == own.name:
+            continue
+        yield name, ""
+        zone = _sessions(name, ts).zone
+        if reading.unzoned and zone not in ("UTC", as_read):
+            yield name, zone
+
+
+def _outside(ts: Ints, sessions: Sessions, reading: Reading) -> int:
+    return int(np.sum(~place(ts, sessions, reading.stamps, reading.length).inside))
+
+
+def _covered(ts: Ints, sessions: Sessions, reading: Reading) -> float:
+    """Return the share of the half hours of a session that have bars, or of sessions with one: the smaller of both.
+
+    An exchange's break at noon has no bars, and leaves nothing uncovered.
+    """
+    placed = place(ts, sessions, reading.stamps, reading.length)
+    if not placed.inside.any():
+        return 0.0
+    row = np.searchsorted(sessions.days, placed.day[placed.inside])
+    part = np.unique((placed.ts_open[placed.inside] - sessions.opens[row]) // _PART_NS)
+    unit = max(_PART_NS, reading.length)
+    apart = np.append(np.diff(part) * _PART_NS, unit)
+    covered = np.where(apart <= max(_BREAK_NS, unit), apart, unit).sum() / np.median(sessions.closes - sessions.opens)
+    rows = np.unique(row)
+    return float(min(1.0, covered, len(rows) / (rows[-1] - rows[0] + 1)))
+
+
+def _moves_extended(ts: Ints, own: Sessions, reading: Reading) -> bool:
+    """Return whether bars of extended hours fit the exchange's own clock, and do not fit as they are read."""
+
+    def beyond(stamps: Ints) -> float:
+        begin = stamps if reading.stamps == "open" else stamps - reading.length
+        row = np.minimum(np.searchsorted(own.closes + _AFTER_NS, begin, side="right"), len(own.days) - 1)
+        return float(np.mean((begin < own.opens[row] - _BEFORE_NS) | (begin >= own.closes[row] + _AFTER_NS)))
+
+    if own.zone == (reading.zone or "UTC"):
+        return False
+    as_read, moved = beyond(ts), beyond(_moved(ts, reading.zone, own.zone))
+    return as_read > BETTER * TOLERATED and moved <= TOLERATED
+
+
+def _moved(ts: Ints, was: str, to: str) -> Ints:
+    """Return the instants at which the clock of `to` shows what that of `was` (empty: UTC) shows at `ts`."""
+    if not to:
+        return ts
+    clock = pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(was or "UTC").dt.replace_time_zone(None)
+    return nanoseconds(clock, to)
+
+
+# words
+
+
+def misfit_lines(found: Sequence[Misfit]) -> list[str]:
+    """Return wrong readings in words, then the settings that mend them."""
+    remedies = list(dict.fromkeys(each for misfit in found for each in misfit.remedies))
+    heading = "the remedy" if len(remedies) == 1 else "the remedies"
+    return [*listed([each.text for each in found]), f"  {heading}:", *(f"  - {each}" for each in remedies[:MOST_LINES])]
+
+
+def stopped(found: Sequence[Misfit]) -> tuple[str, str]:
+    """Return (what, remedy) of an error about bars that are all read wrongly."""
+    remedies = dict.fromkeys(each for misfit in found for each in misfit.remedies)
+    return "; ".join(listed([each.text for each in found])), "Write " + "; ".join(remedies)
+
+
+def listed(texts: Sequence[str]) -> list[str]:
+    """Return the first MOST_LINES texts, and the number of the others."""
+    more = len(texts) - MOST_LINES
+    return [*texts[:MOST_LINES], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def _suffixed(symbol: str) -> str:
+    return next((name for suffix, name in BY_SUFFIX.items() if symbol.endswith(suffix)), "")
+
+
+def _all(bars: int, fit: Fit) -> str:
+    return f"all {bars:,}" if not fit.outside else f"{bars - fit.outside:,} of {bars:,}"
+
+
+def _zone_remedies(reading: Reading, zone: str) -> tuple[str, ...]:
+    if reading.unzoned:
+        return (_setting("feed", "zone", zone),)
+    return (f"the stamps carry a wrong offset: write them without it, and {_setting('feed', 'zone', zone)}",)
+
+
+def _calendar(name: str) -> tuple[str, ...]:
+    return (_setting("universe", "calendar", name),)
+
+
+def _setting(section: str, key: str, value: str) -> str:
+    """Return a setting as it is written in config.toml, for `quantd data check` and in Python."""
+    python = f'settings={{"{section}.{key}": "{value}"}}'
+    return f'[{section}] {key} = "{value}" (data check: --{key} {value}; Python: {python})'
+
+
+def _sessions(name: str, ts: Ints) -> Sessions:
+    """Return the sessions of a calendar around stamps; none where it cannot be built."""
+    margin = timedelta(days=10)
+    first, last = session_date(int(ts.min())) - margin, session_date(int(ts.max())) + margin
+    try:
+        return calendars.sessions(name, first, last, cache=calendars.shared_cache())
+    except (calendars.UnknownCalendar, calendars.CalendarNotBuilt):
+        return Sessions(name, "UTC", (), (), ())

@@ -1,0 +1,314 @@
+"""Bars by another clock or calendar than they are read by are shown, and the named settings give all of them."""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.bars.stamps import Stamps
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.adapters.feeds.recorded.evidence import Misfit
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.checkout import DATA
+
+M, HOUR = 60_000_000_000, 3_600_000_000_000
+BEGIN, END = date(2022, 12, 1), date(2025, 2, 1)
+
+
+def calendar(name: str) -> Sessions:
+    return sessions(name, BEGIN, END)
+
+
+def days(name: str, first: date, last: date) -> list[tuple[int, int]]:
+    """Open and close of the sessions from `first` to `last`."""
+    own = sessions(name, first, last)
+    return list(zip(own.open_ns, own.close_ns, strict=True))
+
+
+def minutes(name: str, first: date, last: date, step: int = 5 * M, *, before: int = 0, after: int = 0) -> Ints:
+    """Stamps in UTC at every `step` ns of the sessions, and of extended hours around them."""
+    return np.concatenate([np.arange(a - before, b + after, step) for a, b in days(name, first, last)])
+
+
+def clock(ts: Ints, zone: str) -> pl.Series:
+    """What the clock of a zone shows at instants: datetimes without an offset."""
+    return pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
+
+
+def load(
+    ts: pl.Series,
+    symbol: str = "X",
+    *,
+    own: str = "XNYS",
+    stamps: Stamps = "open",
+    interval: str = "5m",
+    zone: str = "",
+    **more: Any,
+) -> Replay:
+    draw = np.random.default_rng(len(ts))
+    close = 50 * np.exp(np.cumsum(draw.normal(0, 0.0005, len(ts))))
+    frame = pl.DataFrame({
+        "ts": ts, "open": close, "high": close * 1.01, "low": close * 0.99, "close": close,
+        "volume": draw.uniform(1e6, 2e6, len(ts)), "symbol": symbol,
+    })  # fmt: skip
+    universe = Universe((Instrument(symbol, calendar=own),), calendar=own)
+    return Replay.load(
+        BarFrame(frame), universe=universe, sessions={own: calendar(own)}, stamps=stamps, interval=interval, zone=zone,
+        **more,
+    )  # fmt: skip
+
+
+def stop_of(ts: pl.Series, **more: Any) -> str:
+    """The text of the stop: of the backtest, or of the reader where no bar is usable."""
+    own = more.get("own", "XNYS")
+    with pytest.raises((UnsoundPrices, FeedError)) as refused:
+        require_sound(load(ts, **more), {own: calendar(own)}, holes_known=True)
+    return str(refused.value)
+
+
+def typed(text: str) -> dict[str, str]:
+    """The settings that a stop names, as keywords of `load`."""
+    found = dict(re.findall(r'\[(?:feed|universe)\] (\w+) = "([^"]+)"', text))
+    return {"own" if key == "calendar" else key: value for key, value in found.items()}
+
+
+def require_all(feed: Replay, bars: int) -> None:
+    require_sound(feed, {feed.universe.calendar: calendar(feed.universe.calendar)})
+    assert (feed.count, feed.extended, feed.quarantined, feed.misfits) == (bars, 0, (), ())
+
+
+JANUARY, JULY = (date(2024, 1, 2), date(2024, 1, 19)), (date(2024, 7, 1), date(2024, 7, 19))
+YEAR = (BEGIN, date(2023, 12, 1))
+
+
+@pytest.mark.parametrize(
+    ("own", "when"),
+    [
+        ("XNYS", JANUARY), ("XNYS", JULY), ("XLON", JULY), ("XLON", YEAR), ("XTKS", JANUARY), ("XETR", JANUARY),
+        ("XETR", JULY), ("XHKG", JANUARY), ("XASX", JULY), ("XTSE", JULY), ("XBOM", JANUARY), ("XKRX", JULY),
+        ("BVMF", JULY), ("XSWX", YEAR), ("XNZE", JANUARY),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("interval", ["5m", "1h"])
+def test_times_of_the_exchanges_own_clock_stop_and_its_zone_reads_them(
+    own: str, when: tuple[date, date], interval: str
+) -> None:
+    ts = minutes(own, *when, {"5m": 5 * M, "1h": HOUR}[interval])
+    zone = calendar(own).zone
+    text = stop_of(clock(ts, zone), own=own, interval=interval)
+    settings = typed(text)
+    assert ZoneInfo(settings["zone"]).utcoffset(None) == ZoneInfo(zone).utcoffset(None)
+    assert settings == {"zone": zone}, text
+    assert f"all fit {own} as {zone}, the exchange's own clock" in text
+    feed = load(clock(ts, zone), own=own, interval=interval, zone=zone)
+    require_all(feed, len(ts))
+    assert feed.first_ts == ts[0] + {"5m": 5 * M, "1h": HOUR}[interval]
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["America/Chicago", "Europe/Berlin", "Europe/Athens", "America/Los_Angeles", "Asia/Kolkata", "Australia/Sydney",
+     "Asia/Tokyo"],
+)  # fmt: skip
+@pytest.mark.parametrize("when", [JANUARY, JULY])
+def test_times_of_the_clock_of_another_place_stop_and_the_named_zone_reads_them(
+    zone: str, when: tuple[date, date]
+) -> None:
+    ts = minutes("XNYS", *when)
+    settings = typed(stop_of(clock(ts, zone)))
+    require_all(load(clock(ts, zone), **settings), len(ts))  # type: ignore[arg-type]
+    assert settings.keys() == {"zone"}
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo"])
+def test_a_wrong_zone_in_the_settings_stops_as_well(zone: str) -> None:
+    ts = minutes("XNYS", *JANUARY)
+    assert typed(stop_of(clock(ts, "America/New_York"), zone=zone)) == {"zone": "America/New_York"}
+
+
+@pytest.mark.parametrize("when", [JANUARY, JULY, YEAR])
+@pytest.mark.parametrize("own", ["XNYS", "XLON", "XTKS", "24/7"])
+@pytest.mark.parametrize("aware", [True, False])
+def test_times_in_utc_pass_with_an_offset_and_without(own: str, when: tuple[date, date], aware: bool) -> None:
+    ts = minutes(own, *when, HOUR)
+    stamps = clock(ts, "UTC").dt.replace_time_zone("UTC") if aware else clock(ts, "UTC")
+    require_all(load(stamps, own=own, interval="1h"), len(ts))
+
+
+@pytest.mark.parametrize("when", [JANUARY, JULY])
+@pytest.mark.parametrize("aware", [True, False])
+def test_extended_hours_in_utc_pass(when: tuple[date, date], aware: bool) -> None:
+    ts = minutes("XNYS", *when, before=5 * HOUR + HOUR // 2, after=4 * HOUR)
+    stamps = clock(ts, "UTC").dt.replace_time_zone("UTC") if aware else clock(ts, "UTC")
+    feed = load(stamps)
+    assert feed.misfits == ()
+    assert feed.extended > len(ts) // 2
+
+
+@pytest.mark.parametrize("when", [JANUARY, JULY])
+def test_extended_hours_of_the_exchanges_own_clock_stop(when: tuple[date, date]) -> None:
+    ts = minutes("XNYS", *when, before=5 * HOUR + HOUR // 2, after=4 * HOUR)
+    local = clock(ts, "America/New_York")
+    assert typed(stop_of(local)) == {"zone": "America/New_York"}
+    assert load(local, zone="America/New_York").misfits == ()
+
+
+def test_times_that_claim_utc_and_show_the_exchanges_clock_stop() -> None:
+    ts = minutes("XNYS", *JANUARY)
+    text = stop_of(clock(ts, "America/New_York").dt.replace_time_zone("UTC"))
+    assert "72 of 312" not in text
+    assert 'write them without it, and [feed] zone = "America/New_York"' in text
+
+
+def test_a_few_bars_outside_hours_need_no_explanation() -> None:
+    ts = minutes("XNYS", *JANUARY)
+    late = np.sort(np.concatenate([ts, [b + HOUR for _, b in days("XNYS", *JANUARY)][:5]]))
+    assert load(clock(late, "UTC")).misfits == ()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "actual", "own"),
+    [
+        ("VUSA.L", "XLON", "XNYS"), ("SAP.DE", "XETR", "XNYS"), ("7203.T", "XTKS", "XNYS"), ("0700.HK", "XHKG", "XNYS"),
+        ("BTC", "24/7", "XNYS"), ("EURUSD=X", "24/5", "XNYS"), ("BHP.AX", "XASX", "XNYS"), ("SPY", "XNYS", "XLON"),
+        ("RY.TO", "XTSE", "XNYS"), ("NONE", "XLON", "XNYS"), ("NONE", "XTKS", "XETR"), ("600519.SS", "XSHG", "XNYS"),
+        ("SAP.DE", "XETR", "XLON"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("length", [120, 500])
+def test_days_of_another_exchange_stop_and_the_named_calendar_holds_all(
+    symbol: str, actual: str, own: str, length: int
+) -> None:
+    ts = np.array(sessions(actual, date(2023, 1, 2), END).day_ns[:length])
+    text = stop_of(clock(ts, "UTC"), symbol=symbol, own=own, stamps="session", interval="1d")
+    assert typed(text) == {"own": actual}, text
+    outside = length - len(np.intersect1d(ts, calendar(own).days))
+    assert f"{symbol}: {outside} bars lie on no session of {own}; all {length} fit {actual}" in text
+    require_all(load(clock(ts, "UTC"), symbol=symbol, own=actual, stamps="session", interval="1d"), length)
+
+
+def test_a_thin_share_of_another_exchange_stops_too() -> None:
+    ts = np.array(sessions("XLON", date(2023, 1, 2), END).day_ns)
+    thin = ts[np.random.default_rng(4).random(len(ts)) < 0.4]
+    assert typed(stop_of(clock(thin, "UTC"), symbol="Y.L", stamps="session", interval="1d")) == {"own": "XLON"}
+
+
+@pytest.mark.parametrize("holidays", [1, 3, 8])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+def test_bars_on_holidays_and_missing_ones_show_no_other_calendar(holidays: int, share: float) -> None:
+    draw = np.random.default_rng(holidays)
+    ts = np.array(sessions("XNYS", date(2023, 1, 2), END).day_ns)
+    weekdays = np.arange(ts[0], ts[-1], DAY_NS)
+    closed = np.setdiff1d(weekdays[(weekdays // DAY_NS + 3) % 7 < 5], ts)
+    kept = np.union1d(ts[draw.random(len(ts)) < share], draw.choice(closed, holidays, replace=False))
+    assert load(clock(kept, "UTC"), stamps="session", interval="1d").misfits == ()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "actual"),
+    [("VOD.L", "XLON"), ("SAP.DE", "XETR"), ("7203.T", "XTKS"), ("NONE", "24/7"), ("0700.HK", "XHKG")],
+)
+@pytest.mark.parametrize("aware", [True, False])
+def test_intraday_bars_of_another_exchange_stop_and_the_named_settings_hold_all(
+    symbol: str, actual: str, aware: bool
+) -> None:
+    ts = minutes(actual, *JULY)
+    stamps = clock(ts, "UTC").dt.replace_time_zone("UTC") if aware else clock(ts, calendar(actual).zone)
+    settings = typed(stop_of(stamps, symbol=symbol))
+    assert settings["own"] == actual
+    require_all(load(stamps, symbol=symbol, **settings), len(ts))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("own", ["XNYS", "XTKS", "XLON", "XETR", "XASX", "XHKG", "BVMF"])
+@pytest.mark.parametrize("stamps", ["session", "open", "close"])
+def test_a_day_stamped_at_midnight_of_its_exchange_is_that_date(own: str, stamps: Stamps) -> None:
+    zone = calendar(own).zone
+    dates = sessions(own, date(2024, 1, 1), date(2024, 12, 31))
+    midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
+    feed = load(midnight, own=own, stamps=stamps, interval="1d")
+    require_all(feed, len(dates.day_ns))
+    assert feed.columns.ts_event.tolist() == list(dates.close_ns)
+    assert feed.columns.ts_open.tolist() == list(dates.open_ns)
+
+
+def test_midnight_in_tokyo_is_not_the_day_before_in_new_york() -> None:
+    dates = sessions("XTKS", date(2024, 1, 1), date(2024, 12, 31))
+    midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone("Asia/Tokyo").dt.convert_time_zone("UTC")
+    assert typed(stop_of(midnight, symbol="7203.T", stamps="open", interval="1d")) == {"own": "XTKS"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("close", "session"), ("open", "session"), ("session", "open"), ("session", "close")]
+)
+def test_days_with_another_kind_of_stamp_stop_and_the_right_one_is_named(wrong: Stamps, right: Stamps) -> None:
+    own = sessions("XNYS", date(2024, 1, 1), date(2024, 12, 31))
+    ts = np.array({"session": own.day_ns, "open": own.open_ns, "close": own.close_ns}[right])
+    assert typed(stop_of(clock(ts, "UTC"), stamps=wrong, interval="1d")) == {"stamps": right}
+    require_all(load(clock(ts, "UTC"), stamps=right, interval="1d"), len(ts))
+
+
+@pytest.mark.parametrize("hour", [5, 6, 4, 16, 23, 1])
+@pytest.mark.parametrize("stamps", ["open", "close", "session"])
+def test_days_of_a_coin_that_do_not_end_at_midnight_utc_stop(hour: int, stamps: Stamps) -> None:
+    ts = np.array(sessions("24/7", date(2024, 1, 1), date(2024, 6, 30)).day_ns) + hour * HOUR
+    text = stop_of(clock(ts, "UTC"), symbol="BTC-USD", own="24/7", stamps=stamps, interval="1d")
+    assert f"its days begin or end at {hour:02d}:00 UTC" in text
+    assert load(clock(ts - hour * HOUR, "UTC"), own="24/7", stamps="session", interval="1d").misfits == ()
+
+
+def test_hours_of_a_coin_are_built_into_the_days_that_the_stop_names(tmp_path: Any) -> None:
+    ts = minutes("24/7", *JANUARY, HOUR)
+    feed = load(clock(ts, "UTC"), symbol="BTC-USD", own="24/7", interval="1d", build_from="1h")
+    assert (feed.count, feed.misfits) == (18, ())
+
+
+def together(parts: Sequence[tuple[str, str, Ints]], tables: dict[str, str]) -> tuple[Misfit, ...]:
+    """The misfits of symbols with the sessions of an exchange, each on the calendar of its table or on XNYS."""
+    frames = [
+        pl.DataFrame({"ts": clock(ts, "UTC"), "symbol": name, "close": 50 + np.arange(len(ts)) / 1e3})
+        for name, _, ts in parts
+    ]
+    bars = pl.concat(frames).with_columns(
+        pl.col("close").alias("open"), high=pl.col("close") * 1.01, low=pl.col("close") * 0.99, volume=pl.lit(1e6)
+    )
+    universe = Universe(tuple(Instrument(name, calendar=tables.get(name, "XNYS")) for name, *_ in parts))
+    known = {name: calendar(name) for name in {"XNYS", *tables.values()}}
+    return Replay.load(BarFrame(bars), universe=universe, sessions=known).misfits
+
+
+def test_a_part_of_the_symbols_gets_a_calendar_of_its_own() -> None:
+    parts = [
+        (name, own, np.array(sessions(own, date(2023, 1, 2), date(2024, 6, 28)).day_ns))
+        for name, own in (("SPY", "XNYS"), ("VUSA.L", "XLON"), ("VOD.L", "XLON"), ("7203.T", "XTKS"))
+    ]
+    london, tokyo = together(parts, {})
+    assert london.symbols == ("VUSA.L", "VOD.L")
+    assert london.remedies == (
+        '[universe] instruments = [{ symbol = "VUSA.L", calendar = "XLON" }, { symbol = "VOD.L", calendar = "XLON" }]',
+    )
+    assert tokyo.symbols == ("7203.T",)
+    assert together(parts, {name: own for name, own, _ in parts}) == ()
+
+
+@pytest.mark.parametrize("file", ["us_daily", "us20_daily", "seed4_daily", "crypto_daily", "vix_daily"])
+def test_no_bundled_file_is_read_wrongly(file: str) -> None:
+    path = DATA / f"{file}.parquet"
+    names = pl.read_parquet(path)["symbol"].unique().sort().to_list()
+    universe = Universe(tuple(
+        Instrument(name, calendar="24/7" if name.endswith("-USD") else "XNYS") for name in names
+    ))  # fmt: skip
+    known = {name: sessions(name, date(1989, 12, 1), date(2025, 2, 1)) for name in ("XNYS", "24/7")}
+    feed = Replay.load(path, universe=universe, sessions=known)
+    assert feed.misfits == ()
+    assert feed.count > 2000
