@@ -247,24 +247,9 @@ def assemble(
     policies, members = _policies(config, universe, config.feed.interval_ns, apart)
     warmup = max(config.feed.warmup, history := max(history, longest_history(policies, universe)))
     sessions = market_sessions(config, source, cache, warmup)
-    feed = Replay.load(
-        source,
-        universe=universe,
-        sessions=sessions,
-        stamps=config.feed.stamps,
-        interval=interval_text(config.feed.interval_ns),
-        actions=config.at(config.feed.actions) if config.feed.actions else None,
-        start=config.feed.start,
-        end=config.feed.end,
-        warmup=warmup,
-        adjusted=config.feed.adjusted,
-        build_from=config.feed.build_from,
-        spikes_real=config.feed.spikes == "real",
-        zone=config.feed.zone,
-    )
+    feed = recorded_feed(config, source, universe, sessions, warmup)
     if not places:
-        faults = {"jumps_real": config.feed.jumps == "real", "holes_known": config.feed.holes == "known"}
-        require_sound(feed, sessions, members, **faults)
+        require_sound(feed, sessions, members, holes_known=config.feed.holes == "known")
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
@@ -280,6 +265,30 @@ def assemble(
         macro=macro,
         cash_rate=rate,
         feed=feed,
+    )
+
+
+def recorded_feed(
+    config: Config, source: BarSource, universe: Universe, sessions: Mapping[str, Sessions], warmup: int
+) -> Replay:
+    """The recorded market of a configuration, read with its answers about suspicious prices. Raises FeedError."""
+    table = config.feed
+    return Replay.load(
+        source,
+        universe=universe,
+        sessions=sessions,
+        stamps=table.stamps,
+        interval=interval_text(table.interval_ns),
+        actions=config.at(table.actions) if table.actions else None,
+        start=table.start,
+        end=table.end,
+        warmup=warmup,
+        adjusted=table.adjusted,
+        build_from=table.build_from,
+        spikes=table.spikes,
+        jumps_real=table.jumps == "real",
+        exceptions=config.at(table.exceptions) if table.exceptions else None,
+        zone=table.zone,
     )
 
 

@@ -146,7 +146,7 @@ class Config:
     def missing_files(self) -> list[Mistake]:
         """Mistakes about files in the configuration that do not exist."""
         named: list[tuple[Path, str]] = [
-            (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
+            (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "exceptions", "mapping")
         ]
         named += [(("universe", "members"), self.universe.members), (("broker", "costs"), self.broker.costs_file)]
         named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
@@ -228,6 +228,7 @@ NOT_TRADING: dict[str, str] = {
     "broker.costs": "is a place; the market of a recorded run has a digest of the content",
     "feed.path": "is a place; the feed has a digest of the content",
     "feed.actions": "is a place; the feed has a digest of the content",
+    "feed.exceptions": "is a place; the feed has a digest of what it changes",
     "feed.macro.*.path": "is a place; the market of a recorded run has a digest of the content",
     "feed.series.*.path": "is a place; the market of a recorded run has a digest of the content",
     "feed.holes": "decides whether a backtest starts; it changes no trade",
@@ -249,8 +250,11 @@ NOT_TRADING: dict[str, str] = {
 """Keys outside the digest, each with the reason why it cannot change a trade."""
 
 
-ADDED: Final = {"agents.*.approval": "", "feed.spikes": "reject", "feed.zone": ""}
-"""Keys that came later, with their default: at it a configuration keeps its digest of before."""
+ADDED: Final = {"agents.*.approval": ("",), "feed.spikes": ("stop", "reject"), "feed.zone": ("",)}
+"""Keys that came later, with the values at which a configuration keeps its digest of before.
+
+With `spikes = "stop"` a run that was recorded before leaves the same bars out as with "reject".
+"""
 
 
 def digest(config: Config) -> str:
@@ -269,13 +273,9 @@ def digest(config: Config) -> str:
     return found
 
 
-_NEVER: Final = object()
-"""Equals no value of a key."""
-
-
 def affects_trading(path: Path, value: Any) -> bool:
     """Whether the key at `path` can change trading with this value; `digest` has exactly these keys."""
-    return _home(path, NOT_TRADING) is None and value != ADDED.get(_home(path, ADDED) or "", _NEVER)
+    return _home(path, NOT_TRADING) is None and value not in ADDED.get(_home(path, ADDED) or "", ())
 
 
 _NEWEST: Final[deque[tuple[Config, str]]] = deque(maxlen=4)

@@ -139,8 +139,9 @@ class Feed(Section):
     open near a split ratio that no action announces: "stop" refuses a backtest or study, and holds the symbol while
     trading; "real" trades it as any other move. `holes` decides about symbols with many rejected bars or long gaps:
     "stop" refuses a backtest or study, "known" permits it. `spikes` decides about recorded bars whose prices are out of
-    all proportion to the bars before: "reject" leaves them out, "real" trades them, as in a crisis. `zone` is the clock
-    of stamps without an offset from UTC; UTC if it is empty. A key `zone` in the mapping of kind http precedes it.
+    all proportion to the bars before: "stop" refuses a backtest or study, "reject" leaves them out, "real" trades them,
+    as in a crisis. `exceptions` is a file that decides about such bars by date and symbol. `zone` is the clock of
+    stamps without an offset from UTC; UTC if it is empty. A key `zone` in the mapping of kind http precedes it.
     """
 
     kind: str = "replay"
@@ -155,7 +156,8 @@ class Feed(Section):
     adjusted: bool = False
     jumps: Literal["stop", "real"] = "stop"
     holes: Literal["stop", "known"] = "stop"
-    spikes: Literal["reject", "real"] = "reject"
+    spikes: Literal["stop", "reject", "real"] = "reject"
+    exceptions: str = ""
     stamps: Literal["close", "open", "session"] = "close"
     zone: Literal[""] | Zone = ""
     interval_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=86_400 * NANO, alias="interval")

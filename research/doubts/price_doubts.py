@@ -53,8 +53,8 @@ def rejected_bars(evidence: Evidence) -> str:
         parts.append(f"{count} and left out: {_bars(bad)}")
     if spikes := _of_run(feed.spikes, after):
         parts.append(f"{len(spikes):,} out of all proportion and traded as real: {_bars(spikes)}")
-    jumps = [jump for jump in feed.jumps if jump.ts > after]
-    if jumps and config.jumps == "real":
+    jumps = [jump for jump in (*(feed.jumps if config.jumps == "real" else ()), *feed.shifts) if jump.ts > after]
+    if jumps:
         texts = [
             f"{feed.universe.symbols[jump.symbol]} {session_date(jump.ts - 1)} ({jump.numerator}:{jump.denominator})"
             for jump in jumps

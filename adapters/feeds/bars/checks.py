@@ -1,12 +1,18 @@
 """Checks on every bar before it is used. A bad bar is quarantined with its reason, never repaired or replaced.
 
+A bar is *impossible* (crossed, not a number, zero or below, out of order) or *suspicious*: its price is out of all
+proportion (SPIKE). Prices alone cannot tell a bad print from a real crash, so a suspicious bar is marked, and a person
+or [feed] spikes decides whether it is used. A volume of a hundred times the maximum, and a bar that repeats the ones
+before it to the last digit, stay rejected: the first would fill any order, the second has no price of its own, and
+neither takes a move of the market away.
+
 A jump that looks like a split is reported, and its bar is good. Every check uses earlier bars only. A filter that uses
 tomorrow's bar to reject today's is look-ahead.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -14,7 +20,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.adapters.feeds.bars.jumps import Series, examine, huge_volume
+from quantd.adapters.feeds.bars.announced_actions import ActionFault, action_faults
+from quantd.adapters.feeds.bars.jumps import Series, Shift, examine, huge_volume
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import Placed
 from quantd.trading.events import Action
@@ -89,12 +96,14 @@ Reasons = NDArray[np.int8]
 class Checked:
     """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, by time.
 
-    `spikes` are the numbers of the bars that were taken as real moves, though their price is out of all proportion.
+    `shifts` are the other changes of the level that no action explains, with the numbers of their rows among the R.
+    `faults` are the actions that the prices do not show.
     """
 
     reason: Reasons
     jumps: tuple[Jump, ...] = ()
-    spikes: tuple[int, ...] = ()
+    shifts: tuple[Shift, ...] = ()
+    faults: tuple[ActionFault, ...] = ()
 
 
 def judge(
@@ -103,14 +112,11 @@ def judge(
     interval: int,
     actions: Sequence[Action] = (),
     now: int | None = None,
-    *,
-    spikes_real: bool = False,
 ) -> Checked:
     """Check bars; each verdict depends on that bar and earlier ones only.
 
     `rows` are in file order, `actions` in time order, `interval` is in ns; 1 means trades, which may share an instant,
     repeat a price and come in any order. Bars known after `now` (ns) are in the future; None omits this check.
-    `spikes_real` accepts prices out of all proportion as real moves.
     """
     reason = np.zeros(len(rows), dtype=np.int8)
 
@@ -139,11 +145,10 @@ def judge(
         if found.any():
             del bars  # before the next is made: one is 70 MB at 500 symbols and 2,500 bars
             order, bars = _series(rows, placed, reason)
-    spike, jumps = examine(bars, actions, interval)
-    if spikes_real:
-        return Checked(reason, tuple(jumps), tuple(order[spike].tolist()))
+    spike, jumps, shifts = examine(bars, actions, interval)
     reason[order[spike]] = Reason.SPIKE
-    return Checked(reason, tuple(jumps))
+    numbered = tuple(replace(shift, rows=tuple(order[list(shift.rows)].tolist())) for shift in shifts)
+    return Checked(reason, tuple(jumps), numbered, tuple(action_faults(bars, actions, jumps, shifts)))
 
 
 def _series(rows: Rows, placed: Placed, reason: Reasons) -> tuple[NDArray[np.intp], Series]:
@@ -215,4 +220,5 @@ def _stale(bars: Series, interval: int) -> Reasons:
 
 
 def _volume(bars: Series, interval: int) -> Reasons:
-    return np.where(huge_volume(bars.column, bars.volume, interval), Reason.VOLUME, Reason.GOOD).astype(np.int8)
+    huge = huge_volume(bars.column, bars.volume, bars.close, interval)
+    return np.where(huge, Reason.VOLUME, Reason.GOOD).astype(np.int8)

@@ -7,6 +7,10 @@ VIX +116 % (2018-02-05) and its spike of 2024-08-05. They must reject these reco
 
 Prices alone cannot tell a split from a real move of the same size: NFLX opened at 0.63 of its close on 2011-10-25. A
 jump therefore rejects no bar. A person decides what it is.
+
+A new level that lasts is a `Shift`, whatever its ratio is: a larger one is no better explained than a small one. Its
+first bars look like bad prints until the level has lasted. Rejecting them for good was wrong: a 1:35 split that no
+action announces then multiplies an account by 35, with two bars rejected.
 """
 
 from collections.abc import Sequence
@@ -16,7 +20,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
+from quantd.adapters.feeds.bars.ratios import nearest_ratio
 from quantd.adapters.feeds.bars.rows import exact_nano
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.trading.events import Action
@@ -62,6 +68,18 @@ SPLIT_VOLUME: Final = 2.5
 AAPL's fall of 2000-09-29, to 0.526 of the close, came with ten times the usual volume.
 """
 
+SHIFT_SIGMAS: Final = 15.0
+"""Minimum move of a shift to an unusual ratio that is no bad print, in standard deviations; SPLIT_VOLUME applies too.
+
+NFLX opened 13 deviations lower on 2011-10-25.
+"""
+
+UNKNOWN_SIGMA: Final = 0.04
+"""The usual daily move while fewer than LEAST_BARS bars are before a bar: that of a volatile stock."""
+
+LEAST_BARS: Final = 10
+"""Bars before a bar from which its usual move can be estimated."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -75,6 +93,25 @@ class Series:
     low: Floats
     close: Floats
     volume: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A new level of the price that no action explains, whose nearest ratio is that of `jump`.
+
+    `jump` is dated by the bar with which the level is accepted; `first_ts` and `first_open` (ns UTC) are the close and
+    the open of its first bar. `rows` are the numbers of the bars in between, which looked like bad prints.
+    """
+
+    jump: Jump
+    first_ts: int
+    first_open: int
+    rows: tuple[int, ...] = ()
+
+    @property
+    def dated(self) -> Jump:
+        """The jump, dated by the first bar of the level: the day of a split."""
+        return replace(self.jump, ts=self.first_ts, ts_open=self.first_open)
 
 
 def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bools]:
@@ -106,7 +143,8 @@ class _Found:
 
     Its close moved by `move`, of which `limit` is plausible. `reaches` marks an implausible open, high or low. `sigma`
     is the usual move, `usual` the usual volume; `opens` marks the first bar of a session after a short gap, where a
-    split takes effect.
+    split takes effect. `resumes` marks the first bar after a long gap. `night` is the usual move from a close to the
+    next open.
     """
 
     row: int
@@ -115,12 +153,14 @@ class _Found:
     moved: bool
     reaches: bool
     opens: bool
+    resumes: bool
     sigma: float
     usual: float
+    night: float
 
 
-def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, list[Jump]]:
-    """Return bool[R] spikes, and the jumps that look like a split no action announces. `interval` is in ns.
+def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, list[Jump], list[Shift]]:
+    """Return bool[R] spikes, the jumps that look like a split no action announces, and the shifts. `interval` is in ns.
 
     Bars after a spike are rejected until the price returns, or the new level has lasted RETURN_AFTER bars. A jump
     rejects no bar. Each verdict depends on that bar and earlier ones only.
@@ -141,22 +181,33 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
     symbol = bars.column[candidates]
     starts, stops = np.searchsorted(bars.column, symbol), np.searchsorted(bars.column, symbol, side="right")
     found = [
-        _compared(bars, k, start, move, reach, interval)
+        _compared(bars, k, start, move, reach, gap, interval)
         for k, start in zip(candidates.tolist(), starts.tolist(), strict=True)
     ]
     jumps: list[Jump] = []
+    shifts: list[Shift] = []
     for first in np.unique(starts).tolist():
         mine = np.flatnonzero(starts == first)
-        jumps += _follow(bars, previous, announced, [found[m] for m in mine], int(stops[mine[0]]), spike)
-    return spike, sorted(jumps, key=lambda jump: (jump.ts, jump.symbol))
+        changes = _follow(bars, previous, announced, [found[m] for m in mine], int(stops[mine[0]]), spike)
+        jumps += changes[0]
+        shifts += changes[1]
+    jumps.sort(key=lambda jump: (jump.ts, jump.symbol))
+    return spike, jumps, sorted(shifts, key=lambda shift: (shift.jump.ts, shift.jump.symbol))
 
 
-def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, interval: int) -> _Found:
+def deviation(moves: Floats) -> float:
+    """Return the robust standard deviation of moves around zero; NaN for fewer than LEAST_BARS."""
+    if len(moves) < LEAST_BARS or np.isnan(moves).all():
+        return float("nan")
+    # 1.4826 x the median absolute value is the standard deviation of a normal (Hampel, 1974)
+    return 1.4826 * float(np.nanmedian(np.abs(moves)))
+
+
+def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap: Floats, interval: int) -> _Found:
     """Compare one bar with the WINDOW bars before it."""
     silence = int(bars.ts_event[k] - bars.ts_event[k - 1]) if k > start else 0
-    before = np.abs(move[max(start + 1, k - WINDOW) : k])
-    # 1.4826 x the median absolute value is the standard deviation of a normal (Hampel, 1974)
-    sigma = 1.4826 * float(np.nanmedian(before)) if len(before) >= 10 and not np.isnan(before).all() else np.nan
+    before = slice(max(start + 1, k - WINDOW), k)
+    sigma = deviation(move[before])
     bar = 4 * DAY_NS if interval == DAY_NS else interval  # a long weekend is one step of daily bars
     steps = max(1.0, silence / bar)
     sigma *= steps**0.5
@@ -175,8 +226,10 @@ def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, int
         moved=known and bool(abs(move[k]) > most),
         reaches=bool(reach[k] > limit(REACH_SIGMAS, REACH_FLOOR, REACH_CAP)),
         opens=known and new_session,
+        resumes=k > start and silence > GAP_NS,
         sigma=sigma,
         usual=float(np.median(bars.volume[max(start, k - WINDOW) : k])) if k > start else np.nan,
+        night=deviation(gap[before]),
     )
 
 
@@ -205,11 +258,14 @@ def _jump(bars: Series, it: _Found, reference: float) -> Jump | None:
 
 def _follow(
     bars: Series, previous: Floats, announced: Bools, found: list[_Found], stop: int, spike: Bools
-) -> list[Jump]:
-    """Process one symbol's suspicious bars; returns its jumps. Every bar between two of them agrees with its
-    predecessor."""
+) -> tuple[list[Jump], list[Shift]]:
+    """Process one symbol's suspicious bars; returns its jumps and shifts.
+
+    Every bar between two of them agrees with its predecessor.
+    """
     jumps: list[Jump] = []
-    away, since, reference = False, 0, np.nan
+    shifts: list[Shift] = []
+    away, since, reference, began, older = False, 0, np.nan, 0, np.nan
     for it, following in zip(found, [*(f.row for f in found[1:]), stop], strict=True):
         k = it.row
         if announced[k]:
@@ -219,17 +275,71 @@ def _follow(
         if away and _is_back(bars, it, reference):
             away = False
         elif jump := _jump(bars, it, reference):
-            jumps.append(jump)
+            if not _returned(bars, k, older, it.limit):
+                jumps.append(jump)
             away = False
         elif it.moved:
-            away, since = True, k
-        elif it.reaches and not away:
-            spike[k] = True
+            away, since, began = True, k, began if away else k
+        else:
+            if it.reaches and not away:
+                spike[k] = True
+            if not away and (shift := _quiet_shift(bars, it, reference)):
+                shifts.append(shift)
         if away:
             believed = since + RETURN_AFTER - 1
             spike[k : min(following, believed)] = True
             away = following < believed
-    return jumps
+            if not away and believed < stop:
+                if _lasts(bars, believed, reference, it.limit) and not _returned(bars, believed, older, it.limit):
+                    shifts.append(_shift(bars, it, reference, believed, range(began, believed)))
+                    older = np.nan
+                else:
+                    older = reference
+    return jumps, shifts
+
+
+def _lasts(bars: Series, believed: int, reference: float, limit: float) -> bool:
+    """Whether the bar that confirms a new level is still nearer to it than to the last accepted close."""
+    level, close = bars.close[believed - 1], bars.close[believed]
+    return bool(abs(np.log(close / reference)) > min(limit, abs(np.log(level / reference))) / 2)
+
+
+def _returned(bars: Series, believed: int, older: float, limit: float) -> bool:
+    """Whether a level is the one before a bad print of several bars."""
+    return bool(abs(np.log(bars.close[believed] / older)) <= limit)
+
+
+def _shift(bars: Series, it: _Found, reference: float, believed: int, rows: Sequence[int]) -> Shift:
+    """Return the change from the last accepted close to the level that begins at a bar."""
+    k = it.row
+    gap, move = float(np.log(bars.open[k] / reference)), float(np.log(bars.close[k] / reference))
+    price = bars.open[k] if gap * move > 0 and abs(gap) > abs(move) / 2 else bars.close[k]
+    ratio = nearest_ratio(reference / float(price), it.sigma if it.resumes else it.night)
+    before, after = exact_nano(np.array([reference, price])).tolist()
+    jump = Jump(
+        ts=int(bars.ts_event[believed]), ts_open=int(bars.ts_open[believed]), symbol=int(bars.column[k]),
+        before_nano=before, after_nano=after, numerator=ratio.numerator, denominator=ratio.denominator,
+    )  # fmt: skip
+    return Shift(jump, int(bars.ts_event[k]), int(bars.ts_open[k]), tuple(rows))
+
+
+def _quiet_shift(bars: Series, it: _Found, reference: float) -> Shift | None:
+    """Return the shift at a bar that is no bad print: after a long gap, with few bars before it, or at an unusual
+    ratio."""
+    if not reference > 0:
+        return None
+    k = it.row
+    gap, move = float(np.log(bars.open[k] / reference)), float(np.log(bars.close[k] / reference))
+    if it.resumes:
+        shifts = abs(gap) > MOVE_CAP and abs(move) > MOVE_CAP
+    elif not it.opens:
+        return None
+    else:
+        usual = 0 < bars.volume[k] <= SPLIT_VOLUME * np.exp(-gap) * it.usual
+        least = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(it.sigma) else SHIFT_SIGMAS * it.sigma
+        far = abs(gap) > max(least, SPLITS[0] - SPLIT_MARGIN[0])
+        shifts = bool(usual and far and abs(move - gap) < 2 * SPLIT_MARGIN[1])
+    return _shift(bars, it, reference, k, ()) if shifts else None
 
 
 def _is_back(bars: Series, it: _Found, reference: float) -> bool:
@@ -240,19 +350,23 @@ def _is_back(bars: Series, it: _Found, reference: float) -> bool:
     )
 
 
-def huge_volume(column: Ints, volume: Floats, interval: int) -> Bools:
+def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> Bools:
     """Return bool[R]: volumes above 100 times the maximum of the WINDOW bars before (1,000 times for intraday bars).
 
-    Thin intraday markets have long quiet periods. The largest real volumes are 27 times the maximum.
+    The traded value must be as far above its maximum: a split of 200:1 multiplies the volume and not the value. Thin
+    intraday markets have long quiet periods. The largest real volumes are 27 times the maximum.
     """
     most = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0
     out = np.zeros(len(volume), dtype=np.bool_)
     while True:
         # a rejected volume is no reference for the next one, so the check repeats without it
-        frame = pl.DataFrame({"c": column, "v": np.where(out, np.nan, volume)}).with_columns(pl.col("v").fill_nan(None))
-        before = pl.col("v").shift(1).rolling_max(WINDOW, min_samples=20).over("c")
-        usual: Floats = frame.select(before.fill_null(float("nan"))).to_series().to_numpy()
-        found = (usual > 0) & (volume > most * usual) | out
+        frame = pl.DataFrame({
+            "c": column, "v": np.where(out, np.nan, volume), "x": np.where(out, np.nan, volume * close),
+        }).with_columns(pl.col("v", "x").fill_nan(None))  # fmt: skip
+        before = pl.col("v", "x").shift(1).rolling_max(WINDOW, min_samples=20).over("c")
+        usual = frame.select(before.fill_null(float("nan")))
+        found = (usual["v"].to_numpy() > 0) & (volume > most * usual["v"].to_numpy())
+        found = found & (volume * close > most * usual["x"].to_numpy()) | out
         if np.array_equal(found, out):
             return out
         out = found

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.checks import BadBar, Checked, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps, place
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Bools, Floats, Ints, Jump
+from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.sessions import Sessions
 
 
@@ -129,11 +129,9 @@ def checked_bars(
     stamps: Stamps,
     length_ns: int,
     now_ns: int,
-) -> tuple[Rows, list[BadBar], tuple[Jump, ...]]:
-    """Return the good bars, and by time the bad ones and the jumps. Bars outside a session's hours are omitted."""
+) -> tuple[Rows, Placed, Checked]:
+    """Return all bars inside the hours of their sessions, with their places and the verdict on each."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     keep = ~placed.extended | (rows.ts == NO_STAMP)
     rows, placed = rows.take(keep), placed.take(keep)
-    checked = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
-    bad = bad_bars(rows, placed, checked.reason, universe)
-    return rows.take(checked.reason == Reason.GOOD), bad, checked.jumps
+    return rows, placed, judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)

@@ -33,7 +33,8 @@ class RecentBars:
     def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Checked:
         """Check bars against the earlier ones and `actions` in time order, and store them. Returns their verdict.
 
-        A bar that is already stored is replaced.
+        Its jumps include the shifts that these bars confirm, dated by the confirming bar. A bar that is already
+        stored is replaced.
         """
         if not len(rows):
             return Checked(np.empty(0, dtype=np.int8))
@@ -56,7 +57,9 @@ class RecentBars:
         keep = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
         self._rows, self._placed, self._reason = rows.take(keep), placed.take(keep), verdict[keep]
         self._index = None
-        return Checked(new, tuple(jump for jump in found.jumps if (jump.symbol, jump.ts) in added))
+        changes = (*found.jumps, *(shift.jump for shift in found.shifts))
+        jumps = sorted((jump for jump in changes if (jump.symbol, jump.ts) in added), key=lambda each: each.ts)
+        return Checked(new, tuple(jumps))
 
     def find(self, column: int, event: int) -> int | None:
         """Return the number of a stored bar."""

@@ -1,7 +1,7 @@
 """A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,9 @@ import numpy as np
 from msgspec import structs
 
 from quantd.adapters.calendars import day_ns
-from quantd.adapters.feeds.bars.checks import BadBar, Checked, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.announced_actions import ActionFault
+from quantd.adapters.feeds.bars.answers import Answers, Settled, Spikes, settle
+from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns, warm_from
@@ -27,6 +29,7 @@ from quantd.adapters.feeds.recorded.bar_files import (
     read_trades,
 )
 from quantd.adapters.feeds.recorded.evidence import Misfit, Reading, misfits, stopped
+from quantd.adapters.feeds.recorded.exception_files import read_exceptions
 from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice, Opening
@@ -39,13 +42,36 @@ BLOCK_ROWS: Final = 4096
 """Slices per block. The integers of a block are Python lists, so that blocks are built on demand."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenQuestions:
+    """Prices that need a person's answer before a backtest.
+
+    `jumps` are changes of the level that no action explains, `faults` actions that the prices do not show, both by
+    time. `bars` are the suspicious bars without an answer.
+    """
+
+    jumps: tuple[Jump, ...] = ()
+    faults: tuple[ActionFault, ...] = ()
+    bars: tuple[BadBar, ...] = ()
+
+    def until(self, ts: int) -> "OpenQuestions":
+        """Return those about bars known at `ts` (ns UTC)."""
+        return OpenQuestions(
+            tuple(jump for jump in self.jumps if jump.ts <= ts),
+            tuple(fault for fault in self.faults if fault.ts_event <= ts),
+            tuple(bar for bar in self.bars if bar.ts_event <= ts),
+        )
+
+
 @dataclass(kw_only=True, eq=False)
 class Replay:
     """A recorded market over files. Its items are in time order: an action precedes the slice that it opens.
 
     `quarantined` are the rejected bars, by time. `jumps` are the apparent splits that no action announces, by time;
     their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `spikes` are bars whose
-    prices are out of all proportion and which were taken as real, by time. `count` is the number of slices, `first_ts`
+    prices are out of all proportion and which were taken as real, by time, `shifts` such changes of the level, dated by
+    their first bars. `open` is what a person has not answered
+    yet. `count` is the number of slices, `first_ts`
     and `last_ts` their first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from
     which trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie
     before the open or after the close. `read` int64[N] counts the checked bars of each symbol.
@@ -64,6 +90,8 @@ class Replay:
     spikes: tuple[BadBar, ...] = ()
     misfits: tuple[Misfit, ...] = ()
     """What shows that bars are not what they are read as; a backtest stops for it."""
+    shifts: tuple[Jump, ...] = ()
+    open: "OpenQuestions" = field(default_factory=lambda: OpenQuestions())
     ahead: tuple[Opening, ...] = ()
     """Of a truncated market: the bars that were in progress at its end."""
 
@@ -89,7 +117,9 @@ class Replay:
         adjusted: bool = False,
         now: int | None = None,
         build_from: str = "",
-        spikes_real: bool = False,
+        spikes: Spikes = "reject",
+        jumps_real: bool = False,
+        exceptions: Path | None = None,
         zone: str = "",
     ) -> "Replay":
         """Read, place, check and merge the bars of `universe` in files or a frame.
@@ -98,8 +128,9 @@ class Replay:
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
         an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
         stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
-        shorter interval, or "trades", and bars are built from the good parts. `spikes_real` as for `judge`. `zone` is
-        the clock of stamps without an offset from UTC. Raises FeedError.
+        shorter interval, or "trades", and bars are built from the good parts. `spikes`, `jumps_real` and the file of
+        `exceptions` answer for suspicious prices, see Answers. `zone` is the clock of stamps without an offset from
+        UTC. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -132,20 +163,17 @@ class Replay:
         if not len(rows):
             _no_bars(where, start, end, readings)
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
-        checked = judge(rows, placed, part, listed, now, spikes_real=spikes_real)
-        bad, spikes = _suspicious(rows, placed, checked, universe)
-        good = _good(checked.reason, where, stamps, readings)
+        answers = Answers(spikes, jumps_real or adjusted)
+        check = _Check(listed, now, answers, universe, where, stamps, exceptions, readings)
+        good = check.good(rows, placed, part)
         if build_from:
             rows = bars_of(rows.take(good), universe, sessions, stamps, part, length)
             placed = place_all(rows, universe, sessions, "open", length)
-            checked = judge(rows, placed, length, listed, now, spikes_real=spikes_real)
-            built = _suspicious(rows, placed, checked, universe)
-            bad, spikes = bad + built[0], spikes + built[1]
-            good = _good(checked.reason, where, stamps, readings)
+            good = check.good(rows, placed, length)
         rows, placed = rows.take(good), placed.take(good)
         columns = merge(rows, placed, universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
-        selection += (f"|{build_from}" if build_from else "") + ("|spikes" if spikes_real else "")
+        selection += (f"|{build_from}" if build_from else "") + ("|spikes" if spikes == "real" else "") + check.unlike
         selection += f"|zone {zone}" if zone else ""
         return cls(
             universe=universe,
@@ -153,12 +181,14 @@ class Replay:
             digest=digest(paths if actions is None else (*paths, actions), selection),
             columns=columns,
             actions=tuple(a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]),
-            quarantined=tuple(bad),
-            jumps=() if adjusted else checked.jumps,
+            quarantined=tuple(check.bad),
+            jumps=() if adjusted else check.jumps,
+            shifts=check.shifts,
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
             extended=extended,
             read=read,
-            spikes=tuple(spikes),
+            spikes=tuple(check.real),
+            open=replace(check.questions, bars=tuple(check.unanswered)),
             misfits=readings,
         )
 
@@ -202,6 +232,8 @@ class Replay:
             actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
             quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
             spikes=tuple(b for b in self.spikes if b.ts_event <= ts),
+            shifts=tuple(shift for shift in self.shifts if shift.ts <= ts),
+            open=self.open.until(ts),
             ahead=self.opened_at(ts),
             jumps=tuple(jump for jump in self.jumps if jump.ts <= ts),
         )
@@ -272,12 +304,6 @@ def _require_settings(
         raise FeedError("[feed] end", f"{end} is before start {start}", "Give a later end")
 
 
-def _suspicious(rows: Rows, placed: Placed, checked: Checked, universe: Universe) -> tuple[list[BadBar], list[BadBar]]:
-    """Return the rejected bars, and those out of all proportion that were taken as real, both by time."""
-    spikes = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in checked.spikes]
-    return bad_bars(rows, placed, checked.reason, universe), sorted(spikes, key=lambda bar: bar.ts_event)
-
-
 def _no_bars(where: str, start: date | None, end: date | None, readings: Sequence[Misfit]) -> NoReturn:
     """Raise FeedError for a range without a bar, by what shows that the bars are read wrongly, if anything does."""
     if readings:
@@ -287,15 +313,65 @@ def _no_bars(where: str, start: date | None, end: date | None, readings: Sequenc
     )
 
 
-def _good(reason: Reasons, where: str, stamps: Stamps, readings: Sequence[Misfit]) -> Bools:
-    """Return bool[R] of the good bars. Raises FeedError where none is good."""
-    good = reason == Reason.GOOD
-    if not good.any():
-        if readings:
-            raise FeedError(where, *stopped(readings))
-        why = Reason(int(np.bincount(reason).argmax())).name.lower()
-        remedy = "Check the file with quantd data check"
-        if why == "session":
-            remedy = f'Check [feed] stamps = "{stamps}" and the instruments\' calendars: no stamp falls into a session'
-        raise FeedError(where, f"none of its {len(reason)} bars is usable (mostly: {why})", remedy)
-    return good
+class _Check:
+    """The check of all bars of a market: of the parts from which bars are built, then of the bars."""
+
+    def __init__(
+        self,
+        actions: Sequence[Action],
+        now: int | None,
+        answers: Answers,
+        universe: Universe,
+        where: str,
+        stamps: Stamps,
+        exceptions: Path | None,
+        readings: Sequence[Misfit],
+    ) -> None:
+        self._actions, self._now, self._universe = actions, now, universe
+        self._answers = replace(answers, listed=read_exceptions(exceptions, universe))
+        self._where, self._stamps, self._readings = where, stamps, readings
+        self.bad: list[BadBar] = []
+        self.real: list[BadBar] = []
+        self.unanswered: list[BadBar] = []
+        self.questions = OpenQuestions()
+        self.jumps: tuple[Jump, ...] = ()
+        self.shifts: tuple[Jump, ...] = ()
+        self.unlike = ""
+
+    def good(self, rows: Rows, placed: Placed, interval: int) -> Bools:
+        """Check R bars and collect what is left out, real or open; returns bool[R]. Raises FeedError where none is
+        good."""
+        universe = self._universe
+        settled = settle(judge(rows, placed, interval, self._actions, self._now), rows, placed, self._answers)
+        if not settled.good.any():
+            raise _unusable(settled.reason, self._where, self._stamps, self._readings)
+        self.bad += bad_bars(rows, placed, settled.reason, universe)
+        self.real += _spikes(rows, placed, settled.real, universe)
+        self.questions = questions_of(rows, placed, settled, universe)
+        self.unanswered += self.questions.bars
+        self.jumps, self.shifts = settled.jumps, settled.real_shifts
+        self.unlike += f"|{settled.unlike}" if settled.unlike else ""
+        return settled.good
+
+
+def _spikes(rows: Rows, placed: Placed, numbers: Ints, universe: Universe) -> list[BadBar]:
+    """Return suspicious bars by time."""
+    bars = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in numbers.tolist()]
+    return sorted(bars, key=lambda bar: bar.ts_event)
+
+
+def questions_of(rows: Rows, placed: Placed, settled: Settled, universe: Universe) -> OpenQuestions:
+    """Return what needs an answer among checked bars."""
+    faults = tuple(sorted(settled.faults, key=lambda fault: (fault.ts_event, fault.symbol)))
+    return OpenQuestions(settled.open_jumps, faults, tuple(_spikes(rows, placed, settled.unanswered, universe)))
+
+
+def _unusable(reason: Reasons, where: str, stamps: Stamps, readings: Sequence[Misfit]) -> FeedError:
+    """Return the error about bars none of which is good."""
+    if readings:
+        return FeedError(where, *stopped(readings))
+    why = Reason(int(np.bincount(reason).argmax())).name.lower()
+    remedy = "Check the file with quantd data check"
+    if why == "session":
+        remedy = f'Check [feed] stamps = "{stamps}" and the instruments\' calendars: no stamp falls into a session'
+    return FeedError(where, f"none of its {len(reason)} bars is usable (mostly: {why})", remedy)

@@ -1,4 +1,5 @@
-"""Faults of recorded prices that a person must decide about before a backtest: jumps, long gaps, many rejected bars."""
+"""Faults of recorded prices that a person must decide about before a backtest: unexplained changes of the level,
+actions that the prices do not show, suspicious bars, long gaps, many rejected bars."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,13 @@ import numpy as np
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.evidence import MOST_LINES, listed, misfit_lines
+from quantd.adapters.feeds.recorded.price_questions import Questions
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.display_text import session_date
 from quantd.trading.events import Action
 from quantd.trading.exit_codes import ExplainedError
-from quantd.trading.instruments import NANO, Membership, Universe
-from quantd.trading.market import Bools, Ints, Jump
+from quantd.trading.instruments import Membership, Universe
+from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import Sessions
 
 LONGEST_GAP: Final = 20
@@ -107,25 +109,13 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
 
 
 def rejected_symbols(feed: Replay) -> list[Rejected]:
-    """Return the symbols of a recorded market that are `often_rejected`."""
-    bad = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined]
+    """Return the symbols of a recorded market that are `often_rejected`.
+
+    A suspicious bar that is left out does not count: a person answers for it.
+    """
+    bad = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined if bar.reason != "spike"]
     column, ts = np.array(bad, dtype=np.int64).reshape(-1, 2).T
     return often_rejected(column, ts, feed.read)
-
-
-def jump_text(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
-    """Return a jump in words: symbol, date, both prices and the nearest usual ratio."""
-    return (
-        f"{universe.symbols[jump.symbol]} opened at {jump.after_nano / NANO:.10g} on {_day(jump, universe, sessions)}, "
-        f"after {jump.before_nano / NANO:.10g}: near a {jump.numerator}:{jump.denominator} split, "
-        "and no action announces one"
-    )
-
-
-def action_line(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions], ratio: str = "") -> str:
-    """Return the line of an actions file that announces the split, at `ratio` if given."""
-    symbol, found = universe.symbols[jump.symbol], f"{jump.numerator}:{jump.denominator}"
-    return f"{_day(jump, universe, sessions)},{symbol},split,{ratio or found},"
 
 
 def gap_text(gap: Gap, universe: Universe) -> str:
@@ -155,24 +145,15 @@ def require_sound(
     sessions: Mapping[str, Sessions],
     members: Membership | None = None,
     *,
-    jumps_real: bool = False,
     holes_known: bool = False,
 ) -> None:
     """Raise UnsoundPrices for prices that need a decision, with every fault and its remedies.
 
-    `jumps_real` accepts jumps as real moves; `holes_known` accepts gaps and rejected bars. Nothing accepts bars that
-    are not what they are read as; the holes that this makes are not listed beside it.
+    `holes_known` accepts gaps and rejected bars. The answers about prices are those with which the feed was read.
+    Nothing accepts bars that are not what they are read as; the holes that this makes are not listed beside it.
     """
     texts = misfit_lines(feed.misfits) if feed.misfits else []
-    if feed.jumps and not jumps_real:
-        jumps = [jump_text(each, feed.universe, sessions) for each in feed.jumps]
-        lines = [action_line(each, feed.universe, sessions) for each in feed.jumps]
-        texts += [
-            *listed(jumps), "  one of three remedies:",
-            "  - the prices are adjusted for splits: [feed] adjusted = true, without actions (Python: adjusted=True)",
-            f"  - it was a split: add to the file of [feed] actions: {'; '.join(lines[:MOST_LINES])}",
-            '  - the move was real: [feed] jumps = "real"',
-        ]  # fmt: skip
+    texts += Questions(feed.open, feed.universe, sessions).lines()
     if not holes_known:
         explained = {feed.universe.index[symbol] for each in feed.misfits for symbol in each.symbols}
         own_gaps = [each for each in gaps(feed, sessions, members) if each.column not in explained]
@@ -190,28 +171,25 @@ def require_sound(
 
 
 def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
-    """Raise UnsoundPrices for bars that are read without a configuration.
+    """Raise UnsoundPrices for bars that are read without a configuration, where actions are the only remedy.
 
-    These are jumps, of which actions are the only remedy, and bars that are not what they are read as.
+    These are changes of the level, actions that the prices do not show, and bars that are not what they are read as.
     """
     if feed.misfits:
         raise UnsoundPrices("\n".join((*misfit_lines(feed.misfits), "Nothing was run.")))
-    if not feed.jumps:
-        return
-    split, real = (
-        "; ".join(action_line(each, feed.universe, sessions, ratio) for each in feed.jumps[:MOST_LINES])
-        for ratio in ("", "1:1")
-    )
-    texts = (
-        *listed([jump_text(each, feed.universe, sessions) for each in feed.jumps]),
-        "  one of two remedies, in the file of actions:",
-        f"  - it was a split: add {split}",
-        f"  - the move was real: add {real}",
-        "Nothing was run.",
-    )
-    raise UnsoundPrices("\n".join(texts))
-
-
-def _day(jump: Jump, universe: Universe, sessions: Mapping[str, Sessions]) -> str:
-    calendar = sessions[universe.instruments[jump.symbol].calendar]
-    return session_date(calendar.day_ns[int(np.searchsorted(calendar.closes, jump.ts))]).isoformat()
+    questions = Questions(feed.open, feed.universe, sessions)
+    jumps, texts = feed.open.jumps, list[str]()
+    if jumps:
+        split, real = (
+            "; ".join(questions.action_line(jump, ratio) for jump in jumps[:MOST_LINES]) for ratio in ("", "1:1")
+        )
+        texts += [
+            *listed([questions.jump_text(jump) for jump in jumps]),
+            "  one of two remedies, in the file of actions:",
+            f"  - it was a split: add {split}",
+            f"  - the move was real: add {real}",
+        ]
+    for fault in feed.open.faults[:MOST_LINES]:
+        texts += [questions.fault_text(fault), f"  - {questions.fault_remedies(fault)[0]}"]
+    if texts:
+        raise UnsoundPrices("\n".join((*texts, "Nothing was run.")))

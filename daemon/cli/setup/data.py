@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     from quantd.trading.market import Ints
 
 
+QUESTIONS: Final = ("jumps", "actions", "suspicious", "holes", "misfits")
+"""The parts of a report that stop a backtest."""
+
+
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Bars, as parquet or CSV.")],
     actions: Annotated[
         Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends; FILE.actions.csv if there.")
+    ] = None,
+    exceptions: Annotated[
+        Path | None, typer.Option("--exceptions", metavar="F.csv", help="Answers about suspicious bars.")
     ] = None,
     stamps: Annotated[
         Literal["session", "open", "close"] | None, typer.Option("--stamps", help="Meaning of the bars' timestamps.")
@@ -42,24 +49,23 @@ def check(
 ) -> int:
     """Check every bar of a file as a run does.
 
-    Exit code 1 with faults, which are listed by kind with count and first bar, and with jumps, holes or bars that are
-    not what they are read as, which stop a backtest.
+    Exit code 1 with faults, which are listed by kind with count and first bar, and with what stops a backtest: jumps,
+    actions that the prices do not show, suspicious bars without an answer, holes, and bars that are not what they are
+    read as.
     """
     import numpy as np
 
+    from quantd.adapters.feeds.bars.answers import Answers, settle
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
     from quantd.adapters.feeds.bars.merge import place_all, timed
     from quantd.adapters.feeds.bars.rows import NO_STAMP
     from quantd.adapters.feeds.recorded.bar_files import mostly_without_offset, read_actions, read_bars, span
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
+    from quantd.adapters.feeds.recorded.exception_files import read_exceptions
     from quantd.adapters.feeds.recorded.origin import origin_of
-    from quantd.adapters.feeds.recorded.soundness import (
-        action_line,
-        gaps_between,
-        hole_texts,
-        jump_text,
-        often_rejected,
-    )
+    from quantd.adapters.feeds.recorded.price_questions import Questions
+    from quantd.adapters.feeds.recorded.replay import questions_of
+    from quantd.adapters.feeds.recorded.soundness import gaps_between, hole_texts, often_rejected
     from quantd.daemon.cli.setup.bar_files import LONGER, beside, is_text, length_of
     from quantd.research.runs.sound_bars import calendars_of
 
@@ -85,11 +91,14 @@ def check(
     listed = read_actions(actions, universe) if actions is not None else []
     announced = timed(listed, universe, calendars)
     checked = judge(kept, within, length, announced, time.time_ns())
-    reason, good = checked.reason, checked.reason == Reason.GOOD
-    known_jumps = () if known and known.adjusted else checked.jumps
+    answers = Answers("stop", bool(known and known.adjusted), read_exceptions(exceptions, universe))
+    settled = settle(checked, kept, within, answers)
+    reason, good = settled.reason, settled.good
+    questions = Questions(questions_of(kept, within, settled, universe), universe, calendars)
+    bad = ~good & (reason != Reason.SPIKE)
     holes = hole_texts(
         gaps_between(kept.column[good], within.ts_event[good], universe, calendars, announced),
-        often_rejected(kept.column[~good], kept.ts[~good], np.bincount(kept.column, minlength=universe.size)),
+        often_rejected(kept.column[bad], kept.ts[bad], np.bincount(kept.column, minlength=universe.size)),
         universe,
     )
     faults: list[dict[str, Any]] = []
@@ -108,19 +117,14 @@ def check(
         "file": str(file), "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
         "from": iso(int(rows.ts[rows.ts != NO_STAMP].min())), "to": iso(int(rows.ts.max())),
         "outside_hours": int(placed.extended.sum()),
-        "missing_sessions": gaps, "bad": int(np.sum(~good)), "faults": faults,
-        "jumps": [
-            {"text": jump_text(each, universe, calendars), "action": action_line(each, universe, calendars)}
-            for each in known_jumps
-        ],
-        "holes": holes,
+        "missing_sessions": gaps, "bad": int(np.sum(~good)), "faults": faults, **questions.report(), "holes": holes,
         "misfits": [{"kind": each.kind, "text": each.text, "remedies": each.remedies} for each in readings],
     }  # fmt: skip
     if as_json:
         print_json(report)
     else:
         _print(report, actions)
-    return CHECK_FAILED if faults or known_jumps or holes or readings else DONE
+    return CHECK_FAILED if faults or any(report[kind] for kind in QUESTIONS) else DONE
 
 
 def cached(cache: Cache = None, as_json: Json = False) -> int:
@@ -218,11 +222,15 @@ def _print(report: dict[str, Any], actions: Path | None) -> None:
         say(f"  {each['fault']}: {each['bars']} bars, first {where} (row {each['first_row']}): {each['means']}")
     for each in report["jumps"]:
         say(f"  jump: {each['text']}; if it was a split, the actions lack {each['action']}")
+    for each in report["actions"]:
+        say(f"  action: {each['text']}; {'; or '.join(each['remedies'])}")
+    for each in report["suspicious"]:
+        say(f"  suspicious: {each['text']}; answer it in a file of exceptions: {each['exception']} (or reject)")
     for hole in report["holes"]:
         say(f"  hole: {hole}")
     for each in report["misfits"]:
         say(f"  {each['kind']}: {each['text']}; the remedy: {'; '.join(each['remedies'])}")
-    if report["jumps"] or report["holes"] or report["misfits"]:
+    if any(report[kind] for kind in QUESTIONS):
         say("a backtest over all of these bars stops; it names the remedies")
     if report["faults"]:
         say(f"{report['bad']} bars would be quarantined in a run")

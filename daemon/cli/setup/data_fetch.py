@@ -4,10 +4,10 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import typer
@@ -16,14 +16,16 @@ from quantd.daemon.cli.command import Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
-from quantd.trading.instruments import NANO
+from quantd.trading.instruments import NANO, Universe
 from quantd.trading.sessions import DAY_NS, Sessions
 
 if TYPE_CHECKING:
     import polars as pl
 
     from quantd.adapters.feeds.bars.checks import BadBar
-    from quantd.adapters.feeds.bars.rows import Rows
+    from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+    from quantd.adapters.feeds.bars.stamps import Stamps
+    from quantd.adapters.feeds.recorded.price_questions import Questions
     from quantd.daemon.cli.setup.vendors import Vendors
 
 
@@ -72,12 +74,10 @@ def fetch(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Download everything, cache nothing.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
-    from quantd.adapters.feeds.bars.merge import checked_bars, place_all
-    from quantd.adapters.feeds.bars.rows import ActionRow
+    """Download bars into a file, with splits and dividends beside it. Exit code 1 where its prices stop a backtest."""
+    from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
     from quantd.adapters.feeds.recorded.origin import Origin
-    from quantd.adapters.feeds.recorded.soundness import jump_text
     from quantd.adapters.feeds.source import SourceError, some
     from quantd.adapters.feeds.vendor import Request
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, frame, length_of, longer, parquet
@@ -120,8 +120,8 @@ def fetch(
     if absent:
         text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
-    listed = [] if origin.adjusted else actions
-    good, bad, jumps = checked_bars(rows, listed, universe, calendars, origin.stamps, length, time.time_ns())
+    market = Market(universe, calendars, origin.stamps, length, adjusted=origin.adjusted)
+    good, bad, questions = _checked(rows, [] if origin.adjusted else actions, market)
     placed = place_all(rows, universe, calendars, origin.stamps, length)
     readings = misfits(Reading(rows, placed, universe, calendars, origin.stamps, length))
     if not len(good):
@@ -141,7 +141,8 @@ def fetch(
         "interval": interval, "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": table_.height,
         "actions": len(actions), "symbols": _per_symbol(table_),
         "put_aside": dict(Counter(each.reason for each in bad)),
-        "jumps": [] if origin.adjusted else [jump_text(each, universe, calendars) for each in jumps],
+        "jumps": [questions.jump_text(jump) for jump in questions.questions.jumps],
+        "questions": questions.lines(),
         "misfits": [{"kind": each.kind, "text": each.text, "remedies": each.remedies} for each in readings],
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
@@ -150,7 +151,40 @@ def fetch(
         print_json(report)
     else:
         _print(report, bad)
-    return DONE
+    return CHECK_FAILED if report["questions"] else DONE
+
+
+class Market(NamedTuple):
+    """Where and how the bars of a download are placed; `length` is in ns."""
+
+    universe: Universe
+    calendars: Mapping[str, Sessions]
+    stamps: "Stamps"
+    length: int
+    adjusted: bool
+
+
+def _checked(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "tuple[Rows, list[BadBar], Questions]":
+    """The bars to write, those left out, and what a backtest of the file will ask.
+
+    A suspicious bar is written: it may be a real crash, and whoever uses the file decides.
+    """
+    import numpy as np
+
+    from quantd.adapters.feeds.bars.answers import Answers, settle
+    from quantd.adapters.feeds.bars.checks import Reason
+    from quantd.adapters.feeds.bars.merge import bad_bars, checked_bars
+    from quantd.adapters.feeds.recorded.price_questions import Questions
+    from quantd.adapters.feeds.recorded.replay import questions_of
+
+    universe, calendars = market.universe, market.calendars
+    rows, placed, checked = checked_bars(
+        rows, actions, universe, calendars, market.stamps, market.length, time.time_ns()
+    )
+    settled = settle(checked, rows, placed, Answers("stop", market.adjusted))
+    impossible = np.where(checked.reason == Reason.SPIKE, Reason.GOOD, checked.reason).astype(np.int8)
+    questions = Questions(questions_of(rows, placed, settled, universe), universe, calendars)
+    return rows.take(impossible == Reason.GOOD), bad_bars(rows, placed, impossible, universe), questions
 
 
 async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
@@ -212,8 +246,6 @@ def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
         first = next(bar for bar in bad if bar.reason == reason)
         means = REASON_TEXT[Reason[reason.upper()]]
         say(f"quarantined: {count} x {reason} ({means}); first {first.symbol} {iso(first.ts)}")
-    for jump in report["jumps"]:
-        say(f"jump: {jump}; a backtest stops there and names the remedies")
     for each in report["misfits"]:
         say(f"{each['kind']}: {each['text']}; a backtest stops there and names the remedies")
     for path in report["damaged_cache_files"]:
@@ -230,3 +262,7 @@ def _print(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
             lines.append("adjusted = true")
         lines += [f'stamps = "{report["stamps"]}"', f'interval = "{report["interval"]}"']
         say("in config.toml, [feed]: " + ", ".join(lines))
+    if report["questions"]:
+        say("the file is written; a backtest of it stops until this is answered:")
+        for line in report["questions"]:
+            say(line)

@@ -167,6 +167,7 @@ ROWS = {
     "feed.jumps": ("real", "real"),
     "feed.holes": ("known", "known"),
     "feed.spikes": ("real", "real"),
+    "feed.exceptions": ("answers.csv", "answers.csv"),
     "feed.stamps": ("session", "session"),
     "feed.zone": ("America/New_York", "America/New_York"),
     "feed.interval": ("5m", 300 * S),

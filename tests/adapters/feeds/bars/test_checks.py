@@ -327,7 +327,7 @@ def test_a_crisis_is_a_bad_print_unless_spikes_are_real(tmp_path: Path) -> None:
     rejected = load(tmp_path, crash)
     assert reasons(rejected) == {"spike": 2}
     assert rejected.spikes == ()
-    real = load(tmp_path, crash, spikes_real=True)
+    real = load(tmp_path, crash, spikes="real")
     assert (real.quarantined, real.count) == ((), len(frame))
     assert real.spikes == rejected.quarantined
     assert real.digest != rejected.digest

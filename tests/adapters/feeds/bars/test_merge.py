@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.bars.checks import BadBar
-from quantd.adapters.feeds.bars.merge import checked_bars
+from quantd.adapters.feeds.bars.checks import BadBar, Reason
+from quantd.adapters.feeds.bars.merge import bad_bars, checked_bars
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -37,7 +37,8 @@ def judged(
     listed: Sequence[ActionRow] = (),
     length: int = MINUTE,
 ) -> tuple[Rows, list[BadBar]]:
-    return checked_bars(rows, list(listed), SPY, XNYS, stamps, length, now)[:2]
+    rows, placed, checked = checked_bars(rows, list(listed), SPY, XNYS, stamps, length, now)
+    return rows.take(checked.reason == Reason.GOOD), bad_bars(rows, placed, checked.reason, SPY)
 
 
 def reasons(bad: list[BadBar]) -> Counter[str]:
@@ -81,6 +82,6 @@ def test_a_split_is_no_fault_and_one_that_is_not_announced_is_a_jump() -> None:
         getattr(rows, name)[late] //= 4
     rows.volume[late] *= 4
     for listed, found in (([ActionRow(days[60], 0, "split", 4, 1, 0)], []), ([], [(days[60], 4, 1)])):
-        good, bad, jumps = checked_bars(rows, listed, SPY, XNYS, "session", DAY_NS, ny("2024-06-01 00:00"))
-        assert (len(good), bad) == (len(rows), [])
-        assert [(jump.ts - jump.ts % DAY_NS, jump.numerator, jump.denominator) for jump in jumps] == found
+        _, _, checked = checked_bars(rows, listed, SPY, XNYS, "session", DAY_NS, ny("2024-06-01 00:00"))
+        assert checked.reason.tolist() == [Reason.GOOD] * len(rows)
+        assert [(jump.ts - jump.ts % DAY_NS, jump.numerator, jump.denominator) for jump in checked.jumps] == found

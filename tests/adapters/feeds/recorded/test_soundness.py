@@ -11,7 +11,7 @@ import pytest
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
-from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.recorded.replay import OpenQuestions, Replay
 from quantd.adapters.feeds.recorded.soundness import (
     LONGEST_GAP,
     Gap,
@@ -145,13 +145,12 @@ def test_the_refusal_names_every_fault_its_dates_and_counts_and_the_remedies() -
 def test_a_hundred_jumps_are_counted_and_ten_listed() -> None:
     feed = replay([])
     ts = CALENDARS["XNYS"].closes[500:600].tolist()
-    feed.jumps = tuple(Jump(t, t - 1, 1, 10 * 10**9, 5 * 10**9, 2, 1) for t in ts)
+    feed.open = OpenQuestions(jumps=tuple(Jump(t, t - 1, 1, 10 * 10**9, 5 * 10**9, 2, 1) for t in ts))
     with pytest.raises(UnsoundPrices) as refused:
         require_sound(feed, CALENDARS, holes_known=True)
     told = str(refused.value)
     assert told.count("Y opened at 5 on ") == 10
     assert "and 90 more" in told
-    require_sound(feed, CALENDARS, jumps_real=True)
 
 
 def test_qqq_has_no_bars_while_it_traded_as_qqqq() -> None:

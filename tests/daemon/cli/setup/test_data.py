@@ -203,7 +203,9 @@ def test_a_split_that_a_vendor_does_not_list_is_a_jump_whose_bars_are_written(tm
     with served(AlpacaData({"AAPL": days("AAPL", 2020, 2020)}).app()) as port:
         url = f"http://127.0.0.1:{port}"
         done = fetch(tmp_path, "AAPL", "-s", "alpaca", "--url", url, "--from", "2020-01-02", "--to", "2020-12-31")
-    assert "jump: AAPL opened at 127.67 on 2020-08-31, after 499.23: near a 4:1 split" in done.stdout
+    assert done.returncode == 1
+    assert "AAPL opened at 127.67 on 2020-08-31, after 499.23: near a 4:1 split" in done.stdout
+    assert "add to the file of [feed] actions: 2020-08-31,AAPL,split,4:1," in done.stdout
     assert "quarantined" not in done.stdout
     assert len(pl.read_parquet(tmp_path / "bars.parquet")) == 253
 

@@ -1,0 +1,110 @@
+"""Each action stands beside the price change that it explains; one that the price does not show is named."""
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.bars.announced_actions import ActionFault
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.trading.instruments import Instrument, Universe, calendar_of
+from tests.support.checkout import DATA
+from tests.support.price_levels import CALENDARS, day, level, read, scaled
+
+RATIOS = ["3:2", "2:1", "3:1", "4:1", "7:1", "10:1", "20:1", "33:1", "50:1", "1:4", "1:9", "1:10", "1:35", "1:190"]
+
+
+def value(ratio: str) -> float:
+    new, old = ratio.split(":")
+    return int(new) / int(old)
+
+
+def faults(feed: Replay) -> tuple[ActionFault, ...]:
+    assert feed.open.jumps == (), "the action is at fault, not the price"
+    assert feed.open.bars == ()
+    return feed.open.faults
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize("at", [4, 12, 150])
+def test_a_split_reads_as_applied_as_absent_or_as_reversed(tmp_path: Path, ratio: str, at: int) -> None:
+    line = f"{day(at)},X,split,{ratio},"
+    applied = read(level(value(ratio), at), tmp_path, line)
+    assert faults(applied) == ()
+    assert applied.quarantined == ()
+    (absent,) = faults(read(level(1.0, at), tmp_path, line))
+    assert absent.reading == "absent"
+    (reversed_,) = faults(read(level(1 / value(ratio), at), tmp_path, line))
+    assert reversed_.reading == "reversed"
+
+
+@pytest.mark.parametrize(("move", "ratio"), [(1, "4:1"), (-1, "4:1"), (2, "1:20"), (-3, "2:1"), (5, "10:1")])
+def test_a_split_on_another_date_is_named_with_the_date_that_shows_it(tmp_path: Path, move: int, ratio: str) -> None:
+    (fault,) = faults(read(level(value(ratio), 150 + move), tmp_path, f"{day(150)},X,split,{ratio},"))
+    assert fault.reading == "another_date"
+    assert fault.shown_open == CALENDARS["XNYS"].opens[150 + move]
+
+
+@pytest.mark.parametrize(("announced", "real"), [("2:1", "7:1"), ("3:1", "30:1"), ("1:10", "1:100"), ("2:1", "9:1")])
+def test_a_split_of_another_ratio_is_named_with_the_ratio_that_the_prices_show(
+    tmp_path: Path, announced: str, real: str
+) -> None:
+    (fault,) = faults(read(level(value(real)), tmp_path, f"{day(100)},X,split,{announced},"))
+    assert fault.reading == "another_ratio"
+    assert f"{fault.shown.numerator}:{fault.shown.denominator}" == real
+
+
+@pytest.mark.parametrize("share", [0.16, 0.3, 0.57, 0.86, 0.99, 1.0, 1.33, 2.0, 1353.0])
+@pytest.mark.parametrize("at", [3, 150])
+def test_a_large_dividend_that_the_price_does_not_show_is_a_fault(tmp_path: Path, share: float, at: int) -> None:
+    frame = level()
+    cash = float(frame["close"][at - 1]) * share
+    line = f"{day(at)},X,dividend,,{cash:.6f}"
+    (fault,) = faults(read(frame, tmp_path, line))
+    assert (fault.action.kind, fault.reading) == ("dividend", "absent")
+    if share < 0.99:
+        fall = (float(frame["close"][at - 1]) - cash) / float(frame["close"][at - 1])
+        assert faults(read(scaled(frame, range(at, 260), fall), tmp_path, line)) == ()
+
+
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.05, 0.1, 0.14])
+def test_a_dividend_of_a_usual_size_needs_no_fall(tmp_path: Path, share: float) -> None:
+    frame = level()
+    cash = float(frame["close"][99]) * share
+    assert faults(read(frame, tmp_path, f"{day(100)},X,dividend,,{cash:.6f}")) == ()
+
+
+def test_a_dividend_and_a_split_of_one_day_are_compared_together(tmp_path: Path) -> None:
+    frame = level(4.0)
+    cash = float(frame["close"][99]) * 0.3
+    lines = f"{day(100)},X,split,4:1,\n{day(100)},X,dividend,,{cash:.6f}"
+    assert faults(read(scaled(frame, range(100, 260), 0.7), tmp_path, lines)) == ()
+    (fault,) = faults(read(frame, tmp_path, lines))
+    assert fault.action.kind == "dividend"
+
+
+def test_a_person_who_answers_real_accepts_the_action(tmp_path: Path) -> None:
+    line = f"{day(150)},X,split,10:1,"
+    feed = read(level(), tmp_path, line, f"{day(150)},X,real")
+    assert faults(feed) == ()
+    assert feed.quarantined == ()
+    assert faults(read(level(), tmp_path, line, f"{day(149)},X,real")) != ()
+
+
+def test_an_action_before_the_first_bar_or_after_the_last_is_no_fault(tmp_path: Path) -> None:
+    assert faults(read(level(count=100), tmp_path, f"{day(0)},X,split,4:1,\n{day(120)},X,split,4:1,")) == ()
+
+
+@pytest.mark.parametrize("name", ["us", "us20", "seed4"])
+def test_no_action_of_the_bundled_data_is_a_fault_and_no_level_is_unexplained(name: str) -> None:
+    bars = pl.read_parquet(DATA / f"{name}_daily.parquet")
+    universe = Universe(tuple(Instrument(s, calendar=calendar_of(s)) for s in bars["symbol"].unique().sort()))
+    known = {n: sessions(n, date(1997, 12, 1), date(2025, 1, 31)) for n in ("XNYS", "24/7")}
+    feed = Replay.load(
+        BarFrame(bars), universe=universe, sessions=known, actions=DATA / f"{name}_actions.csv", spikes="stop"
+    )
+    assert len(feed.actions) > 100
+    assert (feed.open.jumps, feed.open.faults, feed.jumps) == ((), (), ())

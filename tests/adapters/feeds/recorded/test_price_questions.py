@@ -1,0 +1,136 @@
+"""Every new level is a question, whatever its ratio; each remedy that is printed answers it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from quantd.adapters.feeds.recorded.price_questions import Questions
+from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_announced, require_sound
+from tests.support.price_levels import CALENDARS, DAYS, UNIVERSE, day, level, read, scaled
+
+RATIOS = [
+    1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 20, 22, 25, 30, 35, 40, 45, 50, 60, 75, 90, 100, 120,
+    150, 190, 200, 250, 300, 500, 750, 1000,
+]  # fmt: skip
+
+
+def texts(feed: Replay) -> str:
+    return "\n".join(Questions(feed.open, UNIVERSE, CALENDARS).lines())
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 5, 10, 11, 12, 180])
+def test_every_level_of_any_ratio_is_one_jump_and_its_line_explains_it(tmp_path: Path, at: int, reverse: bool) -> None:
+    through = []
+    for ratio in RATIOS:
+        shares = 1 / ratio if reverse else ratio
+        frame = level(shares, at, seed=at + int(10 * ratio))
+        feed = read(frame)
+        if len(feed.open.jumps) != 1 or feed.open.bars or feed.open.faults:
+            through.append(ratio)
+            continue
+        with pytest.raises(UnsoundPrices, match=r"near a .* split, and no action announces one"):
+            require_sound(feed, CALENDARS)
+        (line,) = re.findall(r"actions: (.*)", texts(feed))
+        numerator, denominator = map(int, line.split(",")[3].split(":"))
+        assert numerator / denominator == pytest.approx(shares, rel=1e-9), (ratio, line)
+        known = read(frame, tmp_path, line)
+        require_sound(known, CALENDARS)
+        assert (known.quarantined, known.count) == ((), len(frame))
+    assert through == []
+
+
+@pytest.mark.parametrize("shares", [2.0, 1 / 35, 9.0, 1 / 190, 250.0])
+def test_a_move_that_was_real_keeps_all_its_bars(tmp_path: Path, shares: float) -> None:
+    frame = level(shares)
+    for answer in ({"jumps_real": True}, {"adjusted": True}):
+        feed = read(frame, **answer)
+        require_sound(feed, CALENDARS)
+        assert (feed.quarantined, feed.count) == ((), len(frame))
+    by_date = read(frame, tmp_path, exceptions=f"{day(100)},X,real")
+    require_sound(by_date, CALENDARS)
+    assert (by_date.quarantined, by_date.count) == ((), len(frame))
+    human = read(frame, tmp_path, f"{day(100)},X,split,1:1,")
+    require_sound(human, CALENDARS)
+    assert human.quarantined == ()
+
+
+def test_a_level_after_a_long_gap_is_a_jump_where_it_is_beyond_any_move() -> None:
+    frame = level(1 / 60, 130).filter(~pl.int_range(pl.len()).is_between(118, 129))
+    (jump,) = read(frame).open.jumps
+    assert jump.denominator / jump.numerator == pytest.approx(60, rel=0.06)
+    assert read(level(1 / 1.5, 130).filter(~pl.int_range(pl.len()).is_between(118, 129))).open.jumps == ()
+
+
+@pytest.mark.parametrize("factor", [5.7, 9.3, 12.0, 40.0, 1 / 14.5])
+def test_a_bad_print_of_two_bars_is_no_level(factor: float) -> None:
+    feed = read(scaled(level(), range(150, 152), factor))
+    assert feed.open.jumps == ()
+    assert [bar.ts for bar in feed.open.bars][:2] == DAYS[150:152].tolist()
+
+
+def test_a_squeeze_over_days_is_neither_a_level_nor_a_bad_print() -> None:
+    """The closes of GME from 2021-01-21 to 02-02, as multiples of the close before, and its volumes."""
+    moves = [1.10, 1.51, 1.18, 1.93, 2.35, 0.56, 1.68, 0.69, 0.40]
+    frame, factor = level(sigma=0.06, price=20.0), 1.0
+    for k, move in enumerate(moves):
+        frame = scaled(frame, range(200 + k, 260), move)
+        factor *= move
+        frame = scaled(frame, range(200 + k, 201 + k), 8.0, "volume")
+        reach = pl.int_range(pl.len()) == 200 + k
+        opened = pl.when(reach).then(pl.col("open") / move**0.5).otherwise(pl.col("open")).alias("open")
+        frame = frame.with_columns(opened).with_columns(
+            high=pl.max_horizontal("high", "open"), low=pl.min_horizontal("low", "open")
+        )
+    feed = read(frame)
+    assert (feed.open.jumps, feed.open.bars, feed.quarantined) == ((), (), ())
+
+
+@pytest.mark.parametrize("ratio", ["3:2", "4:1", "10:1", "1:4", "1:35"])
+def test_the_remedies_for_an_action_at_fault_are_right_when_typed(tmp_path: Path, ratio: str) -> None:
+    new, old = map(int, ratio.split(":"))
+    line = f"{day(100)},X,split,{ratio},"
+    absent = read(level(), tmp_path, line)
+    assert f"remove from the file of actions {line}" in texts(absent)
+    require_sound(read(level()), CALENDARS)
+    require_sound(read(level(), adjusted=True), CALENDARS)
+    reversed_ = read(level(old / new), tmp_path, line)
+    (right,) = re.findall(r"replace .* by (\S+)", texts(reversed_))
+    assert right == f"{day(100)},X,split,{old}:{new},"
+    known = read(level(old / new), tmp_path, right)
+    require_sound(known, CALENDARS)
+    assert known.quarantined == ()
+    later = read(level(new / old, 102), tmp_path, line)
+    (moved,) = re.findall(r"replace .* by (\S+)", texts(later))
+    assert moved == f"{day(102)},X,split,{ratio},"
+    known = read(level(new / old, 102), tmp_path, moved)
+    require_sound(known, CALENDARS)
+    assert known.quarantined == ()
+
+
+def test_without_a_configuration_levels_and_actions_at_fault_have_remedies_in_the_actions(tmp_path: Path) -> None:
+    with pytest.raises(UnsoundPrices, match=r"add 2018-05-25,X,split,1:35,\n.*add 2018-05-25,X,split,1:1,"):
+        require_announced(read(level(1 / 35)), CALENDARS)
+    with pytest.raises(UnsoundPrices, match=r"the prices do not show it(.|\n)*remove from the file of actions"):
+        require_announced(read(level(), tmp_path, f"{day(100)},X,split,4:1,"), CALENDARS)
+
+
+def test_a_suspicious_bar_has_a_line_for_each_answer(tmp_path: Path) -> None:
+    frame = scaled(level(), range(150, 151), 0.2, "low")
+    feed = read(frame)
+    assert f"lines date,symbol,answer; {day(150)},X,real (or reject)" in texts(feed)
+    real, reject = (read(frame, tmp_path, exceptions=f"{day(150)},X,{answer}") for answer in ("real", "reject"))
+    for known in (real, reject, read(frame, spikes="real"), read(frame, spikes="reject")):
+        require_sound(known, CALENDARS)
+    assert [len(each.quarantined) for each in (real, reject)] == [0, 1]
+    assert np.isclose(real.columns.low[150, 0], frame["low"][150])
+
+
+def test_a_volume_that_a_large_split_multiplies_is_no_bad_volume(tmp_path: Path) -> None:
+    frame = level(500.0)
+    assert read(frame, tmp_path, f"{day(100)},X,split,500:1,").quarantined == ()
+    assert [bar.reason for bar in read(scaled(level(), range(150, 151), 5000.0, "volume")).quarantined] == ["volume"]
