@@ -18,6 +18,7 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_blocked, settle_exits
 from quantd.daemon.engine.valuation import close_dates, note_sample
 from quantd.daemon.engine.venue.price_jumps import closes_before, jump_alerts
+from quantd.daemon.engine.venue.refusals import settle_retries
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.cash_rate import earned
 from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
@@ -54,6 +55,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
             effects.extend(lapse(state))
     elif tick.due or state.flattening:
         state.revalue()
+    if state.retries and not tick.warmup:
+        effects.extend(settle_retries(state))
     if state.working:
         effects.extend(overdue(state))
         if state.switch.state != RUN:

@@ -303,7 +303,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
     state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
     state.own = {(each.agent, each.symbol): each for each in f.resting.own}
-    state.retries = {(each.agent, each.symbol): each for each in f.resting.retries}
+    state.retries = {(each.agent, each.symbol, each.side, each.words): each for each in f.resting.retries}
     state.govern(state.rules)
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)

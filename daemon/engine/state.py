@@ -17,7 +17,7 @@ from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor_state import Noted, Watch
 from quantd.daemon.engine.settings import Rules, protective_sets, room_of
-from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
+from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry, Side
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, EndedBaskets, Key, Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
@@ -193,8 +193,8 @@ class State:
         """Plans that wait for the end of stops in the same symbols."""
         self.leaving = False
         """Whether the daemon stops and has cancelled its stops: none is sent before the next start."""
-        self.retries: dict[tuple[int, int], Retry] = {}
-        """(agent, column) -> stops that the venue rejected or ended."""
+        self.retries: dict[tuple[int, int, Side, str], Retry] = {}
+        """(agent, column, side, words) -> pauses after orders that the venue refused, and stops that it ended."""
         self.own: dict[tuple[int, int], Own] = {}
         """(agent, column) -> levels that an operator set for that position."""
         self.crosses: list[Cross] = []

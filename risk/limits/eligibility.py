@@ -201,6 +201,13 @@ LIMITS: Final = (
         (Refusal(42, "PRICE_JUMP", "the price jumped near a split ratio without a corporate action; it is held"),),
     ),
     Limit(
+        "refusals",
+        477,
+        "no pause after refusals",
+        "none",
+        (Refusal(45, "REFUSED", "the venue has refused such orders, and they pause for 1 to 60 minutes"),),
+    ),
+    Limit(
         "price",
         480,
         "a price",

@@ -144,7 +144,7 @@ LIMITS: Final = _names(
     "max_open_orders max_order_notional max_orders_per_day max_position_weight max_price_age_ns "
     "max_realised_volatility max_sector_weight max_share_of_volume max_turnover max_volatility max_weekly_loss "
     "min_diversification min_history min_sharpe no_borrow order_rate price price_jump protective ramp reduce_collar "
-    "restricted stress switch var volatile_exposure volatility_lookback zero"
+    "refusals restricted stress switch var volatile_exposure volatility_lookback zero"
 )
 """Limits that a batch applies, or leaves to `step` with the plan or the row (`tables`)."""
 

@@ -35,6 +35,7 @@ def steady(state: State) -> bool:
     if (
         state.parents
         or state.stops
+        or state.retries
         or state.halted
         or state.limited
         or state.jumped

@@ -17,6 +17,7 @@ from quantd.daemon.engine.stops.records import Postponed
 from quantd.daemon.engine.stops.venue_stops import cancel_conflicts
 from quantd.daemon.engine.venue.halts import within_limits
 from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.daemon.engine.venue.refusals import pausing
 from quantd.risk.limits.catalogue import SALES_FREE, Reason, override
 from quantd.risk.limits.values import Values
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
@@ -277,10 +278,24 @@ def _because(state: State, agent: int) -> str:
 
 
 def _house_verdict(
-    state: State, ctx: Context, parts: list[_Part], house: Account, requested: Floats, switch: int
+    state: State,
+    ctx: Context,
+    parts: list[_Part],
+    house: Account,
+    requested: Floats,
+    switch: int,
 ) -> Verdict:
-    """The verdict of the house's limits on the net; a lone agent that is the house has it already."""
+    """The verdict of the house's limits on the net; a lone agent that is the house has it already.
+
+    Orders that pause after refusals are not sent, except an operator's by hand; `flatten` ends the pauses once itself.
+    """
+    rests = pausing(state, requested) if state.retries and (not house.by_hand or state.flattening) else None
     first, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
+    if rests is not None:
+        verdict = gate(ctx, house, np.where(rests, 0.0, requested), limits, switch)
+        verdict.reason[rests] = Reason.REFUSED
+        measure([verdict, *(p.verdict for p in parts)], [verdict], sums)
+        return verdict
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
         return granted(first.verdict, sums)
     verdict = gate(ctx, house, requested, limits, switch)

@@ -9,6 +9,7 @@ from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.venue.refusals import try_at_once
 from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
 from quantd.trading.effects import Effect, Switched
 from quantd.trading.events import Tick
@@ -99,6 +100,7 @@ def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
 def flatten(state: State, text: str) -> list[Effect]:
     """Halt trading and close all positions, those held after a price jump too."""
     state.flattening = state.flattens_jumped = True
+    try_at_once(state)
     return [*move_switch(state, HOUSE, HALT, "operator", text), *flatten_all(state)]
 
 

@@ -1,5 +1,7 @@
 """Records of the protective stops at the venue, beside their orders."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from quantd.risk.protective import Kind
@@ -41,13 +43,22 @@ class Own(Struct):
     since: int
 
 
+Side = Literal["add", "reduce", "stop"]
+"""What a refused order was to do: add to a position of the house, reduce it, or protect one as a stop."""
+
+
 class Retry(Struct):
-    """A stop that the venue did not accept: failures, and the instant of the next attempt."""
+    """A pause after refusals with the same `words` (see `venue.refusals`): their number, and the instant of its end.
+
+    `agent` is the owner of a stop; other orders are the house's (-1). A stop that the venue ended has no words.
+    """
 
     agent: int
     symbol: int
     times: int
     at: int
+    side: Side = "stop"
+    words: str = ""
 
 
 class Stops(Struct, frozen=True):

@@ -28,6 +28,7 @@ from quantd.daemon.engine.stops.venue_stops import (
     stop_may_fill,
 )
 from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.venue.refusals import stop_pauses
 from quantd.risk.pretrade.baskets import stop_basket
 from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.protective import Guards, Kind, Levels
@@ -36,9 +37,6 @@ from quantd.trading.effects import AgentPlan, Effect, Ended, Planned, Protected,
 from quantd.trading.events import Event, Started, Stopping, Tick
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats, MarketSlice
-
-FORGOTTEN_NS: Final = 3_600 * NANO
-"""Time after a possible attempt when the failures of a stop are forgotten."""
 
 STEP: Final = 1e-3
 """Least relative change of a level for which a stop is replaced."""
@@ -75,7 +73,6 @@ def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
             return effects
         if state.own:
             forget_own(state)
-        state.retries = {at: each for at, each in state.retries.items() if state.now < each.at + FORGOTTEN_NS}
     out.extend(repeat_cancels(state, type(event) is Tick))
     out.extend(_resume_plans(state, effects))
     out.extend(_replace_stops(state, sampled=type(event) is Tick and event.sample))
@@ -236,7 +233,6 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
     requested: dict[int, Floats] = {}
     total = np.zeros(state.universe.size)
     for (agent, symbol), want in wanted.items():
-        retry = state.retries.get((agent, symbol))
         held, mark = state.ledger.house.held[symbol], float(state.marks[symbol])
         side = 1 if held > 0 else -1
         free = abs(held) - away[symbol] - sum(stop.left for stop in there if stop.symbol == symbol)
@@ -248,7 +244,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
             or not beyond
             or symbol in state.halted
             or symbol in state.jumped
-            or (retry is not None and state.now < retry.at)
+            or (state.retries and stop_pauses(state, agent, symbol))
         ):
             continue
         requested.setdefault(agent, np.zeros(state.universe.size))[symbol] = -side * want.lots

@@ -11,8 +11,8 @@ import numpy as np
 
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, Exit, State
-from quantd.daemon.engine.stops.records import Retry
 from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.venue.refusals import pause_after
 from quantd.trading.effects import Effect, Protected, Query
 from quantd.trading.execution import split_stop
 from quantd.trading.instruments import NANO
@@ -21,9 +21,6 @@ from quantd.trading.orders import ENDED, OrderState, price_text
 
 PATIENCE_NS: Final = 10 * NANO
 """Time for which a triggered stop may fill at the venue before its position is closed by other orders."""
-
-RETRY_NS: Final = 60 * NANO
-"""Pause before a stop that the venue rejected or ended is sent again; doubled each time, up to an hour."""
 
 
 class Live(NamedTuple):
@@ -152,17 +149,15 @@ def stops_filled(
 
 
 def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
-    """Schedule a new attempt for stops that ended without our cancel."""
+    """Pause before a new attempt for stops that ended without our cancel; a rejection is counted with its words."""
     rest = state.rests[key]
     for row in rows:
         at = rest.agent, work.basket.sym[row]
         exit_ = state.agents[rest.agent].exits.get(at[1])
         if exit_ is not None:
             exit_.held = True  # the rest of the position is ordered at once
-        if rest.asked[row] and work.state[row] != OrderState.REJECTED:
-            continue
-        times = state.retries[at].times + 1 if at in state.retries else 1
-        state.retries[at] = Retry(*at, times, state.now + min(RETRY_NS * 2 ** min(times - 1, 10), 60 * RETRY_NS))
+        if not rest.asked[row] and work.state[row] != OrderState.REJECTED:
+            pause_after(state, *at, "stop", "")
 
 
 def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:

@@ -12,6 +12,7 @@ from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled
 from quantd.daemon.engine.venue.coin_fees import pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
 from quantd.daemon.engine.venue.open_orders import Row, Working
+from quantd.daemon.engine.venue.refusals import refused, side_of, taken
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Effect, Ended, Filled, Query
 from quantd.trading.ledger.shares import share
@@ -42,6 +43,8 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         news.row_by_row()
     effects = news.effects
     if news.sym:
+        carried_out = _carried_out(state, news, state.rests[key].agent if stops else None) if state.retries else ()
+        effects.extend(carried_out)
         state.ledger.fills(news.sym, news.lots, news.price_nano, news.fee_micro, news.shares)
         state.booked()
         if state.counting:
@@ -63,7 +66,7 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         effects.extend(stops_filled(state, key, work, news.sym, news.lots, news.price_nano))
         stops_ended(state, key, work, news.ended)
     if news.ended:
-        effects.extend(_ended(state, work, reports, news.ended))
+        effects.extend(_ended(state, work, reports, news.ended, state.rests[key].agent if stops else None))
         effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
@@ -72,6 +75,15 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         if stops:
             del state.stops[key], state.rests[key]
         state.ended.append(key, work)
+    return effects
+
+
+def _carried_out(state: State, news: "News", stops_of: int | None) -> list[Effect]:
+    """The ends of pauses by fills that are not booked yet."""
+    effects: list[Effect] = []
+    for symbol, lots in zip(news.sym, news.lots, strict=True):
+        side = side_of(state, symbol, lots) if stops_of is None else "stop"
+        effects.extend(taken(state, HOUSE if stops_of is None else stops_of, symbol, side))
     return effects
 
 
@@ -233,7 +245,8 @@ def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
     return [alert(state, "CRITICAL", "broker", text, symbol=symbol), *move_switch(state, HOUSE, REDUCE, "broker", text)]
 
 
-def _ended(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:
+def _ended(state: State, work: Working, reports: Reports, rows: list[int], stops_of: int | None) -> list[Effect]:
+    """The record of rows that ended unfilled, and alerts; `stops_of` is the agent of a basket of stops."""
     effects: list[Effect] = [
         Ended(
             reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason,
@@ -248,6 +261,6 @@ def _ended(state: State, work: Working, reports: Reports, rows: list[int]) -> li
             text = f"expired with {left} of {abs(work.lots[row])} lots unfilled"
             effects.append(alert(state, "WARNING", "order", text, symbol=symbol))
         elif ended == OrderState.REJECTED:
-            text = f"rejected by the venue: {reports.reason or 'no reason given'}"
-            effects.append(alert(state, "WARNING", "order", text, symbol=symbol))
+            side = side_of(state, symbol, work.lots[row]) if stops_of is None else "stop"
+            effects.extend(refused(state, HOUSE if stops_of is None else stops_of, symbol, side, reports.reason))
     return effects

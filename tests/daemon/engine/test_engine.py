@@ -474,11 +474,14 @@ def test_a_basket_that_fills_whole_at_once_is_posted_without_a_walk_of_its_rows(
     assert (work.state, work.filled, work.odd) == ([OrderState.FILLED], [asked], {})
 
 
+PAUSE = "orders that add to it pause, for 1 minute at first and up to 60 while this lasts"
+
+
 @pytest.mark.parametrize(
     ("cause", "reason", "text"),
     [
-        (Cause.REJECTED, "no margin", "rejected by the venue: no margin"),
-        (Cause.REJECTED, "", "rejected by the venue: no reason given"),
+        (Cause.REJECTED, "no margin", f"rejected by the venue: no margin; {PAUSE}"),
+        (Cause.REJECTED, "", f"rejected by the venue: no reason given; {PAUSE}"),
         (Cause.EXPIRED, "", "expired with 5000 of 5000 lots unfilled"),
         (Cause.CANCELLED, "", ""),
     ],
@@ -490,7 +493,7 @@ def test_an_order_that_the_venue_ended_by_itself_is_announced(cause: Cause, reas
         world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
     world.shell.run(structs.replace(report(basket, 0, 0, cause), reason=reason))
     assert world.shell.state.working == {}
-    said = [(p.level, p.text, p.symbol) for p in world.of(Publish) if p.kind == "order"]
+    said = [(p.level, p.text, p.symbol) for p in world.of(Publish) if p.kind in ("order", "refusal")]
     assert said == ([("WARNING", text, "S0")] if text else [])
 
 

@@ -315,9 +315,9 @@ def test_the_codes_of_reasons_are_those_of_every_journal() -> None:
         "SECTOR_MISSING", "VOLUME_MISSING", "LIQUIDITY", "ORDER_RATE", "DUPLICATE", "PROTECTED", "STRESS",
         "SHOCK_MISSING",
         "HALTED", "ACCOUNT_NOTIONAL", "RAMP", "ORDERS_PER_DAY", "BUYING_POWER", "NO_BORROW",
-        "PRICE_JUMP", "AVERAGE_CORRELATION", "VOLATILE",
+        "PRICE_JUMP", "AVERAGE_CORRELATION", "VOLATILE", "REFUSED",
     ]  # fmt: skip
-    assert [int(reason) for reason in Reason] == list(range(45))
+    assert [int(reason) for reason in Reason] == list(range(46))
 
 
 def test_a_limit_without_a_field_is_overridden_merged_and_encoded_like_the_others(
