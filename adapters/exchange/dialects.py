@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from quantd.adapters.exchange.kraken_errors import kraken_outcome
+from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.display_text import microsecond_text
 from quantd.trading.instruments import NANO
 
@@ -27,7 +29,7 @@ class Dialect(Struct, frozen=True):
     arrives later than an instant (ns). `ended` are parameters of every query for ended orders, and `history` those for
     trades. `page` requests results from the k-th on, `page_size` per page. `whole` distinguishes a complete answer from
     a fragment. `counts_twice` are paths that count as two requests, and `makes_orders` those counted as orders.
-    `refusals` are refusal texts that ccxt classifies as outages.
+    `means` is the outcome of the errors in the text of an answer, None without any.
     """
 
     client_id: Callable[[str], str] = str
@@ -43,7 +45,7 @@ class Dialect(Struct, frozen=True):
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
     counts_twice: tuple[str, ...] = ()
     makes_orders: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()
+    means: Callable[[str], Outcome | None] | None = None
 
 
 def _kraken_whole(answer: object) -> bool:
@@ -70,8 +72,7 @@ KRAKEN: Final = Dialect(
     ledger_amount=lambda entry: (str(entry["info"]["amount"]), str(entry["info"]["fee"])),
     counts_twice=("TradesHistory", "Ledgers"),
     makes_orders=("AddOrder", "CancelOrder"),
-    # a market that is cancel-only or post-only; ccxt classifies it as maintenance
-    refusals=("EService:Market in ",),
+    means=kraken_outcome,
 )
 
 DIALECTS: Final = {"kraken": KRAKEN}

@@ -1,24 +1,16 @@
 """The meaning of ccxt exceptions for a request: one table, by class name."""
 
-from enum import Enum
+from collections.abc import Callable
 from typing import Final
 
-
-class Outcome(Enum):
-    """The outcome of a request. Every value except UNKNOWN determines whether an order was accepted."""
-
-    REFUSED = "the venue refused it"
-    AGAIN = "nothing was accepted; it may be repeated after a pause"
-    UNKNOWN = "it may have been accepted"
-    NOT_FOUND = "the venue does not know the order"
-    TAKEN = "the venue has it already"
-    DENIED = "the key is wrong, or lacks the permission"
-
+from quantd.adapters.exchange.refusal_words import Outcome, service_class
 
 _NAMES: Final = {
+    # an error without a class of its own: an exchange's words that ccxt does not know
+    Outcome.STRANGE: "ExchangeError",
     # the exchange read the request and refused it
     Outcome.REFUSED: """
-        ExchangeError ArgumentsRequired BadRequest BadSymbol OperationRejected NoChange MarginModeAlreadySet
+        ArgumentsRequired BadRequest BadSymbol OperationRejected NoChange MarginModeAlreadySet
         MarketClosed ManualInteractionNeeded RestrictedLocation InsufficientFunds InvalidAddress AddressPending
         InvalidOrder OrderImmediatelyFillable OrderNotFillable ContractUnavailable NotSupported InvalidProxySettings
     """,
@@ -44,19 +36,26 @@ class MalformedAnswer(Exception):
     """An answer of the wrong form: truncated, or a page of another server."""
 
 
-def outcome(error: BaseException, refusals: tuple[str, ...] = ()) -> Outcome:
-    """Classify an exception by its class or the nearest base class; UNKNOWN for any that ccxt does not name.
+def outcome(error: BaseException, own: Callable[[str], Outcome | None] | None = None) -> Outcome:
+    """Classify an exception by the exchange's own table, else by its class or the nearest base class.
 
-    `refusals` are an exchange's refusal texts, which take precedence over the class.
+    `own` takes the text of an answer and returns None where it has no error. A refusal whose words are about the
+    service is UNKNOWN, and so is an exception that ccxt does not name.
     """
     import aiohttp  # not above: the record of ccxt is read at each start
 
     if isinstance(error.__cause__, (aiohttp.ClientError, OSError, TimeoutError)):
         # ccxt reports a connection lost during an answer as ExchangeError
         return Outcome.UNKNOWN
-    if any(words in str(error) for words in refusals):
-        return Outcome.REFUSED
-    for kind in type(error).__mro__:
-        if kind.__name__ in OUTCOMES and kind.__module__.startswith("ccxt"):
-            return OUTCOMES[kind.__name__]
-    return Outcome.UNKNOWN
+    named = next((k for k in type(error).__mro__ if k.__name__ in OUTCOMES and k.__module__.startswith("ccxt")), None)
+    if named is None:
+        return Outcome.UNKNOWN
+    means = OUTCOMES[named.__name__]
+    told = own(str(error)) if own is not None else None
+    if told is not None and told is not Outcome.STRANGE:
+        return told
+    if told is Outcome.STRANGE and means in (Outcome.REFUSED, Outcome.DENIED):
+        means = Outcome.STRANGE
+    if means in (Outcome.REFUSED, Outcome.STRANGE) and service_class(str(error)):
+        return Outcome.UNKNOWN
+    return means

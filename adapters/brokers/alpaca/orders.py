@@ -11,10 +11,12 @@ from typing import Final
 
 from quantd.adapters.brokers.alpaca.account import activities
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Lost, NotSent, Rest
+from quantd.adapters.brokers.alpaca.refusals import alpaca_outcome
 from quantd.adapters.brokers.alpaca.wire import Garbled, Order, Update, ended, instant, is_crypto, nano
 from quantd.adapters.brokers.alpaca.wire import body as order_body
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import MOST_ORDERS, Orders, Sent, reports_of
+from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import Busted, CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
@@ -76,7 +78,7 @@ class Desk:
             return [self.end(sent, Cause.REJECTED, order)]
         if sent.end and self.now() >= sent.end:
             return [self.end(sent, Cause.EXPIRED, "never sent: its end has passed")]
-        before, sent.posted = sent.posted, self.now()
+        before, sent.posted, sent.words = sent.posted, self.now(), ""
         try:
             answer = await self.rest.ask("POST", ORDERS, body=order, patience_s=self.left_s(sent))
         except NotSent as away:
@@ -90,7 +92,18 @@ class Desk:
             return [await self.say(sent, answer)]
         if "client_order_id" in answer.words and "unique" in answer.words:
             return await self.ask(sent)  # the venue has it
-        return [self.end(sent, Cause.REJECTED, answer.words)]
+        return [self.refused(sent, answer)]
+
+    def refused(self, sent: Sent, answer: Answer) -> BrokerNews:
+        """Report an order that the venue answered with an error: refused, or not known to be."""
+        match alpaca_outcome(answer.status, answer.code, answer.words):
+            case Outcome.UNKNOWN | Outcome.AGAIN:
+                return self.unknown(sent, answer.words)
+            case Outcome.STRANGE:
+                sent.words = answer.words
+                return self.unknown(sent, f"{answer.words}: no document has these words")
+            case Outcome.REFUSED | Outcome.DENIED | Outcome.NOT_FOUND | Outcome.TAKEN:
+                return self.end(sent, Cause.REJECTED, answer.words)
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         found = self.orders.rows(sample, n, [row])
@@ -166,6 +179,8 @@ class Desk:
             return [self.unknown(sent, "the venue had it, and now reports that it never did")]
         if asked - since < self.settings.settle_s * NANO:
             return [self.unknown(sent, "the venue does not have it yet")]
+        if sent.words:
+            return [self.end(sent, Cause.REJECTED, sent.words)]
         return [NotFound(sent.sample, sent.n, self.now(), [sent.row])]
 
     async def say(self, sent: Sent, order: Order | Answer) -> BrokerNews:

@@ -69,7 +69,7 @@ async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[Bro
             # it filled in between: both together would fill too much
             news += await desk.cancel_sent(new)
         return news
-    news = [desk.end(new, Cause.REJECTED, answer.words)]
+    news = [desk.refused(new, answer)]
     return [*await desk.ask(old), *news]
 
 

@@ -21,7 +21,8 @@ from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.adapters.brokers.venue import Login
 from quantd.adapters.exchange import client
 from quantd.adapters.exchange.client import Access, NoExchange, connect, leave
-from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
@@ -135,10 +136,10 @@ class Crypto:
         except Exception as error:
             self._updates.wake()
             words = self._line.words(error)
-            match outcome(error, self._line.dialect.refusals):
+            match outcome(error, self._line.dialect.means):
                 case Outcome.TAKEN:
                     return ()  # a cancel is already in progress
-                case Outcome.UNKNOWN:
+                case Outcome.UNKNOWN | Outcome.STRANGE:
                     return (self._sender.unknown(sent, words),)
                 case Outcome.DENIED:
                     self._updates.denied(words)
@@ -214,8 +215,9 @@ class Crypto:
         absent = [each for each in asked if each.id not in seen]
         gone = [each for each in absent if self._settled(each, now)]
         self._gone |= {each.id for each in gone}
-        if gone:
-            news.append(NotFound(sample, n, self._clock(), [each.row for each in gone]))
+        news += [self._sender.refuse(each, each.words) for each in gone if each.words]
+        if lost := [each.row for each in gone if not each.words]:
+            news.append(NotFound(sample, n, self._clock(), lost))
         if len(gone) < len(absent):
             rest = [each.row for each in absent if each not in gone]
             news.append(Unknown(sample, n, now, rest, "the venue does not have it yet"))

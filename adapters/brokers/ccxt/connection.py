@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from quantd.adapters.exchange.client import Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
-from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.refusal_words import Outcome
 
 TRIES: Final = 4
 """Attempts of a query at `open`."""
@@ -64,7 +65,7 @@ class Line:
             try:
                 return await self.ask(ask)
             except Exception as error:
-                if outcome(error) is not Outcome.UNKNOWN:
+                if outcome(error, self.dialect.means) is not Outcome.UNKNOWN:
                     raise
             await asyncio.sleep(self.settings.retry_first_s)
         return await self.ask(ask)

@@ -14,8 +14,9 @@ from quantd.adapters.brokers.ccxt.wire import history_of
 from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.venue import Login
 from quantd.adapters.exchange.client import NoExchange, connect
-from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal
+from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.instruments import NANO
 
 CASH: Final = frozenset(
@@ -159,12 +160,12 @@ class CryptoExit:
             return await self._line.ask(ask)
         except Exception as error:
             words = self._line.words(error)
-            match outcome(error, self._line.dialect.refusals):
+            match outcome(error, self._line.dialect.means):
                 case Outcome.DENIED:
                     raise KeysRefused(self.where, f"the keys are refused ({words})", REMEDY) from None
                 case Outcome.REFUSED | Outcome.NOT_FOUND | Outcome.TAKEN:
                     raise VenueError(self.where, f"refused ({words})", f"See {self.page}") from None
-                case Outcome.AGAIN | Outcome.UNKNOWN:
+                case Outcome.AGAIN | Outcome.UNKNOWN | Outcome.STRANGE:
                     raise self._line.lost(error) from None
 
 

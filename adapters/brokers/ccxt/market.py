@@ -10,8 +10,9 @@ from quantd.adapters.brokers.ccxt.wire import history_of
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.exchange.client import Exchange, market_of
 from quantd.adapters.exchange.dialects import Dialect
-from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, nano, text_of
+from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.instruments import Universe
 
 Mistake = tuple[str, str]
@@ -96,7 +97,7 @@ async def _permissions(line: Line, now_ms: int) -> list[Mistake]:
         try:
             await line.read(ask)
         except Exception as error:
-            if outcome(error) not in (Outcome.DENIED, Outcome.REFUSED):
+            if outcome(error, line.dialect.means) not in (Outcome.DENIED, Outcome.REFUSED, Outcome.STRANGE):
                 raise
             out.append((f"the key may not {what} ({line.words(error)})", KEY))
             if not type(error).__name__.startswith("Permission"):

@@ -11,8 +11,9 @@ from quantd.adapters.brokers.ccxt.market import Markets
 from quantd.adapters.brokers.ccxt.wire import Unsupported, cause, execution_of, history_of, reason, since_ms
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
-from quantd.adapters.exchange.errors import Outcome, outcome
+from quantd.adapters.exchange.errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, lots_and_odd, on_tick, text_of, whole_lots
+from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, Kind, Reports
@@ -38,7 +39,7 @@ class OrderSender:
     async def send(self, rows: Sequence[Sent]) -> list[BrokerNews]:
         """Send rows, IN_FLIGHT at a time; a refusal or missing answer delays no other row."""
         for each in rows:
-            self.at[each.id] = self._clock()
+            self.at[each.id], each.words = self._clock(), ""
         rows, news = await self._coverable(rows)
         turn = asyncio.Semaphore(IN_FLIGHT)
 
@@ -110,9 +111,12 @@ class OrderSender:
 
     def _failed(self, sent: Sent, error: Exception) -> BrokerNews:
         words = self._line.words(error)
-        match outcome(error, self._line.dialect.refusals):
+        match outcome(error, self._line.dialect.means):
             case Outcome.UNKNOWN:
                 return self.unknown(sent, words)
+            case Outcome.STRANGE:
+                sent.words = words
+                return self.unknown(sent, f"{words}: no document has these words")
             case Outcome.TAKEN:
                 return self.unknown(sent, f"the venue has this order already: {words}")
             case Outcome.AGAIN:

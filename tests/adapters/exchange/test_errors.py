@@ -6,7 +6,9 @@ from importlib.util import find_spec
 import aiohttp
 import pytest
 
-from quantd.adapters.exchange.errors import OUTCOMES, MalformedAnswer, Outcome, outcome
+from quantd.adapters.exchange.errors import OUTCOMES, MalformedAnswer, outcome
+from quantd.adapters.exchange.kraken_errors import kraken_outcome
+from quantd.adapters.exchange.refusal_words import Outcome
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
@@ -68,4 +70,16 @@ def test_an_exchange_s_own_words_for_a_no_are_one_whatever_ccxt_makes_of_them() 
     module = importlib.import_module("ccxt.base.errors")
     error = module.OnMaintenance('kraken {"error": ["EService:Market in cancel_only mode"]}')
     assert outcome(error) is Outcome.UNKNOWN
-    assert outcome(error, ("EService:Market in ",)) is Outcome.REFUSED
+    assert outcome(error, kraken_outcome) is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("kind", ["InvalidOrder", "BadRequest", "OperationRejected", "ExchangeError", "NotSupported"])
+def test_words_about_the_service_are_unknown_whatever_class_ccxt_gives_them(kind: str) -> None:
+    made = getattr(importlib.import_module("ccxt.base.errors"), kind)
+    assert outcome(made("venue the order gateway is restarting")) is Outcome.UNKNOWN
+    assert outcome(made('kraken {"error": ["EOrder:Frobnicated"]}'), kraken_outcome) is Outcome.STRANGE
+
+
+def test_an_error_that_ccxt_knows_by_no_class_is_strange() -> None:
+    error = importlib.import_module("ccxt.base.errors").ExchangeError("binance -9999 frobnicated")
+    assert outcome(error) is Outcome.STRANGE

@@ -19,7 +19,7 @@ from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews, TradeRecord
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
-from tests.support.venues.kraken import Order
+from tests.support.venues.kraken import Order, Refused
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
@@ -393,3 +393,39 @@ async def test_the_venues_own_record_of_trades_has_each_execution_with_its_fee(r
         (rig.universe.symbols[0], 4, 149 * NANO), (rig.universe.symbols[0], 6, 148 * NANO),
     ]  # fmt: skip
     assert [t.fee_micro for t in found] == [int(each.fee * 10**6) for each in rig.venue.trades]
+
+
+# words that no document has
+
+
+@pytest.mark.parametrize(
+    "words", ["EService:Timeout", "EService:Throttled: 17", "EAuth:Too many requests", "EFoo:Bar", "EOrder:Invisible"]
+)
+async def test_an_order_that_was_taken_with_an_unknown_error_is_found(rig: CcxtRig, words: str) -> None:
+    add = rig.venue._private_addorder
+
+    def taken(fields: dict[str, str]) -> object:
+        rig.venue._private_addorder = add  # type: ignore[method-assign]
+        add(fields)
+        raise Refused(words)
+
+    rig.venue._private_addorder = taken  # type: ignore[assignment, method-assign]
+    basket = rig.basket(Row(0, 7))
+    (report,) = await rig.broker.submit(basket)
+    assert isinstance(report, Unknown)
+    assert words in report.reason
+    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
+    assert report.cause == [Cause.ACCEPTED]
+    assert len(rig.venue.by_client(rig._id(basket, 0))) == 1
+
+
+@pytest.mark.parametrize("words", ["EFoo:Bar", "EOrder:Invisible"])
+async def test_strange_words_are_a_refusal_once_the_venue_has_no_such_order(rig: CcxtRig, words: str) -> None:
+    rig.venue.reject_next.append(words)
+    basket = rig.basket(Row(0, 7))
+    (report,) = await rig.broker.submit(basket)
+    assert isinstance(report, Unknown)
+    await rig.settle()
+    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
+    assert report.cause == [Cause.REJECTED]
+    assert words in report.reason

@@ -1,0 +1,106 @@
+"""Classes of what a venue answers to an order: only words of a known class are a refusal.
+
+What can go wrong: a venue that is overloaded answers with an error, and the order was executed all the same. If such an
+answer counts as a refusal, the books lack a position. So an answer is a refusal only by its record in a table with its
+source. Words about the service of the venue are UNKNOWN: the order is queried by its client id. Other words that no
+record has are STRANGE: the order is queried too, and it counts as refused with these words if the venue, after its
+settling time, has no such order.
+
+Rejected: every 4xx status, or every error of a venue, as a refusal. Both contain time-outs and limits of rate.
+"""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+
+class Outcome(Enum):
+    """The outcome of a request. Every value except UNKNOWN and STRANGE determines whether an order was accepted."""
+
+    REFUSED = "the venue refused it"
+    AGAIN = "nothing was accepted; it may be repeated after a pause"
+    UNKNOWN = "it may have been accepted"
+    STRANGE = "it may have been accepted: no document has these words"
+    NOT_FOUND = "the venue does not know the order"
+    TAKEN = "the venue has it already"
+    DENIED = "the key is wrong, or lacks the permission"
+
+
+RFC: Final = "RFC 9110, 15.5 and 15.6"
+GRPC: Final = "grpc.github.io/grpc/core/md_doc_statuscodes.html"
+FIX: Final = "FIX 4.4, BusinessRejectReason (380), OrdRejReason (103)"
+
+
+class ServiceWords(Struct, frozen=True):
+    """A class of words about the service of a venue, as a pattern without case, with its source."""
+
+    name: str
+    pattern: str
+    source: str
+
+
+SERVICE: Final = (
+    ServiceWords("time-out", r"time[d]?[ _-]?out|deadline|too late|expired request|no response|stale", f"{RFC} (408)"),
+    ServiceWords(
+        "rate limit", r"\brate\b|throttl|too many|too fast|quota|resource.?exhausted|slow down|limit of requests",
+        f"RFC 6585, 4 (429); {FIX}: 8 throttle limit exceeded",
+    ),
+    ServiceWords(
+        "unavailable",
+        r"unavailab|not available|unreachable|offline|\bdown\b|not ready|not responding|disconnect|connect|outage",
+        f"{RFC} (503); {GRPC}: UNAVAILABLE; {FIX}: 4 application not available",
+    ),
+    ServiceWords("busy", r"busy|overload|congest|backlog|queue|capacity|heavy load|saturat", f"{RFC} (503)"),
+    ServiceWords(
+        "internal",
+        r"internal|unexpected|unhandled|exception|panic|crash|fail(ed|ure) to process|something went wrong|"
+        r"unknown error|aborted|corrupt",
+        f"{RFC} (500); {GRPC}: INTERNAL, ABORTED",
+    ),
+    ServiceWords(
+        "part of the service",
+        r"server|service|backend|upstream|gateway|proxy|cluster|database|\bdb\b|cache|engine|\bsystem\b|\bhost\b|"
+        r"\bnode\b|network",
+        f"{RFC} (502, 504)",
+    ),
+    ServiceWords(
+        "maintenance",
+        r"maint[ea]n|upgrad|deploy|restart|reboot|recover|degraded|fail.?over|migrat|initiali[sz]ing|warming|syncing",
+        f"{RFC} (503)",
+    ),
+    ServiceWords(
+        "later",
+        r"try (it )?again|retry|later|temporar|momentar|in progress|please wait|moment\b",
+        f"{RFC} (503, Retry-After)",
+    ),
+)  # fmt: skip
+"""Words after which an order may have been accepted. They are wide: a query costs a request only."""
+
+_SERVICE: Final = [(each.name, re.compile(each.pattern, re.IGNORECASE)) for each in SERVICE]
+
+
+def service_class(words: str) -> str:
+    """The name of the class of words about a service; empty for none."""
+    return next((name for name, pattern in _SERVICE if pattern.search(words)), "")
+
+
+class Known(Struct, frozen=True):
+    """A documented answer: the beginning of its text, its outcome, and the page that has it."""
+
+    text: str
+    outcome: Outcome
+    source: str
+
+
+def longest(table: Sequence[Known], text: str) -> Known | None:
+    """The record whose text begins `text` and ends there at the end of a word, the longest first; None without one."""
+    lowered = text.strip().lower()
+    found = [
+        each
+        for each in table
+        if lowered.startswith(each.text.lower()) and not lowered[len(each.text) : len(each.text) + 1].isalnum()
+    ]
+    return max(found, key=lambda each: len(each.text), default=None)
