@@ -48,6 +48,8 @@ class VenueAccount(Struct, frozen=True):
     blocked: str = ""
     unlent: tuple[int, ...] = ()
     """Columns that cannot be sold short, because the venue does not lend them."""
+    unread: tuple[int, ...] = ()
+    """Columns whose holding cannot be read; their `lots` are 0, and are not compared."""
 
     @property
     def spendable_micro(self) -> int | None:
@@ -97,6 +99,15 @@ class TradeRecord(Protocol):
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
         """Return the executions in instruments of the universe later than `since` (ns UTC). Raises ConnectionError."""
+        ...
+
+
+@runtime_checkable
+class SetsAside(Protocol):
+    """A venue whose lists may have items that cannot be read: they are set aside, and the others are used."""
+
+    def set_aside(self) -> Sequence[str]:
+        """Return a text for each item that was set aside since the last call."""
         ...
 
 

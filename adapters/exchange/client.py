@@ -89,6 +89,8 @@ class Exchange(Protocol):
     watch_my_trades: Call
     watch_ohlcv: Call
     close_ws_clients: Call
+    fetch: Call
+    safe_currency_code: Callable[[str], str]
     close: Call
 
 

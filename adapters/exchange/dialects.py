@@ -29,6 +29,7 @@ class Dialect(Struct, frozen=True):
     arrives later than an instant (ns). `ended` are parameters of every query for ended orders, and `history` those for
     trades. `page` requests results from the k-th on, `page_size` per page. `whole` distinguishes a complete answer from
     a fragment. `counts_twice` are paths that count as two requests, and `makes_orders` those counted as orders.
+    `lists` are the objects of a result whose items are listed by id, `balances` is the path whose result is balances.
     `means` is the outcome of the errors in the text of an answer, None without any.
     """
 
@@ -45,6 +46,8 @@ class Dialect(Struct, frozen=True):
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
     counts_twice: tuple[str, ...] = ()
     makes_orders: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    balances: str = ""
     means: Callable[[str], Outcome | None] | None = None
 
 
@@ -72,6 +75,8 @@ KRAKEN: Final = Dialect(
     ledger_amount=lambda entry: (str(entry["info"]["amount"]), str(entry["info"]["fee"])),
     counts_twice=("TradesHistory", "Ledgers"),
     makes_orders=("AddOrder", "CancelOrder"),
+    lists=("open", "closed", "trades", "ledger"),
+    balances="/BalanceEx",
     means=kraken_outcome,
 )
 

@@ -15,7 +15,7 @@ from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Stopp
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.account import agent_of, difference, differences_text, free_micro
+from quantd.daemon.engine.venue.account import agent_of, compared_lots, difference, differences_text, free_micro
 from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.limit_rows import reason_text
@@ -308,7 +308,7 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
     """(lots by column, cash in micro-currency) at the venue in excess of the books."""
-    return difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
+    return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:

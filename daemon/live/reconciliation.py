@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from quantd.daemon.engine.planning.buying_power import counted
-from quantd.daemon.engine.venue.account import difference, differences_text, strays
+from quantd.daemon.engine.venue.account import compared_lots, difference, differences_text, strays
 from quantd.daemon.engine.venue.open_orders import UNCONFIRMED
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
@@ -161,7 +161,7 @@ class Reconciler:
 
     def _differences(self, account: VenueAccount) -> tuple[str, ...]:
         state = self._service.shell.state
-        lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
+        lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
         return tuple(differences_text(state, lots, cash))
 
     def _strays_again(self, account: VenueAccount) -> list[ForeignOrder]:
@@ -179,7 +179,7 @@ class Reconciler:
         events: Sequence[Reconciled | ForeignFound | Condition] = [
             Reconciled(
                 account.ts,
-                list(account.lots),
+                compared_lots(self._service.shell.state, account),
                 account.cash_micro,
                 buying_power_micro=account.spendable_micro,
                 others=account.others + account.odd,

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ from quantd.adapters.feeds.source import TellsHalts
 from quantd.adapters.store.journal.quarantine import BadBar as StoredBadBar
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.account import difference
+from quantd.daemon.engine.venue.account import compared_lots, difference
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.live.reconciliation import Reconciler
 from quantd.daemon.runtime.feeder import feed_live
@@ -30,7 +30,7 @@ from quantd.daemon.runtime.timeline import live_timeline
 from quantd.risk.switch import HALT
 from quantd.trading.events import Condition, Correction, Halted, Limited, Reconciled, Tick
 from quantd.trading.orders import OrderBasket, money_text, quantity_text
-from quantd.trading.ports import Broker, LiveFeed, VenueAccount
+from quantd.trading.ports import Broker, LiveFeed, SetsAside, VenueAccount
 from quantd.trading.sessions import DAY_NS
 
 log = structlog.get_logger("quantd.outside")
@@ -191,6 +191,9 @@ class Outside:
                 service.inbox.command(Condition(service.shell.state.now, "missed", False, self._missed))
         while True:
             service.feed_error = self.feed.trouble
+            aside: Sequence[str] = self.venue.set_aside() if isinstance(self.venue, SetsAside) else ()
+            for text in aside:
+                service.alert(text)
             if self.feed.absent != absent:
                 absent = self.feed.absent
                 missing = f"the vendor has no bars of {', '.join(absent)}"
@@ -227,7 +230,7 @@ class Outside:
 
 def at_first(state: State, account: VenueAccount) -> Correction | None:
     """The correction by which a first start adopts or fences the venue's holdings; None without a difference."""
-    lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
+    lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
     if not any(lots) and not cash:
         return None
     return Correction(account.ts, lots, cash, state.rules.differences, "found at the first start", "configuration")

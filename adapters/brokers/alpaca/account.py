@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from quantd.adapters.brokers.alpaca.connection import Lost, Rest
+import msgspec
+
+from quantd.adapters.brokers.alpaca.connection import Answer, Lost, Rest
 from quantd.adapters.brokers.alpaca.wire import (
     Account,
     Activity,
@@ -18,6 +20,7 @@ from quantd.adapters.brokers.alpaca.wire import (
     whole,
 )
 from quantd.adapters.brokers.order_log import Orders
+from quantd.adapters.brokers.unreadable import WRONG, field_of
 from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO, Universe
@@ -31,6 +34,9 @@ PAGE: Final = 100
 MOST: Final = 500
 """Maximum number of orders of one answer."""
 
+_order = msgspec.json.Decoder(Order)
+_activity = msgspec.json.Decoder(Activity)
+
 
 async def read_account(rest: Rest, universe: Universe, known: Orders, now: Callable[[], int]) -> VenueAccount:
     """Raises ConnectionError when the venue does not answer, VenueError when it refuses."""
@@ -38,35 +44,71 @@ async def read_account(rest: Rest, universe: Universe, known: Orders, now: Calla
         rest.ask("GET", "v2/account"), rest.ask("GET", "v2/positions"), open_orders(rest)
     )
     try:
-        return _account_of(universe, known, now(), account.value(Account), positions.value(list[Position]), orders)
+        held = _held(rest, universe, positions)
+        return _account_of(rest, universe, known, now(), account.value(Account), held, orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
 
 
-def _account_of(
-    universe: Universe, known: Orders, ts: int, account: Account, positions: Sequence[Position], orders: Sequence[Order]
-) -> VenueAccount:
+class _Held(NamedTuple):
+    """Positions: signed nano-units by column and outside the universe, and the columns whose position is unreadable."""
+
+    nano: dict[int, int]
+    others: tuple[tuple[str, str], ...]
+    unread: tuple[int, ...]
+
+
+def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
+    """The positions of an answer. An unreadable one without a symbol may be of any column that no other one has."""
     # the venue writes the position of a pair without its slash
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
-    lots = [0] * universe.size
-    odd, others, ours, foreign = [], [], [], []
-    for each in positions:
+    sizes: dict[int, int] = {}
+    others: list[tuple[str, str]] = []
+    unread: set[int] = set()
+    nameless = False
+    for raw in answer.items():
+        data = bytes(raw)
+        try:
+            each = msgspec.json.decode(data, type=Position)
+            size = -abs(nano(each.qty)) if each.side == "short" else nano(each.qty)
+        except WRONG as wrong:
+            rest.unreadable.add("position", data, wrong)
+            symbol = field_of(data, "symbol").replace("/", "")
+            nameless = nameless or not symbol
+            if symbol in columns:
+                unread.add(columns[symbol])
+            continue
         column = columns.get(each.symbol.replace("/", ""))
         if column is None:
-            others.append((each.symbol, text_of(nano(each.qty))))
-            continue
-        size = -abs(nano(each.qty)) if each.side == "short" else nano(each.qty)
+            others.append((each.symbol, text_of(size)))
+        else:
+            sizes[column] = size
+    if nameless:
+        unread |= set(range(universe.size)) - sizes.keys()
+    return _Held(sizes, tuple(others), tuple(sorted(unread)))
+
+
+def _account_of(
+    rest: Rest, universe: Universe, known: Orders, ts: int, account: Account, held: _Held, orders: Sequence[Order]
+) -> VenueAccount:
+    columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
+    lots = [0] * universe.size
+    odd, ours, foreign = [], [], []
+    for column, size in held.nano.items():
         count, left = divmod(abs(size), universe.lot_nano[column])
         lots[column] = count if size > 0 else -count
         if left:
             odd.append((universe.symbols[column], text_of(left if size > 0 else -left)))
     for order in orders:
         sent = known.find(order.client_order_id)
-        column = columns.get((order.symbol or "").replace("/", ""))
-        if sent is not None:
-            ours.append(OpenOrder(sent.sample, sent.n, sent.row, nano(order.filled_qty) // sent.lot_nano))
-        elif column is not None:
-            foreign.append(_foreign(order, column, universe.lot_nano[column]))
+        at = columns.get((order.symbol or "").replace("/", ""))
+        try:
+            if sent is not None:
+                ours.append(OpenOrder(sent.sample, sent.n, sent.row, nano(order.filled_qty) // sent.lot_nano))
+            elif at is not None:
+                foreign.append(_foreign(order, at, universe.lot_nano[at]))
+        except WRONG as wrong:
+            rest.unreadable.add("order", order, wrong)
     return VenueAccount(
         ts=ts,
         currency=account.currency,
@@ -77,10 +119,11 @@ def _account_of(
         # an account without credit may spend settled cash only
         settled_micro=micro(account.non_marginable_buying_power) if account.multiplier == 1 else None,
         odd=tuple(odd),
-        others=tuple(others),
+        others=held.others,
         ours=tuple(ours),
         foreign=tuple(foreign),
         blocked=_blocked(account),
+        unread=held.unread,
     )
 
 
@@ -92,31 +135,39 @@ def _foreign(order: Order, column: int, lot_nano: int) -> ForeignOrder:
 
 
 async def open_orders(rest: Rest) -> list[Order]:
-    """All open orders. Raises NotSent, Lost or VenueError."""
+    """All readable open orders. Raises NotSent, Lost or VenueError."""
     asked = {"status": "open", "limit": str(MOST), "direction": "asc"}
     found: dict[str, Order] = {}
     while True:
-        page = (await rest.ask("GET", "v2/orders", asked)).value(list[Order])
+        page = (await rest.ask("GET", "v2/orders", asked)).items()
         before = len(found)
-        found |= {order.id: order for order in page}
-        if len(page) < MOST or len(found) == before or not page[-1].submitted_at:
+        for order in rest.unreadable.items("order", page, _order.decode):
+            found[order.id] = order
+        after = _last(page, "submitted_at")
+        if len(page) < MOST or not after or (len(found) == before and asked.get("after") == after):
             return list(found.values())
-        asked["after"] = page[-1].submitted_at
+        asked["after"] = after
 
 
-async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[Activity]:
-    """Activities after `since`, oldest first, all pages. Raises NotSent or Lost."""
+def _last(page: Sequence[msgspec.Raw], name: str) -> str:
+    """A field of the last item of a page that has it: the next page begins there."""
+    return next(filter(None, (field_of(bytes(raw), name) for raw in reversed(page))), "")
+
+
+async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[tuple[Activity, bytes]]:
+    """Readable activities after `since` with their encoded form, oldest first, all pages. Raises NotSent or Lost."""
     asked = {"after": instant_text(since), "direction": "asc", "page_size": str(PAGE)}
     while True:
         answer = await rest.ask("GET", f"v2/account/activities{kind}", asked)
         if not answer.ok:
             raise Lost(answer.words)
-        page = answer.decode(list[Activity])
-        for each in page:
+        page = answer.decode(list[msgspec.Raw])
+        for each in rest.unreadable.pairs("activity", page, _activity.decode):
             yield each
-        if len(page) < PAGE:
+        token = _last(page, "id")
+        if len(page) < PAGE or not token or asked.get("page_token") == token:
             return
-        asked["page_token"] = page[-1].id
+        asked["page_token"] = token
 
 
 async def read_flows(rest: Rest, since: int) -> Sequence[VenueFlow]:
@@ -125,14 +176,15 @@ async def read_flows(rest: Rest, since: int) -> Sequence[VenueFlow]:
     Raises ConnectionError.
     """
     found = []
-    try:
-        # two days earlier, because the venue may compare dates of its own zone
-        async for each in activities(rest, "", since - 2 * DAY_NS):
+    # two days earlier, because the venue may compare dates of its own zone
+    async for each, raw in activities(rest, "", since - 2 * DAY_NS):
+        try:
             moved = flow(each)
-            if moved is not None and moved.ts > since:
-                found.append(moved)
-    except Garbled as wrong:
-        raise Lost(str(wrong)) from None
+        except WRONG as wrong:
+            rest.unreadable.add("activity", raw, wrong)
+            continue
+        if moved is not None and moved.ts > since:
+            found.append(moved)
     return sorted(found, key=lambda f: (f.ts, f.id))
 
 
@@ -140,14 +192,18 @@ async def read_trades(rest: Rest, universe: Universe, since: int) -> Sequence[Ve
     """The executions later than `since`, oldest first. The venue reports fees as flows. Raises ConnectionError."""
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     found = []
-    try:
-        async for each in activities(rest, "/FILL", since - 2 * DAY_NS):
-            at, symbol = instant(each.transaction_time), names.get((each.symbol or "").replace("/", ""))
-            if symbol is not None and at > since:
-                units = -nano(each.qty) if each.side.startswith("sell") else nano(each.qty)
-                found.append(VenueTrade(each.id, at, symbol, units, nano(each.price)))
-    except Garbled as wrong:
-        raise Lost(str(wrong)) from None
+    async for each, raw in activities(rest, "/FILL", since - 2 * DAY_NS):
+        symbol = names.get((each.symbol or "").replace("/", ""))
+        if symbol is None:
+            continue
+        try:
+            at, units = instant(each.transaction_time), nano(each.qty)
+            trade = VenueTrade(each.id, at, symbol, -units if each.side.startswith("sell") else units, nano(each.price))
+        except WRONG as wrong:
+            rest.unreadable.add("execution", raw, wrong)
+            continue
+        if at > since:
+            found.append(trade)
     return sorted(found, key=lambda trade: (trade.ts, trade.id))
 
 

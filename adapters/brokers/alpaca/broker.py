@@ -42,6 +42,7 @@ class Alpaca:
         self._rest = Rest(settings)
         self._desk = desk = Desk(settings, universe, run, now, self._rest)
         self.remember, self.submit, self.cancel, self.query = desk.remember, desk.submit, desk.cancel, desk.query
+        self.set_aside = self._rest.unreadable.taken
         self._stream = Stream(settings, self._rest)
         self._watch: asyncio.Task[None] | None = None
         self._unlent: tuple[int, ...] = ()

@@ -16,6 +16,7 @@ from aiolimiter import AsyncLimiter
 
 from quantd.adapters.brokers.alpaca.wire import Garbled, Refusal
 from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.adapters.brokers.unreadable import Unreadable
 from quantd.adapters.pace import retry_after_s
 from quantd.trading.display_text import one_line
 
@@ -93,6 +94,10 @@ class Answer:
             raise VenueError("Alpaca", wrong, "see the venue's text, and docs.alpaca.markets")
         return self.decode(kind)
 
+    def items(self) -> list[msgspec.Raw]:
+        """The items of a list, each for itself. Raises as `value`."""
+        return self.value(list[msgspec.Raw])
+
     def decode(self, kind: type[T]) -> T:
         """The body as a value. Raises Lost for an unreadable one: the request may have been carried out."""
         try:
@@ -109,6 +114,7 @@ class Rest:
         self._base = settings.url.rstrip("/")
         self._host = urlsplit(settings.url).hostname
         self._session: aiohttp.ClientSession | None = None
+        self.unreadable = Unreadable(settings.safe)
         # a quarter at once and the rest evenly: never above the limit in any minute
         burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))

@@ -6,13 +6,17 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from quantd.adapters.brokers.account_exit import Ended, Holding, WorkingOrder
 from quantd.adapters.brokers.alpaca import VENUE
 from quantd.adapters.brokers.alpaca.account import open_orders
-from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Lost, NotSent, Rest
+from quantd.adapters.brokers.alpaca.connection import WORDS, AlpacaSettings, Answer, Lost, NotSent, Rest
 from quantd.adapters.brokers.alpaca.wire import Account, Garbled, Order, Position, ended
 from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.adapters.brokers.unreadable import WRONG, field_of
 from quantd.adapters.brokers.venue import Login
+from quantd.trading.display_text import one_line
 
 REMEDY: Final = "Check key and secret, and that they are for this account: paper (--paper) and live have different ones"
 
@@ -69,12 +73,21 @@ class AlpacaExit:
         return id, Ended(order.status, order.filled_qty or Decimal(0))
 
     async def holdings(self) -> Sequence[Holding]:
-        positions = (await self._ask("GET", "v2/positions")).decode(list[Position])
-        return [
-            Holding(each.symbol, -abs(each.qty) if each.side == "short" else each.qty, each.market_value)
-            for each in positions
-            if each.qty
-        ]
+        found = []
+        for raw in (await self._ask("GET", "v2/positions")).decode(list[msgspec.Raw]):
+            try:
+                each = msgspec.json.decode(raw, type=Position)
+            except WRONG as wrong:
+                symbol = one_line(field_of(bytes(raw), "symbol"), WORDS)
+                if not symbol:
+                    raise Lost(f"a position without a readable symbol ({wrong})"[:WORDS]) from None
+                # the request that closes a position names no quantity
+                found.append(Holding(symbol, Decimal(1)))
+                continue
+            if each.qty:
+                size = -abs(each.qty) if each.side == "short" else each.qty
+                found.append(Holding(each.symbol, size, each.market_value))
+        return found
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
         """See `AccountExit`. The venue accepts no client id for this request, and needs none."""

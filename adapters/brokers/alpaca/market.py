@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Rest
 from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano
 from quantd.adapters.exchange.numbers import text_of
@@ -13,6 +15,8 @@ from quantd.trading.instruments import NANO, Instrument, Universe
 
 ONE_BY_ONE: Final = 40
 """Maximum number of symbols queried one by one; for more, the list of all assets is requested."""
+
+_asset = msgspec.json.Decoder(Asset)
 
 Mistakes = list[tuple[str, str]]
 """(what is wrong, its remedy)."""
@@ -60,7 +64,8 @@ async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
     found: dict[str, Asset | None] = {}
     for kind in sorted({"crypto" if is_crypto(symbol) else "us_equity" for symbol in symbols}):
         answer = await rest.read("v2/assets", {"status": "active", "asset_class": kind})
-        found |= {each.symbol: each for each in answer.value(list[Asset]) if each.symbol in wanted}
+        assets = rest.unreadable.items("asset", answer.items(), _asset.decode)
+        found |= {each.symbol: each for each in assets if each.symbol in wanted}
     return found
 
 

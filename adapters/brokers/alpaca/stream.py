@@ -45,10 +45,12 @@ class Stream:
         wait, longest = self._settings.backoff_s
         tries = 0
         while not self._closed.is_set():
+            began = asyncio.get_running_loop().time()
             try:
                 async with aclosing(self._connection()) as updates:
                     async for each in updates:
-                        tries = 0
+                        # a connection alone proves nothing: its first message may be one that nobody can read
+                        tries = 0 if isinstance(each, Update) else tries
                         yield each
                 lost = Lost("the venue closed the stream")
             except Lost as why:
@@ -57,6 +59,8 @@ class Stream:
                 lost = Lost(f"the stream is lost: {cause(why)}")
             if self._closed.is_set():
                 return
+            if asyncio.get_running_loop().time() - began > longest:
+                tries = 0
             yield lost
             pause = min(wait * 2**tries, longest) * (0.5 + random.random() / 2)
             tries = min(tries + 1, 16)

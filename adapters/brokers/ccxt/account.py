@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
-from quantd.adapters.brokers.ccxt.wire import execution_of
+from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of
 from quantd.adapters.brokers.order_log import Orders
+from quantd.adapters.brokers.unreadable import WRONG
 from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ForeignOrder
@@ -30,9 +31,18 @@ async def account_of(
     except Exception as error:
         raise line.lost(error) from None
     currency, totals = universe.currency, balance["total"]
-    lots, odd = [], []
-    for symbol, base, size in zip(universe.symbols, markets.bases, universe.lot_nano, strict=True):
-        whole, rest = lots_and_odd(totals.get(base) or "0", size)
+    if currency in line.unread:
+        raise ConnectionError(f"{line.access.venue}: the balance in {currency} cannot be read")
+    lots, odd, unread = [], [], []
+    for column, (symbol, base, size) in enumerate(zip(universe.symbols, markets.bases, universe.lot_nano, strict=True)):
+        whole, rest = 0, ""
+        try:
+            whole, rest = lots_and_odd(totals.get(base) or "0", size)
+        except WRONG as wrong:
+            line.unreadable.add("balance", {base: totals.get(base)}, wrong)
+            unread.append(column)
+        if base in line.unread:
+            unread.append(column)
         lots.append(whole)
         if rest:
             odd.append((symbol, rest))
@@ -47,35 +57,48 @@ async def account_of(
         buying_power_micro=micro(balance["free"].get(currency) or "0"),
         settled_micro=cash_micro,  # spot trades settle at once
         odd=tuple(odd),
-        others=tuple(
-            (code, f"{decimal(amount).normalize():f}")
-            for code, amount in sorted(totals.items())
-            if code != currency and code not in markets.bases and decimal(amount or "0")
-        ),
+        others=_others(line, {k: v for k, v in totals.items() if k != currency and k not in markets.bases}),
         ours=tuple(ours),
         foreign=tuple(foreign),
         unlent=tuple(range(universe.size)),  # a spot market has no short sales
         blocked="" if state == "ok" else f"the venue reports the status {state}",
+        unread=tuple(unread),
     )
+
+
+def _others(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Readable holdings outside the universe, without zeros."""
+    found = []
+    for code, amount in sorted(totals.items()):
+        try:
+            if size := decimal(amount or "0"):
+                found.append((code, f"{size.normalize():f}"))
+        except WRONG as wrong:
+            line.unreadable.add("balance", {code: amount}, wrong)
+    return tuple(found)
 
 
 def _open_orders(
     line: Line, universe: Universe, markets: Markets, orders: Orders, found: Sequence[dict[str, Any]]
 ) -> tuple[list[OpenOrder], list[ForeignOrder]]:
-    ours, foreign = [], []
+    ours: list[OpenOrder] = []
+    foreign: list[ForeignOrder] = []
     for order in found:
-        column = markets.column.get(str(order["symbol"]))
-        if column is None:
-            continue  # a market outside the universe
+        column = markets.column.get(str(order.get("symbol")))
+        if order.get("unread") or column is None:
+            continue  # named already, or of a market outside the universe
         size = universe.lot_nano[column]
         sent = orders.find(line.dialect.client_id_of(order))
-        if sent is not None:
-            ours.append(OpenOrder(sent.sample, sent.n, sent.row, whole_lots(order.get("filled") or "0", size)))
-            continue
-        left = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
-        # rounded up: it reserves risk
-        lots = -(-int(left * NANO) // size) * (1 if order["side"] == "buy" else -1)
-        foreign.append(ForeignOrder(str(order["id"]), column, lots, nano(order.get("price") or "0")))
+        try:
+            if sent is not None:
+                ours.append(OpenOrder(sent.sample, sent.n, sent.row, whole_lots(order.get("filled") or "0", size)))
+                continue
+            left = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
+            # rounded up: it reserves risk
+            lots = -(-int(left * NANO) // size) * (1 if order["side"] == "buy" else -1)
+            foreign.append(ForeignOrder(str(order["id"]), column, lots, nano(order.get("price") or "0")))
+        except WRONG as wrong:
+            line.unreadable.add("order", order.get("info", order), wrong)
     return ours, foreign
 
 
@@ -85,7 +108,12 @@ async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:
     start_ms = max(0, since // NANO - 1) * 1000
     try:
         async for entry in line.pages(line.exchange.fetch_ledger, currency, start_ms, {}):
-            if (flow := _flow(line, currency, entry)) is not None and flow.ts > since:
+            try:
+                flow = _flow(line, currency, entry)
+            except WRONG as wrong:
+                line.unreadable.add("entry of the ledger", entry.get("info", entry), wrong)
+                continue
+            if flow is not None and flow.ts > since:
                 found[flow.id] = flow
     except Exception as error:
         raise line.lost(error) from None
@@ -101,10 +129,14 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
     start_ms = max(0, since // NANO - 1) * 1000
     try:
         async for trade in line.pages(line.exchange.fetch_my_trades, None, start_ms, line.dialect.history):
-            column = markets.column.get(str(trade["symbol"]))
+            column = markets.column.get(str(trade.get("symbol")))
             if column is None:
                 continue
-            each = execution_of(trade, universe.lot_nano[column], universe.currency, markets.bases[column])
+            try:
+                each = execution_of(trade, universe.lot_nano[column], universe.currency, markets.bases[column])
+            except (*WRONG, Unsupported) as wrong:
+                line.unreadable.add("execution", trade.get("info", trade), wrong)
+                continue
             units = each.size_nano if trade["side"] == "buy" else -each.size_nano
             fee = None if each.fee_nano else each.fee_micro
             if each.ts > since:

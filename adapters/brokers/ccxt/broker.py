@@ -46,6 +46,7 @@ class Crypto:
         self._clock = clock
         self._orders = Orders(universe, run, self._line.dialect.client_id)
         self._updates = OrderNews(self._line, self._look_for_news, clock)
+        self.set_aside = self._line.unreadable.taken
         self._inherited: dict[str, int] = {}
         """Orders that an earlier process may have sent, by client id, with the time of their discovery (ns)."""
         self._gone: set[str] = set()
@@ -249,7 +250,9 @@ class Crypto:
                 seen = await self._look(rows)
         return seen
 
-    def _report(self, sent: Sent, seen: OrderStatus) -> Reports:
+    def _report(self, sent: Sent, seen: OrderStatus) -> Reports | Unknown:
+        if seen.unread:
+            return self._sender.unknown(sent, seen.unread)
         sent.log.add(*seen.executions)
         report = reports_of(sent, self._clock(), seen.cause, max(seen.cum_nano, sent.log.known_nano()), seen.reason)
         self._reported[sent.id] = len(sent.log.executions), sent.ended
@@ -285,6 +288,8 @@ class Crypto:
                 continue
             before = self._reported.get(each.id, (0, -1))
             report = self._report(each, found)
+            if isinstance(report, Unknown):
+                continue  # it stays as it is until a comparison queries it
             if report.cause and self._reported[each.id] != before:
                 news.append(report)
             lags = lags or found.cum_nano > each.log.known_nano()

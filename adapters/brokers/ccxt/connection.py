@@ -1,19 +1,32 @@
 """Settings of the connection to a crypto exchange, and the connection itself."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
 
+from quantd.adapters.brokers.unreadable import WRONG, Unreadable
 from quantd.adapters.exchange.client import Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.errors import outcome
+from quantd.adapters.exchange.numbers import decimal
 from quantd.adapters.exchange.refusal_words import Outcome
 
 TRIES: Final = 4
 """Attempts of a query at `open`."""
+
+PARSERS: Final = {
+    "parse_order": "order", "parse_trade": "execution", "parse_ledger_entry": "entry of the ledger",
+}  # fmt: skip
+"""Functions of ccxt that read one item of a list each."""
+
+UNREAD: Final[dict[str, Any]] = {"id": None, "symbol": None, "currency": None, "unread": True}
+
+FIRST_MS: Final = 1_230_940_800_000
+"""2009: no order or execution of a coin is older."""
 
 PAGES: Final = 200
 """Maximum number of pages of history per query."""
@@ -45,6 +58,10 @@ class Line:
         self.access = settings.access
         self.dialect: Dialect = dialect_of(settings.access.venue)
         self._exchange: Exchange | None = None
+        self.unreadable = Unreadable(settings.access.scrub)
+        self._removed = 0
+        self.unread: set[str] = set()
+        """Coins whose balance the last answer had, and nobody could read."""
 
     @property
     def exchange(self) -> Exchange:
@@ -53,7 +70,57 @@ class Line:
         return self._exchange
 
     def take(self, exchange: Exchange) -> None:
+        """Use an exchange; an item that ccxt or the adapter cannot read is set aside in `unreadable`."""
         self._exchange = exchange
+        for name, what in PARSERS.items():
+            setattr(exchange, name, partial(self._parsed, getattr(exchange, name), what))
+        exchange.fetch = self._whole(exchange.fetch)
+
+    def _parsed(self, parse: Callable[..., Any], what: str, item: Any, *more: Any) -> Any:
+        """An item in ccxt's form; one that ccxt cannot read is marked as `unread`.
+
+        ccxt drops items without a time from its lists. They get the present one, because an order that is dropped looks
+        like one that never arrived.
+        """
+        try:
+            found = parse(item, *more)
+            if (found.get("timestamp") or 0) >= FIRST_MS:
+                return found
+            if what == "order":
+                return {**found, "timestamp": time.time_ns() // 1_000_000}
+            raise ValueError("it has no time")
+        except WRONG as wrong:
+            self.unreadable.add(what, item, wrong)
+            return {**UNREAD, "timestamp": time.time_ns() // 1_000_000, "info": item}
+
+    def _numbers(self, balances: dict[str, Any]) -> None:
+        """Set aside balances that are no numbers: ccxt would read none at all."""
+        self.unread.clear()
+        for asset, item in list(balances.items()):
+            try:
+                for amount in item.values():
+                    decimal(amount)
+            except WRONG as wrong:
+                self.unreadable.add("balance", {asset: balances.pop(asset)}, wrong)
+                self.unread.add(str(self.exchange.safe_currency_code(asset)))
+
+    def _whole(self, fetch: Call) -> Call:
+        """Wrap a fetch: items of a list that are no object are set aside before ccxt sees the answer."""
+
+        async def fetch_whole(*request: Any) -> Any:
+            answer = await fetch(*request)
+            result = answer.get("result") if isinstance(answer, dict) else None
+            if self.dialect.balances and str(request[0]).endswith(self.dialect.balances) and isinstance(result, dict):
+                self._numbers(result)
+            for name in self.dialect.lists:
+                items = result.get(name) if isinstance(result, dict) else None
+                if isinstance(items, dict):
+                    for key in [key for key, item in items.items() if not isinstance(item, dict)]:
+                        self.unreadable.add(name, {key: items.pop(key)}, "no object")
+                        self._removed += 1
+            return answer
+
+        return fetch_whole
 
     async def ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Send one request, and repeat it while the venue refuses it for its rate."""
@@ -77,11 +144,13 @@ class Line:
         page, at = self.dialect.page, 0
         for _ in range(PAGES):
             asked = {**params, **(page(at) if page is not None else {})}
+            before = self._removed
             items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, asked))
+            size = len(items) + self._removed - before  # a page that lacks an item is not the last one
             for item in items:
                 yield item
-            at += len(items)
-            if page is None or len(items) < self.dialect.page_size:
+            at += size
+            if page is None or size < self.dialect.page_size:
                 return
 
     def words(self, error: BaseException) -> str:

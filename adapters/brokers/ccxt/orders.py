@@ -11,6 +11,7 @@ from quantd.adapters.brokers.ccxt.market import Markets
 from quantd.adapters.brokers.ccxt.wire import Unsupported, cause, execution_of, history_of, reason, since_ms
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
+from quantd.adapters.brokers.unreadable import WRONG
 from quantd.adapters.exchange.errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, lots_and_odd, on_tick, text_of, whole_lots
 from quantd.adapters.exchange.refusal_words import Outcome
@@ -140,13 +141,15 @@ class OrderStatus(Struct, frozen=True):
     """The state of an order at the exchange.
 
     `cause` is its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own count.
-    `executions` are all of the order, or none if none is new.
+    `executions` are all of the order, or none if none is new. `unread` is the reason why its record cannot be read: it
+    is at the exchange, in a state that nobody knows.
     """
 
     cause: Cause | None
     cum_nano: int
     executions: tuple[Execution, ...]
     reason: str
+    unread: str = ""
 
 
 class OrderQueries:
@@ -168,13 +171,22 @@ class OrderQueries:
         if missing:
             # queried after the open ones: an order that ends in between is in both, never in neither
             said |= await self._ended(missing)
-        found = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
-        cum = {id: self._filled(sent, order) for id, (sent, order) in found.items()}
+        known = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
+        found: dict[str, tuple[Sent, dict[str, Any]]] = {}
+        cum: dict[str, int] = {}
+        seen: dict[str, OrderStatus] = {}
+        for id, (sent, order) in known.items():
+            try:
+                cum[id] = self._filled(sent, order)
+                found[id] = sent, order
+            except (*WRONG, Unsupported) as wrong:
+                self._line.unreadable.add("order", order.get("info", order), wrong)
+                seen[id] = OrderStatus(None, 0, (), "", f"the record of the order cannot be read ({wrong})")
         behind = {id: cum[id] for id, (sent, _) in found.items() if cum[id] != sent.log.known_nano()}
         executions = await self._executions({str(found[id][1]["id"]): id for id in behind}, behind, found)
         for sent, order in found.values():
             sent.venue_id = str(order["id"])
-        return {
+        return seen | {
             id: OrderStatus(cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order))
             for id, (sent, order) in found.items()
         }
@@ -205,7 +217,11 @@ class OrderQueries:
             if id is None:
                 continue
             sent = found[id][0]
-            each = execution_of(trade, sent.lot_nano, self._universe.currency, self._bases[sent.column])
+            try:
+                each = execution_of(trade, sent.lot_nano, self._universe.currency, self._bases[sent.column])
+            except (*WRONG, Unsupported) as wrong:
+                self._line.unreadable.add("execution", trade.get("info", trade), wrong)
+                continue
             out[id][each.id] = each
         # the list of trades may lag behind the order: with a missing one, the others would get wrong intervals
         return {
@@ -213,6 +229,8 @@ class OrderQueries:
         }
 
     def _filled(self, sent: Sent, order: dict[str, Any]) -> int:
+        if order.get("unread"):
+            raise Unsupported("no order in the documented form")
         try:
             return whole_lots(order.get("filled") or "0", sent.lot_nano) * sent.lot_nano
         except NotExact as error:

@@ -12,7 +12,7 @@ from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconc
 from quantd.trading.execution import round_micro
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import ENDED, ForeignOrder, money_text, quantity_text
-from quantd.trading.ports import OpenOrder
+from quantd.trading.ports import OpenOrder, VenueAccount
 from quantd.trading.statistics import sum_in_order
 
 
@@ -124,6 +124,14 @@ def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
     lots = [t - o - f for t, o, f in zip(venue.lots, house.lots, fenced_lots, strict=True)]
     cash = 0 if venue.cash_micro is None else venue.cash_micro - house.cash_micro - fenced_cash
     return lots, cash if abs(cash) > state.rules.cash_tolerance_micro else 0
+
+
+def compared_lots(state: State, account: VenueAccount) -> list[int]:
+    """The venue's lots by column for a comparison; of a holding that cannot be read, those of the books."""
+    lots, fenced = list(account.lots), state.fenced[0]
+    for column in account.unread:
+        lots[column] = state.ledger.house.lots[column] + fenced[column]
+    return lots
 
 
 def differences_text(state: State, lots: Sequence[int], cash: int) -> list[str]:

@@ -1,0 +1,89 @@
+"""Items of a venue's lists that cannot be read: each is set aside and named once, and the others are used.
+
+What can go wrong: a venue adds a form of item, and the whole list is dropped at every comparison. Then no dividend is
+booked and no position is compared, because of one line. An item that is set aside is never assumed to be absent: the
+column of an unreadable position keeps the lots of the books, and an unreadable order stays UNKNOWN.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from quantd.trading.display_text import one_line
+
+T = TypeVar("T")
+
+MOST: Final = 10_000
+"""Items that are remembered, so that each is named once."""
+
+NAMED: Final = 5
+"""Items named between two calls of `taken`; the others are counted."""
+
+WORDS: Final = 160
+
+WRONG: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, msgspec.DecodeError)
+"""Exceptions by which the conversion of an item fails."""
+
+
+class Unreadable:
+    """The items of one account that were set aside. `count` has every one of them, repeated ones too.
+
+    `safe` converts a text of the venue to one line without secrets.
+    """
+
+    def __init__(self, safe: Callable[[str], str] = str) -> None:
+        self.count = 0
+        self._safe = safe
+        self._seen: dict[bytes, None] = {}
+        self._new: list[str] = []
+        self._more = 0
+
+    def add(self, what: str, item: object, why: object) -> None:
+        """Set an item aside: `what` it is ("activity"), its content, and the reason."""
+        self.count += 1
+        text = item.decode(errors="replace") if isinstance(item, bytes) else str(item)
+        key = blake2b(f"{what}|{text}".encode(errors="replace"), digest_size=8).digest()
+        if key in self._seen:
+            return
+        if len(self._seen) >= MOST:
+            del self._seen[next(iter(self._seen))]
+        self._seen[key] = None
+        if len(self._new) < NAMED:
+            reason = one_line(str(why), WORDS) or type(why).__name__
+            content = one_line(text, WORDS)
+            self._new.append(self._safe(f"an unreadable {what} of the venue was set aside ({reason}): {content}"))
+        else:
+            self._more += 1
+
+    def taken(self) -> Sequence[str]:
+        """A text for each item since the last call."""
+        texts, more = self._new, self._more
+        self._new, self._more = [], 0
+        return [*texts, f"{more} more unreadable items of the venue were set aside"] if more else texts
+
+    def items(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[T]:
+        """The readable ones of some encoded items."""
+        return [item for item, _ in self.pairs(what, raws, read)]
+
+    def pairs(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[tuple[T, bytes]]:
+        """As `items`, each with its encoded form."""
+        found = []
+        for raw in raws:
+            data = bytes(raw)
+            try:
+                found.append((read(data), data))
+            except WRONG as wrong:
+                self.add(what, data, wrong)
+        return found
+
+
+def field_of(raw: bytes, name: str) -> str:
+    """A text field of an encoded item whose other fields may be anything; empty without it."""
+    try:
+        found: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else ""

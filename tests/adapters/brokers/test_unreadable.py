@@ -1,0 +1,318 @@
+"""One bad item never blocks its list: every field of an item of every list is replaced by what nobody can read.
+
+A list is a row of a table: how it is read, and where the venue writes one item of it. The other items are read as
+before, whatever the one becomes; an item that is lost is named once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from decimal import Decimal
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+import pytest
+
+from quantd.adapters.brokers.alpaca.account import open_orders
+from quantd.adapters.brokers.alpaca.market import refuse_universe
+from quantd.adapters.brokers.unreadable import NAMED, Unreadable, field_of
+from quantd.trading.events import NotFound, Unknown
+from quantd.trading.orders import Cause
+from tests.proofs.conformance.rig import Row
+from tests.proofs.conformance.rigs.alpaca import UNIVERSE, AlpacaRig
+from tests.proofs.conformance.rigs.ccxt import CcxtRig
+
+Json = dict[str, Any]
+
+VALUES = (None, 7, -1.5, "", "abc", "NaN", "1e999", [], {}, True)
+
+
+def mutations(item: Json) -> Iterator[Any]:
+    """An item without each field, with each field as each value, and no object at all."""
+    for name in [name for name in item if name != "_at"]:
+        yield {k: v for k, v in item.items() if k != name}
+        for value in VALUES:
+            yield item | {name: value}
+    yield from (None, 7, "text", [], {})
+
+
+# ---------------------------------------------------------------- the collection
+
+
+def test_each_item_is_named_once_and_a_flood_is_counted() -> None:
+    aside = Unreadable(lambda text: text.replace("secret", "***"))
+    for _ in range(3):
+        aside.add("activity", b'{"id": "secret"}', ValueError("no date"))
+    assert list(aside.taken()) == [
+        'an unreadable activity of the venue was set aside (no date): {"id": "***"}',
+    ]
+    assert aside.taken() == []
+    for k in range(NAMED + 4):
+        aside.add("order", {"id": k}, "odd")
+    texts = aside.taken()
+    assert len(texts) == NAMED + 1
+    assert texts[-1] == "4 more unreadable items of the venue were set aside"
+    assert aside.count == 3 + NAMED + 4
+
+
+def test_readable_items_keep_their_order() -> None:
+    raws = msgspec.json.decode(b'[1, "x", 2, null, 3]', type=list[msgspec.Raw])
+    assert Unreadable().items("number", raws, msgspec.json.Decoder(int).decode) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"7", b'{"id": 7}', b'{"no": "x"}', b"\xff"])
+def test_a_field_of_an_item_that_has_none_is_empty(raw: bytes) -> None:
+    assert field_of(raw, "id") == ""
+
+
+# ---------------------------------------------------------------- Alpaca
+
+
+@pytest.fixture
+async def alpaca() -> AsyncIterator[AlpacaRig]:
+    rig = AlpacaRig()
+    await rig.start()
+    book = rig.server.book
+    for column, lots in ((0, 10), (1, 20), (2, 3000), (5, 400)):
+        await rig.hold(column, lots)
+    for k in range(8):
+        await rig.flow(("deposit", "fee", "interest", "withdrawal")[k % 4], 1_000_000 * (k + 1))
+        await rig.foreign_order(k % 2, 1 + k, 90_000_000_000)
+        await rig.foreign_trade(0, 1, 90_000_000_000)
+    book.cash = Decimal(1_000_000)
+    yield rig
+    await rig.stop()
+
+
+async def _flows(rig: AlpacaRig) -> set[str]:
+    return {each.id for each in await rig.broker.flows(0)}
+
+
+async def _trades(rig: AlpacaRig) -> set[str]:
+    return {each.id for each in await rig.broker.trades(0)}  # type: ignore[attr-defined]
+
+
+async def _positions(rig: AlpacaRig) -> set[str]:
+    account = await rig.broker.account()
+    return {UNIVERSE.symbols[k] for k, lots in enumerate(account.lots) if lots}
+
+
+async def _orders(rig: AlpacaRig) -> set[str]:
+    return {each.id for each in await open_orders(rig.broker._rest)}  # type: ignore[attr-defined]
+
+
+async def _assets(rig: AlpacaRig) -> set[str]:
+    """The assets of a universe that is too large to be asked for one by one."""
+    many = msgspec.structs.replace(UNIVERSE, instruments=UNIVERSE.instruments * 8)
+    return set((await refuse_universe(rig.broker._rest, many))[0])  # type: ignore[attr-defined]
+
+
+def _activity(rig: AlpacaRig, kind: str) -> tuple[str, Json, Callable[[Any], None]]:
+    activities = rig.server.book.activities
+    at = [k for k, each in enumerate(activities) if (each["activity_type"] == "FILL") == (kind == "FILL")][3]
+    item = dict(activities[at])
+    stamp = item["_at"]
+
+    def write(value: Any) -> None:
+        # the server sorts by `_at`, which no client sees
+        rig.server.planted = {"activities": {at: value}}
+
+    activities[at]["_at"] = stamp
+    return item["id"], {k: v for k, v in item.items() if k != "_at"}, write
+
+
+def _planted(
+    rig: AlpacaRig, name: str, key: str, items: list[Json], at: int
+) -> tuple[str, Json, Callable[[Any], None]]:
+    def write(value: Any) -> None:
+        rig.server.planted = {name: {at: value}}
+
+    return str(items[at][key]), items[at], write
+
+
+ALPACA: dict[str, tuple[Callable[[AlpacaRig], Awaitable[set[str]]], Callable[[AlpacaRig], Any]]] = {
+    "cash flows": (_flows, lambda rig: _activity(rig, "flow")),
+    "executions": (_trades, lambda rig: _activity(rig, "FILL")),
+    "positions": (
+        _positions, lambda rig: _planted(rig, "positions", "symbol", rig.server.book.positions_json(), 1),
+    ),
+    "open orders": (
+        _orders,
+        lambda rig: _planted(
+            rig, "orders", "id",
+            [rig.server.book.order_json(o) for o in rig.server.book.orders.values() if o.open], 3,
+        ),
+    ),
+    "assets": (
+        _assets,
+        lambda rig: _planted(rig, "assets", "symbol", [a.json() for a in rig.server.book.assets.values()], 1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALPACA)
+async def test_a_bad_item_of_a_list_of_alpaca_loses_itself_only(alpaca: AlpacaRig, name: str) -> None:
+    read, place = ALPACA[name]
+    whole = await read(alpaca)
+    key, item, write = place(alpaca)
+    assert key in whole
+    lost = 0
+    for value in mutations(item):
+        write(value)
+        alpaca.broker.set_aside()  # type: ignore[attr-defined]
+        found = await read(alpaca)
+        assert whole - {key} <= found, (name, value)
+        lost += key not in found
+    assert lost >= 5
+    alpaca.server.planted = {}
+    assert await read(alpaca) == whole
+
+
+async def test_a_position_that_cannot_be_read_is_not_compared_and_not_gone(alpaca: AlpacaRig) -> None:
+    items = alpaca.server.book.positions_json()
+    column = UNIVERSE.symbols.index("TLT")
+    for value in mutations(items[1]):
+        alpaca.server.planted = {"positions": {1: value}}
+        account = await alpaca.broker.account()
+        read = account.lots[column] == 20 or account.lots[column] < 0 or account.others
+        assert read or column in account.unread or (isinstance(value, dict) and "qty" in value), value
+    alpaca.server.planted = {"positions": {1: {"qty": "5"}}}
+    account = await alpaca.broker.account()
+    # the columns without any other position: one of them is it
+    assert account.unread == tuple(k for k, lots in enumerate(account.lots) if not lots)
+
+
+async def test_a_bad_item_at_the_end_of_a_page_hides_no_later_page(alpaca: AlpacaRig) -> None:
+    for k in range(230):
+        await alpaca.flow("interest", 10_000 + k)
+    whole = await _flows(alpaca)
+    for at in (99, 100, 199, 237):
+        alpaca.server.planted = {"activities": {at: {"id": 7, "activity_type": "INT"}}}
+        assert len(whole - await _flows(alpaca)) <= 1, at
+
+
+async def test_an_item_that_was_set_aside_is_named_once(alpaca: AlpacaRig) -> None:
+    alpaca.server.planted = {"activities": {0: {"id": "01JT2QJ8X3KZ4", "activity_type": "FEE", "net_amount": "-0.02"}}}
+    for _ in range(3):
+        await alpaca.broker.flows(0)
+    (text,) = alpaca.broker.set_aside()  # type: ignore[attr-defined]
+    assert "01JT2QJ8X3KZ4" in text
+    assert text.startswith("an unreadable activity of the venue was set aside")
+
+
+# ---------------------------------------------------------------- Kraken, through ccxt
+
+needs_ccxt = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+
+
+@pytest.fixture
+async def kraken() -> AsyncIterator[CcxtRig]:
+    rig = CcxtRig()
+    await rig.start()
+    for column in (0, 1):
+        await rig.hold(column, 50)
+    for k in range(6):
+        await rig.flow(("deposit", "interest", "withdrawal")[k % 3], 1_000_000 * (k + 1))
+        await rig.foreign_order(k % 2, 1 + k, 90_000_000_000)
+        basket = rig.basket(Row(0, 3))
+        await rig.broker.submit(basket)
+        await rig.fill(basket, 0, 3, 150_000_000_000)
+    yield rig
+    await rig.stop()
+
+
+async def _k_flows(rig: CcxtRig) -> set[str]:
+    return {each.id for each in await rig.broker.flows(1)}
+
+
+async def _k_trades(rig: CcxtRig) -> set[str]:
+    return {each.id for each in await rig.broker.trades(1)}  # type: ignore[attr-defined]
+
+
+async def _k_orders(rig: CcxtRig) -> set[str]:
+    return {each.venue_id for each in (await rig.broker.account()).foreign}
+
+
+async def _k_balances(rig: CcxtRig) -> set[str]:
+    account = await rig.broker.account()
+    return {rig.universe.symbols[k] for k, lots in enumerate(account.lots) if lots and k not in account.unread}
+
+
+KRAKEN: dict[str, tuple[Callable[[CcxtRig], Awaitable[set[str]]], str, str]] = {
+    "cash flows": (_k_flows, "ledgers", "ledger"),
+    "executions": (_k_trades, "tradeshistory", "trades"),
+    "open orders": (_k_orders, "openorders", "open"),
+    "balances": (_k_balances, "balanceex", ""),
+}
+
+
+@needs_ccxt
+@pytest.mark.parametrize("name", KRAKEN)
+async def test_a_bad_item_of_a_list_of_kraken_loses_itself_only(kraken: CcxtRig, name: str) -> None:
+    read, path, part = KRAKEN[name]
+    whole = await read(kraken)
+    assert len(whole) >= 2
+    answer = getattr(kraken.venue, f"_private_{path}")
+    items = answer({"consolidate_taker": "false"})
+    items = items[part] if part else items
+    key = kraken._pair(1).base if name == "balances" else next(k for k in items if k in whole)
+    shown = kraken.universe.symbols[1] if name == "balances" else key
+    item, written = items[key], [None]
+
+    def planted(fields: dict[str, str]) -> Any:
+        found = answer(fields)
+        listed = found[part] if part else found
+        if key in listed:
+            listed[key] = written[0]
+        return found
+
+    setattr(kraken.venue, f"_private_{path}", planted)
+    lost = 0
+    for value in mutations(item):
+        written[0] = value
+        found = await read(kraken)
+        assert whole - {shown} <= found, (name, value)
+        lost += shown not in found
+    assert lost >= 3
+    assert kraken.broker.set_aside()  # type: ignore[attr-defined]
+
+
+@needs_ccxt
+async def test_an_own_order_whose_record_cannot_be_read_is_unknown_and_never_missing(kraken: CcxtRig) -> None:
+    basket = kraken.basket(Row(0, 3))
+    await kraken.broker.submit(basket)
+    await kraken.settle()
+    await kraken.settle()
+    order = kraken._order(basket, 0)
+    said = kraken.venue._said
+    unread = 0
+    for closed in (False, True):
+        if closed:
+            kraken.venue.close(order, "canceled", "by hand")
+        for value in mutations(said(order)):
+            if not isinstance(value, dict) or value.get("cl_ord_id") != order.cl_ord_id:
+                continue  # nothing says that it is ours
+            kraken.venue._said = lambda each, value=value: value if each is order else said(each)  # type: ignore
+            (report,) = await kraken.broker.query(basket.sample, basket.n, [0])
+            assert not isinstance(report, NotFound), (closed, value)
+            unread += isinstance(report, Unknown)
+    assert unread
+    kraken.venue._said = said  # type: ignore[method-assign]
+    (report,) = await kraken.broker.query(basket.sample, basket.n, [0])
+    assert report.cause == [Cause.CANCELLED]  # type: ignore[union-attr]
+
+
+async def test_the_stream_goes_on_after_messages_that_nobody_can_read(alpaca: AlpacaRig) -> None:
+    heard = []
+
+    async def listen() -> None:
+        async for news in alpaca.broker.news():
+            heard.append(news)
+
+    listening = asyncio.create_task(listen())
+    await alpaca.listened()
+    for _ in range(2):
+        await alpaca.server.garbage()
+        await alpaca.listened()
+    listening.cancel()
+    assert [getattr(each, "up", None) for each in heard][:2] == [False, True]
