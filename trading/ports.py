@@ -103,6 +103,18 @@ class TradeRecord(Protocol):
 
 
 @runtime_checkable
+class Delists(Protocol):
+    """A venue that may stop trading an instrument of the universe.
+
+    `continues` is set before `open`: the run has traded there, so that an instrument that the venue does not know is no
+    mistake of the configuration. `untradable` are the columns that the venue does not trade, with the reasons.
+    """
+
+    continues: bool
+    untradable: dict[int, str]
+
+
+@runtime_checkable
 class SetsAside(Protocol):
     """A venue whose lists may have items that cannot be read: they are set aside, and the others are used."""
 

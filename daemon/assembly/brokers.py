@@ -9,7 +9,7 @@ from quantd.adapters.brokers.venue import Login, Venue
 from quantd.adapters.plugins import function, records
 from quantd.daemon.config import Config, secret
 from quantd.trading.instruments import Universe
-from quantd.trading.ports import Broker
+from quantd.trading.ports import Broker, Delists
 
 
 def venues() -> Mapping[str, Venue]:
@@ -62,3 +62,8 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
     universe = Universe((), currency=currency)
     login = Login(universe, "emergency", keys, live=live, url=url, venue=exchange, timeout_s=timeout_s)
     return cast(AccountExit, function(venue.account_exit)(login))
+
+
+def untradable_of(venue: object) -> dict[int, str]:
+    """The columns that a venue does not trade, with the reasons."""
+    return venue.untradable if isinstance(venue, Delists) else {}

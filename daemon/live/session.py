@@ -15,9 +15,11 @@ from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.source import TellsHalts
 from quantd.adapters.store.journal.quarantine import BadBar as StoredBadBar
+from quantd.daemon.assembly.brokers import untradable_of
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import compared_lots, difference
+from quantd.daemon.engine.venue.halts import UNLISTED
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.live.reconciliation import Reconciler
 from quantd.daemon.runtime.feeder import feed_live
@@ -30,7 +32,7 @@ from quantd.daemon.runtime.timeline import live_timeline
 from quantd.risk.switch import HALT
 from quantd.trading.events import Condition, Correction, Halted, Limited, Reconciled, Tick
 from quantd.trading.orders import OrderBasket, money_text, quantity_text
-from quantd.trading.ports import Broker, LiveFeed, SetsAside, VenueAccount
+from quantd.trading.ports import Broker, Delists, LiveFeed, SetsAside, VenueAccount
 from quantd.trading.sessions import DAY_NS
 
 log = structlog.get_logger("quantd.outside")
@@ -86,6 +88,9 @@ class Outside:
         self._began = began
         self._missed = ""
         self._first: VenueAccount | None = None
+        self._unlisted: set[int] = set()
+        self._listed: set[int] = set()
+        """Columns whose halt, or the end of it, is on its way."""
         self.opened = False
         self.feed = feed
         self.venue = venue
@@ -100,6 +105,8 @@ class Outside:
         if self.venue is None:
             self.opened = True
             return
+        if isinstance(self.venue, Delists):
+            self.venue.continues = shell.tally.samples > 0 or any(shell.state.ledger.house.lots)
         await self.venue.open()
         if not shell.tally.samples:
             self._first = await self.venue.account()
@@ -150,6 +157,19 @@ class Outside:
                 trouble.cancel()
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]
 
+    def _listings(self, service: Service) -> None:
+        """Halts the symbols that the venue does not trade, and ends the halts of those that it trades again."""
+        state, gone = service.shell.state, untradable_of(self.venue)
+        for column in [k for k in gone if k not in state.halted and k not in self._unlisted]:
+            self._unlisted.add(column)
+            self._halted(service, Halted(state.now, column, True, f"{UNLISTED}{gone[column]}"))
+        back = [k for k, (_, why) in state.halted.items() if why.startswith(UNLISTED) and k not in gone]
+        for column in [k for k in back if k not in self._listed]:
+            self._listed.add(column)
+            self._halted(service, Halted(state.now, column, False, "the venue trades it"))
+        self._unlisted &= gone.keys()
+        self._listed &= set(back)
+
     def _halted(self, service: Service, news: Halted | Limited) -> None:
         """Queues a halt of the market stream ahead of the stream's waiting bars."""
         try:
@@ -191,6 +211,7 @@ class Outside:
                 service.inbox.command(Condition(service.shell.state.now, "missed", False, self._missed))
         while True:
             service.feed_error = self.feed.trouble
+            self._listings(service)
             aside: Sequence[str] = self.venue.set_aside() if isinstance(self.venue, SetsAside) else ()
             for text in aside:
                 service.alert(text)

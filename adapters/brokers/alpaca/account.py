@@ -170,21 +170,28 @@ async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[tuple[A
         asked["page_token"] = token
 
 
-async def read_flows(rest: Rest, since: int) -> Sequence[VenueFlow]:
+async def read_flows(rest: Rest, since: int, now: Callable[[], int]) -> Sequence[VenueFlow]:
     """Cash flows later than `since`, oldest first; a flow with a date only counts as of the end of its day.
 
-    Raises ConnectionError.
+    One without a date counts as of its first appearance. In the first list of a process it may be of any time: it is
+    set aside. Raises ConnectionError.
     """
     found = []
+    first, at = rest.undated is None, now()
+    undated = rest.undated if rest.undated is not None else {}
     # two days earlier, because the venue may compare dates of its own zone
     async for each, raw in activities(rest, "", since - 2 * DAY_NS):
         try:
-            moved = flow(each)
+            moved = flow(each, undated.get(each.id, 0 if first else at))
         except WRONG as wrong:
+            undated[each.id] = 0
             rest.unreadable.add("activity", raw, wrong)
             continue
+        if moved is not None and moved.ts == at:
+            undated[each.id] = at
         if moved is not None and moved.ts > since:
             found.append(moved)
+    rest.undated = undated
     return sorted(found, key=lambda f: (f.ts, f.id))
 
 

@@ -13,7 +13,7 @@ import msgspec
 from quantd.adapters.brokers.alpaca import VENUE
 from quantd.adapters.brokers.alpaca.account import read_account, read_flows, read_trades
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, Rest
-from quantd.adapters.brokers.alpaca.market import refuse_clock, refuse_universe, unlent
+from quantd.adapters.brokers.alpaca.market import read_listing, refuse_clock, unlent
 from quantd.adapters.brokers.alpaca.orders import Desk
 from quantd.adapters.brokers.alpaca.replacement import exchange
 from quantd.adapters.brokers.alpaca.stream import Connected, Stream
@@ -42,6 +42,8 @@ class Alpaca:
         self._rest = Rest(settings)
         self._desk = desk = Desk(settings, universe, run, now, self._rest)
         self.remember, self.submit, self.cancel, self.query = desk.remember, desk.submit, desk.cancel, desk.query
+        self.continues = False
+        self.untradable: dict[int, str] = {}
         self.set_aside = self._rest.unreadable.taken
         self._stream = Stream(settings, self._rest)
         self._watch: asyncio.Task[None] | None = None
@@ -57,7 +59,7 @@ class Alpaca:
         if account.currency != self._universe.currency:
             found = f"the account is in {account.currency}, [universe] currency is {self._universe.currency}"
             wrong.append((found, f'set currency = "{account.currency}", or use another account'))
-        assets, mistakes = await refuse_universe(self._rest, self._universe)
+        assets, self.untradable, mistakes = await read_listing(self._rest, self._universe, continues=self.continues)
         self._desk.ticks = {symbol: nano(each.price_increment) for symbol, each in assets.items() if is_crypto(symbol)}
         self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         wrong += mistakes
@@ -85,13 +87,13 @@ class Alpaca:
     async def account(self) -> VenueAccount:
         account = await read_account(self._rest, self._universe, self._desk.orders, self._now)
         if self._now() - self._lent_asked >= LENT_NS:
-            # the list of lent shares changes daily
-            assets, _ = await refuse_universe(self._rest, self._universe)
+            # the lists of lent shares and of tradable assets change daily
+            assets, self.untradable, _ = await read_listing(self._rest, self._universe, continues=True)
             self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         return msgspec.structs.replace(account, unlent=self._unlent)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
-        return await read_flows(self._rest, since)
+        return await read_flows(self._rest, since, self._now)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
         return await read_trades(self._rest, self._universe, since)

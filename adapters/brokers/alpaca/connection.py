@@ -115,6 +115,8 @@ class Rest:
         self._host = urlsplit(settings.url).hostname
         self._session: aiohttp.ClientSession | None = None
         self.unreadable = Unreadable(settings.safe)
+        self.undated: dict[str, int] | None = None
+        """Activities without a date -> when they were first listed (ns), 0 in the first list; None before it."""
         # a quarter at once and the rest evenly: never above the limit in any minute
         burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))

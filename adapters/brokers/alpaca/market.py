@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -39,16 +39,40 @@ async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], i
     ]
 
 
-async def refuse_universe(rest: Rest, universe: Universe) -> tuple[dict[str, Asset], Mistakes]:
-    """The venue's assets by symbol, and every reason why the universe cannot be traded there."""
+class Listing(NamedTuple):
+    """The venue's assets by symbol, the columns that it does not trade with the reasons, and mistakes with remedies."""
+
+    assets: dict[str, Asset]
+    untradable: dict[int, str]
+    mistakes: Mistakes
+
+
+async def read_listing(rest: Rest, universe: Universe, *, continues: bool = False) -> Listing:
+    """Compare the universe with the venue's assets.
+
+    A symbol that the venue knows and does not trade is untradable: it was delisted. One that the venue does not know is
+    a mistake, unless the run `continues`: then it was traded there before.
+    """
     if universe.size <= ONE_BY_ONE:
         found = dict(zip(universe.symbols, await _singly(rest, universe.symbols), strict=True))
     else:
         found = await _all(rest, universe.symbols)
+        # the list has active assets only
+        absent = [symbol for symbol in universe.symbols if symbol not in found][:ONE_BY_ONE]
+        found |= dict(zip(absent, await _singly(rest, absent), strict=True))
+    untradable: dict[int, str] = {}
     wrong: Mistakes = []
-    for each in universe.instruments:
-        wrong += _refuse(each, found.get(each.symbol), universe.currency)
-    return {symbol: asset for symbol, asset in found.items() if asset is not None}, wrong
+    for column, each in enumerate(universe.instruments):
+        asset = found.get(each.symbol)
+        if asset is None and not continues:
+            wrong.append((f"{each.symbol} is not known there", f"remove {each.symbol} from [universe] symbols"))
+        elif asset is None:
+            untradable[column] = "it is not known there any more"
+        elif asset.status != "active" or not asset.tradable:
+            untradable[column] = f"its asset is {asset.status}, {'' if asset.tradable else 'not '}tradable"
+        else:
+            wrong += _refuse(each, asset, universe.currency)
+    return Listing({symbol: asset for symbol, asset in found.items() if asset is not None}, untradable, wrong)
 
 
 async def _singly(rest: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
@@ -69,13 +93,9 @@ async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
     return found
 
 
-def _refuse(each: Instrument, asset: Asset | None, currency: str) -> Mistakes:
+def _refuse(each: Instrument, asset: Asset, currency: str) -> Mistakes:
     symbol = each.symbol
     remove = f"remove {symbol} from [universe] symbols"
-    if asset is None:
-        return [(f"{symbol} is not known there", remove)]
-    if asset.status != "active" or not asset.tradable:
-        return [(f"{symbol} is not tradable there", remove)]
     wrong: Mistakes = []
     if each.currency != currency:
         wrong.append((f"{symbol} is in {each.currency}, the account in {currency}", remove))

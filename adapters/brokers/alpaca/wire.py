@@ -257,10 +257,11 @@ _KINDS: Final = {
 """Type of activity -> VenueFlow's kind; a longer type, such as DIVNRA, has the kind of its first three letters."""
 
 
-def flow(activity: Activity) -> VenueFlow | None:
+def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
     """The cash flow of an activity, None without one (a fill, a split, a cancelled activity).
 
-    An activity with a date only counts as of the end of that day.
+    An activity with a date only counts as of the end of that day; one without a date as of `listed` (ns), the time when
+    it was first listed. Raises Garbled for one with neither.
     """
     amount = micro(activity.net_amount)
     if not amount or activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
@@ -270,7 +271,7 @@ def flow(activity: Activity) -> VenueFlow | None:
         kind = "deposit" if amount > 0 else "withdrawal"
     return VenueFlow(
         id=activity.id,
-        ts=_when(activity),
+        ts=_when(activity, listed),
         kind=kind,
         amount_micro=amount,
         symbol=activity.symbol or "",
@@ -278,7 +279,7 @@ def flow(activity: Activity) -> VenueFlow | None:
     )
 
 
-def _when(activity: Activity) -> int:
+def _when(activity: Activity, listed: int) -> int:
     """The time of an activity: its own stamp, that of its id, or the end of its date in UTC, whose day it is."""
     if activity.created_at:
         return instant(activity.created_at)
@@ -289,6 +290,8 @@ def _when(activity: Activity) -> int:
             return round(moment.timestamp()) * NANO + int(digits[14:]) * MICRO
         day = datetime.strptime(activity.date[:10] or digits[:8], "%Y-%m-%d" if activity.date else "%Y%m%d")
     except ValueError:
+        if listed:
+            return listed
         raise Garbled(f"activity {activity.id[:60]!r} has no date") from None
     end = day.replace(tzinfo=UTC) + timedelta(days=1)
     return round(end.timestamp()) * NANO - 1

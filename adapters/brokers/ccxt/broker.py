@@ -46,6 +46,7 @@ class Crypto:
         self._clock = clock
         self._orders = Orders(universe, run, self._line.dialect.client_id)
         self._updates = OrderNews(self._line, self._look_for_news, clock)
+        self.continues = False
         self.set_aside = self._line.unreadable.taken
         self._inherited: dict[str, int] = {}
         """Orders that an earlier process may have sent, by client id, with the time of their discovery (ns)."""
@@ -57,7 +58,7 @@ class Crypto:
         self._with(Markets((), (), (), {}))
 
     def _with(self, markets: Markets) -> None:
-        self._markets = markets
+        self._markets, self.untradable = markets, markets.untradable
         self._sender = OrderSender(self._line, self._universe, markets, self._clock, self._updates.denied)
 
     async def open(self) -> None:
@@ -70,7 +71,7 @@ class Crypto:
         except NoExchange as error:
             raise VenueError(where, error.wrong, error.remedy) from None
         try:
-            self._with(await compare(self._line, self._universe, self._clock))
+            self._with(await compare(self._line, self._universe, self._clock, continues=self.continues))
             self._queries = OrderQueries(self._line, self._universe, self._markets.bases)
         except BaseException:
             await self.close()

@@ -33,16 +33,21 @@ KEY: Final = "Check key and secret, and what the key is allowed to do, at the ve
 
 
 class Markets(Struct, frozen=True):
-    """The exchange's symbols, price ticks (nano) and base coins by column, and the column by symbol."""
+    """The exchange's symbols, price ticks (nano) and base coins by column, the column by symbol, and the columns that
+    the exchange does not trade, with the reasons: their symbols, ticks and coins are those of the universe."""
 
     names: tuple[str, ...]
     tick_nano: tuple[int, ...]
     bases: tuple[str, ...]
     column: dict[str, int]
+    untradable: dict[int, str] = {}
 
 
-async def compare(line: Line, universe: Universe, clock: Callable[[], int]) -> Markets:
-    """Check exchange, clock, universe and key. Raises VenueError with every mistake, or ConnectionError."""
+async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, continues: bool = False) -> Markets:
+    """Check exchange, clock, universe and key; see `match` for `continues`.
+
+    Raises VenueError with every mistake, or ConnectionError.
+    """
     exchange, where = line.exchange, line.access.venue
     mistakes = lacks(exchange, line.dialect)
     markets = Markets((), (), (), {})
@@ -51,7 +56,7 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int]) -> M
             said = await line.read(exchange.load_markets)
             if exchange.has.get("fetchTime"):
                 mistakes += _skew(int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s)
-            markets, wrong = match(said, universe)
+            markets, wrong = match(said, universe, continues=continues)
             mistakes += wrong
             mistakes += await _permissions(line, clock() // 1_000_000)
         except Exception as error:
@@ -105,21 +110,32 @@ async def _permissions(line: Line, now_ms: int) -> list[Mistake]:
     return out
 
 
-def match(said: dict[str, Any], universe: Universe) -> tuple[Markets, list[Mistake]]:
-    """The market of each column, complete only without mistakes, and every mistake of the universe."""
+def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) -> tuple[Markets, list[Mistake]]:
+    """The market of each column, complete only without mistakes, and every mistake of the universe.
+
+    A market that is not active is untradable, and so is one that the exchange lacks if the run `continues`.
+    """
     names, ticks, bases, wrong = [], [], [], []
-    for each in universe.instruments:
+    untradable: dict[int, str] = {}
+    for column, each in enumerate(universe.instruments):
         name = market_of(said, each.symbol, universe.currency)
         market = said[name] if name is not None else {}
+        gone = "its market is not active" if market.get("active") is False else ""
         if name is None or not market.get("spot"):
-            wrong.append((f"{each.symbol} is no market of this venue", f'Write it as "BTC/{universe.currency}"'))
+            if not continues:
+                wrong.append((f"{each.symbol} is no market of this venue", f'Write it as "BTC/{universe.currency}"'))
+                continue
+            gone = "it is no market of this venue any more"
+        if gone:
+            untradable[column] = gone
+            names.append(name or each.symbol)
+            ticks.append(each.tick_nano)
+            bases.append(str(market.get("base") or each.symbol.replace("-", "/").partition("/")[0]))
             continue
         if market["quote"] != universe.currency:
             remedy = f"Trade it against {universe.currency}, or set [universe] currency"
             wrong.append((f"{each.symbol} is quoted in {market['quote']}", remedy))
             continue
-        if market.get("active") is False:
-            wrong.append((f"{each.symbol} is not trading now", "Take it out of [universe] symbols"))
         try:
             tick, size = nano(market["precision"]["price"]), nano(market["precision"]["amount"])
         except NotExact:
@@ -129,8 +145,8 @@ def match(said: dict[str, Any], universe: Universe) -> tuple[Markets, list[Mista
             # executions have any of its sizes, and each must be whole lots
             text = f"a lot of {each.symbol} is {text_of(each.lot_nano)}, and the venue fills any {text_of(size)}"
             wrong.append((text, f'Set lot = "{text_of(size)}" for {each.symbol}'))
-        names.append(name)
+        names.append(str(name))
         ticks.append(tick)
         bases.append(str(market["base"]))
     columns = {name: column for column, name in enumerate(names)}
-    return Markets(tuple(names), tuple(ticks), tuple(bases), columns), wrong
+    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable), wrong

@@ -105,10 +105,10 @@ ALERT_KINDS: Final = (
     _condition("ledger", "the books do not add up to the house book"),
     AlertKind(
         "halted",
-        "trading of a symbol is halted, or outside its price limits",
+        "trading of a symbol is halted, or outside its price limits; CRITICAL if it is held and was delisted",
         "recovery",
-        ("INFO", "WARNING"),
-        ("WARNING",),
+        ("INFO", "WARNING", "CRITICAL"),
+        ("WARNING", "CRITICAL"),
         by_symbol=True,
         calm_ns=24 * HOUR_NS,
     ),

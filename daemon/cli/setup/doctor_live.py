@@ -12,7 +12,7 @@ from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.assembly.brokers import broker_of, may_withdraw, venues
+from quantd.daemon.assembly.brokers import broker_of, may_withdraw, untradable_of, venues
 from quantd.daemon.assembly.loosened import looser
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, market_of, parts_of
@@ -108,7 +108,7 @@ async def _account(parts: Parts) -> list[Check]:
         account = await broker.account()
     finally:
         await broker.close()
-    currency, symbols = parts.universe.currency, parts.universe.symbols
+    currency = parts.universe.currency
     same = account.currency == currency
     other = f"the account is in {account.currency}, [universe] currency is {currency}"
     blocked = f"the venue blocks trading: {account.blocked}; settle that with it first"
@@ -118,9 +118,18 @@ async def _account(parts: Parts) -> list[Check]:
         Check("account", not account.blocked, blocked if account.blocked else cash),
         Check("currency", same, account.currency if same else other),
         Check("clock", True, "the clocks agree within the tolerance of the adapter (2 s)"),
-        Check("universe", True, f"the venue trades all of {len(symbols)} symbols with these lots and ticks"),
+        _universe(parts, untradable_of(broker)),
     ]
     return [*found, await _withdrawal(parts)]
+
+
+def _universe(parts: Parts, untradable: dict[int, str]) -> Check:
+    """Whether the venue trades every symbol; a daemon starts without, and those symbols are halted."""
+    symbols = parts.universe.symbols
+    if untradable:
+        gone = "; ".join(f"{symbols[column]}: {why}" for column, why in sorted(untradable.items()))
+        return Check("universe", False, f"the venue does not trade {gone}; take them out of [universe] symbols")
+    return Check("universe", True, f"the venue trades all of {len(symbols)} symbols with these lots and ticks")
 
 
 async def _withdrawal(parts: Parts) -> Check:

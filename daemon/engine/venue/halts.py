@@ -24,6 +24,9 @@ REFUSED: Final = "refused: "
 ANNOUNCED: Final = "announced: "
 """Prefix of the detail of a halt that is known from a stream."""
 
+UNLISTED: Final = "the venue does not trade it: "
+"""Prefix of the detail of a halt by the venue's list of instruments, which only that list ends."""
+
 BY_HAND: Final = "by hand: "
 """Prefix of the detail of an operator's halt, which only an operator ends."""
 
@@ -38,7 +41,8 @@ def on_halted(state: State, news: Halted) -> Sequence[Effect]:
         since = known[0] if known is not None else state.now
         kind = BY_HAND if news.who else ANNOUNCED if news.announced else ""
         state.halted[news.symbol] = since, kind + detail
-        return () if known is not None and not news.who else (_halt_alert(state, news.symbol, detail),)
+        told = known is not None and not news.who and not (detail.startswith(UNLISTED) and known[1] != detail)
+        return () if told else (_halt_alert(state, news.symbol, detail),)
     if known is None:
         return ()
     del state.halted[news.symbol]
@@ -104,6 +108,9 @@ def trades_again(state: State, market: MarketSlice) -> list[Effect]:
 
 def _halt_alert(state: State, symbol: int, detail: str) -> Effect:
     why = f": {detail}" if detail else ""
+    if detail.startswith(UNLISTED) and state.ledger.house.held[symbol]:
+        text = f"trading is halted{why}; its position stays in the books and cannot be sold here"
+        return alert(state, "CRITICAL", "halted", text, symbol=symbol)
     return alert(state, "WARNING", "halted", f"trading is halted{why}; no new orders for it", symbol=symbol)
 
 

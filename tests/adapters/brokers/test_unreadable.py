@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from quantd.adapters.brokers.alpaca.account import open_orders
-from quantd.adapters.brokers.alpaca.market import refuse_universe
+from quantd.adapters.brokers.alpaca.market import read_listing
 from quantd.adapters.brokers.unreadable import NAMED, Unreadable, field_of
 from quantd.trading.events import NotFound, Unknown
 from quantd.trading.orders import Cause
@@ -104,7 +104,7 @@ async def _orders(rig: AlpacaRig) -> set[str]:
 async def _assets(rig: AlpacaRig) -> set[str]:
     """The assets of a universe that is too large to be asked for one by one."""
     many = msgspec.structs.replace(UNIVERSE, instruments=UNIVERSE.instruments * 8)
-    return set((await refuse_universe(rig.broker._rest, many))[0])  # type: ignore[attr-defined]
+    return set((await read_listing(rig.broker._rest, many)).assets)  # type: ignore[attr-defined]
 
 
 def _activity(rig: AlpacaRig, kind: str) -> tuple[str, Json, Callable[[Any], None]]:
@@ -163,7 +163,8 @@ async def test_a_bad_item_of_a_list_of_alpaca_loses_itself_only(alpaca: AlpacaRi
         found = await read(alpaca)
         assert whole - {key} <= found, (name, value)
         lost += key not in found
-    assert lost >= 5
+    # an asset that the list lacks is asked for by its symbol
+    assert lost >= 5 or name == "assets"
     alpaca.server.planted = {}
     assert await read(alpaca) == whole
 
