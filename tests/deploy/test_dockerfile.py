@@ -52,6 +52,8 @@ def test_the_image_checks_its_health_as_required() -> None:
     assert settings.health == {"--interval": "30s", "--timeout": "10s", "--start-period": "5s", "--retries": "3"}
     assert settings.health_command == ["/opt/quantd/health"]
     assert (settings.entrypoint, settings.cmd, settings.stop_signal) == (["tini", "--", "quantd"], ["run"], "SIGTERM")
+    text = (FOLDER / "Dockerfile").read_text()
+    assert "install -m 0755 deploy/container/health.py /opt/quantd/health" in text, "the command of the check is tested"
     for target in ("train", "train-gpu", "test"):
         assert settings_of(STAGES, target).health_command == []
 

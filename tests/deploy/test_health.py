@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG, running, write
 
 
 @contextmanager
@@ -55,3 +57,16 @@ def test_the_check_passes_with_200_only_and_names_the_reason_otherwise(tmp_path:
     assert (done.returncode, "refused" in done.stderr) == (1, True)
     (tmp_path / "api.json").write_text("{")
     assert (check(tmp_path).returncode, "Traceback" in check(tmp_path).stderr) == (1, False)
+
+
+@pytest.mark.requirement("R-218")
+@pytest.mark.long
+def test_the_check_of_a_real_daemon_passes_while_it_runs_and_fails_after_its_end(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
+    with running(tmp_path) as daemon:
+        done = check(tmp_path / "state")
+        assert (done.returncode, done.stderr) == (0, "")
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(60)
+    done = check(tmp_path / "state")
+    assert (done.returncode, "no daemon answers" in done.stderr) == (1, True)

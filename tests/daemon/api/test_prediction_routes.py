@@ -3,6 +3,7 @@ nowhere."""
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import NormalDist
@@ -119,6 +120,31 @@ async def test_the_confidence_is_that_of_the_kind_of_network(wide: Any) -> None:
             sure.append(found["confidence"]["value"])
             assert (found["samples"] > 0) == (name != "elsewhere")
         assert sure[0] != sure[1]
+
+
+@pytest.mark.requirement("R-081")
+async def test_the_confidence_is_computed_from_the_values_and_probabilities_of_the_network(
+    wide: Any, tmp_path: Path
+) -> None:
+    """The formulas of docs/learn/models.md on what the artifact itself answers."""
+    draw = np.random.default_rng(11)
+    for name in ("values", "chances"):
+        policy = load_agent(tmp_path / "models" / name, {})
+        for _ in range(5):
+            observed = draw.normal(0.0, 1.0, 16).astype(np.float32)
+            status, given = await wide.post(PREDICT, {"artifact": f"models/{name}", "observation": observed.tolist()})
+            assert status == 200, given
+            scores = policy.decide(observed[None]).scores.astype(np.float64).tolist()
+            assert len(scores) > 2
+            if name == "values":
+                best, second, *_ = sorted(scores, reverse=True)
+                expected = (best - second) / (best - min(scores))
+                assert given["value"] == pytest.approx(best)
+            else:
+                assert sum(scores) == pytest.approx(1.0)
+                expected = 1.0 + sum(p * math.log(p) for p in scores if p > 0.0) / math.log(len(scores))
+                assert given["value"] is None
+            assert given["confidence"]["value"] == pytest.approx(expected, abs=1e-6), name
 
 
 @pytest.mark.requirement("R-200")

@@ -55,6 +55,7 @@ def told(schedule: Schedule, start: str, end: str) -> list[str]:
 
 
 @pytest.mark.requirement("R-134")
+@pytest.mark.requirement("R-173")
 def test_in_a_holiday_week_the_close_is_that_of_each_session() -> None:
     assert told(job(at="close"), "2024-11-26", "2024-12-03") == [
         "11-26 16:00 -0500", "11-27 16:00 -0500", "11-29 13:00 -0500", "12-02 16:00 -0500",
@@ -342,6 +343,7 @@ def test_nothing_moves_out_of_dates_of_which_no_session_is_known() -> None:
         assert [ts for ts, _ in found] == [ns(f"2024-03-{day} 16:00") for day in ("08", "15", "22")]
 
 
+@pytest.mark.requirement("R-173")
 def test_every_few_minutes_means_within_the_session_for_orders_and_always_for_the_rest() -> None:
     found = told(job(every="90m", do="rebalance"), "2024-07-03", "2024-07-05 09:00")
     assert found == ["07-03 09:30 -0400", "07-03 11:00 -0400", "07-03 12:30 -0400"]

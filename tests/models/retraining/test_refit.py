@@ -3,6 +3,7 @@ whole."""
 
 import fcntl
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -101,11 +102,34 @@ def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only
     assert not kept.promoted
     assert "9 is wanted" in kept.reason
     assert in_use(out) == out / first.version
-    taken = retrain(
-        asked(out, out, until=date(2009, 12, 31), rule=Rule(confidence=0.001, max_drawdown_ratio=50.0)), quiet
-    )
-    assert taken.promoted == (taken.verdict.gain is not None and taken.verdict.gain > 0.0)
-    assert in_use(out) == out / (taken.version if taken.promoted else first.version)
+    # the challenger and its gain do not depend on the rule: each of its bounds alone decides
+    free = {"confidence": 0.001, "min_gain": -100.0, "max_drawdown_ratio": 50.0}
+
+    def tried(**bound: float) -> Decision:
+        rule = Rule(**(free | bound))
+        folder = shutil.copytree(out, tmp_path / f"versions-{len(list(tmp_path.iterdir()))}")
+        return retrain(asked(folder, folder, until=date(2009, 12, 31), rule=rule), quiet)
+
+    taken = tried()
+    gain, p, current = taken.verdict.gain, taken.verdict.p, taken.verdict.current
+    assert taken.promoted
+    assert gain is not None
+    assert p is not None
+    assert 0.0 < p < 1.0
+    assert current is not None
+    ratio = taken.verdict.challenger.performance.max_drawdown / current.performance.max_drawdown
+    for bound, value, promotes in (
+        ("min_gain", gain - 0.001, True),
+        ("min_gain", gain + 0.001, False),
+        ("confidence", 1.0 - p + 1e-6, False),
+        ("max_drawdown_ratio", ratio * 0.999, False),
+    ):
+        decision = tried(**{bound: value})
+        assert decision.verdict.gain == pytest.approx(gain)
+        assert decision.promoted == promotes, (bound, value, decision.reason)
+        folder = Path(decision.current).parent
+        assert in_use(folder) == folder / (decision.version if promotes else first.version)
+    out = Path(taken.current).parent
     written = json.loads((out / "decisions" / f"{taken.version}.json").read_bytes())
     assert msgspec.convert(written, Decision) == taken
 

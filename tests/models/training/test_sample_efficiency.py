@@ -1,6 +1,8 @@
 """`benchmarks/sample_efficiency.py` and `benchmarks/multi_agent.py` measure what they say."""
 
+import re
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,7 +24,7 @@ from benchmarks.sample_efficiency import (
     plan_of,
 )
 from quantd.models.artifacts.agent_policy import load
-from quantd.models.training.plans.plan import read
+from quantd.models.training.plans.plan import default, read
 from quantd.models.training.seeds.markets import markets_of
 
 
@@ -127,11 +129,19 @@ def test_one_four_and_eight_accounts_are_stepped_side_by_side(capsys: pytest.Cap
     ],
 )
 def test_a_profile_is_timed_by_episode_with_peak_and_mean_memory(name: str):
+    began = perf_counter()
     found = measured(name, 1)
-    assert found["seconds"] > 0.0
+    elapsed = perf_counter() - began
+    plan = default("maddpg", name)
+    episodes = plan.market.batch / found["agents"]
+    # the rest is the making of the market and the warm-up
+    assert 0.01 * elapsed < episodes * found["seconds"] < elapsed
     assert found["updates"] > 0.0
     # a worker of pytest has had its own peak before
     assert 50.0 < found["mean"] <= found["peak"]
+    (high,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found["mean"] <= int(high) / 1024
+    assert found["peak"] >= int(high) / 1024 - 1.0, "the peak counts the memory that a long run fills, too"
 
 
 @pytest.mark.requirement("F-05", "F-06")

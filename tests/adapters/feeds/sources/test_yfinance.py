@@ -349,6 +349,24 @@ def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path:
     assert not (tmp_path / "lost.parquet").exists()
 
 
+@pytest.mark.requirement("R-012")
+def test_the_command_writes_raw_days_as_they_were_paid_with_their_splits_beside(tmp_path: Path) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with yahoo(Yahoo({"AAPL": recorded("AAPL")})) as gateway:
+        done = quantd(tmp_path, "data", "fetch", "AAPL", "--from", "2020-07-01", "--to", "2020-10-30", "--url", gateway,
+            "-o", "raw.parquet", env=env)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    raw = pl.read_parquet(tmp_path / "raw.parquet").sort("ts")
+    truth = pl.read_parquet(DATA / "us_daily.parquet").filter(
+        (pl.col("symbol") == "AAPL") & pl.col("ts").dt.date().is_between(date(2020, 7, 1), date(2020, 10, 30))
+    ).sort("ts")  # fmt: skip
+    assert raw["ts"].dt.date().to_list() == truth["ts"].dt.date().to_list()
+    for name in ("open", "high", "low", "close", "volume"):
+        np.testing.assert_allclose(raw[name].to_numpy(), truth[name].to_numpy(), rtol=1e-9, err_msg=name)
+    closes = dict(zip(raw["ts"].dt.date().to_list(), raw["close"].to_list(), strict=True))
+    assert (closes[date(2020, 8, 28)], closes[date(2020, 8, 31)]) == (499.23, 129.04), "the split of 4 for 1 is in them"
+
+
 ratios = st.lists(
     st.sampled_from([(2, 1), (3, 1), (4, 1), (7, 1), (3, 2), (20, 1), (1, 10), (1, 8), (21, 20)]), max_size=3
 )

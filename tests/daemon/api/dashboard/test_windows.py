@@ -3,7 +3,10 @@
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from datetime import date
 
+import numpy as np
+import polars as pl
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
@@ -11,7 +14,7 @@ from playwright.async_api import Browser, expect
 from tests.daemon.api.dashboard.test_page import SCREENS, browser, in_module_loop, show
 from tests.daemon.api.test_api import RATES, World, get, standing_at_the_end
 from tests.support.browser import opened
-from tests.support.command_line import CONFIG
+from tests.support.command_line import CONFIG, ROOT
 
 __all__ = ["browser"]
 
@@ -66,3 +69,31 @@ async def test_the_measures_of_risk_have_the_number_of_their_samples(shared: Wor
     _, found = await get(shared, "/api/v1/risk/metrics")
     samples = len(shared.service.shell.state.watch.realised[0].wealth()) - 1
     assert found["windows"] == {"": samples, "even": samples, "trend": samples}
+
+
+@pytest.mark.requirement("R-030")
+@in_module_loop
+async def test_the_volatility_of_the_screen_is_the_deviation_of_the_returns_of_the_positions_a_year(
+    shared: World, browser: Browser
+) -> None:
+    """The present positions, held through the window that the screen names, from the closes of the bundled file."""
+    async with opened(browser, shared.api.url, token=shared.token) as page:
+        await show(page, "risk")
+        row = page.locator("dt").filter(has_text="volatility, a year").first
+        name, shown = await row.inner_text(), await row.locator("xpath=following-sibling::dd[1]").inner_text()
+    samples, measured = (
+        re.search(pattern, text) for pattern, text in ((r"(\d+) samples", name), (r"([\d.]+) %", shown))
+    )
+    assert samples is not None
+    assert measured is not None
+    _, now = await get(shared, "/api/v1/positions")
+    _, status = await get(shared, "/api/v1/status")
+    weights = {each["symbol"]: float(each["value"]) / float(status["equity"]) for each in now["positions"]}
+    assert len(weights) > 1
+    closes = pl.read_parquet(ROOT / "data" / "us_daily.parquet").filter(pl.col("ts").dt.date() <= date(2019, 6, 28))
+    wide = closes.pivot("symbol", index="ts", values="close").sort("ts").tail(int(samples[1]) + 1)
+    returns = sum(
+        weight * np.diff(wide[symbol].to_numpy()) / wide[symbol].to_numpy()[:-1] for symbol, weight in weights.items()
+    )
+    assert len(returns) == int(samples[1])
+    assert float(measured[1]) / 100 == pytest.approx(returns.std(ddof=1) * 252**0.5, rel=0.02)  # dividends

@@ -72,6 +72,23 @@ def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_afte
     assert "no daemon runs" in refused.stderr
 
 
+@pytest.mark.requirement("R-173")
+def test_cron_lines_intervals_and_sessions_of_the_configuration_have_their_next_run(tmp_path):
+    """The data end on Friday, 2019-03-29; New York is four hours behind UTC then, and its session is 09:30 to 16:00."""
+    expected = {
+        "cron": ('do = "daily_report"\ncron = "30 6 * * sat"\n', "2019-03-30T10:30:00Z"),
+        "interval": ('do = "health_check"\nevery = "90m"\n', "2019-03-29T21:00:00Z"),
+        "interval of orders": ('do = "rebalance"\nevery = "90m"\n', "2019-04-01T13:30:00Z"),
+        "open": ('do = "rebalance"\nat = "open+10m"\n', "2019-04-01T13:40:00Z"),
+        "close": ('do = "rebalance"\nat = "close-15m"\n', "2019-04-01T19:45:00Z"),
+    }
+    tables = "".join(f'[[schedules]]\nname = "{name}"\n{lines}' for name, (lines, _) in expected.items())
+    write(tmp_path, CONFIG.split("[[schedules]]")[0] + tables)
+    assert quantd(tmp_path, "run", "--quiet").returncode == 0
+    rows = answer(quantd(tmp_path, "schedule", "list", "--json"))["schedules"]
+    assert {row["schedule"]: row["next"] for row in rows} == {name: time for name, (_, time) in expected.items()}
+
+
 def test_the_last_run_of_each_schedule_is_its_newest_instant_after_a_fast_replay(tmp_path):
     """A schedule that is due at the last instants does not hide an earlier one of the same job."""
     weekly = '[[schedules]]\nname = "fridays"\ndo = "rebalance"\ncron = "0 15 * * fri"\nagents = ["even"]\n'
