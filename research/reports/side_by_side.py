@@ -176,8 +176,9 @@ def _short(value: object) -> str:
 def _record(report: Comparable) -> TrackRecord:
     free = report.samples.risk_free_annual
     ts = np.array(report.samples.ts, dtype=np.int64)
+    days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
     return TrackRecord(
-        np.array(report.samples.equity), ts - ts % DAY_NS, report.header.settings.periods,
+        np.array(report.samples.equity), days, report.header.settings.periods,
         free if isinstance(free, float) else np.array(free),
     )  # fmt: skip
 

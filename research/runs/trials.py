@@ -181,8 +181,8 @@ class Known:
 
     @property
     def document(self) -> dict[str, object]:
-        """The numbers of trials and of withdrawn ones, and their market, as keys of JSON."""
-        return {"trials": self.trials, "withdrawn": self.withdrawn, "trials_of": self.market}
+        """The numbers of trials and of withdrawn ones, their market, and why they are unknown, as keys of JSON."""
+        return {"trials": self.trials, "withdrawn": self.withdrawn, "trials_of": self.market, "fault": self.fault}
 
     @property
     def behind_models(self) -> int:

@@ -210,7 +210,7 @@ def document(found: Crises) -> dict[str, object]:
     """Return the result as JSON, with the number of trials in place of the looks."""
     encoded = {name: getattr(found, name) for name in found.__struct_fields__ if name != "known"}
     crises = [{**msgspec.to_builtins(each), "in_sample": each.in_sample} for each in found.crises]
-    return {**encoded, "crises": crises, **found.known.document, "fault": found.known.fault}
+    return {**encoded, "crises": crises, **found.known.document}
 
 
 def limits_on(rules: Rules) -> dict[str, tuple[str, ...]]:

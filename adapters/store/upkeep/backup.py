@@ -10,7 +10,7 @@ import sqlite3
 import tarfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import chain, count, islice
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
-from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreUnavailable
+from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreUnavailable
 from quantd.adapters.store.handle import locate
 from quantd.adapters.store.journal.archives import archives_of, checksum_of, wrong_with
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
@@ -104,8 +104,11 @@ def backup(
 def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda share: None) -> Path:
     """Back up an older store into `backups/` of its state folder before its schema changes; return the file.
 
-    Raises as `backup`; the store is unchanged then, and the text has the remedy.
+    A store that did not change since such a backup, as after an upgrade that failed, needs no further one. Raises as
+    `backup`; the store is unchanged then, and the text has the remedy.
     """
+    if (saved := _saved_before(where, state)) is not None:
+        return saved
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder = state / BACKUPS
     more = chain([""], (f"-{k}" for k in count(2)))
@@ -121,6 +124,22 @@ def before_upgrade(where: str | Path, state: Path, progress: Progress = lambda s
             f"{folder}, or let this user write there, and start again"
         ) from error
     return target
+
+
+def _saved_before(where: str | Path, state: Path) -> Path | None:
+    """The newest backup before this upgrade, where the store has the same entries and the same HALT; else None."""
+    files = sorted((state / BACKUPS).glob(f"before-{REVISION}-*.tar"), key=lambda file: file.stat().st_mtime_ns)
+    if not files:
+        return None
+    with failures("reading the store"), closing(locate(where, state)[1]()) as source:
+        revision, head = revision_of(source), newest(source)
+        source.rollback()
+    with suppress(StoreError):
+        manifest = read_manifest(files[-1])
+        now = revision, head.number, head.hash.hex(), os.path.lexists(state / HALT)
+        if now == (manifest.revision, manifest.rows, manifest.hash, HALT in manifest.files):
+            return files[-1]
+    return None
 
 
 def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) -> Manifest:

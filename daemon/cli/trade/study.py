@@ -231,7 +231,7 @@ def study_rebalance(
     if as_json:
         print_json({
             "agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes,
-            **known.document, "fault": known.fault, "failures": result.failures,
+            **known.document, "failures": result.failures,
         })  # fmt: skip
         return code
     for line in result.failures:
@@ -381,7 +381,7 @@ def study_looks(
     known = read_looks(folder)
     if as_json:
         print_json({
-            "trials": known.trials, "withdrawn": known.withdrawn, "fault": known.fault, "remedy": known.remedy,
+            **known.document, "remedy": known.remedy,
             "looks": [_look(each, known.withdrawals.get(each.digest)) for each in known.looks],
         })  # fmt: skip
         return CHECK_FAILED if known.fault else DONE

@@ -278,6 +278,12 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
     assert f"deflated {found['deflated_sharpe']:.2f} (3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019" in head
     assert f"; {poisoned['deflated_sharpe']:.2f} without the withdrawals)" in head
     listed = answer(quantd(tmp_path, "study", "looks", "--json"))
+    assert {name: listed[name] for name in ("trials", "withdrawn", "fault")} == {
+        "trials": 3,
+        "withdrawn": 1,
+        "fault": "",
+    }
+    assert "trials_of" in listed
     assert [each["withdrawn"] for each in listed["looks"]] == [
         None, None, {"reason": "leak", "words": "a column is tomorrow's return"},
     ]  # fmt: skip

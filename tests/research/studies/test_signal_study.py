@@ -85,7 +85,7 @@ def test_a_coefficient_is_that_of_the_close_with_the_next_open_to_open_return(tm
     frame = market(tmp_path)
     done = study(tmp_path, "momentum_5", "--json")
     found, document = results(done)[0], json.loads(done.stdout)
-    assert (document["trials"], document["withdrawn"]) == (1, 0)
+    assert (document["trials"], document["withdrawn"], document["fault"]) == (1, 0, "")
     wide = {c: frame.pivot("symbol", index="ts", values=c).sort("ts") for c in ("open", "close")}
     dates = wide["open"]["ts"].to_list()
     first = next(k for k, day in enumerate(dates) if day.month == 2)

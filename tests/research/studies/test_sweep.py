@@ -208,7 +208,7 @@ def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     words = [word for key, values in GRID.items() for word in ("--over", f"{key}={','.join(values)}")]
     found = answer(quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1", "--report", "h.html", "--json"))
     assert len(found["points"]) == 6
-    assert found["trials"] == 6
+    assert (found["trials"], found["fault"]) == (6, "")
     best = max(found["points"], key=lambda row: row["sharpe"])
     assert found["best"] == {key: f"{best[key]:g}" for key in GRID}
     page = (tmp_path / "h.html").read_text()

@@ -10,7 +10,9 @@ import time
 
 import pytest
 
-from quantd.adapters.store.handle import read_only
+from quantd.adapters.store import handle
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.adapters.store.upkeep.backup import before_upgrade, read_manifest
 from tests.recorded_runs.archive import STORES, place, unpack
@@ -126,7 +128,32 @@ def test_a_start_killed_between_backup_and_upgrade_is_done_again(recorded):
     assert read_only(recorded / "state").runs()
 
 
+def test_starts_whose_upgrade_fails_share_one_backup_until_the_store_changes(recorded, monkeypatch):
+    state = recorded / "state"
+
+    def fails(where):
+        raise StoreFailing("the disk is full")
+
+    monkeypatch.setattr(handle, "migrate", fails)
+    for _ in range(3):
+        with pytest.raises(StoreFailing, match="the disk is full"):
+            Store.open(state, state=state, save=before_upgrade)
+    assert revision(state) == OLDER
+    (saved,) = backups(recorded)
+    assert before_upgrade(state, state) == saved
+    (state / "HALT").touch()
+    assert before_upgrade(state, state) != saved, "a restore of the first one would trade"
+
+
 def test_two_backups_of_one_second_have_two_names(recorded):
     state = recorded / "state"
-    names = {before_upgrade(state, state).name for _ in range(2)}
-    assert len(names) == 2
+    first = before_upgrade(state, state)
+    (state / "HALT").touch()
+    assert before_upgrade(state, state).name != first.name
+
+
+def test_a_backup_that_cannot_be_read_is_made_again(recorded):
+    state = recorded / "state"
+    first = before_upgrade(state, state)
+    first.write_bytes(b"cut")
+    assert read_manifest(before_upgrade(state, state)).revision == OLDER
