@@ -6,10 +6,10 @@ people, adapters and exports.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-import numpy as np
 from msgspec import Struct
 
 from quantd.trading.execution import ANY_BUY, ANY_SALE
@@ -217,9 +217,23 @@ class Fill(Struct, frozen=True):
     agent: str
 
 
+THREE_DIGITS: Final = 36**3
+
+
+@lru_cache(maxsize=1)
+def three_digits() -> list[str]:
+    """The texts of the numbers with three base-36 digits, in order."""
+    figures = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return [a + b + c for a in figures for b in figures for c in figures]
+
+
 def base36(number: int, width: int) -> str:
     """Return the last `width` base-36 digits of a non-negative number."""
-    return np.base_repr(number, 36).lower()[-width:].rjust(width, "0")
+    digits, text = three_digits(), ""
+    while len(text) < width:
+        number, part = divmod(number, THREE_DIGITS)
+        text = digits[part] + text
+    return text[-width:]
 
 
 def decision_id(sample: int, who: str, symbol: str) -> str:

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from quantd.trading.orders import (
     Cause,
     IllegalTransition,
     OrderState,
+    base36,
     decision_id,
     money_text,
     order_id,
@@ -71,3 +73,8 @@ def test_quantities_and_prices_print_as_people_write_them() -> None:
     assert quantity_text(-25, 10**7) == "-0.25"
     assert price_text(198_120_000_000) == "198.12"
     assert money_text(100_000_000_000) == "100000.00"
+
+
+@given(st.integers(0, 2**96), st.integers(1, 14))
+def test_digits_are_those_of_numpy(number: int, width: int) -> None:
+    assert base36(number, width) == np.base_repr(number, 36).lower()[-width:].rjust(width, "0")

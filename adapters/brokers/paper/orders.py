@@ -92,12 +92,18 @@ class Resting(Struct, array_like=True):
         """Cancel a working row at `at`; its report, unless an unseen bar may fill it before."""
         if self.until[row] <= at:
             return None  # it ends, or is cancelled, no later anyway
-        self.cancelling.append(row)
-        self.until[row] = at
-        self.due = min(self.due, at)
+        due, self.until[row] = self.due, at
         if self.after[row] < at:
+            self.cancelling.append(row)
+            self.due = min(self.due, at)
             return None
-        return self._cancelled(at, [row])
+        # a halt cancels thousands of rows one by one, so that a pass over all of them for each is too slow
+        left = self.open.copy()  # a report may hold the list
+        left.remove(row)
+        if self.cancelling or not left or self.until[left[0]] != due:
+            self.keep(left)
+        self.open = left
+        return self.say(at, [row], [_CANCELLED])
 
     def _cancelled(self, ts: int, rows: list[int], reason: str = "") -> Reports | None:
         """End working rows as CANCELLED; None without rows."""

@@ -5,7 +5,6 @@ Rows are plain tuples in the order of `COLUMNS`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from math import isfinite
 from typing import Final
@@ -33,7 +32,16 @@ from quantd.trading.effects import (
     Valued,
 )
 from quantd.trading.events import NotFound, Unknown
-from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderState, Reports
+from quantd.trading.orders import (
+    ENDED,
+    THREE_DIGITS,
+    TRANSITIONS,
+    Cause,
+    OrderBasket,
+    OrderState,
+    Reports,
+    three_digits,
+)
 
 Row = tuple[object, ...]
 Rows = dict[str, list[Row]]
@@ -79,16 +87,9 @@ class OpenBasket(Struct):
     new: list[Row] | None = None
 
 
-@lru_cache(maxsize=1)
-def _digits() -> list[str]:
-    figures = "0123456789abcdefghijklmnopqrstuvwxyz"
-    return [a + b + c for a in figures for b in figures for c in figures]
-
-
 def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
     """Return `quantd.trading.orders.order_id` of each symbol, computed three base-36 digits at a time (2 us an id)."""
-    digits = _digits()
-    width = 46_656  # 36 ** 3
+    digits, width = three_digits(), THREE_DIGITS
     tail = digits[n % width].lstrip("0") or "0"
     out = []
     for symbol in symbols:
