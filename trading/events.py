@@ -174,7 +174,8 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
 
     `lots` are by column; cash and buying power are in micro, None where not requested. `others` are holdings that are
     not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample, n) that the reported
-    buying power already includes. `unlent` are the columns that cannot be borrowed for a short sale.
+    buying power already includes. `unlent` are the columns that cannot be borrowed for a short sale. `available` are
+    the lots by column that the venue lets us close, signed as `lots`; empty where it reports none.
     """
 
     ts: int
@@ -184,6 +185,7 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     others: tuple[tuple[str, str], ...] = ()
     counted: tuple[tuple[int, int], ...] = ()
     unlent: tuple[int, ...] = ()
+    available: list[int] = []
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):

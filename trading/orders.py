@@ -181,6 +181,23 @@ class ForeignOrder(Struct, frozen=True):
     limit_nano: int
 
 
+class OpenOrder(Struct, frozen=True, omit_defaults=True):
+    """One of our open orders as the venue has it, by the key of its row.
+
+    `cum` are the unsigned lots filled so far, `lots` the signed lots of the whole order, `limit_nano` and `stop_nano`
+    its prices; 0 where the venue does not report them. The venue rounds prices to `tick_nano`.
+    """
+
+    sample: int
+    n: int
+    row: int
+    cum: int = 0
+    lots: int = 0
+    limit_nano: int = 0
+    stop_nano: int = 0
+    tick_nano: int = 1
+
+
 class Order(Struct, frozen=True):
     """The current state of one order, for people and exports. Money and sizes are exact decimal text.
 

@@ -11,17 +11,8 @@ from quantd.trading.events import Action, Condition, VenueNews
 from quantd.trading.fill_prices import Terms
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Jump, MarketSlice, Opening
-from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
+from quantd.trading.orders import ForeignOrder, OpenOrder, OrderBasket, Reports
 from quantd.trading.view import Hold, Memory, Noted, View
-
-
-class OpenOrder(Struct, frozen=True):
-    """One of our open orders at the venue, by the key of its row; `cum` are the unsigned lots filled so far."""
-
-    sample: int
-    n: int
-    row: int
-    cum: int = 0
 
 
 class VenueAccount(Struct, frozen=True):
@@ -50,6 +41,9 @@ class VenueAccount(Struct, frozen=True):
     """Columns that cannot be sold short, because the venue does not lend them."""
     unread: tuple[int, ...] = ()
     """Columns whose holding cannot be read; their `lots` are 0, and are not compared."""
+    available: tuple[int, ...] = ()
+    """Lots by column that we can close, signed as `lots`: without those that orders of others hold. Our own open orders
+    hold nothing here, because they are cancelled first. Empty where the venue does not report it."""
 
     @property
     def spendable_micro(self) -> int | None:

@@ -18,6 +18,7 @@ from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
+from quantd.daemon.engine.venue.waits import Waits
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import Switch
 from quantd.trading.events import Proposed
@@ -106,6 +107,7 @@ class FrozenVenue(Struct, frozen=True):
     spending: list[tuple[tuple[int, int], list[tuple[int, int]]]] = []
     dust: dict[int, int] = {}
     unlent: tuple[int, ...] = ()
+    waits: Waits = msgspec.field(default_factory=Waits)
 
 
 class Frozen(Struct, frozen=True):
@@ -180,7 +182,7 @@ _SAME: Final = (
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip
-_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent")
+_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent", "waits")
 """Fields that a state and its snapshot have alike."""
 
 

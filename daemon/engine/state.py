@@ -21,6 +21,7 @@ from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry, Side
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, EndedBaskets, Key, Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
+from quantd.daemon.engine.venue.waits import Waits
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor
@@ -244,7 +245,7 @@ class State:
         """Cash of each book at the last sample before its orders: the basis of interest. Empty without a rate."""
         self.earned: float | None = None
         """Return on cash from the sample before to this one; None without a rate."""
-        self.flattening = False
+        self.waits, self.flattening = Waits(), False
         self.flattens_jumped = False
         """Whether `flattening` includes the symbols in `jumped`: on an operator's command, not on a loss limit."""
         self.judged: list[Judged] | None = None

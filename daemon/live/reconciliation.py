@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from quantd.daemon.engine.planning.buying_power import counted
-from quantd.daemon.engine.venue.account import compared_lots, difference, differences_text, strays
+from quantd.daemon.engine.venue.account import closable_lots, compared_lots, difference, differences_text, strays
 from quantd.daemon.engine.venue.open_orders import UNCONFIRMED
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
@@ -185,6 +185,7 @@ class Reconciler:
                 others=account.others + account.odd,
                 counted=received,
                 unlent=account.unlent,
+                available=closable_lots(self._service.shell.state, account),
             ),
             ForeignFound(account.ts, (*account.foreign, *self._strays_again(account))),
         ]

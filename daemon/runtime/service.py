@@ -25,6 +25,7 @@ from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.config import Config
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.engine.safety.monitor import limit_values
+from quantd.daemon.engine.venue.availability import asks_for_comparison
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.runtime.alert_filter import AlertFilter
@@ -339,6 +340,8 @@ class Service:
             self._projection.add(seq, event, effects)
             self.trace.add(event, effects)
             if type(event) is Tick and "reconcile" in event.jobs:
+                self.reconcile()
+            if asks_for_comparison(self.shell.state, event, effects):
                 self.reconcile()
             if effects:
                 moved = moved or any(type(e) in (Valued, Switched) for e in effects)

@@ -1,7 +1,8 @@
 """The Alpaca account: holdings by column, cash, open orders, and cash flows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,15 +18,16 @@ from quantd.adapters.brokers.alpaca.wire import (
     instant,
     micro,
     nano,
+    tick_nano,
     whole,
 )
-from quantd.adapters.brokers.order_log import Orders
+from quantd.adapters.brokers.order_log import Orders, Sent
 from quantd.adapters.brokers.unreadable import WRONG, field_of
 from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO, Universe
-from quantd.trading.orders import ForeignOrder
-from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow, VenueTrade
+from quantd.trading.orders import ForeignOrder, OpenOrder
+from quantd.trading.ports import VenueAccount, VenueFlow, VenueTrade
 from quantd.trading.sessions import DAY_NS
 
 PAGE: Final = 100
@@ -38,22 +40,31 @@ _order = msgspec.json.Decoder(Order)
 _activity = msgspec.json.Decoder(Activity)
 
 
-async def read_account(rest: Rest, universe: Universe, known: Orders, now: Callable[[], int]) -> VenueAccount:
-    """Raises ConnectionError when the venue does not answer, VenueError when it refuses."""
+async def read_account(
+    rest: Rest, universe: Universe, known: Orders, ticks: Mapping[str, int], now: Callable[[], int]
+) -> VenueAccount:
+    """The account; `ticks` are the price ticks of pairs.
+
+    Raises ConnectionError when the venue does not answer, VenueError when it refuses.
+    """
     account, positions, orders = await asyncio.gather(
         rest.ask("GET", "v2/account"), rest.ask("GET", "v2/positions"), open_orders(rest)
     )
     try:
         held = _held(rest, universe, positions)
-        return _account_of(rest, universe, known, now(), account.value(Account), held, orders)
+        return _account_of(rest, universe, known, ticks, now(), account.value(Account), held, orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
 
 
 class _Held(NamedTuple):
-    """Positions: signed nano-units by column and outside the universe, and the columns whose position is unreadable."""
+    """Positions: signed nano-units by column and outside the universe, and the columns whose position is unreadable.
+
+    `available` are the nano-units that no open order holds, None where the venue does not say.
+    """
 
     nano: dict[int, int]
+    available: dict[int, int | None]
     others: tuple[tuple[str, str], ...]
     unread: tuple[int, ...]
 
@@ -63,6 +74,7 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
     # the venue writes the position of a pair without its slash
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     sizes: dict[int, int] = {}
+    available: dict[int, int | None] = {}
     others: list[tuple[str, str]] = []
     unread: set[int] = set()
     nameless = False
@@ -71,6 +83,7 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
         try:
             each = msgspec.json.decode(data, type=Position)
             size = -abs(nano(each.qty)) if each.side == "short" else nano(each.qty)
+            free = None if each.qty_available is None else abs(nano(each.qty_available))
         except WRONG as wrong:
             rest.unreadable.add("position", data, wrong)
             symbol = field_of(data, "symbol").replace("/", "")
@@ -82,21 +95,32 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
         if column is None:
             others.append((each.symbol, text_of(size)))
         else:
-            sizes[column] = size
+            sizes[column], available[column] = size, free
     if nameless:
         unread |= set(range(universe.size)) - sizes.keys()
-    return _Held(sizes, tuple(others), tuple(sorted(unread)))
+    return _Held(sizes, available, tuple(others), tuple(sorted(unread)))
 
 
 def _account_of(
-    rest: Rest, universe: Universe, known: Orders, ts: int, account: Account, held: _Held, orders: Sequence[Order]
+    rest: Rest,
+    universe: Universe,
+    known: Orders,
+    ticks: Mapping[str, int],
+    ts: int,
+    account: Account,
+    held: _Held,
+    orders: Sequence[Order],
 ) -> VenueAccount:
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
-    lots = [0] * universe.size
+    lots, free = [0] * universe.size, [0] * universe.size
     odd, ours, foreign = [], [], []
+    held_back = _closing_orders(known, columns, held, orders)
     for column, size in held.nano.items():
         count, left = divmod(abs(size), universe.lot_nano[column])
         lots[column] = count if size > 0 else -count
+        closable_nano = _closable_nano(abs(size), held.available[column], *held_back.get(column, (0, 0)))
+        closable = closable_nano // universe.lot_nano[column]
+        free[column] = closable if size > 0 else -closable
         if left:
             odd.append((universe.symbols[column], text_of(left if size > 0 else -left)))
     for order in orders:
@@ -104,7 +128,7 @@ def _account_of(
         at = columns.get((order.symbol or "").replace("/", ""))
         try:
             if sent is not None:
-                ours.append(OpenOrder(sent.sample, sent.n, sent.row, nano(order.filled_qty) // sent.lot_nano))
+                ours.append(_own(order, sent, universe.symbols[sent.column], ticks))
             elif at is not None:
                 foreign.append(_foreign(order, at, universe.lot_nano[at]))
         except WRONG as wrong:
@@ -124,7 +148,44 @@ def _account_of(
         foreign=tuple(foreign),
         blocked=_blocked(account),
         unread=held.unread,
+        available=tuple(free),
     )
+
+
+def _closing_orders(
+    known: Orders, columns: Mapping[str, int], held: _Held, orders: Sequence[Order]
+) -> dict[int, tuple[int, int]]:
+    """By column: nano-units of the position that open orders close, (ours, those of others).
+
+    An order that cannot be read is named where the orders are read, and closes nothing here.
+    """
+    closing: dict[int, tuple[int, int]] = {}
+    for order in orders:
+        column = columns.get((order.symbol or "").replace("/", ""))
+        if column is None or column not in held.nano or order.side != ("buy" if held.nano[column] < 0 else "sell"):
+            continue
+        with suppress(*WRONG):
+            ours, others = closing.get(column, (0, 0))
+            left = nano(order.qty) - nano(order.filled_qty)
+            mine = known.find(order.client_order_id) is not None
+            closing[column] = (ours + left, others) if mine else (ours, others + left)
+    return closing
+
+
+def _closable_nano(size: int, available: int | None, ours: int, others: int) -> int:
+    """Unsigned nano-units of a position that we can close once our own orders for it have ended."""
+    return max(min(size, size - others if available is None else available + ours), 0)
+
+
+def _own(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) -> OpenOrder:
+    """One of our open orders, with the venue's quantity and prices."""
+    limit, stop = nano(order.limit_price), nano(order.stop_price)
+    lots = nano(order.qty) // sent.lot_nano
+    tick = max(tick_nano(symbol, price, ticks.get(symbol, 0)) for price in (limit, stop))
+    return OpenOrder(
+        sent.sample, sent.n, sent.row, nano(order.filled_qty) // sent.lot_nano, -lots if order.side == "sell" else lots,
+        limit, stop, tick,
+    )  # fmt: skip
 
 
 def _foreign(order: Order, column: int, lot_nano: int) -> ForeignOrder:

@@ -85,7 +85,7 @@ class Alpaca:
         return await exchange(self._desk, sample, n, row, basket)
 
     async def account(self) -> VenueAccount:
-        account = await read_account(self._rest, self._universe, self._desk.orders, self._now)
+        account = await read_account(self._rest, self._universe, self._desk.orders, self._desk.ticks, self._now)
         if self._now() - self._lent_asked >= LENT_NS:
             # the lists of lent shares and of tradable assets change daily
             assets, self.untradable, _ = await read_listing(self._rest, self._universe, continues=True)

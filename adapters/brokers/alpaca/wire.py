@@ -79,12 +79,13 @@ class Account(Struct, frozen=True):
 
 
 class Position(Struct, frozen=True):
-    """One of GET /v2/positions; `qty` is signed."""
+    """One of GET /v2/positions; `qty` is signed. `qty_available` is `qty` less what open orders hold."""
 
     symbol: str
     qty: Decimal
     side: str = "long"
     market_value: Decimal | None = None
+    qty_available: Decimal | None = None
 
 
 class Asset(Struct, frozen=True):

@@ -6,12 +6,12 @@ from typing import Any, Final
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
 from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of
-from quantd.adapters.brokers.order_log import Orders
+from quantd.adapters.brokers.order_log import Orders, Sent
 from quantd.adapters.brokers.unreadable import WRONG
 from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
 from quantd.trading.instruments import NANO, Universe
-from quantd.trading.orders import ForeignOrder
-from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow, VenueTrade
+from quantd.trading.orders import ForeignOrder, OpenOrder
+from quantd.trading.ports import VenueAccount, VenueFlow, VenueTrade
 
 FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
@@ -47,6 +47,14 @@ async def account_of(
         if rest:
             odd.append((symbol, rest))
     ours, foreign = _open_orders(line, universe, markets, orders, open_orders)
+    selling = [0] * universe.size
+    for each in ours:
+        column = orders.rows(each.sample, each.n, [each.row])[0].column
+        selling[column] += max(-each.lots - each.cum, 0)
+    free = [
+        min(have, _free_lots(line, balance["free"].get(base), base, size) + sold)
+        for have, base, size, sold in zip(lots, markets.bases, universe.lot_nano, selling, strict=True)
+    ]
     cash_micro = micro(totals.get(currency) or "0")
     state = str(status.get("status") or "ok")
     return VenueAccount(
@@ -63,7 +71,17 @@ async def account_of(
         unlent=tuple(range(universe.size)),  # a spot market has no short sales
         blocked="" if state == "ok" else f"the venue reports the status {state}",
         unread=tuple(unread),
+        available=tuple(max(each, 0) for each in free),
     )
+
+
+def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
+    """Lots that no order holds; 0 where that cannot be read, which is named."""
+    try:
+        return lots_and_odd(amount or "0", size)[0]
+    except WRONG as wrong:
+        line.unreadable.add("balance", {base: amount}, wrong)
+        return 0
 
 
 def _others(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -91,7 +109,7 @@ def _open_orders(
         sent = orders.find(line.dialect.client_id_of(order))
         try:
             if sent is not None:
-                ours.append(OpenOrder(sent.sample, sent.n, sent.row, whole_lots(order.get("filled") or "0", size)))
+                ours.append(_own(order, sent, markets.tick_nano[column]))
                 continue
             left = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
             # rounded up: it reserves risk
@@ -100,6 +118,15 @@ def _open_orders(
         except WRONG as wrong:
             line.unreadable.add("order", order.get("info", order), wrong)
     return ours, foreign
+
+
+def _own(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
+    """One of our open orders, with the exchange's quantity and prices."""
+    lots = lots_and_odd(order.get("amount") or "0", sent.lot_nano)[0]
+    filled = whole_lots(order.get("filled") or "0", sent.lot_nano)
+    limit, stop = nano(order.get("price") or "0"), nano(order.get("triggerPrice") or "0")
+    signed = lots if order["side"] == "buy" else -lots
+    return OpenOrder(sent.sample, sent.n, sent.row, filled, signed, limit, stop, tick)
 
 
 async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:

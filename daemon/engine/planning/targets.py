@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from quantd.daemon.engine.planning.lots import Targets
 from quantd.daemon.engine.settings import room_of
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.availability import closing_lots
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
@@ -35,7 +36,7 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
     rules = state.rules.agents[agent]
     held = state.lots(agent)
     if flatten:
-        return -held, 1.0
+        return closing_lots(state, agent), 1.0
     equity, targets, own = state.capital(agent) / 1e6, _targets(len(held)), read_floats(weights)
     age = state.now - state.mark_ts
     scale = targets.factor(own, *state.rooms[agent])

@@ -9,6 +9,7 @@ from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.venue.availability import flatten_ended, sold_out
 from quantd.daemon.engine.venue.refusals import try_at_once
 from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
 from quantd.trading.effects import Effect, Switched
@@ -53,8 +54,7 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
         effects.extend(cancel_open_orders(state, adding_only=to == REDUCE))
         state.crosses = []
         if reason in state.rules.flatten_on:
-            state.flattens_jumped = state.flattens_jumped and state.flattening
-            state.flattening = True
+            _begin_flatten(state, jumped=state.flattens_jumped and state.flattening)
             effects.extend(flatten_all(state))
     return effects
 
@@ -78,7 +78,7 @@ def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str,
         return [Switched(state.now, who, to, to, reason)]
     flattens = who == HOUSE and reason in state.rules.flatten_on and not state.flattening
     if flattens and any(state.ledger.house.lots):
-        state.flattening, state.flattens_jumped = True, False
+        _begin_flatten(state, jumped=False)
         return [alert(state, "CRITICAL", "switch", f"{text}: everything is sold (flatten_on)"), *flatten_all(state)]
     return []
 
@@ -99,16 +99,25 @@ def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
 
 def flatten(state: State, text: str) -> list[Effect]:
     """Halt trading and close all positions, those held after a price jump too."""
-    state.flattening = state.flattens_jumped = True
+    _begin_flatten(state, jumped=True)
     try_at_once(state)
     return [*move_switch(state, HOUSE, HALT, "operator", text), *flatten_all(state)]
 
 
+def _begin_flatten(state: State, *, jumped: bool) -> None:
+    """Close all positions from now on, with those held after a price jump if `jumped`."""
+    state.flattening, state.flattens_jumped = True, jumped
+    state.waits.flatten_since, state.waits.told = state.now, {}
+
+
 def flatten_all(state: State) -> Sequence[Effect]:
-    """Close all positions; repeated at each tick until none is left."""
+    """Close all positions; repeated at each tick until none is left, or none that the venue has."""
     if not any(state.ledger.house.lots) and not any(any(b.lots) for b in state.ledger.books):
         state.flattening = False
         return ()
+    if sold_out(state):
+        state.flattening = False
+        return (flatten_ended(state),)
     nothing = np.zeros(state.universe.size).tobytes()
     state.revalue()
     answers = dict.fromkeys(range(len(state.agents)), nothing)

@@ -13,6 +13,7 @@ from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import AgentState, Exit, State
 from quantd.daemon.engine.stops.venue_stops import cancel_conflicts, own_levels, stop_may_fill
+from quantd.daemon.engine.venue.availability import closing_lots
 from quantd.risk.protective import Breach, Guards, Levels, breaches, levels, touched, trailed
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Effect, Protected
@@ -121,7 +122,7 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
             continue
         lots, open_lots = state.lots(number), in_flight(state, number)
         change = np.zeros(state.universe.size)
-        change[due] = -lots[due] - open_lots[due]
+        change[due] = closing_lots(state, number)[due] - open_lots[due]
         adding = (open_lots * lots > 0.0) & (change != 0.0)
         if adding.any():
             effects.extend(withdraw(state, number, adding))

@@ -6,13 +6,14 @@ from math import ceil
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.venue.availability import corrected, note_available
 from quantd.risk.switch import REDUCE, flow
 from quantd.trading.effects import Booked, Effect
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled
 from quantd.trading.execution import round_micro
 from quantd.trading.instruments import MICRO
-from quantd.trading.orders import ENDED, ForeignOrder, money_text, quantity_text
-from quantd.trading.ports import OpenOrder, VenueAccount
+from quantd.trading.orders import ENDED, ForeignOrder, OpenOrder, money_text, quantity_text
+from quantd.trading.ports import VenueAccount
 from quantd.trading.statistics import sum_in_order
 
 
@@ -105,11 +106,13 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     state.unlent = tuple(venue.unlent)
     for key in venue.counted:
         state.spending.pop((key[0], key[1]), None)
+    short = note_available(state, venue.available)
     lots, cash = difference(state, venue)
     if not any(lots) and not cash:
-        return ()
+        return short
     text = f"reconciliation: the venue has {'; '.join(differences_text(state, lots, cash))}"
     effects: list[Effect] = [
+        *short,
         alert(state, "CRITICAL", "reconciliation", text),
         *move_switch(state, HOUSE, REDUCE, "reconciliation", text),
     ]
@@ -132,6 +135,16 @@ def compared_lots(state: State, account: VenueAccount) -> list[int]:
     for column in account.unread:
         lots[column] = state.ledger.house.lots[column] + fenced[column]
     return lots
+
+
+def closable_lots(state: State, account: VenueAccount) -> list[int]:
+    """The lots by column that the venue lets us close; of a holding that cannot be read, those of the books."""
+    available = list(account.available)
+    if available:
+        lots = compared_lots(state, account)
+        for column in account.unread:
+            available[column] = lots[column]
+    return available
 
 
 def differences_text(state: State, lots: Sequence[int], cash: int) -> list[str]:
@@ -175,6 +188,7 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
             value = round_micro(more * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
             _move_marks(state, value, book)
             state.ledger.in_kind(column, more, value, book)
+            corrected(state, column, more)
             effects.append(Booked(state.now, "in_kind", column, value, book))
     if cash:
         _deposit(state, cash, book)

@@ -470,7 +470,7 @@ class Book:
                     "asset_id": asset.json()["id"], "symbol": symbol.replace("/", ""),
                     "exchange": asset.json()["exchange"],
                     "asset_class": asset.json()["class"], "asset_marginable": True, "qty": text(qty),
-                    "qty_available": text(qty), "avg_entry_price": text(asset.price),
+                    "qty_available": text(self.available(symbol)), "avg_entry_price": text(asset.price),
                     "side": "long" if qty > 0 else "short", "market_value": text(value), "cost_basis": text(value),
                     "unrealized_pl": "0", "unrealized_plpc": "0", "unrealized_intraday_pl": "0",
                     "unrealized_intraday_plpc": "0", "current_price": text(asset.price),
@@ -478,6 +478,15 @@ class Book:
                 }
             )  # fmt: skip
         return found
+
+    def available(self, symbol: str) -> Decimal:
+        """A position less what open orders hold of it; signed as the position."""
+        qty = self.positions[symbol]
+        closing = "sell" if qty > 0 else "buy"
+        held = sum(
+            (o.left for o in self.orders.values() if o.open and o.symbol == symbol and o.side == closing), Decimal(0)
+        )
+        return qty - held if qty > 0 else qty + held
 
     def order_json(self, order: Placed) -> Json:
         def at(when: int, *statuses: str) -> str | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from quantd.adapters.brokers.errors import VenueError
-from quantd.trading.orders import OrderState
+from quantd.trading.orders import Kind, OrderState
 from tests.proofs.conformance.cases import add, case
 from tests.proofs.conformance.rig import CASH_MICRO, Row
 from tests.proofs.conformance.scene import Scene
@@ -100,6 +100,50 @@ async def an_order_of_somebody_else_is_listed_apart(s: Scene) -> None:
         (venue_id, column, 5, limit // tick * tick)
     ]
     assert len(account.ours) == 1
+
+
+@case("account")
+async def an_open_order_is_told_with_the_venues_quantity_and_prices(s: Scene) -> None:
+    column = s.column("plain")
+    tick = s.rig.universe.instruments[column].tick_nano
+    await s.rig.hold(column, 30)
+    s.compare = False
+    price = s.rig.price_nano(column) // tick * tick
+    low = price * 4 // 5 // tick * tick
+    limit = price * 19 // 20 // tick * tick
+    buys = await s.rest(Row(column, 7, worst_nano=limit))
+    stop = await s.rest(Row(column, -30, kind=Kind.STOP, stop_nano=low, worst_nano=low // 2 // tick * tick, end=0))
+    told = {(o.sample, o.n): o for o in (await s.broker.account()).ours}
+    for basket, stop_nano in ((buys, 0), (stop, low)):
+        (there,) = s.rig.has(basket, 0)
+        order = told[basket.sample, basket.n]
+        assert (order.lots, order.limit_nano, order.stop_nano) == (there.lots, there.limit_nano, there.stop_nano)
+        assert (order.lots, order.stop_nano) == (basket.lots[0], stop_nano)
+        assert 0 < order.tick_nano <= tick
+
+
+@case("account")
+async def lots_that_an_order_of_somebody_else_holds_cannot_be_closed(s: Scene) -> None:
+    column = s.column("plain")
+    tick = s.rig.universe.instruments[column].tick_nano
+    await s.rig.hold(column, 30)
+    s.compare = False
+    assert (await s.broker.account()).available[column] == 30
+    await s.rig.foreign_order(column, -12, s.rig.price_nano(column) * 6 // 5 // tick * tick)
+    account = await s.broker.account()
+    assert (account.lots[column], account.available[column]) == (30, 18)
+
+
+@case("account")
+async def lots_that_our_own_orders_hold_can_be_closed(s: Scene) -> None:
+    column = s.column("plain")
+    tick = s.rig.universe.instruments[column].tick_nano
+    await s.rig.hold(column, 30)
+    s.compare = False
+    basket = await s.rest(Row(column, -20, worst_nano=s.rig.price_nano(column) * 6 // 5 // tick * tick))
+    await s.rig.fill(basket, 0, 5, basket.worst_nano[0])
+    account = await s.broker.account()
+    assert (account.lots[column], account.available[column]) == (25, 25)
 
 
 @case("account")

@@ -1,0 +1,111 @@
+"""Lots of the books that can be closed at the venue.
+
+A venue may hold less than the books: somebody sold there by hand, or an order that is not ours holds the lots. It
+refuses an order of the books' size as a whole, at every bar. So a position is closed by the lesser of both. The
+comparison of the account tells the missing lots; fills of ours change the books and the venue alike, so the missing
+lots stay as they are until the next comparison, a correction or a split.
+
+Rejected: to read the available quantity from the text of a refusal. Each venue words it differently, and a text that
+changes would end the mending without a sign.
+"""
+
+from collections.abc import Sequence
+
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.trading.effects import Effect, Ended
+from quantd.trading.events import Event, Operator, Tick
+from quantd.trading.ledger.shares import share
+from quantd.trading.market import Floats
+from quantd.trading.orders import OrderState, quantity_text
+
+
+def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
+    """Record the lots that the venue lets us close, signed by column; empty where it reports none.
+
+    While everything is sold, a CRITICAL alert names each position of which the venue has less.
+    """
+    state.waits.compared = state.now
+    held = state.ledger.house.held
+    state.waits.missing = {
+        column: abs(held[column]) - there
+        for column, lots in enumerate(available)
+        if held[column]
+        for there in [max(lots if held[column] > 0 else -lots, 0)]
+        if there < abs(held[column])
+    }
+    if not state.flattening:
+        return ()
+    new = {column: lots for column, lots in state.waits.missing.items() if state.waits.told.get(column) != lots}
+    state.waits.told |= new
+    return [
+        alert(state, "CRITICAL", "flatten", f"{_gap_text(state, column)}; the lesser is closed", symbol=column)
+        for column in new
+    ]
+
+
+def asks_for_comparison(state: State, event: Event, effects: Sequence[Effect]) -> bool:
+    """Whether the account should be compared soon: an order was refused, or everything is being closed."""
+    if type(event) is Operator:
+        return event.command == "flatten"
+    if type(event) is Tick:
+        return state.flattening and bool(state.waits.missing)
+    return any(type(each) is Ended and OrderState.REJECTED in each.state for each in effects)
+
+
+def corrected(state: State, column: int, lots: int) -> None:
+    """Follow a correction of the books by signed `lots` towards the venue's."""
+    gap = state.waits.missing.pop(column, 0)
+    held = state.ledger.house.held[column]
+    left = gap - max(-lots if held - lots > 0 else lots, 0)
+    if gap and left > 0 and held:
+        state.waits.missing[column] = min(left, abs(held))
+
+
+def split_missing(state: State, column: int, numerator: int, denominator: int) -> None:
+    """Rescale missing lots by a split, rounded up: a venue refuses an order that is too large."""
+    if lots := state.waits.missing.get(column, 0):
+        state.waits.missing[column] = -(-lots * numerator // denominator)
+
+
+def closing_lots(state: State, agent: int) -> Floats:
+    """float64[N] signed lots that close the positions of a book, without those that are not at the venue.
+
+    Books with a position on the house's side share the missing lots in proportion to their positions.
+    """
+    change: Floats = -state.lots(agent)
+    for column, lots in state.waits.missing.items():
+        side = 1 if state.ledger.house.held[column] > 0 else -1
+        parts = [(n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)]
+        parts = [(number, each) for number, each in parts if each > 0]
+        if parts:
+            whole = sum(each for _, each in parts)
+            change[column] += side * dict(share(min(lots, whole), parts)).get(agent, 0)
+    return change
+
+
+def sold_out(state: State) -> bool:
+    """Whether nothing is left that could be closed, by a comparison since everything began to be sold."""
+    if not state.waits.missing or state.waits.compared < state.waits.flatten_since:
+        return False
+    return not any(closing_lots(state, number).any() for number in range(len(state.agents)))
+
+
+def flatten_ended(state: State) -> Effect:
+    """The alert at the end of a flatten that leaves lots in the books which the venue does not have."""
+    gaps = "; ".join(_gap_text(state, column) for column in sorted(state.waits.missing))
+    first = min(state.waits.missing)
+    holders = [abs(book.held[first]) for book in state.ledger.books[: len(state.agents)]]
+    owner = state.rules.agents[holders.index(max(holders))].name
+    remedy = f'quantd reconcile --adopt {owner} --reason "closed at the venue"'
+    text = (
+        f"everything that the venue has is closed: {gaps}; cancel orders at the venue that hold the rest, or {remedy}"
+    )
+    return alert(state, "CRITICAL", "flatten", text)
+
+
+def _gap_text(state: State, column: int) -> str:
+    universe, held = state.universe, abs(state.account(HOUSE).lots[column])
+    lot, symbol = universe.lot_nano[column], universe.symbols[column]
+    there = held - state.waits.missing[column]
+    return f"the books have {quantity_text(held, lot)} {symbol}, the venue lets {quantity_text(there, lot)} be closed"
