@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from quantd.trading.market import JumpExplained, MarketSlice, Opening, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
-from quantd.trading.orders import ForeignOrder, Reports, ScheduleRun
+from quantd.trading.orders import ForeignOrder, OpenOrder, Reports, ScheduleRun
 
 
 class Started(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -175,7 +175,8 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     `lots` are by column; cash and buying power are in micro, None where not requested. `others` are holdings that are
     not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample, n) that the reported
     buying power already includes. `unlent` are the columns that cannot be borrowed for a short sale. `available` are
-    the lots by column that the venue lets us close, signed as `lots`; empty where it reports none.
+    the lots by column that the venue lets us close, signed as `lots`; empty where it reports none. `orders` are
+    those of our open orders whose quantity, fills or prices at the venue differ from the books.
     """
 
     ts: int
@@ -186,6 +187,7 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     counted: tuple[tuple[int, int], ...] = ()
     unlent: tuple[int, ...] = ()
     available: list[int] = []
+    orders: tuple[OpenOrder, ...] = ()
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -408,13 +410,15 @@ class Reminded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A dependency failed or recovered. `job` names the job of "job", whose failure is CRITICAL if `critical`, and
+    """A dependency failed or recovered. "account" is the venue's permission to trade, "comparison" the comparison of
+    the books with the venue. `job` names the job of "job", whose failure is CRITICAL if `critical`, and
     `difference` the kind of difference of "statement"."""
 
     ts: int
     what: Literal[
-        "feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep", "calendar", "missed", "job", "statement"
-    ]
+        "feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep", "calendar", "missed", "job", "statement",
+        "account", "comparison",
+    ]  # fmt: skip
     up: bool
     detail: str = ""
     job: str = ""

@@ -153,6 +153,11 @@ def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
     if condition.what == "statement":
         level = "INFO" if condition.up else "WARNING"
         return (alert(state, level, f"statement_{condition.difference}", condition.detail),)
+    if condition.what == "account":
+        if condition.detail == state.waits.account:
+            return ()
+        state.waits.account = condition.detail if not condition.up else ""
+        text = condition.detail
     if condition.up:
         state.down.discard(condition.what)
         return (alert(state, "INFO", condition.what, text),)

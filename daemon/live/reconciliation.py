@@ -1,7 +1,11 @@
 """Reconciles the books with the venue's account: at the start, after a reconnect, on a schedule and on request.
 
-The venue's answer and the books are of different instants. A comparison counts only when nothing was filled or in
-flight meanwhile. A difference counts only when it is still there AGAIN_S later.
+The venue's answer and the books are of different instants. A comparison counts only when nothing was filled or being
+sent meanwhile. A difference counts only when it is still there AGAIN_S later.
+
+Every field of the venue's account is compared, acted on, or left out for a written reason (`VenueAccount`). An account
+that may not trade, and keys that the venue refuses, are reported at once as the condition "account". An account that is
+not compared for LATE_PERIODS periods is the condition "comparison".
 """
 
 import asyncio
@@ -12,9 +16,12 @@ from typing import Final
 
 import structlog
 
+from quantd.adapters.brokers.errors import VenueError
 from quantd.daemon.engine.planning.buying_power import counted
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import closable_lots, compared_lots, difference, differences_text, strays
 from quantd.daemon.engine.venue.open_orders import UNCONFIRMED
+from quantd.daemon.engine.venue.order_comparison import order_differences
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
@@ -29,6 +36,9 @@ AGAIN_S: Final = 2.0
 
 MARGIN_NS: Final = 86_400_000_000_000
 """A venue's booking may have an earlier date than the day on which it appears."""
+
+LATE_PERIODS: Final = 3
+"""Periods without a comparison after which new risk stops: an account that nobody compares may be another one."""
 
 TRIES: Final = 5
 """Interrupted comparisons after which the reconciler waits for its next turn."""
@@ -52,6 +62,27 @@ class Reconciler:
         """Fills in the books that `last` was compared with."""
         self._one = asyncio.Lock()
         self._strays: list[ForeignOrder] = []
+        self._newest = time.monotonic()
+        """The end of the newest comparison that succeeded."""
+
+    async def watch(self, period_s: float) -> None:
+        """Reports when no comparison succeeds for LATE_PERIODS periods, and when one does again, until cancelled."""
+        while True:
+            await asyncio.sleep(period_s / 4)
+            late, down = self.late_s(period_s), "comparison" in self._service.shell.state.down
+            if late and not down:
+                why = self._service.compare_failure or "orders were being filled or sent at every attempt"
+                text = f"the account was not compared for {late / 60:.0f} min: {why}; try `quantd reconcile`"
+                await self._tell(Condition(self._service.shell.state.now, "comparison", False, text))
+            elif down and not late:
+                await self._tell(
+                    Condition(self._service.shell.state.now, "comparison", True, "the account was compared")
+                )
+
+    def late_s(self, period_s: float) -> float:
+        """Seconds since the newest comparison where that is later than LATE_PERIODS periods, else 0."""
+        since = time.monotonic() - self._newest
+        return since if since > LATE_PERIODS * period_s else 0.0
 
     async def run(self, period_s: float) -> None:
         """Compares every `period_s`, after each reconnect and on request, until cancelled."""
@@ -84,8 +115,16 @@ class Reconciler:
         async with self._one:
             began = time.monotonic()
             try:
-                return await self._once()
+                done = await self._once()
+                if done:
+                    self._newest, self._service.compare_failure = time.monotonic(), ""
+                return done
+            except VenueError as refused:
+                self._service.compare_failure = str(refused)
+                await self._account_word(str(refused))
+                return False
             except Exception as error:
+                self._service.compare_failure = reason_of(error)
                 log.exception("reconcile.failed")
                 self._service.measured.task_failures["reconcile"] += 1
                 self._service.alert(f"reconcile failed: {reason_of(error)}; the account is compared again in its time")
@@ -105,13 +144,15 @@ class Reconciler:
                 account = await self._broker.account()
             except ConnectionError as error:
                 log.warning("reconcile.unanswered", error=str(error))
+                self._service.compare_failure = f"the venue does not answer: {error}"
                 return False
             self.last = account
+            await self._account_word(why_not(self._service.shell.state, account))
             await self._settled()
             if self._filled() != before or self._on_its_way():
                 seen = None
                 continue
-            found = self._differences(account)
+            found = self._differences(account) + self._changed_orders(account)
             if not found or found == seen:
                 self._compared_fills = before
                 await self._report(account, received)
@@ -119,7 +160,17 @@ class Reconciler:
             log.warning("reconcile.difference", found=list(found))
             seen = found
         log.warning("reconcile.busy", tries=TRIES)
+        self._service.compare_failure = "orders were being filled or sent at every attempt"
         return False
+
+    async def _account_word(self, why: str) -> None:
+        """Reports that the account may not trade, or that it may again; nothing where that is known."""
+        if (condition := permission(self._service.shell.state, why)) is not None:
+            await self._tell(condition)
+
+    async def _tell(self, condition: Condition) -> None:
+        with suppress(InboxFull):
+            await self._service.inbox.command(condition)
 
     async def flows(self) -> None:
         """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once."""
@@ -164,6 +215,9 @@ class Reconciler:
         lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
         return tuple(differences_text(state, lots, cash))
 
+    def _changed_orders(self, account: VenueAccount) -> tuple[str, ...]:
+        return tuple(text for _, text in order_differences(self._service.shell.state, account.ours))
+
     def _strays_again(self, account: VenueAccount) -> list[ForeignOrder]:
         """Own orders that are open at the venue but ended in the books, now and at the last comparison.
 
@@ -176,19 +230,45 @@ class Reconciler:
     async def _report(self, account: VenueAccount, received: tuple[tuple[int, int], ...]) -> None:
         """Puts the venue's account into the inbox. Commands precede reports, so no fill comes between the comparison
         and its event."""
-        events: Sequence[Reconciled | ForeignFound | Condition] = [
-            Reconciled(
-                account.ts,
-                compared_lots(self._service.shell.state, account),
-                account.cash_micro,
-                buying_power_micro=account.spendable_micro,
-                others=account.others + account.odd,
-                counted=received,
-                unlent=account.unlent,
-                available=closable_lots(self._service.shell.state, account),
-            ),
-            ForeignFound(account.ts, (*account.foreign, *self._strays_again(account))),
-        ]
-        for event in events:
+        for event in events_of(self._service.shell.state, account, received, self._strays_again(account)):
             with suppress(InboxFull):
                 await self._service.inbox.command(event)
+
+
+def why_not(state: State, account: VenueAccount) -> str:
+    """Why the account may not trade as it is; empty if it may."""
+    if account.currency != state.universe.currency:
+        return f"the account is in {account.currency}, and the books are in {state.universe.currency}"
+    if account.blocked:
+        return f"{account.blocked}: no order is accepted; resolve that with the venue"
+    return ""
+
+
+def permission(state: State, why: str) -> Condition | None:
+    """The condition of an account that may not trade for the reason `why`, or may again; None where that is known."""
+    if why:
+        return None if why == state.waits.account else Condition(state.now, "account", False, why)
+    if "account" in state.down:
+        return Condition(state.now, "account", True, "the account may trade again at the venue")
+    return None
+
+
+def events_of(
+    state: State, account: VenueAccount, received: tuple[tuple[int, int], ...], stray: Sequence[ForeignOrder] = ()
+) -> list[Reconciled | ForeignFound]:
+    """The events of a comparison. `received` are the baskets that the buying power includes, `stray` our orders that
+    are open at the venue and ended here."""
+    return [
+        Reconciled(
+            account.ts,
+            compared_lots(state, account),
+            account.cash_micro,
+            buying_power_micro=account.spendable_micro,
+            others=account.others + account.odd,
+            counted=received,
+            unlent=account.unlent,
+            available=closable_lots(state, account),
+            orders=tuple(order for order, _ in order_differences(state, account.ours)),
+        ),
+        ForeignFound(account.ts, (*account.foreign, *stray)),
+    ]

@@ -189,7 +189,10 @@ class Outside:
                 await service.inbox.command(correction)
         await reconciler.once()
         ready.set()
-        await reconciler.run(self.parts.config.broker.reconcile_ns / 1e9)
+        period_s = self.parts.config.broker.reconcile_ns / 1e9
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(reconciler.run(period_s), name="reconcile periods")
+            tasks.create_task(reconciler.watch(period_s), name="reconcile clock")
 
     def _from(self, shell: Shell) -> tuple[int, Iterator[Tick]]:
         """The instant at which the market continues, and the ticks from there on."""

@@ -106,6 +106,8 @@ class Service:
 
     leader: LeaderNow | None = None
     """The trading daemon, where this process only reads."""
+    compare_failure: str = ""
+    """Why the newest comparison with the venue did not succeed; empty after one that did."""
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from quantd.adapters.brokers.alpaca.wire import (
     Position,
     flow,
     instant,
+    is_crypto,
     micro,
     nano,
     tick_nano,
@@ -146,7 +147,7 @@ def _account_of(
         others=held.others,
         ours=tuple(ours),
         foreign=tuple(foreign),
-        blocked=_blocked(account),
+        blocked=_blocked(account, any(map(is_crypto, universe.symbols))),
         unread=held.unread,
         available=tuple(free),
     )
@@ -275,12 +276,15 @@ async def read_trades(rest: Rest, universe: Universe, since: int) -> Sequence[Ve
     return sorted(found, key=lambda trade: (trade.ts, trade.id))
 
 
-def _blocked(account: Account) -> str:
-    """The reason why the account may not trade; empty if it may."""
+def _blocked(account: Account, pairs: bool) -> str:
+    """The reason why the account may not trade, or not its `pairs`; empty if it may."""
     if account.account_blocked:
         return "the venue has blocked the account"
     if account.trading_blocked:
         return "the venue has blocked trading"
     if account.trade_suspended_by_user:
         return "trading is suspended in the account's settings"
-    return "" if account.status == "ACTIVE" else f"the account is {account.status}"
+    if account.status != "ACTIVE":
+        return f"the account is {account.status}"
+    crypto = account.crypto_status or "ACTIVE"
+    return f"trading in pairs is {crypto} for the account" if pairs and crypto != "ACTIVE" else ""

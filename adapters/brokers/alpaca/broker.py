@@ -18,7 +18,7 @@ from quantd.adapters.brokers.alpaca.orders import Desk
 from quantd.adapters.brokers.alpaca.replacement import exchange
 from quantd.adapters.brokers.alpaca.stream import Connected, Stream
 from quantd.adapters.brokers.alpaca.wire import Account, Update, is_crypto, nano
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.adapters.brokers.venue import Login
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
@@ -41,12 +41,13 @@ class Alpaca:
         self._settings, self._universe, self._now = settings, universe, now
         self._rest = Rest(settings)
         self._desk = desk = Desk(settings, universe, run, now, self._rest)
-        self.remember, self.submit, self.cancel, self.query = desk.remember, desk.submit, desk.cancel, desk.query
+        self.remember = desk.remember
         self.continues = False
         self.untradable: dict[int, str] = {}
         self.set_aside = self._rest.unreadable.taken
         self._stream = Stream(settings, self._rest)
         self._watch: asyncio.Task[None] | None = None
+        self._refused: KeysRefused | None = None
         self._unlent: tuple[int, ...] = ()
         self._lent_asked = 0
 
@@ -81,8 +82,24 @@ class Alpaca:
             await asyncio.sleep(WATCH_S)
             await self._desk.cancel_overdue()
 
+    async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
+        return self._with_keys(await self._desk.submit(basket, rows))
+
+    async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
+        return self._with_keys(await self._desk.cancel(sample, n, row, ts))
+
+    async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
+        return self._with_keys(await self._desk.query(sample, n, rows))
+
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        return await exchange(self._desk, sample, n, row, basket)
+        return self._with_keys(await exchange(self._desk, sample, n, row, basket))
+
+    def _with_keys(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
+        """The reports, and once the condition of the account where the venue refuses the keys."""
+        before, self._refused = self._refused, self._rest.refused
+        if self._refused is None or before is not None:
+            return news
+        return [*news, Condition(self._now(), "account", False, str(self._refused))]
 
     async def account(self) -> VenueAccount:
         account = await read_account(self._rest, self._universe, self._desk.orders, self._desk.ticks, self._now)

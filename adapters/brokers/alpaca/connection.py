@@ -87,10 +87,9 @@ class Answer:
     def value(self, kind: type[T]) -> T:
         """The body as a value. Raises VenueError for a refusal, and Lost for an unreadable body."""
         if not self.ok:
-            wrong = f"the venue refuses (status {self.status}: {self.words})"
             if self.status in (401, 403):
-                remedy = "check key and secret, and that they are for this address: paper and live have different ones"
-                raise KeysRefused("Alpaca", wrong, remedy)
+                raise keys_refused(self.status, self.words)
+            wrong = f"the venue refuses (status {self.status}: {self.words})"
             raise VenueError("Alpaca", wrong, "see the venue's text, and docs.alpaca.markets")
         return self.decode(kind)
 
@@ -106,8 +105,18 @@ class Answer:
             raise Lost(f"the venue's answer cannot be read ({wrong})"[:WORDS]) from None
 
 
+def keys_refused(status: int, words: str) -> KeysRefused:
+    """The error of a key that the venue does not take, or not any more."""
+    wrong = f"the venue refuses the keys (status {status}: {words})"
+    remedy = "Check key and secret, and that they are for this address: paper and live have different ones"
+    return KeysRefused("Alpaca", wrong, remedy)
+
+
 class Rest:
-    """One session with the venue's HTTP API."""
+    """One session with the venue's HTTP API.
+
+    `refused` is the refusal of the keys by the newest answer, None after another answer.
+    """
 
     def __init__(self, settings: AlpacaSettings) -> None:
         self._settings = settings
@@ -117,6 +126,7 @@ class Rest:
         self.unreadable = Unreadable(settings.safe)
         self.undated: dict[str, int] | None = None
         """Activities without a date -> when they were first listed (ns), 0 in the first list; None before it."""
+        self.refused: KeysRefused | None = None
         # a quarter at once and the rest evenly: never above the limit in any minute
         burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))
@@ -207,8 +217,11 @@ class Rest:
         except (aiohttp.ClientError, TimeoutError, OSError) as broken:
             raise Lost(f"no answer to {method} /{path}: {cause(broken)}") from None
         if 200 <= status < 300:
+            self.refused = None
             return Answer(status, content), 0.0
         refused = _refusal(content)
+        if status == 401:
+            self.refused = keys_refused(status, self._settings.safe(refused.message if refused is not None else ""))
         if 400 <= status < 500 and status != 408 and refused is not None:
             return Answer(status, content, self._settings.safe(refused.message), refused.code or 0), 0.0
         # an error of the venue or of a proxy: the request may have been carried out

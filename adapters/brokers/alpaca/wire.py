@@ -63,7 +63,7 @@ class Message(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """GET /v2/account."""
+    """GET /v2/account. `crypto_status` is that of trading in pairs, empty where the venue reports none."""
 
     status: str
     cash: Decimal
@@ -75,6 +75,7 @@ class Account(Struct, frozen=True):
     trading_blocked: bool = False
     account_blocked: bool = False
     trade_suspended_by_user: bool = False
+    crypto_status: str | None = ""
     account_number: str = ""
 
 

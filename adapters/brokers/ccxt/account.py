@@ -22,14 +22,14 @@ FLOW_KINDS: Final = {
 async def account_of(
     line: Line, universe: Universe, markets: Markets, orders: Orders, clock: Callable[[], int]
 ) -> VenueAccount:
-    """Balances and open orders. Raises ConnectionError."""
+    """Balances and open orders. Raises ConnectionError, and KeysRefused where the keys are refused."""
     exchange = line.exchange
     try:
         balance = await line.ask(exchange.fetch_balance)
         open_orders = await line.ask(exchange.fetch_open_orders)
         status = await line.ask(exchange.fetch_status) if exchange.has.get("fetchStatus") else {}
     except Exception as error:
-        raise line.lost(error) from None
+        raise line.refused(error) or line.lost(error) from None
     currency, totals = universe.currency, balance["total"]
     if currency in line.unread:
         raise ConnectionError(f"{line.access.venue}: the balance in {currency} cannot be read")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from quantd.adapters.brokers.errors import KeysRefused
 from quantd.adapters.brokers.unreadable import WRONG, Unreadable
 from quantd.adapters.exchange.client import Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
@@ -156,6 +157,13 @@ class Line:
     def words(self, error: BaseException) -> str:
         """The text of an exception, without secrets."""
         return self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    def refused(self, error: Exception) -> KeysRefused | None:
+        """The refusal of the keys that an exception reports; None for another one."""
+        if outcome(error, self.dialect.means) is not Outcome.DENIED:
+            return None
+        wrong = f"the venue refuses the keys ({self.words(error)})"
+        return KeysRefused(self.access.venue, wrong, "Check that the key exists, and may query and trade")
 
     def lost(self, error: BaseException) -> ConnectionError:
         return ConnectionError(f"{self.access.venue}: {self.words(error)}")

@@ -78,6 +78,8 @@ class OrderNews:
             try:
                 await self._stay()
             except Exception as error:
+                if (refused := self._line.refused(error)) is not None and self._up:
+                    await self._queue.put(Condition(self._clock(), "account", False, str(refused)))
                 if self._up:
                     self._up = False
                     await self._queue.put(Condition(self._clock(), "broker", False, self._line.words(error)))

@@ -146,8 +146,10 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
     except TimeoutError:
         account = None
     if account is None:
-        text = f"not reconciled within {COMPARE_S:g} s: no answer of the venue, or orders in flight; try again"
-        raise Refused(504, "late", text)
+        why = service.compare_failure or "no answer of the venue, or orders in flight"
+        if "account" in service.shell.state.down:
+            raise Refused(409, "venue", f"not reconciled: {why}")
+        raise Refused(504, "late", f"not reconciled within {COMPARE_S:g} s: {why}; try again")
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
         return before

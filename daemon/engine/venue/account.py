@@ -7,6 +7,7 @@ from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.availability import corrected, note_available
+from quantd.daemon.engine.venue.order_comparison import put_right
 from quantd.risk.switch import REDUCE, flow
 from quantd.trading.effects import Booked, Effect
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled
@@ -106,19 +107,42 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     state.unlent = tuple(venue.unlent)
     for key in venue.counted:
         state.spending.pop((key[0], key[1]), None)
-    short = note_available(state, venue.available)
+    noted = [
+        *note_available(state, venue.available),
+        *note_holdings(state, venue.others),
+        *put_right(state, venue.orders),
+    ]
     lots, cash = difference(state, venue)
     if not any(lots) and not cash:
-        return short
+        return noted
     text = f"reconciliation: the venue has {'; '.join(differences_text(state, lots, cash))}"
     effects: list[Effect] = [
-        *short,
+        *noted,
         alert(state, "CRITICAL", "reconciliation", text),
         *move_switch(state, HOUSE, REDUCE, "reconciliation", text),
     ]
     if how := state.rules.differences:
         effects.extend(_correct(state, lots, cash, how, "as configured"))
     return effects
+
+
+def note_holdings(state: State, others: Sequence[tuple[str, str]]) -> list[Effect]:
+    """Record holdings that are no whole lots of the universe, with one alert about those that are new.
+
+    The fraction of a lot that fees in the instrument itself left is known, and raises none.
+    """
+    before = dict(state.waits.holdings)
+    state.waits.holdings = tuple(others)
+    symbols = {symbol: state.universe.index.get(symbol, -1) for symbol, _ in others}
+    new = [
+        f"{size} {symbol}"
+        for symbol, size in others
+        if symbol not in before and not (symbols[symbol] >= 0 and state.dust.get(symbols[symbol]))
+    ]
+    if not new:
+        return []
+    text = f"the venue holds what is in no book: {', '.join(new)}; it is not traded and in no limit"
+    return [alert(state, "INFO", "holdings", text)]
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:

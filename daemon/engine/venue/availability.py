@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.venue.refusals import try_at_once
 from quantd.trading.effects import Effect, Ended
 from quantd.trading.events import Event, Operator, Tick
 from quantd.trading.ledger.shares import share
@@ -26,7 +27,7 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
     While everything is sold, a CRITICAL alert names each position of which the venue has less.
     """
     state.waits.compared = state.now
-    held = state.ledger.house.held
+    held, before = state.ledger.house.held, state.waits.missing
     state.waits.missing = {
         column: abs(held[column]) - there
         for column, lots in enumerate(available)
@@ -34,6 +35,7 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
         for there in [max(lots if held[column] > 0 else -lots, 0)]
         if there < abs(held[column])
     }
+    try_at_once(state, [k for k in range(len(held)) if state.waits.missing.get(k) != before.get(k)])
     if not state.flattening:
         return ()
     new = {column: lots for column, lots in state.waits.missing.items() if state.waits.told.get(column) != lots}
@@ -56,6 +58,7 @@ def asks_for_comparison(state: State, event: Event, effects: Sequence[Effect]) -
 def corrected(state: State, column: int, lots: int) -> None:
     """Follow a correction of the books by signed `lots` towards the venue's."""
     gap = state.waits.missing.pop(column, 0)
+    try_at_once(state, [column])
     held = state.ledger.house.held[column]
     left = gap - max(-lots if held - lots > 0 else lots, 0)
     if gap and left > 0 and held:

@@ -14,7 +14,7 @@ by the daemon.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -118,10 +118,13 @@ def settle_retries(state: State) -> list[Effect]:
     return [*effects, *_end(state, old, "{} were not refused for an hour")]
 
 
-def try_at_once(state: State) -> None:
-    """End the present pauses of reductions, for an operator's command; the count of refusals goes on."""
+def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
+    """End the present pauses of reductions, of some symbols or of all; the count of refusals goes on.
+
+    An operator's command ends them, and another size of what can be closed, since a further order is then another one.
+    """
     for each in state.retries.values():
-        if each.side == "reduce":
+        if each.side == "reduce" and (symbols is None or each.symbol in symbols):
             each.at = min(each.at, state.now)
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import read
+from quantd.daemon.runtime.service import Service
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW, RUN, TEXT, Left, _quick, stretch
 from tests.support.remote_venue import Script
 from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca_book import Placed
 
 __all__ = ["_quick"]
 
@@ -117,7 +120,10 @@ def broker_at(server: AlpacaServer, of: Parts) -> Alpaca:
 
 
 async def day_by_day(
-    folder: Path, slices: list[MarketSlice], crashes: Sequence[int] = ()
+    folder: Path,
+    slices: list[MarketSlice],
+    crashes: Sequence[int] = (),
+    last: Callable[[AlpacaServer, Service], Awaitable[None]] | None = None,
 ) -> tuple[AlpacaServer, Wire, Left]:
     """The daemon from the first bar to the last, killed after so many bars and started again."""
     of = parts()
@@ -133,7 +139,15 @@ async def day_by_day(
         for until in [*crashes, None]:
             feed = Calm(of.universe, DAY_NS, slices, wire, seen)  # type: ignore[arg-type]
             feed.wire = wire
-            left = await stretch(folder, of, feed, broker_at(server, of), until=until, brutal=until is not None)
+            left = await stretch(
+                folder,
+                of,
+                feed,
+                broker_at(server, of),
+                until=until,
+                brutal=until is not None,
+                last=None if last is None else partial(last, server),
+            )
             seen = feed._from_ts
     finally:
         await server.stop()
@@ -192,3 +206,56 @@ async def test_a_kill_at_any_moment_leaves_one_stop_for_each_position_and_no_ord
     server, _, left = await day_by_day(tmp_path, FALL, crashes)
     require_equal(server, left)
     assert left.service.shell.state.ledger.house.lots[0] == 0
+
+
+Change = Callable[[Placed], None]
+
+
+def _set(**values: Decimal) -> Change:
+    def change(order: Placed) -> None:
+        for name, value in values.items():
+            setattr(order, name, value * getattr(order, name) if value < 100 else value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set(stop=Decimal(10), limit=Decimal(10)),
+        _set(stop=Decimal("0.1"), limit=Decimal("0.1")),
+        _set(stop=Decimal("1.01")),
+        _set(limit=Decimal("0.9")),
+        _set(qty=Decimal("0.5")),
+    ],
+    ids=["ten times the prices", "a tenth of them", "another trigger", "another limit", "half of it"],
+)
+async def test_a_stop_that_differs_at_the_venue_is_cancelled_and_the_right_one_rests_there(
+    tmp_path: Path, change: Change
+) -> None:
+    before: dict[str, tuple[Decimal, Decimal | None, Decimal | None]] = {}
+
+    async def last(server: AlpacaServer, service: Service) -> None:
+        def resting() -> dict[str, Placed]:
+            return {o.symbol: o for o in server.book.orders.values() if o.open and o.stop}
+
+        async with asyncio.timeout(60):
+            while len(resting()) < 3:
+                await service.changed(0.05)
+            before.update({s: (o.qty, o.stop, o.limit) for s, o in resting().items()})
+            wrong = resting()["S1"]
+            change(wrong)
+            assert service.compare is not None
+            while wrong.open or len(resting()) < 3:
+                await service.compare()
+                await service.changed(0.05)
+        assert {s: (o.qty, o.stop, o.limit) for s, o in resting().items()} == before
+        alerts = [each for each in service.recent if each.kind == "reconciliation"]
+        assert [each.level for each in alerts] == ["CRITICAL"]
+        assert "differs at the venue" in alerts[0].text
+        assert alerts[0].symbol == "S1"
+        account = await service.compare()
+        assert account is not None
+
+    _, _, left = await day_by_day(tmp_path, market([[100, 100, 100], [100, 100, 100]], {}), last=last)
+    assert left.service.shell.state.switch.state == 0

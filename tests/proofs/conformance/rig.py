@@ -194,6 +194,10 @@ class Rig(Protocol):
         """The venue lets nothing be traded any more."""
         ...
 
+    async def revoke(self) -> None:
+        """The venue takes the keys no more."""
+        ...
+
     # misbehaviour
     async def misbehave(self, fault: Fault, on: On, times: int = 1) -> None:
         """The next `times` requests of that kind meet the fault. Those after it are answered as ever; 0 ends all faults

@@ -49,8 +49,8 @@ def answer(world: World, cause: Cause) -> None:
     world.shell.run(Reports(*key, now, rows, fills, fills, prices, none, [int(cause)] * len(rows), "as the venue says"))
 
 
-def tick(world: World) -> None:
-    world.shell.run(Tick(world.shell.state.now + 1))
+def tick(world: World, after_ns: int = 1) -> None:
+    world.shell.run(Tick(world.shell.state.now + after_ns))
 
 
 def critical(world: World) -> list[str]:
@@ -69,7 +69,11 @@ def test_flatten_sells_what_the_venue_has_says_the_difference_and_ends(missing: 
     world.shell.run(compared(world, {0: missing}))
     assert any("the lesser is closed" in text and "S0" in text for text in critical(world))
     tick(world)
-    assert ordered(world.effects) == [{0: missing - before[0], 1: -before[1]}]
+    # the size of the one is another one; the other pauses for a minute after its refusal
+    assert ordered(world.effects) == [{0: missing - before[0]}]
+    answer(world, Cause.LAST_FILL)
+    tick(world, 61 * 10**9)
+    assert ordered(world.effects)[1:] == [{1: -before[1]}]
     answer(world, Cause.LAST_FILL)
     tick(world)
     assert state.ledger.house.lots == [missing, 0]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.errors import KeysRefused, VenueError
+from quantd.trading.events import Condition
 from quantd.trading.orders import Kind, OrderState
 from tests.proofs.conformance.cases import add, case
 from tests.proofs.conformance.rig import CASH_MICRO, Row
@@ -175,6 +176,22 @@ async def a_blocked_account_says_why(s: Scene) -> None:
     except VenueError as refused:
         blocked = str(refused)
     assert blocked
+
+
+@case("account")
+async def revoked_keys_are_named_by_the_account_and_by_the_next_order(s: Scene) -> None:
+    s.compare = False
+    await s.rig.revoke()
+    with pytest.raises(KeysRefused, match="refuses the keys"):
+        await s.broker.account()
+    await s.send(Row(s.column("plain"), 10))
+
+    def told() -> bool:
+        return any(isinstance(each, Condition) and not each.up for each in s.books.news)
+
+    await s.until(told, "nobody says that the keys are refused")
+    words = [each for each in s.books.news if isinstance(each, Condition) and not each.up]
+    assert any("refuses the keys" in each.detail or "Authentication" in each.detail for each in words)
 
 
 @case("account")

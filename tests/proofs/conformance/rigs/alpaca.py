@@ -198,6 +198,9 @@ class AlpacaRig:
     async def block(self) -> None:
         self.server.book.trading_blocked = True
 
+    async def revoke(self) -> None:
+        self.server.key = "ANOTHER"
+
     # ---------------------------------------------------------------- misbehaviour
 
     async def misbehave(self, fault: Fault, on: On, times: int = 1) -> None:

@@ -251,6 +251,9 @@ class CcxtRig:
     async def block(self) -> None:
         self.venue.status = "maintenance"
 
+    async def revoke(self) -> None:
+        self.venue.key = "ANOTHER"
+
     # misbehaviour
 
     async def misbehave(self, fault: Fault, on: On, times: int = 1) -> None:

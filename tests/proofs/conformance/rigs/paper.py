@@ -229,6 +229,9 @@ class PaperRig:
     async def block(self) -> None:
         raise NotOffered(NO_ACCOUNT)
 
+    async def revoke(self) -> None:
+        raise NotOffered(NO_ACCOUNT)
+
     # ---------------------------------------------------------------- misbehaviour
 
     async def misbehave(self, fault: Fault, on: On, times: int = 1) -> None:

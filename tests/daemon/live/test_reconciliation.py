@@ -1,0 +1,296 @@
+"""What a venue says at a comparison: each field is compared, acted on, or left out for a written reason."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import fields, replace
+
+from quantd.adapters.brokers.errors import KeysRefused
+from quantd.daemon.api.problems import Refused
+from quantd.daemon.api.routes.manual_routes import reconcile
+from quantd.daemon.commands.manual import Settle
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state import State
+from quantd.daemon.live import reconciliation
+from quantd.daemon.live.reconciliation import LATE_PERIODS, events_of, permission, why_not
+from quantd.daemon.runtime.service import Service
+from quantd.risk.limits.catalogue import PROFILES
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.effects import Cancel, Publish, Query
+from quantd.trading.events import Condition, Operator
+from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports
+from quantd.trading.ports import VenueAccount
+from quantd.trading.sessions import DAY_NS
+from tests.daemon.live.test_session import NOW, _quick, parts, slices, stretch, venue_of
+from tests.support.engine import COLLARED, World, block
+from tests.support.remote_venue import Remote, Script
+
+__all__ = ["_quick"]
+
+CHANGED: Final[dict[str, object]] = {
+    "currency": "EUR",
+    "lots": (3, 0),
+    "cash_micro": 5,
+    "buying_power_micro": 7_000_000,
+    "settled_micro": 8_000_000,
+    "odd": (("S0", "0.25"),),
+    "others": (("GME", "7.5"),),
+    "foreign": (ForeignOrder("theirs", 1, 4, 100 * 10**9),),
+    "blocked": "the venue has blocked trading",
+    "unlent": (1,),
+    "available": (1, 0),
+    "unread": (0,),
+}
+"""Another value of each field of the account."""
+
+LEFT_OUT: Final = {
+    "ts": "the time of the answer, and no statement of the venue",
+    "equity_micro": "the venue values holdings at its own prices; lots and cash are compared, and the books value them",
+}
+"""Fields that nobody compares, each with its reason."""
+
+OF_ORDERS: Final[dict[str, object]] = {"cum": 1, "lots": -7, "limit_nano": 91 * 10**9, "stop_nano": 93 * 10**9}
+KEYS: Final = {
+    "sample": "a part of the order's key",
+    "n": "a part of the order's key",
+    "row": "a part of the order's key",
+    "tick_nano": "the measure of the comparison of prices",
+}
+
+
+def held() -> World:
+    """A book of two symbols, and an open order that sells all of them at the venue."""
+    world = World(block(np.full((6, 2), 100.0)), [lambda v: np.array([0.4, 0.2])], house=COLLARED)
+    world.run()
+    world.shell.run(Operator(world.shell.state.now + 1, "flatten", "out", "me"))
+    state = world.shell.state
+    ((key, work),) = state.working.items()
+    rows, none = list(range(len(work.lots))), [0] * len(work.lots)
+    accepted = [int(Cause.ACCEPTED)] * len(rows)
+    world.shell.run(Reports(*key, state.now, rows, none, none, none, none, accepted))
+    world.effects.clear()
+    return world
+
+
+def said(state: State) -> VenueAccount:
+    """The account as a venue has it that agrees with the books."""
+    house = state.ledger.house
+    ours = tuple(
+        OpenOrder(*key, row, work.filled[row], work.lots[row], work.worst_nano[row], tick_nano=10**7)
+        for key, work in state.working.items()
+        for row in range(len(work.lots))
+    )
+    lots = tuple(house.lots)
+    return VenueAccount(state.now, state.universe.currency, lots, house.cash_micro, ours=ours, available=lots)
+
+
+def outcome(change: Callable[[VenueAccount], VenueAccount]) -> tuple[bytes, bytes]:
+    """What a comparison leaves: the state and the effects."""
+    world = held()
+    state = world.shell.state
+    account = change(said(state))
+    word = permission(state, why_not(state, account))
+    for event in [*([] if word is None else [word]), *events_of(state, account, ())]:
+        world.shell.run(event)
+    return freeze(state), msgspec.msgpack.encode([repr(effect) for effect in world.effects])
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(VenueAccount)])
+def test_every_field_of_the_venues_account_has_a_reader_or_a_written_reason(name: str) -> None:
+    assert (name in CHANGED) + (name in LEFT_OUT) + (name == "ours") == 1, f"nobody reads {name}"
+    if name in CHANGED:
+
+        def beside(account: VenueAccount) -> VenueAccount:
+            """Of a holding that cannot be read, the venue's lots are 0."""
+            return replace(account, lots=(0, *account.lots[1:])) if name == "unread" else account
+
+        assert outcome(lambda account: replace(beside(account), **{name: CHANGED[name]})) != outcome(beside)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(OpenOrder)])
+def test_every_field_of_an_open_order_has_a_reader_or_a_written_reason(name: str) -> None:
+    assert (name in OF_ORDERS) + (name in KEYS) == 1, f"nobody reads {name}"
+    if name not in OF_ORDERS or name == "stop_nano":  # a stop needs a stop order: below
+        return
+
+    def change(account: VenueAccount) -> VenueAccount:
+        first, *others = account.ours
+        return replace(account, ours=(replace(first, **{name: OF_ORDERS[name]}), *others))
+
+    assert outcome(change) != outcome(lambda account: account)
+
+
+def differing(**change: int) -> World:
+    world = held()
+    state = world.shell.state
+    account = said(state)
+    first, *others = account.ours
+    for event in events_of(state, replace(account, ours=(replace(first, **change), *others)), ()):
+        world.shell.run(event)
+    return world
+
+
+@pytest.mark.parametrize("lots", [-1, -20, -399, -8000, -40_000])
+def test_an_order_of_another_size_at_the_venue_is_cancelled_with_a_critical_alert(lots: int) -> None:
+    world = differing(lots=lots)
+    (text,) = [p.text for p in world.of(Publish) if p.level == "CRITICAL"]  # type: ignore[attr-defined]
+    assert f"quantity {lots}" in text
+    assert len(world.of(Cancel)) == 1
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.5, 0.99, 1.01, 10.0])
+def test_an_order_of_another_price_at_the_venue_is_cancelled(factor: float) -> None:
+    limit = held().shell.state.working.popitem()[1].worst_nano[0]
+    assert len(differing(limit_nano=int(limit * factor)).of(Cancel)) == 1
+
+
+@pytest.mark.parametrize("ticks", [-2, -1, 0, 1, 2])
+def test_what_the_venue_rounds_is_no_difference(ticks: int) -> None:
+    limit = held().shell.state.working.popitem()[1].worst_nano[0]
+    assert differing(limit_nano=limit + ticks * 10**7).effects == []
+
+
+def test_fills_that_the_books_lack_are_asked_for_and_nothing_is_cancelled() -> None:
+    world = differing(cum=3)
+    assert world.of(Cancel) == []
+    assert len(world.of(Query)) == 1
+
+
+def test_an_order_that_is_being_cancelled_is_not_named_again() -> None:
+    world = differing(lots=-1)
+    world.effects.clear()
+    state = world.shell.state
+    account = said(state)
+    for event in events_of(state, replace(account, ours=(replace(account.ours[0], lots=-1), *account.ours[1:])), ()):
+        world.shell.run(event)
+    assert world.effects == []
+
+
+WORDS = (
+    "the venue has blocked the account",
+    "the venue has blocked trading",
+    "trading is suspended in the account's settings",
+    "the account is ACCOUNT_UPDATED",
+    "the venue reports the status maintenance",
+)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_blocked_account_is_critical_once_reduces_and_ends_with_the_block(word: str) -> None:
+    world = World(block(np.full((6, 2), 100.0)), [lambda v: np.array([0.4, 0.2])], house=PROFILES["research"]).run()
+    state = world.shell.state
+    world.effects.clear()
+    for _ in range(3):
+        account = replace(said(state), blocked=word)
+        if (condition := permission(state, why_not(state, account))) is not None:
+            world.shell.run(condition)
+    texts = [p.text for p in world.of(Publish) if p.kind == "account"]  # type: ignore[attr-defined]
+    assert len(texts) == 1
+    assert word in texts[0]
+    assert state.switch.state == REDUCE
+    world.shell.run(Operator(state.now + 1, "resume", "looks fine", "me"))
+    assert state.switch.state == REDUCE, "not while the block lasts"
+    condition = permission(state, why_not(state, said(state)))
+    assert condition is not None
+    world.shell.run(condition)
+    world.shell.run(Operator(state.now + 1, "resume", "the venue unblocked it", "me"))
+    assert state.switch.state == RUN
+    assert permission(state, "") is None
+
+
+def test_another_cause_is_a_new_alert() -> None:
+    world = held()
+    for cause in ("the keys are refused", "the keys are refused", "the account is blocked"):
+        world.shell.run(Condition(world.shell.state.now + 1, "account", False, cause))
+    assert [p.text for p in world.of(Publish) if p.kind == "account"] == [  # type: ignore[attr-defined]
+        "the keys are refused",
+        "the account is blocked",
+    ]
+
+
+class Refusing(Remote):
+    """A venue whose word about the account a test sets."""
+
+    word: KeysRefused | ConnectionError | None = None
+
+    async def account(self) -> VenueAccount:
+        if self.word is not None:
+            raise self.word
+        return await super().account()
+
+
+async def in_a_run(folder: Path, work: Callable[[Service, Refusing], object]) -> State:
+    of = parts()
+    venue = venue_of(of)
+    remote = Refusing(venue)
+
+    async def last(service: Service) -> None:
+        await work(service, remote)  # type: ignore[misc]
+
+    feed = Script(of.universe, DAY_NS, slices(2), venue, NOW)
+    left = await stretch(folder, of, feed, remote, last=last)
+    return left.service.shell.state
+
+
+async def answer(service: Service) -> Refused:
+    with pytest.raises(Refused) as refused:
+        await reconcile(service, Settle(), "me")
+    return refused.value
+
+
+async def test_refused_keys_are_critical_and_the_answer_of_a_comparison_names_them(tmp_path: Path) -> None:
+    async def work(service: Service, remote: Refusing) -> None:
+        remote.word = KeysRefused("Alpaca", "the venue refuses the keys (status 401: unauthorized.)", "Check them")
+        refused = await answer(service)
+        assert (refused.status, refused.code) == (409, "venue")
+        assert "refuses the keys" in str(refused)
+        await service.changed(1.0)
+        assert service.shell.state.switch.state == REDUCE
+        (alert,) = [each for each in service.recent if each.kind == "account"]
+        assert alert.level == "CRITICAL"
+        assert "401" in alert.text
+        remote.word = None
+        assert service.compare is not None
+        while await service.compare() is None:
+            await service.changed(0.05)
+        await service.drained()
+        assert "account" not in service.shell.state.down
+        assert service.compare_failure == ""
+
+    state = await in_a_run(tmp_path, work)
+    assert state.switch.state == REDUCE, "an operator re-arms"
+
+
+async def test_an_account_that_is_not_compared_for_three_periods_is_critical(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(service: Service, remote: Refusing) -> None:
+        remote.word = ConnectionError("status 503 to GET /v2/account")
+        reconciler = reconciliation.Reconciler(service, remote, _sender(service), NOW)
+        watch = asyncio.create_task(reconciler.watch(0.1))
+        while "comparison" not in service.shell.state.down:
+            await reconciler.once()
+            await service.changed(0.05)
+        assert service.shell.state.switch.state == REDUCE
+        text = next(each.text for each in service.recent if each.kind == "comparison")
+        assert "503" in text
+        remote.word = None
+        while not await reconciler.once():
+            await service.changed(0.05)
+        async with asyncio.timeout(20):
+            while "comparison" in service.shell.state.down:
+                await reconciler.once()
+                await service.changed(0.05)
+        watch.cancel()
+
+    await in_a_run(tmp_path, work)
+    assert LATE_PERIODS == 3
+
+
+def _sender(service: Service) -> reconciliation.Sender:
+    return service.send.__self__  # type: ignore[attr-defined]
