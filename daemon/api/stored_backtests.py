@@ -21,6 +21,7 @@ from quantd.research.runs.conditions import (
     conditions_of,
     stored_config,
     unlike,
+    unrepeated,
 )
 from quantd.trading.display_text import instant_text
 from quantd.trading.sessions import DAY_NS
@@ -79,6 +80,10 @@ class StoredBacktests:
     def newest(self, stored: Reader) -> list[RunRecord]:
         """The newest backtests of the store, the newest first."""
         return _records(stored).runs()[: -MOST_RUNS - 1 : -1]
+
+    def unrepeated(self) -> list[str]:
+        """The conditions of the run that no backtest has, as of the last `described`."""
+        return list(unrepeated(self._conditions))
 
     def described(self, stored: Reader, own: Reader) -> list[StoredBacktest]:
         """The newest backtests, the newest first, with their differences from the run that `own` reads."""

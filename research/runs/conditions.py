@@ -138,8 +138,6 @@ def unlike(tested: Conditions, stored: StoredConfig, run: Conditions, config: Co
         yield f"its configuration is unknown: {stored.fault}"
     elif stored.digest != digest(plain):
         yield from differences(stored.keys, trading_keys(plain)) or ["another digest of its configuration"]
-    if len(run.configs) > 1:
-        yield f"the run traded under {len(run.configs)} configurations"
     for what, there, here in (
         ("bars", tested.markets, run.markets),
         ("files of policies", tested.policies, run.policies),
@@ -147,6 +145,13 @@ def unlike(tested: Conditions, stored: StoredConfig, run: Conditions, config: Co
     ):
         if there != here:
             yield f"{what} {_named(there)}, here {_named(here)}"
+    yield from unrepeated(run)
+
+
+def unrepeated(run: Conditions) -> Iterator[str]:
+    """Yield each condition of a run that no backtest has, as text: a change of configuration, and acts."""
+    if len(run.configs) > 1:
+        yield f"the run traded under {len(run.configs)} configurations"
     for act, number in run.acts.items():
         yield f"the run has what a backtest does not repeat: {act} ({number:,})"
 

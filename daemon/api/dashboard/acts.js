@@ -1,7 +1,7 @@
 // Acts: every request of the page that changes something. An act is sent, done, refused or unknown. It has one key, by
 // which the daemon is asked what became of it, until that is known. An unknown order lets no other order of its symbols
 // pass.
-import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { changed, daemon, may, newKey, post, session, signIn } from "./daemon.js";
 import { orders } from "./figures.js";
 
@@ -96,7 +96,8 @@ export function say(text) {
 }
 export const saying = () => (message.text && Date.now() - message.at < SAID_MS ? message : null);
 
-// Acts whose result is not known, of all tabs and of before a reload; of this tab alone where the browser stores nothing.
+// Acts whose result is not known, of all tabs and of before a reload; of this tab alone where the browser stores
+// nothing.
 let unstored = [];
 export function waiting() {
   try {
@@ -241,8 +242,8 @@ export function lookForAll() {
 setInterval(lookForAll, LOOK_MS);
 
 /**
- * An act of a form: its button is dead while the act is under way, and a request is never sent under a new key while the
- * former one is not known.
+ * An act of a form: its button is dead while the act is under way, and a request is never sent under a new key while
+ * the former one is not known.
  * @param {(answer: any) => void} [done]
  * @returns {[{ act: any, busy: boolean, fault: string, again: () => any }, (path: string, body: object, then?: (answer: any) => void, symbols?: string[]) => Promise<void>]}
  */
@@ -295,8 +296,8 @@ export function Became({ state }) {
     <${SignInHere} ended=${Boolean(act && act.ended)} again=${state.again} />`;
 }
 
-// The field of the token inside a form whose session has ended. The form keeps its input, and an act that the end of the
-// session refused is sent once more, under its key.
+// The field of the token inside a form whose session has ended. The form keeps its input, and an act that the end of
+// the session refused is sent once more, under its key.
 function SignInHere({ ended, again }) {
   const [fault, tell] = useState("");
   const field = useRef(null);
@@ -325,7 +326,8 @@ export function Waiting() {
 }
 
 /**
- * The answer of a POST that only asks, such as a preview. It changes nothing, so it has no key, and a fault did nothing.
+ * The answer of a POST that only asks, such as a preview. It changes nothing, so it has no key, and a fault did
+ * nothing.
  * @template {string} P
  * @param {P} path
  * @param {object} body
@@ -345,6 +347,32 @@ export async function ask(path, body) {
   }
   if (!response.ok || !answer) throw new Error((answer && (answer.detail || answer.title)) || `status ${response.status}`);
   return answer;
+}
+
+/**
+ * A preview of what a form asks for, to which its act is bound. An edit of `asked`, and a refusal of the act, end it.
+ * @param {any} asked
+ * @param {{ act: any }} state
+ * @returns {{ plan: any, busy: boolean, fault: string, preview: (path: string, body: () => object) => Promise<void>, drop: () => void }}
+ */
+export function usePlan(asked, { act }) {
+  const [plan, put] = useState(/** @type {any} */ (null));
+  const [{ busy, fault }, set] = useState({ busy: false, fault: "" });
+  const newest = useRef(asked);
+  newest.current = asked;
+  const became = act && !act.ended ? act.state : "";
+  useLayoutEffect(() => { if (became === "refused") put(null); }, [became]);  // the next act needs a preview of its own
+  const drop = () => { put(null); set((old) => ({ ...old, fault: "" })); };
+  const preview = async (path, body) => {
+    put(null);
+    set({ busy: true, fault: "" });
+    try {
+      const answer = await ask(path, body());
+      if (newest.current === asked) put(answer);  // an edit meanwhile asks for another one
+      set({ busy: false, fault: "" });
+    } catch (why) { set({ busy: false, fault: String(why.message) }); }
+  };
+  return { plan, busy, fault, preview, drop };
 }
 
 export function Reason({ value, write, first = false, needed = true }) {

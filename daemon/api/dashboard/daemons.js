@@ -1,4 +1,5 @@
-// Several daemons: this one and those of [api] cors, the worst first. Each answers its own status; none is asked for a secret.
+// Several daemons: this one and those of [api] cors, the worst first. Each answers its own status; none is asked for a
+// secret.
 import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { age, local, money, percent, signed, tone } from "./figures.js";

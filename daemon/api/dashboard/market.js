@@ -12,8 +12,9 @@ const MOST_MARKS = 200;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colourOf = (agents, name) => COLOURS[Math.max(0, agents.indexOf(name.split(",")[0].trim())) % COLOURS.length];
 
-// The number of the bar that contains an event, else -1: older than the first bar, in a gap, or newer than the last one's
-// end. A bar has its end and the length of all bars; an event at the end of one and the start of the next is of the first.
+// The number of the bar that contains an event, else -1: older than the first bar, in a gap, or newer than the last
+// one's end. A bar has its end and the length of all bars; an event at the end of one and the start of the next is of
+// the first.
 export function barAt(bars, ts, length) {
   let [low, high] = [0, bars.length];
   while (low < high) {

@@ -1,6 +1,6 @@
 // An order by hand: form, preview, and a confirmation that carries the plan of the preview. Never an order without one.
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { ask, Became, heldUp, holding, useAct } from "./acts.js";
+import { Became, heldUp, holding, useAct, usePlan } from "./acts.js";
 import { daemon, may, mayStop, read } from "./daemon.js";
 import { percent, plain } from "./figures.js";
 import { Problem } from "./parts.js";
@@ -39,37 +39,25 @@ function Verdict({ would }) {
 export function OrderByHand() {
   const now = daemon.live.overview;
   const [order, put] = useState(EMPTY);
-  const [plan, planned] = useState(null);
-  const [asking, set] = useState({ busy: false, fault: "" });
   const asked = useRef(order);
   asked.current = order;
   const sent = useRef(null);
-  const [state, go] = useAct(() => { if (asked.current === sent.current) put(EMPTY); planned(null); });
+  const [state, go] = useAct(() => { if (asked.current === sent.current) put(EMPTY); drop(); });
+  const { plan, busy, fault, preview, drop } = usePlan(order, state);
   const confirm = useRef(null);
   const symbol = order.symbol.trim();
   const book = order.agent || BY_HAND;
   const rooms = useRead(() => (symbol ? roomsOf(symbol, book).catch(() => null) : null), `${now.ts}/${now.fills}/${now.open_orders}`, `${symbol}/${book}`);
   useLayoutEffect(() => { if (plan) confirm.current.focus(); }, [plan]);
-  const became = state.act && !state.act.ended ? state.act.state : "";
-  useLayoutEffect(() => { if (became === "refused") planned(null); }, [became]);  // the next order needs a preview of its own
   if (!mayStop()) return html`<section class="card"><h2>Order by hand</h2><p>An order needs a session with a token of scope trade. Sign in with one.</p></section>`;
-  const edit = (name) => (event) => { put({ ...order, [name]: event.target.value }); planned(null); };
-  const preview = async (event) => {
-    event.preventDefault();
-    planned(null);
-    set({ busy: true, fault: "" });
-    try {
-      const found = await ask("/api/v1/orders/preview", order);
-      if (asked.current === order) planned(found);  // an edit meanwhile asks for another one
-      set({ busy: false, fault: "" });
-    } catch (why) { set({ busy: false, fault: String(why.message) }); }
-  };
+  const edit = (name) => (event) => { put({ ...order, [name]: event.target.value }); drop(); };
+  const question = (event) => { event.preventDefault(); preview("/api/v1/orders/preview", () => order); };
   const place = () => { sent.current = order; go("/api/v1/orders", { ...order, as_planned: plan.plan }); };
   const blocking = symbol ? holding("/api/v1/orders", order, null, state.act ? state.act.key : "") : null;
   const most = (side) => { const least = tightest(rooms.data, side); return least.qty === null ? "any size" : `${plain(least.qty)}; the next lot: ${least.text}`; };
   const field = (name, title, more = {}) => html`<p><label for=${`order-${name}`}>${title}</label><input id=${`order-${name}`} value=${order[name]} onInput=${edit(name)} autocomplete="off" spellcheck="false" ...${more} /></p>`;
   return html`<section class="card"><h2>Order by hand</h2>
-    <form onSubmit=${preview}>
+    <form onSubmit=${question}>
       <div class="fields">
         <p><label for="order-side">Side</label><select id="order-side" value=${order.side} onChange=${edit("side")}><option value="buy">buy</option><option value="sell">sell</option></select></p>
         ${field("qty", "Quantity", { required: true, inputmode: "decimal" })}
@@ -81,12 +69,12 @@ export function OrderByHand() {
       </div>
       ${field("reason", "Reason, for the journal", { required: true, maxlength: 500, pattern: ".*\\S.*" })}
       ${rooms.data && html`<p class="none">${book} holds ${plain(rooms.data[0].held)} (${percent(rooms.data[0].weight)}). Largest order that would pass now: buy ${most("buy")}. Sell ${most("sell")}.</p>`}
-      <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${asking.busy || state.busy}>Preview</button></p>
+      <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${busy || state.busy}>Preview</button></p>
     </form>
     <div role="status">${plan && html`<h3>Preview ${plan.plan.slice(0, 8)}</h3><${Verdict} would=${plan.would} />`}</div>
     ${plan && html`<p class="buttons"><button type="button" ref=${confirm} class="main" disabled=${state.busy || Boolean(blocking) || (plan.would.allowed === "0" && !plan.would.waits)} onClick=${place}>Send ${plan.would.side} ${plan.would.allowed} ${plan.would.symbol}</button>
-      <button type="button" onClick=${() => planned(null)}>Discard</button></p>`}
-    ${asking.fault && html`<${Problem} text=${asking.fault} />`}
+      <button type="button" onClick=${drop}>Discard</button></p>`}
+    ${fault && html`<${Problem} text=${fault} />`}
     ${blocking && html`<${Problem} text=${heldUp(blocking)} />`}
     <${Became} state=${state} />
   </section>`;

@@ -2,9 +2,9 @@
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { byText, count } from "./figures.js";
 
-// A list that stays short: the first `most` rows, how many more there are, and a search. Of `total` rows the daemon sent
-// some only: then `find` takes the text of the search, and `rows` and `total` are what the daemon found; while it is
-// `asked`, the rows that are here already are searched.
+// A list that stays short: the first `most` rows, how many more there are, and a search. Of `total` rows the daemon
+// sent some only: then `find` takes the text of the search, and `rows` and `total` are what the daemon found; until the
+// daemon has answered (`asked`), the rows that are here already are searched.
 export function Table({ name, columns, rows, most = 10, by = (row) => row.id, words, empty = "none", first = "largest", total = rows.length, find = null, asked = true }) {
   const [query, search] = useState("");
   const fits = byText(query);
@@ -37,8 +37,8 @@ export function Figure({ name, value, kind = "", more }) {
 }
 
 // A modal dialog: the browser keeps the focus in it, Escape closes it, and the focus goes back to where it was.
-// It opens within the task of the key or click, not at the next frame: the next key is typed into it. It closes within the
-// task of Escape too: the browser's own close event comes later, and would close the next dialog.
+// It opens within the task of the key or click, not at the next frame: the next key is typed into it. It closes within
+// the task of Escape too: the browser's own close event comes later, and would close the next dialog.
 export function Dialog({ title, close, children }) {
   const box = useRef(null);
   const gone = useRef(false);

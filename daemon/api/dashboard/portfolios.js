@@ -1,6 +1,6 @@
 // Portfolios: open, rebalance after a dry run, close.
-import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { ask, Became, Reason, useAct } from "./acts.js";
+import { html, useState } from "./htm-preact-standalone.mjs";
+import { Became, Reason, useAct, usePlan } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
 import { count, local, money, orders, percent, plain, signed, tone } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
@@ -49,35 +49,19 @@ const EMPTY = { how: "weights", text: "", policy: "equal_weight", agent: "", nam
 function Rebalance({ name, agents, close, changed }) {
   const [asked, put] = useState(EMPTY);
   const [reason, write] = useState("");
-  const [plan, planned] = useState(null);
-  const [wrong, tell] = useState("");
-  const [asking, set] = useState(false);
   const [state, go] = useAct(() => { changed(); close(); });
-  const newest = useRef(asked);
-  newest.current = asked;
+  const { plan, busy, fault, preview, drop } = usePlan(asked, state);
   const path = `/api/v1/portfolios/${encodeURIComponent(name)}/rebalance`;
-  const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); planned(null); tell(""); };
-  const dry = async (event) => {
-    event.preventDefault();
-    planned(null);
-    tell("");
-    set(true);
-    try {
-      const found = await ask(path, { ...targetsOf(asked), reason, dry_run: true });
-      if (newest.current === asked) planned(found);  // an edit meanwhile asks for another one
-    } catch (why) { tell(why.message); }
-    set(false);
-  };
-  const became = state.act && !state.act.ended ? state.act.state : "";
-  useLayoutEffect(() => { if (became === "refused") planned(null); }, [became]);  // the next one needs a dry run of its own
+  const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); drop(); };
+  const dry = (event) => { event.preventDefault(); preview(path, () => ({ ...targetsOf(asked), reason, dry_run: true })); };
   const send = () => go(path, { as_planned: plan.plan, reason }, undefined, plan.trades.orders.map((order) => order.symbol));
   return html`<form onSubmit=${dry}>
     <${Reason} value=${reason} write=${write} first=${true} />
     <${Targets} asked=${asked} edit=${edit} agents=${agents} />
-    ${wrong && html`<${Problem} text=${wrong} />`}
+    ${fault && html`<${Problem} text=${fault} />`}
     <${Became} state=${state} />
     ${plan && html`<${Trades} found=${plan} />`}
-    <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${asking || state.busy}>Dry run</button>
+    <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${busy || state.busy}>Dry run</button>
       ${plan && html`<button type="button" class="main" disabled=${state.busy} onClick=${send}>Send ${orders(plan.trades.orders.length)}</button>`}
       <button type="button" onClick=${close}>Cancel</button></p>
   </form>`;

@@ -1,4 +1,5 @@
-// Reads beside the stream. The newest question wins: the answer to an older one is dropped, and never shown under the new one.
+// Reads beside the stream. The newest question wins: the answer to an older one is dropped, and never shown under the
+// new one.
 import { useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 
 const EVERY_MS = 1000;  // of one question, whose figures change with the stream

@@ -11,10 +11,9 @@ const REPLAY_MS = 130000;  // the daemon ends a comparison after 120 s
 // A stored backtest by the time it was made, its Sharpe ratio, and what differs from the run.
 const few = (texts, most) => (texts.length > most ? [...texts.slice(0, most), `${texts.length - most} more`] : texts).join("; ");
 const named = (b) => `${b.time.slice(0, 16).replace("T", " ")} UTC · Sharpe ${b.sharpe === null ? "–" : b.sharpe.toFixed(2)} over all its samples · ${b.differs.length ? few(b.differs, 2) : "as the run"} · ${b.run}`;
-const unlike = (differs) => {
-  const acts = differs.filter((text) => text.startsWith("the run "));
-  const keys = differs.filter((text) => !acts.includes(text));
-  return [...(keys.length ? [`another configuration: ${few(keys, 12)}`] : ["another past"]), ...acts].join("; ");
+const unlike = ({ differs, unrepeated }) => {
+  const keys = differs.filter((text) => !unrepeated.includes(text));
+  return [...(keys.length ? [`another configuration: ${few(keys, 12)}`] : ["another past"]), ...unrepeated].join("; ");
 };
 const options = (stored) => stored.map((b) => html`<option value=${b.run}>${named(b)}</option>`);
 
@@ -25,7 +24,7 @@ function Beside({ stamp }) {
     ${fault && html`<${Problem} text=${fault} />`}
     ${data && data.stored.length > 0 && html`<div class="fields"><p><label for="backtest">Backtest</label>
       <select id="backtest" value=${data.backtest} onChange=${(event) => choose(event.target.value)}>${options(data.stored)}</select></p></div>`}
-    ${data && data.differs.length > 0 && html`<p class="HALT">The backtest has ${unlike(data.differs)}. The gap has other causes than fills, so none is named.</p>`}
+    ${data && data.differs.length > 0 && html`<p class="HALT">The backtest has ${unlike(data)}. The gap has other causes than fills, so none is named.</p>`}
     ${data && data.missing && html`<p class="none">${data.missing}.</p>`}
     ${data && data.ts.length > 1 && html`
       <${Chart} data=${[data.ts.map((ts) => ts / 1e9), data.own, data.tested]} series=${[["run", "--line"], ["backtest", "--a1"]]} height=${220} format=${(x) => x.toFixed(2)}

@@ -95,7 +95,8 @@ class Beside(Struct, frozen=True):
     Without a choice it is the newest backtest under the run's own conditions, or else the newest of all. `gap` is the
     run's worth less the backtest's at the last sample. `commissions` is the part of it by the difference of the
     commissions paid, and `rest` by prices, sizes and times of fills. All three are null where a condition `differs`,
-    because the gap has other causes too. `stored` has the newest backtests. `missing` is the reason for absent curves.
+    because the gap has other causes too. Of those, `unrepeated` are conditions of the run that no backtest has, such as
+    acts. `stored` has the newest backtests. `missing` is the reason for absent curves.
     """
 
     run: str
@@ -110,6 +111,7 @@ class Beside(Struct, frozen=True):
     missing: str = ""
     differs: list[str] = []
     stored: list[StoredBacktest] = []
+    unrepeated: list[str] = []
 
 
 class TwoBacktests(Query, frozen=True):
@@ -231,7 +233,8 @@ class ResearchRoutes:
         curves = _curves(own, tested, query.points)
         if differs:
             curves = replace(curves, gap=None, commissions=None, rest=None)
-        return replace(curves, backtests=list(by_name), differs=differs, stored=listed)
+        unrepeated = [text for text in self._backtests.unrepeated() if text in differs]
+        return replace(curves, backtests=list(by_name), differs=differs, stored=listed, unrepeated=unrepeated)
 
     async def compare(self, request: web.Request, query: TwoBacktests) -> ComparedBacktests:
         """Raises Refused."""

@@ -40,3 +40,11 @@ def test_vendored_files_are_those_of_their_packages(folder: Path) -> None:
 def test_no_part_of_the_page_parses_text_as_markup() -> None:
     for path in OWN:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|eval\(", path.read_text())
+
+
+def test_comments_of_the_page_end_at_120_columns() -> None:
+    for path in OWN:
+        lines = [
+            line for line in path.read_text().splitlines() if re.match(r"\s*(//|\*|/\*)", line) and " @" not in line
+        ]
+        assert [line for line in lines if len(line) > 120] == [], path.name

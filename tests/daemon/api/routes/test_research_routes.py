@@ -71,7 +71,7 @@ async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_
     assert 2 < len(found["ts"]) <= 10
     for name, differing in zip((short, dear), differs, strict=False):
         status, found = await get(shared, f"{PATH}/beside?backtest={name}")
-        assert (status, found["backtest"], found["differs"]) == (200, name, differing)
+        assert (status, found["backtest"], found["differs"], found["unrepeated"]) == (200, name, differing, [])
         assert (found["gap"], found["commissions"], found["rest"]) == (None, None, None)
         own, tested = Reader.open(shared.folder).equity(), Reader.open(shared.folder / "backtests", name).equity()
         assert found["own"][-1] == pytest.approx(own[-1].equity_micro / own[0].equity_micro)
@@ -154,7 +154,7 @@ async def test_a_run_with_acts_that_a_backtest_does_not_repeat_has_a_gap_without
     assert (found["differs"], found["gap"]) == ([], 0.0)
     assert (await command(world, {"command": "halt", "reason": "r"}, world.bearer))[0] == 200
     _, found = await get(world, f"{PATH}/beside")
-    assert found["differs"] == ["the run has what a backtest does not repeat: command (1)"]
+    assert found["differs"] == found["unrepeated"] == ["the run has what a backtest does not repeat: command (1)"]
     assert (found["gap"], found["commissions"], found["rest"]) == (None, None, None)
 
 
