@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
@@ -431,3 +432,23 @@ def test_an_exception_leaves_the_replaced_file_and_no_part(tmp_path: Path) -> No
         file.write(b"new")
         raise RuntimeError
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("a", "as before")]
+
+
+def test_a_file_that_another_container_writes_under_equal_numbers_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of process and thread are those of this one; the space of numbers is another one's."""
+    with monkeypatch.context() as elsewhere:
+        regular_file._place.cache_clear()
+        elsewhere.setattr(os, "readlink", lambda path: "pid:[1]")
+        elsewhere.setattr(os, "uname", lambda: SimpleNamespace(nodename="other"))
+        with regular_file.replacing(tmp_path / "file") as theirs:
+            theirs.write(b"theirs, first half, ")
+            regular_file._place.cache_clear()
+            elsewhere.undo()
+            regular_file.write_whole(tmp_path / "file", b"ours")
+            assert (tmp_path / "file").read_bytes() == b"ours"
+            theirs.write(b"second half")
+    assert (tmp_path / "file").read_bytes() == b"theirs, first half, second half"
+    assert os.listdir(tmp_path) == ["file"]
+    regular_file._place.cache_clear()

@@ -12,6 +12,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from threading import get_native_id
 from typing import BinaryIO, Final, NamedTuple
@@ -211,9 +213,9 @@ def replacing(path: Path, mode: int = 0o666, *, durable: bool = True, keep_mode:
     file of ours.
     """
     with _holder(path) as (folder, name):
-        part = f".{name}.{os.getpid()}-{get_native_id()}.partial"
+        part = f".{name}.{_place()}-{os.getpid()}-{get_native_id()}.partial"
         before = _kind_at(path, folder, name, stat.S_ISREG)
-        with suppress(FileNotFoundError):  # of a process of the same number that was killed
+        with suppress(FileNotFoundError):  # of a process of the same number here that was killed
             os.unlink(part, dir_fd=folder)
         handle = os.open(part, os.O_WRONLY | _MADE | os.O_NOFOLLOW | _QUIET, mode, dir_fd=folder)
         try:
@@ -232,6 +234,16 @@ def replacing(path: Path, mode: int = 0o666, *, durable: bool = True, keep_mode:
             raise
         if durable:
             os.fsync(folder)
+
+
+@cache
+def _place() -> str:
+    """The host and its space of process numbers, as 8 digits: containers that share a folder have equal numbers."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:  # elsewhere than on Linux
+        numbers = ""
+    return blake2b(f"{os.uname().nodename} {numbers}".encode(), digest_size=4).hexdigest()
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o666, *, durable: bool = True, keep_mode: bool = False) -> None:
