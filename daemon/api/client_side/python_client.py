@@ -271,8 +271,8 @@ class Client:
         path, span = "/api/v1/performance/rolling", {"from": start, "to": end}
         return self._get(path, Rolling, book=book, window=window, points=points, **span)
 
-    def looks(self, *, limit: int = 200) -> Looks:
-        return self._get("/api/v1/research/looks", Looks, limit=limit)
+    def looks(self, *, limit: int = 200, search: str = "", first: Literal["newest", "best"] = "newest") -> Looks:
+        return self._get("/api/v1/research/looks", Looks, limit=limit, search=search, first=first)
 
     def beside(self, backtest: str = "", *, points: int = 600) -> Beside:
         """The run beside a stored backtest."""

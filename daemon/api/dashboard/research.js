@@ -82,18 +82,19 @@ export function Research() {
   const now = daemon.live.overview;
   const [best, sort] = useState(false);
   const stamp = `${now.run}/${now.session}`;
-  const { data, fault } = useRead(() => read("/api/v1/research/looks"), stamp);
+  const [text, find] = useState("");
+  const first = best ? "best" : "newest";
+  const { data, fault, asked } = useRead(() => read(`/api/v1/research/looks?first=${first}&search=${encodeURIComponent(text)}`), stamp, `${first}/${text}`);
   const looks = data ? data.looks.map((each, k) => ({ ...each, id: `${k}/${each.digest}` })) : [];
   const beside = useRead(() => read("/api/v1/research/beside?points=2"), stamp);
   const stored = beside.data ? beside.data.stored : [];
-  const rows = best ? looks.slice().sort((a, b) => b.sharpe - a.sharpe) : looks;
   return html`<${Beside} stamp=${stamp} />
     ${stored.length > 1 && html`<${Compared} key=${stored[0].run} stored=${stored} />`}
     <section class="card wide"><h2>Looks: backtests, sweeps and studies</h2>
       ${fault && html`<${Problem} text=${fault} />`}
       ${data && html`<p>${data.count ? `${count(data.count)} configurations were evaluated. ` : ""}${data.text} The best of many is good by chance: <code>quantd backtest</code> deflates its verdict by this number.</p>`}
       <div class="fields"><p class="short"><button type="button" aria-pressed=${best} onClick=${() => sort(!best)}>Best first</button></p></div>
-      <${Table} name="Looks" rows=${rows} most=${20} first=${best ? "best" : "newest"} empty="nothing was evaluated in this state folder" words=${(l) => `${l.kind} ${l.name} ${l.market} ${l.family} ${varied(l)}`} columns=${[
+      <${Table} name="Looks" find=${find} asked=${asked} total=${data ? data.total : 0} rows=${looks} most=${20} first=${first} empty="nothing was evaluated in this state folder" words=${(l) => `${l.kind} ${l.name} ${l.market} ${l.family} ${varied(l)}`} columns=${[
     { head: "values, or keys that differ from the run's", cell: varied },
     { head: "Sharpe ratio, from first to last", num: true, cell: (l) => l.sharpe.toFixed(2) },
     ...(looks.some((l) => l.withdrawn) ? [{ head: "withdrawn", cell: (l) => l.withdrawn || "–" }] : []),

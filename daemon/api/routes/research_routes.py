@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
@@ -44,9 +44,13 @@ NAME: Final = r"^[0-9a-z]{0,16}(?!\n)$"
 
 
 class NewestLooks(Query, frozen=True):
-    """The newest looks."""
+    """The newest or the best looks that contain a text."""
 
     limit: Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Most looks.")] = 200
+    search: Annotated[str, Meta(pattern=PLAIN, description="Only looks that contain this text, in any case.")] = ""
+    first: Annotated[
+        Literal["newest", "best"], Meta(description="Whether the newest come first, or the highest Sharpe ratios.")
+    ] = "newest"
 
 
 class LookLine(Struct, frozen=True):
@@ -71,15 +75,17 @@ class LookLine(Struct, frozen=True):
 
 
 class Looks(Struct, frozen=True):
-    """The ledger of looks, newest first. `count` are all looks, and `trials` counts those behind each model too.
+    """The ledger of looks. `count` are all looks, and `trials` counts those behind each model too.
 
-    `trials` is null where the ledger is not believed; `text` has the reason and the remedy.
+    `total` is the number of looks that the search finds. `trials` is null where the ledger is not believed; `text` has
+    the reason and the remedy.
     """
 
     count: int
     trials: int | None
     text: str
     looks: list[LookLine]
+    total: int = 0
 
 
 class OfBacktest(Query, frozen=True):
@@ -207,10 +213,12 @@ class ResearchRoutes:
             known = await asyncio.to_thread(read_looks, self._run.folder)
         except OSError as why:
             raise Refused(503, "unavailable", f"the ledger of looks cannot be read: {why}") from None
-        newest = known.looks[::-1][: query.limit]
+        fitting = [look for look in known.looks[::-1] if _contains(look, query.search)]
+        if query.first == "best":
+            fitting.sort(key=lambda look: -look.sharpe)
         here = self._run.service.config.for_backtest()
-        rows = [_line(look, here, known.withdrawals.get(look.digest)) for look in newest]
-        return Looks(len(known.looks), known.trials, known.text, rows)
+        rows = [_line(look, here, known.withdrawals.get(look.digest)) for look in fitting[: query.limit]]
+        return Looks(len(known.looks), known.trials, known.text, rows, len(fitting))
 
     async def beside(self, request: web.Request, query: OfBacktest) -> Beside:
         """Raises Refused."""
@@ -300,6 +308,14 @@ async def _compared(config: Path, folder: Path, one: str, other: str) -> Compare
         own=told.wealth[0], beside=told.wealth[1], failures=told.failures,
         doubts=told.doubts,
     )  # fmt: skip
+
+
+def _contains(look: Look, text: str) -> bool:
+    """Whether a look has a text, in any case, in its texts, its varied values or its keys that are not at a default."""
+    varied = (f"{key} = {value}" for key, value in look.values.items())
+    written = (f"{key} {value}" for key, value in look.keys.items())
+    texts = look.kind, look.name, look.market_text, look.family, look.digest, *varied, *written
+    return any(text.lower() in each.lower() for each in texts)
 
 
 def _line(look: Look, here: Config, withdrawal: Withdrawal | None) -> LookLine:

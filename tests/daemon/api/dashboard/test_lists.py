@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from playwright.async_api import Browser, expect
 
 from quantd.daemon.views.addresses import AskedLine, refused_lines
+from quantd.research.runs.looks import note_looks
 from quantd.risk.limits.catalogue import Reason
 from tests.daemon.api.dashboard.test_page import browser, in_module_loop, show
 from tests.daemon.api.test_api import RATES, World, standing_at_the_end
+from tests.research.runs.test_looks import look
 from tests.support.browser import opened
 from tests.support.command_line import CONFIG
 
@@ -144,6 +147,26 @@ async def test_a_search_of_orders_finds_what_their_row_shows(world: World, brows
         await page.get_by_label("Search orders").fill(text)
         option = page.get_by_label("State").locator("option").filter(has_text="all")
         await expect(option).to_have_text(f"all ({number:,})")
+
+
+@in_module_loop
+async def test_looks_have_the_count_of_the_ledger_and_the_best_is_the_best_of_all(
+    world: World, browser: Browser
+) -> None:
+    oldest = replace(look("oldest"), name="the best of all", sharpe=9.0)
+    note_looks(world.folder, [oldest, *(replace(look(f"l{k}"), sharpe=1.0 + k / 1000) for k in range(230))])
+    async with opened(browser, world.api.url) as page:
+        await show(page, "research")
+        table = page.get_by_role("region", name="Looks", exact=True)
+        status = page.locator("section", has=table).locator(".find [role=status]")
+        await expect(status).to_have_text("20 newest of 231; 211 more")
+        await page.get_by_role("button", name="Best first").click()
+        await expect(status).to_have_text("20 best of 231; 211 more")
+        await expect(table.locator("tbody tr").first).to_contain_text("9.00")
+        await page.get_by_role("button", name="Best first").click()
+        await page.get_by_label("Search looks").fill("best of all")
+        await expect(status).to_have_text("1")
+        await expect(table.locator("tbody tr")).to_contain_text("9.00")
 
 
 @in_module_loop
