@@ -97,7 +97,7 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         place = json.loads((state / "api.json").read_text())
         token = {"Authorization": f"Bearer {(state / 'token').read_text().strip()}", "Content-Type": "application/json"}
         rows = {row["key"]: row["source"] for row in json.loads(asked(f"{url}{V1}/config")[1])["settings"]}
-        assert (rows["api.port"], rows["quantd.state"]) == ("--port", "config.toml:3")
+        assert (rows["api.port"], rows["quantd.state"]) == ("--port, chosen by the system", "config.toml:3")
         compared = json.loads(asked(f"{url}/api/v1/research/compare")[1])
         assert compared["missing"].startswith("a read-only instance replays no run")
         for named in ("one", "other"):

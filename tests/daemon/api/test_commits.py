@@ -263,16 +263,22 @@ async def test_a_late_commit_is_answered_in_time_and_its_key_gets_the_result(
     assert len(journalled(world, Flow)) == 1
 
 
-async def test_an_answer_that_cannot_be_recorded_is_not_told_as_a_stop_of_the_daemon(world: Any) -> None:
+async def test_an_answer_that_cannot_be_recorded_is_given_again_and_not_told_as_a_stop_of_the_daemon(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await post(world, "cash", CASH, "before"))[0] == 200
     with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
         database.execute("CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")
-    assert (await post(world, "cash", CASH, "once"))[0] == 200
+    first = await post(world, "cash", CASH, "once")
+    assert first[0] == 200
+    assert await post(world, "cash", CASH, "once") == first
+    monkeypatch.setattr(idempotency, "UNWRITTEN", 0)
+    assert (await post(world, "cash", CASH, "more"))[0] == 200
     status, answer = await post(world, "cash", CASH, "once")
     assert (status, answer["code"]) == (409, "idempotency")
     assert "could not be recorded" in answer["detail"]
     assert "stopped" not in answer["detail"]
-    assert len(journalled(world, Flow)) == 2
+    assert len(journalled(world, Flow)) == 3
 
 
 # by the syntax tree
