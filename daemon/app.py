@@ -78,6 +78,7 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.run_summary import Summary, summary
 from quantd.risk.limits.catalogue import REASON_NAMES
+from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED
 
 log = structlog.get_logger("quantd")
@@ -442,4 +443,4 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
     """The URL for subscribers."""
     host, port, secure = address(config.bus.url) if broker is None else (broker.host, broker.port, False)
-    return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{endpoint_text(host, port)}"

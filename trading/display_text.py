@@ -11,6 +11,11 @@ from zoneinfo import ZoneInfo
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def endpoint_text(host: str, port: int) -> str:
+    """Format a host and a port for an address: an IPv6 address has brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def instant_text(ts_ns: int) -> str:
     """Format an instant in ns UTC: 2024-07-03T17:00:00Z, with microseconds unless they are 0; 0 gives empty text."""
     return iso_text(ts_ns) if ts_ns else ""

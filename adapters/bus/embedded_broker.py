@@ -3,11 +3,16 @@
 It serves one machine and its owner: it stores nothing across a restart, and only the daemon may publish. `mosquitto` is
 the broker for every other use. It runs in its own thread with its own event loop, so that the broker and the daemon
 cannot block each other.
+
+It speaks MQTT 3.1.1. A client of another version is refused in the form of its version, which it understands: a CONNACK
+of 3.1.1 looks broken to a client of MQTT 5, which then tries for ever without a word.
 """
 
 import asyncio
+import contextlib
 import errno
 import hmac
+import logging
 import secrets
 import ssl
 import threading
@@ -18,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.certificates import Certificate
 from quantd.adapters.listener import Listener, descriptors, is_loopback
+from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 if TYPE_CHECKING:  # 0.2 s of import that a daemon with an external broker avoids
@@ -33,6 +39,18 @@ PACKET_BYTES: Final = 256 * 1024
 """Maximum packet size from a client: MQTT permits 256 MiB, subscribers need a few bytes."""
 
 LISTENER: Final = "default"
+
+CONNECT: Final = 0x10
+NAMES: Final = (b"MQTT", b"MQIsdp")
+"""Protocol names in CONNECT: of 3.1.1 and 5, and of 3.1."""
+
+REFUSED_5: Final = bytes([0x20, 3, 0, 0x84, 0])
+"""CONNACK of MQTT 5: unsupported protocol version, no properties (MQTT 5.0, 3.2.2.2)."""
+
+REFUSED_3: Final = bytes([0x20, 2, 0, 1])
+"""CONNACK of 3.1 and 3.1.1: unacceptable protocol version."""
+
+log = logging.getLogger("quantd.bus")
 
 
 class BrokerUnavailable(ExplainedError):
@@ -80,7 +98,7 @@ class EmbeddedBroker:
         return not self._thread.is_alive()
 
     def _refusal(self, why: BaseException) -> BrokerUnavailable:
-        place = f"{self.host}:{self._settings.port}"
+        place = endpoint_text(self.host, self._settings.port)
         if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
             return BrokerUnavailable(
                 f"[bus] port = {self._settings.port}: something already listens on {place}. Set another port (0 takes "
@@ -106,22 +124,33 @@ class EmbeddedBroker:
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                await broker.external_connected(_Bounded(reader, writer), StreamWriterAdapter(writer), LISTENER)
+                start, version = await _opening(reader)
+                if version:
+                    await _refuse(reader, writer, version)
+                    return
+                bounded = _Bounded(reader, writer, start)
+                await broker.external_connected(bounded, StreamWriterAdapter(writer), LISTENER)
+            except Exception as why:  # amqtt raises what it likes when a client leaves; its stack helps nobody
+                log.info("an MQTT client was lost: %s: %s", type(why).__name__, str(why)[:200])
             finally:
                 writer.close()
 
         class _Bounded(StreamReaderAdapter):  # type: ignore[misc]
             """Refuses oversized reads before memory is allocated for them."""
 
-            def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, start: bytes) -> None:
                 super().__init__(reader)
                 self._transport = writer.transport
+                self._start = start
 
             async def read(self, n: int = -1) -> bytes:
                 if n > PACKET_BYTES:
                     self._transport.abort()  # otherwise amqtt would parse the next bytes as a new packet
                     raise ConnectionResetError(f"packet of {n} bytes")
-                return await super().read(n)
+                if not self._start:
+                    return await super().read(n)
+                start, self._start = self._start[: n if n >= 0 else None], self._start[n:] if n >= 0 else b""
+                return start if len(start) == n else start + await super().read(n - len(start) if n >= 0 else n)
 
         try:
             # The socket is created here rather than in amqtt: port 0 can be read back, and a port in use is a plain
@@ -146,6 +175,46 @@ class EmbeddedBroker:
         finally:
             server.close()
             await broker.shutdown()
+
+
+async def _opening(reader: asyncio.StreamReader) -> tuple[bytes, int]:
+    """The first bytes of a connection, and the version of MQTT that is refused; 0 for 3.1.1, or for no CONNECT packet.
+
+    Raises TimeoutError after CONNECT_S, and EOFError.
+    """
+    async with asyncio.timeout(CONNECT_S):
+        start = await reader.readexactly(1)
+        if start[0] != CONNECT:
+            return start, 0
+        for _ in range(4):  # the remaining length (MQTT 3.1.1, 2.2.3)
+            start += await reader.readexactly(1)
+            if start[-1] < 128:
+                break
+        start += await reader.readexactly(2)
+        if (size := int.from_bytes(start[-2:], "big")) not in map(len, NAMES):
+            return start, 0
+        start += await reader.readexactly(size + 1)
+    name, version = start[-size - 1 : -1], start[-1]
+    return start, 0 if name not in NAMES or (name, version) == (b"MQTT", 4) else version
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int) -> None:
+    """Send the CONNACK "unsupported protocol version" of the client's version, and wait until the client has it."""
+    writer.write(REFUSED_5 if version >= 5 else REFUSED_3)
+    peer = writer.get_extra_info("peername")
+    log.warning(
+        "an MQTT client at %s speaks version %s; choose 3.1.1 in it, or use mosquitto and [bus] kind = 'mqtt'",
+        endpoint_text(*peer[:2]) if isinstance(peer, tuple) else peer,
+        {3: "3.1", 5: "5"}.get(version, version),
+    )
+    # a socket that is closed with unread bytes is reset, and the answer may be lost
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(1.0):
+            await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+            while await reader.read(4_096):
+                pass
 
 
 def _tls(settings: EmbeddedSettings) -> ssl.SSLContext | None:
@@ -206,7 +275,7 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
                 await writer.close()
                 raise MQTTError("no CONNECT in time") from None
 
-    listener = {"type": "external", "bind": f"{settings.host}:{settings.port}"}
+    listener = {"type": "external", "bind": endpoint_text(settings.host, settings.port)}
     broker = ConfinedBroker({"listeners": {LISTENER: listener}, "plugins": {}})
     broker._subscriptions = _SnapshotIteration()
     return broker

@@ -4,6 +4,7 @@ Source: Home Assistant's documentation of MQTT discovery, device discovery paylo
 """
 
 import re
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +37,18 @@ SENSORS: Final[dict[str, Sensor]] = {
 """Object -> sensor."""
 
 
+def device_id(prefix: str, name: str) -> str:
+    """The id of an instance's device, also the level of its topic: letters, digits and underscores of ASCII.
+
+    Home Assistant reads no document whose level has another character (its TOPIC_MATCHER of MQTT discovery). Where a
+    character is replaced, or prefix and name could be split in another way, a digest keeps two instances apart.
+    """
+    text = re.sub(r"[^A-Za-z0-9_]", "_", f"{prefix}_{name}")
+    if re.fullmatch(r"[A-Za-z0-9]+", prefix) and re.fullmatch(r"[A-Za-z0-9_]+", name):
+        return f"quantd_{text}"
+    return f"quantd_{text}_{blake2b(f'{prefix}/{name}'.encode(), digest_size=4).hexdigest()}"
+
+
 def discovery(
     discovery_prefix: str, prefix: str, name: str, version: str, currency: str, *, grouped: bool = False
 ) -> tuple[str, bytes]:
@@ -44,7 +57,7 @@ def discovery(
     With `grouped`, the sensor of alerts changes once for each group.
     """
     base = root(prefix, name)
-    device = "quantd_" + re.sub(r"\W", "_", f"{prefix}_{name}")
+    device = device_id(prefix, name)
     sensors: dict[str, dict[str, Any]] = {}
     for key, sensor in SENSORS.items():
         topic = f"{base}/{GROUPS if grouped and key == 'alert' else sensor.topic}"

@@ -24,6 +24,7 @@ from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Refused
 from quantd.adapters.bus.settings import MqttSettings
 from quantd.adapters.bus.suspects import REFUSED_S, TRIES, Sent, Suspects
 from quantd.adapters.pace import back_off_s
+from quantd.trading.display_text import endpoint_text
 
 T = TypeVar("T")
 
@@ -204,7 +205,7 @@ class MqttBus:
                 return
             except* (MqttError, OSError) as group:
                 why = self._why(_first(group), entered=self.connections > before)
-                self._note(f"{self._settings.host}:{self._settings.port}: {why}")
+                self._note(f"{self._place()}: {why}")
                 self._accuse(why, now_s())
             finally:
                 self.online = False
@@ -225,10 +226,13 @@ class MqttBus:
         if refused is not None:
             self._report(refused, f"{why}, at each of {TRIES} tries")
 
+    def _place(self) -> str:
+        return endpoint_text(self._settings.host, self._settings.port)
+
     def _report(self, message: Sent, why: str) -> None:
         """Raise one alert for messages that the broker never takes."""
         text = (
-            f"the MQTT broker {self._settings.host}:{self._settings.port} does not take {message.topic} with "
+            f"the MQTT broker {self._place()} does not take {message.topic} with "
             f"{message.size} bytes ({why}): it is set aside, and so are longer ones for {REFUSED_S / 3600:g} h. See "
             "the broker's limit of a packet (mosquitto: max_packet_size) and the rights of the login"
         )
@@ -283,7 +287,7 @@ class MqttBus:
             self.connections += 1
             self.online = True
             if self.last_error:
-                log.info("MQTT broker %s:%d is back", self._settings.host, self._settings.port)
+                log.info("MQTT broker %s is back", self._place())
                 self.last_error = ""
             self._unsent = set(self._retained)
             self._wake.set()

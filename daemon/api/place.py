@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.regular_file import NotRead, read_regular
+from quantd.trading.display_text import endpoint_text
 
 FILE: Final = "api.json"
 
@@ -23,8 +24,7 @@ class ApiPlace(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http{'s' if self.tls else ''}://{host}:{self.port}/"
+        return f"http{'s' if self.tls else ''}://{endpoint_text(self.host, self.port)}/"
 
 
 def place_in(folder: Path) -> ApiPlace | None:

@@ -44,6 +44,7 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
 from quantd.regular_file import remove, write_whole
+from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class Api:
         host, port = self._server.sockets[0].getsockname()[:2]
         scheme = "https" if api.tls is not None else "http"
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        self.url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+        self.url = f"{scheme}://{endpoint_text(shown, port)}/"
         if not self._reads_only:
             self._write_place(shown, port)
 
@@ -280,12 +281,14 @@ class Api:
         host, port = self._config.api.host, self._config.api.port
         if why.errno == errno.EADDRINUSE:
             return ApiUnavailable(
-                f"[api] port = {port}: something already listens on {host}:{port}, perhaps another quantd. "
-                "Stop it, or set another port (0 chooses any free one)."
+                f"[api] port = {port}: something already listens on {endpoint_text(host, port)}, perhaps another "
+                "quantd. Stop it, or set another port (0 chooses any free one)."
             )
         if why.errno == errno.EACCES:
             return ApiUnavailable(f"[api] port = {port} needs more rights than quantd has; use a port above 1023.")
-        return ApiUnavailable(f"the API cannot listen on {host}:{port}: {why}. Correct [api] host, port or tls.")
+        return ApiUnavailable(
+            f"the API cannot listen on {endpoint_text(host, port)}: {why}. Correct [api] host, port or tls."
+        )
 
     def _write_place(self, host: str, port: int) -> None:
         """Writes the address for commands such as `quantd halt`, readable by the owner of the state folder."""

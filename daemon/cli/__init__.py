@@ -19,6 +19,10 @@ def main(arguments: list[str] | None = None) -> None:
     for name in THREADS:
         os.environ[name] = "1"  # before numpy is imported
     gc.set_threshold(COLLECT_AFTER)
+    if arguments is None:  # the process is ours
+        from quantd.daemon.cli.streams import open_standard
+
+        open_standard()
     try:
         from quantd.daemon.cli.failures import guarded
         from quantd.daemon.cli.program import run

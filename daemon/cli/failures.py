@@ -6,8 +6,10 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 
+from quantd.daemon.cli import streams
 from quantd.regular_file import Refused
 from quantd.trading.display_text import visible
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, INTERRUPTED, ExplainedError
@@ -63,7 +65,7 @@ def guarded(command: Callable[[], object]) -> int:
     try:
         result = command()
         sys.stdout.flush()
-        return result if isinstance(result, int) else DONE
+        return _told(result if isinstance(result, int) else DONE)
     except KeyboardInterrupt:
         note("interrupted")
         return INTERRUPTED
@@ -72,7 +74,9 @@ def guarded(command: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else CHECK_FAILED
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
+        return _told(end.code if isinstance(end.code, int) else CHECK_FAILED)
     except BaseException as error:
         text, code = explained(error)
         note(text)
@@ -80,6 +84,17 @@ def guarded(command: Callable[[], object]) -> int:
     finally:
         if before is signal.default_int_handler:
             signal.signal(signal.SIGINT, before)
+
+
+def _told(code: int) -> int:
+    """The exit code of a command, whose output may be lost. What was done decides it."""
+    if not (why := streams.lost()):
+        return code
+    if not streams.incomplete():
+        note(f"quantd: the output could not be written ({why.lower()}); what the exit code names was done")
+        return code
+    note(f"quantd: the output is not complete: {why.lower()}; make space, or write it elsewhere")
+    return code or CHECK_FAILED
 
 
 def explained(error: BaseException) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from typing import Annotated, Final, get_args
 import typer
 
 from quantd.daemon.cli.command import Command, Panel
+from quantd.daemon.cli.streams import reads_only
 
 HERE: Final = Path(__file__).parent
 FOLDERS: Final = ("trade", "look", "operate", "setup", "learn")
@@ -21,6 +22,12 @@ RECORD: Final = re.compile(
     r'\A"""(.+?)"""\n.*^COMMAND: Final = Command\(\s*"(.+?)",\s*(\d+),', re.DOTALL | re.MULTILINE
 )
 """Docstring, panel and order of a command. A helper module beside the commands has no record."""
+
+READING: Final = frozenset({"Trade", "Look"})
+"""Panels of commands whose work is their output."""
+
+ACTING: Final = frozenset({"run", "demo", "serve"})
+"""Commands of these panels whose work is something else."""
 
 COMMAND: Final = re.compile("[a-z]+(-[a-z]+)*")
 """The name of a command."""
@@ -55,6 +62,8 @@ def run(arguments: list[str]) -> None:
     # the sources of the others are not read
     entries = commands(first) if COMMAND.fullmatch(first) else {}
     if entries:
+        if entries[first].panel in READING and first not in ACTING:
+            reads_only()
         made = program(entries)
     else:
         entries = {} if arguments == ["--version"] else commands()

@@ -90,6 +90,14 @@ def _named(instance: str, _: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
+class LogFile(RotatingFileHandler):
+    """The log file of LOGS_DIR. A line that its partition does not take is lost, without a traceback for each."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of logging
+        if not isinstance(sys.exception() if sys.version_info >= (3, 11) else None, OSError):
+            super().handleError(record)
+
+
 class Lines(logging.StreamHandler[TextIO]):
     """Passes at most KIND_LINES of one kind in a minute. The next line after that has the number of dropped lines."""
 
@@ -172,7 +180,7 @@ def configure(
     if instance and os.environ.get("LOGS_DIR"):
         file = placed("LOGS_DIR") / f"{instance}.log"
         file.parent.mkdir(parents=True, exist_ok=True)
-        rotating = RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
+        rotating = LogFile(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
         last = in_json
         rotating.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
         root.addHandler(rotating)

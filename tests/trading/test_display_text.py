@@ -1,8 +1,10 @@
 """Foreign text for messages: one line, bounded, without secrets."""
 
+from urllib.parse import urlsplit
+
 import pytest
 
-from quantd.trading.display_text import csv_cell, one_line
+from quantd.trading.display_text import csv_cell, endpoint_text, one_line
 
 
 def test_a_foreign_text_becomes_one_line_without_secrets() -> None:
@@ -18,3 +20,9 @@ def test_a_foreign_text_becomes_one_line_without_secrets() -> None:
 )  # fmt: skip
 def test_text_that_a_spreadsheet_takes_for_a_formula_is_exported_as_text(text: str, written: str) -> None:
     assert csv_cell(text) == written
+
+
+@pytest.mark.parametrize("host", ["::1", "2001:db8::7", "::ffff:127.0.0.1", "127.0.0.1", "host.example"])
+def test_an_address_with_host_and_port_can_be_opened(host: str) -> None:
+    parts = urlsplit(f"http://{endpoint_text(host, 8000)}/")
+    assert (parts.hostname, parts.port) == (host, 8000)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
 ANSWER_S: Final = 15.0
@@ -42,7 +43,7 @@ class Address(NamedTuple):
     tls: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return endpoint_text(self.host, self.port)
 
 
 class Response(NamedTuple):

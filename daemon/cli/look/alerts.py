@@ -16,7 +16,7 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, La
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
 from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
-from quantd.trading.display_text import local
+from quantd.trading.display_text import endpoint_text, local
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
 
 if TYPE_CHECKING:
@@ -178,7 +178,9 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
                         _show(alert, as_json)
         except MqttError as why:
             if first:
-                raise Failure(f"the MQTT broker at {host}:{port} does not answer: {why}", TRY_LATER) from None
+                raise Failure(
+                    f"the MQTT broker at {endpoint_text(host, port)} does not answer: {why}", TRY_LATER
+                ) from None
             await asyncio.sleep(1.0)
 
 

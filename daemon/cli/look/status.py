@@ -53,7 +53,7 @@ def _stored_status(where: Place) -> dict[str, Any]:
 
 
 def _status_lines(now: dict[str, Any], reached: Any) -> None:
-    say(f"{now['name']} ({now['mode']}), run {now['run']}: {now['status']}  http://{reached.host}:{reached.port}/")
+    say(f"{now['name']} ({now['mode']}), run {now['run']}: {now['status']}  {reached.url}")
     zone = now["zone"]
     when = f"{local(now['ts'], zone)} {clock_name(zone)}" if now["ts"] else "before the first bar"
     say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())

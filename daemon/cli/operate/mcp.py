@@ -100,8 +100,7 @@ def mcp(
         gateway = Gateway(_checked(url), secret)
     else:
         found = reach(place(config, state, sets)).reached
-        host = f"[{found.host}]" if ":" in found.host else found.host
-        gateway = Gateway(f"{'https' if found.tls else 'http'}://{host}:{found.port}", secret, verified=not found.tls)
+        gateway = Gateway(found.url.rstrip("/"), secret, verified=not found.tls)
     if http:
         _serve(gateway, agent, http, files)
     else:

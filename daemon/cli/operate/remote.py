@@ -18,6 +18,7 @@ from quantd.daemon.cli import output
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import bus_login, bus_root, bus_tls
 from quantd.daemon.config import secret
+from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
 ANSWER_S: Final = 5.0
@@ -49,11 +50,13 @@ def command(
     )
     answer = asyncio.run(_send(host, port, bus_tls(config, secure), bus_login(config), root, payload))
     if not answer.done:
-        raise Failure(f"{host}:{port}: {answer.text}", CHECK_FAILED)
+        raise Failure(f"{endpoint_text(host, port)}: {answer.text}", CHECK_FAILED)
     if incident:
-        output.answer(as_json, answer, f"{incident} is acknowledged (over {host}:{port})")
+        output.answer(as_json, answer, f"{incident} is acknowledged (over {endpoint_text(host, port)})")
         return
-    output.answer(as_json, answer, f"{answer.agent or 'house'}: switch {answer.switch} (over {host}:{port})")
+    output.answer(
+        as_json, answer, f"{answer.agent or 'house'}: switch {answer.switch} (over {endpoint_text(host, port)})"
+    )
 
 
 def place(url: str, config: Path) -> tuple[str, int, bool, str]:
@@ -91,7 +94,9 @@ async def _send(
     except (MqttError, OSError, TimeoutError) as why:
         if not sent:
             text = str(why) or "no answer in time"
-            raise Failure(f"the MQTT broker at {host}:{port} did not take the command: {text}", TRY_LATER) from None
+            raise Failure(
+                f"the MQTT broker at {endpoint_text(host, port)} did not take the command: {text}", TRY_LATER
+            ) from None
     raise Failure(
         f"the command went to {root}/{COMMANDS}, and no daemon answered: whether it took effect is not known. Is one "
         "running there with [bus] commands = true and the same mqtt_command_key?",

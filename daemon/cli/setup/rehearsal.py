@@ -30,7 +30,7 @@ from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.risk.switch import HALT, RUN
-from quantd.trading.display_text import microsecond_text
+from quantd.trading.display_text import endpoint_text, microsecond_text
 
 RUN_NAME: Final = "rehearse"
 WITHIN_S: Final = 10.0
@@ -150,7 +150,7 @@ async def _trip(
     config: Config, host: str, port: int, publisher: tuple[str, str], reader: tuple[str, str], tls: Tls | None
 ) -> Tried:
     topic = f"{root(config.bus.prefix, config.quantd.name)}/alerts/INFO/rehearsal"
-    where, payload, began = f"{host}:{port}", uuid.uuid4().hex.encode(), time.monotonic()
+    where, payload, began = endpoint_text(host, port), uuid.uuid4().hex.encode(), time.monotonic()
 
     def client(login: tuple[str, str]) -> BusClient:
         context = None if tls is None else tls.context()

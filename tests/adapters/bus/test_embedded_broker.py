@@ -243,3 +243,65 @@ def test_a_client_that_says_nothing_is_cut_off_and_the_crowd_is_bounded(monkeypa
         assert publish(broker, "a", "x", *as_daemon(broker)) == 0
     finally:
         assert broker.stop()
+
+
+def connect_packet(level: int, name: bytes = b"MQTT") -> bytes:
+    body = len(name).to_bytes(2, "big") + name + bytes([level, 2, 0, 60]) + (b"\0" if level >= 5 else b"") + b"\0\3abc"
+    return b"\x10" + bytes([len(body)]) + body
+
+
+@pytest.mark.parametrize(
+    ("level", "name", "answer"),
+    [
+        (5, b"MQTT", "20 03 00 84 00"),
+        (6, b"MQTT", "20 03 00 84 00"),
+        (3, b"MQIsdp", "20 02 00 01"),
+        (3, b"MQTT", "20 02 00 01"),
+        (4, b"MQTT", "20 02 00 00"),
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 3, 100])
+def test_a_client_of_another_version_is_refused_in_the_form_of_its_version(
+    broker: EmbeddedBroker, level: int, name: bytes, answer: str, pieces: int
+) -> None:
+    packet = connect_packet(level, name)
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=10) as client:
+        for k in range(0, len(packet), max(1, len(packet) // pieces)):
+            client.sendall(packet[k : k + max(1, len(packet) // pieces)])
+            time.sleep(0.001)
+        assert client.recv(100).hex(" ") == answer
+        if level != 4:
+            assert client.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        connect_packet(5), connect_packet(4), connect_packet(3, b"MQIsdp"), b"", b"\x10", b"\x10\xff\xff\xff\xff\xff",
+        b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"\x10\x0c\x00\x04MQTT", connect_packet(4, b"WXYZ"),
+    ],
+)  # fmt: skip
+def test_a_client_that_leaves_before_its_answer_makes_no_traceback(
+    broker: EmbeddedBroker, packet: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    for linger in (b"\1\0\0\0\0\0\0\0", None):
+        client = socket.create_connection(("127.0.0.1", broker.port))
+        client.sendall(packet)
+        if linger is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)  # a reset in place of an end
+        client.close()
+    time.sleep(0.3)
+    assert [record.getMessage() for record in caplog.records if record.exc_info or record.name == "asyncio"] == []
+    assert publish(broker, STATUS, "x", *as_daemon(broker)) == 0
+
+
+@pytest.mark.parametrize("version", ["mqttv5", "mqttv31"])
+def test_a_client_of_another_version_says_why_and_the_log_has_the_remedy(
+    broker: EmbeddedBroker, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = require("mosquitto")["mosquitto_sub"]
+    command = [program, "-p", str(broker.port), "-V", version, "-t", "#", "-W", "5"]
+    done = subprocess.run(command, timeout=20, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "nsupported" in done.stderr or "unacceptable protocol version" in done.stderr
+    assert any("choose 3.1.1 in it" in record.getMessage() for record in caplog.records)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 
-from quantd.adapters.bus.home_assistant import SENSORS, discovery
+from quantd.adapters.bus.home_assistant import SENSORS, device_id, discovery
 from tests.support.command_line import CONFIG, program, write
 from tests.support.mqtt import Mosquitto, Subscriber, until
 
@@ -63,3 +63,34 @@ def test_two_instances_are_two_devices_and_a_prefix_with_a_wildcard_is_refused()
     assert one != other
     with pytest.raises(ValueError, match=r"\[bus\] home_assistant"):
         discovery("#", "quantd", "paper", "1", "USD")
+
+
+ACCEPTED = re.compile(r"^(?P<component>\w+)/(?:(?P<node_id>[a-zA-Z0-9_-]+)/)?(?P<object_id>[a-zA-Z0-9_-]+)/config$")
+"""The topics below its prefix that Home Assistant reads, by the documentation of MQTT discovery."""
+
+PLACES = [
+    ("quantd", "paper"), ("größe", "paper"), ("site/quantd", "paper"), ("site_quantd", "paper"), ("a.b", "c"),
+    ("site", "quantd_paper"), ("site", "quantd-paper"), ("site", "quantd.paper"), ("日本", "紙"), ("日本", "株"),
+    ("a-b", "c"), ("٣", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("discovery_prefix", ["homeassistant", "ha/discovery", "maison-été"])
+def test_home_assistant_reads_the_document_of_every_prefix_and_no_two_instances_share_a_device(
+    discovery_prefix: str,
+) -> None:
+    ids = set()
+    for prefix, name in PLACES:
+        topic, payload = discovery(discovery_prefix, prefix, name, "1", "USD")
+        below = topic.removeprefix(f"{discovery_prefix}/")
+        assert ACCEPTED.match(below), topic
+        document = json.loads(payload)
+        assert document["device"]["identifiers"] == [below.split("/")[1]]
+        assert all(re.fullmatch("[a-zA-Z0-9_-]+", each["unique_id"]) for each in document["components"].values())
+        ids.add(below)
+    assert len(ids) == len(PLACES)
+
+
+def test_the_device_of_the_default_configuration_keeps_its_id() -> None:
+    assert device_id("quantd", "paper") == "quantd_quantd_paper"
+    assert device_id("quantd", "paper_2") == "quantd_quantd_paper_2"

@@ -1,0 +1,141 @@
+"""Descriptors 0 to 2: closed, full or without a reader, they undo no work, and the exit code names what was done."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from quantd.daemon.cli.streams import Outlet
+from tests.support.command_line import CONFIG, write
+from tests.support.mqtt import free_port
+
+QUANTD = [sys.executable, "-m", "quantd.daemon.cli"]
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+
+
+def test_what_a_full_device_does_not_take_is_lost_and_named() -> None:
+    with FULL.open("wb") as device:
+        outlet = Outlet(device.fileno())
+        text = io.TextIOWrapper(io.BufferedWriter(outlet), "utf-8")
+        for _ in range(3):
+            text.write("line\n")
+            text.flush()
+        assert outlet.lost == "No space left on device"
+        outlet.strict = True
+        text.write("line\n")
+        text.flush()
+
+
+@pytest.mark.parametrize("gone", ["pipe", "terminal", "socket"])
+def test_a_reader_that_has_left_ends_only_a_command_whose_work_is_its_output(gone: str) -> None:
+    reader, writer = os.pipe() if gone == "pipe" else os.openpty() if gone == "terminal" else (-1, -1)
+    if gone == "socket":
+        one, two = socket.socketpair()
+        reader, writer = one.detach(), two.detach()
+    os.close(reader)
+    outlet = Outlet(writer)
+    assert outlet.write(b"line") == 4
+    assert outlet.lost
+    outlet.strict = True
+    with pytest.raises(BrokenPipeError):
+        outlet.write(b"line")
+    os.close(writer)
+
+
+def test_a_pipe_that_does_not_block_and_is_full_loses_what_it_does_not_take() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    outlet = Outlet(writer)
+    for _ in range(40):
+        assert outlet.write(b"x" * 4_096) == 4_096
+    assert outlet.lost
+    os.close(reader)
+    os.close(writer)
+
+
+def test_output_goes_on_when_a_device_takes_it_again(tmp_path: Path) -> None:
+    with FULL.open("wb") as device:
+        number = os.dup(device.fileno())
+    outlet = Outlet(number)
+    outlet.write(b"lost\n")
+    with (tmp_path / "log").open("wb") as file:
+        os.dup2(file.fileno(), number)
+    outlet.write(b"kept\n")
+    assert (tmp_path / "log").read_bytes() == b"kept\n"
+    os.close(number)
+
+
+def shell(folder: Path, words: str, redirect: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "-c", f"exec {' '.join(QUANTD)} {words} {redirect}"],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+@needs_full
+@pytest.mark.parametrize(
+    ("words", "redirect", "code"),
+    [
+        ("config show", ">&-", 0),
+        ("config show", "<&- >&- 2>&-", 0),
+        ("config show", ">/dev/full", 0),
+        ("features list", ">&- 2>&-", 0),
+        ("features list", ">/dev/full", 1),
+        ("features list", ">/dev/full 2>/dev/full", 1),
+        ("features list", "2>&-", 0),
+        ("token create phone --scope read", ">/dev/full", 0),
+    ],
+)
+def test_what_was_done_decides_the_exit_code(tmp_path: Path, words: str, redirect: str, code: int) -> None:
+    write(tmp_path, CONFIG)
+    (tmp_path / "state").mkdir()
+    done = shell(tmp_path, words, redirect)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    if redirect == ">/dev/full":
+        assert "no space left on device" in done.stderr
+
+
+@needs_full
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "redirect", ["<&- >&- 2>&-", ">&-", "2>&-", "<&-", ">/dev/full 2>/dev/full", ">/dev/full", "| true"]
+)
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_daemon_trades_on_without_its_standard_descriptors_and_stops_in_order(
+    tmp_path: Path, redirect: str, form: str
+) -> None:
+    port = free_port()
+    text = CONFIG.replace('pace = "fast"', 'pace = "20/s"').replace('at_end = "stop"', 'at_end = "wait"')
+    write(tmp_path, text.replace("[api]\nport = 0", f"[api]\nport = {port}") + f'\n[log]\nformat = "{form}"\n')
+    words = "run" if redirect != "| true" else "run 2>&1"
+    command = f"{' '.join(QUANTD)} {words} {redirect}"
+    if redirect == "| true":
+        command = f"set -o pipefail; {command}"
+    process = subprocess.Popen(["bash", "-c", f"{command} & echo $! >/dev/null; wait $!; exit $?"], cwd=tmp_path)
+    try:
+        limit = time.monotonic() + 60
+        while not (tmp_path / "state/api.json").exists():
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+        time.sleep(3)
+        daemon = json.loads((tmp_path / "state/api.json").read_text())["pid"]
+        for number in (0, 1, 2):
+            target = os.readlink(f"/proc/{daemon}/fd/{number}")
+            assert "quantd.db" not in target
+        os.kill(daemon, signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    done = shell(tmp_path, "doctor --store", "")
+    assert done.returncode == 0, done.stdout + done.stderr
