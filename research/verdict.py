@@ -30,6 +30,7 @@ from quantd.research.runs.failures import NO_RESULT, AgentFailures
 from quantd.research.runs.looks import look_of, try_note_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Deflation, Kind, Known, counted
+from quantd.research.runs.untraded import NOTHING, Untraded, lost_text, untraded
 from quantd.research.significance.sharpe_intervals import (
     BLOCK_RULE,
     CONFIDENCE,
@@ -138,6 +139,13 @@ class Verdict(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     failures: tuple[AgentFailures, ...] = ()
     """The agents whose policy failed to decide; with any of them the figures are no result."""
+    untraded: Untraded | None = None
+    """The reason why nothing was traded, and its remedy; the figures are no result then."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The lines before the headline, about what makes the figures no result."""
+        return (*(each.text for each in self.failures), *([self.untraded.text] if self.untraded else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +227,8 @@ def judge(
     try:
         own = Measured.of(assembly, record)
     except ValueError as why:
-        return Verdict(f"No verdict: {why}.", failures=failures)
+        return Verdict(f"No verdict: {lost_text(record) or why}.", failures=failures)
+    nothing = untraded(assembly, record) if not failures else None
     other = None
     if drive is not None and own.settings.begins:
         beside = equal_weight_of(assembly)
@@ -237,6 +246,8 @@ def judge(
         verdict=(
             NO_RESULT
             if failures
+            else NOTHING
+            if nothing
             else known.withdrawal_text
             or sentence(own, difference, deflated and deflated.value, known.trials, compared=other is not None)
         ),
@@ -260,6 +271,7 @@ def judge(
         doubts=own.doubts(assembly, other),
         notes=_notes(assembly, own, notes),
         failures=failures,
+        untraded=nothing,
     )
 
 
@@ -267,7 +279,6 @@ def _notes(assembly: Assembly, own: Measured, of_trials: Sequence[str]) -> tuple
     """Return what a reader must know beside the doubts, with the notes on the trials."""
     return (
         *_begun(assembly, own),
-        *_untraded(assembly, own.record),
         *filter(None, [synthetic_note(assembly.universe.symbols)]),
         *of_trials,
         *known_bars(own.evidence(assembly)),
@@ -331,19 +342,6 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
     return notes
 
 
-def _untraded(assembly: Assembly, record: Record) -> list[str]:
-    """Return a note for each agent of a run without fills whose `min_trade` is above an equal share of its symbols."""
-    if record.first_fill:
-        return []
-    size = assembly.universe.size
-    return [
-        f"Nothing was traded. Agent {agent.name} does not trade changes below {agent.min_trade:.2%} of its equity "
-        f"(min_trade), and an equal share of {size} symbols is {1 / size:.2%}: for such weights lower min_trade."
-        for agent in assembly.rules.agents
-        if agent.min_trade * size > 1
-    ]
-
-
 def sentence(
     own: Measured, difference: Difference | None, deflated: float | None, trials: int | None, *, compared: bool
 ) -> str:
@@ -388,7 +386,7 @@ def headline(verdict: Verdict) -> str:
     The worst doubt begins or ends it.
     """
     own, other = verdict.performance, verdict.equal_weight
-    if own is None:
+    if own is None or verdict.untraded is not None:
         return verdict.verdict
     text = f"Sharpe {ratio(own.sharpe)}{span(own.sharpe_low, own.sharpe_high)}"
     if other is not None:
@@ -447,10 +445,13 @@ def blocks_text(found: Bootstrap) -> str:
 
 
 def lines(verdict: Verdict) -> list[str]:
-    """Format the verdict for a terminal: failed decisions, headline, figures side by side, and their definitions."""
-    out = [*(each.text for each in verdict.failures), headline(verdict)]
+    """Format the verdict for a terminal: what makes it no result, headline, figures side by side, their definitions.
+
+    A run that traded nothing has no figures to show.
+    """
+    out = [*verdict.faults, headline(verdict)]
     rows = table_of(verdict)
-    if rows:
+    if rows and verdict.untraded is None:
         compared = verdict.equal_weight is not None
         wide = max(len(value) for _, value, _ in rows) + 2
         out.append(f"  {'':<22}{'this run':<{wide}}{'equal weight' if compared else ''}".rstrip())

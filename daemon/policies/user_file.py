@@ -166,6 +166,11 @@ class UserPolicy:
         self._theirs: Universe | None = None
 
     @property
+    def source(self) -> object:
+        """The user's function or method."""
+        return self._act.func if isinstance(self._act, partial) else self._act
+
+    @property
     def with_memory(self) -> bool:
         """Whether the function takes a memory beside the view."""
         return self._with_memory

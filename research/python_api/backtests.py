@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import polars as pl
+from msgspec.structs import replace
 
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.parts import Assembly, assemble
@@ -48,6 +49,7 @@ from quantd.research.runs.comparison import NAME as EQUAL_WEIGHT
 from quantd.research.runs.comparison import settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Kind
+from quantd.research.runs.untraded import AccountLost, lost_text
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.strategies.policies.holding import ASKED
 from quantd.trading.exit_codes import USAGE, ExplainedError
@@ -68,6 +70,13 @@ class Misused(ExplainedError, TypeError):
     """Arguments that do not describe a backtest. The text names the remedy."""
 
     exit_code = USAGE
+
+
+CHANGED: Final = (
+    "The policy changed a state of its own during the run, and the next backtest of the same object begins with it. "
+    "Keep it in memory, act(view, memory), or make a new object for each backtest."
+)
+"""About a policy that two backtests do not give the same result for."""
 
 
 def stops(on_error: str) -> bool:
@@ -123,14 +132,20 @@ def backtest(
     if (rename or most_questions is not None) and not any(agent.policy == ASKED for agent in config.document.agents):
         raise Misused(f"rename and most_questions {NOBODY}")
     folder = config.state_folder(None)
+    notes: list[str] = []
     assembly = after_history(
         lambda history: assemble(config, cache=folder / "cache", apart=caller, bars=frame, history=history),
         benchmark_history(config),
+        notes.append,
     )
-    return backtest_of(
+    found = backtest_of(
         assembly, folder, compare=compare, stop=stop, progress=progress, family=family,
         most_questions=most_questions, rename=rename,
     )  # fmt: skip
+    if caller is not None and caller.changed:
+        notes.append(CHANGED)
+    found.verdict = replace(found.verdict, notes=(*found.verdict.notes, *notes))
+    return found
 
 
 def _configured(
@@ -316,7 +331,9 @@ class Backtest:
 
     @cached_property
     def track(self) -> TrackRecord:
-        """The equity, returns and costs that the metrics are made of. Raises ValueError for a lost account."""
+        """The equity, returns and costs of the metrics. Raises AccountLost, a ValueError, with the date."""
+        if text := lost_text(self._record):
+            raise AccountLost(text)
         return track_record_of(self._assembly, self._record, self._finished.get(EQUAL_WEIGHT))
 
     @property

@@ -28,7 +28,13 @@ class CallerPolicy:
         self._found = found
         code = _code(found)
         place = Path(code.co_filename if code is not None else f"<{name_of(found)}>")
-        self.known_as = known_as or (place, name_of(found), source_digest(found))
+        self._before = source_digest(found)
+        self.known_as = known_as or (place, name_of(found), self._before)
+
+    @property
+    def changed(self) -> bool:
+        """Whether its variables have other values than when this was made; of values that name themselves by them."""
+        return source_digest(self._found) != self._before
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
         """Return the policy of the caller's function, or of a file. Raises ParamsError."""

@@ -71,8 +71,8 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     symbols = frame["symbol"].unique(maintain_order=True).to_list()
     calendars = {symbol: calendar_of(symbol) for symbol in symbols}
     weekday = (ts // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
-    # the Monday of an exchange east of UTC may begin on a Sunday, and its Saturday never
-    weekend = (weekday == 5) | ((weekday == 6) & daily)
+    # Monday in Tokyo begins on a Sunday in UTC, and extended hours of Friday in New York end on a Saturday
+    weekend = (weekday == 5) & (daily | (ts % DAY_NS >= DAY_NS // 4)) | ((weekday == 6) & daily)
     for symbol in frame["symbol"].filter(weekend).unique().to_list():
         calendars[symbol] = "24/7"
     house = "24/7" if set(calendars.values()) == {"24/7"} else "XNYS"

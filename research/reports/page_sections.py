@@ -46,7 +46,7 @@ def top(report: BacktestReport) -> str:
     costs = cost_settings(h)
     return (
         f"<h1>Backtest of {escape(h.name)}, {h.first} to {h.last}</h1>"
-        f"{''.join(paragraph(each.text, 'verdict no') for each in report.verdict.failures)}"
+        f"{''.join(paragraph(text, 'verdict no') for text in report.verdict.faults)}"
         f"{paragraph(headline(report.verdict), 'verdict')}"
         f"{paragraph(f'{counted(h.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
     )

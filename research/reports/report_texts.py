@@ -24,7 +24,7 @@ SERIES_PATHS: Final = tuple(f"{name}." for name in SERIES)
 def markdown(report: BacktestReport) -> str:
     """Return the report as Markdown: the tables of the page without its curves."""
     h = report.header
-    failed = [part for each in report.verdict.failures for part in (each.text, "")]
+    failed = [part for text in report.verdict.faults for part in (text, "")]
     lines = [
         f"# Backtest of {h.name}, {h.first} to {h.last}", "", *failed, headline(report.verdict), "",
         f"{counted(h.symbols)}. Costs: {cost_settings(h)}.",
@@ -165,6 +165,7 @@ def csv_text(report: BacktestReport) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEAD)
     writer.writerows(("failed decisions", _cell(own.agent), _cell(own.text)) for own in report.verdict.failures)
+    writer.writerows([("nothing traded", "", _cell(nothing.text))] if (nothing := report.verdict.untraded) else [])
     writer.writerows(("doubt", _cell(own.kind), _cell(own.text)) for own in report.verdict.doubts)
     for each in report.metrics:
         for account, value in zip(report.accounts, each.values, strict=True):

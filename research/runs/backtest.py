@@ -1,7 +1,9 @@
 """Drives a new shell through the recorded market, and writes the journal into a store of backtests."""
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +26,7 @@ from quantd.research.runs.requests import Requests
 from quantd.research.runs.run_record import Record
 from quantd.strategies.policies.holding import Asked
 from quantd.trading.display_text import instant_text
-from quantd.trading.ports import leaves
+from quantd.trading.ports import Policy, leaves
 
 Say = Callable[[str], object]
 
@@ -45,6 +47,12 @@ POINT: Final = "point"
 
 FIRST_DECISIONS: Final = 64
 """Samples after which a function that no schedule asked is not waited for."""
+
+USED: Final = (
+    "The policy cannot be copied, so its first decision was asked once before the run: a state of its own has changed "
+    "by it. Name a LOOKBACK (act.lookback = 20), or keep the state in memory: act(view, memory)."
+)
+"""About a function that was asked before the run."""
 
 FEWEST: Final = 10
 """A sample of fewer symbols takes as long as one of so many."""
@@ -111,24 +119,61 @@ def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
         say(text)
 
 
-def after_history(assembled: Callable[[int], Assembly], history: int = 0) -> Assembly:
+def after_history(assembled: Callable[[int], Assembly], history: int = 0, say: Say = lambda text: None) -> Assembly:
     """Return `assembled(history)`, with a longer history where a user's function without LOOKBACK reads more.
 
-    What such a function reads is known from its first decision, for which the market runs up to it.
+    What such a function reads is known from its first decision, for which the market runs up to it. A copy decides
+    there, so that a state of the function's own is as it was when the run begins. Where it cannot be copied, `say`
+    receives that it has decided once; a function of a file is loaded again.
     """
     assembly = assembled(history)
-    loose = [leaf for policy in assembly.policies for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
-    if not loose:
+    if not _loose(assembly.policies):
         return assembly
-    shell = assembly.shell(hashed=False)
-    begin(shell, assembly, assembly.config, POINT, fresh=True)
-    for item in assembly.items():
+    copies = copied(assembly.policies)
+    if copies is None:
+        say(USED)
+    tried = assembly if copies is None else replace(assembly, policies=copies)
+    loose = _loose(tried.policies)
+    shell = tried.shell(hashed=False)
+    begin(shell, tried, tried.config, POINT, fresh=True)
+    for item in tried.items():
         shell.take(item)
         if shell.tally.samples >= FIRST_DECISIONS or all(getattr(leaf, "asked", 0) >= 0 for leaf in loose):
             break
-    needed = longest_history(assembly.policies, assembly.universe)
-    house = assembly.sessions[assembly.universe.calendar]
-    return assembled(needed) if needed > samples_before(assembly.feed, house, assembly.start_ns) else assembly
+    needed = longest_history(tried.policies, tried.universe)
+    house = tried.sessions[tried.universe.calendar]
+    if needed <= samples_before(tried.feed, house, tried.start_ns):
+        if copies is not None:
+            return assembly
+        needed = history
+    return assembled(needed)
+
+
+def _loose(policies: Sequence[Policy]) -> list[Policy]:
+    """Return the users' functions without LOOKBACK."""
+    return [leaf for policy in policies for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
+
+
+def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
+    """Return deep copies of policies, with the variables of their functions; None where one cannot be copied.
+
+    Modules of users' files are copied by value: a function may count in a variable of its module.
+    """
+    import cloudpickle
+
+    owners = {inspect.getmodule(getattr(leaf, "source", None)) for leaf in _loose(policies)}
+    modules = [each for each in owners if each is not None and each.__name__ != "__main__"]
+    modules = [each for each in modules if each.__name__ not in cloudpickle.list_registry_pickle_by_value()]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        copies: tuple[Policy, ...] = cloudpickle.loads(cloudpickle.dumps(tuple(policies)))
+    except Exception:  # whatever a function refers to decides what is raised
+        return None
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+    return copies
 
 
 def drive_items(

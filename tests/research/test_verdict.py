@@ -136,7 +136,8 @@ def test_an_account_that_never_moved_has_no_ratio(tmp_path: Path) -> None:
     found = told(tmp_path, "[0, 0, 0]", "--set", "agents.even.policy=mine.py:act")
     assert found["performance"]["sharpe"] is None
     assert found["trials"] is None
-    assert "no Sharpe ratio" in found["verdict"]
+    assert found["verdict"] == "No verdict: nothing was traded, so the figures are no result of a policy."
+    assert "asked for no position at any of" in found["untraded"]["reason"]
 
 
 def test_a_damaged_list_of_trials_is_said_and_costs_no_result(tmp_path: Path) -> None:

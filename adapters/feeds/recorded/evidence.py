@@ -15,6 +15,7 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from quantd.adapters import calendars
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
@@ -113,8 +114,19 @@ class Reading:
 
     def of(self, column: int) -> tuple[Ints, Sessions]:
         """Return the stamps of one symbol, and its sessions."""
-        ts = self.rows.ts[(self.rows.column == column) & (self.rows.ts != NO_STAMP)]
-        return ts[-_MOST_BARS:], self.actual[self.universe.instruments[column].calendar]
+        order, columns = self._by_symbol
+        start, stop = np.searchsorted(columns, [column, column + 1])
+        ts = self.rows.ts[order[start:stop]]
+        return ts[ts != NO_STAMP][-_MOST_BARS:], self.calendar_of(column)
+
+    def calendar_of(self, column: int) -> Sessions:
+        return self.actual[self.universe.instruments[column].calendar]
+
+    @cached_property
+    def _by_symbol(self) -> tuple[NDArray[np.intp], Ints]:
+        """The numbers of the bars symbol by symbol, and their symbols: one pass for all symbols."""
+        order = np.argsort(self.rows.column, kind="stable")
+        return order, self.rows.column[order]
 
 
 def misfits(reading: Reading) -> tuple[Misfit, ...]:
@@ -260,9 +272,10 @@ def _expected(ts: Ints, own: Sessions, other: Sessions) -> float:
 def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
     """Yield the days of a market that never closes which do not begin with its day: they would be known too early."""
     for column in columns:
-        ts, own = reading.of(column)
-        if own.name != calendars.ALWAYS_OPEN or len(ts) < 2:
+        own = reading.calendar_of(column)
+        if own.name != calendars.ALWAYS_OPEN:
             continue
+        ts, _ = reading.of(column)
         times, counts = np.unique(ts % DAY_NS, return_counts=True)
         if counts[times == 0].sum() * 2 >= len(ts):
             continue

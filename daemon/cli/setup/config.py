@@ -27,6 +27,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         # what needs no parsed file is imported behind it: an unfit file is refused within a second
         from quantd.daemon.api.access.protection import secrets_mistakes
         from quantd.daemon.assembly.parts import parts_of
+        from quantd.daemon.assembly.small_shares import small_shares
         from quantd.daemon.policies.composed import left_out
         from quantd.daemon.policies.isolation.worker import Apart, unreadable
 
@@ -50,8 +51,12 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     off = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
            for agent, names in left_out(found.seats, policies)]  # fmt: skip
     closed = [f"{policy}: {text}" for policy, text in unreadable(policies)]
-    document = {"ok": True, "mistakes": [], "digest": digest(found), "left_out": off, "unreadable": closed}
-    answer(as_json, document, f"{config}: {counts}", trading, *off, *closed)
+    small = small_shares(found)
+    document = {
+        "ok": True, "mistakes": [], "digest": digest(found), "left_out": off, "unreadable": closed,
+        "small_shares": small,
+    }  # fmt: skip
+    answer(as_json, document, f"{config}: {counts}", trading, *off, *closed, *small)
     return DONE
 
 

@@ -147,8 +147,7 @@ def _backtest(
         made = report_of(assembly, record, books.history(), runs, result, verdict)
         write_backtest_report(report, made)
         verdict = made.verdict  # with the benchmarks that failed
-    failed = [each.text for each in verdict.failures]
-    first = len(failed) + 1  # the headline, with the worst reason to doubt it
+    first = len(verdict.faults) + 1  # the headline, with the worst reason to doubt it
     text = [*lines(verdict)[:first], closing(result), *lines(verdict)[first:]]
     if journal:
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
@@ -156,7 +155,7 @@ def _backtest(
         text.append(f"  report {report}")
     body = {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict), **questions.body()}
     answer(as_json, body, *text, *questions.lines())
-    return CHECK_FAILED if failed or questions.named else DONE
+    return CHECK_FAILED if verdict.failures or questions.named else DONE
 
 
 COMMAND: Final = Command("Trade", 20, backtest)

@@ -32,6 +32,7 @@ def run(
     import structlog
 
     from quantd.daemon.app import BeginAnew, Options, serve
+    from quantd.daemon.assembly.small_shares import small_shares
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.live.permission import refusal
     from quantd.daemon.monitoring.metrics import configure
@@ -52,6 +53,8 @@ def run(
     log = structlog.get_logger("quantd.run")
     if why := reason():
         log.info("engine.uncompiled", why=why, see="docs/develop/build.md")
+    for text in small_shares(found):
+        log.warning("agents.small_shares", found=text)
     in_json = found.log.format == "json"
     try:
         summary = asyncio.run(serve(found, options))

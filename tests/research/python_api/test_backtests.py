@@ -257,9 +257,8 @@ def test_a_run_whose_changes_are_all_below_min_trade_says_so(bars, least, said):
         lambda view: np.full(3, 1 / 3), bars=three, compare=False, settings={"agents.policy.min_trade": least}
     )
     assert (len(result.fills) == 0) is said
-    told = [note for note in result.verdict.notes if note.startswith("Nothing was traded.")]
-    assert len(told) == said
-    assert not said or "below 34.00% of its equity (min_trade), and an equal share of 3 symbols is 33.33%" in told[0]
+    assert str(result).startswith("Nothing was traded: policy does not trade changes below 34.00%") is said
+    assert not said or "its largest weight was 33.333% (3 symbols)" in result.verdict.untraded.text
 
 
 def test_a_report_is_one_page(bars, folder):

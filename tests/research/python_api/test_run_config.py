@@ -139,6 +139,12 @@ def test_days_stamped_by_tokyos_midnight_are_no_weekend():
     assert around(several(["7203.T"], ts), "equal_weight", {}, None).universe.calendar == "XNYS"
 
 
+def test_extended_hours_of_a_friday_are_no_weekend():
+    ts = [dt.datetime(2024, 12, 6, 9) + dt.timedelta(minutes=30 * k) for k in range(32)]
+    assert ts[-1] == dt.datetime(2024, 12, 7, 0, 30), "half past seven in the evening in New York"
+    assert around(several(["SPY"], ts), "equal_weight", {}, None).universe.calendar == "XNYS"
+
+
 def test_a_calendar_in_the_settings_precedes():
     found = around(several(["VOD.L"], WEEKDAYS), "equal_weight", {}, {"universe.calendar": "XLON"})
     assert found.instruments().instruments[0].calendar == "XLON"

@@ -1,0 +1,213 @@
+"""The reason why a run traded nothing, with its remedy. "+0.00 %" is no result of a policy.
+
+A record of samples does not tell why. So a run without fills is driven once more with a log of its decisions, plans
+and orders, which a run with fills never pays for. The reason is the first obstacle that nothing passed: decisions that
+hold, weights without lots, lots that limits refuse, orders that expire. Outside agents are not asked again.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.adapters.feeds.source import some
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.engine.settings import AgentRules
+from quantd.research.runs.backtest import POINT, drive
+from quantd.research.runs.run_record import Record
+from quantd.risk.limits.catalogue import LIMIT_OF, REASON_NAMES
+from quantd.strategies.policies.holding import Asked
+from quantd.trading.display_text import session_date
+from quantd.trading.effects import AgentPlan, Ask, Effect, Ended, Planned
+from quantd.trading.events import Decided, Event
+from quantd.trading.exit_codes import ExplainedError
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import Floats, Ints
+from quantd.trading.orders import OrderBasket, OrderState
+
+NOTHING: Final = "No verdict: nothing was traded, so the figures are no result of a policy."
+
+LOST: Final = "the account lost everything on {date}: its equity was {equity:,.2f}"
+
+
+class Untraded(Struct, frozen=True):
+    """The reason why a run traded nothing, its remedy, and both as one line."""
+
+    reason: str
+    remedy: str
+
+    @property
+    def text(self) -> str:
+        return f"Nothing was traded: {self.reason}. {self.remedy}."
+
+
+class Obstacles:
+    """A log of what became of each decision: holds, weights, planned and allowed lots, orders and their end."""
+
+    rows_only = False
+
+    def __init__(self, agents: int) -> None:
+        self.asked = self.held = self.empty = 0
+        self.largest: list[float] = [0.0] * agents
+        self.lots = 0
+        """Planned changes of one symbol by one agent, before limits."""
+        self.reasons: Counter[int] = Counter()
+        """Changes that limits refused, by the code of the limit."""
+        self.orders = self.expired = 0
+        self.symbols: set[int] = set()
+        self._weights: dict[int, Floats] = {}
+
+    def answer(self, ask: Ask) -> Decided | None:
+        self.asked += 1
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        if isinstance(event, Decided) and not event.failed:
+            self._decided(event)
+        for effect in effects:
+            if isinstance(effect, Planned):
+                self._planned(effect)
+            elif isinstance(effect, OrderBasket):
+                self.orders += len(effect.sym)
+                self.symbols.update(effect.sym)
+            elif isinstance(effect, Ended):
+                self.expired += effect.state.count(OrderState.EXPIRED)
+
+    def _decided(self, event: Decided) -> None:
+        if event.weights is None:
+            self.held += 1
+            return
+        weights = np.frombuffer(event.weights)
+        largest = float(np.abs(weights).max(initial=0.0))
+        self.empty += largest == 0.0
+        if event.agent < len(self.largest) and largest > self.largest[event.agent]:
+            self.largest[event.agent] = largest
+            self._weights[event.agent] = weights
+
+    def _planned(self, effect: Planned) -> None:
+        for part in effect.agents:
+            self._cut(part)
+            self.lots += int(np.count_nonzero(np.frombuffer(part.asked, dtype=np.int64)))
+        self._cut(effect)
+
+    def _cut(self, part: AgentPlan | Planned) -> None:
+        before = np.frombuffer(part.asked if isinstance(part, AgentPlan) else part.net, dtype=np.int64)
+        refused = (before != 0) & (np.frombuffer(part.allowed, dtype=np.int64) == 0)
+        self.reasons.update(np.frombuffer(part.reason, dtype=np.int8)[refused].tolist())
+
+    def weights_of(self, agent: int) -> Floats:
+        """Return float64[N], the weights with the largest that an agent asked for; empty without any."""
+        return self._weights.get(agent, np.zeros(0))
+
+
+def untraded(assembly: Assembly, record: Record) -> Untraded | None:
+    """Return why a run without fills traded nothing; None for a run with fills."""
+    if record.fill_columns:
+        return None
+    if any(isinstance(policy, Asked) for policy in assembly.policies):
+        return Untraded("no proposal of an outside agent was filled", "Its answers are in `quantd why` and its log")
+    log = Obstacles(len(assembly.rules.agents))
+    drive(assembly, assembly.config, POINT, log, None, lambda share: None)
+    return reason_of(assembly, log)
+
+
+def reason_of(assembly: Assembly, log: Obstacles) -> Untraded:
+    """Return the last obstacle of a run that traded nothing, with its remedy."""
+    names = some([agent.name for agent in assembly.rules.agents])
+    if not log.asked:
+        return Untraded("no agent was asked to decide", "Give earlier bars, a shorter lookback or another schedule")
+    if log.held == log.asked:
+        return Untraded(
+            f'{names} answered "hold" at each of {log.asked:,} decisions, and holds nothing',
+            "Return weights at the first decision; a state of the policy's own belongs into its memory, "
+            "act(view, memory), or use another policy",
+        )
+    if not any(log.largest):
+        return Untraded(
+            f"{names} asked for no position at any of {log.asked:,} decisions",
+            "Return a weight above 0, or give the policy more or other bars",
+        )
+    if not log.lots:
+        return _without_lots(assembly, log)
+    if not log.orders:
+        code = log.reasons.most_common(1)[0][0] if log.reasons else 0
+        name = LIMIT_OF.get(code) or (REASON_NAMES[code] if 0 < code < len(REASON_NAMES) else "a limit")
+        return Untraded(
+            f"limits refused all {log.reasons.total():,} changes, most of them {name}",
+            f"Change {name} in [risk] or in the limits of the agent, or ask for less",
+        )
+    return _unfilled(assembly, log)
+
+
+def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
+    """The weights were too small for a change: below `min_trade`, or below the price of a lot."""
+    rules = assembly.rules
+    agent: AgentRules
+    number, agent = max(enumerate(rules.agents), key=lambda pair: log.largest[pair[0]])
+    largest = log.largest[number]
+    if largest < agent.min_trade:
+        fits = f"{float(f'{largest / 2:.1g}'):g}"
+        return Untraded(
+            f"{agent.name} does not trade changes below {agent.min_trade:.2%} of its equity (min_trade), and its "
+            f"largest weight was {largest:.3%} ({assembly.universe.size:,} symbols)",
+            f"Write min_trade = {fits} for it (--set agents.{agent.name}.min_trade={fits}; "
+            f'Python: settings={{"agents.{agent.name}.min_trade": {fits}}})',
+        )
+    weights = log.weights_of(number)
+    highest = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
+    asked = np.flatnonzero(weights)
+    needed = float(np.fmin.reduce(highest[asked] / np.abs(weights[asked])))
+    share = max(agent.capital_micro, 1) / max(rules.cash_micro, 1)
+    cash = f"{_rounded_up(needed / share * 1.1):.0f}"
+    return Untraded(
+        f"no weight of {agent.name} is worth one lot: its capital is {agent.capital_micro / MICRO:,.2f}, and its "
+        f"largest weight {largest:.2%}",
+        f'Write [broker] cash = "{cash}" or more, or a smaller [[universe.instruments]] lot',
+    )
+
+
+def _rounded_up(value: float) -> float:
+    unit = 10.0 ** max(np.floor(np.log10(max(value, 1.0))) - 1, 0)
+    return float(np.ceil(value / unit) * unit)
+
+
+def _unfilled(assembly: Assembly, log: Obstacles) -> Untraded:
+    """Orders were sent, and none was filled: for the lack of volume, or at their limit price."""
+    columns = sorted(log.symbols)
+    volume: Floats = assembly.feed.columns.volume[:, columns]
+    known = volume[np.isfinite(volume)]
+    costs, orders = assembly.costs, f"{log.orders:,} order{'' if log.orders == 1 else 's'}"
+    ended = f"{log.expired:,} of {orders} expired, and none was filled"
+    symbols = some([assembly.universe.symbols[column] for column in columns])
+    caps = [name for name in ("participation", "impact") if getattr(costs, name)]
+    sets = " ".join(f"--set broker.{name}=0" for name in caps)
+    python = ", ".join(f'"broker.{name}": 0' for name in caps)
+    remedy = f"Write [broker] {' and '.join(f'{name} = 0' for name in caps)} ({sets}; Python: settings={{{python}}})"
+    if costs.needs_volume and caps and not known.any():
+        return Untraded(f"{ended}: every volume of {symbols} is 0, and no fill is larger than a share of it", remedy)
+    lots: Ints = np.array(assembly.universe.lot_nano, dtype=np.int64)[columns]
+    if costs.participation and caps and float(np.median(known)) * costs.participation < float(lots.min()) / NANO:
+        return Untraded(
+            f"{ended}: the median volume of {symbols} is {float(np.median(known)):,.0f}, and a share of "
+            f"{costs.participation:.0%} of it is less than a lot",
+            remedy,
+        )
+    return Untraded(
+        f"{ended}: no bar of {symbols} opened within their limit prices, or none followed them",
+        "Raise [risk] collar, or give later bars",
+    )
+
+
+class AccountLost(ExplainedError, ValueError):
+    """An account that lost everything has no returns. The text has the date."""
+
+
+def lost_text(record: Record) -> str:
+    """Return the sentence about an account that lost everything, with its first date; empty for any other."""
+    at = next((k for k, micro in enumerate(record.equity_micro) if micro <= 0), None)
+    if at is None:
+        return ""
+    date = session_date(record.days_ns[at]).isoformat()
+    return LOST.format(date=date, equity=record.equity_micro[at] / MICRO)
