@@ -145,7 +145,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "uPlot.min.css")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
         *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet",
-        "vix_daily.parquet")),
+        "vix_daily.parquet", "exceptions.csv")),
         *(f"{at}/data/licences/{name}" for name in ("Apache-2.0.txt", "MIT-crypto_daily.txt")),
         *(f"{at}/examples/train/{path.name}" for path in (ROOT / "examples" / "train").iterdir()),
         *(f"{at}/models/shipped/{path.relative_to(shipped)}" for path in shipped.rglob("*") if path.is_file()),

@@ -55,6 +55,14 @@ class TellsHalts(Protocol):
         """Register the receiver, before `bars` is read."""
 
 
+@runtime_checkable
+class AcceptsPrices(Protocol):
+    """A feed that left out a suspicious bar, and can be told that its price is real."""
+
+    def accept_price(self, column: int) -> None:
+        """Compare the next bars of a column with its newest suspicious bar, no longer with the bars before that."""
+
+
 class Stream(Protocol):
     """A vendor that sends bars at their close."""
 

@@ -19,7 +19,7 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, Series, SymbolSeries, series_digest
 from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.adapters.feeds.recorded.soundness import require_sound
+from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
 from quantd.daemon.assembly.broker_costs import costs_of
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.first_session import first_session, longest_history
@@ -206,6 +206,8 @@ class Assembly(Parts):
     """The parts of one run over a recorded market."""
 
     feed: Replay
+    unsound: str = ""
+    """Faults of the prices that would stop a backtest, for a run that a person watches; empty without any."""
 
     @property
     def slices(self) -> Callable[[int], MarketSlice]:
@@ -232,8 +234,8 @@ def assemble(
 ) -> Assembly:
     """The parts of a run over a recorded market, which it reads.
 
-    `places` keeps the places for portfolios, which a backtest has none of, and passes on faults of the prices, about
-    which a person decides while trading. `cache` is a folder for built calendars; `apart` makes the policies in
+    `places` keeps the places for portfolios, which a backtest has none of, and returns faults of prices as `unsound`:
+    a run that continues is not stopped by them. `cache` is a folder for built calendars; `apart` makes the policies in
     separate processes. `bars` replace the file of [feed] path. Trading begins at the first session from [feed] start on
     after the longest lookback of the policies, or `history` samples if that is longer; earlier bars provide them.
     Raises FeedError, UnsoundPrices, UnknownCalendar or PolicyError with the file or value and the remedy.
@@ -248,8 +250,9 @@ def assemble(
     warmup = max(config.feed.warmup, history := max(history, longest_history(policies, universe)))
     sessions = market_sessions(config, source, cache, warmup)
     feed = recorded_feed(config, source, universe, sessions, warmup)
-    if not places:
-        require_sound(feed, sessions, members, holes_known=config.feed.holes == "known")
+    unsound = _unsound(config, feed, sessions, members)
+    if unsound is not None and not places:
+        raise unsound
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
@@ -265,7 +268,19 @@ def assemble(
         macro=macro,
         cash_rate=rate,
         feed=feed,
+        unsound=str(unsound or ""),
     )
+
+
+def _unsound(
+    config: Config, feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None
+) -> UnsoundPrices | None:
+    """The faults of recorded prices that need a person; None without any."""
+    try:
+        require_sound(feed, sessions, members, holes_known=config.feed.holes == "known")
+    except UnsoundPrices as error:
+        return error
+    return None
 
 
 def recorded_feed(

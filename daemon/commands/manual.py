@@ -16,6 +16,7 @@ from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of, compared_lots, difference, differences_text, free_micro
+from quantd.daemon.engine.venue.halts import ANNOUNCED, SUSPICIOUS
 from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.limit_rows import reason_text
@@ -221,12 +222,28 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
     )
 
 
-def _explained(service: Service, asked: Halt, column: int, who: str) -> JumpExplained:
+def _accepted(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
+    """The event after which the next bar ends the halt for a suspicious price that is real; None without such a halt.
+
+    The symbol stays halted until then: its newest price is the one before the move.
+    """
+    known = service.shell.state.halted.get(column)
+    if known is None or service.accept_price is None or not known[1].startswith(ANNOUNCED + SUSPICIOUS):
+        return None
+    said = journal_reason(asked.reason, "the explanation of a price")
+    service.accept_price(column)
+    detail = f"{SUSPICIOUS}it is real ({who}: {said}), and trading goes on with the next bar"
+    return Halted(market_now(service), column, True, detail, announced=True)
+
+
+def _explained(service: Service, asked: Halt, column: int, who: str) -> Halted | JumpExplained:
     """The event that ends the hold of a symbol. Raises NotDone."""
     state = service.shell.state
     if asked.do == "halt":
         raise NotDone("command", "a jump of the price is explained by resume --symbol SYMBOL --jump real | N:M")
     if column not in state.jumped:
+        if asked.jump == "real" and (accepted := _accepted(service, asked, column, who)) is not None:
+            return accepted
         known = ", ".join(sorted(state.universe.symbols[k] for k in state.jumped)) or "none"
         raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {known}")
     numerator, denominator = _ratio(asked.jump)

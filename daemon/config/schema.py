@@ -156,7 +156,7 @@ class Feed(Section):
     adjusted: bool = False
     jumps: Literal["stop", "real"] = "stop"
     holes: Literal["stop", "known"] = "stop"
-    spikes: Literal["stop", "reject", "real"] = "reject"
+    spikes: Literal["stop", "reject", "real"] = "stop"
     exceptions: str = ""
     stamps: Literal["close", "open", "session"] = "close"
     zone: Literal[""] | Zone = ""

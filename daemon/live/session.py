@@ -13,13 +13,13 @@ import structlog
 
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.feeds.bars.checks import BadBar
-from quantd.adapters.feeds.source import TellsHalts
+from quantd.adapters.feeds.source import AcceptsPrices, TellsHalts
 from quantd.adapters.store.journal.quarantine import BadBar as StoredBadBar
 from quantd.daemon.assembly.brokers import untradable_of
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import compared_lots, difference
-from quantd.daemon.engine.venue.halts import UNLISTED
+from quantd.daemon.engine.venue.halts import SUSPICIOUS, UNLISTED
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.live.reconciliation import Reconciler
 from quantd.daemon.runtime.feeder import feed_live
@@ -49,8 +49,12 @@ class Aside:
 
     def __init__(self) -> None:
         self._bad: deque[StoredBadBar] = deque(maxlen=10_000)
+        self.suspicious: Callable[[BadBar], None] = lambda bar: None
+        """Receives each bar whose price is out of all proportion, before the slice without it."""
 
     def __call__(self, bad: BadBar, given: BadBar | None) -> None:
+        if bad.reason == "spike":
+            self.suspicious(bad)
         values = f"{bad.open} {bad.high} {bad.low} {bad.close} {bad.volume}"
         if given is not None:
             values += f" (given: {given.open} {given.high} {given.low} {given.close} {given.volume})"
@@ -119,6 +123,9 @@ class Outside:
 
     def attach(self, service: Service) -> None:
         """Sends what is committed from now on."""
+        if isinstance(self.feed, AcceptsPrices):
+            service.accept_price = self.feed.accept_price
+        self._aside.suspicious = partial(self._suspicious, service)
         if self.venue is None:
             return
         shell = service.shell
@@ -176,6 +183,20 @@ class Outside:
             service.inbox.command(news)
         except InboxFull:
             log.warning("halt.untold", symbol=service.shell.state.universe.symbols[news.symbol])
+
+    def _suspicious(self, service: Service, bar: BadBar) -> None:
+        """Pauses a symbol whose newest bar is out of all proportion: its last price may no longer be its price.
+
+        The next good bar ends the pause: one at the old level, or the third at the new one, which is a jump then.
+        """
+        state = service.shell.state
+        resume = f"`quantd resume --symbol {bar.symbol}"
+        values = f"open {bar.open:.10g}, high {bar.high:.10g}, low {bar.low:.10g}, close {bar.close:.10g}"
+        text = (
+            f"{SUSPICIOUS}a bar with {values} is out of all proportion and left out. A bad print: {resume} --reason "
+            f"TEXT`. A real move: {resume} --jump real --reason TEXT`"
+        )
+        self._halted(service, Halted(state.now, state.universe.index[bar.symbol], True, text, announced=True))
 
     async def _compared(self, service: Service, reconciler: Reconciler, ready: asyncio.Event) -> None:
         """Reconciles at the start and then on schedule; a first start waits for prices of adopted holdings."""

@@ -109,6 +109,9 @@ class Service:
     compare_failure: str = ""
     """Why the newest comparison with the venue did not succeed; empty after one that did."""
 
+    accept_price: Callable[[int], None] | None = None
+    """Tells the feed that the newest suspicious bar of a column is real; None where the feed has no such bar."""
+
     def __init__(
         self,
         shell: Shell,

@@ -290,11 +290,12 @@ def _follow(
             spike[k : min(following, believed)] = True
             away = following < believed
             if not away and believed < stop:
-                if _lasts(bars, believed, reference, it.limit) and not _returned(bars, believed, older, it.limit):
-                    shifts.append(_shift(bars, it, reference, believed, range(began, believed)))
-                    older = np.nan
-                else:
+                if not _lasts(bars, believed, reference, it.limit):
                     older = reference
+                elif not _returned(bars, believed, older, it.limit):
+                    older = np.nan
+                    if _gapped(bars, it, reference):
+                        shifts.append(_shift(bars, it, reference, believed, range(began, believed)))
     return jumps, shifts
 
 
@@ -307,6 +308,15 @@ def _lasts(bars: Series, believed: int, reference: float, limit: float) -> bool:
 def _returned(bars: Series, believed: int, older: float, limit: float) -> bool:
     """Whether a level is the one before a bad print of several bars."""
     return bool(abs(np.log(bars.close[believed] / older)) <= limit)
+
+
+def _gapped(bars: Series, it: _Found, reference: float) -> bool:
+    """Whether a new level is beyond any move, or begins at an open, as a split does and a crash within a bar does not.
+
+    Bitcoin fell by 37 % on 2020-03-12 and opened at the close before.
+    """
+    gap, move = float(np.log(bars.open[it.row] / reference)), float(np.log(bars.close[it.row] / reference))
+    return abs(move) > MOVE_CAP or (gap * move > 0 and abs(gap) > abs(move) / 2)
 
 
 def _shift(bars: Series, it: _Found, reference: float, believed: int, rows: Sequence[int]) -> Shift:
@@ -335,7 +345,7 @@ def _quiet_shift(bars: Series, it: _Found, reference: float) -> Shift | None:
     elif not it.opens:
         return None
     else:
-        usual = 0 < bars.volume[k] <= SPLIT_VOLUME * np.exp(-gap) * it.usual
+        usual = bars.volume[k] > 0 and abs(np.log(bars.volume[k] / it.usual) + gap) <= np.log(SPLIT_VOLUME)
         least = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(it.sigma) else SHIFT_SIGMAS * it.sigma
         far = abs(gap) > max(least, SPLITS[0] - SPLIT_MARGIN[0])
         shifts = bool(usual and far and abs(move - gap) < 2 * SPLIT_MARGIN[1])

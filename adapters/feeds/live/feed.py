@@ -108,6 +108,11 @@ class Live:
         if isinstance(stream, TellsHalts):
             stream.tell_halts(receiver)
 
+    def accept_price(self, column: int) -> None:
+        """Take the newest suspicious bar of a column as real: the next bars are compared with it."""
+        if self._builder is not None:
+            self._builder.accept_price(column)
+
     @property
     def trouble(self) -> str:
         """The current failure; empty if it recovers within the grace time, or if the other data path covers it."""

@@ -29,6 +29,7 @@ class RecentBars:
         self._placed = Placed(self._rows.ts, self._rows.ts, self._rows.ts, none, none)
         self._reason: Reasons = np.empty(0, dtype=np.int8)
         self._index: dict[tuple[int, int], int] | None = None
+        self._accepted: dict[int, Action] = {}
 
     def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Checked:
         """Check bars against the earlier ones and `actions` in time order, and store them. Returns their verdict.
@@ -49,7 +50,8 @@ class RecentBars:
         is_old = order < kept
         verdict = np.zeros(len(order), dtype=np.int8)
         verdict[is_old] = before[order[is_old]]
-        found = judge(rows, placed, interval, actions)
+        accepted = self._accepted.values()
+        found = judge(rows, placed, interval, sorted((*actions, *accepted), key=lambda each: each.ts))
         verdict[~is_old] = found.reason[~is_old]
         new = np.empty(len(order) - kept, dtype=np.int8)
         new[order[~is_old] - kept] = verdict[~is_old]
@@ -60,6 +62,14 @@ class RecentBars:
         changes = (*found.jumps, *(shift.jump for shift in found.shifts))
         jumps = sorted((jump for jump in changes if (jump.symbol, jump.ts) in added), key=lambda each: each.ts)
         return Checked(new, tuple(jumps))
+
+    def accept(self, column: int) -> None:
+        """Compare later bars of a column with its newest suspicious bar: a person says that its price is real."""
+        spikes = np.flatnonzero((self._rows.column == column) & (self._reason == Reason.SPIKE))
+        if len(spikes):
+            # a split of 1:1 marks a human check, and the bar after it is not compared with the bars before
+            opens, day = int(self._placed.ts_open[spikes[-1]]), int(self._placed.day[spikes[-1]])
+            self._accepted[column] = Action(opens, day, column, "split", 1, 1)
 
     def find(self, column: int, event: int) -> int | None:
         """Return the number of a stored bar."""

@@ -133,6 +133,10 @@ class SliceBuilder:
         """Receive the vendor's actions; the query covered all with an open at or before `until`."""
         self._actions.add(listed, until, self.emitted_until)
 
+    def accept_price(self, column: int) -> None:
+        """Take the newest suspicious bar of a column as real: the next bars are compared with it."""
+        self._recent.accept(column)
+
     # -- queries
 
     def start(self) -> int:

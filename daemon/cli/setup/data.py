@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from quantd.trading.market import Ints
 
 
+EXCEPTIONS: Final = "exceptions.csv"
+"""Name of a file of exceptions beside bars."""
+
 QUESTIONS: Final = ("jumps", "actions", "suspicious", "holes", "misfits")
 """The parts of a report that stop a backtest."""
 
@@ -35,7 +38,8 @@ def check(
         Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends; FILE.actions.csv if there.")
     ] = None,
     exceptions: Annotated[
-        Path | None, typer.Option("--exceptions", metavar="F.csv", help="Answers about suspicious bars.")
+        Path | None,
+        typer.Option("--exceptions", metavar="F.csv", help="Answers; exceptions.csv beside FILE, if there."),
     ] = None,
     stamps: Annotated[
         Literal["session", "open", "close"] | None, typer.Option("--stamps", help="Meaning of the bars' timestamps.")
@@ -76,8 +80,8 @@ def check(
         raise Failure(f"{file.name}: bars of {interval} are for study: a run needs days or shorter bars", USAGE)
     if (length := length_of(interval)) < DAY_NS and stamps == "session":
         raise Failure(f'--stamps "session" cannot date bars of {interval}; write "open" or "close"', USAGE)
-    if actions is None and beside(file).is_file():
-        actions = beside(file)
+    actions = actions or (beside(file) if beside(file).is_file() else None)
+    exceptions = exceptions or (file.with_name(EXCEPTIONS) if file.with_name(EXCEPTIONS).is_file() else None)
     universe = _universe_in(file, calendar)
     rows = read_bars((file,), universe, _zone(zone))
     first, last = span((file,))

@@ -27,6 +27,9 @@ ANNOUNCED: Final = "announced: "
 UNLISTED: Final = "the venue does not trade it: "
 """Prefix of the detail of a halt by the venue's list of instruments, which only that list ends."""
 
+SUSPICIOUS: Final = "suspicious price: "
+"""Prefix of the detail of an announced halt for a bar out of all proportion, until the next good bar."""
+
 BY_HAND: Final = "by hand: "
 """Prefix of the detail of an operator's halt, which only an operator ends."""
 

@@ -2,7 +2,7 @@
 venue's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from quantd.adapters.bus.messages import Composer
+from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
-from quantd.daemon.commands.manual import compared
+from quantd.daemon.commands.manual import Halt, JumpName, compared, halted
 from quantd.daemon.config import read
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender, reconciliation
@@ -27,17 +28,18 @@ from quantd.daemon.runtime.inbox import Command, Inbox
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
 from quantd.trading.codec import decode
-from quantd.trading.effects import Planned
-from quantd.trading.events import Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown
+from quantd.trading.effects import Planned, Publish
+from quantd.trading.events import Action, Condition, Halted, Limited, NotFound, Operator, Stopping, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
-from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
+from quantd.trading.ports import BrokerNews, Until, VenueAccount, VenueFlow
 from quantd.trading.sessions import DAY_NS
 from tests.support.remote_venue import Faults, Remote, Script, Venue
 
 MINUTE = 60_000_000_000
+VALUES = ("ts_open", "ts_event", "key", "open", "high", "low", "close", "volume")
 NOW = 1_794_787_200_000_000_000  # 2026-11-16 00:00 UTC
 RUN = "run00001"
 QUIET_S = 60.0  # far beyond any answer of the simulated venue, on a machine with other work too
@@ -311,6 +313,78 @@ async def test_a_halt_that_the_feed_hears_of_is_in_the_state_before_the_next_bar
     await stretch(tmp_path, of, Taped(of.universe, DAY_NS, slices(6), venue, NOW), Remote(venue), until=82)
     events = [decode(data).event for _, data in read_entries(tmp_path)]
     assert [e.detail for e in events if isinstance(e, Halted)] == ["Trading Halt"]
+
+
+class Suspicious(Script):
+    """A feed that leaves out bars 83 and 84 of S1 because of their price, and can be told that the price is real.
+
+    `answer` is called between the two bars.
+    """
+
+    accepted = -1
+    answer: Callable[[Service], Awaitable[None]] | None = None
+
+    def accept_price(self, column: int) -> None:
+        self.accepted = column
+
+    async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
+        async for item in super().items(after):
+            if not isinstance(item, MarketSlice) or item.row not in (83, 84):
+                yield item
+                continue
+            service, outside = self.quiet.args  # type: ignore[union-attr]
+            if item.row == 84 and self.answer is not None:
+                await self.answer(service)
+            if self.accepted == 1:
+                yield item
+                continue
+            outside._aside(BadBar(item.key, item.ts_event, "S1", "spike", 100.0, 101.0, 9.5, 100.5, 1e6), None)
+            yield without(item, 1)
+
+
+def without(item: MarketSlice, column: int) -> MarketSlice:
+    """The slice of a feed that has no bar of a column."""
+    values = {name: np.array(getattr(item.block, name)[item.row : item.row + 1]) for name in VALUES}
+    fresh = np.arange(item.block.close.shape[1])[None, :] != column
+    return MarketSlice(Block(**values, fresh=fresh), 0)
+
+
+async def test_a_suspicious_price_pauses_its_symbol_until_the_next_good_bar(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    feed = Suspicious(of.universe, DAY_NS, slices(12), venue, NOW)
+    await stretch(tmp_path, of, feed, Remote(venue))
+    steps = [decode(data) for _, data in read_entries(tmp_path)]
+    alerts = [e for each in steps for e in each.effects if isinstance(e, Publish) and e.kind == "halted"]
+    assert [(alert.level, alert.symbol) for alert in alerts] == [("WARNING", "S1"), ("INFO", "S1")]
+    for words in ("low 9.5", "`quantd resume --symbol S1 --reason TEXT`", "`quantd resume --symbol S1 --jump real"):
+        assert words in alerts[0].text
+    begun, over = alerts[0].ts, alerts[1].ts
+    sent = [(b.sample, b.sym) for each in steps for b in each.effects if isinstance(b, OrderBasket)]
+    assert any(begun < ts < over and sym for ts, sym in sent), "the other symbols go on"
+    assert not any(begun < ts < over and 1 in sym for ts, sym in sent)
+    assert any(ts >= over and 1 in sym for ts, sym in sent)
+
+
+@pytest.mark.parametrize("jump", ["", "real"])
+async def test_the_two_commands_of_a_suspicious_price_settle_it(tmp_path: Path, jump: JumpName) -> None:
+    of = parts()
+    venue = venue_of(of)
+    feed = Suspicious(of.universe, DAY_NS, slices(12), venue, NOW)
+
+    async def answer(service: Service) -> None:
+        assert 1 in service.shell.state.halted
+        await service.inbox.command(halted(service, Halt("resume", "S1", "seen on the tape", jump), "ann"))
+        assert (1 in service.shell.state.halted) == (jump == "real"), "a real price is known with the next bar"
+
+    feed.answer = answer
+    left = await stretch(tmp_path, of, feed, Remote(venue))
+    assert feed.accepted == (1 if jump else -1)
+    assert left.service.shell.state.halted == {}
+    events = [decode(data).event for _, data in read_entries(tmp_path)]
+    told = [event.detail for event in events if isinstance(event, Halted)]
+    assert len(told) == (2 if jump else 3)
+    assert any("seen on the tape" in detail for detail in told)
 
 
 def read_entries(folder: Path) -> list[tuple[int, bytes]]:

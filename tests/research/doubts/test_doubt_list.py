@@ -121,7 +121,9 @@ def test_rejected_and_suspicious_bars_are_named_with_symbol_and_date() -> None:
     bars = market()
     spoilt = changed(bars, "SPY", days(200)[-1], open=5.0, high=5.0, low=5.0, close=5.0)
     spoilt = changed(spoilt, "TLT", days(220)[-1], high=float("nan"))
-    text = only(quantd.backtest(even, bars=spoilt))
+    with pytest.raises(quantd.Error, match=f"SPY on {days(200)[-1]} is out of all proportion"):
+        quantd.backtest(even, bars=spoilt)
+    text = only(quantd.backtest(even, bars=spoilt, settings={"feed.spikes": "reject"}))
     assert text == (f"bars: 2 bars rejected and left out: SPY {days(200)[-1]} (spike), TLT {days(220)[-1]} (nan)")
     crash = changed(bars, "SPY", days(200)[-1], low=0.2)
     result = quantd.backtest(even, bars=crash, settings={"feed.spikes": "real"})

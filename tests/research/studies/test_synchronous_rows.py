@@ -116,10 +116,10 @@ def rows_of(opens, actions="", folder=None):
     import tempfile
 
     with tempfile.TemporaryDirectory() as name:
-        settings = {}
+        settings = {"feed.jumps": "real"}
         if actions:
             (Path(name) / "actions.csv").write_text(actions)
-            settings = {"feed.actions": str(Path(name) / "actions.csv")}
+            settings["feed.actions"] = str(Path(name) / "actions.csv")
         frame = bar_frame(frame_of(opens))
         config = around(frame, "equal_weight", {}, settings)
         return synchronous_rows(assemble(config, bars=frame))

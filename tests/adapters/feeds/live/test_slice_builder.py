@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,6 +172,48 @@ def test_a_jump_comes_immediately_before_the_slice_of_its_bar_which_is_whole() -
     before = [b for b in true.bars if b.column == 0 and b.event <= OPEN][-1]
     assert (jump.before_nano, jump.after_nano) == (before.close * CENT, of_minute(true, 1)[0].open * CENT)
     assert aside == []
+
+
+def multiplied(true: Market, factor: int) -> Market:
+    """The same market, but symbol 0 opens at `factor` times its price on 2024-07-02 and stays there."""
+    bars = [
+        replace(b, open=b.open * factor, high=b.high * factor, low=b.low * factor, close=b.close * factor)
+        if b.column == 0 and b.event > OPEN
+        else b
+        for b in true.bars
+    ]
+    return replace(true, bars=bars)
+
+
+@pytest.mark.parametrize("factor", [9, 35, 190])
+def test_a_level_out_of_all_proportion_is_left_out_twice_and_a_jump_with_its_third_bar(factor: int) -> None:
+    true, aside = multiplied(minutes(), factor), list[BadBar]()
+    it, given = forming(true, OPEN, aside), list[object]()
+    for minute in range(1, 5):
+        close = OPEN + minute * MINUTE
+        it.take(rows_of(true, of_minute(true, minute)), close + NANO)
+        given += [item for item in it.give(close + NANO) if not isinstance(item, Until)]
+    assert [type(item) for item in given] == [MarketSlice, MarketSlice, Jump, MarketSlice, MarketSlice]
+    fresh = [bool(item.fresh[0]) for item in given if isinstance(item, MarketSlice)]
+    assert fresh == [False, False, True, True]
+    assert [(bar.symbol, bar.reason) for bar in aside] == [(true.universe.symbols[0], "spike")] * 2
+    (jump,) = [item for item in given if isinstance(item, Jump)]
+    assert (jump.ts, jump.symbol, jump.numerator) == (OPEN + 3 * MINUTE, 0, 1)
+    assert jump.denominator == pytest.approx(factor, rel=0.03)
+
+
+def test_a_level_that_a_person_calls_real_is_given_from_the_next_bar_on() -> None:
+    true, aside = multiplied(minutes(), 35), list[BadBar]()
+    it, given = forming(true, OPEN, aside), list[object]()
+    for minute in range(1, 5):
+        close = OPEN + minute * MINUTE
+        it.take(rows_of(true, of_minute(true, minute)), close + NANO)
+        given += [item for item in it.give(close + NANO) if not isinstance(item, Until)]
+        it.accept_price(0)
+        it.accept_price(1)
+    assert [type(item) for item in given] == [MarketSlice] * 4
+    assert [bool(item.fresh[0]) for item in given if isinstance(item, MarketSlice)] == [False, True, True, True]
+    assert len(aside) == 1
 
 
 def test_a_jump_before_a_restart_is_not_reported_again_and_one_while_it_was_away_is() -> None:
