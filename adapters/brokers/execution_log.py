@@ -37,10 +37,35 @@ class Fill(NamedTuple):
 
 class ExecutionLog(Struct):
     """The known executions of one order, by id or by cumulated quantity. `reported` holds the `cum` of fills that were
-    reported from the stream."""
+    reported from the stream. `bridged` once missing executions were derived from the order's own quantity and price."""
 
     executions: dict[str | int, Execution] = {}
     reported: set[int] = set()
+    bridged: bool = False
+
+    def bridge(self, ts: int, cum_nano: int, average_nano: int, fee_micro: int = 0) -> bool:
+        """Add what is missing up to `cum_nano` at the price that makes `average_nano` of the whole; whether it could.
+
+        The venue reports quantity and average price of the order, and never lists some of its executions. From here on,
+        a listing is ignored where it covers the same units. `fee_micro` is the fee of the whole order so far.
+        """
+        held = sorted((each.cum_nano - each.size_nano, each.cum_nano) for each in self.executions.values())
+        gaps, low = [], 0
+        for start, end in [*held, (cum_nano, cum_nano)]:
+            if start > low:
+                gaps.append((low, start))
+            low = max(low, end)
+        size = sum(end - start for start, end in gaps)
+        known = sum(each.size_nano * each.price_nano for each in self.executions.values())
+        price = (average_nano * cum_nano - known + size // 2) // size if size else 0
+        if price <= 0 or low > cum_nano:
+            return False
+        left_micro = max(fee_micro - sum(each.fee_micro for each in self.executions.values()), 0)
+        for start, end in gaps:
+            fee = left_micro if end == gaps[-1][1] else 0
+            self.executions[f"bridge {end}"] = Execution(ts, end - start, price, cum_nano=end, fee_micro=fee)
+        self.bridged = True
+        return True
 
     def add(self, *executions: Execution) -> None:
         """Add executions that are not known yet.
@@ -49,11 +74,21 @@ class ExecutionLog(Struct):
         """
         for each in sorted(executions, key=lambda e: (e.ts, e.id)):
             key = each.id or each.cum_nano
-            if each.size_nano <= 0 or key in self.executions:
+            if each.size_nano <= 0 or key in self.executions or (self.bridged and self._covers(each)):
                 continue
             if each.id:
                 each = msgspec.structs.replace(each, cum_nano=self.known_nano() + each.size_nano)
             self.executions[key] = each
+
+    def _covers(self, execution: Execution) -> bool:
+        """Whether units of a listed execution were bridged; one with an id of its own has no place of its own."""
+        if execution.id:
+            return True
+        low = execution.cum_nano - execution.size_nano
+        return any(
+            low < each.cum_nano and each.cum_nano - each.size_nano < execution.cum_nano
+            for each in self.executions.values()
+        )
 
     def known_nano(self) -> int:
         """The total quantity of the known executions."""

@@ -17,8 +17,9 @@ class Sent(Struct):
     """One row of a basket at the venue. `lots` are signed; `ended` is the Cause of its end, -1 while it is open.
 
     `posted` is the time of the last request that may have placed the order (ns, 0: none), `tried` that of the last
-    cancel (ns). `words` are the venue's answer to the last request if no document has them: they are its refusal once
-    the venue, after its settling time, has no such order.
+    cancel (ns). `behind` is the instant since which the venue lists fewer executions than the order has (ns, 0: none).
+    `words` are the venue's answer to the last request if no document has them: they are its refusal once the venue,
+    after its settling time, has no such order.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Sent(Struct):
     venue_id: str = ""
     posted: int = 0
     tried: int = 0
+    behind: int = 0
     log: ExecutionLog = field(default_factory=ExecutionLog)
     ended: int = -1
     words: str = ""

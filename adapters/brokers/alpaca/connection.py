@@ -49,8 +49,9 @@ class AlpacaSettings:
 
     `timeout_s` bounds one request, and `patience_s` the repeats of one that was certainly not accepted. `per_minute`
     limits the requests of any minute. A "not found" is final `settle_s` after an order was sent. `listing_s` bounds the
-    wait for an execution to be listed among the activities. A lost stream is reopened after `backoff_s` (first,
-    longest) seconds. A clock difference above `max_skew_s` is refused.
+    wait of each query for an execution to be listed among the activities. `unlisted_s` after the first such wait, the
+    order's own quantity and average price count. A lost stream is reopened after `backoff_s` (first, longest) seconds.
+    A clock difference above `max_skew_s` is refused.
     """
 
     url: str = "https://paper-api.alpaca.markets"
@@ -62,6 +63,7 @@ class AlpacaSettings:
     per_minute: int = 200
     settle_s: float = 30.0
     listing_s: float = 3.0
+    unlisted_s: float = 60.0
     backoff_s: tuple[float, float] = (0.5, 30.0)
     heartbeat_s: float = 20.0
     max_skew_s: float = 2.0

@@ -189,7 +189,9 @@ class Desk:
             order = order.decode(Order) if isinstance(order, Answer) else order
             sent.venue_id = order.id
             cause, cum = self._ended(sent, order), nano(order.filled_qty)
-            if not await self._all_executions(sent, order, cum):
+            if await self._all_executions(sent, order, cum):
+                sent.behind = 0
+            elif not self._bridged(sent, order, cum):
                 return self.unknown(sent, "it filled, and not all of its executions are listed yet")
         except (NotSent, Lost, Garbled) as wrong:
             return self.unknown(sent, str(wrong))
@@ -207,6 +209,16 @@ class Desk:
                 waited += pause
                 await asyncio.sleep(pause)
         return True
+
+    def _bridged(self, sent: Sent, order: Order, cum_nano: int) -> bool:
+        """Whether the order's own quantity and average price stand for executions that the venue does not list.
+
+        The list may be late (Alpaca-API issue 176: records are missing), so it has `unlisted_s` first.
+        """
+        sent.behind = sent.behind or self.now()
+        if order.filled_avg_price is None or self.now() - sent.behind < self.settings.unlisted_s * NANO:
+            return False
+        return sent.log.bridge(self.now(), cum_nano, nano(order.filled_avg_price))
 
     async def _executions(self, sent: Sent, order: Order) -> None:
         """Add the executions of an order from the account's activities. Raises NotSent or Lost."""

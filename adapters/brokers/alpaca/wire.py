@@ -30,6 +30,7 @@ class Order(Struct, frozen=True):
     symbol: str | None = ""
     qty: Decimal | None = None
     filled_qty: Decimal | None = None
+    filled_avg_price: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     submitted_at: str | None = ""

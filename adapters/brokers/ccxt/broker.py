@@ -255,6 +255,13 @@ class Crypto:
         if seen.unread:
             return self._sender.unknown(sent, seen.unread)
         sent.log.add(*seen.executions)
+        if seen.cum_nano > sent.log.known_nano():
+            now = self._clock()
+            sent.behind = sent.behind or now
+            if seen.average_nano and now - sent.behind >= self._settings.unlisted_s * NANO:
+                sent.log.bridge(now, seen.cum_nano, seen.average_nano, seen.fee_micro)
+        else:
+            sent.behind = 0
         report = reports_of(sent, self._clock(), seen.cause, max(seen.cum_nano, sent.log.known_nano()), seen.reason)
         self._reported[sent.id] = len(sent.log.executions), sent.ended
         return report

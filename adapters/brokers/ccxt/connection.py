@@ -36,13 +36,15 @@ PAGES: Final = 200
 class CryptoSettings(Struct, frozen=True):
     """Address, credentials and time limits.
 
-    After `settle_s` the venue knows every order that reached it. A refusal for too many requests is retried for
-    `patience_s`. Orders are queried every `poll_s`, also with a stream. A clock difference above `skew_s` is refused.
-    `retry_*_s` are pauses between attempts to reconnect.
+    After `settle_s` the venue knows every order that reached it. `unlisted_s` after an order is first seen with fewer
+    listed executions than it has, its own quantity and average price count. A refusal for too many requests is retried
+    for `patience_s`. Orders are queried every `poll_s`, also with a stream. A clock difference above `skew_s` is
+    refused. `retry_*_s` are pauses between attempts to reconnect.
     """
 
     access: Access
     settle_s: float = 30.0
+    unlisted_s: float = 60.0
     patience_s: float = 20.0
     poll_s: float = 15.0
     skew_s: float = 2.0

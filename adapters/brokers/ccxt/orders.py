@@ -13,7 +13,7 @@ from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.brokers.unreadable import WRONG
 from quantd.adapters.exchange.errors import outcome
-from quantd.adapters.exchange.numbers import NotExact, lots_and_odd, on_tick, text_of, whole_lots
+from quantd.adapters.exchange.numbers import NotExact, decimal, lots_and_odd, micro, on_tick, text_of, whole_lots
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import Unknown
 from quantd.trading.instruments import NANO, Universe
@@ -141,14 +141,17 @@ class OrderStatus(Struct, frozen=True):
     """The state of an order at the exchange.
 
     `cause` is its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own count.
-    `executions` are all of the order, or none if none is new. `unread` is the reason why its record cannot be read: it
-    is at the exchange, in a state that nobody knows.
+    `executions` are all of the order, or none if none is new. `average_nano` and `fee_micro` are those of the order
+    itself; 0 where the exchange does not report them. `unread` is the reason why its record cannot be read: it is at
+    the exchange, in a state that nobody knows.
     """
 
     cause: Cause | None
     cum_nano: int
     executions: tuple[Execution, ...]
     reason: str
+    average_nano: int = 0
+    fee_micro: int = 0
     unread: str = ""
 
 
@@ -187,7 +190,9 @@ class OrderQueries:
         for sent, order in found.values():
             sent.venue_id = str(order["id"])
         return seen | {
-            id: OrderStatus(cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order))
+            id: OrderStatus(
+                cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order), *self._whole(order)
+            )
             for id, (sent, order) in found.items()
         }
 
@@ -227,6 +232,16 @@ class OrderQueries:
         return {
             id: list(each.values()) for id, each in out.items() if sum(e.size_nano for e in each.values()) >= behind[id]
         }
+
+    def _whole(self, order: dict[str, Any]) -> tuple[int, int]:
+        """(average price in nano, fee in micro) by the order's own record, 0 where unknown or in another currency."""
+        fee = order.get("fee") or {}
+        try:
+            price = decimal(order.get("average") or "0")
+            paid = micro(fee.get("cost") or "0") if fee.get("currency") == self._universe.currency else 0
+        except NotExact:
+            return 0, 0
+        return int(price * NANO), paid
 
     def _filled(self, sent: Sent, order: dict[str, Any]) -> int:
         if order.get("unread"):
