@@ -176,7 +176,8 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample, n) that the reported
     buying power already includes. `unlent` are the columns that cannot be borrowed for a short sale. `available` are
     the lots by column that the venue lets us close, signed as `lots`; empty where it reports none. `orders` are
-    those of our open orders whose quantity, fills or prices at the venue differ from the books.
+    those of our open orders whose quantity, fills or prices at the venue differ from the books, and those that were
+    settled.
     """
 
     ts: int
@@ -219,12 +220,31 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
     """An operator's correction of a difference between venue and ledger.
 
     `lots` and `cash_micro` are the venue's excess over the ledger. `how` is "fence" or the agent that takes it.
+    `orders` are our settled orders that were open at the venue in that comparison.
     """
 
     ts: int
     lots: list[int]
     cash_micro: int
     how: str
+    reason: str
+    who: str
+    orders: tuple[OpenOrder, ...] = ()
+
+
+class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
+    """An operator's word on an order without an answer of the venue: row `row` of the basket (sample, n).
+
+    `cum` are its unsigned filled lots, 0 for an order that was never sent. `price_nano` is the price of those that the
+    books lack.
+    """
+
+    ts: int
+    sample: int
+    n: int
+    row: int
+    cum: int
+    price_nano: int
     reason: str
     who: str
 
@@ -445,6 +465,7 @@ External = (
     | Reconciled
     | ForeignFound
     | Correction
+    | OrderSettled
     | Wished
     | CancelRequested
     | PortfolioOpened

@@ -18,6 +18,8 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of, compared_lots, difference, differences_text, free_micro
 from quantd.daemon.engine.venue.halts import ANNOUNCED, SUSPICIOUS
 from quantd.daemon.engine.venue.price_jumps import hold_text
+from quantd.daemon.engine.venue.settlements import settled_orders
+from quantd.daemon.engine.venue.unanswered import order_name, uncertain_rows
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.limit_rows import reason_text
 from quantd.risk.limits.catalogue import Reason
@@ -320,7 +322,11 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report."""
     lots, cash = found(state, account)
     said = differences_text(state, lots, cash)
-    return Compared(not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state))
+    waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
+    return Compared(
+        not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state),
+        state.waits.account, waits,
+    )  # fmt: skip
 
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
@@ -333,8 +339,12 @@ def correction(service: Service, account: VenueAccount, how: str, reason: str, w
     state = service.shell.state
     lots, cash = found(state, account)
     if not any(lots) and not cash:
+        if waits := [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]:
+            text = f"no difference but what {', '.join(waits)} may explain, without an answer of the venue"
+            raise NotDone("agrees", f"{text}: settle it by `quantd settle`, then reconcile again")
         raise NotDone("agrees", "the venue's account agrees with the books: there is no difference to fence or adopt")
-    return Correction(market_now(service), lots, cash, how, reason, who)
+    orders = settled_orders(state, account.ours)
+    return Correction(market_now(service), lots, cash, how, reason, who, orders)
 
 
 def how_of(service: Service, how: str, reason: str) -> str:

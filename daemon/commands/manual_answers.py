@@ -53,6 +53,19 @@ class CancelledOrder(Struct, frozen=True):
     text: str
 
 
+class SettledOrder(Struct, frozen=True):
+    """An order that an operator settled: `filled` of `qty` units at `price`, which is empty for an order that was never
+    sent. The venue's later word replaces it."""
+
+    order: str
+    symbol: str
+    side: str
+    qty: str
+    filled: str
+    price: str
+    state: str
+
+
 class Paid(Struct, frozen=True):
     """The result of a deposit (positive) or withdrawal: the book's cash and the house's equity now. Money as text."""
 
@@ -66,7 +79,8 @@ class Compared(Struct, frozen=True):
     """The differences between the venue's account and the books; `differences` has them as text.
 
     `lots` (by symbol, in units) and `cash` are decimal text. `how` is as in `Settle`. `switch` is the state of
-    the house switch, 0 RUN to 2 HALT.
+    the house switch, 0 RUN to 2 HALT. `account` is the venue's reason why the account may not trade. `waits` are the
+    ids of orders without an answer of the venue: what they may have changed is no difference, and cash is not compared.
     """
 
     agrees: bool
@@ -75,6 +89,8 @@ class Compared(Struct, frozen=True):
     cash: str
     how: str
     switch: int
+    account: str = ""
+    waits: list[str] = []
 
 
 class Stopped(Struct, frozen=True):

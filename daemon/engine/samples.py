@@ -19,6 +19,7 @@ from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_b
 from quantd.daemon.engine.valuation import close_dates, note_sample
 from quantd.daemon.engine.venue.price_jumps import closes_before, jump_alerts
 from quantd.daemon.engine.venue.refusals import settle_retries
+from quantd.daemon.engine.venue.unanswered import check_clocks, flatten_is_late, only_late
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.cash_rate import earned
 from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
@@ -61,7 +62,10 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.extend(overdue(state))
         if state.switch.state != RUN:
             effects.extend(cancel_open_orders(state, adding_only=state.switch.state == REDUCE or state.flattening))
-    if state.flattening and not state.working:
+    if state.waits.compared:
+        effects.extend(check_clocks(state))
+        effects.extend(flatten_is_late(state))
+    if state.flattening and only_late(state):
         effects.extend(flatten_all(state))
     if state.protecting:
         effects.extend(order_exits(state))

@@ -297,6 +297,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.working = dict(f.working)
     for ended, work in f.ended:
         state.ended.append(ended, work)
+    state.ended.hold({(each.sample, each.n) for each in f.venue.waits.settled})
     for name in _SAME:
         setattr(state, name, getattr(f, name))
     state.down = set(f.down)

@@ -13,6 +13,7 @@ import structlog
 
 from quantd.daemon.engine.venue.open_orders import Key, Working
 from quantd.daemon.engine.venue.unknown import unsent
+from quantd.daemon.engine.venue.waits import UNANSWERED_NS
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.outbound import Outgoing, Rows, rows_of
 from quantd.trading.effects import Cancel, Query
@@ -47,6 +48,7 @@ class Sender:
         self._now = now
         self._withheld = withheld
         self._last: dict[Key, asyncio.Task[None]] = {}
+        self._sending: set[asyncio.Task[None]] = set()
         self._left: set[Key] = set()
         self._again: dict[tuple[int, int, int], int] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -100,6 +102,9 @@ class Sender:
                     self._again[*key, row] = self._again.get((*key, row), 0) + 1
             task = self._tasks.create_task(self._after(self._last.get(key), effect), name="venue")
             self._last[key] = task
+            if isinstance(effect, OrderBasket | Rows):
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
             task.add_done_callback(partial(self._done, key))
 
     def _done(self, key: Key, task: "asyncio.Task[None]") -> None:
@@ -110,6 +115,11 @@ class Sender:
     def busy(self) -> bool:
         """Whether any request has no answer from the venue yet."""
         return bool(self._last)
+
+    @property
+    def sending(self) -> bool:
+        """Whether an order is on its way to the venue."""
+        return bool(self._sending)
 
     async def idle(self) -> None:
         """Waits until every request is answered."""
@@ -154,6 +164,10 @@ class Sender:
         self._left.update(working)
         self._again |= {(*key, row): times for key, work in working.items() for row, times in work.again.items()}
 
+    def keep_asking(self, keys: Iterable[Key]) -> None:
+        """Lets ended baskets be queried: an operator settled an order of theirs."""
+        self._left.update(keys)
+
     async def ask(self, sample: int, n: int, rows: list[int]) -> None:
         """Queries rows of a basket after its requests in flight; on return the answer is in the inbox.
 
@@ -185,11 +199,15 @@ class Sender:
         """Queries rows until the state of each is resolved."""
         pause_s = AGAIN_S
         left = rows
+        since, told_ns = self._now(), UNANSWERED_NS
         while left:
             await asyncio.sleep(pause_s)
             pause_s = min(2.0 * pause_s, SELDOM_S)
             news = await self._guarded(Query(sample, n, left))
-            known = [each for each in news if not isinstance(each, Unknown)]
+            known: Sequence[BrokerNews] = [each for each in news if not isinstance(each, Unknown)]
+            if self._now() - since >= told_ns:  # the engine compares its clocks
+                told_ns = 2 * (self._now() - since)
+                known = [*news]
             left = sorted({row for each in news if isinstance(each, Unknown) for row in each.row})
             self._asking -= {(sample, n, row) for row in rows if row not in left}
             if known:

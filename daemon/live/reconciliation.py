@@ -22,11 +22,13 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import closable_lots, compared_lots, difference, differences_text, strays
 from quantd.daemon.engine.venue.open_orders import UNCONFIRMED
 from quantd.daemon.engine.venue.order_comparison import order_differences
+from quantd.daemon.engine.venue.settlements import settled_orders
+from quantd.daemon.engine.venue.unanswered import all_late
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.trading.events import Condition, Flow, ForeignFound, Reconciled
-from quantd.trading.orders import ENDED, ForeignOrder
+from quantd.trading.orders import ENDED, ForeignOrder, OrderState
 from quantd.trading.ports import Broker, VenueAccount
 
 log = structlog.get_logger("quantd.reconcile")
@@ -39,6 +41,9 @@ MARGIN_NS: Final = 86_400_000_000_000
 
 LATE_PERIODS: Final = 3
 """Periods without a comparison after which new risk stops: an account that nobody compares may be another one."""
+
+PATIENT: Final = 2
+"""Attempts of a comparison that wait for orders without an answer."""
 
 TRIES: Final = 5
 """Interrupted comparisons after which the reconciler waits for its next turn."""
@@ -149,7 +154,9 @@ class Reconciler:
             self.last = account
             await self._account_word(why_not(self._service.shell.state, account))
             await self._settled()
-            if self._filled() != before or self._on_its_way():
+            if self._filled() != before or self._on_its_way(
+                patient=attempt < PATIENT and not all_late(self._service.shell.state)
+            ):
                 seen = None
                 continue
             found = self._differences(account) + self._changed_orders(account)
@@ -190,12 +197,19 @@ class Reconciler:
 
     async def open_orders(self) -> None:
         """Queries every order that is open in the books: a report may have been missed."""
-        working = self._service.shell.state.at_venue()
-        self._sender.keep(working)
-        for (sample, n), work in list(working.items()):
-            rows = [row for row, at in enumerate(work.state) if at not in ENDED]
-            if rows:
-                await self._sender.ask(sample, n, rows)
+        state = self._service.shell.state
+        rows = {
+            key: [row for row, at in enumerate(work.state) if at not in ENDED] for key, work in state.at_venue().items()
+        }
+        for each in state.waits.settled:  # an operator's word on them waits for the venue's
+            rows.setdefault((each.sample, each.n), []).append(each.row)
+        self._sender.keep(rows)
+        await asyncio.gather(*(self._sender.ask(*key, asked) for key, asked in rows.items() if asked))
+        await self._settled()
+
+    async def queried(self, sample: int, n: int, row: int) -> None:
+        """Queries one order; on return its answer is in the books."""
+        await self._sender.ask(sample, n, [row])
         await self._settled()
 
     async def _settled(self) -> None:
@@ -206,8 +220,14 @@ class Reconciler:
     def _filled(self) -> int:
         return self._service.shell.tally.fills
 
-    def _on_its_way(self) -> bool:
+    def _on_its_way(self, patient: bool) -> bool:
+        """Whether an order is being sent; a `patient` comparison also waits for requests and orders without an answer.
+
+        A later one goes on beside them: what they may have changed is no difference.
+        """
         working = self._service.shell.state.at_venue().values()
+        if not patient:
+            return self._sender.sending or any(OrderState.SENT in work.state for work in working)
         return self._sender.busy or any(not UNCONFIRMED.isdisjoint(work.state) for work in working)
 
     def _differences(self, account: VenueAccount) -> tuple[str, ...]:
@@ -268,7 +288,10 @@ def events_of(
             counted=received,
             unlent=account.unlent,
             available=closable_lots(state, account),
-            orders=tuple(order for order, _ in order_differences(state, account.ours)),
+            orders=(
+                *(order for order, _ in order_differences(state, account.ours)),
+                *settled_orders(state, account.ours),
+            ),
         ),
         ForeignFound(account.ts, (*account.foreign, *stray)),
     ]

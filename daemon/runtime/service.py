@@ -106,6 +106,8 @@ class Service:
 
     leader: LeaderNow | None = None
     """The trading daemon, where this process only reads."""
+    query: Callable[[int, int, int], Awaitable[None]] | None = None
+    """Queries one order (sample, n, row) at the venue now; None with a simulated one."""
     compare_failure: str = ""
     """Why the newest comparison with the venue did not succeed; empty after one that did."""
 

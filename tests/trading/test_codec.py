@@ -70,7 +70,7 @@ from quantd.trading.events import (
 )
 from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
-from quantd.trading.orders import ForeignOrder, OrderBasket, Reports, ScheduleRun
+from quantd.trading.orders import ForeignOrder, OpenOrder, OrderBasket, Reports, ScheduleRun
 from tests.support.checkout import ROOT
 
 GOLDEN = ROOT / "tests/support/golden/journal-v1.bin"
@@ -101,6 +101,9 @@ LATER_EVENTS: list[Struct] = [
     Approved(2, "agreed", "api:second:ab"),
     Approved(2, "agreed", "api:second:ab", "00ff"),
     Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),
+    Correction(13, [1, 0], -5, "mix", "late", "me", (OpenOrder(5, 1, 0, 3),)),
+    events.OrderSettled(13, 5, 1, 0, 7, 10**11, "seen in the venue's app", "me"),
+    events.Reconciled(13, [1], available=[1], orders=(OpenOrder(5, 1, 0, 3, -9, 10**11, 10**11, 10**7),)),
     Wished(14, "manual", 1, -5, "out", "me"),
     events.CancelRequested(14, 5, 1, 0, "typed in error", "me"),
     ScheduleRun(14, 3, "close", "rebalance", "new cash", "api:owner", (0, 2)),

@@ -184,7 +184,7 @@ class OrderQueries:
                 found[id] = sent, order
             except (*WRONG, Unsupported) as wrong:
                 self._line.unreadable.add("order", order.get("info", order), wrong)
-                seen[id] = OrderStatus(None, 0, (), "", f"the record of the order cannot be read ({wrong})")
+                seen[id] = OrderStatus(None, 0, (), "", unread=f"the record of the order cannot be read ({wrong})")
         behind = {id: cum[id] for id, (sent, _) in found.items() if cum[id] != sent.log.known_nano()}
         executions = await self._executions({str(found[id][1]["id"]): id for id in behind}, behind, found)
         for sent, order in found.values():

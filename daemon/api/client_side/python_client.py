@@ -49,8 +49,17 @@ from quantd.daemon.api.routes.switch_routes import Switches
 from quantd.daemon.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
 from quantd.daemon.commands.cancels import CancelOne, CancelPreview
 from quantd.daemon.commands.manual import Cash, Halt, OrderByHand, Settle
-from quantd.daemon.commands.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, Stopped
+from quantd.daemon.commands.manual_answers import (
+    CancelledOrder,
+    Compared,
+    Ordered,
+    Paid,
+    Previewed,
+    SettledOrder,
+    Stopped,
+)
 from quantd.daemon.commands.model_loads import LoadModel, LoadShadow, Reasoned
+from quantd.daemon.commands.order_outcomes import SettleOrder
 from quantd.daemon.commands.portfolio_answers import PortfolioNow
 from quantd.daemon.commands.proposal_answers import AgentStanding
 from quantd.daemon.jobs.job_table import JobRunLine
@@ -381,6 +390,13 @@ class Client:
     def preview_cancel(self, order: str) -> CancelledOrder:
         """What a cancel would end; nothing is sent."""
         return self._post("/api/v1/orders/cancel/preview", CancelPreview(order), CancelledOrder, "")
+
+    def settle_order(
+        self, order: str, reason: str, *, filled: str = "", never_sent: bool = False, key: str = ""
+    ) -> SettledOrder:
+        """Settle an order that the venue does not confirm: `filled` as QUANTITY@PRICE, or `never_sent`."""
+        body = SettleOrder(order, reason, filled, never_sent)
+        return self._post("/api/v1/orders/settle", body, SettledOrder, key)
 
     def cash(self, do: Literal["add", "remove"], amount: str, reason: str, *, agent: str = "", key: str = "") -> Paid:
         """Book a deposit or a withdrawal."""

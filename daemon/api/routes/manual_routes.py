@@ -1,10 +1,11 @@
-"""POST /api/v1/orders, /cash, /halts, /reconcile and /limits/approve: an operator's manual actions.
+"""POST /api/v1/orders, /orders/settle, /cash, /halts, /reconcile and /limits/approve: an operator's manual actions.
 
 The answer has the result of the action and follows its commit to the journal.
 """
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -36,7 +37,21 @@ from quantd.daemon.commands.manual import (
     how_of,
     wished,
 )
-from quantd.daemon.commands.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, Stopped
+from quantd.daemon.commands.manual_answers import (
+    CancelledOrder,
+    Compared,
+    Ordered,
+    Paid,
+    Previewed,
+    SettledOrder,
+    Stopped,
+)
+from quantd.daemon.commands.order_outcomes import (
+    SettleOrder,
+    became_of_settlement,
+    found_unanswered,
+    order_settled,
+)
 from quantd.daemon.commands.tokens import stored
 from quantd.daemon.engine import step
 from quantd.daemon.engine.safety.pending_limits import digest_of
@@ -49,6 +64,9 @@ from quantd.trading.orders import OrderState
 
 COMPARE_S: Final = 12.0
 """Seconds after which a reconciliation with the venue times out."""
+
+QUERY_S: Final = 8.0
+"""Seconds after which a query of one order counts as not answered."""
 
 PLAN_BYTES: Final = 16
 
@@ -158,6 +176,21 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
     return replace(before, switch=done.answer)
 
 
+async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOrder:
+    """Settles an order by the operator's word, after a query of the venue that was not answered. Raises NotDone, and
+    Refused where the broker is simulated."""
+    order_settled(service, asked, sender)
+    if service.query is None:
+        raise Refused(409, "venue", "the broker is simulated: it answers for each order")
+    work, row = found_unanswered(service.shell.state, asked.order)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(QUERY_S):
+            await service.query(work.basket.sample, work.basket.n, row)
+    event = order_settled(service, asked, sender)  # the query may have been answered
+    done = await committed(service, lambda state, _: became_of_settlement(state, event, asked.order), event)
+    return done.answer
+
+
 async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:
     """Applies the looser limits that wait. Raises Refused, NotDone and InboxFull."""
     check_ready(service)
@@ -205,6 +238,11 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
         Post(
             "/api/v1/orders/cancel/preview", partial(preview_cancel, service), CancelPreview, CancelledOrder,
             "What a cancel would end; nothing is sent.", '{"order": "q-.."}',
+        ),
+        Post(
+            "/api/v1/orders/settle", partial(settle, service), SettleOrder, SettledOrder,
+            "Settle an order that the venue does not confirm.",
+            '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin",
         ),
         Post(
             "/api/v1/cash", partial(cash, service), Cash, Paid, "A deposit or a withdrawal.",

@@ -25,8 +25,12 @@ def reconcile(
         raise typer.BadParameter("--fence and --adopt exclude each other")
     body = {"how": "fence" if fence else adopt, "reason": reason}
     done = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared)
+    notes = [f"the account may not trade: {done.account}"] if done.account else []
+    if done.waits:
+        waiting = f"{', '.join(done.waits)} without an answer of the venue"
+        notes.append(f"not compared: cash, and what {waiting} may have changed; `quantd settle` ends that")
     if done.agrees:
-        answer(as_json, done, "the venue's account agrees with ours")
+        answer(as_json, done, "the venue's account agrees with ours", *notes)
         return DONE
     settled = {"": "nothing was settled (--fence, or --adopt AGENT)", "fence": "fenced off"}
     result = settled.get(done.how, f"added to the book of {done.how}")
@@ -35,7 +39,7 @@ def reconcile(
         from quantd.daemon.views.overview import SWITCH  # it imports the engine
 
         lines.append(f"the switch is {SWITCH[done.switch]}; `quantd resume --reason ..` re-arms it")
-    answer(as_json, done, *lines)
+    answer(as_json, done, *lines, *notes)
     return DONE if done.how else CHECK_FAILED
 
 

@@ -64,6 +64,7 @@ HANDLERS: Final = {
     "venue.halts": "on_halted on_limited",
     "venue.price_jumps": "on_jump_explained on_price_jumped",
     "venue.reports": "on_reports",
+    "venue.settlements": "on_order_settled",
     "venue.unknown": "on_cancel_reported on_not_found on_unknown",
 }
 """By module: the handlers."""

@@ -41,6 +41,7 @@ def steady(state: State) -> bool:
         or state.jumped
         or state.foreign
         or state.flattening
+        or state.waits.compared
         or state.later
         or state.shadows
         or state.down

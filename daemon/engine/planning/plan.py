@@ -95,7 +95,7 @@ def plan(
             whole, scale = target_change(state, agent, weights, flatten)
             change = whole
             if state.working or state.crosses:
-                change, cancels = hold_back(state, agent, whole)
+                change, cancels = hold_back(state, agent, whole, closes=flatten)
                 effects.extend(cancels)
                 held_back = bool((whole != change).any())
         if not held_back and not change.nonzero()[0].size:

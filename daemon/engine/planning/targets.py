@@ -9,6 +9,7 @@ from quantd.daemon.engine.planning.lots import Targets
 from quantd.daemon.engine.settings import room_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.availability import closing_lots
+from quantd.daemon.engine.venue.unanswered import late_closing
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
@@ -50,16 +51,22 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
     return change, scale
 
 
-def hold_back(state: State, agent: int, change: Floats) -> tuple[Floats, list[Effect]]:
+def hold_back(state: State, agent: int, change: Floats, closes: bool = False) -> tuple[Floats, list[Effect]]:
     """Compare a change with open orders: an order for another change is cancelled.
 
-    Returns the change without symbols that have open orders, and the cancels.
+    Returns the change without symbols that have open orders, and the cancels. A change that `closes` positions goes on
+    beside orders without an answer of the venue: it leaves the lots that those may have closed.
     """
     open_lots = in_flight(state, agent)
     busy = open_lots != 0.0
     differs = busy & (change != open_lots)
     differs[list(state.agents[agent].exits)] = False
-    return np.where(busy, 0.0, change), withdraw(state, agent, differs) if differs.any() else []
+    free = np.where(busy, 0.0, change)
+    if closes:
+        for column, lots in late_closing(state, agent).items():
+            side = np.sign(change[column])
+            free[column] = side * max(abs(change[column]) - lots, 0.0)
+    return free, withdraw(state, agent, differs) if differs.any() else []
 
 
 def in_flight(state: State, agent: int) -> Floats:

@@ -8,6 +8,8 @@ from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.availability import corrected, note_available
 from quantd.daemon.engine.venue.order_comparison import put_right
+from quantd.daemon.engine.venue.settlements import adopt_settled, corrected_orders
+from quantd.daemon.engine.venue.unanswered import check_clocks, reach, uncertain_rows
 from quantd.risk.switch import REDUCE, flow
 from quantd.trading.effects import Booked, Effect
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled
@@ -111,6 +113,7 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
         *note_available(state, venue.available),
         *note_holdings(state, venue.others),
         *put_right(state, venue.orders),
+        *check_clocks(state),
     ]
     lots, cash = difference(state, venue)
     if not any(lots) and not cash:
@@ -122,6 +125,8 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
         *move_switch(state, HOUSE, REDUCE, "reconciliation", text),
     ]
     if how := state.rules.differences:
+        if how != "fence":
+            adopt_settled(state, lots, cash, venue.orders)
         effects.extend(_correct(state, lots, cash, how, "as configured"))
     return effects
 
@@ -146,10 +151,17 @@ def note_holdings(state: State, others: Sequence[tuple[str, str]]) -> list[Effec
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
-    """(lots by column, cash in micro beyond the tolerance) of the venue less ours and the fenced ones."""
+    """(lots by column, cash in micro beyond the tolerance) of the venue less ours and the fenced ones.
+
+    What an order without an answer of the venue explains is no difference. Cash is not compared while there is one.
+    """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
     lots = [t - o - f for t, o, f in zip(venue.lots, house.lots, fenced_lots, strict=True)]
-    cash = 0 if venue.cash_micro is None else venue.cash_micro - house.cash_micro - fenced_cash
+    for column, (low, high) in reach(state).items():
+        lots[column] -= min(max(lots[column], low), high)
+    if venue.cash_micro is None or any(True for _ in uncertain_rows(state)):
+        return lots, 0
+    cash = venue.cash_micro - house.cash_micro - fenced_cash
     return lots, cash if abs(cash) > state.rules.cash_tolerance_micro else 0
 
 
@@ -190,6 +202,7 @@ def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
     if correction.how != "fence" and agent_of(state, correction.how) is None:
         why = f"no agent named {correction.how!r}; nothing was corrected"
         return refuse_command(state, "agent", "reconciliation", why, level="CRITICAL")
+    corrected_orders(state, correction)
     return _correct(state, correction.lots, correction.cash_micro, correction.how, reason)
 
 

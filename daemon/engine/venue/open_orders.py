@@ -1,7 +1,7 @@
 """Baskets at a venue, and lots that agents exchange without an order."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -91,9 +91,17 @@ class EndedBaskets:
 
     def __init__(self, kept: int) -> None:
         self._baskets: deque[tuple[Key, Working | Callable[[], Working]]] = deque(maxlen=kept)
+        self._held: frozenset[Key] = frozenset()
+
+    def hold(self, keys: Iterable[Key]) -> None:
+        """Keep these baskets, fewer than `kept`, while newer ones are added."""
+        self._held = frozenset(keys)
 
     def append(self, key: Key, work: Working | Callable[[], Working]) -> None:
         """Add a basket, or what makes it."""
+        if self._held and len(self._baskets) == self._baskets.maxlen:
+            while self._baskets[0][0] in self._held:
+                self._baskets.rotate(-1)
         self._baskets.append((key, work))
 
     def __iter__(self) -> Iterator[tuple[Key, Working]]:

@@ -13,6 +13,8 @@ from quantd.daemon.engine.venue.coin_fees import pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
 from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.daemon.engine.venue.refusals import refused, side_of, taken
+from quantd.daemon.engine.venue.settlements import take_word
+from quantd.daemon.engine.venue.unanswered import check_clocks
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Effect, Ended, Filled, Query
 from quantd.trading.ledger.shares import share
@@ -37,8 +39,12 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         return (alert(state, "WARNING", "broker", f"a report about basket {key}, which is not ours; reconcile"),)
     if _all_accepted(work, reports):
         return ()
+    before: list[Effect] = []
+    if state.waits.settled:
+        reports, before = take_word(state, key, work, reports)
     stops = key in state.stops
     news = News(state, work, reports)
+    news.effects.extend(before)
     if not news.all_filled():
         news.row_by_row()
     effects = news.effects
@@ -75,6 +81,8 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         if stops:
             del state.stops[key], state.rests[key]
         state.ended.append(key, work)
+    if news.missing or state.waits.unanswered:
+        effects.extend(check_clocks(state))
     return effects
 
 

@@ -4,6 +4,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import split_exits
 from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.availability import split_missing
+from quantd.daemon.engine.venue.settlements import split_settled
 from quantd.trading.effects import Booked
 
 
@@ -30,6 +31,7 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
         parent.split(symbol, numerator, denominator)
     split_stops(state, symbol, numerator, denominator)
     split_missing(state, symbol, numerator, denominator)
+    split_settled(state, symbol)
     for work in state.at_venue().values():
         work.split(symbol, numerator, denominator)
     state.crosses = [c for c in state.crosses if c.symbol != symbol]  # the next decision makes them again

@@ -7,6 +7,8 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import UNCONFIRMED, Working
 from quantd.daemon.engine.venue.reports import post
+from quantd.daemon.engine.venue.settlements import take_not_found
+from quantd.daemon.engine.venue.unanswered import check_clocks, clock_of
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Again, Effect, Query
 from quantd.trading.events import CancelReported, NotFound, Unknown
@@ -33,21 +35,27 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     rows = [r for r in unknown.row if work.state[r] not in ENDED and work.state[r] != OrderState.UNKNOWN]
     for row in rows:
         work.state[row] = TRANSITIONS[work.state[row]][Cause.TIMED_OUT]
+    key = unknown.sample, unknown.n
+    new = [row for row in rows if clock_of(state, key, row) is None]  # a cancel of an UNKNOWN order is no news
+    clocks = check_clocks(state)
     if not rows:
-        return ()
-    names = ", ".join(state.universe.symbols[work.basket.sym[r]] for r in rows)
-    return (
+        return clocks
+    names = ", ".join(state.universe.symbols[work.basket.sym[r]] for r in new)
+    text = f"outcome unknown ({unknown.reason}): {names}; asking the venue"
+    return [
         Query(unknown.sample, unknown.n, rows),
-        alert(state, "WARNING", "order", f"outcome unknown ({unknown.reason}): {names}; asking the venue"),
-    )
+        *([alert(state, "WARNING", "order", text)] if new else []),
+        *clocks,
+    ]
 
 
 def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
     """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired."""
     key = found.sample, found.n
+    words = take_not_found(state, key, found.row) if state.waits.settled else []
     work = state.working.get(key) or state.stops.get(key)
     if work is None:
-        return ()
+        return words
     state.now = max(state.now, found.ts)
     # a cancel may be on its way, or the answer to the submit not yet overdue; of a row that was sent again since the
     # query, this answer is out of date
@@ -59,7 +67,7 @@ def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
     again = [row for row in rows if _timely(state, work, row)]
     for row in rows:
         work.state[row] = OrderState.UNKNOWN
-    effects: list[Effect] = []
+    effects: list[Effect] = words
     if again:
         for row in again:
             work.state[row] = transition(work.state[row], Cause.SENT_AGAIN)

@@ -1,6 +1,51 @@
-"""What the engine knows of the venue's account beside the books, and since when it waits for an answer."""
+"""What the engine knows of the venue's account beside the books, and since when it waits for an answer.
+
+A wait without an end stops what depends on it. So each has a clock, a CRITICAL alert when it passes, and a way out: an
+order without an answer is settled by an operator (`settlements`), and a flatten that does not end names the refusal.
+
+The clock of an order begins with its first unanswered query, and restarts do not begin it anew. It ends with any
+report of the venue that confirms the state. It counts only at a venue that was compared with the books: a simulated one
+answers at once.
+"""
+
+from typing import Final
 
 from msgspec import Struct
+
+from quantd.trading.instruments import NANO
+
+UNANSWERED_NS: Final = 300 * NANO
+"""Time after which an order without an answer of the venue is an operator's to settle, and a flatten is late."""
+
+
+class Unanswered(Struct):
+    """An order whose state the venue does not confirm, since the instant `since`; `alerted` once an alert names it."""
+
+    sample: int
+    n: int
+    row: int
+    since: int
+    alerted: bool = False
+
+
+class Settlement(Struct):
+    """An operator's word on an order, until the venue confirms or replaces it.
+
+    `claimed` are the unsigned lots (`low`, `low` + `claimed`] that the operator reported as filled at `price_nano`;
+    `parts` are the books' signed shares of them. `included` is the `cum` up to which a later correction of the account
+    contains the venue's fills, -1 without one. `replaced` once the claim is booked back.
+    """
+
+    sample: int
+    n: int
+    row: int
+    low: int
+    claimed: int
+    price_nano: int
+    parts: list[tuple[int, int]]
+    who: str
+    included: int = -1
+    replaced: bool = False
 
 
 class Waits(Struct):
@@ -9,13 +54,18 @@ class Waits(Struct):
     `compared` is the instant of the newest comparison. `missing` has by column the unsigned lots of the house's
     position that the venue does not let us close: they were sold there, or an order that is not ours holds them.
     `flatten_since` is the instant at which the house began to close all positions, 0 without that. `told` are the
-    missing lots that an alert has named since then. `account` is the venue's reason why the account may not trade,
-    empty while it may. `holdings` are those that are no whole lots of the universe, as (symbol, decimal text).
+    missing lots that an alert has named since then, and `late` whether one has named that it does not end. `account` is
+    the venue's reason why the account may not trade, empty while it may. `holdings` are those that are no whole lots of
+    the universe, as (symbol, decimal text). `run` is the name of the run, which is a part of the ids of orders.
     """
 
     compared: int = 0
     missing: dict[int, int] = {}
     flatten_since: int = 0
     told: dict[int, int] = {}
+    late: bool = False
     account: str = ""
     holdings: tuple[tuple[str, str], ...] = ()
+    run: str = ""
+    unanswered: list[Unanswered] = []
+    settled: list[Settlement] = []

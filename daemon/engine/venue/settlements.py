@@ -1,0 +1,279 @@
+"""Orders without an answer of the venue that an operator settles, and the venue's later word on them.
+
+The operator's word is booked as a fill, or ends the order as never sent. It is a claim: the venue may still report
+what happened, after a minute or after a restart. The later word wins. The claim is booked back whole before the venue's
+first report on the order is posted, so each execution is in the books once, by the venue's own record of it.
+
+An account that was corrected in between (`reconcile --adopt`) contains the venue's fills already, up to the quantity
+that the venue reported for the order then, and all of it where the order was not open any more. Those fills are not
+posted, and the claim is not booked back: the correction was computed with it.
+
+Rejected: to keep the claim and to post the difference to the later word alone. Two executions that arrive one by one
+would each be compared with the whole claim, and a restart in between would have to remember the half that was paid.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from quantd.daemon.engine.planning.execution import count_fills
+from quantd.daemon.engine.safety.alerts import alert, refuse_command
+from quantd.daemon.engine.safety.switch import move_switch
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled
+from quantd.daemon.engine.venue.open_orders import Key, Working
+from quantd.daemon.engine.venue.unanswered import check_clocks, is_late, order_name, waits_for_answer
+from quantd.daemon.engine.venue.waits import Settlement
+from quantd.risk.switch import REDUCE
+from quantd.trading.effects import Cancel, Effect, Ended, Filled, Query
+from quantd.trading.events import Correction, OrderSettled
+from quantd.trading.ledger.shares import share
+from quantd.trading.orders import (
+    ENDED,
+    TRANSITIONS,
+    Cause,
+    OpenOrder,
+    OrderState,
+    Reports,
+    price_text,
+    quantity_text,
+)
+
+ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})
+
+MOST: Final = 32
+"""Settlements that may wait for the venue's word at a time; their baskets are remembered until then."""
+
+
+def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
+    """Why an order cannot be settled as filled up to `cum` lots now; empty if it can."""
+    work = state.basket(key)
+    if work is None or not 0 <= row < len(work.state):
+        return "no such order is known here"
+    earlier = settlement_of(state, key, row)
+    if earlier is not None and not earlier.replaced and earlier.included < 0:
+        known = earlier.low
+    elif work.state[row] in ENDED:
+        return f"the order is {OrderState(work.state[row]).name.lower()}"
+    elif not waits_for_answer(work, row):
+        return "the venue has answered: the order is open there; cancel it"
+    elif not is_late(state, key, row):
+        return "the order has not waited for its time yet; the venue may still answer"
+    else:
+        known = work.filled[row]
+    lot = state.universe.lot_nano[work.basket.sym[row]]
+    if cum < known:
+        return f"{quantity_text(known, lot)} of it are filled in the books; name at least that quantity"
+    if cum > abs(work.lots[row]):
+        return f"the order is of {quantity_text(abs(work.lots[row]), lot)}; name at most that quantity"
+    if earlier is None and len(state.waits.settled) >= MOST:
+        return f"{MOST} settled orders wait for the venue's word; wait for it, or adopt the account"
+    return ""
+
+
+def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
+    """Book an operator's word on an order without an answer, and end the order."""
+    key, row = (settled.sample, settled.n), settled.row
+    if why := why_not_settled(state, key, row, settled.cum):
+        return refuse_command(state, "conflict", "order", f"not settled: {why}")
+    work = state.basket(key)
+    assert work is not None
+    effects: list[Effect] = []
+    earlier = settlement_of(state, key, row)
+    if earlier is not None:
+        effects.extend(_claim(state, key, work, earlier, -1))
+        state.waits.settled.remove(earlier)
+    low = work.filled[row]
+    new = settled.cum - low
+    side = 1 if work.lots[row] > 0 else -1
+    parts = [(who, side * lots) for who, lots in share(new, work.shares[row]) if lots] if new else []
+    claim = Settlement(*key, row, low, new, settled.price_nano, parts, settled.who)
+    state.waits.settled.append(claim)
+    stops = key in state.stops
+    effects.extend(_claim(state, key, work, claim, 1))
+    symbol = work.basket.sym[row]
+    if stops and new:
+        effects.extend(stops_filled(state, key, work, [symbol], [side * new], [settled.price_nano]))
+    if earlier is None:
+        effects.extend(_end(state, key, work, claim, settled, stops))
+    text = f"{settled.who} settled {_name(state, claim, work)} as {_claim_text(state, claim, work)}: {settled.reason}"
+    remain = "the venue's later word replaces it"
+    return [alert(state, "WARNING", "order", f"{text}; {remain}", symbol=symbol), *effects, *check_clocks(state)]
+
+
+def _end(state: State, key: Key, work: Working, claim: Settlement, settled: OrderSettled, stops: bool) -> list[Effect]:
+    """End the order of a claim."""
+    row, symbol = claim.row, work.basket.sym[claim.row]
+    cause = Cause.LAST_FILL if settled.cum == abs(work.lots[row]) else Cause.CANCELLED
+    if not settled.cum:
+        cause = Cause.NOT_FOUND
+    work.state[row] = TRANSITIONS[OrderState.UNKNOWN][cause]
+    work.live -= 1
+    effects: list[Effect] = []
+    if work.state[row] != OrderState.FILLED:
+        reason, mark = f"settled by {settled.who}: {settled.reason}", int(state.marks_nano[symbol])
+        ended = Ended(*key, settled.ts, [row], [work.state[row]], reason, sym=[symbol], mark_nano=[mark])
+        effects.append(ended)
+    if stops:
+        stops_ended(state, key, work, [row] if work.state[row] != OrderState.FILLED else [])
+    if work.live == 0 and (stops or key in state.working):
+        state.working.pop(key, None)
+        if stops:
+            del state.stops[key], state.rests[key]
+        state.ended.append(key, work)
+    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
+    return effects
+
+
+def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) -> list[Effect]:
+    """Book the claimed fill (1), or book it back (-1)."""
+    if not claim.claimed:
+        return []
+    row, symbol = claim.row, work.basket.sym[claim.row]
+    parts = [(who, sign * lots) for who, lots in claim.parts]
+    lots = sum(part for _, part in parts)
+    taken = dict(claim.parts)
+    work.filled[row] += sign * claim.claimed
+    work.shares[row] = [(who, left - sign * abs(taken.get(who, 0))) for who, left in work.shares[row]]
+    state.ledger.fills([symbol], [lots], [claim.price_nano], [0], [parts])
+    state.booked()
+    if sign > 0:
+        if state.counting:
+            state.activity.roll(state.now, state.rules.house_sessions())
+            state.activity.fill([symbol], [claim.price_nano], [parts], state.universe.lot_size)
+        if state.parents:
+            count_fills(state, *key, [symbol], [parts])
+    return [Filled(*key, state.now, [symbol], [lots], [claim.price_nano], [0], [parts])]
+
+
+def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[Reports, list[Effect]]:
+    """The venue's report on orders that were settled: what of it is to be posted, and the effects before that."""
+    effects: list[Effect] = []
+    for claim in [each for each in state.waits.settled if (each.sample, each.n) == key]:
+        rows = [k for k, row in enumerate(reports.row) if row == claim.row]
+        if not rows:
+            continue
+        # a query repeats the fills that were known before
+        fills = [(reports.lots[k], reports.price_nano[k]) for k in rows if reports.cum[k] > claim.low]
+        fills = [each for each in fills if each[0]]
+        cum = max(reports.cum[k] for k in rows)
+        ends = any(reports.cause[k] in ENDING for k in rows)
+        effects.extend(_replaced(state, key, work, claim, fills, cum, ends=ends))
+        if claim.included >= 0:
+            reports = _without(reports, {k for k in rows if reports.lots[k] and reports.cum[k] <= claim.included})
+        elif ends and cum > claim.low + sum(lots for lots, _ in fills):
+            effects.append(Query(*key, [claim.row]))
+            continue  # an execution is missing: its report is a later word too
+        if ends:
+            state.waits.settled.remove(claim)
+        else:
+            effects.append(Cancel(*key, claim.row, state.now))
+    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
+    return reports, effects
+
+
+def _replaced(
+    state: State, key: Key, work: Working, claim: Settlement, fills: list[tuple[int, int]], cum: int, *, ends: bool
+) -> list[Effect]:
+    """Book a claim back before the venue's word on it is posted, once; the alert names both words."""
+    if claim.replaced:
+        return []
+    claim.replaced = True
+    effects = [] if claim.included >= 0 else _claim(state, key, work, claim, -1)
+    symbol = work.basket.sym[claim.row]
+    lots, value = sum(size for size, _ in fills), sum(size * price for size, price in fills)
+    agrees = ends and lots == claim.claimed and value == lots * claim.price_nano
+    name, own = _name(state, claim, work), _claim_text(state, claim, work)
+    if agrees and cum == claim.low + claim.claimed:
+        text = f"the venue confirms {name} as {own}"
+        return [*effects, alert(state, "INFO", "order", text, symbol=symbol)]
+    lot = state.universe.lot_nano[symbol]
+    price = f" at {price_text(value // lots)}" if lots else ""
+    word = f"filled {quantity_text(max(cum, lots), lot)}{price}{'' if ends else ', and open'}"
+    text = f"{claim.who} settled {name} as {own}, and the venue now reports {word}; the venue's word is booked"
+    critical = alert(state, "CRITICAL", "order", text, symbol=symbol)
+    return [*effects, critical, *move_switch(state, HOUSE, REDUCE, "settlement", text)]
+
+
+def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
+    """The venue confirms that it never had orders which were settled."""
+    effects: list[Effect] = []
+    for claim in [each for each in state.waits.settled if (each.sample, each.n) == key and each.row in rows]:
+        work = state.basket(key)
+        if work is None:
+            continue
+        state.waits.settled.remove(claim)
+        name, own = _name(state, claim, work), _claim_text(state, claim, work)
+        symbol = work.basket.sym[claim.row]
+        if not claim.claimed or claim.replaced or claim.included >= 0:
+            effects.append(alert(state, "INFO", "order", f"the venue confirms that it never had {name}", symbol=symbol))
+            continue
+        effects.extend(_claim(state, key, work, claim, -1))
+        text = f"{claim.who} settled {name} as {own}, and the venue reports that it never had it; that is booked back"
+        effects.append(alert(state, "CRITICAL", "order", text, symbol=symbol))
+        effects.extend(move_switch(state, HOUSE, REDUCE, "settlement", text))
+    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
+    return effects
+
+
+def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequence[OpenOrder]) -> None:
+    """A correction by `lots` and cash makes the books equal to the venue: it contains the venue's fills of settled
+    orders up to now. `ours` are those of them that are open at the venue."""
+    open_lots = {(each.sample, each.n, each.row): each.cum for each in ours}
+    for claim in state.waits.settled:
+        work = state.basket((claim.sample, claim.n))
+        if work is None or not (lots[work.basket.sym[claim.row]] or cash_micro):
+            continue
+        whole = abs(work.lots[claim.row])
+        claim.included = open_lots.get((claim.sample, claim.n, claim.row), whole)
+        work.filled[claim.row] = claim.included
+        work.odd.pop(claim.row, None)
+        work.shares[claim.row] = share(whole - claim.included, _shares_when_sent(work, claim.row))
+
+
+def split_settled(state: State, symbol: int) -> None:
+    """A split ends the time in which a claim can be booked back: what the venue reports later, the account has."""
+    for claim in state.waits.settled:
+        work = state.basket((claim.sample, claim.n))
+        if work is not None and work.basket.sym[claim.row] == symbol:
+            claim.included = abs(work.lots[claim.row])
+
+
+def corrected_orders(state: State, correction: Correction) -> None:
+    """`adopt_settled` for an operator's correction; a fence leaves the books as they are."""
+    if correction.how != "fence":
+        adopt_settled(state, correction.lots, correction.cash_micro, correction.orders)
+
+
+def settlement_of(state: State, key: Key, row: int) -> Settlement | None:
+    """The settlement of an order that waits for the venue's word; None without one."""
+    return next((each for each in state.waits.settled if (each.sample, each.n, each.row) == (*key, row)), None)
+
+
+def settled_orders(state: State, ours: Sequence[OpenOrder]) -> tuple[OpenOrder, ...]:
+    """Our orders that an operator settled, and that are open at the venue all the same."""
+    return tuple(o for o in ours if settlement_of(state, (o.sample, o.n), o.row) is not None)
+
+
+def _shares_when_sent(work: Working, row: int) -> list[tuple[int, int]]:
+    return work.whole[row] if work.whole and work.whole[row] else work.shares[row]
+
+
+def _without(reports: Reports, gone: set[int]) -> Reports:
+    """A report without some of its rows."""
+    kept = [k for k in range(len(reports.row)) if k not in gone]
+    columns = ("row", "cum", "lots", "price_nano", "fee_micro", "cause")
+    fees = [reports.fee_nano[k] for k in kept] if reports.fee_nano else []
+    return replace(reports, **{name: [getattr(reports, name)[k] for k in kept] for name in columns}, fee_nano=fees)
+
+
+def _name(state: State, claim: Settlement, work: Working) -> str:
+    return order_name(state, (claim.sample, claim.n), work.basket.sym[claim.row])
+
+
+def _claim_text(state: State, claim: Settlement, work: Working) -> str:
+    lot = state.universe.lot_nano[work.basket.sym[claim.row]]
+    if not claim.claimed:
+        return f"filled {quantity_text(claim.low, lot)}" if claim.low else "never sent"
+    return f"filled {quantity_text(claim.low + claim.claimed, lot)} at {price_text(claim.price_nano)}"

@@ -1,0 +1,146 @@
+"""Orders without an answer of the venue: their clocks, what they may still change, and the end of a flatten."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Key, Working
+from quantd.daemon.engine.venue.waits import UNANSWERED_NS, Unanswered
+from quantd.trading.effects import Effect
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text
+
+MINUTES: Final = UNANSWERED_NS // NANO // 60
+
+WAITING: Final = frozenset({OrderState.UNKNOWN, OrderState.CANCELLING})
+"""States of an order whose answer is due."""
+
+
+def waits_for_answer(work: Working, row: int) -> bool:
+    """Whether the state of a row is unconfirmed, or it ended and an earlier fill is missing."""
+    if work.state[row] in ENDED:
+        return False
+    odd = work.odd.get(row)
+    return work.state[row] in WAITING or (odd is not None and odd.final >= 0)
+
+
+def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
+    """Every row at the venue that waits for an answer."""
+    for key, work in state.at_venue().items():
+        yield from ((key, work, row) for row in range(len(work.state)) if waits_for_answer(work, row))
+
+
+def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
+    """Those of `waiting_rows` that may have filled unseen. One that is being cancelled reports its fills, until it is
+    late."""
+    for key, work, row in waiting_rows(state):
+        if work.state[row] != OrderState.CANCELLING or is_late(state, key, row):
+            yield key, work, row
+
+
+def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
+    """The clock of a row; None while it has none."""
+    return next((each for each in state.waits.unanswered if (each.sample, each.n, each.row) == (*key, row)), None)
+
+
+def is_late(state: State, key: Key, row: int) -> bool:
+    """Whether the clock of a row has passed."""
+    clock = clock_of(state, key, row)
+    return clock is not None and state.now - clock.since >= UNANSWERED_NS
+
+
+def check_clocks(state: State) -> list[Effect]:
+    """Begin, end and compare the clocks of orders without an answer; one CRITICAL alert for each that passes."""
+    if not state.waits.compared:
+        return []
+    waiting = {(*key, row): work for key, work, row in waiting_rows(state)}
+    kept = [each for each in state.waits.unanswered if (each.sample, each.n, each.row) in waiting]
+    begun = waiting.keys() - {(each.sample, each.n, each.row) for each in kept}
+    state.waits.unanswered = [*kept, *(Unanswered(*at, state.now) for at in sorted(begun))]
+    effects: list[Effect] = []
+    for clock in state.waits.unanswered:
+        if not clock.alerted and state.now - clock.since >= UNANSWERED_NS:
+            clock.alerted = True
+            work = waiting[clock.sample, clock.n, clock.row]
+            effects.append(_late(state, clock, work))
+    return effects
+
+
+def _late(state: State, clock: Unanswered, work: Working) -> Effect:
+    symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
+    name, lot = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
+    side = "buy" if lots > 0 else "sell"
+    left = quantity_text(abs(lots) - work.filled[clock.row], lot)
+    whole = quantity_text(abs(lots), lot)
+    text = (
+        f"the venue has not confirmed the order to {side} {whole} for {MINUTES} min; {left} of it may be filled. "
+        f"Look at the venue, then: quantd settle {name} --filled QUANTITY@PRICE --reason REASON, or --never-sent"
+    )
+    return alert(state, "CRITICAL", "order_unanswered", text, symbol=symbol)
+
+
+def order_name(state: State, key: Key, symbol: int) -> str:
+    """The id of the order of a basket in a column."""
+    return order_id(state.waits.run, key[0], state.universe.symbols[symbol], key[1])
+
+
+def reach(state: State) -> dict[int, tuple[int, int]]:
+    """By column: least and largest signed lots by which orders without an answer may have changed the venue's."""
+    bounds: dict[int, tuple[int, int]] = {}
+    for _, work, row in uncertain_rows(state):
+        column, lots = work.basket.sym[row], work.lots[row]
+        left = abs(lots) - work.filled[row]
+        low, high = bounds.get(column, (0, 0))
+        bounds[column] = (low, high + left) if lots > 0 else (low - left, high)
+    return bounds
+
+
+def all_late(state: State) -> bool:
+    """Whether orders wait for an answer, and the clock of each has passed."""
+    late = [is_late(state, key, row) for key, _, row in waiting_rows(state)]
+    return bool(late) and all(late)
+
+
+def only_late(state: State) -> bool:
+    """Whether no order works but such whose clock has passed."""
+    return all(
+        is_late(state, key, row)
+        for key, work in state.working.items()
+        for row, now in enumerate(work.state)
+        if now not in ENDED
+    )
+
+
+def late_closing(state: State, agent: int) -> dict[int, int]:
+    """By column: unsigned lots of an agent that late orders may still close; columns with late orders alone."""
+    closing: dict[int, int] = {}
+    others = set()
+    for key, work in state.working.items():
+        for row, who, lots in work.open_shares():
+            column = work.basket.sym[row]
+            if who == agent and is_late(state, key, row):
+                reduces = lots * state.ledger.books[agent].held[column] < 0
+                closing[column] = closing.get(column, 0) + (abs(lots) if reduces else 0)
+            elif who == agent:
+                others.add(column)
+    return {column: lots for column, lots in closing.items() if column not in others}
+
+
+def flatten_is_late(state: State) -> list[Effect]:
+    """One CRITICAL alert for a flatten that has not ended when its clock passes."""
+    waits = state.waits
+    if not (state.flattening and waits.compared) or waits.late or state.now - waits.flatten_since < UNANSWERED_NS:
+        return []
+    waits.late = True
+    universe, held = state.universe, state.ledger.house.held
+    left = [
+        f"{quantity_text(abs(held[k]), universe.lot_nano[k])} {symbol}"
+        for k, symbol in enumerate(universe.symbols)
+        if held[k]
+    ]
+    text = (
+        f"everything is being closed for {MINUTES} min, and the books still have {', '.join(left)}; "
+        "`quantd orders` has the venue's words. It is tried again; `quantd emergency` closes at the venue itself"
+    )
+    return [alert(state, "CRITICAL", "flatten", text)]

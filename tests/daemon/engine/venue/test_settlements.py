@@ -1,0 +1,435 @@
+"""Orders without an answer of the venue: their clock, an operator's word on them, and the venue's later word, which
+wins."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.daemon.engine import step
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.venue.account import difference
+from quantd.daemon.engine.venue.settlements import settled_orders, why_not_settled
+from quantd.daemon.engine.venue.unanswered import waits_for_answer
+from quantd.daemon.engine.venue.waits import UNANSWERED_NS
+from quantd.risk.limits.catalogue import PROFILES
+from quantd.risk.switch import REDUCE, RUN
+from quantd.trading.effects import Again, Cancel, Ended, OrderBasket, Publish, Refused
+from quantd.trading.events import (
+    Correction,
+    Event,
+    NotFound,
+    Operator,
+    OrderSettled,
+    Reconciled,
+    Started,
+    Tick,
+    Unknown,
+    Wished,
+)
+from quantd.trading.orders import Cause, OpenOrder, OrderState, Reports
+from tests.support.engine import World, block
+from tests.support.examples import examples
+
+NANO = 10**9
+MINUTE = 60 * NANO
+LOTS = 100
+
+
+@dataclass
+class Venue:
+    """One order at a venue that answers nothing by itself, and the books of a daemon that sent it."""
+
+    side: int = 1
+    arrived: bool = True
+    world: World = field(init=False)
+    executions: list[tuple[int, int]] = field(default_factory=list)
+    open: bool = True
+    told: int = 0
+
+    def __post_init__(self) -> None:
+        acts = [lambda v: np.array([0.4, 0.2])]
+        self.world = World(block(np.full((6, 2), 100.0)), acts, house=PROFILES["research"]).run()
+        state = self.world.shell.state
+        self.lots, self.cash = list(state.ledger.house.lots), state.ledger.house.cash_micro
+        self.run(Started(state.now, "run00001", "", "", "", "", ("S0", "S1"), {}, ""))
+        self.reconcile()
+        self.run(Wished(state.now + 1, "a0", 0, self.side * LOTS, "by hand", "me"))
+        (basket,) = [e for e in self.world.effects if isinstance(e, OrderBasket)][-1:]
+        self.key = basket.sample, basket.n
+        self.run(Unknown(*self.key, state.now + 1, [0], "no answer in time"))
+
+    @property
+    def state(self):  # type: ignore[no-untyped-def]
+        return self.world.shell.state
+
+    def run(self, event: Event) -> None:
+        effects = step(self.state, event)  # no simulated venue answers
+        self.world.effects.extend(effects)
+        self.state.ledger.check()
+        for effect in effects:
+            if isinstance(effect, Again):
+                self.arrived = True
+            elif isinstance(effect, Cancel):
+                self.open = False
+
+    @property
+    def cum(self) -> int:
+        return sum(lots for lots, _ in self.executions)
+
+    # what happens at the venue
+
+    def execute(self, lots: int, price: int) -> None:
+        lots = min(lots, LOTS - self.cum)
+        if self.arrived and self.open and lots:
+            self.executions.append((lots, price * NANO))
+            self.lots[0] += self.side * lots
+            self.cash -= self.side * lots * price * 10**6
+            self.open = self.cum < LOTS
+
+    # what the daemon hears and is told
+
+    def answer(self) -> None:
+        """The answer to a query: everything that happened."""
+        now = self.state.now + 1
+        if not self.arrived:
+            self.run(NotFound(*self.key, now, [0]))
+            return
+        self._report(self.executions, 0, end=not self.open)
+        self.told = len(self.executions)
+
+    def stream(self) -> None:
+        """The next execution that was not told yet."""
+        if self.told < len(self.executions):
+            before = sum(lots for lots, _ in self.executions[: self.told])
+            self._report(self.executions[self.told : self.told + 1], before, end=False)
+            self.told += 1
+
+    def _report(self, executions: list[tuple[int, int]], cum: int, *, end: bool) -> None:
+        cums, lots, prices, causes = [], [], [], []
+        for size, price in executions:
+            cum += size
+            cums.append(cum)
+            lots.append(size)
+            prices.append(price)
+            causes.append(int(Cause.LAST_FILL if cum == LOTS else Cause.PART_FILL))
+        if (end and cum < LOTS) or not causes:
+            cums.append(cum)
+            lots.append(0)
+            prices.append(0)
+            causes.append(int(Cause.CANCELLED if end else Cause.ACCEPTED))
+        rows, none = [0] * len(causes), [0] * len(causes)
+        self.run(Reports(*self.key, self.state.now + 1, rows, cums, lots, prices, none, causes))
+
+    def settle(self, cum: int, price: int = 100) -> None:
+        self.run(OrderSettled(self.state.now + 1, *self.key, 0, cum, price * NANO if cum else 0, "seen there", "op"))
+
+    def late(self) -> None:
+        self.run(Tick(self.state.now + UNANSWERED_NS + MINUTE))
+
+    def ours(self) -> tuple[OpenOrder, ...]:
+        return (OpenOrder(*self.key, 0, self.cum),) if hasattr(self, "key") and self.arrived and self.open else ()
+
+    def reconcile(self, adopt: bool = False) -> None:
+        """The account is compared; what differs is taken into the book if `adopt`.
+
+        A comparison asks for every open order first; only one without an answer stays as it is.
+        """
+        work = self.state.working.get(self.key) if hasattr(self, "key") else None
+        if work is not None and not waits_for_answer(work, 0):
+            self.answer()
+        word = Reconciled(
+            self.state.now + 1, list(self.lots), self.cash, available=list(self.lots),
+            orders=settled_orders(self.state, self.ours()),
+        )  # fmt: skip
+        self.run(word)
+        lots, cash = difference(self.state, word)
+        if adopt and (any(lots) or cash):
+            orders = settled_orders(self.state, self.ours())
+            self.run(Correction(self.state.now + 1, lots, cash, "a0", "as the venue has it", "op", orders))
+
+    def restart(self) -> None:
+        self.world.shell.state = thaw(self.world.rules, freeze(self.state))
+
+    def resume(self) -> None:
+        self.run(Operator(self.state.now + 1, "resume", "looked at it", "op"))
+
+    # what came of it
+
+    def alerts(self, level: str) -> list[str]:
+        return [e.text for e in self.world.of(Publish) if e.level == level]  # type: ignore[attr-defined]
+
+    def finish(self) -> None:
+        """The order ends at the venue, and everything is asked for."""
+        self.open = False
+        self.answer()
+        self.answer()
+
+    def equal(self) -> bool:
+        house = self.state.ledger.house
+        return (house.lots, house.cash_micro) == (self.lots, self.cash)
+
+
+def late(side: int = 1, **keys: bool) -> Venue:
+    venue = Venue(side, **keys)
+    venue.late()
+    return venue
+
+
+# the clock
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_order_without_an_answer_is_one_critical_alert_with_the_command_that_ends_it(side: int) -> None:
+    venue = Venue(side)
+    venue.run(Tick(venue.state.now + UNANSWERED_NS // 2))
+    assert venue.alerts("CRITICAL") == []
+    venue.late()
+    venue.late()
+    (text,) = venue.alerts("CRITICAL")
+    assert "quantd settle q-run00001-" in text
+    assert "--never-sent" in text
+    assert f"{'buy' if side > 0 else 'sell'} {LOTS}" in text
+
+
+def test_the_clock_goes_on_over_a_restart_and_ends_with_an_answer() -> None:
+    venue = Venue()
+    venue.run(Tick(venue.state.now + UNANSWERED_NS - MINUTE))
+    venue.restart()
+    venue.run(Tick(venue.state.now + 2 * MINUTE))
+    assert len(venue.alerts("CRITICAL")) == 1
+    venue.answer()
+    assert venue.state.waits.unanswered == []
+    assert venue.state.working[venue.key].state == [OrderState.WORKING]
+
+
+def test_an_unknown_order_is_a_warning_once() -> None:
+    venue = Venue()
+    for _ in range(5):
+        venue.run(Operator(venue.state.now + 1, "halt", "look", "me"))
+        venue.run(Unknown(*venue.key, venue.state.now + 1, [0], "no answer in time"))
+        venue.run(Tick(venue.state.now + 1))
+    assert sum("outcome unknown" in text for text in venue.alerts("WARNING")) == 1
+
+
+def test_nothing_is_settled_before_its_time_nor_after_an_answer() -> None:
+    venue = Venue()
+    assert "not waited for its time" in why_not_settled(venue.state, venue.key, 0, 0)
+    venue.settle(LOTS)
+    assert venue.world.of(Refused)
+    venue.late()
+    assert why_not_settled(venue.state, venue.key, 0, LOTS) == ""
+    assert "at most" in why_not_settled(venue.state, venue.key, 0, LOTS + 1)
+    venue.answer()
+    assert "open there" in why_not_settled(venue.state, venue.key, 0, 0)
+    assert "no such order" in why_not_settled(venue.state, (1, 2), 0, 0)
+
+
+# the operator's word
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("cum", [1, 37, 99, 100])
+def test_a_settled_fill_is_booked_at_its_price_and_the_order_ends(side: int, cum: int) -> None:
+    venue = late(side)
+    house = venue.state.ledger.house
+    lots, cash = house.lots[0], house.cash_micro
+    venue.settle(cum, 101)
+    house = venue.state.ledger.house
+    assert house.lots[0] - lots == side * cum
+    assert house.cash_micro - cash == -side * cum * 101 * 10**6
+    assert venue.key not in venue.state.working
+    assert venue.state.waits.unanswered == []
+
+
+def test_an_order_settled_as_never_sent_changes_nothing_and_ends() -> None:
+    venue = late()
+    before = list(venue.state.ledger.house.lots)
+    venue.settle(0)
+    assert venue.state.ledger.house.lots == before
+    ended = venue.world.of(Ended)[-1]
+    assert "settled by op" in ended.reason  # type: ignore[attr-defined]
+
+
+def test_what_is_known_to_be_filled_stays_and_the_price_is_of_the_rest() -> None:
+    venue = Venue()
+    venue.execute(30, 99)
+    venue.stream()
+    venue.run(Unknown(*venue.key, venue.state.now + 1, [0], "no answer in time"))
+    venue.late()
+    assert "30" in why_not_settled(venue.state, venue.key, 0, 29)
+    cash = venue.state.ledger.house.cash_micro
+    venue.settle(50, 102)
+    assert venue.state.ledger.house.cash_micro - cash == -20 * 102 * 10**6
+
+
+# the venue's later word
+
+
+def test_a_later_word_that_agrees_confirms_and_books_nothing_twice() -> None:
+    venue = late()
+    venue.execute(LOTS, 101)
+    venue.settle(LOTS, 101)
+    venue.answer()
+    assert venue.equal()
+    assert any("confirms" in text for text in venue.alerts("INFO"))
+    assert venue.state.switch.state == RUN
+    venue.answer()
+    assert venue.equal()
+    assert venue.state.waits.settled == []
+
+
+@pytest.mark.parametrize("claim", [(0, 0), (40, 101), (60, 99), (100, 101)])
+@pytest.mark.parametrize("truth", [(0, 0), (40, 103), (60, 101), (100, 100)])
+def test_a_later_word_that_differs_wins_is_critical_and_reduces(claim: tuple[int, int], truth: tuple[int, int]) -> None:
+    venue = late()
+    venue.settle(*claim)
+    venue.execute(*truth)
+    venue.open = False
+    venue.answer()
+    assert venue.equal()
+    if claim == truth:
+        assert venue.state.switch.state == RUN
+        return
+    assert venue.state.switch.state == REDUCE
+    text = venue.alerts("CRITICAL")[1]
+    assert "op settled q-run00001-" in text
+    assert "the venue now reports filled" in text
+    venue.resume()
+    assert venue.state.switch.state == RUN
+
+
+def test_an_order_that_is_open_after_all_is_cancelled_at_the_venue() -> None:
+    venue = late()
+    venue.settle(0)
+    venue.answer()
+    assert not venue.open
+    venue.answer()
+    assert venue.equal()
+
+
+def test_a_venue_that_never_had_the_order_takes_a_claimed_fill_back() -> None:
+    venue = late(arrived=False)
+    venue.settle(LOTS, 101)
+    assert not venue.equal()
+    venue.answer()
+    assert venue.equal()
+    assert venue.state.switch.state == REDUCE
+
+
+def test_a_second_word_of_the_operator_replaces_the_first() -> None:
+    venue = late()
+    venue.execute(70, 98)
+    venue.settle(0)
+    venue.settle(70, 98)
+    assert venue.equal()
+
+
+def test_a_late_fill_after_an_adoption_is_not_booked_twice() -> None:
+    venue = late()
+    venue.settle(0)
+    venue.execute(LOTS, 97)
+    venue.reconcile(adopt=True)
+    assert venue.equal()
+    venue.stream()
+    venue.answer()
+    assert venue.equal()
+    assert any("the venue now reports filled 100" in text for text in venue.alerts("CRITICAL"))
+
+
+def test_other_baskets_that_end_do_not_push_a_settled_one_out() -> None:
+    venue = late()
+    venue.settle(0)
+    work = venue.state.ended.find(venue.key)
+    for number in range(200):
+        venue.state.ended.append((1, number), work)
+    venue.execute(LOTS, 101)
+    venue.finish()
+    assert venue.equal()
+
+
+# the others go on
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_account_is_compared_beside_an_unknown_order(side: int) -> None:
+    venue = late(side)
+    venue.execute(LOTS, 100)  # what the order explains is no difference
+    venue.reconcile()
+    assert venue.state.switch.state == RUN
+    venue.lots[1] -= 3  # somebody sells another symbol by hand
+    venue.reconcile()
+    assert venue.state.switch.state == REDUCE
+    assert any("3 S1 less" in text for text in venue.alerts("CRITICAL"))
+
+
+@pytest.mark.parametrize("extra", [-1, 1, 40])
+def test_more_than_an_unknown_order_explains_is_a_difference(extra: int) -> None:
+    venue = late()
+    venue.lots[0] += extra if extra < 0 else LOTS + extra
+    venue.reconcile()
+    assert venue.state.switch.state == REDUCE
+    word = Reconciled(venue.state.now, list(venue.lots), venue.cash)
+    assert difference(venue.state, word) == ([extra, 0], 0)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_flatten_closes_everything_but_what_an_unknown_order_may_have_closed(side: int) -> None:
+    venue = late(side)
+    held = list(venue.state.ledger.house.lots)
+    venue.run(Operator(venue.state.now + 1, "flatten", "out", "me"))
+    venue.run(Unknown(*venue.key, venue.state.now + 1, [0], "no answer in time"))
+    venue.late()
+    sold = [0, 0]
+    for basket in venue.world.of(OrderBasket):
+        for column, lots in zip(basket.sym, basket.lots, strict=True):  # type: ignore[attr-defined]
+            if (basket.sample, basket.n) != venue.key and lots < 0 and basket.ts >= venue.state.waits.flatten_since:  # type: ignore[attr-defined]
+                sold[column] -= lots
+    assert sold == [held[0] - (LOTS if side < 0 else 0), held[1]]
+
+
+def test_a_flatten_that_does_not_end_is_critical_once() -> None:
+    venue = Venue()
+    venue.run(Operator(venue.state.now + 1, "flatten", "out", "me"))
+    venue.late()
+    venue.late()
+    assert sum("being closed for" in text for text in venue.alerts("CRITICAL")) == 1
+
+
+# in any order
+
+STEPS = st.one_of(
+    st.tuples(st.just("execute"), st.integers(1, 60), st.integers(95, 105)),
+    st.tuples(st.just("settle"), st.integers(0, LOTS), st.integers(95, 105)),
+    *(
+        st.tuples(st.just(name))
+        for name in ("answer", "stream", "late", "restart", "reconcile", "adopt", "end", "unknown")
+    ),
+)
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(st.sampled_from([1, -1]), st.booleans(), st.lists(STEPS, max_size=14))
+def test_any_order_of_words_ends_with_the_books_equal_to_the_venue(
+    side: int, arrived: bool, steps: list[tuple[object, ...]]
+) -> None:
+    venue = late(side, arrived=arrived)
+    for name, *values in steps:
+        match name:
+            case "execute":
+                venue.execute(*values)  # type: ignore[arg-type]
+            case "settle":
+                venue.settle(*values)  # type: ignore[arg-type]
+            case "end":
+                venue.open = False
+            case "adopt":
+                venue.reconcile(adopt=True)
+            case "unknown":
+                venue.run(Unknown(*venue.key, venue.state.now + 1, [0], "no answer in time"))
+            case _:
+                getattr(venue, str(name))()
+    venue.finish()
+    assert venue.equal(), (venue.state.ledger.house.lots, venue.lots)
+    assert venue.state.waits.settled == []

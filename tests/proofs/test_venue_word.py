@@ -1,0 +1,178 @@
+"""The way out of waits for a venue, typed: the whole daemon at a wire-level Alpaca, and the commands that its alerts
+name as programs of their own."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantd.daemon.app import Options, serve
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.config import load
+from tests.proofs.live_day import CONFIG, World
+from tests.support.command_line import Done, program
+
+SCALE = 30.0
+HOLD = """
+import numpy as np
+
+
+def act(view):
+    return np.full(len(view.prices), 0.2)
+"""
+
+
+class Scene:
+    """A daemon beside its venue, and a person at a terminal."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world, self.venue, self.folder = world, world.venue, folder
+
+    async def typed(self, line: str) -> Done:
+        """A command line, without `quantd`."""
+        return await asyncio.to_thread(program, self.folder, *shlex.split(line))
+
+    async def read(self, what: str) -> Any:
+        done = await self.typed(f"{what} --json")
+        return json.loads(done.stdout) if done.returncode in (0, 1) and done.stdout else {}
+
+    async def until(self, true: Callable[[], Awaitable[Any]], within_s: float = 120.0) -> Any:
+        end = asyncio.get_running_loop().time() + within_s
+        for _ in range(10_000):
+            if found := await true():
+                return found
+            assert asyncio.get_running_loop().time() < end, "it did not happen"
+            await asyncio.sleep(0.2)
+        raise AssertionError("it did not happen")
+
+    async def holds(self) -> None:
+        """Wait for the first positions; a feed that a slow machine made late is re-armed."""
+
+        async def bought() -> bool:
+            if len(self.venue.book.positions) == 3:
+                return True
+            if (await self.read("status")).get("switch") == "REDUCE":
+                await self.typed("resume --reason 'the machine was slow'")
+            return False
+
+        await self.until(bought)
+
+    async def critical(self, words: str) -> str:
+        """The text of a CRITICAL alert with these words."""
+
+        async def raised() -> str:
+            alerts = (await self.read("alerts")).get("alerts", [])
+            texts = [each["text"] for each in alerts if each["level"] == "CRITICAL"]
+            return next((text for text in texts if words in text), "")
+
+        text: str = await self.until(raised)
+        return text
+
+    async def equal(self) -> None:
+        """The next comparison agrees, and says so by its exit code."""
+
+        async def agrees() -> bool:
+            return (await self.typed("reconcile")).returncode == 0
+
+        await self.until(agrees)
+
+
+@asynccontextmanager
+async def played(folder: Path) -> AsyncIterator[Scene]:
+    world = World(folder, SCALE, 1)
+    await world.start()
+    (folder / "rotating.py").write_text(HOLD)
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(store="", bus="port = 0").replace("min_trade = 0.0", "min_trade = 0.05"))
+    config = load(path, known_names())
+    moving = asyncio.create_task(world.market())
+    daemon = asyncio.create_task(serve(config, Options(config=path, quiet=True), find=world.find, now=world.clock))
+    try:
+        yield Scene(world, folder)
+        assert not daemon.done()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await daemon
+    finally:
+        for task in (moving, daemon):
+            task.cancel()
+        await asyncio.gather(moving, daemon, return_exceptions=True)
+        await world.stop()
+
+
+def command(text: str) -> str:
+    """The command that an alert names, without `quantd`."""
+    found = re.search(r"quantd ((?:reconcile|settle).*)$", text)
+    assert found is not None, text
+    return found.group(1)
+
+
+@pytest.mark.long
+async def test_flatten_ends_after_a_sale_by_hand_and_the_command_of_its_alert_makes_the_books_equal(
+    tmp_path: Path,
+) -> None:
+    async with played(tmp_path) as scene:
+        await scene.holds()
+        book = scene.venue.book
+        sold = book.positions["BTC/USD"] / 2
+        sold -= sold % Decimal("0.0001")
+        order = {"symbol": "BTC/USD", "qty": str(sold), "side": "sell", "type": "market", "time_in_force": "gtc"}
+        book.place(order, foreign=True)
+        assert (await scene.typed("flatten --reason out")).returncode == 0
+        text = await scene.critical("everything that the venue has is closed")
+        assert book.positions == {}
+        assert f"{sold.normalize()} BTC/USD" in text
+        line = command(text)
+        assert (await scene.typed(line)).returncode == 0
+        await scene.equal()
+        again = await scene.typed(line)
+        assert "agrees" in again.stderr + again.stdout, "the second run has nothing to adopt"
+        assert (await scene.typed("flatten --reason again")).returncode == 0
+        await scene.equal()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("claimed", "agrees"), [("0.01", True), ("", False)])
+async def test_an_order_without_an_answer_is_settled_by_the_command_of_its_alert_and_the_venues_word_wins(
+    tmp_path: Path, claimed: str, agrees: bool
+) -> None:
+    async with played(tmp_path) as scene:
+        await scene.holds()
+        await scene.equal()
+        venue = scene.venue
+        venue.silent = True
+        venue.misbehave("500 after", "submit")
+        venue.misbehave("500", "query", 100_000)
+        price = venue.book.assets["ETH/USD"].price
+        await scene.typed("order buy 0.01 ETH/USD --agent rotating --reason 'by hand'")
+        early = await scene.typed("orders --json")
+        name = next(o["id"] for o in json.loads(early.stdout)["orders"] if o["state"] in ("unknown", "sent"))
+        refused = await scene.typed(f"settle {name} --never-sent --reason early")
+        assert refused.returncode != 0
+        assert "not waited for its time" in refused.stderr
+        text = await scene.critical("has not confirmed the order to buy 0.01")
+        assert name in text
+        compared = await scene.typed("reconcile")
+        assert compared.returncode == 0, "what the order explains is no difference"
+        assert name in compared.stdout
+        line = command(text).partition(", or ")[0]
+        fill = f"{claimed}@{price}"
+        line = line.replace("--filled QUANTITY@PRICE", f"--filled {fill}" if claimed else "--never-sent")
+        done = await scene.typed(line.replace("REASON", "'seen in the app'"))
+        assert done.returncode == 0, done.stderr
+        venue.misbehave("500", "query", 0)
+        venue.silent = False
+        await scene.equal()
+        if not agrees:
+            assert "filled 0.01" in await scene.critical("the venue now reports")
+            assert (await scene.read("status"))["switch"] == "REDUCE"
+            assert (await scene.typed("resume --reason 'looked at it'")).returncode == 0
+        await scene.equal()
