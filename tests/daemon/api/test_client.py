@@ -55,6 +55,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "propose": ("none", "1", "a test"),
     "close_portfolio": ("none", "flatten", "a test"),
     "cancel_order": ("q-none", "a test"),
+    "settle_order": ("q-none", "a test"),
     "preview_cancel": ("q-none",),
     "preview_review": ("none", "1"),
     "review": ("none", "1", "a test"),
@@ -66,6 +67,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
 """Requests that this world refuses: its venue is simulated, and it has no incidents, places or looser limits."""
 
 NAMED: dict[str, dict[str, Any]] = {
+    "settle_order": {"never_sent": True},
     "allocate": {"prices": {"SPY": [100.0, 101.0]}, "method": "equal_weight"},
     "open_portfolio": {"symbols": ("SPY",)},
     "rebalance_portfolio": {"symbols": ("SPY",)},
