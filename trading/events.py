@@ -177,7 +177,7 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     buying power already includes. `unlent` are the columns that cannot be borrowed for a short sale. `available` are
     the lots by column that the venue lets us close, signed as `lots`; empty where it reports none. `orders` are
     those of our open orders whose quantity, fills or prices at the venue differ from the books, and those that were
-    settled.
+    settled. `run` is the name of the run; empty in journals of codec version 6 and before, without clocks of waits.
     """
 
     ts: int
@@ -189,6 +189,7 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
     unlent: tuple[int, ...] = ()
     available: list[int] = []
     orders: tuple[OpenOrder, ...] = ()
+    run: str = ""
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -10,8 +10,11 @@ from quantd.daemon.commands.manual import journal_reason, market_now
 from quantd.daemon.commands.manual_answers import CancelledOrder
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.venue.unanswered import clock_of
+from quantd.daemon.engine.venue.waits import UNANSWERED_NS
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import CancelRequested
+from quantd.trading.instruments import NANO
 from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text
 
 OrderName = Annotated[str, Meta(max_length=80, description="The id of an open order, as GET /api/v1/orders has it.")]
@@ -81,8 +84,18 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
         state=OrderState(work.state[row]).name.lower(),
         agents=agents,
         parents=parents,
-        text=_words(agents, parents),
+        text=_unconfirmed(state, name, work, row) + _words(agents, parents),
     )
+
+
+def _unconfirmed(state: State, name: str, work: Working, row: int) -> str:
+    """That the venue does not confirm the order; empty where it does."""
+    clock = clock_of(state, (work.basket.sample, work.basket.n), row)
+    if clock is None:
+        return ""
+    since = max(state.now - clock.since, 0) // NANO
+    text = f"the venue has not confirmed this order for {since} s: the cancel is sent, and it may be filled already; "
+    return f"{text}`quantd settle {name}` ends the wait after {UNANSWERED_NS // NANO} s; "
 
 
 def _words(agents: list[str], parents: list[str]) -> str:

@@ -107,7 +107,8 @@ class FrozenVenue(Struct, frozen=True):
     spending: list[tuple[tuple[int, int], list[tuple[int, int]]]] = []
     dust: dict[int, int] = {}
     unlent: tuple[int, ...] = ()
-    waits: Waits = msgspec.field(default_factory=Waits)
+    waits: Waits | UnsetType = UNSET
+    """Absent without any, as in older snapshots."""
 
 
 class Frozen(Struct, frozen=True):
@@ -182,7 +183,7 @@ _SAME: Final = (
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip
-_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent", "waits")
+_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent")
 """Fields that a state and its snapshot have alike."""
 
 
@@ -195,6 +196,16 @@ def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
 def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
     size = ring.prices.shape[1]
     ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)
+
+
+def _venue_out(state: State) -> FrozenVenue:
+    return FrozenVenue(
+        fenced=state.fenced,
+        flows=list(state.flows),
+        spending=list(state.spending.items()),
+        waits=UNSET if state.waits == Waits() else state.waits,
+        **{name: getattr(state, name) for name in _SAME_OF_VENUE},
+    )
 
 
 def freeze(state: State) -> bytes:
@@ -247,12 +258,7 @@ def freeze(state: State) -> bytes:
             best=state.best.tobytes(),
             exits=[(a.exits, a.blocked) for a in state.agents],
             watch=state.watch.freeze(),
-            venue=FrozenVenue(
-                fenced=state.fenced,
-                flows=list(state.flows),
-                spending=list(state.spending.items()),
-                **{name: getattr(state, name) for name in _SAME_OF_VENUE},
-            ),
+            venue=_venue_out(state),
             notes=[a.note for a in state.agents],
             owed=state.owed,
             proposals=list(state.proposals),
@@ -297,7 +303,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.working = dict(f.working)
     for ended, work in f.ended:
         state.ended.append(ended, work)
-    state.ended.hold({(each.sample, each.n) for each in f.venue.waits.settled})
+    state.waits = Waits() if isinstance(f.venue.waits, UnsetType) else f.venue.waits
+    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
     for name in _SAME:
         setattr(state, name, getattr(f, name))
     state.down = set(f.down)

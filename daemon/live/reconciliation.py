@@ -250,7 +250,9 @@ class Reconciler:
     async def _report(self, account: VenueAccount, received: tuple[tuple[int, int], ...]) -> None:
         """Puts the venue's account into the inbox. Commands precede reports, so no fill comes between the comparison
         and its event."""
-        for event in events_of(self._service.shell.state, account, received, self._strays_again(account)):
+        for event in events_of(
+            self._service.shell.state, self._service.run, account, received, self._strays_again(account)
+        ):
             with suppress(InboxFull):
                 await self._service.inbox.command(event)
 
@@ -274,7 +276,11 @@ def permission(state: State, why: str) -> Condition | None:
 
 
 def events_of(
-    state: State, account: VenueAccount, received: tuple[tuple[int, int], ...], stray: Sequence[ForeignOrder] = ()
+    state: State,
+    run: str,
+    account: VenueAccount,
+    received: tuple[tuple[int, int], ...],
+    stray: Sequence[ForeignOrder] = (),
 ) -> list[Reconciled | ForeignFound]:
     """The events of a comparison. `received` are the baskets that the buying power includes, `stray` our orders that
     are open at the venue and ended here."""
@@ -292,6 +298,7 @@ def events_of(
                 *(order for order, _ in order_differences(state, account.ours)),
                 *settled_orders(state, account.ours),
             ),
+            run=run,
         ),
         ForeignFound(account.ts, (*account.foreign, *stray)),
     ]

@@ -38,7 +38,6 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
 def on_started(state: State, started: Started) -> Sequence[Effect]:
     """Record the artifacts of each policy. One that changed since the last start loses its memory and its pairings."""
     before, state.artifacts = state.artifacts, dict(started.artifacts)
-    state.waits.run = started.run
     state.loaded = {name: each for name, each in state.loaded.items() if name in started.loaded}
     changed = {name for name, digest in started.artifacts.items() if before.get(name, digest) != digest}
     return _begin_anew(state, changed, before) if changed else []

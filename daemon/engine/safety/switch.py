@@ -107,7 +107,8 @@ def flatten(state: State, text: str) -> list[Effect]:
 def _begin_flatten(state: State, *, jumped: bool) -> None:
     """Close all positions from now on, with those held after a price jump if `jumped`."""
     state.flattening, state.flattens_jumped = True, jumped
-    state.waits.flatten_since, state.waits.told, state.waits.late = state.now, {}, False
+    if state.waits.compared:
+        state.waits.flatten_since, state.waits.told, state.waits.late = state.now, {}, False
 
 
 def flatten_all(state: State) -> Sequence[Effect]:

@@ -109,9 +109,11 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     state.unlent = tuple(venue.unlent)
     for key in venue.counted:
         state.spending.pop((key[0], key[1]), None)
+    if venue.run:
+        state.waits.run, state.waits.compared = venue.run, state.now
     noted = [
         *note_available(state, venue.available),
-        *note_holdings(state, venue.others),
+        *(note_holdings(state, venue.others) if venue.run else ()),
         *put_right(state, venue.orders),
         *check_clocks(state),
     ]

@@ -26,7 +26,6 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
 
     While everything is sold, a CRITICAL alert names each position of which the venue has less.
     """
-    state.waits.compared = state.now
     held, before = state.ledger.house.held, state.waits.missing
     state.waits.missing = {
         column: abs(held[column]) - there

@@ -14,7 +14,7 @@ from quantd.daemon.engine.venue.halts import refused_as_halted
 from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.daemon.engine.venue.refusals import refused, side_of, taken
 from quantd.daemon.engine.venue.settlements import take_word
-from quantd.daemon.engine.venue.unanswered import check_clocks
+from quantd.daemon.engine.venue.unanswered import check_clocks, exit_refused
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Effect, Ended, Filled, Query
 from quantd.trading.ledger.shares import share
@@ -271,4 +271,5 @@ def _ended(state: State, work: Working, reports: Reports, rows: list[int], stops
         elif ended == OrderState.REJECTED:
             side = side_of(state, symbol, work.lots[row]) if stops_of is None else "stop"
             effects.extend(refused(state, HOUSE if stops_of is None else stops_of, symbol, side, reports.reason))
+            effects.extend(exit_refused(state, symbol, reports.reason))
     return effects

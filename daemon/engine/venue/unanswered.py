@@ -6,7 +6,7 @@ from typing import Final
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Key, Working
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS, Unanswered
+from quantd.daemon.engine.venue.waits import UNANSWERED_NS, RefusedExit, Unanswered
 from quantd.trading.effects import Effect
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text
@@ -26,8 +26,8 @@ def waits_for_answer(work: Working, row: int) -> bool:
 
 
 def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """Every row at the venue that waits for an answer."""
-    for key, work in state.at_venue().items():
+    """Every row at the venue that waits for an answer; none at a simulated venue."""
+    for key, work in state.at_venue().items() if state.waits.compared else ():
         yield from ((key, work, row) for row in range(len(work.state)) if waits_for_answer(work, row))
 
 
@@ -54,6 +54,8 @@ def check_clocks(state: State) -> list[Effect]:
     """Begin, end and compare the clocks of orders without an answer; one CRITICAL alert for each that passes."""
     if not state.waits.compared:
         return []
+    if state.waits.refused:
+        _forget_refused(state)
     waiting = {(*key, row): work for key, work, row in waiting_rows(state)}
     kept = [each for each in state.waits.unanswered if (each.sample, each.n, each.row) in waiting]
     begun = waiting.keys() - {(each.sample, each.n, each.row) for each in kept}
@@ -125,6 +127,44 @@ def late_closing(state: State, agent: int) -> dict[int, int]:
             elif who == agent:
                 others.add(column)
     return {column: lots for column, lots in closing.items() if column not in others}
+
+
+def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
+    """The venue refused an order that closes a position; one CRITICAL alert where it still does when the clock passes.
+
+    The clock of a column begins with the first refusal, and ends when the position is closed or not to be closed.
+    """
+    if not state.waits.compared:
+        return []
+    held = state.ledger.house.held
+    _forget_refused(state)
+    if not (held[symbol] and _closes(state, symbol)):
+        return []
+    clock = next((each for each in state.waits.refused if each.symbol == symbol), None)
+    if clock is None:
+        state.waits.refused.append(RefusedExit(symbol, state.now))
+        return []
+    if clock.alerted or state.now - clock.since < UNANSWERED_NS:
+        return []
+    clock.alerted = True
+    size = quantity_text(abs(held[symbol]), state.universe.lot_nano[symbol])
+    minutes = (state.now - clock.since) // NANO // 60
+    text = (
+        f"the venue refuses for {minutes} min to close {size}: {reason or 'no reason given'}. "
+        "It is tried again; `quantd emergency` closes at the venue itself, `quantd reconcile` compares the account"
+    )
+    return [alert(state, "CRITICAL", "exit_refused", text, symbol=symbol)]
+
+
+def _forget_refused(state: State) -> None:
+    """End the clocks of positions that are closed, or not to be closed any more."""
+    held = state.ledger.house.held
+    state.waits.refused = [each for each in state.waits.refused if held[each.symbol] and _closes(state, each.symbol)]
+
+
+def _closes(state: State, symbol: int) -> bool:
+    """Whether a position is being closed: by a protective exit, or with all others."""
+    return state.flattening or any(symbol in agent.exits for agent in state.agents)
 
 
 def flatten_is_late(state: State) -> list[Effect]:

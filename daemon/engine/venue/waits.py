@@ -28,6 +28,14 @@ class Unanswered(Struct):
     alerted: bool = False
 
 
+class RefusedExit(Struct):
+    """A column whose position is to be closed, and whose orders the venue refuses since the instant `since`."""
+
+    symbol: int
+    since: int
+    alerted: bool = False
+
+
 class Settlement(Struct):
     """An operator's word on an order, until the venue confirms or replaces it.
 
@@ -69,3 +77,4 @@ class Waits(Struct):
     run: str = ""
     unanswered: list[Unanswered] = []
     settled: list[Settlement] = []
+    refused: list[RefusedExit] = []

@@ -95,7 +95,7 @@ def outcome(change: Callable[[VenueAccount], VenueAccount]) -> tuple[bytes, byte
     state = world.shell.state
     account = change(said(state))
     word = permission(state, why_not(state, account))
-    for event in [*([] if word is None else [word]), *events_of(state, account, ())]:
+    for event in [*([] if word is None else [word]), *events_of(state, "run00001", account, ())]:
         world.shell.run(event)
     return freeze(state), msgspec.msgpack.encode([repr(effect) for effect in world.effects])
 
@@ -130,7 +130,7 @@ def differing(**change: int) -> World:
     state = world.shell.state
     account = said(state)
     first, *others = account.ours
-    for event in events_of(state, replace(account, ours=(replace(first, **change), *others)), ()):
+    for event in events_of(state, "run00001", replace(account, ours=(replace(first, **change), *others)), ()):
         world.shell.run(event)
     return world
 
@@ -166,7 +166,9 @@ def test_an_order_that_is_being_cancelled_is_not_named_again() -> None:
     world.effects.clear()
     state = world.shell.state
     account = said(state)
-    for event in events_of(state, replace(account, ours=(replace(account.ours[0], lots=-1), *account.ours[1:])), ()):
+    for event in events_of(
+        state, "run00001", replace(account, ours=(replace(account.ours[0], lots=-1), *account.ours[1:])), ()
+    ):
         world.shell.run(event)
     assert world.effects == []
 

@@ -27,7 +27,7 @@ def compared(world: World, missing: dict[int, int]) -> Reconciled:
     """A comparison: the venue has `missing` unsigned lots less of a column, and lets the rest be closed."""
     state = world.shell.state
     lots = [have - (1 if have > 0 else -1) * missing.get(k, 0) for k, have in enumerate(state.ledger.house.lots)]
-    return Reconciled(state.now + 1, lots, state.ledger.house.cash_micro, available=list(lots))
+    return Reconciled(state.now + 1, lots, state.ledger.house.cash_micro, available=list(lots), run="run00001")
 
 
 def command(world: World, what: str) -> Operator:

@@ -24,7 +24,6 @@ from quantd.trading.events import (
     Operator,
     OrderSettled,
     Reconciled,
-    Started,
     Tick,
     Unknown,
     Wished,
@@ -54,7 +53,6 @@ class Venue:
         self.world = World(block(np.full((6, 2), 100.0)), acts, house=PROFILES["research"]).run()
         state = self.world.shell.state
         self.lots, self.cash = list(state.ledger.house.lots), state.ledger.house.cash_micro
-        self.run(Started(state.now, "run00001", "", "", "", "", ("S0", "S1"), {}, ""))
         self.reconcile()
         self.run(Wished(state.now + 1, "a0", 0, self.side * LOTS, "by hand", "me"))
         (basket,) = [e for e in self.world.effects if isinstance(e, OrderBasket)][-1:]
@@ -142,7 +140,7 @@ class Venue:
             self.answer()
         word = Reconciled(
             self.state.now + 1, list(self.lots), self.cash, available=list(self.lots),
-            orders=settled_orders(self.state, self.ours()),
+            orders=settled_orders(self.state, self.ours()), run="run00001",
         )  # fmt: skip
         self.run(word)
         lots, cash = difference(self.state, word)
@@ -396,6 +394,48 @@ def test_a_flatten_that_does_not_end_is_critical_once() -> None:
     venue.late()
     venue.late()
     assert sum("being closed for" in text for text in venue.alerts("CRITICAL")) == 1
+
+
+def refused(venue: Venue) -> None:
+    """The venue refuses the newest order of the books; none is sent while refused orders pause."""
+    if not venue.state.working:
+        return
+    key, work = list(venue.state.working.items())[-1]
+    rows = list(range(len(work.lots)))
+    none, causes = [0] * len(rows), [int(Cause.REJECTED)] * len(rows)
+    venue.run(Reports(*key, venue.state.now + 1, rows, none, none, none, none, causes, "insufficient qty"))
+
+
+def test_refused_exits_are_critical_once_when_their_clock_passes_with_the_venues_words() -> None:
+    venue = Venue()
+    venue.finish()
+    venue.run(Operator(venue.state.now + 1, "flatten", "out", "me"))
+    refused(venue)
+    for _ in range(3):
+        assert not any("refuses for" in text for text in venue.alerts("CRITICAL"))
+        venue.run(Tick(venue.state.now + UNANSWERED_NS // 4))
+        refused(venue)
+    for _ in range(3):
+        venue.late()
+        refused(venue)
+    texts = [text for text in venue.alerts("CRITICAL") if "refuses for" in text]
+    assert len(texts) == 2, "one for each symbol"
+    assert all("insufficient qty" in text and "quantd emergency" in text for text in texts)
+    venue.restart()
+    venue.late()
+    refused(venue)
+    assert sum("refuses for" in text for text in venue.alerts("CRITICAL")) == 2
+
+
+def test_the_clock_of_a_refused_exit_ends_when_nothing_is_to_be_closed() -> None:
+    venue = Venue()
+    venue.finish()
+    venue.run(Operator(venue.state.now + 1, "flatten", "out", "me"))
+    refused(venue)
+    assert len(venue.state.waits.refused) == 2
+    venue.resume()
+    venue.late()
+    assert venue.state.waits.refused == []
 
 
 # in any order
