@@ -18,8 +18,8 @@ CODEC_VERSION: Final = 7
 """Version 1 has all limits in `values` of plans and baskets, and `values_before` of plans. Version 2 has only limits
 that cut a symbol or stand at 60 % of their bound. Version 3 adds LimitMoved. Version 4 adds PriceJumped and
 JumpExplained. Version 5 adds Refused, and the limits that an Approved names. Version 6 adds CancelRequested and
-ProposalReviewed. Version 7 adds `available`, `orders` and `run`
-of Reconciled, and OrderSettled. One decoder reads all."""
+ProposalReviewed. Version 7 adds `available`, `orders` and `run` of Reconciled, OrderSettled, and units of an instrument
+to Flow. One decoder reads all."""
 
 
 class Entry(Struct, frozen=True, array_like=True):

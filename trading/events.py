@@ -204,7 +204,8 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
 
     A deposit (positive) or withdrawal belongs to the book of `agent` (empty: the unallocated book). Other kinds are
     payments and charges of the venue. `id` is the venue's identifier; each is booked once. `symbol` is the column of a
-    dividend, `reason` the operator's reason.
+    dividend, `reason` the operator's reason. `units_nano` are signed nano-units of the instrument `symbol` itself: a
+    fee or a reward in a coin. With `ahead`, the venue has taken a fee that it has not listed yet.
     """
 
     ts: int
@@ -215,6 +216,8 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
     symbol: int = -1
     agent: str = ""
     reason: str = ""
+    units_nano: int = 0
+    ahead: bool = False
 
 
 class Correction(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -56,7 +56,7 @@ class VenueFlow(Struct, frozen=True):
     """A cash movement at the venue without a fill.
 
     `kind` is "deposit" | "withdrawal" | "dividend" | "cash_in_lieu" | "fee" | "interest" | "other". `id` is the
-    venue's identifier; each is booked once.
+    venue's identifier; each is booked once. `units_nano` are signed nano-units of the instrument `symbol` that moved.
     """
 
     id: str
@@ -65,6 +65,7 @@ class VenueFlow(Struct, frozen=True):
     amount_micro: int
     symbol: str = ""
     text: str = ""
+    units_nano: int = 0
 
     @property
     def booking(self) -> Literal["flow", "dividend", "cash_in_lieu", "fee", "interest"]:

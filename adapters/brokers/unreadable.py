@@ -43,17 +43,23 @@ class Unreadable:
     def add(self, what: str, item: object, why: object) -> None:
         """Set an item aside: `what` it is ("activity"), its content, and the reason."""
         self.count += 1
-        text = item.decode(errors="replace") if isinstance(item, bytes) else str(item)
-        key = blake2b(f"{what}|{text}".encode(errors="replace"), digest_size=8).digest()
+        reason = one_line(str(why), WORDS) or type(why).__name__
+        self._name(what, f"an unreadable {what} of the venue was set aside ({reason})", item)
+
+    def name(self, text: str, item: object) -> None:
+        """Name an item that is used, or that no book has, by a text."""
+        self._name("", text, item)
+
+    def _name(self, what: str, text: str, item: object) -> None:
+        content = item.decode(errors="replace") if isinstance(item, bytes) else str(item)
+        key = blake2b(f"{what}|{content}".encode(errors="replace"), digest_size=8).digest()
         if key in self._seen:
             return
         if len(self._seen) >= MOST:
             del self._seen[next(iter(self._seen))]
         self._seen[key] = None
         if len(self._new) < NAMED:
-            reason = one_line(str(why), WORDS) or type(why).__name__
-            content = one_line(text, WORDS)
-            self._new.append(self._safe(f"an unreadable {what} of the venue was set aside ({reason}): {content}"))
+            self._new.append(self._safe(f"{text}: {one_line(content, WORDS)}"))
         else:
             self._more += 1
 
@@ -61,7 +67,7 @@ class Unreadable:
         """A text for each item since the last call."""
         texts, more = self._new, self._more
         self._new, self._more = [], 0
-        return [*texts, f"{more} more unreadable items of the venue were set aside"] if more else texts
+        return [*texts, f"{more} more items of the venue were set aside or named"] if more else texts
 
     def items(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[T]:
         """The readable ones of some encoded items."""

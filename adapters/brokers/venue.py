@@ -32,8 +32,9 @@ class Venue:
     `broker` is "module:function" from a Login to a `quantd.trading.ports.Broker`; it raises VenueError. A simulated
     venue has none. `may_withdraw` is an async one from a Login to whether the key may withdraw, or None if the venue
     does not report it. `account_exit` is one from a Login to an AccountExit, for `quantd emergency`. `key` is the
-    secret that identifies the account. `paper_url` and `live_url` are the venue's
-    addresses. `stops_at` are the exchanges with stop orders, None for no restriction. `module` has to be installed,
+    secret that identifies the account. `paper_url` and `live_url` are the venue's addresses. `coin_fee_bp` is the
+    highest fee that it takes from what a trade in a pair credits, the coin of a purchase or the money of a sale, and
+    lists later. `stops_at` are the exchanges with stop orders, None for no restriction. `module` has to be installed,
     with the extra `extra` of quantd.
     """
 
@@ -46,6 +47,7 @@ class Venue:
     secrets: Mapping[str, str] = field(default_factory=dict)
     paper_url: str = ""
     live_url: str = ""
+    coin_fee_bp: float = 0.0
     stops_at: tuple[str, ...] | None = None
     module: str = ""
     extra: str = ""

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from msgspec.structs import replace
 
+from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.limits import TOLERANCE, VENUE, agent_limits, allowance_of, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL
@@ -72,6 +73,7 @@ def rules_of(
         flatten_on=risk.flatten_on or (),
         borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
         venue_pays=config.broker.kind != "paper",
+        coin_fee_bp=venues()[config.broker.kind].coin_fee_bp,
         differences=config.broker.differences,
         cash_tolerance_micro=config.broker.cash_tolerance_micro,
         volume_lookback=risk.volume_lookback,

@@ -76,6 +76,8 @@ class Rules(Struct, frozen=True):
     house_calendar: int = 0
     venue_pays: bool = False
     """Whether dividends are booked when the venue pays them, not on the ex date."""
+    coin_fee_bp: float = 0.0
+    """Highest fee that the venue takes from what a trade in a pair credits, and lists later; 0 for none."""
     differences: str = ""
     """Treatment of unknown lots and cash at the venue: "fence", an agent's name, or "" (an operator decides)."""
     cash_tolerance_micro: int = 0

@@ -108,6 +108,8 @@ class FrozenVenue(Struct, frozen=True):
     dust: dict[int, int] = {}
     unlent: tuple[int, ...] = ()
     waits: Waits | UnsetType = UNSET
+    uncharged: dict[int, tuple[int, int]] | UnsetType = UNSET
+    fees_ahead: dict[int, int] | UnsetType = UNSET
     """Absent without any, as in older snapshots."""
 
 
@@ -204,6 +206,8 @@ def _venue_out(state: State) -> FrozenVenue:
         flows=list(state.flows),
         spending=list(state.spending.items()),
         waits=UNSET if state.waits == Waits() else state.waits,
+        uncharged=state.uncharged or UNSET,
+        fees_ahead=state.fees_ahead or UNSET,
         **{name: getattr(state, name) for name in _SAME_OF_VENUE},
     )
 
@@ -323,6 +327,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     for name in _SAME_OF_VENUE:
         setattr(state, name, getattr(f.venue, name))
     state.flows.extend(f.venue.flows)
+    state.uncharged = {} if isinstance(f.venue.uncharged, UnsetType) else f.venue.uncharged
+    state.fees_ahead = {} if isinstance(f.venue.fees_ahead, UnsetType) else f.venue.fees_ahead
     state.spending = dict(f.venue.spending)
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
         agent.note = note

@@ -214,6 +214,10 @@ class State:
         """(lots by column, cash in micro) at the venue that are known not to be ours."""
         self.dust: dict[int, int] = {}
         """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
+        self.uncharged: dict[int, tuple[int, int]] = {}
+        """Column -> (nano-units bought, since when) whose fee the venue has not listed; -1 -> micro of sales."""
+        self.fees_ahead: dict[int, int] = {}
+        """Column -> nano-units of fees that were booked before the venue listed them; -1 -> micro."""
         self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
         """The venue's ids of booked cash flows."""
         self.entitled: list[tuple[int, list[tuple[int, int]]]] = []

@@ -20,6 +20,7 @@ from quantd.adapters.brokers.errors import VenueError
 from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import closable_lots, compared_lots, difference, differences_text, strays
+from quantd.daemon.engine.venue.coin_fees import unlisted_fees
 from quantd.daemon.engine.venue.open_orders import UNCONFIRMED
 from quantd.daemon.engine.venue.order_comparison import order_differences
 from quantd.daemon.engine.venue.settlements import settled_orders
@@ -159,6 +160,9 @@ class Reconciler:
             ):
                 seen = None
                 continue
+            for fee in unlisted_fees(self._service.shell.state, account):
+                await self._service.inbox.command(fee)
+            await self._settled()
             found = self._differences(account) + self._changed_orders(account)
             if not found or found == seen:
                 self._compared_fills = before
@@ -191,7 +195,7 @@ class Reconciler:
         for each in found:
             column = index.get(each.symbol, -1) if each.symbol else -1
             ts = min(each.ts, queried)  # an entry with a date only is of the end of its day, which may be ahead
-            flow = Flow(ts, each.amount_micro, "venue", each.booking, each.id, column)
+            flow = Flow(ts, each.amount_micro, "venue", each.booking, each.id, column, units_nano=each.units_nano)
             await self._service.inbox.command(flow)
         self._since = max(self._since, queried - MARGIN_NS)
 

@@ -26,6 +26,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.venue.availability import asks_for_comparison
+from quantd.daemon.engine.venue.coin_fees import takes_fee
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.runtime.alert_filter import AlertFilter
@@ -352,8 +353,8 @@ class Service:
                 self.reconcile()
             if effects:
                 moved = moved or any(type(e) in (Valued, Switched) for e in effects)
-                if cut_by_venue(effects):
-                    self.reconcile()  # the venue's buying power may have risen
+                if cut_by_venue(effects) or takes_fee(self.shell.state, effects):
+                    self.reconcile()  # the venue's buying power may have risen, or it took a fee from a coin
                 self.histories.add(seq, effects)
                 for message in self._composer.messages(seq, effects, lots):
                     # of a retained topic only the newest message is published

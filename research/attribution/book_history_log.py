@@ -355,6 +355,8 @@ class BookHistoryLog:
             case Flow() if booked.kind in ("dividend", "fee", "interest"):
                 held = self._lots[:, booked.symbol].tolist() if booked.symbol >= 0 else []
                 parts = [(book, lots) for book, lots in enumerate(held) if lots] if booked.kind == "dividend" else []
+                if booked.book >= 0:  # units of a coin: the income of one book
+                    parts = [(booked.book, 1)]
                 self._ledger.income(booked.amount_micro, parts)
                 self._book(booked.kind, booked.symbol, cash)
             case _ if booked.kind == "flow":

@@ -18,4 +18,6 @@ VENUE: Final = Venue(
     },
     paper_url="https://paper-api.alpaca.markets",
     live_url="https://api.alpaca.markets",
+    # docs.alpaca.markets/docs/crypto-fees: the first tier of a taker; listed at the end of the day
+    coin_fee_bp=25.0,
 )

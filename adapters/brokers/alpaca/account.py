@@ -17,6 +17,7 @@ from quantd.adapters.brokers.alpaca.wire import (
     flow,
     instant,
     is_crypto,
+    is_known,
     micro,
     nano,
     tick_nano,
@@ -232,15 +233,17 @@ async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[tuple[A
         asked["page_token"] = token
 
 
-async def read_flows(rest: Rest, since: int, now: Callable[[], int]) -> Sequence[VenueFlow]:
-    """Cash flows later than `since`, oldest first; a flow with a date only counts as of the end of its day.
+async def read_flows(rest: Rest, universe: Universe, since: int, now: Callable[[], int]) -> Sequence[VenueFlow]:
+    """Movements of cash, and of units of the universe's pairs, later than `since`, oldest first.
 
-    One without a date counts as of its first appearance. In the first list of a process it may be of any time: it is
-    set aside. Raises ConnectionError.
+    One with a date only counts as of the end of its day, one without a date as of its first appearance. In the first
+    list of a process the latter may be of any time: it is set aside. Raises ConnectionError.
     """
     found = []
     first, at = rest.undated is None, now()
     undated = rest.undated if rest.undated is not None else {}
+    # the venue writes the symbol of a pair without its slash
+    names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     # two days earlier, because the venue may compare dates of its own zone
     async for each, raw in activities(rest, "", since - 2 * DAY_NS):
         try:
@@ -251,8 +254,22 @@ async def read_flows(rest: Rest, since: int, now: Callable[[], int]) -> Sequence
             continue
         if moved is not None and moved.ts == at:
             undated[each.id] = at
-        if moved is not None and moved.ts > since:
-            found.append(moved)
+        if moved is None or moved.ts <= since:
+            continue
+        symbol = names.get(moved.symbol.replace("/", ""), "")
+        if moved.units_nano and "/" not in symbol:
+            moved = msgspec.structs.replace(moved, units_nano=0)
+            if not moved.amount_micro:
+                rest.unreadable.name(
+                    f"{each.activity_type} of {text_of(nano(each.qty))} {each.symbol} is in no book", raw
+                )
+                continue
+        if not is_known(each):
+            booked = (
+                f"booked as {moved.kind if moved.units_nano or moved.booking != 'flow' else 'a deposit or withdrawal'}"
+            )
+            rest.unreadable.name(f"an activity of the unknown type {each.activity_type[:40]!r} was {booked}", raw)
+        found.append(msgspec.structs.replace(moved, symbol=symbol or moved.symbol))
     rest.undated = undated
     return sorted(found, key=lambda f: (f.ts, f.id))
 

@@ -110,7 +110,7 @@ class Alpaca:
         return msgspec.structs.replace(account, unlent=self._unlent)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
-        return await read_flows(self._rest, since, self._now)
+        return await read_flows(self._rest, self._universe, since, self._now)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
         return await read_trades(self._rest, self._universe, since)

@@ -259,19 +259,41 @@ _KINDS: Final = {
 }  # fmt: skip
 """Type of activity -> VenueFlow's kind; a longer type, such as DIVNRA, has the kind of its first three letters."""
 
+_MOVED: Final = frozenset({"JNLC", "JNLS", "TRANS", "CSD", "CSW", "ACATC", "ACATS"})
+"""Types by which a person moves money or units; the sign makes a deposit or a withdrawal."""
+
+_ELSEWHERE: Final = frozenset(
+    {
+        "FILL", "SPLIT", "SSO", "SSP", "MA", "NC", "REORG", "SC", "SPIN", "OPASN", "OPEXP", "OPXRC", "OPCA", "OPTRD",
+        "MISC", "JNL",
+    }
+)  # fmt: skip
+"""Types that move units by an execution or a corporate action, which are booked otherwise."""
+
+
+def is_known(activity: Activity) -> bool:
+    """Whether the documents have the type of an activity."""
+    kind = activity.activity_type
+    return kind in _KINDS or kind[:3] in _KINDS or kind in _MOVED or kind in _ELSEWHERE
+
 
 def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
-    """The cash flow of an activity, None without one (a fill, a split, a cancelled activity).
+    """The movement of cash, or of units of a pair, of an activity; None without one (a fill, a cancelled activity).
 
     An activity with a date only counts as of the end of that day; one without a date as of `listed` (ns), the time when
-    it was first listed. Raises Garbled for one with neither.
+    it was first listed. Units of a type that no document has are income, or a fee. Raises Garbled for an activity with
+    neither date nor `listed`.
     """
-    amount = micro(activity.net_amount)
-    if not amount or activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
+    if activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
+        return None
+    amount, units = micro(activity.net_amount) or 0, _units(activity)
+    if not amount and not units:
         return None
     kind = _KINDS.get(activity.activity_type) or _KINDS.get(activity.activity_type[:3], "other")
-    if activity.activity_type in ("JNLC", "TRANS"):
-        kind = "deposit" if amount > 0 else "withdrawal"
+    if activity.activity_type in _MOVED:
+        kind = "deposit" if (amount or units) > 0 else "withdrawal"
+    elif units:
+        kind = "fee" if units < 0 else "interest"
     return VenueFlow(
         id=activity.id,
         ts=_when(activity, listed),
@@ -279,7 +301,23 @@ def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
         amount_micro=amount,
         symbol=activity.symbol or "",
         text=activity.description or activity.activity_type,
+        units_nano=units,
     )
+
+
+def _units(activity: Activity) -> int:
+    """Signed nano-units of a coin that an activity moves; 0 for shares, which move by fills and corporate actions.
+
+    The quantity beside cash is the position that the cash is for, as of a dividend.
+    """
+    symbol = activity.symbol or ""
+    if activity.net_amount or activity.activity_type in _ELSEWHERE or not symbol.endswith(_QUOTES):
+        return 0
+    return nano(activity.qty)
+
+
+_QUOTES: Final = ("USD", "USDT", "USDC", "BTC")
+"""Currencies of the venue's pairs, whose symbols an activity writes with or without a slash."""
 
 
 def _when(activity: Activity, listed: int) -> int:

@@ -15,8 +15,15 @@ from quantd.trading.ports import VenueAccount, VenueFlow, VenueTrade
 
 FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
+    "spend": "cash_in_lieu", "receive": "cash_in_lieu", "conversion": "cash_in_lieu", "sale": "cash_in_lieu",
 }  # fmt: skip
-"""The exchange's kind -> VenueFlow's. A "transaction" is a deposit or a withdrawal, a "trade" no flow."""
+"""The exchange's kind -> VenueFlow's. A "trade" is no flow. `spend` and `receive` convert dust to money."""
+
+MOVED: Final = frozenset({"transaction", "transfer"})
+"""Kinds by which a person moves money or coins; the sign makes a deposit or a withdrawal."""
+
+OTHERS: Final = frozenset({"adjustment", "margin", "rollover", "settled", "credit", "invite_bonus", "nft_rebate"})
+"""Further documented kinds of Kraken's ledger (docs.kraken.com, Get Ledgers Info)."""
 
 
 async def account_of(
@@ -129,14 +136,18 @@ def _own(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
     return OpenOrder(sent.sample, sent.n, sent.row, filled, signed, limit, stop, tick)
 
 
-async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:
-    """Cash flows other than fills, later than `since`, oldest first. Raises ConnectionError."""
+async def flows_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueFlow]:
+    """Movements of cash and of the universe's coins other than fills, later than `since`, oldest first.
+
+    Raises ConnectionError.
+    """
     found: dict[str, VenueFlow] = {}
     start_ms = max(0, since // NANO - 1) * 1000
+    columns = {base: column for column, base in enumerate(markets.bases)}
     try:
-        async for entry in line.pages(line.exchange.fetch_ledger, currency, start_ms, {}):
+        async for entry in line.pages(line.exchange.fetch_ledger, None, start_ms, {}):
             try:
-                flow = _flow(line, currency, entry)
+                flow = _flow(line, universe, columns, entry)
             except WRONG as wrong:
                 line.unreadable.add("entry of the ledger", entry.get("info", entry), wrong)
                 continue
@@ -174,9 +185,10 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
     return sorted(found.values(), key=lambda trade: (trade.ts, trade.id))
 
 
-def _flow(line: Line, currency: str, entry: dict[str, Any]) -> VenueFlow | None:
-    kind = str(entry.get("type"))
-    if kind == "trade" or entry.get("currency") != currency:
+def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[str, Any]) -> VenueFlow | None:
+    kind, currency = str(entry.get("type")), entry.get("currency")
+    column = columns.get(str(currency))
+    if kind == "trade" or (currency != universe.currency and column is None):
         return None
     if line.dialect.ledger_amount is not None:
         amount, fee = line.dialect.ledger_amount(entry)
@@ -184,11 +196,19 @@ def _flow(line: Line, currency: str, entry: dict[str, Any]) -> VenueFlow | None:
     else:
         sign = -1 if entry.get("direction") == "out" else 1
         net = sign * decimal(entry["amount"]) - decimal((entry.get("fee") or {}).get("cost") or "0")
-    moved = "deposit" if net >= 0 else "withdrawal"
+    booking = FLOW_KINDS.get(kind, "other")
+    if kind in MOVED:
+        booking = "deposit" if net >= 0 else "withdrawal"
+    elif column is not None:
+        booking = "fee" if net < 0 else "interest"
+    if kind not in MOVED and kind not in FLOW_KINDS and kind not in OTHERS:
+        line.unreadable.name(f"an entry of the unknown type {kind[:40]!r} was booked as {booking}", entry.get("info"))
     return VenueFlow(
         id=str(entry["id"]),
         ts=int(entry["timestamp"]) * 1_000_000,
-        kind=moved if kind == "transaction" else FLOW_KINDS.get(kind, "other"),
-        amount_micro=micro(net),
+        kind=booking,
+        amount_micro=0 if column is not None else micro(net),
+        symbol="" if column is None else universe.symbols[column],
         text=kind,
+        units_nano=0 if column is None else int(net * NANO),
     )

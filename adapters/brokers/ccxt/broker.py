@@ -270,7 +270,7 @@ class Crypto:
         return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
-        return await flows_of(self._line, self._universe.currency, since)
+        return await flows_of(self._line, self._universe, self._markets, since)
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
         return await trades_of(self._line, self._universe, self._markets, since)

@@ -186,7 +186,7 @@ ALERT_KINDS: Final = (
     _event("loosening", "looser limits wait, stay as they are, or apply", "INFO", "WARNING", "CRITICAL"),
     _event("config", "the configuration changed", "INFO"),
     _event("action", "a split, a dividend or a delisting", "INFO", "WARNING"),
-    _event("flow", "a deposit or a withdrawal", "INFO"),
+    _event("flow", "a deposit or a withdrawal; at WARNING of units of a coin, which are in no book", "INFO", "WARNING"),
     _event("capital", "capital moves between agents", "INFO"),
     _event("carried", "the account of an earlier run continues", "INFO"),
     _event("promotion", "a challenger is promoted, or not", "INFO"),

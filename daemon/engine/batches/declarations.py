@@ -87,7 +87,8 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "buying_power_micro down flattening foreign halted judged jumped later limited loosening noted owed own "
         "parents portfolios reviews round shadows stops unlent valuations waits "
         # of events, jobs and orders that no batch takes
-        "artifacts balances_micro carried dust entitled fenced flattens_jumped flows foreign_ids leaving live_sessions "
+        "artifacts balances_micro carried dust fees_ahead uncharged "
+        "entitled fenced flattens_jumped flows foreign_ids leaving live_sessions "
         "loaded outside pairings postponed proposals rests retries seats spending"
     ),
     Ledger: _names(
@@ -119,7 +120,8 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Protective: _names("at_venue cooldown stop_loss take_profit trailing"),
     Realised: _names("_earned _equity _flows _grown"),
     Rules: _names(
-        "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges counts_refusals daily "
+        "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges coin_fee_bp "
+        "counts_refusals daily "
         "differences execution first_seat flatten_on follow_ups good_till_cancelled house house_calendar keep_bars "
         "live lookback macro max_failures notices outside promotion rearm_samples regime reviewed seats sessions "
         "shadows universe venue_pays volume_lookback"

@@ -47,7 +47,7 @@ Side = Literal["add", "reduce", "stop"]
 """What a refused order was to do: add to a position of the house, reduce it, or protect one as a stop."""
 
 
-class Retry(Struct):
+class Retry(Struct, omit_defaults=True):
     """A pause after refusals with the same `words` (see `venue.refusals`): their number, and the instant of its end.
 
     `agent` is the owner of a stop; other orders are the house's (-1). A stop that the venue ended has no words.

@@ -7,6 +7,7 @@ from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.availability import corrected, note_available
+from quantd.daemon.engine.venue.coin_fees import book_units, count_fee
 from quantd.daemon.engine.venue.order_comparison import put_right
 from quantd.daemon.engine.venue.settlements import adopt_settled, corrected_orders
 from quantd.daemon.engine.venue.unanswered import check_clocks, reach, uncertain_rows
@@ -26,11 +27,22 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         if moved.id in state.flows:
             return ()
         state.flows.append(moved.id)
+    if moved.units_nano and moved.kind == "flow":
+        return _named(state, moved)
+    booked: list[Effect] = []
+    if moved.kind == "fee":
+        moved = count_fee(state, moved)
+    if moved.units_nano:
+        booked = book_units(state, moved)
+        if not moved.amount_micro:
+            return booked
     if moved.kind != "flow":
+        if not moved.amount_micro:
+            return ()  # booked ahead
         parts = entitled(state, moved.symbol) if moved.kind == "dividend" else []
         state.ledger.income(moved.amount_micro, parts)
         state.booked()
-        return (Booked(moved.ts, moved.kind, moved.symbol, moved.amount_micro),)
+        return (*booked, Booked(moved.ts, moved.kind, moved.symbol, moved.amount_micro))
     book = agent_of(state, moved.agent)
     if book is None:
         return refuse_command(state, "agent", "operator", f"no agent named {moved.agent!r}; no money was moved")
@@ -49,6 +61,14 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         text = f"{what}, {moved.agent or 'unallocated'}: no profit, no loss ({moved.who}: {moved.reason})"
         effects.append(alert(state, "INFO", "flow", text, agent=book if book >= 0 else HOUSE))
     return effects
+
+
+def _named(state: State, moved: Flow) -> tuple[Effect, ...]:
+    """Units that a person moved: they belong to the book that the operator names."""
+    nano, symbol = moved.units_nano, state.universe.symbols[moved.symbol]
+    what = f"{'deposit' if nano > 0 else 'withdrawal'} of {quantity_text(abs(nano), 1)} {symbol} at the venue"
+    text = f"{what}: no book has it until `quantd reconcile --adopt AGENT --reason R`, or --fence"
+    return (alert(state, "WARNING", "flow", text, symbol=moved.symbol),)
 
 
 def _deposit(state: State, amount_micro: int, book: int) -> None:

@@ -1,15 +1,38 @@
-"""Fees that a venue charges in the bought instrument. Books hold whole lots; the remainder of a lot is dust.
+"""Units of an instrument that move without a trade: fees in the coin, rewards, dust.
 
-A fee takes whole lots from the buyers at the price of the fill, as a sale whose whole amount is the fee. Lots plus dust
-equal the venue's units to the nano; cash does not change.
+Books hold whole lots; the remainder of a lot is dust. Lots plus dust equal the venue's units to the nano. A fee of a
+fill takes whole lots from the buyers at the price of the fill, as a sale whose whole amount is the fee.
+
+What can go wrong: Alpaca takes a fee from the coin at the trade and lists it at the end of the day. Until then the
+venue has less than the books, and each purchase would move the switch to REDUCE. So a lack of at most the highest fee
+on what was traded since is booked ahead, as what it is; the later entry of the venue is counted against it. Rejected:
+to book the rate of a tier at the fill, because the tier depends on 30 days of trading and on maker or taker. A larger
+lack is a difference as any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Final, Literal
 
-from quantd.daemon.engine.state import State
-from quantd.trading.effects import Effect, Filled
+from msgspec import structs
+
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.trading.effects import Booked, Effect, Filled
+from quantd.trading.events import Flow
 from quantd.trading.execution import round_micro
+from quantd.trading.instruments import NANO, is_pair
 from quantd.trading.ledger.shares import share
+from quantd.trading.ports import VenueAccount
+from quantd.trading.sessions import DAY_NS
+
+LISTED_NS: Final = 3 * DAY_NS
+"""Time after a trade within which a venue takes and lists its fee."""
+
+ROUNDING_NANO: Final = 1_000
+ROUNDING_MICRO: Final = 10_000
+"""Excess over the highest fee that is its rounding, by fills."""
+
+CASH: Final = -1
 
 
 def pay_in_coin(
@@ -39,3 +62,126 @@ def pay_in_coin(
 def dust_micro(state: State, sym: int) -> int:
     """Value of a column's dust at the mark, micro-currency; it is in no equity."""
     return round_micro(state.dust.get(sym, 0) * int(state.marks_nano[sym]))[0]
+
+
+def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[int], price_nano: Sequence[int]) -> None:
+    """Count fills of pairs, signed lots, whose fee the venue lists later."""
+    if not state.rules.coin_fee_bp:
+        return
+    for column, count, price in zip(sym, lots, price_nano, strict=True):
+        if is_pair(state.universe.symbols[column]):
+            units = count * state.universe.lot_nano[column]
+            if units > 0:
+                _count(state, column, units, ts)
+            else:
+                _count(state, CASH, round_micro(-units * price)[0], ts)
+
+
+def _count(state: State, key: int, size: int, ts: int) -> None:
+    before, since = state.uncharged.get(key, (0, 0))
+    state.uncharged[key] = (before if ts - since < LISTED_NS else 0) + size, ts
+
+
+def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
+    """Fees that the venue has taken and not listed: what it lacks, if that is at most the highest fee."""
+    house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
+    odd = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
+    for key, (size, since) in list(state.uncharged.items()):
+        if state.now - since >= LISTED_NS or key in account.unread:
+            continue
+        most = int(Decimal(size) * Decimal(repr(state.rules.coin_fee_bp)) / 10_000)
+        if key == CASH:
+            lack = house.cash_micro + fenced_cash - account.cash_micro
+            if 0 < lack <= most + ROUNDING_MICRO:
+                yield Flow(account.ts, -lack, "venue", "fee", f"ahead {account.ts}", ahead=True)
+            continue
+        lot, symbol = state.universe.lot_nano[key], state.universe.symbols[key]
+        ours = (house.lots[key] + fenced_lots[key]) * lot + state.dust.get(key, 0)
+        lack = ours - account.lots[key] * lot - odd.get(symbol, 0)
+        if 0 < lack <= most + ROUNDING_NANO:
+            id = f"ahead {symbol} {account.ts}"
+            yield Flow(account.ts, 0, "venue", "fee", id, key, units_nano=-lack, ahead=True)
+
+
+def count_fee(state: State, moved: Flow) -> Flow:
+    """Count a fee of the venue; returns what is left to book of one that was booked ahead in part."""
+    of_pairs = moved.ahead or (moved.symbol >= 0 and is_pair(state.universe.symbols[moved.symbol]))
+    # the entry of a fee in money may have no symbol
+    of_pairs = of_pairs or (moved.symbol < 0 and all(map(is_pair, state.universe.symbols)))
+    if not of_pairs:
+        return moved
+    if moved.ahead:
+        for key, size in ((moved.symbol, -moved.units_nano), (CASH, -moved.amount_micro)):
+            if size > 0:
+                state.fees_ahead[key] = state.fees_ahead.get(key, 0) + size
+    elif state.fees_ahead:
+        # it may be of another trade than the one that was booked ahead: then that trade stays uncharged
+        units = moved.units_nano + _ahead(state, moved.symbol, -moved.units_nano)
+        amount = moved.amount_micro + _ahead(state, CASH, -moved.amount_micro)
+        moved = structs.replace(moved, units_nano=units, amount_micro=amount)
+    _charge(state, moved.symbol, -moved.units_nano)
+    _charge(state, CASH, -moved.amount_micro)
+    return moved
+
+
+def _charge(state: State, key: int, fee: int) -> None:
+    """Take the trades of a fee from those that are not charged yet."""
+    if fee > 0 and key in state.uncharged:
+        size, since = state.uncharged[key]
+        left = size - int(Decimal(fee) * 10_000 / Decimal(repr(state.rules.coin_fee_bp or 1.0)))
+        if left > 0:
+            state.uncharged[key] = left, since
+        else:
+            del state.uncharged[key]
+
+
+def _ahead(state: State, key: int, fee: int) -> int:
+    """The part of a listed fee that was booked ahead, which is used up."""
+    before = state.fees_ahead.get(key, 0)
+    part = max(min(before, fee), 0)
+    if part:
+        state.fees_ahead[key] = before - part
+        if not state.fees_ahead[key]:
+            del state.fees_ahead[key]
+    return part
+
+
+def book_units(state: State, moved: Flow) -> list[Effect]:
+    """Book units of a fee, a reward or dust, as income (negative: a charge) at the mark.
+
+    Whole lots arrive in kind, in proportion to the books' positions; the income of the same value offsets the flow, so
+    that cash does not change. Without a position the unallocated book takes them.
+    """
+    column, lot = moved.symbol, state.universe.lot_nano[moved.symbol]
+    left = state.dust.get(column, 0) + moved.units_nano
+    lots = left // lot
+    held = state.account(HOUSE).held[column]
+    if lots < 0:
+        lots = max(lots, -max(held, 0))  # a fee of what is not held any more stays in the dust
+    state.dust[column] = left - lots * lot
+    price = int(state.marks_nano[column])
+    kind: Literal["interest", "fee"] = "interest" if moved.units_nano > 0 else "fee"
+    if not lots:
+        return [Booked(moved.ts, kind, column, 0)]
+    holders = [(book, each.held[column]) for book, each in enumerate(state.ledger.books) if each.held[column] > 0]
+    sign = 1 if lots > 0 else -1
+    parts = share(abs(lots), holders) if holders else [(len(state.ledger.books) - 1, abs(lots))]
+    effects: list[Effect] = []
+    for book, part in parts:
+        value = round_micro(sign * part * lot * price)[0]
+        state.ledger.in_kind(column, sign * part, value, book)
+        state.ledger.deposit(-value, book)
+        state.ledger.income(value, [(book, 1)])
+        number = book if book < len(state.ledger.books) - 1 else -1
+        effects.append(Booked(moved.ts, "in_kind", column, value, number))
+        effects.append(Booked(moved.ts, "flow", -1, -value, number))
+        effects.append(Booked(moved.ts, kind, column, value, number))
+    state.booked()
+    return effects
+
+
+def takes_fee(state: State, effects: Sequence[Effect]) -> bool:
+    """Whether effects have a fill of a pair at a venue that takes a fee from it, so that a comparison is useful."""
+    return state.rules.coin_fee_bp > 0.0 and any(
+        is_pair(state.universe.symbols[column]) for each in effects if type(each) is Filled for column in each.sym
+    )

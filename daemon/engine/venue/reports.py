@@ -9,7 +9,7 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled
-from quantd.daemon.engine.venue.coin_fees import pay_in_coin
+from quantd.daemon.engine.venue.coin_fees import count_uncharged, pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
 from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.daemon.engine.venue.refusals import refused, side_of, taken
@@ -53,6 +53,7 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         effects.extend(carried_out)
         state.ledger.fills(news.sym, news.lots, news.price_nano, news.fee_micro, news.shares)
         state.booked()
+        count_uncharged(state, reports.ts, news.sym, news.lots, news.price_nano)
         if state.counting:
             state.activity.roll(reports.ts, state.rules.house_sessions())
             state.activity.fill(news.sym, news.price_nano, news.shares, state.universe.lot_size)

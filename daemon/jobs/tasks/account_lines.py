@@ -130,6 +130,8 @@ class _Fold:
             match effect:
                 case Filled():
                     self._filled(seq, k, effect, "bust" if isinstance(event, Busted) else "trade")
+                case Booked() if isinstance(event, Flow) and event.units_nano and effect.book >= 0:
+                    pass  # units of a coin: their income offsets their flow, and no cash moved
                 case Booked() if effect.kind != "in_kind":
                     kind: Kind = effect.kind
                     reference = event.id if isinstance(event, Flow) else ""

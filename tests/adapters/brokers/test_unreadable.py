@@ -51,7 +51,7 @@ def test_each_item_is_named_once_and_a_flood_is_counted() -> None:
         aside.add("order", {"id": k}, "odd")
     texts = aside.taken()
     assert len(texts) == NAMED + 1
-    assert texts[-1] == "4 more unreadable items of the venue were set aside"
+    assert texts[-1] == "4 more items of the venue were set aside or named"
     assert aside.count == 3 + NAMED + 4
 
 

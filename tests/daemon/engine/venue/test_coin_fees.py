@@ -1,6 +1,10 @@
 """Fees in what is bought: lots and dust together are what the venue has, cash does not notice, nothing is counted
 twice."""
 
+from decimal import Decimal
+
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,13 +15,16 @@ from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import difference
-from quantd.daemon.engine.venue.coin_fees import dust_micro
+from quantd.daemon.engine.venue.coin_fees import dust_micro, unlisted_fees
 from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.limits.catalogue import Limits
-from quantd.trading.effects import Filled
-from quantd.trading.events import Reconciled
+from quantd.trading.effects import Booked, Filled
+from quantd.trading.events import Flow, Reconciled
+from quantd.trading.execution import round_micro
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
+from quantd.trading.ledger.shares import share
 from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS, Sessions
 from tests.support.examples import examples
 
@@ -100,3 +107,176 @@ def test_the_venues_account_agrees_and_the_dust_is_valued_and_survives_a_restart
     step(state, Reports(1, 2, 9, [0], [10], [10], [60_000 * NANO], [0], [int(Cause.LAST_FILL)], fee_nano=[LOT // 2]))
     assert state.ledger.house.lots == [109]
     assert state.dust == {0: LOT // 4}
+
+
+# ---------------------------------------------------------------- fees that the venue lists later, rewards, dust
+
+PRICE = 60_000 * NANO
+PAIRS = Universe(
+    (Instrument("BTC/USD", lot_nano=LOT, calendar="24/7"), Instrument("ETH/USD", lot_nano=LOT, calendar="24/7")),
+    calendar="24/7",
+)
+
+
+def charged(bp: float = 25.0, agents: int = 2) -> State:
+    """A state with prices, at a venue that takes at most `bp` of what a trade credits."""
+    sessions = Sessions("24/7", "UTC", (0,), (DAY_NS // 3,), (2 * DAY_NS // 3,))
+    rules = tuple(AgentRules(f"a{k}", CASH // agents, Limits()) for k in range(agents))
+    state = State(Rules(PAIRS, (sessions,), (0, 0), rules, Limits(), CASH, coin_fee_bp=bp))
+    state.marks, state.marks_nano = np.array([60_000.0, 3_000.0]), np.array([PRICE, PRICE // 20])
+    state.mark_ts = np.array([1, 1])
+    return state
+
+
+class Account:
+    """The venue's side: exact units and cash, and fees that it lists when the test says so."""
+
+    def __init__(self) -> None:
+        self.units, self.cash, self.n = [0, 0], CASH, 0
+        self.unlisted: list[Flow] = []
+
+    def trade(self, state: State, column: int, lots: int, bp: float, ts: int) -> None:
+        """A fill of `lots` signed, whose fee of `bp` is taken at once."""
+        price, self.n = int(state.marks_nano[column]), self.n + 1
+        basket = OrderBasket(ts, self.n, ts, [column], [lots], [price], [0], [0], {})
+        shares = [(0, abs(lots) // 2), (1, abs(lots) - abs(lots) // 2)]
+        if lots < 0:
+            held = [(k, state.ledger.books[k].held[column]) for k in (0, 1)]
+            shares = share(-lots, [(k, n) for k, n in held if n])
+        shares = [(k, n) for k, n in shares if n]
+        state.working[ts, self.n] = Working.sent(basket, [shares])
+        size = abs(lots)
+        step(state, Reports(ts, self.n, ts, [0], [size], [size], [price], [0], [int(Cause.LAST_FILL)]))
+        value = round_micro(size * LOT * price)[0]
+        if lots > 0:
+            fee = int(size * LOT * bp / 10_000)
+            self.units[column] += size * LOT - fee
+            self.cash -= value
+            flow = Flow(ts, 0, "venue", "fee", f"CFEE{self.n}", column, units_nano=-fee)
+        else:
+            fee = int(value * bp / 10_000)
+            self.units[column] -= size * LOT
+            self.cash += value - fee
+            flow = Flow(ts, -fee, "venue", "fee", f"CFEE{self.n}", column)
+        if fee:
+            self.unlisted.append(flow)
+
+    def said(self, ts: int) -> VenueAccount:
+        lots = tuple(units // LOT for units in self.units)
+        odd = tuple(
+            (PAIRS.symbols[k], f"{Decimal(units % LOT) / NANO:f}") for k, units in enumerate(self.units) if units % LOT
+        )
+        return VenueAccount(ts, "USD", lots, self.cash, odd=odd)
+
+    def compare(self, state: State, ts: int) -> tuple[list[int], int]:
+        """The difference that a comparison leaves, fees booked ahead first."""
+        state.now = max(state.now, ts)
+        for flow in list(unlisted_fees(state, self.said(ts))):
+            step(state, flow)
+        said = self.said(ts)
+        return difference(state, Reconciled(ts, list(said.lots), said.cash_micro))
+
+    def equal(self, state: State) -> bool:
+        house = state.ledger.house
+        units = [house.lots[k] * LOT + state.dust.get(k, 0) for k in (0, 1)]
+        return units == self.units and house.cash_micro == self.cash
+
+
+ACTS = st.lists(
+    st.tuples(st.sampled_from(["buy", "sell", "compare", "list", "restart"]), st.integers(0, 1), st.integers(1, 40)),
+    max_size=25,
+)
+
+
+@settings(max_examples=examples(200), deadline=None, derandomize=True)
+@given(acts=ACTS, bp=st.sampled_from([25.0, 22.0, 15.0, 10.0, 8.0]))
+def test_books_follow_the_venue_whenever_fees_are_taken_listed_and_compared(
+    acts: list[tuple[str, int, int]], bp: float
+) -> None:
+    state, venue, ts = charged(), Account(), 10
+    for act, column, size in acts:
+        ts += NANO
+        held = min(state.ledger.house.lots[column], venue.units[column] // LOT)
+        match act:
+            case "buy":
+                venue.trade(state, column, size, bp, ts)
+            case "sell" if held > 0:
+                venue.trade(state, column, -min(size, held), bp, ts)
+            case "compare":
+                assert venue.compare(state, ts) == ([0, 0], 0)
+                assert venue.equal(state)
+            case "list" if venue.unlisted:
+                step(state, venue.unlisted.pop(size % len(venue.unlisted)))
+            case "restart":
+                frozen = freeze(state)
+                state = thaw(state.rules, frozen)
+                assert freeze(state) == frozen
+        state.ledger.check()
+    assert venue.compare(state, ts) == ([0, 0], 0)
+    for flow in venue.unlisted:
+        step(state, flow)
+        step(state, flow)  # told again
+    state.ledger.check()
+    assert venue.compare(state, ts + 1) == ([0, 0], 0)
+    assert venue.equal(state)
+    assert state.fees_ahead == {}
+
+
+@pytest.mark.parametrize("more", [1.5, 2, 10])
+def test_a_lack_above_the_highest_fee_is_a_difference(more: float) -> None:
+    state, venue = charged(), Account()
+    venue.trade(state, 0, 1000, 25.0 * more, 10)
+    lots, _ = venue.compare(state, 20)
+    assert lots[0] < 0
+    assert state.fees_ahead == {}
+
+
+@pytest.mark.parametrize("bp", [0.0])
+def test_a_venue_without_such_fees_has_none_booked(bp: float) -> None:
+    state, venue = charged(bp), Account()
+    venue.trade(state, 0, 1000, 25.0, 10)
+    assert venue.compare(state, 20)[0] == [-3, 0]
+    assert state.uncharged == {}
+
+
+def test_the_allowance_of_a_trade_ends_after_three_days() -> None:
+    state, venue = charged(), Account()
+    venue.trade(state, 0, 1000, 0.0, 10)
+    assert venue.compare(state, 20) == ([0, 0], 0)
+    venue.units[0] -= LOT
+    assert venue.compare(state, 3 * DAY_NS + 20)[0] == [-1, 0]
+
+
+@pytest.mark.parametrize("units", [1, -1, LOT, -LOT, 7 * LOT + 3, -7 * LOT - 3, 123 * LOT])
+def test_rewards_dust_and_fees_in_a_coin_are_income_of_the_books_that_hold_it(units: int) -> None:
+    state, venue = charged(), Account()
+    venue.trade(state, 0, 100, 0.0, 10)
+    state.revalue()
+    equity, cash = state.equity_micro, state.ledger.house.cash_micro
+    effects = step(state, Flow(20, 0, "venue", "interest" if units > 0 else "fee", "R1", 0, units_nano=units))
+    venue.units[0] += units
+    assert venue.equal(state)
+    state.ledger.check()
+    state.revalue()
+    lots = state.ledger.house.lots[0] - 100
+    assert state.ledger.house.cash_micro == cash
+    assert state.equity_micro - equity == round_micro(lots * LOT * PRICE)[0]
+    assert state.ledger.house.flows_micro == CASH, "no deposit, but profit"
+    assert sum(e.amount_micro for e in effects if isinstance(e, Booked) and e.kind != "in_kind") == 0
+    assert step(state, Flow(20, 0, "venue", "fee", "R1", 0, units_nano=units)) == ()
+
+
+def test_a_reward_of_a_coin_that_nobody_holds_is_in_the_unallocated_book() -> None:
+    state, venue = charged(), Account()
+    step(state, Flow(20, 0, "venue", "interest", "R1", 1, units_nano=3 * LOT))
+    venue.units[1] += 3 * LOT
+    assert venue.equal(state)
+    assert state.ledger.books[-1].lots == [0, 3]
+
+
+def test_coins_that_a_person_moved_are_named_and_in_no_book() -> None:
+    state = charged()
+    (alert,) = step(state, Flow(20, 0, "venue", "flow", "D1", 0, units_nano=2 * LOT))
+    assert (alert.level, alert.symbol) == ("WARNING", "BTC/USD")  # type: ignore[union-attr]
+    assert "deposit of 0.002 BTC/USD at the venue" in alert.text  # type: ignore[union-attr]
+    assert state.ledger.house.lots == [0, 0]

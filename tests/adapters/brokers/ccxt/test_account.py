@@ -1,0 +1,66 @@
+"""Movements of cash and of coins in Kraken's ledger, through ccxt."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from importlib.util import find_spec
+
+import pytest
+
+from quantd.trading.instruments import NANO
+from tests.proofs.conformance.rigs.ccxt import CcxtRig
+
+pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[CcxtRig]:
+    made = CcxtRig()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "fee", "booking"),
+    [
+        ("staking", "0.00000031", "0", "interest"),
+        ("reward", "1.5", "0", "interest"),
+        ("earn", "0.5", "0.1", "interest"),
+        ("adjustment", "-0.001", "0", "fee"),
+        ("spend", "-0.0005", "0.00001", "fee"),
+        ("receive", "2", "0", "interest"),
+        ("deposit", "3", "0", "flow"),
+        ("withdrawal", "-3", "0.01", "flow"),
+        ("transfer", "-1", "0", "flow"),
+    ],
+)
+async def test_an_entry_of_a_coin_moves_units(rig: CcxtRig, kind: str, amount: str, fee: str, booking: str) -> None:
+    rig.venue.enter(kind, rig._pair(1).base, Decimal(amount), Decimal(fee))
+    (flow,) = await rig.broker.flows(1)
+    net = (Decimal(amount) - Decimal(fee)) * NANO
+    assert (flow.symbol, flow.units_nano, flow.amount_micro) == (rig.universe.symbols[1], int(net), 0)
+    assert flow.booking == booking
+    assert rig.broker.set_aside() == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("kind", "booking"), [("spend", "cash_in_lieu"), ("receive", "cash_in_lieu")])
+async def test_the_money_of_converted_dust_is_income(rig: CcxtRig, kind: str, booking: str) -> None:
+    rig.venue.enter(kind, "ZUSD", Decimal("0.42"))
+    (flow,) = await rig.broker.flows(1)
+    assert (flow.amount_micro, flow.booking, flow.units_nano) == (420_000, booking, 0)
+
+
+@pytest.mark.parametrize("kind", ["airdrop", "frobnication", "futures_bonus"])
+async def test_an_entry_of_an_unknown_kind_is_booked_and_named(rig: CcxtRig, kind: str) -> None:
+    rig.venue.enter(kind, rig._pair(0).base, Decimal(2))
+    rig.venue.enter(kind, "ZUSD", Decimal("1.00"))
+    assert sorted(each.booking for each in await rig.broker.flows(1)) == ["flow", "interest"]
+    texts = rig.broker.set_aside()  # type: ignore[attr-defined]
+    assert len(texts) == 2
+    assert all(f"of the unknown type {kind!r} was booked as" in text for text in texts)
+
+
+async def test_trades_and_coins_outside_the_universe_are_no_flows(rig: CcxtRig) -> None:
+    rig.venue.enter("trade", rig._pair(1).base, Decimal(5))
+    rig.venue.enter("staking", "XXLM", Decimal(5))
+    assert await rig.broker.flows(1) == []
