@@ -16,6 +16,7 @@ from quantd.adapters.brokers.alpaca.wire import Garbled, Order, Update, ended, i
 from quantd.adapters.brokers.alpaca.wire import body as order_body
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import MOST_ORDERS, Orders, Sent, reports_of
+from quantd.adapters.exchange.numbers import text_of
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import Busted, CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
@@ -36,12 +37,18 @@ REVERSALS: Final = frozenset({"trade_bust", "trade_correct"})
 EXECUTIONS: Final = 10_000
 """Maximum number of executions remembered by id."""
 
+LEAST_COST_NANO: Final = NANO
+"""The least cost of an order for shares, in nano-currency: one dollar (docs.alpaca.markets, fractional trading)."""
+
 POLL_S: Final = 0.25
 """Interval between two queries while the venue is behind."""
 
 
 class Desk:
-    """All orders of one run, with one request per order at a time. `ticks` are the price ticks of pairs."""
+    """All orders of one run, with one request per order at a time.
+
+    `ticks` are the price ticks of pairs, and `least_nano` the least sizes of their orders, in nano-units.
+    """
 
     def __init__(
         self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int], rest: Rest
@@ -49,6 +56,7 @@ class Desk:
         self.settings, self.universe, self.now, self.rest = settings, universe, now, rest
         self.orders = Orders(universe, run)
         self.ticks: dict[str, int] = {}
+        self.least_nano: dict[str, int] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._executions_by_id: dict[str, Execution] = {}
 
@@ -309,7 +317,12 @@ class Desk:
         return self._locks.setdefault(sent.id, asyncio.Lock())
 
     def body(self, sent: Sent) -> dict[str, str] | str:
-        symbol = self.universe.symbols[sent.column]
+        symbol, size = self.universe.symbols[sent.column], abs(sent.lots) * sent.lot_nano
+        least = self.least_nano.get(symbol, 0)
+        if size < least:
+            return f"not sent: {text_of(size)} is less than the venue's least order of {text_of(least)}"
+        if not is_crypto(symbol) and size * sent.worst_nano < LEAST_COST_NANO * NANO:
+            return f"not sent: {text_of(size)} cost less than the venue's least order of {text_of(LEAST_COST_NANO)}"
         return order_body(sent, symbol, sent.lot_nano, self.ticks.get(symbol, 0))
 
     def left_s(self, sent: Sent) -> float:

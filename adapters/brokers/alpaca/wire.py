@@ -99,6 +99,7 @@ class Asset(Struct, frozen=True):
     fractionable: bool = False
     shortable: bool = False
     easy_to_borrow: bool = False
+    min_order_size: Decimal | None = None
     min_trade_increment: Decimal | None = None
     price_increment: Decimal | None = None
 

@@ -188,11 +188,17 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
 def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[str, Any]) -> VenueFlow | None:
     kind, currency = str(entry.get("type")), entry.get("currency")
     column = columns.get(str(currency))
-    if kind == "trade" or (currency != universe.currency and column is None):
+    if currency != universe.currency and column is None:
         return None
-    if line.dialect.ledger_amount is not None:
-        amount, fee = line.dialect.ledger_amount(entry)
-        net = decimal(amount) - decimal(fee)
+    own = line.dialect.ledger_amount
+    if kind == "trade":
+        # its fee in money is that of the execution; one in the coin is in the ledger only
+        fee = decimal(own(entry)[1]) if own is not None and column is not None else decimal("0")
+        if column is None or fee <= 0:
+            return None
+        net = -fee
+    elif own is not None:
+        net = decimal(own(entry)[0]) - decimal(own(entry)[1])
     else:
         sign = -1 if entry.get("direction") == "out" else 1
         net = sign * decimal(entry["amount"]) - decimal((entry.get("fee") or {}).get("cost") or "0")
@@ -201,7 +207,7 @@ def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[s
         booking = "deposit" if net >= 0 else "withdrawal"
     elif column is not None:
         booking = "fee" if net < 0 else "interest"
-    if kind not in MOVED and kind not in FLOW_KINDS and kind not in OTHERS:
+    if kind not in MOVED and kind not in FLOW_KINDS and kind not in OTHERS and kind != "trade":
         line.unreadable.name(f"an entry of the unknown type {kind[:40]!r} was booked as {booking}", entry.get("info"))
     return VenueFlow(
         id=str(entry["id"]),

@@ -11,9 +11,9 @@ from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.exchange.client import Exchange, market_of
 from quantd.adapters.exchange.dialects import Dialect
 from quantd.adapters.exchange.errors import outcome
-from quantd.adapters.exchange.numbers import NotExact, nano, text_of
+from quantd.adapters.exchange.numbers import NotExact, decimal, nano, text_of
 from quantd.adapters.exchange.refusal_words import Outcome
-from quantd.trading.instruments import Universe
+from quantd.trading.instruments import NANO, Universe
 
 Mistake = tuple[str, str]
 """What is wrong, and its remedy."""
@@ -41,6 +41,8 @@ class Markets(Struct, frozen=True):
     bases: tuple[str, ...]
     column: dict[str, int]
     untradable: dict[int, str] = {}
+    least: tuple[tuple[int, int], ...] = ()
+    """By column: the least size of an order in nano-units, and its least cost in nano-currency; 0 for none."""
 
 
 async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, continues: bool = False) -> Markets:
@@ -115,7 +117,7 @@ def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) 
 
     A market that is not active is untradable, and so is one that the exchange lacks if the run `continues`.
     """
-    names, ticks, bases, wrong = [], [], [], []
+    names, ticks, bases, least, wrong = [], [], [], [], []
     untradable: dict[int, str] = {}
     for column, each in enumerate(universe.instruments):
         name = market_of(said, each.symbol, universe.currency)
@@ -130,6 +132,7 @@ def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) 
             untradable[column] = gone
             names.append(name or each.symbol)
             ticks.append(each.tick_nano)
+            least.append((0, 0))
             bases.append(str(market.get("base") or each.symbol.replace("-", "/").partition("/")[0]))
             continue
         if market["quote"] != universe.currency:
@@ -145,8 +148,18 @@ def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) 
             # executions have any of its sizes, and each must be whole lots
             text = f"a lot of {each.symbol} is {text_of(each.lot_nano)}, and the venue fills any {text_of(size)}"
             wrong.append((text, f'Set lot = "{text_of(size)}" for {each.symbol}'))
+        least.append((_least(market, "amount"), _least(market, "cost")))
         names.append(str(name))
         ticks.append(tick)
         bases.append(str(market["base"]))
     columns = {name: column for column, name in enumerate(names)}
-    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable), wrong
+    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable, tuple(least)), wrong
+
+
+def _least(market: dict[str, Any], name: str) -> int:
+    """A lower limit of orders in nano-units, rounded up; 0 without a readable one."""
+    found = ((market.get("limits") or {}).get(name) or {}).get("min")
+    try:
+        return -int(-decimal(found) * NANO // 1) if found else 0
+    except NotExact:
+        return 0

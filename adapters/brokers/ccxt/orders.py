@@ -82,6 +82,8 @@ class OrderSender:
             return self.refuse(sent, "this venue never closes and has no auctions")
         if not sent.lots or sent.worst_nano <= 0:
             return self.refuse(sent, "an order of no lots or without a limit")
+        if why := self._too_small(sent):
+            return self.refuse(sent, why)
         if 0 < sent.end <= now:
             return reports_of(sent, now, Cause.EXPIRED, reason="its end had passed before it was sent")
         try:
@@ -92,6 +94,16 @@ class OrderSender:
             return self.unknown(sent, "the answer has no order id")
         sent.venue_id = str(order["id"])
         return reports_of(sent, self._clock(), None)
+
+    def _too_small(self, sent: Sent) -> str:
+        """Why an order is below the exchange's least values; empty if it is not."""
+        size = abs(sent.lots) * sent.lot_nano
+        amount, cost = self._markets.least[sent.column] if self._markets.least else (0, 0)
+        if size < amount:
+            return f"not sent: {text_of(size)} is less than the venue's least order of {text_of(amount)}"
+        if size * sent.worst_nano < cost * NANO:
+            return f"not sent: {text_of(size)} cost less than the venue's least order of {text_of(cost)}"
+        return ""
 
     async def _create(self, sent: Sent) -> Any:
         now, dialect = self._clock(), self._line.dialect

@@ -13,6 +13,9 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from tests.support.venues import alpaca_habits
+from tests.support.venues.alpaca_habits import Habits
+
 Json = dict[str, Any]
 
 OPEN = (
@@ -131,6 +134,7 @@ class Book:
     trading_blocked: bool = False
     refuse_cancels: set[str] = field(default_factory=set)
     fill_on_cancel: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    habits: Habits = field(default_factory=Habits)
     ids: "count[int]" = field(default_factory=lambda: count(1))
     last: int = 0
 
@@ -232,6 +236,8 @@ class Book:
         cost = order.qty * price
         if not asset.crypto and cost < 1:
             raise Refused(403, 40310000, "cost basis must be >= minimal amount of order 1")
+        if refused := alpaca_habits.refusal(self, asset, order, cost):
+            raise Refused(*refused)
         held = self.positions.get(asset.symbol, Decimal(0))
         resting = [o for o in self.orders.values() if o.open and o.symbol == asset.symbol and o is not replacing]
         if order.side == "sell":
@@ -337,6 +343,7 @@ class Book:
         assert 0 < qty <= order.left, f"{qty} of {order.left}"
         signed = qty if order.side == "buy" else -qty
         self.trade(order.symbol, signed, price)
+        alpaca_habits.charge(self, order.symbol, signed, price)
         order.filled += qty
         order.notional += qty * price
         done = order.filled == order.qty
@@ -515,6 +522,7 @@ class Book:
         """Activities that the venue lists by now."""
         fills = [a for a in self.activities if a["activity_type"] == "FILL"]
         hidden = {a["id"] for a in fills[len(fills) - self.hidden :]} if self.hidden else set()
+        hidden |= self.habits.hidden
         return [a for a in self.activities if a["id"] not in hidden]
 
 

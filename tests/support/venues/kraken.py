@@ -129,6 +129,8 @@ class Exchange:
         self.ledger: list[Entry] = []
         self.status = "online"
         self.fee_rate = Decimal("0.0026")
+        self.fee_in_coin = False
+        """Whether a purchase pays its fee in the coin, as with oflags=fcib (docs.kraken.com, Add Order)."""
         self.misbehaviours: list[Misbehaviour] = []
         self.calls: list[str] = []
         self.reject_next: list[str] = []
@@ -551,7 +553,10 @@ class Exchange:
         cost = (vol * price).quantize(_MICRO, ROUND_HALF_EVEN)
         charged = (cost * self.fee_rate).quantize(_FEE, ROUND_HALF_EVEN) if fee is None else fee
         sign = 1 if order.side == "buy" else -1
-        self.add(order.pair.base, sign * vol)
+        in_coin = self.fee_in_coin and order.side == "buy"
+        coin = (vol * self.fee_rate).quantize(Decimal(1).scaleb(-order.pair.lot_decimals)) if in_coin else Decimal(0)
+        charged = Decimal(0) if in_coin else charged
+        self.add(order.pair.base, sign * vol - coin)
         self.add(order.pair.quote, -sign * cost - charged)
         number = 40_000_000 + len(self.trades)
         trade = Trade(f"T{7919 * number % 99991:05d}-{number}", number, order, self.now(), price, vol, charged)
@@ -566,7 +571,7 @@ class Exchange:
         if done:
             self._tell_order(order, "filled")
         for asset, amount, paid in (
-            (order.pair.base, sign * vol, Decimal(0)),
+            (order.pair.base, sign * vol, coin),
             (order.pair.quote, -sign * cost, charged),
         ):
             self.enter("trade", asset, amount, paid)

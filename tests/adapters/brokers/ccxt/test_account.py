@@ -7,6 +7,8 @@ from importlib.util import find_spec
 import pytest
 
 from quantd.trading.instruments import NANO
+from quantd.trading.orders import Cause
+from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
@@ -64,3 +66,37 @@ async def test_trades_and_coins_outside_the_universe_are_no_flows(rig: CcxtRig) 
     rig.venue.enter("trade", rig._pair(1).base, Decimal(5))
     rig.venue.enter("staking", "XXLM", Decimal(5))
     assert await rig.broker.flows(1) == []
+
+
+@pytest.mark.parametrize("lots", [1_000_000, 123_456_789])
+async def test_a_fee_that_is_taken_from_the_coin_is_in_the_ledger(rig: CcxtRig, lots: int) -> None:
+    rig.venue.fee_in_coin = True
+    basket = rig.basket(Row(4, lots))
+    await rig.broker.submit(basket)
+    await rig.fill(basket, 0, lots, 80_000 * NANO)
+    (report,) = await rig.broker.query(basket.sample, basket.n, [0])
+    assert report.fee_micro == [0]  # type: ignore[union-attr]
+    (flow,) = await rig.broker.flows(1)
+    assert (flow.kind, flow.symbol) == ("fee", "BTC/USD")
+    assert flow.units_nano < 0
+    account = await rig.broker.account()
+    assert account.lots[4] * rig.universe.lot_nano[4] == lots * rig.universe.lot_nano[4] + flow.units_nano
+
+
+@pytest.mark.parametrize(("lots", "sent"), [(100, False), (4_999, False), (5_000, True), (20_000, True)])
+async def test_an_order_below_the_least_size_of_its_market_is_not_sent(rig: CcxtRig, lots: int, sent: bool) -> None:
+    (report,) = await rig.broker.submit(rig.basket(Row(4, lots)))
+    assert bool(rig.venue.orders) == sent == (report.cause == [Cause.ACCEPTED])  # type: ignore[union-attr]
+    if not sent:
+        assert "less than the venue's least order of 0.00005" in report.reason  # type: ignore[union-attr]
+
+
+async def test_an_order_below_the_least_cost_of_its_market_is_not_sent(rig: CcxtRig) -> None:
+    pair = rig._pair(4)
+    pair.costmin = "1000"
+    broker = rig.adapter()
+    await broker.open()
+    (report,) = await broker.submit(rig.basket(Row(4, 10_000)))
+    assert "cost less than the venue's least order of 1000" in report.reason  # type: ignore[union-attr]
+    assert rig.venue.orders == {}
+    await broker.close()

@@ -1,0 +1,111 @@
+"""Documented habits of Alpaca, as switches of its books: what it charges, splits, lists late, delists, expires and
+refuses. Each has the page or the thread that documents it."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tests.support.venues.alpaca_book import Book, Listed, Placed
+
+DAY_NS: Final = 86_400 * 10**9
+GTC_DAYS: Final = 90
+"""docs.alpaca.markets, orders: an order good till cancelled is cancelled after 90 days."""
+
+
+@dataclass
+class Habits:
+    """Switches; as built, the venue has none of them.
+
+    `coin_fee` is the share of what a trade in a pair credits (docs.alpaca.markets/docs/crypto-fees, alpaca-py#374), and
+    `fees_late` lists it only by `list_fees` (the same page: at the end of the day). `hidden` are ids of executions that
+    are never listed (Alpaca-API#176). `wash_trades` refuses an order against a resting one of the account
+    (docs.alpaca.markets/docs/user-protection, alpaca-java#145). `day_trades` is the number of day trades left
+    (user-protection, pattern day trading). `least_cost` is that of a pair's order
+    (docs.alpaca.markets/docs/crypto-trading).
+    """
+
+    coin_fee: Decimal = Decimal(0)
+    fees_late: bool = False
+    hidden: set[str] = field(default_factory=set)
+    wash_trades: bool = False
+    day_trades: int | None = None
+    least_cost: Decimal = Decimal(0)
+    unlisted: list[dict[str, Any]] = field(default_factory=list)
+    bought: dict[str, int] = field(default_factory=dict)
+    """Symbol -> day of its last purchase."""
+
+
+def refusal(book: "Book", asset: "Listed", order: "Placed", cost: Decimal) -> tuple[int, int, str] | None:
+    """(status, code, words) with which a habit refuses an order; None where none does."""
+    habits = book.habits
+    if asset.crypto and cost < habits.least_cost:
+        return 403, 40310000, f"cost basis must be >= minimal amount of order {habits.least_cost}"
+    opposite = [o for o in book.orders.values() if o.open and o.symbol == asset.symbol and o.side != order.side]
+    if habits.wash_trades and opposite:
+        return 403, 40310000, "potential wash trade detected. use complex orders"
+    today = book.now() // DAY_NS
+    if habits.day_trades is not None and order.side == "sell" and habits.bought.get(asset.symbol) == today:
+        if habits.day_trades <= 0:
+            return 403, 40310100, "trade denied due to pattern day trading protection"
+        habits.day_trades -= 1
+    return None
+
+
+def charge(book: "Book", symbol: str, signed: Decimal, price: Decimal) -> None:
+    """Take the fee of a fill, and note the day of a purchase."""
+    habits = book.habits
+    if signed > 0:
+        habits.bought[symbol] = book.now() // DAY_NS
+    if not habits.coin_fee or "/" not in symbol:
+        return
+    fee: dict[str, Any] = {"activity_type": "CFEE", "symbol": symbol.replace("/", ""), "price": str(price)}
+    if signed > 0:
+        coin = (signed * habits.coin_fee).quantize(Decimal("0.000000001"))
+        book.positions[symbol] -= coin
+        fee |= {"qty": str(-coin), "net_amount": "0", "description": "Coin Pair Transaction Fee (Non USD)"}
+    else:
+        money = (-signed * price * habits.coin_fee).quantize(Decimal("0.01"))
+        book.cash -= money
+        fee |= {"qty": "0", "net_amount": str(-money), "description": "Coin Pair Transaction Fee (USD)"}
+    habits.unlisted.append(fee)
+    if not habits.fees_late:
+        list_fees(book)
+
+
+def list_fees(book: "Book") -> None:
+    """List the fees that were taken, as at the end of the day."""
+    from tests.support.venues.alpaca_book import activity_id
+
+    for fee in book.habits.unlisted:
+        at = book.tick()
+        id = activity_id(at, book.id())
+        day = f"{id[:4]}-{id[4:6]}-{id[6:8]}"
+        book.activities.append({"id": id, "date": day, "status": "executed", "_at": at, **fee})
+    book.habits.unlisted = []
+
+
+def split(book: "Book", symbol: str, numerator: int, denominator: int) -> None:
+    """Split shares: positions and resting quantities change, the prices of resting orders stay (alpaca-py#469)."""
+    ratio = Decimal(numerator) / denominator
+    if symbol in book.positions:
+        book.positions[symbol] *= ratio
+    for order in book.orders.values():
+        if order.open and order.symbol == symbol:
+            order.qty, order.filled = order.qty * ratio, order.filled * ratio
+    book.assets[symbol].price /= ratio
+
+
+def delist(book: "Book", symbol: str, *, inactive: bool = True) -> None:
+    """Stop trading an asset: its orders end, its position stays (docs.alpaca.markets, assets: status, tradable)."""
+    for order in [o for o in book.orders.values() if o.open and o.symbol == symbol]:
+        book.end(order, "canceled")
+    asset = book.assets[symbol]
+    asset.tradable, asset.status = False, "inactive" if inactive else asset.status
+
+
+def expire(book: "Book") -> None:
+    """End the orders of 90 days ago."""
+    for order in [o for o in book.orders.values() if o.open and o.in_force == "gtc"]:
+        if book.now() - order.created >= GTC_DAYS * DAY_NS:
+            book.end(order, "expired")
