@@ -46,7 +46,6 @@ LONGER = {
         "daemon/engine/snapshot.py freeze": 80,
         "daemon/engine/state.py State.__init__": 126,
         "daemon/policies/user_file.py UserView.__init__": 71,
-        "daemon/recovery/start.py begin": 62,
         "daemon/runtime/service.py Service.__init__": 74,
         "daemon/views/explanation.py explain": 74,
         "models/export/distillation.py distil": 67,

@@ -20,6 +20,7 @@ import structlog
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.operator_events import check
+from quantd.daemon.recovery.price_acceptance import PriceWatch
 from quantd.daemon.runtime.inbox import Committed, InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
@@ -188,9 +189,10 @@ async def watch(
     slices = service.shell.tally.slices
     distance, before = apart(wall, steady), steady()
     calendars_from = before
-    unlocked = ""
+    unlocked, prices = "", PriceWatch(parts, service.halt_file.parent)
     while True:
         await asyncio.sleep(LOOK_S)
+        prices.look(service)
         now = steady()
         late_s = max(0.0, (now - before) / 1e9 - LOOK_S)
         before = now

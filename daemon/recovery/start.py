@@ -7,6 +7,7 @@ from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config, digest
 from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.policies.seats import artifacts_in, continuing
+from quantd.daemon.recovery.price_acceptance import alert_of, unaccepted
 from quantd.daemon.recovery.tightening import Named, change_of_limits, limits_of
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.version import blas_name, code_version, lock_hash
@@ -57,18 +58,15 @@ def begin(
     )
     state, changed = shell.state, () if fresh else ("limits",)
     reloaded = change_of_limits(state, parts.rules, now, digest(config), changed, before if fresh else limits_of(state))
+    if (not fresh or carried is not None) and (table := unaccepted(parts, config.state_folder(None))):
+        shell.run(alert_of(table, now))
     waiting = state.loosening.limits if state.loosening is not None else b""
     if fresh or (reloaded.limits, reloaded.later) != (in_force(state.rules), waiting):
         shell.run(reloaded)
     if carried is not None:
         shell.run(msgspec.structs.replace(carried, ts=now))
     if fresh:
-        for agent, policy in zip(parts.config.seats, shell.seats.all(), strict=True):
-            until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
-            if until > parts.start_ns:
-                end = instant_text(until)[:10]
-                text = f"agent {agent.name} trades bars of its policy's training window, which ends {end}"
-                shell.run(Condition(now, "bars", False, text))
+        _warn_of_training_windows(shell, parts, now)
     if feed is None or not (fresh and feed.quarantined):
         return []
     first = feed.quarantined[0]
@@ -77,3 +75,13 @@ def begin(
     return [
         BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined
     ]
+
+
+def _warn_of_training_windows(shell: Shell, parts: Parts, now: int) -> None:
+    """Alerts about agents that trade bars on which their policy was trained."""
+    for agent, policy in zip(parts.config.seats, shell.seats.all(), strict=True):
+        until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
+        if until > parts.start_ns:
+            end = instant_text(until)[:10]
+            text = f"agent {agent.name} trades bars of its policy's training window, which ends {end}"
+            shell.run(Condition(now, "bars", False, text))

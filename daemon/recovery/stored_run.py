@@ -118,6 +118,12 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
         )
 
 
+def refuse_unsound(parts: Parts) -> None:
+    """Raises CannotStart for a new run over recorded prices that would stop a backtest."""
+    if isinstance(parts, Assembly) and parts.unsound:
+        raise CannotStart(parts.unsound, CHECK_FAILED)
+
+
 def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = False) -> str:
     """The name of the run to continue, or of a new one (always with `fresh`).
 
@@ -129,6 +135,8 @@ def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = F
     run = store.current_run()
     if run is not None and any(r.run == run and r.ended for r in store.runs()):
         run = None
+    if run is None or fresh:
+        refuse_unsound(parts)
     if run is not None and fresh:
         store.finish(run, time.time_ns(), "--fresh")
         run = None

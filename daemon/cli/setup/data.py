@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
-from quantd.daemon.cli.command import Command, Json, day
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
@@ -129,6 +129,42 @@ def check(
     else:
         _print(report, actions)
     return CHECK_FAILED if faults or any(report[kind] for kind in QUESTIONS) else DONE
+
+
+def accept(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> int:
+    """Accept prices of a continued run that would stop a new one; its CRITICAL alert ends.
+
+    Exit code 1 where the prices have no fault that was not accepted.
+    """
+    import getpass
+    import socket
+
+    from quantd.daemon.assembly.parts import Assembly, parts_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.recovery import price_acceptance
+
+    if not reason.strip():
+        raise Failure('accept needs a reason (--reason "…"), which is recorded with your name', USAGE)
+    settings = read(config, sets)
+    folder = settings.state_folder(state)
+    if not folder.is_dir():
+        raise Failure(f"{folder}: there is no state folder; --state names another one", CHECK_FAILED)
+    parts = parts_of(settings, time.time_ns(), cache=folder / "cache")
+    table_ = parts.unsound if isinstance(parts, Assembly) else ""
+    if not table_:
+        raise Failure("the prices of this configuration have no fault, so there is nothing to accept", CHECK_FAILED)
+    who = f"{getpass.getuser()}@{socket.gethostname()}"[:64]
+    made = price_acceptance.accept(folder, table_, who, " ".join(reason.split())[:500], time.time_ns())
+    document = {"prices": made.prices, "at": made.at, "who": made.who, "reason": made.reason, "table": made.table}
+    path = folder / price_acceptance.FILE
+    answer(as_json, document, *table_.splitlines()[:-1], f"accepted by {made.who}; recorded in {path}")
+    return DONE
 
 
 def cached(cache: Cache = None, as_json: Json = False) -> int:
@@ -330,5 +366,5 @@ def sentiment(
 COMMAND: Final = Command(
     "Set up",
     70,
-    {"fetch": fetch, "check": check, "list": cached, "synthetic": synthetic, "sentiment": sentiment},
+    {"fetch": fetch, "check": check, "accept": accept, "list": cached, "synthetic": synthetic, "sentiment": sentiment},
 )

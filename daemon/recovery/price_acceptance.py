@@ -1,0 +1,114 @@
+"""The acceptance of prices that would stop a new run, for a run that was begun before they were found.
+
+A run that continues after its restart has positions, so a rule that is newer than the run must not stop it: that would
+leave the positions without protection. It goes on with the bars of its record, and a CRITICAL alert has the same table
+as the stop. A person ends the alert with `quantd data accept`, which appends who, when and why to a file of the state
+folder. An acceptance holds for exactly the table that was shown: another fault raises the alert again.
+"""
+
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from quantd.daemon.assembly.parts import Assembly, Parts
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service
+from quantd.regular_file import check_file
+from quantd.trading.display_text import instant_text
+from quantd.trading.events import Condition
+from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError
+
+FILE: Final = "accepted-prices.jsonl"
+"""Name of the file in the state folder; one acceptance a line."""
+
+JOB: Final = "prices"
+"""Name in the kind of the alert, `job_prices`."""
+
+MOST_BYTES: Final = 10_000_000
+"""Largest file that is read."""
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """A person accepted the faults `table` of a run's prices, whose hash is `prices`; `at` is the time (UTC)."""
+
+    prices: str
+    at: str
+    who: str
+    reason: str
+    table: str
+
+
+class NotAccepted(ExplainedError):
+    """The file of acceptances cannot be used; the text names it and the fault."""
+
+    exit_code = CHECK_FAILED
+
+
+def hash_of(table: str) -> str:
+    """Return the hex hash of a table of faults."""
+    return blake2b(table.encode(), digest_size=16).hexdigest()
+
+
+def acceptance(folder: Path, table: str) -> Acceptance | None:
+    """Return the newest acceptance of a table in a state folder; None without one. Raises NotAccepted."""
+    path, wanted, newest = folder / FILE, hash_of(table), None
+    if not path.is_file():
+        return None
+    if path.stat().st_size > MOST_BYTES:
+        raise NotAccepted(f"{path}: it has more than {MOST_BYTES // 1_000_000} MB; move it away")
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            known = msgspec.json.decode(line, type=Acceptance)
+        except msgspec.DecodeError:
+            raise NotAccepted(f"{path}:{number} is no acceptance; remove the line, or move the file away") from None
+        if known.prices == wanted:
+            newest = known
+    return newest
+
+
+def accept(folder: Path, table: str, who: str, reason: str, now: int) -> Acceptance:
+    """Append an acceptance to the file of a state folder. Raises Refused, see `check_file`."""
+    made = Acceptance(hash_of(table), instant_text(now), who, reason, table)
+    check_file(folder / FILE)
+    with (folder / FILE).open("ab") as file:
+        file.write(msgspec.json.encode(made) + b"\n")
+    return made
+
+
+def unaccepted(parts: Parts, folder: Path) -> str:
+    """Return the table of a recorded market that nobody has accepted; else empty."""
+    table = parts.unsound if isinstance(parts, Assembly) else ""
+    try:
+        return "" if not table or acceptance(folder, table) is not None else table
+    except NotAccepted as error:
+        return f"{table}\n{error}"
+
+
+def alert_of(table: str, now: int) -> Condition:
+    """The event of the CRITICAL alert about unaccepted prices."""
+    text = (
+        "the prices of this run would stop a new one; it goes on with the bars of its record until a person decides: "
+        f"`quantd data accept --reason TEXT`\n{table.removesuffix('Nothing was run.').rstrip()}"
+    )
+    return Condition(now, "job", False, text, job=JOB, critical=True)
+
+
+class PriceWatch:
+    """Ends the alert of a running daemon when its prices are accepted."""
+
+    def __init__(self, parts: Parts, folder: Path) -> None:
+        self._folder = folder
+        self._table = unaccepted(parts, folder)
+
+    def look(self, service: Service) -> None:
+        """Report an acceptance once."""
+        if not self._table or not (self._folder / FILE).is_file():
+            return
+        with suppress(NotAccepted, InboxFull):
+            if (made := acceptance(self._folder, self._table)) is not None:
+                self._table = ""
+                text = f"the prices of this run are accepted by {made.who}: {made.reason}"
+                service.inbox.command(Condition(service.shell.state.now, "job", True, text, job=JOB))

@@ -1,0 +1,124 @@
+"""A run begun before its prices were questioned goes on after a restart; a CRITICAL alert has the table of the stop.
+
+`unsound` is a run of version 16991315 over four symbols, stopped in order after their faults: a 9:1 split that no
+action announces, a 10:1 split and a dividend of 57 % that the prices do not show, and a bar out of all proportion.
+EQUITY and DIGEST are those with which that version itself ended it.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quantd.adapters.store.handle import Store
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, parts_of
+from quantd.daemon.config import load
+from quantd.daemon.recovery.price_acceptance import (
+    FILE,
+    Acceptance,
+    NotAccepted,
+    accept,
+    acceptance,
+    alert_of,
+    unaccepted,
+)
+from quantd.daemon.recovery.stored_run import CannotStart, this_run
+from tests.recorded_runs import processor
+from tests.recorded_runs.archive import place, unpack
+from tests.support.command_line import quantd
+
+STORE = Path(__file__).parent / "earlier_stores" / "unsound.tar.xz"
+RUN = "4e8rrdve"
+EQUITY = "253572.894098"
+DIGEST = "836e91373ef6fbf28ea721170be86193c15325df9188008d0abba61824c85639"
+
+TABLE = (
+    "near a 9:1 split, and no action announces one",
+    "SPLIT has a 10:1 split on 2018-05-25 in the actions, and the prices do not show it",
+    "PAID pays a dividend of",
+    "57% of the close before, and the price does not show it",
+    "CRASH on 2018-06-11 is out of all proportion to the bars before",
+)
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """The store, as version 16991315 left it."""
+    unpack(STORE, tmp_path)
+    place(tmp_path)
+    return tmp_path
+
+
+def parts(folder: Path) -> Assembly:
+    made = parts_of(load(folder / "config.toml", known_names(), environ={}), 0)
+    assert isinstance(made, Assembly)
+    return made
+
+
+def test_a_run_of_before_continues_and_a_new_one_over_the_same_prices_does_not_begin(left: Path) -> None:
+    found = parts(left)
+    assert [words for words in TABLE if words not in found.unsound] == []
+    with Store.open(left / "state") as store:
+        assert this_run(found, store) == RUN
+        with pytest.raises(CannotStart, match="no action announces one"):
+            this_run(found, store, fresh=True)
+        assert store.current_run() == RUN, "the run was not ended"
+
+
+def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_is_accepted(left: Path) -> None:
+    found, folder = parts(left), left / "state"
+    text = alert_of(unaccepted(found, folder), 5).detail
+    assert [words for words in (*TABLE, "quantd data accept --reason TEXT") if words not in text] == []
+    done = quantd(left, "data", "accept", "--reason", "the gains of LEVEL are known to be wrong", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["reason"] == "the gains of LEVEL are known to be wrong"
+    assert "@" in told["who"]
+    made = acceptance(folder, found.unsound)
+    assert made == Acceptance(told["prices"], told["at"], told["who"], told["reason"], told["table"])
+    assert unaccepted(found, folder) == ""
+    (left / "actions.csv").write_text((left / "actions.csv").read_text() + "2018-04-02,CALM,split,4:1,\n")
+    assert "CALM has a 4:1 split" in unaccepted(parts(left), folder)
+
+
+def test_an_acceptance_needs_a_reason_and_a_fault(left: Path) -> None:
+    without = quantd(left, "data", "accept")
+    assert (without.returncode, "needs a reason" in without.stderr) == (2, True)
+    answers = ("feed.actions=''", "feed.jumps='real'", "feed.spikes='real'")
+    sets = [word for answer in answers for word in ("--set", answer)]
+    sound = quantd(left, "data", "accept", "--reason", "x", *sets)
+    assert (sound.returncode, "nothing to accept" in sound.stderr) == (1, True)
+    assert not (left / "state" / FILE).exists()
+
+
+def test_a_damaged_file_of_acceptances_accepts_nothing_and_is_named(tmp_path: Path) -> None:
+    accept(tmp_path, "a table", "ann@desk", "known", 10**18)
+    assert acceptance(tmp_path, "a table") is not None
+    assert acceptance(tmp_path, "another table") is None
+    with (tmp_path / FILE).open("a") as file:
+        file.write("{\n")
+    with pytest.raises(NotAccepted, match=rf"{FILE}:2 is no acceptance"):
+        acceptance(tmp_path, "a table")
+
+
+@pytest.mark.long
+def test_the_run_ends_with_the_equity_of_its_version_and_the_alert_ends_with_the_acceptance(left: Path) -> None:
+    if why := processor.unsuited():
+        pytest.skip(why)
+    done = quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["run"], told["equity"], told["digest"]) == (RUN, EQUITY, DIGEST)
+    assert levels(left) == ["CRITICAL"]
+    assert quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
+    assert levels(left) == ["CRITICAL", "CRITICAL"], "again with each start"
+    assert quantd(left, "data", "accept", "--reason", "known").returncode == 0
+    assert quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
+    assert levels(left) == ["CRITICAL", "CRITICAL"]
+
+
+def levels(folder: Path) -> list[str]:
+    """The levels of the alerts about prices."""
+    done = quantd(folder, "alerts", "--json", "--last", "1000")
+    return [each["level"] for each in json.loads(done.stdout)["alerts"] if each["kind"] == "job_prices"]
