@@ -16,6 +16,7 @@ from quantd.adapters.feeds.sources.http import read_mapping
 from quantd.daemon.cli.setup.vendors import universe_of
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import ROOT, Done, answer, quantd
+from tests.support.price_levels import day, level, scaled
 from tests.support.venues import json_bars
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.support.venues.json_bars import JsonBars
@@ -283,6 +284,53 @@ def test_check_refuses_an_unknown_zone_and_a_calendar_that_cannot_be_built(tmp_p
         done = data(tmp_path, "check", "bars.csv", "--stamps", "open", "-i", "5m", "--calendar", name)
         assert done.returncode == 78
         assert f'the calendar "{name}" cannot be built with the installed exchange_calendars' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{day},X,split,10:1,", "the prices do not show it, as if they were adjusted for it already"),
+        ("{day},X,split,1:35,", "the prices do not show it"),
+        ("{day},X,dividend,,75", "and the price does not show it"),
+        ("{day},X,dividend,,175", "more than the price itself"),
+        ("{day},X,dividend,,24.5", "of the close before, and the price does not show it"),
+    ],
+)
+def test_check_names_an_action_that_the_prices_do_not_show(tmp_path: Path, line: str, words: str) -> None:
+    level().write_csv(tmp_path / "bars.csv", datetime_format="%Y-%m-%d")
+    (tmp_path / "actions.csv").write_text("ts,symbol,kind,ratio,cash\n" + line.format(day=day(100)) + "\n")
+    done = data(tmp_path, "check", "bars.csv", "--actions", "actions.csv")
+    assert done.returncode == 1
+    assert words in done.stdout
+    assert line.format(day=day(100)) in done.stdout, "the line to mend"
+    assert data(tmp_path, "check", "bars.csv").returncode == 0
+
+
+def test_check_asks_about_a_suspicious_bar_until_the_file_of_exceptions_beside_it_answers(tmp_path: Path) -> None:
+    scaled(level(), range(150, 151), 0.2, "low").write_csv(tmp_path / "bars.csv", datetime_format="%Y-%m-%d")
+    asked = data(tmp_path, "check", "bars.csv")
+    assert asked.returncode == 1
+    assert f"answer it in a file of exceptions: {day(150)},X,real (or reject)" in asked.stdout
+    (tmp_path / "exceptions.csv").write_text(f"date,symbol,answer\n{day(150)},X,real\n")
+    done = data(tmp_path, "check", "bars.csv")
+    assert (done.returncode, "no fault" in done.stdout) == (0, True)
+
+
+def test_a_split_that_a_vendor_lists_and_its_prices_do_not_hold_ends_a_download_with_the_question(
+    tmp_path: Path,
+) -> None:
+    """The server's bars of AAPL in 2020 are scaled as if the split of August were in them already."""
+    bars = [
+        (stamp, *(f"{float(price) / (4 if stamp < '2020-08-31' else 1):.4f}" for price in prices[:4]), *prices[4:])
+        for stamp, *prices in days("AAPL", 2020, 2020)
+    ]
+    split = {"ex_date": "2020-08-31", "symbol": "AAPL", "new_rate": 4, "old_rate": 1}
+    with served(AlpacaData({"AAPL": bars}, actions={"forward_splits": [split]}).app()) as port:
+        url = f"http://127.0.0.1:{port}"
+        done = fetch(tmp_path, "AAPL", "-s", "alpaca", "--url", url, "--from", "2020-01-02", "--to", "2020-12-31")
+    assert done.returncode == 1, done.stdout
+    assert "AAPL has a 4:1 split on 2020-08-31 in the actions, and the prices do not show it" in done.stdout
+    assert "remove from the file of actions 2020-08-31,AAPL,split,4:1," in done.stdout
 
 
 @pytest.mark.requirement("R-017")
