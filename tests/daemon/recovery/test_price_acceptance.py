@@ -6,7 +6,12 @@ EQUITY and DIGEST are those with which that version itself ended it.
 """
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +31,7 @@ from quantd.daemon.recovery.price_acceptance import (
 from quantd.daemon.recovery.stored_run import CannotStart, this_run
 from tests.recorded_runs import processor
 from tests.recorded_runs.archive import place, unpack
-from tests.support.command_line import quantd
+from tests.support.command_line import environment, quantd
 
 STORE = Path(__file__).parent / "earlier_stores" / "unsound.tar.xz"
 RUN = "4e8rrdve"
@@ -122,3 +127,33 @@ def levels(folder: Path) -> list[str]:
     """The levels of the alerts about prices."""
     done = quantd(folder, "alerts", "--json", "--last", "1000")
     return [each["level"] for each in json.loads(done.stdout)["alerts"] if each["kind"] == "job_prices"]
+
+
+@pytest.mark.long
+def test_an_acceptance_ends_the_alert_of_a_running_daemon(left: Path) -> None:
+    if why := processor.unsuited():
+        pytest.skip(why)
+    command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", "--set", "feed.pace=0.5/s"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=left, env=environment() | processor.SETTING, **pipes)
+    try:
+        wait_for(lambda: (left / "state" / "api.json").exists() and incidents(left) == ["job_prices"])
+        assert quantd(left, "data", "accept", "--reason", "known").returncode == 0
+        wait_for(lambda: incidents(left) == [])
+    finally:
+        process.terminate()
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, said
+
+
+def incidents(folder: Path) -> list[str]:
+    """The kinds of the incidents that have not ended."""
+    done = quantd(folder, "alerts", "--active", "--json")
+    return [each["kind"] for each in json.loads(done.stdout)["incidents"]] if done.returncode == 0 else ["no answer"]
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.2)
