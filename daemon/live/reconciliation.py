@@ -141,7 +141,9 @@ class Reconciler:
     async def _once(self) -> bool:
         await self.open_orders()
         await self.flows()
-        seen: tuple[str, ...] | None = None
+        seen: tuple[int, tuple[str, ...]] | None = (
+            None  # an order that is sent in between, and not filled, changes nothing
+        )
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(AGAIN_S)
@@ -158,18 +160,17 @@ class Reconciler:
             if self._filled() != before or self._on_its_way(
                 patient=attempt < PATIENT and not all_late(self._service.shell.state)
             ):
-                seen = None
                 continue
             for fee in unlisted_fees(self._service.shell.state, account):
                 await self._service.inbox.command(fee)
             await self._settled()
             found = self._differences(account) + self._changed_orders(account)
-            if not found or found == seen:
+            if not found or (before, found) == seen:
                 self._compared_fills = before
                 await self._report(account, received)
                 return True
             log.warning("reconcile.difference", found=list(found))
-            seen = found
+            seen = before, found
         log.warning("reconcile.busy", tries=TRIES)
         self._service.compare_failure = "orders were being filled or sent at every attempt"
         return False

@@ -69,15 +69,20 @@ async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> Non
     venue = venue_of(of)
     remote = Mute(venue)
     remote.mute = False
-    *given, coming = slices(3)
+    *given, opens, coming = slices(4)
 
     async def last(service: Service) -> None:
         assert service.compare is not None
         while await service.compare() is None:
             await service.changed(0.05)
+        if service.shell.state.working:  # what the policy ordered takes all cash until the next bar fills it
+            venue.on_slice(opens)
+            while service.shell.state.working:
+                await service.compare()
+                await service.changed(0.05)
         remote.mute = True
-        before = set(service.shell.state.working)
-        await service.inbox.command(Wished(service.shell.state.now, "mix", 0, 10, "by hand", "me"))
+        before, lots = set(service.shell.state.working), -10 if service.shell.state.ledger.house.lots[0] else 10
+        await service.inbox.command(Wished(service.shell.state.now, "mix", 0, lots, "by hand", "me"))
         async with asyncio.timeout(60):
             while not service.shell.state.waits.unanswered:
                 await service.changed(0.02)
