@@ -43,11 +43,17 @@ MARGIN_NS: Final = 86_400_000_000_000
 LATE_PERIODS: Final = 3
 """Periods without a comparison after which new risk stops: an account that nobody compares may be another one."""
 
-PATIENT: Final = 2
+BUSY_S: Final = 0.5
+"""Seconds until the next attempt of a comparison that an order or a fill interrupted."""
+
+PATIENT: Final = 4
 """Attempts of a comparison that wait for orders without an answer."""
 
-TRIES: Final = 5
-"""Interrupted comparisons after which the reconciler waits for its next turn."""
+TRIES: Final = 10
+"""Attempts after which the reconciler waits for its next turn."""
+
+REPEATS: Final = 5
+"""Comparisons that an operator's request makes while fills follow them."""
 
 
 class Reconciler:
@@ -104,9 +110,9 @@ class Reconciler:
     async def compared(self) -> VenueAccount | None:
         """The venue's account, compared now with the books as they are; None when that failed.
 
-        A fill during the comparison, or after it, is followed by another comparison, TRIES at most.
+        A fill during the comparison, or after it, is followed by another comparison, REPEATS at most.
         """
-        for _ in range(TRIES):
+        for _ in range(REPEATS):
             if not await self.once():
                 return None
             if self._filled() == self._compared_fills:
@@ -144,9 +150,11 @@ class Reconciler:
         seen: tuple[int, tuple[str, ...]] | None = (
             None  # an order that is sent in between, and not filled, changes nothing
         )
+        pause_s = AGAIN_S
         for attempt in range(TRIES):
             if attempt:
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(pause_s)
+            pause_s = min(BUSY_S, AGAIN_S)
             before, received = self._filled(), counted(self._service.shell.state)
             try:
                 account = await self._broker.account()
@@ -170,7 +178,7 @@ class Reconciler:
                 await self._report(account, received)
                 return True
             log.warning("reconcile.difference", found=list(found))
-            seen = before, found
+            seen, pause_s = (before, found), AGAIN_S
         log.warning("reconcile.busy", tries=TRIES)
         self._service.compare_failure = "orders were being filled or sent at every attempt"
         return False

@@ -62,8 +62,9 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Approved
 from quantd.trading.orders import OrderState
 
-COMPARE_S: Final = 12.0
-"""Seconds after which a reconciliation with the venue times out."""
+COMPARE_S: Final = 8.0
+"""Seconds after which a reconciliation with the venue times out: less than the time after which a connection may be
+closed, so that the request is answered."""
 
 QUERY_S: Final = 8.0
 """Seconds after which a query of one order counts as not answered."""
@@ -167,6 +168,7 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
         why = service.compare_failure or "no answer of the venue, or orders in flight"
         if "account" in service.shell.state.down:
             raise Refused(409, "venue", f"not reconciled: {why}")
+        service.reconcile()  # it goes on without the request
         raise Refused(504, "late", f"not reconciled within {COMPARE_S:g} s: {why}; try again")
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
