@@ -15,6 +15,12 @@ PATIENCE: Final = 4
 FEW: Final = 40
 """Up to this number of variables the whole system is solved faster than a good start is found."""
 
+MANY: Final = 100
+"""Above this number of variables single exchanges are given up after the blocks, and a set is grown from nothing."""
+
+BLOCKS: Final = 50
+"""Block exchanges before single ones."""
+
 ROUNDING: Final = 1e-13
 """Relative size that counts as zero."""
 
@@ -29,7 +35,10 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
     `matrix` A float64[n, n] is positive definite, `linear` is b. In principal pivoting all variables of a wrong sign
     are exchanged at once, or one at a time without progress. Sources: J. Judice and F. Pires, A block principal
     pivoting algorithm for large-scale strictly monotone linear complementarity problems (1994); termination by K.
-    Murty's rule (1974). Raises Infeasible after 50 + 3 n pivots.
+    Murty's rule (1974). Raises Infeasible after BLOCKS + 3 n pivots.
+
+    A matrix of fewer samples than variables is nearly singular: hundreds of variables are exchanged in turn, each time
+    with a system of hundreds. Above MANY variables `grown` follows the blocks.
     """
     size = len(linear)
     if size > FEW:
@@ -41,7 +50,7 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
         free = x > 0.0
     fewest, patience = size + 1, PATIENCE
     largest = float(np.abs(linear).max())
-    for _ in range(50 + 3 * size):
+    for _ in range(BLOCKS + 3 * size if size <= MANY else BLOCKS):
         index = free.nonzero()[0]
         x = np.zeros(size)
         if len(index):
@@ -61,6 +70,45 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
         else:
             last = int(wrong.nonzero()[0][-1])
             free[last] = not free[last]
+    if size > MANY:
+        return grown(matrix, linear)
+    raise Infeasible("the active set did not settle")
+
+
+def grown(matrix: Floats, linear: Floats) -> Floats:
+    """Return the same x as `nonnegative`, by variables that enter one at a time, the steepest first.
+
+    No system is larger than the number of positive variables, which is at most the rank of the matrix. Variables that
+    would turn negative leave on the way. Source: C. Lawson and R. Hanson, Solving least squares problems (1974), with
+    products instead of the rows (R. Bro and S. de Jong, 1997). Raises Infeasible after 10 n entries.
+    """
+    size = len(linear)
+    x, free, barred = np.zeros(size), np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
+    slope = -linear
+    for _ in range(10 * size):
+        limit = 1e-12 * float(np.abs(linear).max() + np.abs(x).sum())
+        steep = np.where(free | barred, 0.0, slope)
+        entering = int(steep.argmin())
+        if steep[entering] >= -limit:
+            return x
+        free[entering] = True
+        while free.any():
+            index = free.nonzero()[0]
+            tried = np.linalg.solve(matrix[index[:, None], index], linear[index])
+            if tried.min() > 0.0:
+                x[index] = tried
+                break
+            low = tried <= 0.0
+            part = x[index]
+            reach = part[low] / (part[low] - tried[low])
+            x[index] = part + float(reach.min()) * (tried - part)
+            left = index[low][reach <= reach.min()]
+            x[left], free[left] = 0.0, False
+        # one that leaves at once is steep by rounding only
+        barred = barred & ~free if free[entering] else barred | (np.arange(size) == entering)
+        if free[entering]:
+            barred[:] = False
+        slope = matrix.dot(x) - linear
     raise Infeasible("the active set did not settle")
 
 
@@ -123,7 +171,35 @@ def bounded(
         fewest = min(fewest, count)
         low = (low & ~back_low) | below
         high = (high & ~back_high) | above
+    if size > MANY:
+        x = _vertex(matrix.dot(lower) - linear, lower, upper, total)
+        near = x if start is None else _near(start, lower, upper, total)
+        if int(np.count_nonzero((near > lower) & (near < upper))) <= size // 4:
+            x = near
     return _walk(matrix, linear, lower, upper, total, x)
+
+
+def _vertex(slope: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
+    """Return the feasible point that fills entries to their upper bounds in order of `slope`; one is between bounds."""
+    order = np.argsort(slope, kind="stable")
+    room = (upper - lower)[order]
+    x = lower.copy()
+    x[order] += np.clip(total - float(lower.sum()) - (np.cumsum(room) - room), 0.0, room)
+    return x
+
+
+def _near(start: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
+    """Return a feasible point near `start`: what the bounds cut goes to the entries between their bounds, or to all.
+
+    Few entries of it are free, so that the systems of a walk from it are small.
+    """
+    x = np.clip(start, lower, upper)
+    gap = total - float(x.sum())
+    room = upper - x if gap > 0.0 else x - lower
+    inside = np.where((x > lower) & (x < upper), room, 0.0)
+    if float(inside.sum()) > abs(gap):
+        room = inside
+    return x + room * (gap / max(float(room.sum()), 1e-300))
 
 
 def _on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: float) -> tuple[Floats, float]:

@@ -17,6 +17,19 @@ ITERATIONS: Final = 80
 GAP: Final = 1e-11
 """Mean complementarity, relative to the objective's scale, at which a solution counts as exact."""
 
+ERROR: Final = 1e-9
+"""Largest error of a row, of the gradient and of the equalities, relative to the objective's scale, of an exact one."""
+
+NEAR: Final = 1e3
+"""Multiple of GAP and of ERROR at which the nearest iterate is taken where the steps lose accuracy.
+
+Where a column repeats or is a mix of others, the solution is not single, and the system of a step becomes singular just
+before an iterate is exact. The nearest one costs at most NEAR x GAP a row more than the best portfolio.
+"""
+
+LOST: Final = 1e6
+"""Multiple of GAP and of ERROR beyond which an iterate has lost what was near."""
+
 STEP: Final = 0.995
 """Fraction of the distance to the boundary that a step takes."""
 
@@ -47,8 +60,9 @@ def solve(program: Program, start: Floats) -> Floats:
     """Return float64[n], the minimiser. `start` float64[n] need not be feasible.
 
     It is a primal-dual method with predictor and corrector (S. Mehrotra, On the implementation of a primal-dual
-    interior point method, 1992). Rows are eliminated: each step solves one system of n + equalities unknowns. Raises
-    Infeasible when it does not converge, as where no x meets the hard rows.
+    interior point method, 1992). Rows are eliminated: each step solves one system of n + equalities unknowns. Where the
+    steps lose accuracy near a solution that is not single, the nearest iterate is returned. Raises Infeasible when it
+    does not converge, as where no x meets the hard rows.
     """
     soft = np.isfinite(program.cost)
     cost = np.where(soft, program.cost, 0.0)
@@ -63,12 +77,16 @@ def solve(program: Program, start: Floats) -> Floats:
         np.where(soft, above - reach, 1.0),
         np.where(soft, cost / 2.0, 1.0),
     )
+    nearest, best = np.inf, at.x
     for _ in range(ITERATIONS):
         gap = at.gap(soft)
         worst = max(float(np.abs(part).max(initial=0.0)) for part in _residuals(program, soft, at))
-        if gap < GAP * scale and worst < 1e-9 * scale:
+        if gap < GAP * scale and worst < ERROR * scale:
             return at.x
-        if not gap + worst < 1e100:
+        apart = max(gap / GAP, worst / ERROR) / scale
+        if apart < nearest:
+            nearest, best = apart, at.x
+        if not gap + worst < 1e100 or (nearest < NEAR and apart > LOST):
             break
         try:
             lines = _Lines(program, soft, cost, scale, at)
@@ -79,6 +97,8 @@ def solve(program: Program, start: Floats) -> Floats:
         aim = (ahead.gap(soft) / gap) ** 3 * gap
         step = lines.direction(aim - at.s * at.y - first.s * first.y, aim - at.u * at.z - first.u * first.z)
         at = at.moved(step, min(1.0, STEP * at.longest(step)))
+    if nearest < NEAR:
+        return best
     raise Infeasible("no portfolio was found that meets every constraint")
 
 

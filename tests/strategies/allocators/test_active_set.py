@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.strategies.allocators.active_set import FEW, Infeasible, bounded, likely, nonnegative
+from quantd.strategies.allocators.active_set import FEW, MANY, Infeasible, bounded, grown, likely, nonnegative
 from tests.support.examples import examples
 
 
@@ -73,3 +73,30 @@ def test_with_one_common_factor_the_start_is_the_solution() -> None:
     linear = draw.uniform(0.5, 1.5, size)
     agree = likely(matrix, linear) == (nonnegative(matrix, linear) > 0.0)
     assert agree.mean() > 0.9
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(seed=st.integers(0, 100_000), size=st.integers(2, 90), more=st.integers(0, 60))
+def test_a_set_that_is_grown_gives_the_same_minimum(seed: int, size: int, more: int) -> None:
+    matrix, linear = problem(seed, size, size + more)
+    assert grown(matrix, linear) == pytest.approx(nonnegative(matrix, linear), abs=1e-7)
+
+
+@settings(max_examples=examples(24), deadline=None)
+@given(seed=st.integers(0, 100_000), size=st.integers(MANY + 1, 250), rank=st.integers(5, 60), most=st.booleans())
+def test_far_fewer_samples_than_variables_meet_the_conditions_too(seed: int, size: int, rank: int, most: bool) -> None:
+    matrix, linear = problem(seed, size, rank)
+    x = nonnegative(matrix, linear)
+    slope = matrix @ x - linear
+    tolerance = 1e-6 * max(1.0, float(np.abs(linear).max()), float(np.abs(x).sum()) * 1e-3)
+    assert (x >= 0.0).all()
+    assert slope.min() > -tolerance
+    assert np.abs(slope[x > 0.0]).max(initial=0.0) < tolerance
+    lower, upper = np.full(size, 0.001 if most else 0.0), np.full(size, 0.05 if most else 1.0)
+    w, _ = bounded(matrix, linear / 100, lower, upper, 1.0)
+    assert w.sum() == pytest.approx(1.0)
+    assert (w >= lower).all()
+    assert (w <= upper).all()
+    slope = matrix @ w - linear / 100
+    # no weight can move from one entry to another with a gain
+    assert slope[w > lower + 1e-9].max() - slope[w < upper - 1e-9].min() < 1e-6
