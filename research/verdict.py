@@ -279,6 +279,7 @@ def _notes(assembly: Assembly, own: Measured, of_trials: Sequence[str]) -> tuple
     """Return what a reader must know beside the doubts, with the notes on the trials."""
     return (
         *_begun(assembly, own),
+        *_outside_hours(assembly),
         *filter(None, [synthetic_note(assembly.universe.symbols)]),
         *of_trials,
         *known_bars(own.evidence(assembly)),
@@ -340,6 +341,12 @@ def _begun(assembly: Assembly, own: Measured) -> list[str]:
             f"bar of {symbols} is older than orders allow (max_price_age)."
         )
     return notes
+
+
+def _outside_hours(assembly: Assembly) -> list[str]:
+    """Return a note on the bars that the feed left out, as they lie before the open or after the close."""
+    count = assembly.feed.extended
+    return [f"{count:,} bars outside trading hours are left out."] if count else []
 
 
 def sentence(

@@ -177,7 +177,7 @@ def _unfilled(assembly: Assembly, log: Obstacles) -> Untraded:
     """Orders were sent, and none was filled: for the lack of volume, or at their limit price."""
     columns = sorted(log.symbols)
     volume: Floats = assembly.feed.columns.volume[:, columns]
-    known = volume[np.isfinite(volume)]
+    volumes = volume[np.isfinite(volume)]
     costs, orders = assembly.costs, f"{log.orders:,} order{'' if log.orders == 1 else 's'}"
     ended = f"{log.expired:,} of {orders} expired, and none was filled"
     symbols = some([assembly.universe.symbols[column] for column in columns])
@@ -185,12 +185,12 @@ def _unfilled(assembly: Assembly, log: Obstacles) -> Untraded:
     sets = " ".join(f"--set broker.{name}=0" for name in caps)
     python = ", ".join(f'"broker.{name}": 0' for name in caps)
     remedy = f"Write [broker] {' and '.join(f'{name} = 0' for name in caps)} ({sets}; Python: settings={{{python}}})"
-    if costs.needs_volume and caps and not known.any():
+    if costs.needs_volume and caps and not volumes.any():
         return Untraded(f"{ended}: every volume of {symbols} is 0, and no fill is larger than a share of it", remedy)
     lots: Ints = np.array(assembly.universe.lot_nano, dtype=np.int64)[columns]
-    if costs.participation and caps and float(np.median(known)) * costs.participation < float(lots.min()) / NANO:
+    if costs.participation and caps and float(np.median(volumes)) * costs.participation < float(lots.min()) / NANO:
         return Untraded(
-            f"{ended}: the median volume of {symbols} is {float(np.median(known)):,.0f}, and a share of "
+            f"{ended}: the median volume of {symbols} is {float(np.median(volumes)):,.0f}, and a share of "
             f"{costs.participation:.0%} of it is less than a lot",
             remedy,
         )

@@ -67,7 +67,7 @@ def wrong_spacings(
         ts, column, day = ts[order], column[order], day[order]
     step = (np.diff(ts) + _SECOND // 2) // _SECOND * _SECOND
     same = (np.diff(column) == 0) & (step > 0)
-    always = np.array([sessions[each.calendar].zone == "UTC" for each in universe.instruments])
+    always = np.array([sessions[item.calendar].zone == "UTC" for item in universe.instruments])
     inside = same if interval == DAY_NS else same & ((np.diff(day) == 0) | always[column[1:]])
     size = universe.size
     total = np.bincount(column[1:][inside], minlength=size)

@@ -135,7 +135,7 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
     spacings: list[Spacing] = []
     if reading.length > 1:
         spacings = wrong_spacings(rows.ts, rows.column, placed, universe, reading.actual, reading.length)
-    settled = {each.column for each in spacings}
+    settled = {spacing.column for spacing in spacings}
     daily = reading.length == DAY_NS
     named = list(_of_spacings(spacings, reading))
     readable = rows.ts != NO_STAMP
@@ -163,32 +163,34 @@ def _grouped(named: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
     for kind, symbol, text, remedies in named:
         groups.setdefault((kind, text, remedies), []).append(symbol)
     for (kind, text, remedies), symbols in groups.items():
-        for_all = {each for each in remedies if all(each in wanted.get(name, ()) for name in universe.symbols)}
+        for_all = {remedy for remedy in remedies if all(remedy in wanted.get(name, ()) for name in universe.symbols)}
         settings = [
-            each if each in for_all or not each.startswith("[universe]") else _tables(symbols, each.split('"')[1])
-            for each in remedies
+            remedy
+            if remedy in for_all or not remedy.startswith("[universe]")
+            else _tables(symbols, remedy.split('"')[1])
+            for remedy in remedies
         ]
         yield Misfit(kind, tuple(symbols), f"{some(symbols)}: {text}", tuple(settings))
 
 
 def _tables(symbols: Sequence[str], calendar: str) -> str:
     """Return the tables of instruments with a calendar of their own, as they are written in config.toml."""
-    tables = [f"{{ symbol = {toml_value(each)}, calendar = {toml_value(calendar)} }}" for each in symbols]
+    tables = [f"{{ symbol = {toml_value(symbol)}, calendar = {toml_value(calendar)} }}" for symbol in symbols]
     return f"[universe] instruments = [{', '.join(tables)}]"
 
 
 def _of_spacings(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
     stated = interval_text(reading.length)
-    for each in spacings:
-        symbol = reading.universe.symbols[each.column]
-        text = f"its stamps are {each.text} apart, and they are read as bars of {stated}"
-        if each.step > DAY_NS:
+    for spacing in spacings:
+        symbol = reading.universe.symbols[spacing.column]
+        text = f"its stamps are {spacing.text} apart, and they are read as bars of {stated}"
+        if spacing.step > DAY_NS:
             yield "interval", symbol, text, (f"a run needs bars of a day or shorter: give a file of {stated} bars",)
-        elif each.step == DAY_NS:
+        elif spacing.step == DAY_NS:
             yield "interval", symbol, text, (_setting("feed", "interval", "1d"),)
         else:
             stamps = (_setting("feed", "stamps", "open"),) if reading.stamps == "session" else ()
-            yield "interval", symbol, text, (_setting("feed", "interval", each.text), *stamps)
+            yield "interval", symbol, text, (_setting("feed", "interval", spacing.text), *stamps)
 
 
 # daily bars
@@ -221,11 +223,11 @@ def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
     """Yield the daily bars that lie on no session of their calendar, and on those of another one or by other stamps."""
     last, fruitless = "", 0
     for column in columns:
-        ts, own = reading.of(column)
-        symbol, fit = reading.universe.symbols[column], _fit(ts, own, reading.stamps)
-        outside = f"{fit.outside:,} bars lie on no session of {own.name}"
+        ts, home = reading.of(column)
+        symbol, fit = reading.universe.symbols[column], _fit(ts, home, reading.stamps)
+        outside = f"{fit.outside:,} bars lie on no session of {home.name}"
         for stamps in get_args(Stamps):
-            other = _fit(ts, own, stamps)
+            other = _fit(ts, home, stamps)
             if stamps != reading.stamps and fit.outside > len(ts) // 8 and other.outside * BETTER <= fit.outside:
                 text = f'{outside} with stamps = "{reading.stamps}"; {_all(len(ts), other)} fit "{stamps}"'
                 yield "stamps", symbol, text, (_setting("feed", "stamps", stamps),)
@@ -234,7 +236,7 @@ def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
             if fit.outside < 2 and fit.outside <= TOLERATED * len(ts):
                 continue
             others = CALENDARS if fruitless < _MOST_SEARCHES else ()
-            best = _best_calendar(ts, own, fit, reading.stamps, (last, _suffixed(symbol)), others)
+            best = _best_calendar(ts, home, fit, reading.stamps, (last, _suffixed(symbol)), others)
             if best is None:
                 fruitless += 1
                 continue
@@ -243,18 +245,18 @@ def _days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
 
 
 def _best_calendar(
-    ts: Ints, own: Sessions, fit: Fit, stamps: Stamps, suffixed: Sequence[str], others: Sequence[str]
+    ts: Ints, home: Sessions, fit: Fit, stamps: Stamps, suffixed: Sequence[str], others: Sequence[str]
 ) -> tuple[str, Fit] | None:
-    """Return the calendar that explains the bars outside `own`, and its fit; None without one."""
+    """Return the calendar that explains the bars outside `home`, and its fit; None without one."""
     best: tuple[str, Fit] | None = None
     for name in dict.fromkeys(filter(None, (*suffixed, *others))):
-        if name == own.name:
+        if name == home.name:
             continue
         sessions = _sessions(name, ts)
         other = _fit(ts, sessions, stamps)
         fewer = other.faults * 3 <= fit.faults
         absent = _ABSENT[0] if name in suffixed else _ABSENT[1]
-        thin = other.outside == 0 and fit.outside > 2 and _expected(ts, own, sessions) >= absent
+        thin = other.outside == 0 and fit.outside > 2 and _expected(ts, home, sessions) >= absent
         if other.outside * BETTER <= fit.outside and (fewer or thin):
             if not other.faults:
                 return name, other
@@ -263,17 +265,17 @@ def _best_calendar(
     return best
 
 
-def _expected(ts: Ints, own: Sessions, other: Sessions) -> float:
-    """Return the expected number of bars on the days on which only `own` is open, at a symbol's density of bars."""
-    within = own.days[(own.days >= ts.min() - DAY_NS) & (own.days <= ts.max())]
+def _expected(ts: Ints, home: Sessions, other: Sessions) -> float:
+    """Return the expected number of bars on the days on which only `home` is open, at a symbol's density of bars."""
+    within = home.days[(home.days >= ts.min() - DAY_NS) & (home.days <= ts.max())]
     return len(np.setdiff1d(within, other.days)) * len(ts) / max(len(within), 1)
 
 
 def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
     """Yield the days of a market that never closes which do not begin with its day: they would be known too early."""
     for column in columns:
-        own = reading.calendar_of(column)
-        if own.name != calendars.ALWAYS_OPEN:
+        home = reading.calendar_of(column)
+        if home.name != calendars.ALWAYS_OPEN:
             continue
         ts, _ = reading.of(column)
         times, counts = np.unique(ts % DAY_NS, return_counts=True)
@@ -281,7 +283,7 @@ def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
             continue
         hour = str(np.datetime64(int(times[counts.argmax()]), "ns"))[11:16]
         text = (
-            f"its days begin or end at {hour} UTC, and a day of {own.name} is from midnight to midnight UTC: "
+            f"its days begin or end at {hour} UTC, and a day of {home.name} is from midnight to midnight UTC: "
             "the bars would be known hours early"
         )
         yield "day", reading.universe.symbols[column], text, (
@@ -297,36 +299,36 @@ def _hours(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
     """Yield the intraday bars outside their calendar's hours that another clock or calendar holds."""
     last, fruitless = ("", ""), 0
     for column in columns:
-        ts, own = reading.of(column)
+        ts, home = reading.of(column)
         symbol = reading.universe.symbols[column]
-        outside = _outside(ts, own, reading)
+        outside = _outside(ts, home, reading)
         suffixed = _suffixed(symbol)
         named = [(suffixed, ""), *([(suffixed, _sessions(suffixed, ts).zone)] if suffixed and reading.unzoned else [])]
-        first = [pair for pair in (last, *named) if any(pair) and pair[0] != own.name]
-        best = _best_hours(ts, own, outside, reading, first, all_of_them=fruitless < _MOST_SEARCHES)
+        first = [pair for pair in (last, *named) if any(pair) and pair[0] != home.name]
+        best = _best_hours(ts, home, outside, reading, first, all_of_them=fruitless < _MOST_SEARCHES)
         if best is None:
             fruitless += 1
             continue
         (name, zone), last, fruitless = best, best, 0
-        held = len(ts) - _outside(_moved(ts, reading.zone, zone), _sessions(name, ts) if name else own, reading)
+        held = len(ts) - _outside(_moved(ts, reading.zone, zone), _sessions(name, ts) if name else home, reading)
         as_read = f"as {reading.zone}" if reading.zone else "as UTC" if reading.unzoned else "as they say"
-        text = f"{len(ts) - outside:,} of {len(ts):,} bars lie inside sessions of {own.name} {as_read}; "
-        text += f"{'all' if held == len(ts) else f'{held:,}'} fit {name or own.name}"
+        text = f"{len(ts) - outside:,} of {len(ts):,} bars lie inside sessions of {home.name} {as_read}; "
+        text += f"{'all' if held == len(ts) else f'{held:,}'} fit {name or home.name}"
         remedies = _calendar(name) if name else ()
         if zone:
-            own_clock = ", the exchange's own clock" if zone == (_sessions(name, ts) if name else own).zone else ""
+            own_clock = ", the exchange's own clock" if zone == (_sessions(name, ts) if name else home).zone else ""
             text += f" as {zone}{own_clock}"
             remedies = (*_zone_remedies(reading, zone), *remedies)
         yield "zone" if zone else "calendar", symbol, text, remedies
 
 
 def _best_hours(
-    ts: Ints, own: Sessions, outside: int, reading: Reading, first: Sequence[tuple[str, str]], *, all_of_them: bool
+    ts: Ints, home: Sessions, outside: int, reading: Reading, first: Sequence[tuple[str, str]], *, all_of_them: bool
 ) -> tuple[str, str] | None:
-    """Return (calendar, zone) that hold the bars outside `own`; empty where they stay as they are. None without one."""
+    """Return (calendar, zone) that hold the bars outside `home`, empty where they stay; None without one."""
     best: tuple[int, float, str, str] | None = None
-    for name, zone in dict.fromkeys((*first, *(_all_readings(ts, own, reading) if all_of_them else ()))):
-        sessions = _sessions(name, ts) if name else own
+    for name, zone in dict.fromkeys((*first, *(_all_readings(ts, home, reading) if all_of_them else ()))):
+        sessions = _sessions(name, ts) if name else home
         moved = _moved(ts, reading.zone, zone)
         other, covered = _outside(moved, sessions, reading), _covered(moved, sessions, reading)
         if other * BETTER > outside or (name and covered < _COVERED):
@@ -336,18 +338,18 @@ def _best_hours(
         if not other and covered > (1 - TOLERATED if name else _COVERED):
             break  # the own calendar needs less than another
     if best is None:
-        return ("", own.zone) if _moves_extended(ts, own, reading) else None
+        return ("", home.zone) if _moves_extended(ts, home, reading) else None
     return best[2:]
 
 
-def _all_readings(ts: Ints, own: Sessions, reading: Reading) -> Iterator[tuple[str, str]]:
+def _all_readings(ts: Ints, home: Sessions, reading: Reading) -> Iterator[tuple[str, str]]:
     """Yield the other readings, the likeliest first: another clock, another calendar, or both."""
     as_read = reading.zone or "UTC"
-    for zone in (own.zone, *(ZONES if reading.unzoned else ())):
+    for zone in (home.zone, *(ZONES if reading.unzoned else ())):
         if zone != as_read:
             yield "", zone
     for name in CALENDARS:
-        if name == own.name:
+        if name == home.name:
             continue
         yield name, ""
         zone = _sessions(name, ts).zone
@@ -376,17 +378,17 @@ def _covered(ts: Ints, sessions: Sessions, reading: Reading) -> float:
     return float(min(1.0, covered, len(rows) / (rows[-1] - rows[0] + 1)))
 
 
-def _moves_extended(ts: Ints, own: Sessions, reading: Reading) -> bool:
+def _moves_extended(ts: Ints, home: Sessions, reading: Reading) -> bool:
     """Return whether bars of extended hours fit the exchange's own clock, and do not fit as they are read."""
 
     def beyond(stamps: Ints) -> float:
         begin = stamps if reading.stamps == "open" else stamps - reading.length
-        row = np.minimum(np.searchsorted(own.closes + _AFTER_NS, begin, side="right"), len(own.days) - 1)
-        return float(np.mean((begin < own.opens[row] - _BEFORE_NS) | (begin >= own.closes[row] + _AFTER_NS)))
+        row = np.minimum(np.searchsorted(home.closes + _AFTER_NS, begin, side="right"), len(home.days) - 1)
+        return float(np.mean((begin < home.opens[row] - _BEFORE_NS) | (begin >= home.closes[row] + _AFTER_NS)))
 
-    if own.zone == (reading.zone or "UTC"):
+    if home.zone == (reading.zone or "UTC"):
         return False
-    as_read, moved = beyond(ts), beyond(_moved(ts, reading.zone, own.zone))
+    as_read, moved = beyond(ts), beyond(_moved(ts, reading.zone, home.zone))
     return as_read > BETTER * TOLERATED and moved <= TOLERATED
 
 
@@ -401,17 +403,21 @@ def _moved(ts: Ints, was: str, to: str) -> Ints:
 # words
 
 
-def misfit_lines(found: Sequence[Misfit]) -> list[str]:
+def misfit_lines(readings: Sequence[Misfit]) -> list[str]:
     """Return wrong readings in words, then the settings that mend them."""
-    remedies = list(dict.fromkeys(each for misfit in found for each in misfit.remedies))
+    remedies = list(dict.fromkeys(remedy for misfit in readings for remedy in misfit.remedies))
     heading = "the remedy" if len(remedies) == 1 else "the remedies"
-    return [*listed([each.text for each in found]), f"  {heading}:", *(f"  - {each}" for each in remedies[:MOST_LINES])]
+    return [
+        *listed([misfit.text for misfit in readings]),
+        f"  {heading}:",
+        *(f"  - {remedy}" for remedy in remedies[:MOST_LINES]),
+    ]
 
 
-def stopped(found: Sequence[Misfit]) -> tuple[str, str]:
+def stopped(readings: Sequence[Misfit]) -> tuple[str, str]:
     """Return (what, remedy) of an error about bars that are all read wrongly."""
-    remedies = dict.fromkeys(each for misfit in found for each in misfit.remedies)
-    return "; ".join(listed([each.text for each in found])), "Write " + "; ".join(remedies)
+    remedies = dict.fromkeys(remedy for misfit in readings for remedy in misfit.remedies)
+    return "; ".join(listed([misfit.text for misfit in readings])), "Write " + "; ".join(remedies)
 
 
 def listed(texts: Sequence[str]) -> list[str]:
