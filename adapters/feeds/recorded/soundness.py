@@ -173,10 +173,11 @@ def require_sound(
 def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
     """Raise UnsoundPrices for bars that are read without a configuration, where actions are the only remedy.
 
-    These are changes of the level, actions that the prices do not show, and bars that are not what they are read as.
+    These are changes of the level, actions that the prices do not show, and bars of another length than a day. Their
+    dates need no calendar there, so that none is wrong.
     """
-    if feed.misfits:
-        raise UnsoundPrices("\n".join((*misfit_lines(feed.misfits), "Nothing was run.")))
+    if wrong := [misfit for misfit in feed.misfits if misfit.kind == "interval"]:
+        raise UnsoundPrices("\n".join((*misfit_lines(wrong), "Nothing was run.")))
     questions = Questions(feed.open, feed.universe, sessions)
     jumps, texts = feed.open.jumps, list[str]()
     if jumps:

@@ -19,11 +19,13 @@ from quantd.adapters.feeds.recorded.soundness import (
     UnsoundPrices,
     gaps,
     often_rejected,
+    require_announced,
     require_sound,
 )
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import Instrument, Membership, Universe
 from quantd.trading.market import Jump
+from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import DATA
 
 CALENDARS = {name: sessions(name, date(1998, 1, 1), date(2021, 12, 31)) for name in ("XNYS", "24/7")}
@@ -161,3 +163,22 @@ def test_qqq_has_no_bars_while_it_traded_as_qqqq() -> None:
         require_sound(whole, CALENDARS)
     later = Replay.load(DATA / "us_daily.parquet", start=date(2012, 4, 4), warmup=252, **settings)  # type: ignore[arg-type]
     require_sound(later, CALENDARS)
+
+
+def test_weeks_stop_a_training_too_and_another_calendar_does_not() -> None:
+    """A training has no configuration, and its dates need no calendar."""
+    weeks = replay([], of=range(0, 600, 5))
+    for check in (require_sound, require_announced):
+        with pytest.raises(UnsoundPrices, match="X, Y: its stamps are 7 days apart, and they are read as bars of 1d"):
+            check(weeks, CALENDARS)
+    days = np.arange(DAYS[0], DAYS[300], DAY_NS)
+    close = 50 * np.exp(np.cumsum(np.random.default_rng(2).normal(0, 0.01, len(days))))
+    frame = pl.DataFrame({
+        "ts": pl.from_epoch(pl.Series(days), "ns"), "symbol": "X", "open": close, "high": close * 1.01,
+        "low": close * 0.99, "close": close, "volume": np.arange(len(days)) + 1e6,
+    })  # fmt: skip
+    feed = Replay.load(BarFrame(frame), universe=Universe((Instrument("X"),)), sessions=CALENDARS)
+    require_announced(feed, CALENDARS)
+    with pytest.raises(UnsoundPrices, match=r"bars lie on no session of XNYS; all \d+ fit 24/7") as refused:
+        require_sound(feed, CALENDARS)
+    assert "are rejected" not in str(refused.value), "the calendar explains the holes"
