@@ -147,9 +147,7 @@ class Reconciler:
     async def _once(self) -> bool:
         await self.open_orders()
         await self.flows()
-        seen: tuple[int, tuple[str, ...]] | None = (
-            None  # an order that is sent in between, and not filled, changes nothing
-        )
+        seen: tuple[str, ...] | None = None  # at a quiet moment; what is filled in between changes both sides
         pause_s = AGAIN_S
         for attempt in range(TRIES):
             if attempt:
@@ -173,12 +171,12 @@ class Reconciler:
                 await self._service.inbox.command(fee)
             await self._settled()
             found = self._differences(account) + self._changed_orders(account)
-            if not found or (before, found) == seen:
+            if not found or found == seen:
                 self._compared_fills = before
                 await self._report(account, received)
                 return True
             log.warning("reconcile.difference", found=list(found))
-            seen, pause_s = (before, found), AGAIN_S
+            seen, pause_s = found, AGAIN_S
         log.warning("reconcile.busy", tries=TRIES)
         self._service.compare_failure = "orders were being filled or sent at every attempt"
         return False

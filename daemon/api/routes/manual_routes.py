@@ -168,7 +168,6 @@ async def reconcile(service: Service, asked: Settle, sender: str) -> Compared:
         why = service.compare_failure or "no answer of the venue, or orders in flight"
         if "account" in service.shell.state.down:
             raise Refused(409, "venue", f"not reconciled: {why}")
-        service.reconcile()  # it goes on without the request
         raise Refused(504, "late", f"not reconciled within {COMPARE_S:g} s: {why}; try again")
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
