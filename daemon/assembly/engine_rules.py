@@ -92,10 +92,8 @@ def rules_of(
         regime=regime_of(config, universe),
         counts_refusals=any(schedule.do == "after_close" for schedule in schedules),
     )
-    return replace(
-        made,
-        shadows=tuple(_shadow(config, made, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows)),
-    )
+    shadows = tuple(_shadow(config, made, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows))
+    return replace(made, shadows=shadows)
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
@@ -131,6 +129,7 @@ def _shadow(
         cash_micro=capital,
         flatten_on=(),
         venue_pays=False,
+        coin_fee_bp=0.0,
         borrow_bp_annual=config.broker.borrow_bp_annual,
         differences="",
         live=None,

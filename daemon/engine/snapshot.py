@@ -13,7 +13,7 @@ from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.safety.monitor_state import FrozenWatch, Noted
 from quantd.daemon.engine.settings import MarketRegime, Rules
-from quantd.daemon.engine.state import Exit, FollowUp, Loosening, Portfolio, State
+from quantd.daemon.engine.state import CoinFees, Exit, FollowUp, Loosening, Portfolio, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
@@ -108,8 +108,7 @@ class FrozenVenue(Struct, frozen=True):
     dust: dict[int, int] = {}
     unlent: tuple[int, ...] = ()
     waits: Waits | UnsetType = UNSET
-    uncharged: dict[int, tuple[int, int]] | UnsetType = UNSET
-    fees_ahead: dict[int, int] | UnsetType = UNSET
+    coin_fees: CoinFees | UnsetType = UNSET
     """Absent without any, as in older snapshots."""
 
 
@@ -185,7 +184,7 @@ _SAME: Final = (
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip
-_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent")
+_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent", "coin_fees")
 """Fields that a state and its snapshot have alike."""
 
 
@@ -206,8 +205,6 @@ def _venue_out(state: State) -> FrozenVenue:
         flows=list(state.flows),
         spending=list(state.spending.items()),
         waits=UNSET if state.waits == Waits() else state.waits,
-        uncharged=state.uncharged or UNSET,
-        fees_ahead=state.fees_ahead or UNSET,
         **{name: getattr(state, name) for name in _SAME_OF_VENUE},
     )
 
@@ -327,8 +324,6 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     for name in _SAME_OF_VENUE:
         setattr(state, name, getattr(f.venue, name))
     state.flows.extend(f.venue.flows)
-    state.uncharged = {} if isinstance(f.venue.uncharged, UnsetType) else f.venue.uncharged
-    state.fees_ahead = {} if isinstance(f.venue.fees_ahead, UnsetType) else f.venue.fees_ahead
     state.spending = dict(f.venue.spending)
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
         agent.note = note

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, Final, Literal
 
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
@@ -80,6 +80,17 @@ class Portfolio(Struct):
     because: str = ""
     closing: Literal["", "flatten", "hand_over"] = ""
     to: str = ""
+
+
+class CoinFees(Struct):
+    """Fees that the venue takes at a trade and lists later.
+
+    `uncharged` has by column the nano-units bought whose fee is not listed, and since when; at -1 the micro of sales.
+    `ahead` has the nano-units of fees that were booked before the venue listed them; at -1 the micro.
+    """
+
+    uncharged: dict[int, tuple[int, int]] = {}
+    ahead: dict[int, int] = {}
 
 
 class Exit(Struct):
@@ -214,10 +225,7 @@ class State:
         """(lots by column, cash in micro) at the venue that are known not to be ours."""
         self.dust: dict[int, int] = {}
         """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
-        self.uncharged: dict[int, tuple[int, int]] = {}
-        """Column -> (nano-units bought, since when) whose fee the venue has not listed; -1 -> micro of sales."""
-        self.fees_ahead: dict[int, int] = {}
-        """Column -> nano-units of fees that were booked before the venue listed them; -1 -> micro."""
+        self.coin_fees: CoinFees | UnsetType = UNSET  # set with the first trade at a venue that lists fees later
         self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
         """The venue's ids of booked cash flows."""
         self.entitled: list[tuple[int, list[tuple[int, int]]]] = []

@@ -87,7 +87,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "buying_power_micro down flattening foreign halted judged jumped later limited loosening noted owed own "
         "parents portfolios reviews round shadows stops unlent valuations waits "
         # of events, jobs and orders that no batch takes
-        "artifacts balances_micro carried dust fees_ahead uncharged "
+        "artifacts balances_micro carried dust coin_fees "
         "entitled fenced flattens_jumped flows foreign_ids leaving live_sessions "
         "loaded outside pairings postponed proposals rests retries seats spending"
     ),

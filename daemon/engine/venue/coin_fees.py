@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
-from msgspec import structs
+from msgspec import UnsetType, structs
 
-from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state import HOUSE, CoinFees, State
 from quantd.trading.effects import Booked, Effect, Filled
 from quantd.trading.events import Flow
 from quantd.trading.execution import round_micro
@@ -78,15 +78,19 @@ def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[in
 
 
 def _count(state: State, key: int, size: int, ts: int) -> None:
-    before, since = state.uncharged.get(key, (0, 0))
-    state.uncharged[key] = (before if ts - since < LISTED_NS else 0) + size, ts
+    fees = state.coin_fees
+    if isinstance(fees, UnsetType):
+        fees = state.coin_fees = CoinFees()
+    before, since = fees.uncharged.get(key, (0, 0))
+    fees.uncharged[key] = (before if ts - since < LISTED_NS else 0) + size, ts
 
 
 def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
     """Fees that the venue has taken and not listed: what it lacks, if that is at most the highest fee."""
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
     odd = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
-    for key, (size, since) in list(state.uncharged.items()):
+    uncharged = {} if isinstance(state.coin_fees, UnsetType) else state.coin_fees.uncharged
+    for key, (size, since) in list(uncharged.items()):
         if state.now - since >= LISTED_NS or key in account.unread:
             continue
         most = int(Decimal(size) * Decimal(repr(state.rules.coin_fee_bp)) / 10_000)
@@ -108,41 +112,43 @@ def count_fee(state: State, moved: Flow) -> Flow:
     of_pairs = moved.ahead or (moved.symbol >= 0 and is_pair(state.universe.symbols[moved.symbol]))
     # the entry of a fee in money may have no symbol
     of_pairs = of_pairs or (moved.symbol < 0 and all(map(is_pair, state.universe.symbols)))
-    if not of_pairs:
+    fees = state.coin_fees
+    if not of_pairs or isinstance(fees, UnsetType):
         return moved
     if moved.ahead:
         for key, size in ((moved.symbol, -moved.units_nano), (CASH, -moved.amount_micro)):
             if size > 0:
-                state.fees_ahead[key] = state.fees_ahead.get(key, 0) + size
-    elif state.fees_ahead:
+                fees.ahead[key] = fees.ahead.get(key, 0) + size
+    elif fees.ahead:
         # it may be of another trade than the one that was booked ahead: then that trade stays uncharged
-        units = moved.units_nano + _ahead(state, moved.symbol, -moved.units_nano)
-        amount = moved.amount_micro + _ahead(state, CASH, -moved.amount_micro)
+        units = moved.units_nano + _ahead(fees, moved.symbol, -moved.units_nano)
+        amount = moved.amount_micro + _ahead(fees, CASH, -moved.amount_micro)
         moved = structs.replace(moved, units_nano=units, amount_micro=amount)
-    _charge(state, moved.symbol, -moved.units_nano)
-    _charge(state, CASH, -moved.amount_micro)
+    bp = state.rules.coin_fee_bp or 1.0
+    _charge(fees, bp, moved.symbol, -moved.units_nano)
+    _charge(fees, bp, CASH, -moved.amount_micro)
     return moved
 
 
-def _charge(state: State, key: int, fee: int) -> None:
+def _charge(fees: CoinFees, bp: float, key: int, fee: int) -> None:
     """Take the trades of a fee from those that are not charged yet."""
-    if fee > 0 and key in state.uncharged:
-        size, since = state.uncharged[key]
-        left = size - int(Decimal(fee) * 10_000 / Decimal(repr(state.rules.coin_fee_bp or 1.0)))
+    if fee > 0 and key in fees.uncharged:
+        size, since = fees.uncharged[key]
+        left = size - int(Decimal(fee) * 10_000 / Decimal(repr(bp)))
         if left > 0:
-            state.uncharged[key] = left, since
+            fees.uncharged[key] = left, since
         else:
-            del state.uncharged[key]
+            del fees.uncharged[key]
 
 
-def _ahead(state: State, key: int, fee: int) -> int:
+def _ahead(fees: CoinFees, key: int, fee: int) -> int:
     """The part of a listed fee that was booked ahead, which is used up."""
-    before = state.fees_ahead.get(key, 0)
+    before = fees.ahead.get(key, 0)
     part = max(min(before, fee), 0)
     if part:
-        state.fees_ahead[key] = before - part
-        if not state.fees_ahead[key]:
-            del state.fees_ahead[key]
+        fees.ahead[key] = before - part
+        if not fees.ahead[key]:
+            del fees.ahead[key]
     return part
 
 
