@@ -79,9 +79,9 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
     retry = pause_after(state, agent, symbol, side, words_of(reason))
     if retry.times > 1:
         return []
+    who = "" if reason.startswith("not sent: ") else "rejected by the venue: "
     text = (
-        f"rejected by the venue: {reason or 'no reason given'}; {NAMES[side]} pause, "
-        "for 1 minute at first and up to 60 while this lasts"
+        f"{who}{reason or 'no reason given'}; {NAMES[side]} pause, for 1 minute at first and up to 60 while this lasts"
     )
     return [alert(state, "CRITICAL" if side == "reduce" else "WARNING", "refusal", text, symbol=symbol)]
 
@@ -154,6 +154,12 @@ def _end(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) ->
         if each.words:
             refusals[each.symbol, each.side] = refusals.get((each.symbol, each.side), 0) + each.times
     return [
-        alert(state, "INFO", "refusal", f"{text.format(NAMES[side])}, after {times} refusals", symbol=symbol)
+        alert(
+            state,
+            "INFO",
+            "refusal",
+            f"{text.format(NAMES[side])}, after {times} refusal{'s' if times > 1 else ''}",
+            symbol=symbol,
+        )
         for (symbol, side), times in refusals.items()
     ]

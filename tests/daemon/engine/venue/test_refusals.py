@@ -84,6 +84,13 @@ def test_a_refusal_that_lasts_pauses_one_two_four_up_to_sixty_minutes_with_one_a
     assert Reason.REFUSED in codes
 
 
+def test_an_order_that_the_adapter_did_not_send_is_not_called_a_refusal_of_the_venue() -> None:
+    made = world(lambda lots: "not sent: 0.1 is less than the venue's least order of 1")
+    assert len(minutes(made, 64)) == 7
+    ((_, text),) = alerts(made)
+    assert text.startswith("not sent: 0.1 is less")
+
+
 def test_numbers_and_identifiers_in_the_words_begin_no_new_run() -> None:
     count = iter(range(10_000))
     made = world(lambda lots: LEAST.format(n=next(count)))
@@ -191,7 +198,7 @@ def test_an_order_that_stands_as_long_as_the_last_pause_ends_the_run() -> None:
     assert state.retries
     made.shell.run(Tick(state.now + MINUTE // 2))
     assert state.retries == {}
-    assert alerts(made)[1:] == [("INFO", "the venue takes orders that add to it again, after 1 refusals")]
+    assert alerts(made)[1:] == [("INFO", "the venue takes orders that add to it again, after 1 refusal")]
 
 
 def test_an_order_that_is_accepted_and_refused_a_moment_later_goes_on_pausing() -> None:
@@ -216,7 +223,7 @@ def test_a_run_that_nothing_repeats_is_forgotten_after_an_hour() -> None:
     assert state.retries
     made.shell.run(Tick(state.now + MINUTE))
     assert state.retries == {}
-    assert alerts(made)[-1] == ("INFO", "orders that add to it were not refused for an hour, after 1 refusals")
+    assert alerts(made)[-1] == ("INFO", "orders that add to it were not refused for an hour, after 1 refusal")
 
 
 @pytest.mark.parametrize("after", [1, 6, 20])
