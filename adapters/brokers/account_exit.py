@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class WorkingOrder(Struct, frozen=True):
@@ -25,13 +26,44 @@ class WorkingOrder(Struct, frozen=True):
 class Holding(Struct, frozen=True):
     """A position: its signed quantity, and its value at the venue's price, None where no price is known.
 
-    `dust` is the reason why no order can close it, because it is smaller than the venue's least order.
+    `dust` is the reason why no order can close it, because it is smaller than the venue's least order. `fault` is the
+    reason why its quantity is none; `qty` is 0 then.
     """
 
     symbol: str
     qty: Decimal
     worth: Decimal | None = None
     dust: str = ""
+    fault: str = ""
+
+
+MOST_DIGITS: Final = 24
+"""Digits before the point, and after it, of any quantity. A text of more would take the memory of the machine."""
+
+
+def quantity(value: Decimal) -> Decimal | None:
+    """A venue's quantity; None for one that no account can have: NaN, infinite, or with too many digits."""
+    if not value.is_finite() or value.adjusted() > MOST_DIGITS:
+        return None
+    exponent = value.as_tuple().exponent
+    return value if isinstance(exponent, int) and exponent >= -MOST_DIGITS else None
+
+
+def sound_order(order: WorkingOrder) -> WorkingOrder:
+    """An order whose quantities can be printed; it can be cancelled with any."""
+    qty, filled = quantity(order.qty), quantity(order.filled)
+    if qty is not None and filled is not None:
+        return order
+    return replace(order, qty=qty or Decimal(0), filled=filled or Decimal(0))
+
+
+def sound_holding(holding: Holding) -> Holding:
+    """A position whose numbers can be printed; one without a quantity has a fault."""
+    worth = None if holding.worth is None else quantity(holding.worth)
+    if (qty := quantity(holding.qty)) is None:
+        text = f"the venue gives its quantity as {str(holding.qty)[:40]}"
+        return replace(holding, qty=Decimal(0), worth=None, fault=text)
+    return holding if worth is holding.worth else replace(holding, qty=qty, worth=worth)
 
 
 class Ended(NamedTuple):

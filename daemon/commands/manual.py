@@ -80,12 +80,16 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cash(Struct, frozen=True, forbid_unknown_fields=True):
-    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book."""
+    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book.
+
+    A withdrawal that breaks a limit is refused unless `beyond_limits` is true.
+    """
 
     do: Literal["add", "remove"]
     amount: Money
     reason: Because
     agent: AgentName = ""
+    beyond_limits: bool = False
 
 
 class Settle(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,8 +136,23 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
         )
     said = journal_reason(order.reason, "a manual order")
     signed = lots if order.side == "buy" else -lots
+    if number is not None:
+        _check_review(state, number, column, signed)
     stop_nano, target_nano = _levels(state, names.index(agent), column, signed, order.stop, order.target)
     return Wished(market_now(service), agent, column, signed, said, who, stop_nano, target_nano)
+
+
+def _check_review(state: State, book: int, column: int, lots: int) -> None:
+    """Raises NotDone for an order that enlarges a position of a book whose trades need an approval."""
+    if state.seats[book] not in state.rules.reviewed:
+        return
+    name = state.rules.names()[state.seats[book]]
+    held = state.ledger.books[book].lots[column]
+    if abs(held + lots) > abs(held) or (held + lots) * held < 0:
+        way = f"POST /api/v1/agents/{name}/propose, and `quantd review {name}` with another token"
+        raise NotDone(
+            "conflict", f'{name} has approval = "person": propose the order ({way}); a sale of its lots passes'
+        )
 
 
 def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:

@@ -10,7 +10,14 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from quantd.adapters.brokers.account_exit import AccountExit, Holding, WorkingOrder
+from quantd.adapters.brokers.account_exit import (
+    AccountExit,
+    Holding,
+    WorkingOrder,
+    quantity,
+    sound_holding,
+    sound_order,
+)
 from quantd.adapters.brokers.errors import KeysRefused, VenueError
 from quantd.trading.display_text import one_line
 
@@ -122,8 +129,9 @@ class Emergency:
     async def contents(self) -> Contents:
         """The account as it is. Raises ConnectionError when it cannot be read in time."""
         number = await self._insistent("account", self._account.number)
-        orders = await self._insistent("orders", self._account.orders)
-        return Contents(number, orders, await self._insistent("positions", self._account.holdings))
+        orders = [sound_order(each) for each in await self._insistent("orders", self._account.orders)]
+        positions = await self._insistent("positions", self._account.holdings)
+        return Contents(number, orders, [sound_holding(each) for each in positions])
 
     async def run(self, *, close: bool) -> list[Remainder]:
         """Cancel every order; with `close`, close every position. Returns what is still open."""
@@ -168,7 +176,8 @@ class Emergency:
             end = (found or {}).get(order.id)
             if end is not None:
                 del self._foreign[order.id]
-                self._ended(order, end.filled, "filled" if end.filled >= order.qty > 0 else "cancelled")
+                filled = quantity(end.filled) or Decimal(0)
+                self._ended(order, filled, "filled" if filled >= order.qty > 0 else "cancelled")
 
     def _gone(self) -> list[WorkingOrder]:
         """Orders that were to be cancelled, are no longer open, and are not reported yet."""
@@ -192,7 +201,7 @@ class Emergency:
             await self._cancel(others)
             if not await self._read_holdings():
                 continue
-            left = [each for each in self._holdings or () if not each.dust]
+            left = [each for each in self._holdings or () if not (each.dust or each.fault)]
             if not left and not self._working:
                 return
             busy = {market(each.symbol) for each in self._working or ()}
@@ -227,13 +236,14 @@ class Emergency:
     async def _read_orders(self) -> bool:
         found = await self._try("open orders", self._account.orders)
         if found is not None:
-            self._working = found
+            self._working = [sound_order(each) for each in found]
         return found is not None
 
     async def _read_holdings(self) -> bool:
         found = await self._try("positions", self._account.holdings)
         if found is None:
             return False
+        found = [sound_holding(each) for each in found]
         self._holdings, self.dust = found, [each for each in found if each.dust]
         open_now = {each.symbol for each in found if not each.dust}
         for symbol in [each for each in self._held if each not in open_now]:
@@ -241,7 +251,7 @@ class Emergency:
             self.positions.append(PositionLine(symbol, held.qty, "closed"))
             self._tell(f"closed: {held.qty:f} {symbol}")
         for each in found:
-            if not each.dust:
+            if not (each.dust or each.fault):
                 self._held.setdefault(each.symbol, each)
         return True
 
@@ -258,7 +268,10 @@ class Emergency:
         if close and self._holdings is None:
             left.append(Remainder("unknown", f"the positions could not be read{self._because('positions')}", again))
         for each in self._holdings or () if close else ():
-            if not each.dust:
+            if each.fault:
+                close_there = f"close it at {self._account.page}"
+                left.append(Remainder("position", f"position of {each.symbol}: {each.fault}", close_there))
+            elif not each.dust:
                 why = self._because(market(each.symbol))
                 left.append(Remainder("position", f"position of {each.qty:f} {each.symbol} is still open{why}", again))
         return left

@@ -1,6 +1,7 @@
 """The emergency exit of an Alpaca account: cancels every order and closes positions by the venue's own requests."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
@@ -19,6 +20,20 @@ from quantd.adapters.brokers.venue import Login
 from quantd.trading.display_text import one_line
 
 REMEDY: Final = "Check key and secret, and that they are for this account: paper (--paper) and live have different ones"
+
+
+ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+SYMBOL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./-]{0,31}")
+
+
+def _part(text: str, form: re.Pattern[str]) -> str:
+    """A venue's id or symbol as a part of a path. Raises VenueError for any other text.
+
+    An id such as `../account/configurations?x=#` would make a request for something else of it.
+    """
+    if form.fullmatch(text) is None or ".." in text:
+        raise VenueError("Alpaca", f"{text[:60]!r} is no id or symbol, and no request is made of it", "See its page")
+    return text
 
 
 class AlpacaExit:
@@ -57,7 +72,7 @@ class AlpacaExit:
         await self._ask("DELETE", "v2/orders")
 
     async def cancel(self, order: WorkingOrder) -> None:
-        await self._ask("DELETE", f"v2/orders/{order.id}")
+        await self._ask("DELETE", f"v2/orders/{_part(order.id, ID)}")
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
         found = await asyncio.gather(*(self._end(each.id) for each in orders))
@@ -65,7 +80,7 @@ class AlpacaExit:
 
     async def _end(self, id: str) -> tuple[str, Ended] | None:
         try:
-            order = (await self._ask("GET", f"v2/orders/{id}")).decode(Order)
+            order = (await self._ask("GET", f"v2/orders/{_part(id, ID)}")).decode(Order)
             if ended(order) is None:
                 return None
         except (NotSent, Lost, VenueError, Garbled):
@@ -85,13 +100,13 @@ class AlpacaExit:
                 found.append(Holding(symbol, Decimal(1)))
                 continue
             if each.qty:
-                size = -abs(each.qty) if each.side == "short" else each.qty
+                size = each.qty.copy_abs().copy_negate() if each.side == "short" else each.qty
                 found.append(Holding(each.symbol, size, each.market_value))
         return found
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
         """See `AccountExit`. The venue accepts no client id for this request, and needs none."""
-        answer = await self._ask("DELETE", f"v2/positions/{quote(holding.symbol, safe='')}")
+        answer = await self._ask("DELETE", f"v2/positions/{quote(_part(holding.symbol, SYMBOL), safe='')}")
         return answer.decode(Order).id
 
     async def _ask(self, method: str, path: str) -> Answer:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from quantd.adapters.brokers.account_exit import Ended, Holding, WorkingOrder
+from quantd.adapters.brokers.account_exit import Ended, Holding, WorkingOrder, quantity
 from quantd.adapters.brokers.ccxt.broker import access_of
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.wire import history_of
@@ -101,14 +101,16 @@ class CryptoExit:
             self._markets = await self._ask(exchange.load_markets)
         balance = await self._ask(exchange.fetch_balance)
         coins = {
-            f"{code}/{self._currency}": decimal(total or "0")
+            f"{code}/{self._currency}": _number(total)
             for code, total in balance["total"].items()
-            if code not in CASH and code != self._currency and decimal(total or "0")
+            if code not in CASH and code != self._currency and _number(total)
         }
         await self._price([name for name in coins if name in self._markets])
         return [self._holding(name, qty) for name, qty in coins.items()]
 
     def _holding(self, name: str, qty: Decimal) -> Holding:
+        if quantity(qty) is None:
+            return Holding(name, qty)  # named as a remainder; no order is made of it
         price = self._prices.get(name)
         worth = None if price is None else qty * price
         if name not in self._markets:
@@ -170,7 +172,15 @@ class CryptoExit:
 
 
 def _amount(order: dict[str, Any], name: str) -> Decimal:
-    return decimal(order.get(name) or "0")
+    return _number(order.get(name))
+
+
+def _number(text: object) -> Decimal:
+    """A quantity of the venue; NaN for what is none, so that one bad row does not hide the others."""
+    try:
+        return decimal(text or "0")
+    except NotExact:
+        return Decimal("NaN")
 
 
 def _least(limits: dict[str, Any], name: str) -> Decimal:

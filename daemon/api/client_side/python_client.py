@@ -398,9 +398,18 @@ class Client:
         body = SettleOrder(order, reason, filled, never_sent)
         return self._post("/api/v1/orders/settle", body, SettledOrder, key)
 
-    def cash(self, do: Literal["add", "remove"], amount: str, reason: str, *, agent: str = "", key: str = "") -> Paid:
-        """Book a deposit or a withdrawal."""
-        return self._post("/api/v1/cash", Cash(do, amount, reason, agent), Paid, key)
+    def cash(
+        self,
+        do: Literal["add", "remove"],
+        amount: str,
+        reason: str,
+        *,
+        agent: str = "",
+        beyond_limits: bool = False,
+        key: str = "",
+    ) -> Paid:
+        """Book a deposit or a withdrawal. One that breaks a limit is refused unless it may go `beyond_limits`."""
+        return self._post("/api/v1/cash", Cash(do, amount, reason, agent, beyond_limits), Paid, key)
 
     def halt_symbol(
         self, do: Literal["halt", "resume"], symbol: str, reason: str, *, jump: str = "", key: str = ""

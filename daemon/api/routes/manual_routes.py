@@ -53,6 +53,7 @@ from quantd.daemon.commands.order_outcomes import (
     order_settled,
 )
 from quantd.daemon.commands.tokens import stored
+from quantd.daemon.commands.transfer_limits import withdrawal_fault
 from quantd.daemon.engine import step
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
@@ -139,9 +140,13 @@ async def cancel(service: Service, asked: CancelOne, sender: str) -> CancelledOr
     return (await committed(service, became, event)).answer
 
 
-async def cash(service: Service, asked: Cash, sender: str) -> Paid:
-    """Books a deposit or a withdrawal."""
+async def cash(service: Service, copies: StateCopies, asked: Cash, sender: str) -> Paid:
+    """Books a deposit or a withdrawal. Raises Refused for a withdrawal that breaks a limit."""
     moved = flow(service, asked, sender)
+    checked = moved.amount_micro < 0 and not asked.beyond_limits
+    if checked and (why := await copies.result(lambda copy: withdrawal_fault(copy, moved))):
+        remedy = "sell first, withdraw less, or send beyond_limits (`quantd cash remove --beyond-limits`)"
+        raise Refused(409, "conflict", f"the withdrawal would break a limit of {why}; {remedy}")
     done = await committed(service, lambda state, _: became_of_flow(state, moved), moved)
     return done.answer
 
@@ -246,7 +251,7 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
             '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin",
         ),
         Post(
-            "/api/v1/cash", partial(cash, service), Cash, Paid, "A deposit or a withdrawal.",
+            "/api/v1/cash", partial(cash, service, copies), Cash, Paid, "A deposit or a withdrawal.",
             '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin",
         ),
         Post(

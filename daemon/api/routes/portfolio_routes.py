@@ -40,6 +40,7 @@ from quantd.daemon.commands.portfolio_targets import (
     given_weights,
     policy_weights,
 )
+from quantd.daemon.commands.transfer_limits import hand_over_fault
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.portfolios import not_closed, not_opened, place_of, vacant_places
 from quantd.daemon.engine.agents.proposals import not_planned, plan_digest
@@ -253,6 +254,9 @@ class PortfolioRoutes:
         closed = PortfolioClosed(market_now(service), name, asked.how, said, sender, asked.to)
         if why := not_closed(state, closed):
             raise Refused(409, "conflict", why)
+        if asked.how == "hand_over" and (why := await self._copies.result(lambda copy: hand_over_fault(copy, closed))):
+            text = f"{asked.to} may not take over portfolio {name}: {why}; close it by flatten, or rebalance it first"
+            raise Refused(409, "conflict", text)
 
         def outcome(after: State, effects: Sequence[Effect]) -> PortfolioClosing:
             trades = trades_of(after, effects, self._run.parts.costs, service.run)

@@ -272,6 +272,8 @@ class ProposalRoutes:
         async with self._one:
             await self._run.service.settled()
             proposal = _named(self._state, name, asked.id)
+            if asked.approve:
+                _check_second(proposal, sender)
             now = market_now(self._run.service)
             event = ProposalReviewed(now, name, asked.id, asked.approve, said, sender, asked.plan)
             done = await committed(
@@ -352,6 +354,13 @@ def _named(state: State, agent: str, id: str) -> Proposed:
         text = f"no proposal {id!r} of {agent} waits for a person: it was decided, replaced or has lapsed"
         raise Refused(409, "conflict", text)
     return found
+
+
+def _check_second(proposal: Proposed, sender: str) -> None:
+    """Raises Refused where the sender of a proposal approves it; a new secret of the same token is the same sender."""
+    if proposal.who.split(":")[:2] == sender.split(":")[:2]:
+        text = f"{sender} sent the proposal {proposal.id}: another token approves it, and this one may only decline it"
+        raise Refused(403, "second", f"{text}; `quantd token create NAME --scope trade` makes one")
 
 
 def _review_of(state: State, proposal: Proposed, sender: str) -> ProposalReviewed:

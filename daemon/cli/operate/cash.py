@@ -14,6 +14,10 @@ from quantd.daemon.commands.manual_answers import Paid
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="1000.00")]
 Book = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="Book; the unallocated one without it.")]
 
+Beyond = Annotated[
+    bool, typer.Option("--beyond-limits", help="Withdraw also where a limit of the house or of the book breaks.")
+]
+
 
 def moving(do: Literal["add", "remove"], text: str) -> Callable[..., None]:
     """The action of one direction; it returns when the payment is journalled."""
@@ -25,9 +29,10 @@ def moving(do: Literal["add", "remove"], text: str) -> Callable[..., None]:
         sets: Sets = None,
         reason: Reason = "",
         agent: Book = "",
+        beyond_limits: Beyond = False,
         as_json: Json = False,
     ) -> None:
-        body = {"do": do, "amount": amount, "reason": reason, "agent": agent}
+        body = {"do": do, "amount": amount, "reason": reason, "agent": agent, "beyond_limits": beyond_limits}
         done = posted(place(config, state, sets), "/api/v1/cash", body, Paid)
         verb = "withdrawal of" if done.amount.startswith("-") else "deposit of"
         whose = f"book {done.agent}" if done.agent else "the unallocated book"

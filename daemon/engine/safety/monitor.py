@@ -151,10 +151,15 @@ def limit_values(state: State) -> Values:
     """Each limit of the house with all open orders counted as filled; empty before the first sample."""
     if not state.sample:
         return {}
-    ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
-    values = standing(ctx, account, limits, None) | held_values(ctx, account, limits)
-    values |= state.watch.realised[0].values(limits)
+    limits = limits_in_force(state, HOUSE)
+    values = basket_values(state, HOUSE) | state.watch.realised[0].values(limits)
     return values | state_losses(state.switch, state.equity_micro, limits)
+
+
+def basket_values(state: State, book: int) -> Values:
+    """Each limit on the positions of a book, with all its open orders counted as filled."""
+    ctx, account, limits = market_context(state), account_of(state, book), limits_in_force(state, book)
+    return standing(ctx, account, limits, None) | held_values(ctx, account, limits)
 
 
 def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:

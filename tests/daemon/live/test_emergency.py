@@ -1,8 +1,11 @@
 """The emergency exit at wire-level servers, spoken to by the real clients."""
 
 import asyncio
+import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
@@ -275,6 +278,78 @@ async def test_orders_of_a_daemon_that_still_trades_are_cancelled_too(alpaca: Al
     remaining, run = await doing
     assert remaining == []
     assert [o.id for o in run.orders] == [late]
+
+
+BAD_IDS = [
+    "../account/configurations?x=#", "..", ".", "a/b", "%2e%2e", "x?y=1", "", "a" * 200, "7\r\nX: y", "é", "1#2",
+]  # fmt: skip
+ABSURD = ["1E+900000000", "NaN", "Infinity", "-1E+50", "1E-900000000", "sNaN"]
+
+
+class Hostile:
+    """A venue that answers each request for the lists with the given rows, and records what is requested."""
+
+    def __init__(self, ids: list[str], positions: list[tuple[str, str]], qty: str = "1") -> None:
+        self.paths: list[str] = []
+        self._orders = [
+            {"id": id, "client_order_id": "c", "symbol": "QQQ", "side": "buy", "qty": qty, "status": "new"}
+            for id in ids
+        ]
+        self._positions = [
+            {"symbol": symbol, "qty": size, "side": "long", "market_value": size} for symbol, size in positions
+        ]
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                method, path, _ = head.split("\r\n")[0].split(" ")
+                self.paths.append(f"{method} {path}")
+                rows: object = {"id": "7f3", "client_order_id": "c", "status": "new"}
+                if method == "GET" and path.startswith("/v2/orders?"):
+                    rows = self._orders if "after" not in path else []
+                elif method == "GET" and path.startswith("/v2/positions"):
+                    rows = self._positions
+                elif method == "GET" and path.startswith("/v2/account"):
+                    rows = {"account_number": "PA1"}
+                body = json.dumps(rows).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+                writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+async def emergency_at(venue: Hostile, timeout_s: float = 2.0) -> list[Remainder]:
+    url = await venue.start()
+    exit = AlpacaExit(AlpacaSettings(url=url, key="k", secret="s", timeout_s=0.5))
+    return (await left(exit, timeout_s=timeout_s))[0]
+
+
+@pytest.mark.parametrize("id", BAD_IDS)
+async def test_an_id_of_the_venue_never_forms_a_path(id: str) -> None:
+    venue = Hostile([id, "good-1"], [("SPY", "3"), ("../../x", "1"), ("..", "2")])
+    remaining = await emergency_at(venue)
+    for path in venue.paths:
+        assert re.fullmatch(
+            r"(GET|DELETE) /v2/(account|orders|orders/good-1|positions|positions/SPY|orders\?[A-Za-z0-9_=&%:.-]*)", path
+        ), path
+    assert "DELETE /v2/orders/good-1" in venue.paths
+    assert any(id[:20] in each.text or repr(id[:20])[1:-1] in each.text for each in remaining)
+
+
+@pytest.mark.parametrize("qty", ABSURD)
+async def test_an_absurd_quantity_is_named_and_hides_no_other_position(qty: str) -> None:
+    venue = Hostile(["good-1"], [("BAD", qty), ("SPY", "3")], qty=qty if qty != "sNaN" else "NaN")
+    began = time.monotonic()
+    remaining = await emergency_at(venue)
+    assert time.monotonic() - began < 6.0
+    assert "DELETE /v2/positions/SPY" in venue.paths
+    assert "DELETE /v2/orders/good-1" in venue.paths
+    assert not any("BAD" in path for path in venue.paths)
+    assert any("BAD" in each.text and "quantity" in each.text for each in remaining), remaining
+    assert all(len(each.text) < 300 for each in remaining)
 
 
 def test_a_client_id_is_derived_from_start_symbol_and_number() -> None:

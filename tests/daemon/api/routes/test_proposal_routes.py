@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quantd.daemon.api.access import keyring
-from quantd.daemon.commands.tokens import created
+from quantd.daemon.commands.tokens import created, rotated
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.trading.codec import decode
@@ -323,11 +323,19 @@ async def reviewed(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
+async def token(world: Any, name: str, scope: Any) -> dict[str, str]:
+    """The header of a new token."""
+    _, secret = created(world.folder, name, scope, agent="guest" if scope == "propose" else "")
+    await asyncio.sleep(keyring.CHECK_S)
+    return {"Authorization": f"Bearer {secret}"}
+
+
 async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_approved(reviewed: Any) -> None:
     status, shown = await post(reviewed, "preview", {"weights": TARGETS["weights"]})
     verdict, orders = shown["verdict"], shown["trades"]["orders"]
     assert (status, shown["preview"], len(orders)) == (200, True, 1), shown
-    status, done = await post(reviewed, "propose", TARGETS)
+    robot = await token(reviewed, "robot", "propose")
+    status, done = await post(reviewed, "propose", TARGETS, headers=robot)
     assert (status, done["verdict"]["outcome"], done["trades"]["orders"]) == (200, "approval", []), done
     assert "a person must approve it" in done["verdict"]["text"]
     _, listed = await get(reviewed, "reviews")
@@ -348,8 +356,50 @@ async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_
     assert (await get(reviewed, "reviews"))[1] == {"waiting": []}
 
 
+@pytest.mark.parametrize("scope", ["owner", "trade", "admin"])
+async def test_the_sender_of_a_proposal_may_decline_it_but_another_one_approves_it(reviewed: Any, scope: str) -> None:
+    mine = reviewed.bearer if scope == "owner" else await token(reviewed, "desk", scope)
+    approve = {"id": "a-1", "approve": True, "reason": "it is sound"}
+    assert (await post(reviewed, "propose", TARGETS, headers=mine))[0] == 200
+    status, refused = await post(reviewed, "review", approve, headers=mine)
+    assert (status, refused["code"]) == (403, "second"), refused
+    assert "another token approves it" in refused["detail"]
+    if scope != "owner":  # a new secret of the same token is the same sender
+        _, secret = rotated(reviewed.folder, "desk")
+        await asyncio.sleep(keyring.CHECK_S)
+        again = {"Authorization": f"Bearer {secret}"}
+        assert (await post(reviewed, "review", approve, headers=again))[1]["code"] == "second"
+        mine = again
+    assert not reviewed.service.shell.state.working
+    second = await token(reviewed, "second", "trade")
+    status, sent = await post(reviewed, "review", approve, headers=second)
+    assert (status, len(sent["trades"]["orders"])) == (200, 1), sent
+    assert (await post(reviewed, "propose", TARGETS | {"id": "a-2"}, headers=mine))[0] == 200
+    assert (await post(reviewed, "review", {"id": "a-2", "approve": False, "reason": "no"}, headers=mine))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["orders", "orders/preview"])
+async def test_an_order_by_hand_needs_the_approval_that_its_book_needs(reviewed: Any, path: str) -> None:
+    async def order(side: str, qty: str, symbol: str = "SPY") -> tuple[int, Any]:
+        body = {"side": side, "qty": qty, "symbol": symbol, "reason": "x", "agent": book}
+        async with reviewed.session.post(f"/api/v1/{path}", json=body, headers=reviewed.bearer) as response:
+            return response.status, await response.json()
+
+    state = reviewed.service.shell.state
+    number = state.seats.index(state.rules.outside_seat("guest"))
+    book = state.rules.agents[number].name
+    held = dict(zip(state.universe.symbols, state.ledger.books[number].lots, strict=True))
+    long = next(symbol for symbol, lots in held.items() if lots > 0)
+    for side, qty, symbol in (("buy", "1", long), ("sell", str(held[long] + 1), long), ("buy", "3", "IWM")):
+        status, refused = await order(side, qty, symbol)
+        assert (status, refused["code"]) == (409, "conflict"), refused
+        assert 'approval = "person"' in refused["detail"]
+    assert not state.working
+    assert (await order("sell", "1", long))[0] == 200  # it makes the position smaller
+
+
 async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any) -> None:
-    await post(reviewed, "propose", TARGETS)
+    await post(reviewed, "propose", TARGETS, headers=await token(reviewed, "robot", "propose"))
     status, stale = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x", "plan": "0" * 32})
     assert (status, stale["code"]) == (409, "conflict")
     assert "would differ now" in stale["detail"]
