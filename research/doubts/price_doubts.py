@@ -73,12 +73,15 @@ def few_known(feed: Replay, holes: str) -> bool:
 
 
 def known_bars(evidence: Evidence) -> list[str]:
-    """Return a note on the rejected bars that are no doubt."""
-    feed = evidence.assembly.feed
+    """Return notes on bars that are no doubt: rejected ones that are known, and real ones that a line answers for."""
+    feed, notes = evidence.assembly.feed, []
     bad = _of_run(feed.quarantined, evidence.reads_after)
-    if not bad or not few_known(feed, evidence.assembly.config.feed.holes):
-        return []
-    return [f"The checks of the feed rejected {len(bad):,} bar{'' if len(bad) == 1 else 's'}: {_bars(bad)}."]
+    if bad and few_known(feed, evidence.assembly.config.feed.holes):
+        notes.append(f"The checks of the feed rejected {len(bad):,} bar{'' if len(bad) == 1 else 's'}: {_bars(bad)}.")
+    if real := _of_run(feed.answered, evidence.reads_after):
+        count = f"{len(real):,} bar{'' if len(real) == 1 else 's'}"
+        notes.append(f"By the file of exceptions, {count} out of all proportion are real: {_bars(real)}.")
+    return notes
 
 
 def _of_run(bars: Sequence[BadBar], after: int) -> list[BadBar]:

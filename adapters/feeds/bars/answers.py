@@ -43,14 +43,15 @@ class Answers:
 class Settled:
     """Checked bars under answers: `reason` int8[R] is GOOD for the bars to use, which `real` suspicious ones are too.
 
-    `real` and `unanswered` are numbers of suspicious bars. `jumps` are those of the check without the ones that are
-    listed as real. `open_jumps` and `faults` need a person; `real_shifts` were accepted. Shifts are dated by their
-    first bars. `unlike` names the bars that are used, or left out, against [feed] spikes; it is empty where the bars
-    are those of the general rule.
+    `real`, `listed` (those of them that have a line of their own) and `unanswered` are numbers of suspicious bars.
+    `jumps` are those of the check without the ones that are listed as real. `open_jumps` and `faults` need a person;
+    `real_shifts` were accepted. Shifts are dated by their first bars. `unlike` names the bars that are used, or left
+    out, against [feed] spikes; it is empty where the bars are those of the general rule.
     """
 
     reason: Reasons
     real: Ints
+    listed: Ints
     unanswered: Ints
     jumps: tuple[Jump, ...]
     open_jumps: tuple[Jump, ...]
@@ -76,10 +77,11 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
     suspicious = checked.reason == Reason.SPIKE
     real = suspicious & (answers.spikes == "real")
     settled: Bools = suspicious & (answers.spikes != "stop")
+    listed = np.zeros_like(real)
     for k in np.flatnonzero(suspicious).tolist():
         answer = answers.about(int(column[k]), int(placed.day[k]))
         if answer is not None:
-            real[k], settled[k] = answer == "real", True
+            real[k], settled[k], listed[k] = answer == "real", True, True
         settled[k] |= (int(column[k]), int(event[k])) in faulty
     open_jumps, real_shifts = list[Jump](), list[Jump]()
     for shift in checked.shifts:
@@ -88,6 +90,7 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
         settled[level] = True
         if answer == "real" or (answers.jumps_real and answer is None):
             real[level] = True
+            listed[level] = answer == "real"
             real_shifts.append(shift.dated)
         elif place not in faulty:
             open_jumps.append(shift.dated)
@@ -98,6 +101,7 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
     return Settled(
         reason=np.where(real, Reason.GOOD, checked.reason).astype(np.int8),
         real=np.flatnonzero(real),
+        listed=np.flatnonzero(real & listed),
         unanswered=np.flatnonzero(suspicious & ~settled),
         jumps=jumps,
         open_jumps=tuple(sorted(open_jumps, key=lambda jump: (jump.ts, jump.symbol))),

@@ -69,12 +69,12 @@ class Replay:
 
     `quarantined` are the rejected bars, by time. `jumps` are the apparent splits that no action announces, by time;
     their bars are in the slices. Adjusted prices have no jumps, because their moves are real. `spikes` are bars whose
-    prices are out of all proportion and which were taken as real, by time, `shifts` such changes of the level, dated by
-    their first bars. `open` is what a person has not answered
-    yet. `count` is the number of slices, `first_ts`
-    and `last_ts` their first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from
-    which trading may begin; earlier slices are warm-up. `extended` is the number of bars omitted because they lie
-    before the open or after the close. `read` int64[N] counts the checked bars of each symbol.
+    prices are out of all proportion and which [feed] spikes takes as real, `answered` those that a line of the file of
+    exceptions takes as real, by time. `shifts` are such changes of the level, dated by their first bars, `open` is what
+    a person has not answered yet. `count` is the number of slices, `first_ts` and `last_ts` their first and last
+    `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin; earlier slices are warm-up.
+    `extended` is the number of bars omitted because they lie before the open or after the close. `read` int64[N] counts
+    the checked bars of each symbol.
     """
 
     universe: Universe
@@ -88,6 +88,7 @@ class Replay:
     extended: int
     read: Ints
     spikes: tuple[BadBar, ...] = ()
+    answered: tuple[BadBar, ...] = ()
     misfits: tuple[Misfit, ...] = ()
     """What shows that bars are not what they are read as; a backtest stops for it."""
     shifts: tuple[Jump, ...] = ()
@@ -188,6 +189,7 @@ class Replay:
             extended=extended,
             read=read,
             spikes=tuple(check.real),
+            answered=tuple(check.answered),
             open=replace(check.questions, bars=tuple(check.unanswered)),
             misfits=readings,
         )
@@ -232,6 +234,7 @@ class Replay:
             actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
             quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
             spikes=tuple(b for b in self.spikes if b.ts_event <= ts),
+            answered=tuple(b for b in self.answered if b.ts_event <= ts),
             shifts=tuple(shift for shift in self.shifts if shift.ts <= ts),
             open=self.open.until(ts),
             ahead=self.opened_at(ts),
@@ -332,6 +335,7 @@ class _Check:
         self._where, self._stamps, self._readings = where, stamps, readings
         self.bad: list[BadBar] = []
         self.real: list[BadBar] = []
+        self.answered: list[BadBar] = []
         self.unanswered: list[BadBar] = []
         self.questions = OpenQuestions()
         self.jumps: tuple[Jump, ...] = ()
@@ -346,7 +350,8 @@ class _Check:
         if not settled.good.any():
             raise _unusable(settled.reason, self._where, self._stamps, self._readings)
         self.bad += bad_bars(rows, placed, settled.reason, universe)
-        self.real += _spikes(rows, placed, settled.real, universe)
+        self.answered += _spikes(rows, placed, settled.listed, universe)
+        self.real += _spikes(rows, placed, np.setdiff1d(settled.real, settled.listed), universe)
         self.questions = questions_of(rows, placed, settled, universe)
         self.unanswered += self.questions.bars
         self.jumps, self.shifts = settled.jumps, settled.real_shifts

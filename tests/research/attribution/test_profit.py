@@ -102,7 +102,7 @@ def test_a_real_backtest_adds_up_in_every_interval_and_every_book() -> None:
 
 @pytest.mark.long
 def test_eighteen_years_add_up(tmp_path) -> None:
-    text = CONFIG.replace("start = 2020-01-02", 'start = 2003-01-02\nholes = "known"')
+    text = CONFIG.replace("start = 2020-01-02", 'start = 2003-01-02\nholes = "known"\nspikes = "reject"')
     history, _ = history_of(assembly_of(tmp_path, text), DEPOSITS)
     assert history.intervals > 4_500
     assert (history.actions.ratio > 1.0).sum() >= 4  # splits
