@@ -67,6 +67,8 @@ def guarded(command: Callable[[], object]) -> int:
         sys.stdout.flush()
         return _told(result if isinstance(result, int) else DONE)
     except KeyboardInterrupt:
+        with suppress(BrokenPipeError):  # Ctrl-C has ended the reader as well
+            sys.stdout.flush()
         note("interrupted")
         return INTERRUPTED
     except BrokenPipeError:

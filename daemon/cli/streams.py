@@ -24,11 +24,14 @@ GONE: Final = frozenset({errno.EPIPE, errno.EIO})
 
 
 class Outlet(io.FileIO):
-    """A descriptor for output. With `strict` it raises where its reader has gone; else nothing."""
+    """A descriptor for output. With `strict` it raises once where its reader has gone; else nothing.
+
+    The interpreter flushes what is left at its end, and would print a second exception there.
+    """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
-        self.strict = False
+        self.strict = self.gone = False
         self.lost = ""
         """Why output was lost, the first time; empty without a loss."""
 
@@ -38,7 +41,8 @@ class Outlet(io.FileIO):
         try:
             written = super().write(data)
         except OSError as error:
-            if self.strict and error.errno in GONE:
+            if self.strict and error.errno in GONE and not self.gone:
+                self.gone = True
                 raise BrokenPipeError(error.errno, error.strerror) from None
             self.lost = self.lost or (error.strerror or str(error))
             return size

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-import polars as pl
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Table
 from quantd.trading.market import Bools, Ints
@@ -112,6 +111,8 @@ def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
     which = np.flatnonzero(~inside & (ts != NO_STAMP) & (ts % _QUARTER_NS == 0))
     if not len(which) or zone == "UTC":
         return row
+    import polars as pl  # here: commands that read no bars load this module too
+
     clock = pl.Series(ts[which]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
     local = clock.dt.epoch("ns").to_numpy()
     place_of = np.minimum(np.searchsorted(days, local), len(days) - 1)

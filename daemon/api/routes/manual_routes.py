@@ -9,10 +9,10 @@ from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from quantd.daemon.api.commits import committed
@@ -217,6 +217,20 @@ async def approve(service: Service, folder: Path, asked: Approve, sender: str) -
     return (await committed(service, lambda *_: loosened, approved)).answer
 
 
+SETTLED_AS: Final[Any] = Annotated[
+    SettleOrder,
+    Meta(
+        extra_json_schema={
+            "oneOf": [
+                {"required": ["filled"], "properties": {"filled": {"minLength": 1}, "never_sent": {"const": False}}},
+                {"required": ["never_sent"], "properties": {"filled": {"maxLength": 0}, "never_sent": {"const": True}}},
+            ]
+        }
+    ),
+]
+"""One of both words on an order, for the document; the handler has a message of its own."""
+
+
 def posts(service: Service, folder: Path) -> tuple[Post, ...]:
     """All POSTs: commands to the switch, and manual actions.
 
@@ -246,7 +260,7 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
             "What a cancel would end; nothing is sent.", '{"order": "q-.."}',
         ),
         Post(
-            "/api/v1/orders/settle", partial(settle, service), SettleOrder, SettledOrder,
+            "/api/v1/orders/settle", partial(settle, service), SETTLED_AS, SettledOrder,
             "Settle an order that the venue does not confirm.",
             '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin",
         ),

@@ -14,7 +14,6 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Re
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
-from quantd.daemon.config.mistakes import nearest
 from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of, synthetic_note
@@ -202,6 +201,8 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name or "UTC")
     except (KeyError, ValueError, OSError):
+        from quantd.daemon.config.mistakes import nearest
+
         near = nearest(name, sorted(available_timezones()))
         hint = f"Did you mean {near}?" if near else "Write a name like America/New_York"
         raise Failure(f"--zone {name} is not a time zone. {hint}", USAGE) from None

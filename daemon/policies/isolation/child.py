@@ -34,9 +34,12 @@ ENVIRONMENT: Final = frozenset(
 )  # fmt: skip
 """Environment variables of a process: library paths, and settings that affect rounding."""
 
-# appended after the installed packages, so that no other file shadows a module of Python
+# the package of this process and no other module of its folder, which could shadow one of Python
 _BOOT: Final = """import sys
-sys.path.append(sys.argv[1])
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("quantd", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
+sys.modules["quantd"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["quantd"])
 from quantd.daemon.policies.isolation.confinement import enter
 missing = enter()
 from quantd.daemon.policies.isolation.{program} import main
@@ -69,7 +72,7 @@ class Child:
         self._received = bytearray()
         """What the process has sent and no call has read."""
         self.process: Final = subprocess.Popen(
-            [sys.executable, "-I", "-P", "-c", _BOOT.format(program=program), str(HOME.parent)],
+            [sys.executable, "-I", "-P", "-c", _BOOT.format(program=program), str(HOME)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True,
             env={name: value for name, value in os.environ.items() if name in ENVIRONMENT},
         )  # fmt: skip

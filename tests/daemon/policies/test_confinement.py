@@ -136,7 +136,6 @@ ALLOWED = {
     "a file in a folder beside it is read": "assert open({folder!r} + '/bars/daily/spy.csv').read() == '1,2\\n'",
     "a file beside a key is read": "assert open({folder!r} + '/sub/plain.csv').read() == '1,2\\n'",
     "a folder without keys is listed": "assert os.listdir({folder!r} + '/bars') == ['daily']",
-    "a record lock is taken for reading": "__import__('fcntl').lockf(os.open(__file__, 0), 1)",
     "a file beside it is read": "assert open({folder!r} + '/factors.csv').read() == '1,2\\n'",
     "itself is read": "open(__file__).read()",
     "installed packages are imported": "import pandas, polars, scipy.optimize, sklearn.linear_model, onnxruntime",

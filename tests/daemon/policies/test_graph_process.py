@@ -118,8 +118,11 @@ def test_a_graph_takes_no_more_memory_than_its_process_has(process: GraphProcess
 
 def test_a_process_that_was_killed_is_started_for_the_next_question(process: GraphProcess) -> None:
     double = opened(process, DOUBLE)
+    child = process._child
+    assert child is not None
     os.kill(pid(process), signal.SIGKILL)
-    time.sleep(0.1)
+    while child.alive:
+        time.sleep(0.01)
     assert double.run(["y"], QUICK)[0].tolist() == [[2.0, 2.0, 2.0]]
 
 

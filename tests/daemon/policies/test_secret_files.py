@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from base64 import urlsafe_b64encode as b64encode
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def key(encoding: Encoding, form: PrivateFormat) -> bytes:
 SECRETS = {
     "a token of quantd": secrets.token_urlsafe(32).encode() + b"\n",
     "a token in hex": secrets.token_hex(20).encode(),
-    "a JSON web token": b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+    "a JSON web token": b".".join(b64encode(secrets.token_bytes(24)) for _ in range(3)),
     "a key in PEM": key(Encoding.PEM, PrivateFormat.PKCS8),
     "a key of OpenSSH": key(Encoding.PEM, PrivateFormat.OpenSSH),
     "a key store": b"0\x82\x01\x00\x02\x01\x030\x81\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0",

@@ -22,7 +22,7 @@ async def moved(rig: AlpacaRig, **activity: Any) -> tuple[list[VenueFlow], list[
     """The flows of one activity, and what is named."""
     rig.server.book.activities.append(
         {
-            "id": "20261120000000000::53be51ba-46f9-43de-b81f-576f241dc680", "date": "2026-11-20", "net_amount": "0",
+            "id": "20261120000000000::first", "date": "2026-11-20", "net_amount": "0",
             "status": "executed", "_at": rig.now(), **activity,
         }
     )  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, TimeoutError, expect
 
+from quantd.daemon.api.access import keyring
 from quantd.daemon.commands.tokens import created
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.trading.codec import decode
@@ -402,10 +403,13 @@ async def test_a_proposal_that_waits_is_shown_with_its_orders_and_approved_or_de
     async with standing_at_the_end(tmp_path, REVIEWED) as world:
         exchange_policies(world.service.shell.state, 0, 1)
 
+        _, secret = created(world.folder, "robot", "propose", agent="guest")
+        await asyncio.sleep(keyring.CHECK_S)
+
         async def propose(id: str) -> None:
             body = {"weights": {"SPY": 0.4}, "id": id, "reason": HOSTILE[:150]}
-            path = "/api/v1/agents/guest/propose"
-            async with world.session.post(path, json=body, headers=world.bearer) as response:
+            path, sender = "/api/v1/agents/guest/propose", {"Authorization": f"Bearer {secret}"}
+            async with world.session.post(path, json=body, headers=sender) as response:
                 assert response.status == 200
 
         await propose("d-1")
