@@ -26,6 +26,7 @@ from quantd.trading.events import (
     Limited,
     NotFound,
     Operator,
+    OrderSettled,
     PortfolioClosed,
     PortfolioOpened,
     ProposalReviewed,
@@ -40,7 +41,7 @@ from quantd.trading.events import (
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
-from quantd.trading.orders import Cause, ForeignOrder, Reports, ScheduleRun
+from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports, ScheduleRun
 from quantd.trading.sessions import DAY_NS
 
 from .engine import Rules, at_venue, dry_run, in_force, lots_worth, open_row, portfolio_in, waiting_digest
@@ -278,6 +279,51 @@ def _venue_news(s: Setting) -> Steps:
     return [(0, each) for each in news[s.draw.randrange(3) :]]
 
 
+def _less_there(s: Setting) -> Steps:
+    """The venue holds less than the books while everything is sold, and one of its open orders differs."""
+    number, part = s.draw.randrange(1000), s.draw.choice((2, 3, 1_000_000))
+
+    def compared(ts: int) -> Callable[[Any], Reconciled]:
+        def made(state: Any) -> Reconciled:
+            lots = at_venue(state)
+            left = [lots_ - lots_ // part if k == s.column else lots_ for k, lots_ in enumerate(lots)]
+            at = open_row(state, number)
+            orders = () if at is None else (OpenOrder(*at, 0, 7, 90 * NANO, 0, 10_000_000),)
+            return Reconciled(ts, lots, None, available=left, orders=orders, run="world")
+
+        return made
+
+    flatten = Operator(s.ts, "flatten", "test", "ops")
+    resume = Operator(s.later, "resume", "again", "ops")
+    return [(0, flatten), (0, compared(s.ts)), (s.wait // 2, compared(s.later)), (s.wait, resume)]
+
+
+def _settled(s: Setting) -> Steps:
+    """An operator settles an order without an answer: too early, in time and again; then the venue has a word."""
+    number, cum, price = s.draw.randrange(1000), s.draw.choice((0, 1)), 100 * NANO
+    at: list[tuple[int, int, int]] = []
+
+    def compared(state: Any) -> Reconciled:
+        return Reconciled(s.ts, at_venue(state), None, run="world")
+
+    def lost(state: Any) -> Unknown:
+        at[:] = [open_row(state, number) or (7, 7, 0)]
+        sample, n, row = at[0]
+        return Unknown(sample, n, s.ts, [row], "no answer")
+
+    def settled(ts: int, cum: int) -> Callable[[Any], OrderSettled]:
+        return lambda state: OrderSettled(ts, *(at or [(7, 7, 0)])[0], cum, price, "looked", "ops")
+
+    def word(state: Any) -> NotFound:
+        sample, n, row = (at or [(7, 7, 0)])[0]
+        return NotFound(sample, n, s.later, [row])
+
+    return [
+        (0, compared), (0, lost), (1, settled(s.ts, cum)), (s.wait // 2, settled(s.later, cum)),
+        (s.wait // 2 + 1, settled(s.later, 0)), (s.wait, word),
+    ]  # fmt: skip
+
+
 def _stopped(s: Setting) -> Steps:
     """A stop, and the next start, sometimes with another artifact."""
     return [(0, Stopping(s.ts, s.draw.random() < 0.5, "test")), (0, s.draw.choice((THAW, RESTART)))]
@@ -396,7 +442,7 @@ STORIES: Final[tuple[Callable[[Setting], Steps], ...]] = (
     _switched, _flattened, _wrong_command, _deposited, _paid_by_venue, _halted, _limited, _condition, _noted,
     _by_hand, _cancelled, _large_order, _reloaded, _loosened, _corrected, _reconciled, _foreign, _venue_news, _stopped,
     _portfolio, _proposed, _model, _exchanged, _shadow_commanded, _schedule_run, _incident, _again, _carried,
-    _busted,
+    _busted, _less_there, _settled,
 )  # fmt: skip
 
 AGAINST_HOUSE: Final = tuple(map(STORIES.index, (_large_order, _large_order, _reconciled)))

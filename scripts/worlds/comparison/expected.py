@@ -96,15 +96,21 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "stops/venue_stops": ("fills: stop at the venue",),
     "valuation": ("effect: Valued", "fills: on another calendar"),
     "venue/account": ("alert: reconciliation", "booked: flow", "alert: foreign"),
+    "venue/availability": ("alert: flatten",),
     "venue/busts": ("trade bust", "trade corrected"),
     "venue/coin_fees": ("fee in the coin, in whole lots",),
     "venue/halts": ("alert: halted, on Halted", "alert: halted, on Reports", "alert: halted, on Limited"),
     "venue/open_orders": ("order ended: cancelled", "fills: good till cancelled"),
+    "venue/order_comparison": ("alert: reconciliation, on Reconciled",),
     "venue/price_holds": ("alert: price_jump, on PriceJumped",),
     "venue/price_jumps": ("alert: price_jump, on JumpExplained", "cut of an agent: price_jump"),
+    "venue/refusals": ("alert: refusal",),
     "venue/reports": ("fills: partial", "alert: broker, on Reports"),
+    "venue/settlements": ("effects of: OrderSettled",),
     "venue/splits": ("booked: cash_in_lieu",),
+    "venue/unanswered": ("alert: order_unanswered",),
     "venue/unknown": ("effect: Again", "effect: Query", "order ended: never sent"),
+    "venue/waits": ("alert: order_unanswered",),
 }  # fmt: skip
 """Module or folder of the engine -> features that show it."""
 
