@@ -50,6 +50,8 @@ path = "{ROOT}/data/us_daily.parquet"
 actions = "{ROOT}/data/us_actions.csv"
 stamps = "session"
 start = START
+holes = "known"
+spikes = "reject"
 warmup = 70
 pace = "PACE/s"
 [broker]
