@@ -64,6 +64,9 @@ UNRECORDED: Final = (
 MINUTE_S: Final = 60
 """Unit of the mark, the minute since 1970 from which on the file has every key; 0 after a kill or a full disk."""
 
+LATENCY_S: Final = 1.0
+"""Time that a question may take to arrive: the age in it is that of its request when the question was sent."""
+
 State = Literal["running", "done", "refused", "unknown"]
 
 T = TypeVar("T")
@@ -175,7 +178,7 @@ class Keys:
         except (sqlite3.Error, OSError) as why:
             text = f"{self._path.name} of the state folder cannot be read ({why}); ask again"
             raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
-        if known is None and halt and time.monotonic() - age_s <= self._since:
+        if known is None and halt and time.monotonic() - age_s - LATENCY_S <= self._since:
             return Became("unknown", text=UNRECORDED)
         return known
 

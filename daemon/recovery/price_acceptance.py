@@ -9,17 +9,18 @@ folder. An acceptance holds for exactly the table that was shown: another fault 
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from quantd.daemon.assembly.parts import Assembly, Parts
-from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.service import Service
 from quantd.regular_file import check_file
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Condition
 from quantd.trading.exit_codes import CHECK_FAILED, ExplainedError
+
+if TYPE_CHECKING:
+    from quantd.daemon.runtime.service import Service
 
 FILE: Final = "accepted-prices.jsonl"
 """Name of the file in the state folder; one acceptance a line."""
@@ -103,10 +104,12 @@ class PriceWatch:
         self._folder = folder
         self._table = unaccepted(parts, folder)
 
-    def look(self, service: Service) -> None:
+    def look(self, service: "Service") -> None:
         """Report an acceptance once."""
         if not self._table or not (self._folder / FILE).is_file():
             return
+        from quantd.daemon.runtime.inbox import InboxFull  # here: a backtest loads this module and has no service
+
         with suppress(NotAccepted, InboxFull):
             if (made := acceptance(self._folder, self._table)) is not None:
                 self._table = ""

@@ -166,7 +166,7 @@ async def test_a_halt_whose_key_was_not_recorded_is_not_known_after_a_restart(wo
     assert await post(world, "commands", HALT, "halt") == 200
     assert (await act(world, "halt", question="?age_s=1&command=yes"))[1]["state"] == "done"
     await restarted(world)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(idempotency.LATENCY_S + 0.2)
     age_s = time.monotonic() - began
     status, found = await act(world, "halt", question=f"?age_s={age_s}&command=yes")
     assert (status, found["state"]) == (200, "unknown")
