@@ -2,10 +2,12 @@
 
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
+from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts
@@ -119,9 +121,17 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
 
 
 def refuse_unsound(parts: Parts) -> None:
-    """Raises CannotStart for a new run over recorded prices that would stop a backtest."""
-    if isinstance(parts, Assembly) and parts.unsound:
-        raise CannotStart(parts.unsound, CHECK_FAILED)
+    """Raises CannotStart for a new run over recorded prices that would stop a backtest.
+
+    A jump alone does not stop a run: it holds its symbol until a person answers ([feed] jumps).
+    """
+    if not (isinstance(parts, Assembly) and parts.unsound):
+        return
+    feed = replace(parts.feed, open=replace(parts.feed.open, jumps=()))
+    try:
+        require_sound(feed, parts.sessions, parts.members, holes_known=parts.config.feed.holes == "known")
+    except UnsoundPrices:
+        raise CannotStart(parts.unsound, CHECK_FAILED) from None
 
 
 def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = False) -> str:

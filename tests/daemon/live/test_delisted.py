@@ -46,7 +46,7 @@ async def test_a_restart_with_a_held_symbol_that_was_delisted_halts_it_and_trade
     assert gone.continues
     state = left.service.shell.state
     require_equal(left, venue)
-    assert state.ledger.house.held[1] == lots, "its position stays visible, and is not sold"
+    assert state.ledger.house.held[1] == venue.has.lots[1] >= lots, "its position stays visible, and is not sold"
     effects = [e for _, data in read_entries(tmp_path)[before:] for e in decode(data).effects]
     traded = {column for e in effects if isinstance(e, OrderBasket) for column in e.sym}
     assert traded == {0, 2}

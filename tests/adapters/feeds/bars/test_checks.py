@@ -81,7 +81,7 @@ ONE_BAD_VALUE: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
     ("volume", lambda f: set_row(f, 500, volume=f["volume"][500] * 1000)),
     ("crossed", lambda f: set_row(f, 500, high=f["low"][500] * 0.99)),
     ("crossed", lambda f: set_row(f, 500, low=f["close"][500] * 1.01)),
-    ("session", lambda f: set_row(f, 500, ts=f["ts"][500].replace(hour=5))),
+    ("session", lambda f: set_row(f, 500, ts=f["ts"][500].replace(hour=6))),
     ("spike", lambda f: scale(f, 500, 10.0)),
     ("spike", lambda f: scale(f, 500, 0.13)),
     ("spike", lambda f: scale(f, 500, 1.7)),
