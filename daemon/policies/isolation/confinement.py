@@ -249,6 +249,13 @@ def frame(source: int) -> bytes:
     return _exactly(source, size)
 
 
+def send(target: int, data: bytes) -> None:
+    """Write one message, as `frame` reads it."""
+    rest = memoryview(struct.pack("<Q", len(data)) + data)
+    while rest:
+        rest = rest[os.write(target, rest) :]
+
+
 def _exactly(source: int, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:

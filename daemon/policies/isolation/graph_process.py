@@ -61,8 +61,9 @@ class GraphProcess:
         with self._one:
             self._withdrawn = False
             try:
-                self._started(START_S).send(ENCODER.encode(request))
-                answer = self._answer(f"the graph was not open within {START_S:g} s")
+                late = f"the graph was not open within {START_S:g} s"
+                self._ready(START_S, late).send(ENCODER.encode(request))
+                answer = self._answer(late)
             except (Broken, OSError) as error:
                 self.close()
                 raise ValueError(f"{error}, while it was opened") from None
@@ -80,12 +81,7 @@ class GraphProcess:
                 if self._withdrawn:
                     raise Broken("the question was withdrawn")
                 late = f"no answer of its graph within {self.limit_s:g} s"
-                child = self._started(self.limit_s)
-                while self._opening:
-                    if not isinstance(self._answer(late), Opened):
-                        raise Broken("its process does not open its graph again")
-                    self._opening -= 1
-                child.send(request)
+                self._ready(self.limit_s, late).send(request)
                 answer = self._answer(late)
             except (Broken, OSError) as error:
                 self.fault = f"{error}; its process is started anew"
@@ -118,17 +114,21 @@ class GraphProcess:
         if child is not None:
             child.close()
 
-    def _started(self, within_s: float) -> Child:
-        """The running process, with `within_s` from now for what follows."""
+    def _ready(self, within_s: float, late: str) -> Child:
+        """The running process with all its graphs open, and `within_s` from now for this and what follows."""
         child = self._child
         if child is None or not child.alive:
             self.close()
             child = self._begun(within_s)
         child.until = time.monotonic() + within_s
+        while self._opening:
+            if not isinstance(self._answer(late), Opened):
+                raise Broken("its process does not open its graph again")
+            self._opening -= 1
         return child
 
     def _begun(self, within_s: float) -> Child:
-        """A new process that is asked to open every graph again; its answers are read by the next run."""
+        """A new process that is asked to open every graph again; its answers are read by `_ready`."""
         paths = readable(None, PACKAGES, self._hidden).paths
         self._child = child = Child("graph_server", paths, time.monotonic() + within_s)
         for request in self._graphs:

@@ -21,7 +21,6 @@ from quantd.daemon.policies.isolation.graph_messages import (
     array_of,
     numbers_of,
 )
-from quantd.daemon.policies.isolation.worker_messages import LENGTH
 from quantd.models.artifacts.session import runtime_session
 
 
@@ -36,7 +35,7 @@ def main(missing: list[str]) -> None:
     graphs: dict[int, Any] = {}
     with suppress(EOFError, BrokenPipeError):
         while True:
-            _send(target, _answer(graphs, confinement.frame(source)))
+            confinement.send(target, ENCODER.encode(_answer(graphs, confinement.frame(source))))
 
 
 def _answer(graphs: dict[int, Any], message: bytes) -> Opened | Ran | Failed:
@@ -53,10 +52,3 @@ def _answer(graphs: dict[int, Any], message: bytes) -> Opened | Ran | Failed:
 
 def _ports(ports: Any) -> list[Port]:
     return [Port(port.name, list(port.shape)) for port in ports]
-
-
-def _send(target: int, answer: Opened | Ran | Failed) -> None:
-    data = ENCODER.encode(answer)
-    left = memoryview(LENGTH.pack(len(data)) + data)
-    while left:
-        left = left[os.write(target, left) :]

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from quantd.daemon.policies.isolation import confinement
 from quantd.daemon.policies.isolation.worker_messages import (
     CALLS,
-    LENGTH,
     PRINTED_CHARS,
     Answered,
     Call,
@@ -105,10 +104,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _write(target: int, message: Message) -> None:
-    data = msgspec.msgpack.encode(message)
-    left = memoryview(LENGTH.pack(len(data)) + data)
-    while left:
-        left = left[os.write(target, left) :]
+    confinement.send(target, msgspec.msgpack.encode(message))
 
 
 def _load(source: int) -> Any:

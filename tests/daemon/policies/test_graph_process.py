@@ -126,6 +126,18 @@ def test_a_process_that_was_killed_is_started_for_the_next_question(process: Gra
     assert double.run(["y"], QUICK)[0].tolist() == [[2.0, 2.0, 2.0]]
 
 
+def test_a_graph_that_is_opened_after_a_kill_is_not_taken_for_an_earlier_one(process: GraphProcess) -> None:
+    opened(process, products(2, 1))
+    child = process._child
+    assert child is not None
+    os.kill(pid(process), signal.SIGKILL)
+    while child.alive:
+        time.sleep(0.01)
+    double = opened(process, DOUBLE)
+    assert [port.shape for port in double.get_outputs()] == [[1, 3]]  # a sum of products is one number
+    assert double.run(None, QUICK)[0].tolist() == [[2.0, 2.0, 2.0]]
+
+
 def test_a_withdrawn_question_ends_at_once_and_the_next_is_answered(process: GraphProcess) -> None:
     endless, double = opened(process, products(1_500, 2_000)), opened(process, DOUBLE)
     texts: list[str] = []
