@@ -35,7 +35,7 @@ from quantd.adapters.store.tables.table_models import (
 )
 from quantd.trading.codec import Entry, decode
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Planned, Promotion, Reallocated, Valued
+from quantd.trading.effects import Planned, Promotion, Reallocated, Switched, Valued
 from quantd.trading.ledger.shares import fee_parts
 from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
 
@@ -247,6 +247,11 @@ class Reader:
             for s in self._rows(SwitchRow)
             for who in (self._name(s.agent, s.seq) if s.agent >= 0 else "house",)
         ]
+
+    def newest_moves(self) -> list[tuple[int, str, Switched]]:
+        """Return the last move of each switch: its entry, the agent's name (empty for the house), the move."""
+        newest = {self._name(s.agent, s.seq) if s.agent >= 0 else "": (s.seq, s) for s in self._rows(SwitchRow)}
+        return [(seq, name, Switched(s.ts, s.agent, s.before, s.after, s.reason)) for name, (seq, s) in newest.items()]
 
     def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
         """Return records of the house limits."""

@@ -1,4 +1,4 @@
-"""The newest portfolio states, risk records and allocations in memory for the API, each within a bound.
+"""The newest portfolio states, risk records, allocations and switch causes in memory for the API, each within a bound.
 
 The store has all of them; a restart reads the newest. Of a plan the store has only the limits that cut or stand at 60 %
 of their bound; a daemon also has the others, for the plans since its start.
@@ -17,6 +17,7 @@ from quantd.adapters.store.read_models import Decision, Page, RiskPoint
 from quantd.daemon.config.risk_tables import History
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.runtime.switch_causes import SwitchCauses
 from quantd.risk.limits.values import Values
 from quantd.trading.effects import Assessed, Effect, Planned, Valued
 
@@ -66,13 +67,17 @@ WAITING: Final = 1024
 
 
 class Histories:
-    """Three rings of committed effects, oldest first, each with its key: its entry and its number in it."""
+    """Three rings of committed effects, oldest first, each with its key: its entry and its number in it.
+
+    Beside them it keeps who or what moved each switch that is not RUN.
+    """
 
     def __init__(self, bounds: History | None = None) -> None:
         bounds = bounds or History()
         self.portfolio: Final = Ring[Valued](bounds.portfolio)
         self.risk: Final = Ring[RiskPoint](bounds.risk)
         self.allocations: Final = Ring[Allocation](bounds.allocations)
+        self.causes: Final = SwitchCauses()
         self.forecasts: Final = Forecasts()
         """Collects gate calls as `State.judged`, for the values that a plan does not record."""
 
@@ -81,6 +86,7 @@ class Histories:
         self.portfolio.load(reader.equity_page(self.portfolio.size, ()))
         self.risk.load(reader.risk_page(self.risk.size, ()))
         self.allocations.load(allocations(reader.decision_page(self.allocations.size, ())))
+        self.causes.read(reader)
 
     def add(self, seq: int, effects: Sequence[Effect]) -> None:
         """Add the committed effects of entry `seq`, in order."""

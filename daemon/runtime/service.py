@@ -356,6 +356,7 @@ class Service:
                 if cut_by_venue(effects) or takes_fee(self.shell.state, effects):
                     self.reconcile()  # the venue's buying power may have risen, or it took a fee from a coin
                 self.histories.add(seq, effects)
+                self._note_causes(event, effects)
                 for message in self._composer.messages(seq, effects, lots):
                     # of a retained topic only the newest message is published
                     found[message.topic if message.retain else message.id] = message
@@ -416,6 +417,7 @@ class Service:
         seq = self.journal.seq + 1
         effects = self.shell.run(event)
         if self.store_error:
+            self._note_causes(event, effects)
             for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
                 if "/alerts/CRITICAL/" in message.topic:
                     self._urgent(message)
@@ -423,6 +425,11 @@ class Service:
                 self._ahead.append(self._risk(seq))
                 self._published(self._ahead[-1:])
         return effects
+
+    def _note_causes(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Keep who or what moved a switch in this step, if one moved."""
+        if any(type(effect) is Switched for effect in effects):
+            self.histories.causes.add(event, effects, [rules.name for rules in self.shell.state.rules.agents])
 
     def _unrecorded(self, waiting: Sequence[Command]) -> str:
         """Make the file HALT, so that the next start is halted, when a stop is not in the journal."""

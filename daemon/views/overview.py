@@ -24,13 +24,14 @@ from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.policies.isolation.worker import lacking
 from quantd.daemon.policies.seats import as_loaded
 from quantd.daemon.runtime.leader import LeaderNow
+from quantd.daemon.runtime.switch_causes import HOUSE as HOUSE_SWITCH
+from quantd.daemon.runtime.switch_causes import SwitchCause
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, finite, is_floor, unit, words
 from quantd.daemon.views.risk_measures import Assessed
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
-from quantd.risk.switch import RUN, Switch
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
@@ -93,19 +94,6 @@ class PositionNow(Struct, frozen=True):
     dust: str = ""
     dust_value: str = ""
     shadows: dict[str, str] = {}
-
-
-class SwitchCause(Struct, frozen=True):
-    """The newest reason why a switch is not RUN, from its alert in the journal.
-
-    `since_ts` is the instant of the move, in time of the market; 0 where a later entry replaced it. `who` is the sender
-    of an operator's command, else empty. `text` is the operator's reason, or the condition that moved the switch.
-    """
-
-    since_ts: int
-    since: str
-    who: str
-    text: str
 
 
 class AgentNow(Struct, frozen=True):
@@ -268,22 +256,8 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         regime=regime_text(state),
         more={name: size - SHOWN for name, size in sizes.items() if size > SHOWN},
         leader=service.leader,
-        cause=cause_of(service, state.switch),
+        cause=service.histories.causes.of(HOUSE_SWITCH),
     )
-
-
-def cause_of(service: "Service", switch: Switch, agent: str = "") -> SwitchCause | None:
-    """The newest reason of the switch of an agent, or of the house; None in RUN, and where no alert has one."""
-    incident = service.incidents.at(("switch", agent, ""))
-    if switch.state == RUN or incident is None or not incident.active:
-        return None
-    move, _, why = incident.text.partition(": ")
-    # the engine writes "SENDER: REASON" for an operator
-    who, _, text = why.removeprefix("paused, ").partition(": ") if switch.reason == "operator" else ("", "", why)
-    # an acknowledgement and a reminder change `ts`, and a second move keeps `since_ts`
-    first = move.startswith("RUN to ")
-    since = incident.since_ts if first else incident.ts if incident.state == "raised" else 0
-    return SwitchCause(since, instant_text(since) if since else "", who, text)
 
 
 def _ratio(now_micro: int, then_micro: int) -> float | None:
@@ -297,7 +271,7 @@ def _agents(service: "Service", config: Config, prices: Floats) -> list[AgentNow
     found = []
     for k in state.in_use():
         row = _agent(state, seats, k, k, prices, whole, shares.get(k, (None, None)))
-        found.append(structs.replace(row, cause=cause_of(service, state.agents[k].switch, row.name)))
+        found.append(structs.replace(row, cause=service.histories.causes.of(row.name)))
     for seat, shadow in enumerate(state.shadows, count):
         shadow.revalue()
         found.append(_agent(shadow, seats, seat, 0, prices, True, (None, None)))

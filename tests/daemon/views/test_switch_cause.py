@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from quantd.trading.events import Condition
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.runtime.switch_causes import HOUSE, SwitchCauses
+from quantd.trading.events import Condition, Operator
 from tests.daemon.api.test_api import get, world
 
 __all__ = ["world"]
@@ -40,3 +42,29 @@ async def test_the_status_has_the_condition_that_moved_a_switch(world: Any) -> N
     _, now = await get(world, "/api/v1/status")
     assert (now["switch"], now["cause"]["who"]) == ("REDUCE", "")
     assert "it jumped by 9 s" in now["cause"]["text"]
+
+
+async def test_a_second_move_and_an_acknowledgement_leave_the_instant_and_the_sender(world: Any) -> None:
+    service = world.service
+    await post(world, {"command": "reduce", "reason": "first"})
+    service.inbox.command(Operator(service.shell.state.now, "halt", "RUN to: the sea", "desk: night"))
+    while service.shell.state.switch.state != 2:
+        await service.changed(0.05)
+    await post(world, {"command": "reduce", "reason": "odd", "agent": "trend"})
+    _, active = await get(world, "/api/v1/alerts/active")
+    [halted] = [each for each in active["incidents"] if each["kind"] == "switch" and not each["agent"]]
+    path = f"/api/v1/alerts/{halted['id']}/acknowledge"
+    async with world.session.post(path, json={"reason": "seen"}, headers=world.bearer) as response:
+        assert response.status == 200
+    _, now = await get(world, "/api/v1/status")
+    cause = now["cause"]
+    assert (cause["who"], cause["text"], cause["since_ts"]) == ("desk: night", "RUN to: the sea", now["ts"])
+
+    # a restart reads the same from the store
+    restarted = SwitchCauses()
+    restarted.read(Reader.open(world.folder))
+    assert (restarted.of(HOUSE), restarted.of("trend")) == (
+        service.histories.causes.of(HOUSE),
+        service.histories.causes.of("trend"),
+    )
+    assert restarted.of("trend") is not None

@@ -1,0 +1,98 @@
+"""Who or what moved each switch, from the typed records of the move: its event and its `Switched`."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from quantd.adapters.store.errors import StoreError
+from quantd.adapters.store.queries import Reader
+from quantd.risk.switch import RUN
+from quantd.trading.display_text import instant_text
+from quantd.trading.effects import Publish, Switched
+from quantd.trading.events import Condition, Decided, Operator
+
+HOUSE: Final = ""
+"""Stands for the house among the names of agents."""
+
+LOSS_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
+
+
+class SwitchCause(Struct, frozen=True):
+    """The newest reason why a switch is not RUN.
+
+    `since_ts` is the instant of the move, in time of the market. `who` is the sender of an operator's command, else
+    empty. `text` is the operator's reason, or the condition that moved the switch.
+    """
+
+    since_ts: int
+    since: str
+    who: str
+    text: str
+
+
+class SwitchCauses:
+    """The cause of each switch that is not RUN, by the name of its agent; `HOUSE` is the house."""
+
+    def __init__(self) -> None:
+        self._causes: dict[str, SwitchCause] = {}
+
+    def read(self, reader: Reader) -> None:
+        """Load the causes of a run from the journal entries that moved its switches.
+
+        Stores of every version have these entries. Where one cannot be read, the cause is the code of its reason.
+        """
+        for seq, name, moved in reader.newest_moves():
+            if moved.after == RUN:
+                continue
+            try:
+                entry = next(reader.journal(seq))[1]
+                self._causes[name] = cause_of(entry.event, entry.effects, moved)
+            except (StoreError, StopIteration):
+                self._causes[name] = cause_of(None, (), moved)
+
+    def add(self, event: object, effects: Sequence[object], names: Sequence[str]) -> None:
+        """Fold one step; `names` are the agents' names by number."""
+        for moved in effects:
+            if type(moved) is Switched:
+                name = names[moved.agent] if moved.agent >= 0 else HOUSE
+                if moved.after == RUN:
+                    self._causes.pop(name, None)
+                else:
+                    self._causes[name] = cause_of(event, effects, moved)
+
+    def of(self, name: str) -> SwitchCause | None:
+        """The cause of the switch of an agent or of `HOUSE`; None in RUN."""
+        return self._causes.get(name)
+
+
+def cause_of(event: object, effects: Sequence[object], moved: Switched) -> SwitchCause:
+    """The cause of one move, from the event and the effects of its step.
+
+    No part of it is cut out of the words of an alert. Where the records have no words for the reason, it is the whole
+    text of the alert about it, which precedes the move.
+    """
+    who = ""
+    match event:
+        case Operator() if moved.reason == "operator":
+            who, text = event.who, event.reason
+        case Condition() if moved.reason == event.what:
+            text = event.detail if event.what == "account" else f"{event.what} is down: {event.detail}"
+        case Decided() if moved.reason == "suspended":
+            text = "suspended after failures in a row" + (f", the last: {event.failed}" if event.failed else "")
+        case _ if moved.reason in LOSS_LIMITS:
+            text = f"{moved.reason.replace('_', ' ')} limit reached"
+        case _:
+            text = _alert_before(effects, moved) or moved.reason.replace("_", " ")
+    return SwitchCause(moved.ts, instant_text(moved.ts), who, text)
+
+
+def _alert_before(effects: Sequence[object], moved: Switched) -> str:
+    """The text of the CRITICAL alert of the step that precedes a move most closely; empty without one."""
+    text = ""
+    for effect in effects:
+        if effect == moved:
+            break
+        if type(effect) is Publish and effect.level == "CRITICAL" and effect.kind != "switch":
+            text = effect.text
+    return text
