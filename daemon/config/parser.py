@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from quantd.bundled import find
 from quantd.daemon.config.checks import check
 from quantd.daemon.config.document import Config
 from quantd.daemon.config.keys import document_of
@@ -114,7 +115,7 @@ def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
         return []
     name = universe["symbols"]
     try:
-        rows = read_regular(source.folder / name).data.decode().splitlines()
+        rows = read_regular(find(name, source.folder)).data.decode().splitlines()
     except (FileNotFoundError, NotRead, UnicodeDecodeError) as error:
         universe["symbols"] = ["SPY"]  # one mistake about the file, none about its missing content
         match error:

@@ -12,7 +12,7 @@ from quantd.daemon.api.client_side.api_error import ApiError
 from quantd.daemon.api.client_side.python_client import Client
 from quantd.daemon.api.client_side.transport import usual_address
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import ConfigError, Known, of_keys, read
+from quantd.daemon.config import ConfigError, Known, load, of_keys, read
 from quantd.daemon.monitoring.metrics import configure
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
@@ -154,3 +154,17 @@ def test_log_lines_are_also_in_the_named_folder(tmp_path: Path, monkeypatch: pyt
     (line,) = (tmp_path / "logs/paper.log").read_text().splitlines()
     assert json.loads(line)["event"] == "one"
     assert "one" in stream.getvalue()
+
+
+@pytest.mark.requirement("R-026")
+def test_a_file_of_symbols_follows_the_folder_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = TEXT.replace('["SPY"]', '"data/x.txt"')
+    for folder, symbol in (("data", "SPY"), ("moved", "QQQ")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.txt").write_text(f"{symbol}\n")
+    (config := tmp_path / "config.toml").write_text(text)
+    assert load(config, KNOWN).universe.symbols == ("SPY",)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "moved"))
+    assert load(config, KNOWN).universe.symbols == ("QQQ",)
+    (tmp_path / "moved" / "x.txt").unlink()
+    assert load(config, KNOWN).universe.symbols == ("SPY",)
