@@ -7,7 +7,9 @@ know the result: it refuses the key from then on, so that no request is carried 
 A key that is not recorded did nothing, with two exceptions. The oldest keys are dropped. A halt is obeyed on a full
 disk too, and the answer of its key is then known to this process alone. So whoever asks for a key says how old its
 request is: an absent key that is older than what is remembered is unknown. A process that has recorded every key leaves
-a mark at its end (`user_version` of the file), which the next one takes away at its start.
+a mark at its end, which the next one takes away at its start. The mark is a file of its own: a full disk lets a file be
+removed, but none be changed, and a process must take away the mark of the one before even there. No file of keys is no
+proof that there was no halt: it cannot be made on a full disk.
 """
 
 import asyncio
@@ -28,7 +30,7 @@ import structlog
 from aiohttp import web
 
 from quantd.daemon.api.problems import MEDIA_TYPE, FieldFault, Problem, Refused, error
-from quantd.regular_file import open_regular
+from quantd.regular_file import NotRead, open_regular, read_regular, remove, write_whole
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
@@ -61,8 +63,8 @@ UNRECORDED: Final = (
     "whose record is sure to be here"
 )
 
-MINUTE_S: Final = 60
-"""Unit of the mark, the minute since 1970 from which on the file has every key; 0 after a kill or a full disk."""
+MARK: Final = "idempotency.mark"
+"""Holds the instant in ns UTC from which on every key is recorded, 0 for all; absent after a kill or a full disk."""
 
 LATENCY_S: Final = 1.0
 """Time that a question may take to arrive: the age in it is that of its request when the question was sent."""
@@ -94,7 +96,7 @@ class Keys:
     """The keys in a file of the state folder, made at its first use. Any number of requests may run at once."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+        self._path, self._mark = folder / FILE, folder / MARK
         self._database: sqlite3.Connection | None = None
         self._one = asyncio.Lock()
         self._running: set[tuple[str, str]] = set()
@@ -105,6 +107,8 @@ class Keys:
         """Instant of `time.monotonic` from which on every halt is remembered."""
         self._earlier = 0
         """Number of the newest key of an earlier process."""
+        self._marks = False
+        """Whether this process took the mark, and so leaves one."""
 
     async def once(
         self,
@@ -156,13 +160,16 @@ class Keys:
 
     async def start(self) -> None:
         """Take away the mark of the process before. Without one, a halt before this start may lack its key."""
+        self._marks = True
         try:
-            mark = await self._do(self._unmarked, must=False)
-        except (sqlite3.Error, OSError) as why:
-            log.error("api.keys_unreadable", error=str(why))
-            mark = 0
-        if mark != 1:
-            self._since = self._began - (time.time() - mark * MINUTE_S if mark else 0.0)
+            marked_ns = await asyncio.to_thread(self._unmarked)
+        except (OSError, NotRead, ValueError) as why:
+            log.error("api.mark_unreadable", file=str(self._mark), error=str(why))
+            marked_ns = None
+        if marked_ns is None:
+            self._since = self._began
+        elif marked_ns:
+            self._since = self._began - (time.time_ns() - marked_ns) / 1e9
 
     async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> Became | None:
         """What became of the request with a key of a sender; None where no such request did anything.
@@ -183,23 +190,31 @@ class Keys:
         return known
 
     def close(self) -> None:
+        """Close the file, and leave a mark unless a halt of this process lacks its key."""
+        if self._marks and not self._unwritten and self._since <= self._began:
+            ago_s = time.monotonic() - self._since
+            since_ns = 0 if ago_s == math.inf else time.time_ns() - int(ago_s * 1e9)
+            with contextlib.suppress(OSError):
+                write_whole(self._mark, f"{since_ns}\n".encode(), 0o600)
+        self._marks = False
         if self._database is not None:
-            if not self._unwritten and self._since <= self._began:
-                ago_s = time.monotonic() - self._since
-                mark = 1 if ago_s == math.inf else math.ceil((time.time() - ago_s) / MINUTE_S)
-                with contextlib.suppress(sqlite3.Error):
-                    self._database.execute(f"PRAGMA user_version = {mark}")
             self._database.close()
             self._database = None
 
-    def _unmarked(self) -> int:
-        """The mark of the process before, which is taken away; 1 without a file."""
-        if not self._path.exists():
-            return 1
-        database = self._opened()
-        (mark,) = database.execute("PRAGMA user_version").fetchone()
-        database.execute("PRAGMA user_version = 0")
-        return int(mark)
+    def _unmarked(self) -> int | None:
+        """The mark of the process before, which is taken away; None without one."""
+        try:
+            marked_ns = int(read_regular(self._mark, links=False).data)
+        except FileNotFoundError:
+            return None
+        finally:
+            remove(self._mark, missing_ok=True)
+            folder = os.open(self._mark.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # a loss of power must not bring it back
+            finally:
+                os.close(folder)
+        return marked_ns
 
     def _note(self, name: tuple[str, str], digest: bytes, answer: web.Response) -> None:
         """Keeps an answer in memory that the file did not take."""

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import resource
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +35,10 @@ async def post(world: Any, path: str, body: object, key: str) -> int:
 async def restarted(world: Any) -> None:
     """A new API on the folder, as after a stop of the daemon."""
     await world.api.stop()
+    await started(world)
+
+
+async def started(world: Any) -> None:
     world.api = Api(world.service, world.assembly, world.config, world.folder, None)
     await world.api.start()
     world.session._base_url = type(world.session._base_url)(world.api.url)
@@ -39,8 +46,14 @@ async def restarted(world: Any) -> None:
 
 async def killed(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restart before which the daemon did not end by itself."""
+    await ended(world, monkeypatch)
+    await started(world)
+
+
+async def ended(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end at which the daemon wrote nothing about its keys."""
     monkeypatch.setattr(world.api._keys, "close", lambda: None)
-    await restarted(world)
+    await world.api.stop()
 
 
 def unwritable(world: Any) -> None:
@@ -179,11 +192,53 @@ async def test_a_halt_whose_key_was_not_recorded_is_not_known_after_a_restart(wo
     ] == "unknown"
 
 
+@contextlib.contextmanager
+def no_bytes(_: Path) -> Iterator[None]:
+    """A disk without a free block: no file of this process can grow, an empty one can be made."""
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, bounds[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+
+
+@contextlib.contextmanager
+def no_inodes(folder: Path) -> Iterator[None]:
+    """A disk without a free inode: the file of the keys cannot be made. A link that leads nowhere prevents it here."""
+    (file := folder / idempotency.FILE).symlink_to("nowhere")
+    yield
+    file.unlink()
+
+
+@pytest.mark.usefixtures("capsys")  # the log is no file then
+@pytest.mark.parametrize(("full", "keyed"), [(no_bytes, True), (no_bytes, False), (no_inodes, False)])
+async def test_a_halt_on_a_disk_that_is_full_from_the_start_on_is_not_known_after_a_kill(
+    world: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    full: Callable[[Path], contextlib.AbstractContextManager[None]],
+    keyed: bool,
+) -> None:
+    if keyed:
+        await post(world, "cash", CASH, "one")
+    await restarted(world)  # an orderly stop with room: its mark must not vouch for this process
+    with full(world.folder):  # a start itself needs room
+        began = time.monotonic()
+        assert await post(world, "commands", HALT, "halt") == 200
+        await ended(world, monkeypatch)
+    await started(world)
+    question = f"?age_s={time.monotonic() - began}&command=yes"
+    status, found = await act(world, "halt", question=question)
+    assert (status, found.get("state")) == (200, "unknown")
+
+
 async def test_a_halt_that_never_arrived_is_denied_after_a_stop_and_not_known_after_a_kill(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    question = "?age_s=60&command=yes"
+    await asyncio.sleep(idempotency.LATENCY_S + 0.2)
+    began = time.monotonic()  # the first daemon of the folder ran
     await restarted(world)
+    question = f"?age_s={time.monotonic() - began}&command=yes"
     assert (await act(world, "lost", question=question))[0] == 404  # no key was ever used
     await post(world, "commands", HALT, "one")
     await restarted(world)
