@@ -1,6 +1,8 @@
 """Each reason for doubt is planted once, and the first line of the result has it; clean runs have none."""
 
 import datetime as dt
+import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -103,7 +105,7 @@ def test_a_leak_with_a_ratio_beyond_belief_begins_the_first_line(short: bool) ->
 
     result = quantd.backtest(leaks, bars=bars)
     assert at["row"] == len(ahead) - 1
-    assert result.verdict.performance.sharpe > 6.0
+    assert (result.verdict.doubts[0].kind, result.verdict.performance.sharpe > 6.0) == ("ratio", True)
     text = only(result) if not result.verdict.doubts[1:] else first_line(result)
     assert f"a Sharpe ratio of {result.verdict.performance.sharpe:.2f}" in text
     assert f"with {'short' if short else 'long'} positions" in text
@@ -260,6 +262,25 @@ def test_leverage_that_cash_does_not_allow_and_orders_filled_in_part_are_said() 
 def test_a_monthly_policy_whose_weights_drift_is_not_cut() -> None:
     result = quantd.backtest(lambda view: [0.5, 0.45] if view.sample % 20 == 1 else "hold", bars=market())
     assert result.verdict.doubts == ()
+
+
+def test_an_instrument_whose_bars_are_too_old_for_orders_is_named() -> None:
+    """A Japanese share has no bar for ten days of holidays in 2019, while New York trades."""
+    first, known = dt.date(2018, 6, 1), sessions("XTKS", dt.date(2018, 6, 1), dt.date(2019, 8, 9)).days
+    dates = pl.from_epoch(pl.Series(known), "ns").dt.date()
+    tokyo = market(("7203.T",), len(dates), first=first, seed=5).with_columns(ts=dates)
+    bars = pl.concat([market(("SPY",), days(300, first).index(dt.date(2019, 8, 9)) + 1, first=first), tokyo])
+    abroad = {"universe.instruments": [{"symbol": "7203.T", "calendar": "XTKS"}]}
+    text = only(quantd.backtest(even, bars=bars, settings=abroad))
+    assert text == (
+        "late_prices: at 18 of 300 samples the newest bar of 7203.T was older than orders allow (max_price_age), and "
+        "what a policy wanted of it there was left out"
+    )
+
+
+def test_each_kind_of_doubt_is_planted_in_this_file() -> None:
+    text = Path(__file__).read_text()
+    assert [each.kind for each in KINDS if not re.search(rf'"{each.kind}[":]', text)] == []
 
 
 def test_prices_called_adjusted_whose_dividends_are_absent(folder) -> None:
