@@ -43,6 +43,12 @@ DIFFERS: Final = 1.2
 DIFFERS_IRREGULAR: Final = 2.0
 """The same beside the mean rate of irregular dates, which is only a rough guide."""
 
+PAUSE: Final = 10.0
+"""Days above which dates that follow each other have a pause between them, or twice the usual interval."""
+
+MOST_ISOLATED: Final = 2
+"""Dates between two pauses that a regular series may have; more are samples of another interval, such as months."""
+
 SUNDAY_OFFSET: Final = 4
 """1970-01-01 was a Thursday: (days + 4) % 7 is 0 on a Sunday."""
 
@@ -87,14 +93,20 @@ def _by_interval(stamps: Ints, gaps: NDArray[np.float64], typical: float) -> tup
     """Return (samples a year, "") of equal intervals or of dates by weekday, or (None, reason)."""
     regular = np.abs(gaps / typical - 1.0) <= LENGTH_WITHIN
     few = typical < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
-    if float(regular.mean()) >= REGULAR and typical >= 1.5 and not few:
+    if float(regular.mean()) >= REGULAR and typical >= 1.5 and not few and not _mixed(gaps, typical):
         if len(gaps) > 3 and bool((gaps == FOUR_WEEKS).all()):
             return 13.0, ""
         return _usual(YEAR / float(gaps[regular].mean())), ""
     rate = _days_a_year(stamps // DAY_NS)
-    if rate is not None:
+    if rate is not None and not _mixed(gaps, typical):
         return rate, ""
     return None, f"the dates are irregular, {_shown(float(gaps.min()))} to {_shown(float(gaps.max()))} apart"
+
+
+def _mixed(gaps: NDArray[np.float64], typical: float) -> bool:
+    """Report whether dates of a longer interval follow those of the usual one, such as months after days."""
+    long = gaps > max(PAUSE, 2.0 * typical)
+    return int((long[:-1] & long[1:]).sum()) > MOST_ISOLATED
 
 
 def _usual(rate: float) -> float:
@@ -115,7 +127,7 @@ def _days_a_year(days: Ints) -> float | None:
     exchange; seven have 365. Long gaps (delisting, a pause) are left out.
     """
     gaps = np.diff(days)
-    if float((gaps <= 10).mean()) < REGULAR:
+    if float((gaps <= PAUSE).mean()) < REGULAR:
         return None
     if days[-1] - days[0] < SHORT:
         return _days_a_year_of_few(days)
@@ -140,7 +152,7 @@ def _days_a_year_of_few(days: Ints) -> float | None:
 
 def _stretches(days: Ints, gaps: Ints) -> list[tuple[int, int]]:
     """Return (first, last + 1) of each stretch of dates without a gap of more than ten days."""
-    breaks = np.flatnonzero(gaps > 10)
+    breaks = np.flatnonzero(gaps > PAUSE)
     firsts, lasts = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(days) - 1]
     return [(int(days[a]), int(days[b]) + 1) for a, b in zip(firsts, lasts, strict=True)]
 
