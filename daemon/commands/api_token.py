@@ -10,10 +10,14 @@ from typing import Final
 
 from quantd.adapters.store.lock import FILE, HEAD
 from quantd.regular_file import Refused, open_regular, remove, restrict
+from quantd.state_folder import FILES, FOLDERS
 
 WRITE: Final = 0o002
 ANY: Final = 0o077
 """Mode bits that must be off: WRITE is write for others; ANY is every right of group and others."""
+
+EMPTY_VOLUME: Final = frozenset({"lost+found"})
+"""Names in the root of a file system without files."""
 
 
 class Insecure(Exception):
@@ -48,6 +52,8 @@ def tighten(folder: Path, token: str) -> list[str]:
         text = loose_text(path, bits)
         if path.stat().st_mode & stat.S_ISVTX:
             raise Insecure(f"{text}. It is a shared folder (sticky bit): {private}")
+        if path == folder and (name := _foreign(folder, token)):
+            raise Insecure(f"{text}. It is no state folder yet and holds {name}: {private}")
         try:
             restrict(path.resolve() if path == folder else path, bits)  # as `loose`, which looks behind a link
         except Refused as why:
@@ -58,6 +64,15 @@ def tighten(folder: Path, token: str) -> list[str]:
     if left := next(loose(folder, token), None):
         raise Insecure(f"{loose_text(*left)}. Its file system stores no mode bits: choose another state folder")
     return done
+
+
+def _foreign(folder: Path, token: str) -> str:
+    """The first name in a folder that holds nothing of quantd; empty for an empty folder and for a state folder.
+
+    Whoever shares such a folder with others must not lose them their rights by naming it once.
+    """
+    names = set(os.listdir(folder)) - EMPTY_VOLUME
+    return "" if names & {*FILES, *FOLDERS, token, "HALT"} else min(names, default="")
 
 
 def token_of(folder: Path, name: str = "token") -> str:

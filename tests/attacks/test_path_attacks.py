@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from quantd.daemon.commands.api_token import tighten
 from quantd.regular_file import Refused
 from quantd.state_folder import FILES, FOLDERS, check_state
 from tests.support.command_line import quantd, write
@@ -202,6 +203,31 @@ def test_an_output_replaces_nothing_but_a_regular_file(tmp_path: Path, what: str
     assert (done.returncode, said in done.stderr) == (78, True), done
     assert (state_of(outside), names_in(tmp_path)) == (before, listed)
     assert (out.lstat().st_mode, out.lstat().st_ino) == (planted_as.st_mode, planted_as.st_ino)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_folder_that_is_shared_with_others_keeps_its_mode(tmp_path: Path, link: bool) -> None:
+    """`--state` names a folder of ours that everybody may write and that holds nothing of quantd."""
+    write(tmp_path)
+    outside = victims(tmp_path / "outside")
+    (tmp_path / "state").symlink_to(outside / "folder") if link else (tmp_path / "state").mkdir()
+    if not link:
+        (tmp_path / "state" / "file").write_text("of others")
+        (tmp_path / "state").chmod(0o777)
+    before, mode = state_of(outside), (tmp_path / "state").stat().st_mode
+    done = quantd(tmp_path, "run")
+    assert (done.returncode, "It is no state folder yet and holds file: choose a private folder" in done.stderr) == (
+        78, True,
+    ), done  # fmt: skip
+    assert (state_of(outside), (tmp_path / "state").stat().st_mode) == (before, mode)
+
+
+@pytest.mark.parametrize("name", ["lost+found", "journal.head"])
+def test_an_empty_volume_and_a_state_folder_are_closed_to_others(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    tmp_path.chmod(0o777)
+    assert tighten(tmp_path, "token") == [f"other users may write {tmp_path}: chmod go-w {tmp_path}"]
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o775
 
 
 def test_a_halt_is_made_whatever_lies_in_the_state_folder(tmp_path: Path) -> None:
