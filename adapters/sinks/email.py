@@ -126,7 +126,9 @@ class Email:
         except aiosmtplib.SMTPAuthenticationError as why:
             raise SinkError(f"the server refuses the login ({why.code})", LOGIN_WAIT_S) from None
         except aiosmtplib.SMTPResponseException as why:
-            raise SinkError(f"the server answers {self._shown(why.code, why.message)}") from None
+            # 5yz is for ever (RFC 5321 4.2.1), as of a message that is too large; 421 and 4yz are of the moment
+            text = f"the server answers {self._shown(why.code, why.message)}"
+            raise SinkError(text, refused=why.code >= 500) from None
         except (aiosmtplib.SMTPException, OSError) as why:
             raise SinkError(_unreached(why)) from None
         finally:

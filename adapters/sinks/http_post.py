@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ANSWER_BYTES: Final = 1 << 20
 """Bytes of an answer that are read."""
 
+OF_EVERY_ALERT: Final = frozenset({401, 404, 405, 407, 408, 410, 421, 425, 426, 429, 502, 503, 504, 511})
+"""Errors that no alert causes (RFC 9110, 6585, 8470): login, address, too early, too many, or a server behind."""
+
 
 def check_address(url: str) -> None:
     """Raise a ValueError about the option `url` unless it is HTTPS without a login, or HTTP to this machine."""
@@ -45,6 +48,11 @@ class Answer:
     def good(self) -> bool:
         """Whether the receiver accepted the request: every status from 200 to 299."""
         return 200 <= self.status < 300
+
+    @property
+    def refused(self) -> bool:
+        """Whether another alert may pass: an error that is not about the secret, the address or the moment."""
+        return self.status >= 400 and self.status not in OF_EVERY_ALERT and "Retry-After" not in self.headers
 
 
 class HttpPost:

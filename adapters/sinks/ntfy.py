@@ -70,7 +70,7 @@ class Ntfy:
         answer = await self._http.post(self._url, text.encode(), headers | self._login)
         if not answer.good:
             wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
-            raise SinkError(f"the receiver answers {answer.status}", wait_s)
+            raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)
 
     async def close(self) -> None:
         await self._http.close()

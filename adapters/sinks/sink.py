@@ -23,12 +23,14 @@ LONGEST_WAIT_S: Final = 3_600.0
 class SinkError(Exception):
     """A sink did not take an alert. The text names the reason without secrets.
 
-    `retry_after_s` is the delay that the receiver requests before the next attempt, 0 without one.
+    `retry_after_s` is the delay that the receiver requests before the next attempt, 0 without one. `refused`: the
+    receiver answered, and may take another alert.
     """
 
-    def __init__(self, text: str, retry_after_s: float = 0.0) -> None:
+    def __init__(self, text: str, retry_after_s: float = 0.0, *, refused: bool = False) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+        self.refused = refused
 
 
 class Selection(Struct, frozen=True):
@@ -64,7 +66,10 @@ class OpenSink(Protocol):
     """Receives alerts. One task calls it, with one alert at a time."""
 
     async def deliver(self, alert: Alert) -> None:
-        """Return once the receiver has the alert. Any exception means that the same alert is delivered again later."""
+        """Return once the receiver has the alert. Any exception means that the same alert is delivered again later.
+
+        After several SinkErrors with `refused`, or exceptions that are no OSError, others go ahead of the alert.
+        """
 
     async def close(self) -> None: ...
 

@@ -85,7 +85,8 @@ class Telegram:
             answer.headers, LONGEST_WAIT_S
         )
         text = f"the receiver answers {answer.status}{f': {why}' if why else ''}"
-        return SinkError(f"{text}; next attempt after {wait_s:g} s" if wait_s else text, wait_s)
+        text = f"{text}; next attempt after {wait_s:g} s" if wait_s else text
+        return SinkError(text, wait_s, refused=answer.refused and not wait_s)
 
     async def close(self) -> None:
         await self._http.close()

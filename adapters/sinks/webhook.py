@@ -42,7 +42,7 @@ class Webhook:
         answer = await self._http.post(self._url, body, headers)
         if not answer.good:
             wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
-            raise SinkError(f"the receiver answers {answer.status}", wait_s)
+            raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)
 
     async def close(self) -> None:
         await self._http.close()

@@ -1,8 +1,12 @@
-"""Delivers queued alerts to a sink of [alerts.sinks], at least once and oldest first, beside trading."""
+"""Delivers queued alerts to a sink of [alerts.sinks], at least once and oldest first, beside trading.
+
+An alert that its receiver refuses again and again goes behind the others, and is set aside once the receiver takes
+others and refuses it still (`alert_refusals`).
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -16,6 +20,7 @@ from quantd.adapters.pace import back_off_s
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Counts, OpenSink, Selection, SinkError
 from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.tables.outbox_bound import Key
+from quantd.daemon.jobs.alert_refusals import Refusals, is_refusal
 from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.effects import Publish
 
@@ -130,6 +135,9 @@ class Delivery:
         """Whether the queue has grown since its depth was read."""
         self._earliest = 0.0
         """Time of `time.monotonic` before which the receiver requests no further attempt."""
+        self._refusals = Refusals()
+        self._failed = 0
+        """Failures in a row."""
         service.subscribers.append(self._take)
 
     def _take(self, steps: Sequence[Step]) -> None:
@@ -148,47 +156,82 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until the service has stopped, then what is left."""
-        failed = 0
         while True:
             over, self._new = self._service.over, False
             if over and time.monotonic() < self._earliest:
                 return
+            held = False
             try:
-                await self._deliver()
-                failed, self._counts.error = 0, ""
+                held = await self._deliver()
+                self._failed = self._failed + 1 if held else 0
+                self._counts.error = self._counts.error if held else ""
             except Exception as why:  # a sink of another package raises what it likes
-                failed, self._new = failed + 1, True
-                wait_s = min(why.retry_after_s, LONGEST_WAIT_S) if isinstance(why, SinkError) else 0.0
-                self._earliest = time.monotonic() + wait_s
-                self._note(reason_of(why))
+                self._failed, self._new = self._failed + 1, True
+                self._note(why)
             if over:
                 return
-            await self._pause(failed)
+            await self._pause(held)
 
     async def close(self) -> None:
         """Close the sink."""
         await self._sink.close()
 
-    async def _deliver(self) -> None:
-        """Empty the queue. Raises what the sink and the store raise."""
+    async def _deliver(self) -> bool:
+        """Empty the queue; returns whether refused alerts are left. Raises what the sink and the store raise."""
         for id, alert in list(self._urgent.items()):
-            await self._send(alert)
-            self._early.add(id)
-            del self._urgent[id]
+            if await self._sends(alert, [id]):
+                self._early.add(id)
+            del self._urgent[id]  # a refused one comes again in the queue of the store
         store = self._service.store
         if self._group_s and not await self._collect():
-            return
-        while queued := await asyncio.to_thread(store.pending, WINDOW, self.kind):
+            return False
+        while queued := await asyncio.to_thread(store.pending, WINDOW + len(self._refusals), self.kind):
             self._counts.depth = await asyncio.to_thread(store.waiting, self.kind)
             alerts = [(each.key, self._composer.alert(each.body, each.merged)) for each in queued]
-            for group in groups(alerts) if self._group_s else [[each] for each in alerts]:
-                ids = {alert.id for _, alert in group}
-                if late := [alert for _, alert in group if alert.id not in self._early]:
-                    await self._send(merged(late))
-                await asyncio.to_thread(store.acknowledge, [key for key, _ in group], self.kind)
-                self._early -= ids
-                self._counts.depth -= len(group)
+            direct = [keyed for keyed in alerts if not self._refusals.deferred(keyed[1].id)]
+            if not direct:
+                return await self._deliver_deferred({alert.id: (key, alert) for key, alert in alerts})
+            for group in self._messages(direct):
+                ids = [alert.id for _, alert in group]
+                late = [alert for _, alert in group if alert.id not in self._early]
+                if not late or await self._sends(merged(late), [alert.id for alert in late]):
+                    await self._remove([key for key, _ in group])
+                    self._early -= set(ids)
         self._counts.depth = 0
+        return False
+
+    def _messages(self, alerts: Sequence[Keyed]) -> list[list[Keyed]]:
+        """The alerts of each message. One that was refused in a group is sent alone: another may be the cause."""
+        if not self._group_s:
+            return [[keyed] for keyed in alerts]
+        alone = [[keyed] for keyed in alerts if self._refusals.has(keyed[1].id)]
+        return alone + groups([keyed for keyed in alerts if not self._refusals.has(keyed[1].id)])
+
+    async def _deliver_deferred(self, alerts: Mapping[str, Keyed]) -> bool:
+        """Send alerts that were refused before, until one is refused again; returns whether one is left."""
+        for id in self._refusals.in_turn(list(alerts)):
+            key, alert = alerts[id]
+            if not await self._sends(alert, [id]):
+                if self._refusals.has(id):
+                    return True
+                self._set_aside(alert)
+            await self._remove([key])
+        self._counts.depth = 0
+        return False
+
+    def _set_aside(self, alert: Alert) -> None:
+        """Report an alert that leaves the queue undelivered. The report does not repeat its text, which may be why."""
+        error = self._counts.error
+        log.warning("alerts.set_aside", sink=self.kind, id=alert.id, kind=alert.kind, level=alert.level, error=error)
+        self._service.alert(
+            f"the sink {self.kind} does not take the {alert.level} alert {alert.id} of kind {alert.kind} ({error}); it "
+            "is set aside and the others are delivered. Read it with `quantd alerts`"
+        )
+
+    async def _remove(self, keys: Sequence[Key]) -> None:
+        """Remove alerts from the queue of the store."""
+        await asyncio.to_thread(self._service.store.acknowledge, keys, self.kind)
+        self._counts.depth -= len(keys)
 
     async def _collect(self) -> bool:
         """Wait for further alerts of a group; False without one. A CRITICAL alert ends the wait at its commit."""
@@ -200,24 +243,47 @@ class Delivery:
         self._critical = False
         return bool(queued)
 
-    async def _send(self, alert: Alert) -> None:
-        await self._sink.deliver(alert)
-        self._counts.sent += 1
+    async def _sends(self, alert: Alert, ids: Sequence[str]) -> bool:
+        """Send a message of the alerts `ids`; False where the receiver refuses it and others go ahead of it.
 
-    def _note(self, error: str) -> None:
-        """Log one line for each new reason, so that a long outage does not fill the log."""
+        Raises any other failure.
+        """
+        try:
+            await self._sink.deliver(alert)
+        except Exception as why:
+            if not is_refusal(why):
+                raise
+            before = [id for id in ids if self._refusals.deferred(id)]
+            aside = self._refusals.refused(ids)
+            if not (aside or all(self._refusals.deferred(id) for id in ids)):
+                raise
+            self._note(why)
+            self._failed = self._failed if before else 0  # others go ahead of it at once
+            return False
+        self._refusals.taken(ids)
+        self._counts.sent += 1
+        return True
+
+    def _note(self, why: Exception) -> None:
+        """Count a failure, with one log line for each new reason, so that a long outage does not fill the log."""
+        error = reason_of(why)
         if error != self._counts.error:
             log.warning("alerts.undelivered", sink=self.kind, error=error, then="trading goes on, alerts wait")
         self._counts.failures += 1
         self._counts.error = error
+        wait_s = min(why.retry_after_s, LONGEST_WAIT_S) if isinstance(why, SinkError) else 0.0
+        self._earliest = time.monotonic() + wait_s
 
-    async def _pause(self, failed: int) -> None:
-        """Wait for a new alert, or after failures for their pause."""
-        until = time.monotonic() + (back_off_s(failed, FIRST_S, LONGEST_S) if failed else 0.0)
+    async def _pause(self, held: bool) -> None:
+        """Wait for a new alert, or after failures for their pause; for either where only refused alerts are left."""
+        until = time.monotonic() + (back_off_s(self._failed, FIRST_S, LONGEST_S) if self._failed else 0.0)
         until = max(until, self._earliest)
-        while not self._service.over and (not self._new or time.monotonic() < until):
-            await self._service.changed(0.5)
-            if failed and self._queued:
+        while not self._service.over and (not self._new or (time.monotonic() < until and not held)):
+            wait_s = until - time.monotonic()
+            if held and wait_s <= 0.0:
+                return
+            await self._service.changed(min(0.5, wait_s) if wait_s > 0.0 else 0.5)
+            if self._failed and self._queued:
                 await self._count()
 
     async def _count(self) -> None:

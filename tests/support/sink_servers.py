@@ -149,9 +149,16 @@ class HttpServer:
 
 
 class Receiver(HttpServer):
-    """A webhook at `url`, which takes alerts with a good signature only."""
+    """A webhook at `url`, which takes alerts with a good signature only.
+
+    `rejects` has by a part of a body the status that such an alert is refused with.
+    """
 
     path = "/alerts"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rejects: dict[str, int] = {}
 
     @property
     def url(self) -> str:
@@ -166,6 +173,7 @@ class Receiver(HttpServer):
         expected = hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(request.headers["X-Quantd-Signature"], f"sha256={expected}"):
             return web.Response(status=401)
+        status = next((refusal for part, refusal in self.rejects.items() if part.encode() in body), status)
         if status == 200:
             self.taken.append(msgspec.json.decode(body, type=Alert))
         return web.Response(status=status, headers={"Location": self.url} if status == 307 else None)

@@ -18,6 +18,7 @@ from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery
 from quantd.trading.events import Operator, Stopping
+from tests.adapters.sinks.test_webhook import ALERT
 from tests.daemon.runtime.test_service import Kit, until, world
 from tests.support.sink_servers import NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer
 
@@ -200,3 +201,17 @@ def test_a_selection_has_critical_and_an_empty_one_of_kinds_has_every_kind() -> 
     some = Selection(kinds=frozenset({"switch"}))
     assert (some.has("INFO", "switch"), some.has("CRITICAL", "limit_var")) == (True, False)
     assert SinkError("x").retry_after_s == 0.0
+
+
+@pytest.mark.parametrize(("status", "refused"), [(552, True), (500, True), (421, False), (401, False)])
+async def test_an_answer_about_an_alert_is_a_refusal_and_one_about_the_moment_or_the_login_is_not(
+    case: Case, status: int, refused: bool
+) -> None:
+    sink = case.opened()
+    case.server.answers = [case.error(status)]
+    if status == 401:
+        setattr(case.server, case.secret, "another")
+    with pytest.raises(SinkError) as caught:
+        await sink.deliver(ALERT)
+    assert caught.value.refused == refused
+    await sink.close()
