@@ -12,6 +12,7 @@ lack is a difference as any other.
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from math import ceil
 from typing import Final, Literal
 
 from msgspec import UnsetType, structs
@@ -30,7 +31,7 @@ LISTED_NS: Final = 3 * DAY_NS
 
 ROUNDING_NANO: Final = 1_000
 ROUNDING_MICRO: Final = 10_000
-"""Excess over the highest fee that is its rounding, by fills."""
+"""Excess over the highest fee of a fill that is its rounding: a venue rounds each fee to a cent."""
 
 CASH: Final = -1
 
@@ -72,12 +73,14 @@ def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[in
         if is_pair(state.universe.symbols[column]):
             units = count * state.universe.lot_nano[column]
             if units > 0:
-                _count(state, column, units, ts)
+                _count(state, column, units, ROUNDING_NANO, ts)
             else:
-                _count(state, CASH, round_micro(-units * price)[0], ts)
+                _count(state, CASH, round_micro(-units * price)[0], ROUNDING_MICRO, ts)
 
 
-def _count(state: State, key: int, size: int, ts: int) -> None:
+def _count(state: State, key: int, size: int, rounding: int, ts: int) -> None:
+    """Count a fill, larger by what its fee may be rounded up."""
+    size += ceil(rounding * 10_000 / state.rules.coin_fee_bp)
     fees = state.coin_fees
     if isinstance(fees, UnsetType):
         fees = state.coin_fees = CoinFees()

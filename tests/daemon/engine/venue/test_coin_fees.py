@@ -32,6 +32,7 @@ from tests.support.examples import examples
 LOT = NANO // 1000
 UNIVERSE = Universe((Instrument("BTC/USD", lot_nano=LOT, calendar="24/7"),), calendar="24/7")
 CASH = 10**6 * MICRO
+CENT = MICRO // 100
 
 
 def started(shares: list[tuple[int, int]]) -> State:
@@ -140,8 +141,8 @@ class Account:
         self.units, self.cash, self.n = [0, 0], CASH, 0
         self.unlisted: list[Flow] = []
 
-    def trade(self, state: State, column: int, lots: int, bp: float, ts: int) -> None:
-        """A fill of `lots` signed, whose fee of `bp` is taken at once."""
+    def trade(self, state: State, column: int, lots: int, bp: float, ts: int, *, cents: bool = False) -> None:
+        """A fill of `lots` signed, whose fee of `bp` is taken at once; one in money is rounded up to whole `cents`."""
         price, self.n = int(state.marks_nano[column]), self.n + 1
         basket = OrderBasket(ts, self.n, ts, [column], [lots], [price], [0], [0], {})
         shares = [(0, abs(lots) // 2), (1, abs(lots) - abs(lots) // 2)]
@@ -159,7 +160,7 @@ class Account:
             self.cash -= value
             flow = Flow(ts, 0, "venue", "fee", f"CFEE{self.n}", column, units_nano=-fee)
         else:
-            fee = int(value * bp / 10_000)
+            fee = -(-int(value * bp / 10_000) // CENT) * CENT if cents else int(value * bp / 10_000)
             self.units[column] -= size * LOT
             self.cash += value - fee
             flow = Flow(ts, -fee, "venue", "fee", f"CFEE{self.n}", column)
@@ -225,6 +226,21 @@ def test_books_follow_the_venue_whenever_fees_are_taken_listed_and_compared(
     assert venue.compare(state, ts + 1) == ([0, 0], 0)
     assert venue.equal(state)
     assert not ahead(state)
+
+
+@settings(max_examples=examples(100), deadline=None, derandomize=True)
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=30), bp=st.sampled_from([25.0, 22.0]))
+def test_fees_in_money_that_are_rounded_up_fill_by_fill_are_booked(sizes: list[int], bp: float) -> None:
+    state, venue = charged(), Account()
+    state.marks_nano[0] += 1_237_000_000  # so that no fee is whole cents
+    venue.trade(state, 0, sum(sizes), bp, 10)
+    assert venue.compare(state, 11) == ([0, 0], 0)
+    lots = state.ledger.house.lots[0]
+    for ts, size in enumerate(sizes, 12):
+        if size <= min(lots, venue.units[0] // LOT):
+            venue.trade(state, 0, -size, bp, ts, cents=True)
+            lots -= size
+    assert venue.compare(state, 100) == ([0, 0], 0)
 
 
 @pytest.mark.parametrize("more", [1.5, 2, 10])
