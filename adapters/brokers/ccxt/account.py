@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
-from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of
+from quantd.adapters.brokers.ccxt.wire import fees_of, read_execution
 from quantd.adapters.brokers.order_log import Orders, Sent
 from quantd.adapters.brokers.unreadable import WRONG
 from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
@@ -159,7 +159,7 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
 
 
 async def trades_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueTrade]:
-    """Executions of the universe later than `since`, oldest first. A fee in the bought coin is None.
+    """Executions of the universe later than `since`, oldest first. A fee in an asset is None.
 
     Raises ConnectionError.
     """
@@ -170,16 +170,16 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
             column = markets.column.get(str(trade.get("symbol")))
             if column is None:
                 continue
-            try:
-                each = execution_of(trade, universe.lot_nano[column], universe.currency, markets.bases[column])
-            except (*WRONG, Unsupported) as wrong:
-                line.unreadable.add("execution", trade.get("info", trade), wrong)
+            base, lot = markets.bases[column], universe.lot_nano[column]
+            execution = read_execution(line.unreadable, trade, lot, universe.currency, base)
+            if execution is None:
                 continue
-            units = each.size_nano if trade["side"] == "buy" else -each.size_nano
-            fee = None if each.fee_nano else each.fee_micro
-            if each.ts > since:
+            units = execution.size_nano if trade["side"] == "buy" else -execution.size_nano
+            in_money = all(asset == universe.currency or not decimal(cost) for cost, asset in fees_of(trade))
+            fee = execution.fee_micro if in_money else None
+            if execution.ts > since:
                 id = str(trade["id"])
-                found[id] = VenueTrade(id, each.ts, universe.symbols[column], units, each.price_nano, fee)
+                found[id] = VenueTrade(id, execution.ts, universe.symbols[column], units, execution.price_nano, fee)
     except Exception as error:
         raise line.lost(error) from None
     return sorted(found.values(), key=lambda trade: (trade.ts, trade.id))

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
-from quantd.adapters.brokers.ccxt.wire import Unsupported, cause, execution_of, history_of, reason, since_ms
+from quantd.adapters.brokers.ccxt.wire import Unsupported, cause, history_of, read_execution, reason, since_ms
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.brokers.unreadable import WRONG
@@ -234,12 +234,10 @@ class OrderQueries:
             if id is None:
                 continue
             sent = found[id][0]
-            try:
-                each = execution_of(trade, sent.lot_nano, self._universe.currency, self._bases[sent.column])
-            except (*WRONG, Unsupported) as wrong:
-                self._line.unreadable.add("execution", trade.get("info", trade), wrong)
-                continue
-            out[id][each.id] = each
+            base, currency = self._bases[sent.column], self._universe.currency
+            execution = read_execution(self._line.unreadable, trade, sent.lot_nano, currency, base)
+            if execution is not None:
+                out[id][execution.id] = execution
         # the list of trades may lag behind the order: with a missing one, the others would get wrong intervals
         return {
             id: list(each.values()) for id, each in out.items() if sum(e.size_nano for e in each.values()) >= behind[id]

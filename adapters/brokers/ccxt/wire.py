@@ -1,10 +1,11 @@
 """Conversion of ccxt's orders and executions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent
+from quantd.adapters.brokers.unreadable import WRONG, Unreadable
 from quantd.adapters.exchange.numbers import NotExact, decimal, micro, nano, whole_lots
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import Cause
@@ -17,7 +18,7 @@ HISTORIES: Final = ("fetchOrders", "fetchCanceledAndClosedOrders", "fetchClosedO
 
 
 class Unsupported(Exception):
-    """A report that the books cannot represent: a fee in a third currency, or a fraction of a lot."""
+    """A report that the books cannot represent, such as a fraction of a lot."""
 
 
 def history_of(has: dict[str, Any]) -> str:
@@ -25,23 +26,50 @@ def history_of(has: dict[str, Any]) -> str:
     return next((name for name in HISTORIES if has.get(name) is True), "")
 
 
-def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str) -> Execution:
-    """Convert an execution. Its fee is in the currency or in `base`, the bought coin. Raises Unsupported."""
-    fee = trade.get("fee") or {}
-    cost, of = fee.get("cost") or "0", fee.get("currency")
+def read_execution(
+    unreadable: Unreadable, trade: dict[str, Any], lot_nano: int, currency: str, base: str
+) -> Execution | None:
+    """Convert an execution; None for an unreadable one, which is set aside. A fee in a third asset is named."""
     try:
-        if decimal(cost) and of not in (currency, base):
-            raise Unsupported(f"trade {trade['id']} has a fee of {cost} {of}, neither {currency} nor {base}")
+        execution = execution_of(trade, lot_nano, currency, base)
+    except (*WRONG, Unsupported) as wrong:
+        unreadable.add("execution", trade.get("info", trade), wrong)
+        return None
+    for cost, asset in fees_of(trade):
+        if decimal(cost) and asset not in (currency, base):
+            text = (
+                f"the venue took a fee of {cost} {asset} for the execution {trade['id']}; the fill is booked "
+                f"without it, because the books have money and {base} only. If `quantd reconcile` then shows {asset} "
+                "less, `quantd reconcile --adopt AGENT --reason REASON` books that"
+            )
+            unreadable.name(text, {asset: trade.get("info", trade)})
+    return execution
+
+
+def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str) -> Execution:
+    """Convert an execution, with its fees in the currency and in `base`, the bought coin. Raises Unsupported.
+
+    A fee in a third asset, such as an exchange's own coin, is left out: without it the fill would stay unbooked.
+    """
+    try:
+        fees = [(decimal(cost), cost, asset) for cost, asset in fees_of(trade)]
         return Execution(
             id=in_order(trade),
             ts=int(trade["timestamp"]) * 1_000_000,
             size_nano=whole_lots(trade["amount"], lot_nano) * lot_nano,
             price_nano=nano(trade["price"]),
-            fee_micro=micro(cost) if of != base else 0,
-            fee_nano=nano(cost) if of == base else 0,
+            fee_micro=sum(micro(cost) for size, cost, asset in fees if size and asset == currency),
+            fee_nano=sum(nano(cost) for size, cost, asset in fees if size and asset == base),
         )
     except NotExact as error:
         raise Unsupported(f"trade {trade.get('id')}: {error}") from None
+
+
+def fees_of(trade: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """(cost, asset) of each fee: ccxt has one in `fee`, and several assets in `fees` only."""
+    for fee in trade.get("fees") or [trade.get("fee")]:
+        if fee:
+            yield fee.get("cost") or "0", str(fee.get("currency"))
 
 
 def since_ms(rows: Iterable[Sent]) -> int:

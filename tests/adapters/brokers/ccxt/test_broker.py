@@ -10,8 +10,9 @@ import pytest
 
 from quantd.adapters.brokers.ccxt.broker import Crypto
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings
-from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of
+from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of, read_execution
 from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.unreadable import Unreadable
 from quantd.adapters.exchange.client import Access
 from quantd.trading.events import Condition, Unknown
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -308,12 +309,42 @@ def test_an_execution_is_taken_exactly_and_numbered_as_the_matching_engine_count
 
 @pytest.mark.parametrize(
     "odd",
-    [{"fee": {"cost": "0.001", "currency": "BNB"}}, {"amount": "2.5"}, {"amount": 2.0}, {"price": "0.0000000001"}],
-    ids=["a fee in a third coin", "a part of a lot", "a float", "a price finer than a nano"],
+    [{"amount": "2.5"}, {"amount": 2.0}, {"price": "0.0000000001"}, {"fee": {"cost": 0.1, "currency": "BNB"}}],
+    ids=["a part of a lot", "a float", "a price finer than a nano", "a fee that is a float"],
 )
 def test_an_execution_that_our_books_cannot_hold_is_refused(odd: dict[str, object]) -> None:
     with pytest.raises(Unsupported):
         execution_of(trade(**odd), NANO, "USD", "BTC")
+
+
+@pytest.mark.parametrize(
+    ("fees", "fee_micro", "fee_nano", "named"),
+    [
+        ({"fee": {"cost": "0.001", "currency": "BNB"}}, 0, 0, ["0.001 BNB"]),
+        ({"fee": {"cost": "0.002", "currency": "KFEE"}}, 0, 0, ["0.002 KFEE"]),
+        ({"fee": {"cost": "0", "currency": "BNB"}}, 0, 0, []),
+        ({"fee": None, "fees": [{"cost": "0.5", "currency": "USD"}, {"cost": "0.25", "currency": "BNB"}]},
+         500_000, 0, ["0.25 BNB"]),
+        ({"fee": None, "fees": [{"cost": "0.5", "currency": "USD"}, {"cost": "0.25", "currency": "BTC"}]},
+         500_000, NANO // 4, []),
+        ({"fee": None, "fees": [{"cost": "1", "currency": "OKB"}, {"cost": "2", "currency": "BNB"}]},
+         0, 0, ["1 OKB", "2 BNB"]),
+    ],
+)  # fmt: skip
+def test_a_fee_in_a_third_asset_is_named_once_with_a_way_out_and_its_fill_is_booked(
+    fees: dict[str, object], fee_micro: int, fee_nano: int, named: list[str]
+) -> None:
+    unreadable = Unreadable()
+    for _ in range(2):
+        execution = read_execution(unreadable, trade(**fees), NANO, "USD", "BTC")
+        assert execution is not None
+        assert (execution.size_nano, execution.fee_micro, execution.fee_nano) == (2 * NANO, fee_micro, fee_nano)
+    texts = unreadable.taken()
+    assert len(texts) == len(named)
+    for text, fee in zip(texts, named, strict=True):
+        assert f"took a fee of {fee} for the execution T1; the fill is booked without it" in text
+        assert "`quantd reconcile --adopt AGENT --reason REASON`" in text
+    assert unreadable.count == 0
 
 
 def test_no_fee_needs_no_currency() -> None:
@@ -376,8 +407,12 @@ def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads
     assert (each.size_nano, each.fee_micro, each.fee_nano) == (12_000 * lot, 0, 123_450)
     quoted = exchange.parse_trade(answer | {"commission": "7.2", "commissionAsset": "USDT"}, market)
     assert execution_of(quoted, lot, "USDT", "BTC").fee_micro == 7_200_000
-    with pytest.raises(Unsupported, match="neither USDT nor BTC"):
-        execution_of(exchange.parse_trade(answer | {"commissionAsset": "BNB"}, market), lot, "USDT", "BTC")
+    unreadable, other = Unreadable(), exchange.parse_trade(answer | {"commissionAsset": "BNB"}, market)
+    execution = read_execution(unreadable, other, lot, "USDT", "BTC")
+    assert execution is not None
+    assert (execution.size_nano, execution.fee_micro, execution.fee_nano) == (12_000 * lot, 0, 0)
+    (text,) = unreadable.taken()
+    assert text.startswith("the venue took a fee of 0.00012345 BNB for the execution 28457;")
 
 
 async def test_the_venues_own_record_of_trades_has_each_execution_with_its_fee(rig: CcxtRig) -> None:
