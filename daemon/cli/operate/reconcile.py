@@ -28,7 +28,7 @@ def reconcile(
     notes = [f"the account may not trade: {done.account}"] if done.account else []
     if done.waits:
         waiting = f"{', '.join(done.waits)} without an answer of the venue"
-        notes.append(f"not compared: cash, and what {waiting} may have changed; `quantd settle` ends that")
+        notes.append(f"not compared: lots and cash that {waiting} may have moved; `quantd settle` ends that")
     if done.agrees:
         answer(as_json, done, "the venue's account agrees with ours", *notes)
         return DONE

@@ -10,7 +10,7 @@ from quantd.daemon.engine.venue.availability import corrected, note_available
 from quantd.daemon.engine.venue.coin_fees import book_units, count_fee
 from quantd.daemon.engine.venue.order_comparison import put_right
 from quantd.daemon.engine.venue.settlements import adopt_settled, corrected_orders
-from quantd.daemon.engine.venue.unanswered import check_clocks, reach, uncertain_rows
+from quantd.daemon.engine.venue.unanswered import cash_reach, check_clocks, reach
 from quantd.risk.switch import REDUCE, flow
 from quantd.trading.effects import Booked, Effect
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled
@@ -175,15 +175,18 @@ def note_holdings(state: State, others: Sequence[tuple[str, str]]) -> list[Effec
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
     """(lots by column, cash in micro beyond the tolerance) of the venue less ours and the fenced ones.
 
-    What an order without an answer of the venue explains is no difference. Cash is not compared while there is one.
+    What an order without an answer of the venue explains is no difference, neither in lots nor in cash.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
     lots = [t - o - f for t, o, f in zip(venue.lots, house.lots, fenced_lots, strict=True)]
-    for column, (low, high) in reach(state).items():
+    bounds = reach(state)
+    possible = cash_reach(state, lots) if bounds else (0, 0)
+    for column, (low, high) in bounds.items():
         lots[column] -= min(max(lots[column], low), high)
-    if venue.cash_micro is None or any(True for _ in uncertain_rows(state)):
+    if venue.cash_micro is None or possible is None:
         return lots, 0
     cash = venue.cash_micro - house.cash_micro - fenced_cash
+    cash -= min(max(cash, possible[0]), possible[1])
     return lots, cash if abs(cash) > state.rules.cash_tolerance_micro else 0
 
 

@@ -1,6 +1,7 @@
 """Orders without an answer of the venue: their clocks, what they may still change, and the end of a flatten."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import ceil, floor
 from typing import Final
 
 from quantd.daemon.engine.safety.alerts import alert
@@ -8,10 +9,17 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Key, Working
 from quantd.daemon.engine.venue.waits import UNANSWERED_NS, RefusedExit, Unanswered
 from quantd.trading.effects import Effect
-from quantd.trading.instruments import NANO
+from quantd.trading.execution import UNLIMITED
+from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text
 
 MINUTES: Final = UNANSWERED_NS // NANO // 60
+
+BAND: Final = 2.0
+"""Largest factor between the mark and the price of a fill that nobody has reported."""
+
+ROUNDING_MICRO: Final = 10_000
+"""Rounding of an amount that a venue books: a cent."""
 
 WAITING: Final = frozenset({OrderState.UNKNOWN, OrderState.CANCELLING})
 """States of an order whose answer is due."""
@@ -96,6 +104,41 @@ def reach(state: State) -> dict[int, tuple[int, int]]:
         low, high = bounds.get(column, (0, 0))
         bounds[column] = (low, high + left) if lots > 0 else (low - left, high)
     return bounds
+
+
+def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
+    """Least and largest change of the venue's cash, micro, by orders without an answer; None where none can be said.
+
+    `lots` are the venue's by column less ours. Where all such orders of a column are on one side, they tell how much of
+    them was filled. A price is at the order's limit or better, and within BAND of the mark.
+    """
+    sides: dict[tuple[int, bool], list[int]] = {}
+    for _, work, row in uncertain_rows(state):
+        column, size = work.basket.sym[row], work.lots[row]
+        side = sides.setdefault((column, size > 0), [0, work.worst_nano[row]])
+        side[0] += abs(size) - work.filled[row]
+        side[1] = (max if size > 0 else min)(side[1], work.worst_nano[row])
+    coin_fee = state.rules.coin_fee_bp / 10_000
+    low = high = 0.0
+    for (column, buy), (most, worst) in sides.items():
+        mark = int(state.marks_nano[column])
+        if mark <= 0:
+            return None
+        cheap, dear = mark / BAND, mark * BAND
+        if worst not in UNLIMITED:
+            cheap, dear = (min(cheap, worst), worst) if buy else (worst, max(dear, worst))
+        least = 0
+        if (column, not buy) not in sides:
+            least = min(max(lots[column] if buy else -lots[column], 0), most)
+            # the venue may have taken its fee from the coin, and rounds lots down
+            most = min(most, ceil(least * (1.0 + 2.0 * coin_fee)) + (1 if coin_fee else 0))
+        money = state.universe.lot_nano[column] / NANO * MICRO / NANO
+        fee = state.rules.house.fee_bp / 10_000 + coin_fee
+        if buy:
+            low, high = low - most * dear * money * (1.0 + fee), high - least * cheap * money
+        else:
+            low, high = low + least * cheap * money * (1.0 - fee), high + most * dear * money
+    return floor(low) - ROUNDING_MICRO * len(sides), ceil(high) + ROUNDING_MICRO * len(sides)
 
 
 def all_late(state: State) -> bool:

@@ -366,11 +366,51 @@ def test_the_account_is_compared_beside_an_unknown_order(side: int) -> None:
 @pytest.mark.parametrize("extra", [-1, 1, 40])
 def test_more_than_an_unknown_order_explains_is_a_difference(extra: int) -> None:
     venue = late()
-    venue.lots[0] += extra if extra < 0 else LOTS + extra
+    if extra > 0:
+        venue.execute(LOTS, 100)
+    venue.lots[0] += extra
     venue.reconcile()
     assert venue.state.switch.state == REDUCE
     word = Reconciled(venue.state.now, list(venue.lots), venue.cash)
     assert difference(venue.state, word) == ([extra, 0], 0)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("filled", [0, 1, 60, LOTS])
+@pytest.mark.parametrize("moved", [-20_000, -5_000, 5_000, 20_000])
+def test_cash_that_no_fill_of_an_unknown_order_explains_is_a_difference(side: int, filled: int, moved: int) -> None:
+    venue = late(side)
+    if filled:
+        venue.execute(filled, 100)
+    venue.reconcile()
+    assert venue.state.switch.state == RUN, "a fill explains its own cash"
+    venue.cash += moved * 10**6  # paid in or out by somebody
+    word = Reconciled(venue.state.now, list(venue.lots), venue.cash)
+    lots, cash = difference(venue.state, word)
+    assert not any(lots)
+    # a fill may have had a better price than the mark, up to twice or half of it
+    slack = filled * 100 * 10**6 * 1.05
+    within = abs(moved) * 10**6 <= slack
+    assert within or (cash > 0) == (moved > 0)
+    assert within or abs(cash) >= abs(moved) * 10**6 - slack - 20_000
+    if not within:
+        venue.reconcile()
+        assert venue.state.switch.state == REDUCE
+        assert any("USD more" in text or "USD less" in text for text in venue.alerts("CRITICAL"))
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.sampled_from([1, -1]), st.lists(st.tuples(st.integers(1, 60), st.integers(95, 105)), max_size=4))
+def test_no_fill_of_an_unknown_order_within_its_limit_is_a_difference(
+    side: int, executions: list[tuple[int, int]]
+) -> None:
+    venue = late(side)
+    (worst,) = venue.state.working[venue.key].worst_nano
+    for lots, price in executions:
+        if side * price * NANO <= side * worst:
+            venue.execute(lots, price)
+    word = Reconciled(venue.state.now, list(venue.lots), venue.cash)
+    assert difference(venue.state, word) == ([0, 0], 0)
 
 
 @pytest.mark.parametrize("side", [1, -1])
