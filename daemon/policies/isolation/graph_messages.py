@@ -46,10 +46,11 @@ class Port(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True, tag=True):
-    """A graph is open."""
+    """A graph is open. `missing` are the rights that the process could not give up."""
 
     inputs: list[Port]
     outputs: list[Port]
+    missing: list[str] = []
 
 
 class Ran(Struct, frozen=True, tag=True):

@@ -47,6 +47,8 @@ class GraphProcess:
         self.limit_s = LIMIT_S
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
+        self.missing: list[str] = []
+        """Rights that the process could not give up; empty when it is isolated."""
         self._hidden = tuple(hidden)
         self._graphs: list[Open] = []
         self._child: Child | None = None
@@ -71,6 +73,7 @@ class GraphProcess:
                 text = answer.text if isinstance(answer, Failed) else "its process answered what was not asked"
                 raise ValueError(text)
             self._graphs.append(request)
+            self.missing = answer.missing
         return FarGraph(self, request.graph, answer)
 
     def run(self, graph: int, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -25,7 +25,7 @@ from quantd.models.artifacts.session import runtime_session
 
 
 def main(missing: list[str]) -> None:
-    """Answers requests until the input ends. What the process could not give up is known from the policy files."""
+    """Answers requests until the input ends. The answer to each opened graph names what it could not give up."""
     source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
@@ -35,15 +35,15 @@ def main(missing: list[str]) -> None:
     graphs: dict[int, Any] = {}
     with suppress(EOFError, BrokenPipeError):
         while True:
-            confinement.send(target, ENCODER.encode(_answer(graphs, confinement.frame(source))))
+            confinement.send(target, ENCODER.encode(_answer(graphs, confinement.frame(source), missing)))
 
 
-def _answer(graphs: dict[int, Any], message: bytes) -> Opened | Ran | Failed:
+def _answer(graphs: dict[int, Any], message: bytes, missing: list[str]) -> Opened | Ran | Failed:
     try:
         request: Open | Run = REQUESTS.decode(message)
         if isinstance(request, Open):
             graphs[request.graph] = session = runtime_session(request.model, request.threads)
-            return Opened(_ports(session.get_inputs()), _ports(session.get_outputs()))
+            return Opened(_ports(session.get_inputs()), _ports(session.get_outputs()), missing)
         feeds = {name: array_of(value) for name, value in request.inputs.items()}
         return Ran([numbers_of(value) for value in graphs[request.graph].run(request.outputs, feeds)])
     except Exception as error:  # the runtime has many kinds, none of them public

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child, Late
-from quantd.daemon.policies.isolation.graph_process import GraphProcess
+from quantd.daemon.policies.isolation.graph_process import FarGraph, GraphProcess
 from quantd.daemon.policies.isolation.readable_paths import readable
 from quantd.daemon.policies.isolation.secret_files import scrubbed
 from quantd.daemon.policies.isolation.worker_messages import (
@@ -60,9 +60,16 @@ MOST_FAULTS: Final = 8
 
 
 def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
-    """(policy, rights that its process could not give up) of policies that are not isolated."""
-    workers = (leaf for policy in policies for leaf in leaves(policy) if isinstance(leaf, Worker))
-    return [(worker.name, ", ".join(worker.missing)) for worker in workers if worker.missing]
+    """(policy, rights that its process could not give up) of policies that are not isolated, trained ones included."""
+    pairs: dict[str, list[str]] = {}
+    for leaf in (leaf for policy in policies for leaf in leaves(policy)):
+        if isinstance(leaf, Worker):
+            pairs[leaf.name] = leaf.missing
+        for session in getattr(leaf, "sessions", ()):
+            if isinstance(session, FarGraph):
+                folder: Path = leaf.artifacts[0].folder  # type: ignore[attr-defined]
+                pairs[f"the graphs of {folder.name}"] = [_cleaned(right, 200) for right in session.process.missing[:8]]
+    return [(name, ", ".join(missing)) for name, missing in pairs.items() if missing]
 
 
 def unreadable(policies: Iterable[Policy]) -> list[tuple[str, str]]:

@@ -1,7 +1,10 @@
 """Graphs of trained policies run in a process of their own: the same bits, a deadline, a limit of memory."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantd.daemon.policies.deadline import Deadline, isolated
+from quantd.daemon.policies.isolation.confinement import missing
 from quantd.daemon.policies.isolation.graph_process import FarGraph, GraphProcess
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import load
@@ -21,6 +25,7 @@ from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.session import Session
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Publish
+from tests.daemon.policies.test_isolation import WITHOUT_LANDLOCK
 from tests.support.checkout import ROOT
 from tests.support.engine import World, block, walk
 
@@ -192,6 +197,33 @@ def test_a_trained_policy_is_asked_in_a_thread_and_an_endless_one_is_suspended_w
     assert sum("within 1 s; its process is started anew" in text for text in texts) == 3
     assert world.shell.state.agents[1].suspended
     assert not world.shell.state.agents[0].suspended
+
+
+NAMES_WHAT_IS_MISSING = """
+import json
+from pathlib import Path
+from quantd.daemon.policies.isolation.worker import Apart, lacking
+from quantd.daemon.policies.loading import load
+policies = [load(name, {}, Path(sys.argv[1]), Apart()) for name in sys.argv[2:]]
+print(json.dumps(lacking(policies)))
+"""
+
+
+def test_a_kernel_without_landlock_is_named_for_the_graphs_of_each_trained_policy() -> None:
+    trained = ["models/shipped/scorer", "models/shipped/dqn", "models/shipped/forest_allocation"]
+    program = WITHOUT_LANDLOCK.partition("from quantd")[0] + NAMES_WHAT_IS_MISSING
+    printed = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT), *trained], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert printed.returncode == 0, printed.stderr
+    pairs = json.loads(printed.stdout)
+    assert [name for name, _ in pairs] == [f"the graphs of {name.rpartition('/')[2]}" for name in trained]
+    assert all("Landlock" in rights for _, rights in pairs)
+
+
+def test_a_process_of_graphs_that_gave_up_everything_lacks_nothing(process: GraphProcess) -> None:
+    opened(process, DOUBLE)
+    assert process.missing == missing()
 
 
 def endless_scorer() -> bytes:
