@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import os
 import time
+from typing import Final
 
 import structlog
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.publisher import MqttBus
 from quantd.daemon.monitoring import systemd
+from quantd.daemon.monitoring.metrics import log_file_fault
 from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import SWITCH
@@ -18,14 +21,22 @@ from quantd.trading.display_text import instant_text
 log = structlog.get_logger("quantd")
 
 
+LOST_LINES_S: Final = 3_600.0
+"""Seconds between two alerts about lost log lines: a full partition may take a short line now and then."""
+
+
 async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
-    """Publishes a heartbeat every five seconds."""
-    beat = 0
+    """Publishes a heartbeat every five seconds, and raises an alert where the file of LOGS_DIR takes no lines."""
+    beat, alerted = 0, -LOST_LINES_S
     while True:
         beat += 1
         state = service.shell.state
         message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
         bus.heartbeat(message.topic, message.payload)
+        if (fault := log_file_fault()) and time.monotonic() - alerted >= LOST_LINES_S:
+            alerted = time.monotonic()
+            text = f"LOGS_DIR = {os.environ.get('LOGS_DIR', '')}: lines of the log file are lost ({fault})"
+            service.alert(f"{text}; trading goes on, and every line is on standard error. Make space in that folder")
         await asyncio.sleep(5.0)
 
 

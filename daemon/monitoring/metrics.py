@@ -6,6 +6,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from traceback import StackSummary, TracebackException
@@ -91,11 +92,33 @@ def _named(instance: str, _: object, __: str, event: EventDict) -> EventDict:
 
 
 class LogFile(RotatingFileHandler):
-    """The log file of LOGS_DIR. A line that its partition does not take is lost, without a traceback for each."""
+    """The log file of LOGS_DIR. A line that its partition does not take is lost, without a traceback for each.
+
+    `fault` is why the newest line was lost; empty while lines are taken.
+    """
+
+    fault = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.fault = ""
+        super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of logging
-        if not isinstance(sys.exception() if sys.version_info >= (3, 11) else None, OSError):
+        error = sys.exception() if sys.version_info >= (3, 11) else None
+        if isinstance(error, OSError):
+            self.fault = str(error.strerror or type(error).__name__).lower()
+        else:
             super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # of the last lines, which a reload must not fail by
+            super().close()
+
+
+def log_file_fault() -> str:
+    """Why the file of LOGS_DIR took no line; empty while it takes them, or without such a file."""
+    handlers = logging.getLogger().handlers
+    return next((handler.fault for handler in handlers if isinstance(handler, LogFile) and handler.fault), "")
 
 
 class Lines(logging.StreamHandler[TextIO]):

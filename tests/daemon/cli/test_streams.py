@@ -106,6 +106,42 @@ def test_what_was_done_decides_the_exit_code(tmp_path: Path, words: str, redirec
         assert "no space left on device" in done.stderr
 
 
+@pytest.mark.long
+def test_a_daemon_trades_on_and_says_so_where_the_partition_of_its_log_file_is_full(tmp_path: Path) -> None:
+    """LOGS_DIR is a file system of 4 KiB, in a mount namespace of its own."""
+    text = CONFIG.replace('pace = "fast"', 'pace = "20/s"').replace('at_end = "stop"', 'at_end = "wait"')
+    write(tmp_path, text)
+    (tmp_path / "logs").mkdir()
+    mount = "mount -t tmpfs -o size=4k none logs"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], cwd=tmp_path, capture_output=True).returncode:
+        pytest.skip("this machine permits no mount namespaces")
+    program = f"{mount} && head -c 4096 /dev/zero > logs/other && exec {' '.join(QUANTD)} run"
+    environment = os.environ | {"LOGS_DIR": str(tmp_path / "logs")}
+    with (tmp_path / "errors").open("w") as errors:
+        command = ["unshare", "-rm", "sh", "-c", program]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=errors, stderr=errors)
+    try:
+        limit = time.monotonic() + 120
+        alerts: list[str] = []
+        while not alerts:
+            assert time.monotonic() < limit, (tmp_path / "errors").read_text()
+            assert process.poll() is None, (tmp_path / "errors").read_text()
+            time.sleep(0.5)
+            listed = shell(tmp_path, "alerts --json", "")
+            alerts = [line for line in listed.stdout.splitlines() if "LOGS_DIR" in line]
+        assert "lines of the log file are lost (no space left on device); trading goes on" in alerts[0]
+        assert "Make space in that folder" in alerts[0]
+        before = json.loads(shell(tmp_path, "status --json", "").stdout)["ts"]
+        while json.loads(shell(tmp_path, "status --json", "").stdout)["ts"] == before:
+            assert time.monotonic() < limit, "no bar was processed any more"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    assert "Traceback" not in (tmp_path / "errors").read_text()
+    assert shell(tmp_path, "doctor --store", "").returncode == 0
+
+
 @needs_full
 @pytest.mark.long
 @pytest.mark.parametrize(
