@@ -247,7 +247,7 @@ class Reconciler:
         return tuple(differences_text(state, lots, cash))
 
     def _changed_orders(self, account: VenueAccount) -> tuple[str, ...]:
-        return tuple(text for _, text in order_differences(self._service.shell.state, account.ours))
+        return tuple(differing.text for differing in order_differences(self._service.shell.state, account.ours))
 
     def _strays_again(self, account: VenueAccount) -> list[ForeignOrder]:
         """Own orders that are open at the venue but ended in the books, now and at the last comparison.
@@ -306,7 +306,7 @@ def events_of(
             unlent=account.unlent,
             available=closable_lots(state, account),
             orders=(
-                *(order for order, _ in order_differences(state, account.ours)),
+                *(differing.order for differing in order_differences(state, account.ours)),
                 *settled_orders(state, account.ours),
             ),
             run=run,

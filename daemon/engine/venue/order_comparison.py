@@ -9,7 +9,9 @@ position at its level, and an agent orders again at its next decision. Rejected:
 venue can, and the answer to a lost change is one more order of unknown state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from quantd.daemon.engine.safety.alerts import alert
@@ -23,8 +25,44 @@ TICKS: Final = 2
 """Ticks within which two prices are the same: the venue rounds a price when it is sent, and again at a split."""
 
 
-def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[tuple[OpenOrder, str]]:
-    """The orders whose quantity, fills or prices at the venue differ from the books, with the difference as text.
+class Field(StrEnum):
+    """A field of an open order that is compared."""
+
+    QUANTITY = "quantity"
+    FILLED = "filled"
+    LIMIT = "limit"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of one order that differs, with both values as text."""
+
+    field: Field
+    theirs: str
+    ours: str
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """An open order as the venue has it, and its fields that differ from the books: one at least."""
+
+    order: OpenOrder
+    differences: tuple[Difference, ...]
+
+    @property
+    def text(self) -> str:
+        """Every difference in words."""
+        return "; ".join(f"{each.field} {each.theirs}, in the books {each.ours}" for each in self.differences)
+
+    @property
+    def fills_alone(self) -> bool:
+        """Whether only the filled quantity differs: the order is right, and a report of it is missing."""
+        return all(each.field is Field.FILLED for each in self.differences)
+
+
+def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[Differing]:
+    """The orders whose quantity, fills or prices at the venue differ from the books.
 
     Orders without a confirmed state are left out: their answer may be on its way.
     """
@@ -36,39 +74,40 @@ def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[tuple[Ope
             continue
         if work.state[order.row] in ENDED or work.state[order.row] in UNCONFIRMED:
             continue
-        if text := "; ".join(_differences(state, work, order)):
-            differences.append((order, text))
+        if fields := tuple(_differences(state, work, order)):
+            differences.append(Differing(order, fields))
     return differences
 
 
-def _differences(state: State, work: Working, order: OpenOrder) -> list[str]:
+def _differences(state: State, work: Working, order: OpenOrder) -> Iterator[Difference]:
     row, rest = order.row, state.rests.get((order.sample, order.n))
     lot = state.universe.lot_nano[work.basket.sym[row]]
     stop = rest.stop_nano[row] if rest is not None else work.basket.stop_nano[row] if work.basket.stop_nano else 0
-    texts = []
-    for name, theirs, own in (("quantity", order.lots, work.lots[row]), ("filled", order.cum, work.filled[row])):
-        if theirs != own and (theirs or name == "filled"):
-            texts.append(f"{name} {quantity_text(theirs, lot)}, in the books {quantity_text(own, lot)}")
-    for name, theirs, own in (("limit", order.limit_nano, work.worst_nano[row]), ("stop", order.stop_nano, stop)):
-        if theirs and own and own not in UNLIMITED and abs(theirs - own) > TICKS * order.tick_nano:
-            texts.append(f"{name} {price_text(theirs)}, in the books {price_text(own)}")
-    return texts
+    sizes = (Field.QUANTITY, order.lots, work.lots[row]), (Field.FILLED, order.cum, work.filled[row])
+    for field, theirs, booked in sizes:
+        if theirs != booked and (theirs or field is Field.FILLED):
+            yield Difference(field, quantity_text(theirs, lot), quantity_text(booked, lot))
+    prices = (Field.LIMIT, order.limit_nano, work.worst_nano[row]), (Field.STOP, order.stop_nano, stop)
+    for field, theirs, booked in prices:
+        if theirs and booked and booked not in UNLIMITED and abs(theirs - booked) > TICKS * order.tick_nano:
+            yield Difference(field, price_text(theirs), price_text(booked))
 
 
 def put_right(state: State, orders: Sequence[OpenOrder]) -> list[Effect]:
     """Cancel each order that differs from the books, with a CRITICAL alert; query one whose fills alone differ."""
     effects: list[Effect] = []
-    for order, text in order_differences(state, orders):
+    for differing in order_differences(state, orders):
+        order = differing.order
         key, row = (order.sample, order.n), order.row
         work = state.at_venue()[key]
         symbol = work.basket.sym[row]
-        if text.startswith("filled") and ";" not in text:
+        if differing.fills_alone:
             effects.append(Query(*key, [row]))
             continue
         rest = state.rests.get(key)
         what, then = ("stop", "is sent") if rest is not None else ("order", "follows from the next decision")
-        said = f"an open {what} differs at the venue: {text}; it is cancelled, and the right one {then}"
-        effects.append(alert(state, "CRITICAL", "reconciliation", said, symbol=symbol))
+        text = f"an open {what} differs at the venue: {differing.text}; it is cancelled, and the right one {then}"
+        effects.append(alert(state, "CRITICAL", "reconciliation", text, symbol=symbol))
         if rest is not None:
             rest.asked[row] = state.now
         effects.append(work.cancel(row, state.now))
