@@ -100,6 +100,21 @@ def test_stop_orders_fill_on_a_bar_as_rational_numbers_do(
     check(made, bar, costs, Kind.STOP)
 
 
+@pytest.mark.parametrize("lots", [7, -7])
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_stop_whose_bar_opens_at_it_triggers_at_the_open_and_one_a_nano_away_waits_for_the_whole_bar(
+    lots: int, beyond: int
+) -> None:
+    """`beyond` are nanos from the stop to the open, in the direction of the trigger; the order ends within the bar."""
+    side, opened = (1 if lots > 0 else -1), BAR.open_nano[0]
+    stop = opened - side * beyond
+    resting = basket([ONE._replace(lots=lots, limit=opened + side * 10, until=OPENS + 1, stop=stop)], Kind.STOP)
+    report = filled(resting, BAR, Costs())
+    assert (report is not None, resting.triggered) == ((True, [0]) if beyond >= 0 else (False, []))
+    if report is not None:
+        assert report.price_nano == [opened]
+
+
 def test_a_stop_order_that_was_triggered_before_is_a_limit_order():
     resting = basket([ONE._replace(stop=105_000_000)], Kind.STOP)
     resting.triggered.append(0)

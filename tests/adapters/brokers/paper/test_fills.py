@@ -52,6 +52,28 @@ def test_an_order_for_the_open_that_ends_at_that_instant_does_not_fill() -> None
         assert fills(venue, 0) == made
 
 
+@pytest.mark.parametrize("lots", [5, -5])
+@pytest.mark.parametrize(("kind", "instant", "price"), [(Kind.OPEN, OPEN, 100), (Kind.CLOSE, OPEN + 6 * HOUR, 100)])
+@pytest.mark.parametrize("worse_nano", [-1, 0, 1])
+def test_an_order_for_an_auction_fills_at_its_limit_and_not_a_nano_beyond(
+    lots: int, kind: Kind, instant: int, price: int, worse_nano: int
+) -> None:
+    limit = price * SECOND - worse_nano if lots > 0 else price * SECOND + worse_nano
+    venue = Paper(ONE, Costs(), [sessions(3)])
+    venue.submit(OrderBasket(1, 0, OPEN - SECOND, [0], [lots], [limit], [0], [0], {}, kind=[int(kind)]))
+    assert fills(venue, 0) == ([] if worse_nano > 0 else [(instant, price * SECOND)])
+
+
+@pytest.mark.parametrize("kind", [Kind.OPEN, Kind.CLOSE])
+def test_an_auction_without_a_price_fills_no_purchase(kind: Kind) -> None:
+    none = np.zeros((2, 1), dtype=np.int64)
+    bars = block(np.array([[100.0], [102.0]]))
+    bars.open_nano = bars.close_nano = none
+    venue = Paper(ONE, Costs(), [sessions(3)])
+    venue.submit(order(OPEN - SECOND, kind))
+    assert list(venue.on_slice(MarketSlice(bars, 0))) == []
+
+
 def test_costs_by_the_hour_are_those_of_the_clock_of_the_exchange() -> None:
     """10:00 UTC is 6:00 in New York; a venue without sessions has no clock, and takes the hour 0."""
     table = CostTable(tuple(FittedCost("S0", hour, bp, 0.0) for hour, bp in ((0, 300.0), (6, 100.0), (10, 200.0))))
