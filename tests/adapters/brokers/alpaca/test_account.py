@@ -78,23 +78,19 @@ def stamped(account: VenueAccount) -> tuple[object, ...]:
     return tuple(getattr(account, field.name) for field in fields(account) if field.name != "ts")
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Account)])
-async def test_every_field_of_the_account_is_heard_of(venue: tuple[Alpaca, Changed], name: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("account", field.name) for field in fields(Account)] + [("position", field.name) for field in fields(Position)],
+)
+async def test_every_field_of_the_account_and_of_a_position_is_heard_of(
+    venue: tuple[Alpaca, Changed], part: str, name: str
+) -> None:
     broker, changed = venue
-    assert (name in OTHER) + (name in UNREAD) == 1, f"nobody reads {name}"
+    others: dict[str, object] = {"account": OTHER, "position": OF_POSITION}[part]
+    assert (name in others) + (name in UNREAD) == 1, f"nobody reads {name}"
     before = stamped(await broker.account())
-    if name in OTHER:
-        changed.account = {name: OTHER[name]}
-        assert stamped(await broker.account()) != before
-
-
-@pytest.mark.parametrize("name", [field.name for field in fields(Position)])
-async def test_every_field_of_a_position_is_heard_of(venue: tuple[Alpaca, Changed], name: str) -> None:
-    broker, changed = venue
-    assert (name in OF_POSITION) + (name in UNREAD) == 1, f"nobody reads {name}"
-    before = stamped(await broker.account())
-    if name in OF_POSITION:
-        changed.position = {name: OF_POSITION[name]}
+    if name in others:
+        setattr(changed, part, {name: others[name]})
         assert stamped(await broker.account()) != before
 
 

@@ -123,25 +123,28 @@ async def an_open_order_is_told_with_the_venues_quantity_and_prices(s: Scene) ->
         assert 0 < order.tick_nano <= tick
 
 
-@case("account")
-async def lots_that_an_order_of_somebody_else_holds_cannot_be_closed(s: Scene) -> None:
+async def with_lots(s: Scene) -> tuple[int, int]:
+    """A column with 30 lots, and a limit on a tick that no sale of them meets."""
     column = s.column("plain")
     tick = s.rig.universe.instruments[column].tick_nano
     await s.rig.hold(column, 30)
     s.compare = False
+    return column, s.rig.price_nano(column) * 6 // 5 // tick * tick
+
+
+@case("account")
+async def lots_that_an_order_of_somebody_else_holds_cannot_be_closed(s: Scene) -> None:
+    column, limit = await with_lots(s)
     assert (await s.broker.account()).available[column] == 30
-    await s.rig.foreign_order(column, -12, s.rig.price_nano(column) * 6 // 5 // tick * tick)
+    await s.rig.foreign_order(column, -12, limit)
     account = await s.broker.account()
     assert (account.lots[column], account.available[column]) == (30, 18)
 
 
 @case("account")
 async def lots_that_our_own_orders_hold_can_be_closed(s: Scene) -> None:
-    column = s.column("plain")
-    tick = s.rig.universe.instruments[column].tick_nano
-    await s.rig.hold(column, 30)
-    s.compare = False
-    basket = await s.rest(Row(column, -20, worst_nano=s.rig.price_nano(column) * 6 // 5 // tick * tick))
+    column, limit = await with_lots(s)
+    basket = await s.rest(Row(column, -20, worst_nano=limit))
     await s.rig.fill(basket, 0, 5, basket.worst_nano[0])
     account = await s.broker.account()
     assert (account.lots[column], account.available[column]) == (25, 25)
