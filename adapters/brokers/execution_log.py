@@ -49,18 +49,20 @@ class ExecutionLog(Struct):
         The venue reports quantity and average price of the order, and never lists some of its executions. From here on,
         a listing is ignored where it covers the same units. `fee_micro` is the fee of the whole order so far.
         """
-        held = sorted((each.cum_nano - each.size_nano, each.cum_nano) for each in self.executions.values())
+        held = sorted(
+            (execution.cum_nano - execution.size_nano, execution.cum_nano) for execution in self.executions.values()
+        )
         gaps, low = [], 0
         for start, end in [*held, (cum_nano, cum_nano)]:
             if start > low:
                 gaps.append((low, start))
             low = max(low, end)
         size = sum(end - start for start, end in gaps)
-        known = sum(each.size_nano * each.price_nano for each in self.executions.values())
-        price = (average_nano * cum_nano - known + size // 2) // size if size else 0
+        value = sum(execution.size_nano * execution.price_nano for execution in self.executions.values())
+        price = (average_nano * cum_nano - value + size // 2) // size if size else 0
         if price <= 0 or low > cum_nano:
             return False
-        left_micro = max(fee_micro - sum(each.fee_micro for each in self.executions.values()), 0)
+        left_micro = max(fee_micro - sum(execution.fee_micro for execution in self.executions.values()), 0)
         for start, end in gaps:
             fee = left_micro if end == gaps[-1][1] else 0
             self.executions[f"bridge {end}"] = Execution(ts, end - start, price, cum_nano=end, fee_micro=fee)
@@ -86,8 +88,8 @@ class ExecutionLog(Struct):
             return True
         low = execution.cum_nano - execution.size_nano
         return any(
-            low < each.cum_nano and each.cum_nano - each.size_nano < execution.cum_nano
-            for each in self.executions.values()
+            low < listed.cum_nano and listed.cum_nano - listed.size_nano < execution.cum_nano
+            for listed in self.executions.values()
         )
 
     def known_nano(self) -> int:

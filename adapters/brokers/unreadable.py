@@ -75,21 +75,21 @@ class Unreadable:
 
     def pairs(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[tuple[T, bytes]]:
         """As `items`, each with its encoded form."""
-        found = []
+        readable_pairs = []
         for raw in raws:
             data = bytes(raw)
             try:
-                found.append((read(data), data))
+                readable_pairs.append((read(data), data))
             except WRONG as wrong:
                 self.add(what, data, wrong)
-        return found
+        return readable_pairs
 
 
 def field_of(raw: bytes, name: str) -> str:
     """A text field of an encoded item whose other fields may be anything; empty without it."""
     try:
-        found: Any = msgspec.json.decode(raw)
+        item: Any = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
-    value = found.get(name) if isinstance(found, dict) else None
+    value = item.get(name) if isinstance(item, dict) else None
     return value if isinstance(value, str) else ""

@@ -36,7 +36,7 @@ class MalformedAnswer(Exception):
     """An answer of the wrong form: truncated, or a page of another server."""
 
 
-def outcome(error: BaseException, own: Callable[[str], Outcome | None] | None = None) -> Outcome:
+def outcome(error: BaseException, classify: Callable[[str], Outcome | None] | None = None) -> Outcome:
     """Classify an exception by the exchange's own table, else by its class or the nearest base class.
 
     `own` takes the text of an answer and returns None where it has no error. A refusal whose words are about the
@@ -51,10 +51,10 @@ def outcome(error: BaseException, own: Callable[[str], Outcome | None] | None = 
     if named is None:
         return Outcome.UNKNOWN
     means = OUTCOMES[named.__name__]
-    told = own(str(error)) if own is not None else None
-    if told is not None and told is not Outcome.STRANGE:
-        return told
-    if told is Outcome.STRANGE and means in (Outcome.REFUSED, Outcome.DENIED):
+    answer = classify(str(error)) if classify is not None else None
+    if answer is not None and answer is not Outcome.STRANGE:
+        return answer
+    if answer is Outcome.STRANGE and means in (Outcome.REFUSED, Outcome.DENIED):
         means = Outcome.STRANGE
     if means in (Outcome.REFUSED, Outcome.STRANGE) and service_class(str(error)):
         return Outcome.UNKNOWN

@@ -63,9 +63,9 @@ def kraken_outcome(text: str) -> Outcome | None:
 
     Of several errors the least certain one counts.
     """
-    errors = [each for each in _ERROR.findall(text) if each.startswith("E")]
+    errors = [error for error in _ERROR.findall(text) if error.startswith("E")]
     if not errors:
         return None
-    known = [longest(KRAKEN_ERRORS, error) for error in errors]
-    outcomes = [Outcome.STRANGE if each is None else each.outcome for each in known]
-    return next((each for each in (Outcome.UNKNOWN, Outcome.STRANGE) if each in outcomes), outcomes[0])
+    entries = [longest(KRAKEN_ERRORS, error) for error in errors]
+    outcomes = [Outcome.STRANGE if entry is None else entry.outcome for entry in entries]
+    return next((candidate for candidate in (Outcome.UNKNOWN, Outcome.STRANGE) if candidate in outcomes), outcomes[0])

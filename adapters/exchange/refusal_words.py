@@ -79,7 +79,7 @@ SERVICE: Final = (
 )  # fmt: skip
 """Words after which an order may have been accepted. They are wide: a query costs a request only."""
 
-_SERVICE: Final = [(each.name, re.compile(each.pattern, re.IGNORECASE)) for each in SERVICE]
+_SERVICE: Final = [(service.name, re.compile(service.pattern, re.IGNORECASE)) for service in SERVICE]
 
 
 def service_class(words: str) -> str:
@@ -98,9 +98,9 @@ class Known(Struct, frozen=True):
 def longest(table: Sequence[Known], text: str) -> Known | None:
     """The record whose text begins `text` and ends there at the end of a word, the longest first; None without one."""
     lowered = text.strip().lower()
-    found = [
-        each
-        for each in table
-        if lowered.startswith(each.text.lower()) and not lowered[len(each.text) : len(each.text) + 1].isalnum()
+    matches = [
+        entry
+        for entry in table
+        if lowered.startswith(entry.text.lower()) and not lowered[len(entry.text) : len(entry.text) + 1].isalnum()
     ]
-    return max(found, key=lambda each: len(each.text), default=None)
+    return max(matches, key=lambda entry: len(entry.text), default=None)

@@ -129,9 +129,9 @@ class Emergency:
     async def contents(self) -> Contents:
         """The account as it is. Raises ConnectionError when it cannot be read in time."""
         number = await self._insistent("account", self._account.number)
-        orders = [sound_order(each) for each in await self._insistent("orders", self._account.orders)]
+        orders = [sound_order(order) for order in await self._insistent("orders", self._account.orders)]
         positions = await self._insistent("positions", self._account.holdings)
-        return Contents(number, orders, [sound_holding(each) for each in positions])
+        return Contents(number, orders, [sound_holding(position) for position in positions])
 
     async def run(self, *, close: bool) -> list[Remainder]:
         """Cancel every order; with `close`, close every position. Returns what is still open."""
@@ -196,16 +196,16 @@ class Emergency:
             # orders first: a closing order that fills in between is then missing from the positions
             if not await self._read_orders():
                 continue
-            others = [each for each in self._working or () if not self._is_closing(each)]
+            others = [holding for holding in self._working or () if not self._is_closing(holding)]
             self._note(others)
             await self._cancel(others)
             if not await self._read_holdings():
                 continue
-            left = [each for each in self._holdings or () if not (each.dust or each.fault)]
-            if not left and not self._working:
+            remainder = [holding for holding in self._holdings or () if not (holding.dust or holding.fault)]
+            if not remainder and not self._working:
                 return
-            busy = {market(each.symbol) for each in self._working or ()}
-            await asyncio.gather(*(self._close(each) for each in left if market(each.symbol) not in busy))
+            busy = {market(holding.symbol) for holding in self._working or ()}
+            await asyncio.gather(*(self._close(holding) for holding in remainder if market(holding.symbol) not in busy))
 
     def _is_closing(self, order: WorkingOrder) -> bool:
         """Whether an order is one of ours: by its id, or after a lost answer by its symbol and side."""
@@ -236,23 +236,23 @@ class Emergency:
     async def _read_orders(self) -> bool:
         found = await self._try("open orders", self._account.orders)
         if found is not None:
-            self._working = [sound_order(each) for each in found]
+            self._working = [sound_order(order) for order in found]
         return found is not None
 
     async def _read_holdings(self) -> bool:
         found = await self._try("positions", self._account.holdings)
         if found is None:
             return False
-        found = [sound_holding(each) for each in found]
-        self._holdings, self.dust = found, [each for each in found if each.dust]
-        open_now = {each.symbol for each in found if not each.dust}
-        for symbol in [each for each in self._held if each not in open_now]:
+        found = [sound_holding(holding) for holding in found]
+        self._holdings, self.dust = found, [holding for holding in found if holding.dust]
+        open_now = {holding.symbol for holding in found if not holding.dust}
+        for symbol in [holding for holding in self._held if holding not in open_now]:
             held = self._held.pop(symbol)
             self.positions.append(PositionLine(symbol, held.qty, "closed"))
             self._tell(f"closed: {held.qty:f} {symbol}")
-        for each in found:
-            if not (each.dust or each.fault):
-                self._held.setdefault(each.symbol, each)
+        for holding in found:
+            if not (holding.dust or holding.fault):
+                self._held.setdefault(holding.symbol, holding)
         return True
 
     def _remaining(self, close: bool) -> list[Remainder]:

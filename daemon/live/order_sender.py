@@ -204,14 +204,14 @@ class Sender:
             await asyncio.sleep(pause_s)
             pause_s = min(2.0 * pause_s, SELDOM_S)
             news = await self._guarded(Query(sample, n, left))
-            known: Sequence[BrokerNews] = [each for each in news if not isinstance(each, Unknown)]
+            answers: Sequence[BrokerNews] = [word for word in news if not isinstance(word, Unknown)]
             if self._now() - since >= told_ns:  # the engine compares its clocks
                 told_ns = 2 * (self._now() - since)
-                known = [*news]
+                answers = [*news]
             left = sorted({row for each in news if isinstance(each, Unknown) for row in each.row})
             self._asking -= {(sample, n, row) for row in rows if row not in left}
-            if known:
-                await self._inbox.tell(known)
+            if answers:
+                await self._inbox.tell(answers)
 
 
 def _as_asked(news: Sequence[BrokerNews], sent: Mapping[int, int]) -> Sequence[BrokerNews]:

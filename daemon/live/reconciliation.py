@@ -170,13 +170,13 @@ class Reconciler:
             for fee in unlisted_fees(self._service.shell.state, account):
                 await self._service.inbox.command(fee)
             await self._settled()
-            found = self._differences(account) + self._changed_orders(account)
-            if not found or found == seen:
+            differences = self._differences(account) + self._changed_orders(account)
+            if not differences or differences == seen:
                 self._compared_fills = before
                 await self._report(account, received)
                 return True
-            log.warning("reconcile.difference", found=list(found))
-            seen, pause_s = found, AGAIN_S
+            log.warning("reconcile.difference", found=list(differences))
+            seen, pause_s = differences, AGAIN_S
         log.warning("reconcile.busy", tries=TRIES)
         self._service.compare_failure = "orders were being filled or sent at every attempt"
         return False
@@ -212,8 +212,8 @@ class Reconciler:
         rows = {
             key: [row for row, at in enumerate(work.state) if at not in ENDED] for key, work in state.at_venue().items()
         }
-        for each in state.waits.settled:  # an operator's word on them waits for the venue's
-            rows.setdefault((each.sample, each.n), []).append(each.row)
+        for settlement in state.waits.settled:  # an operator's word on them waits for the venue's
+            rows.setdefault((settlement.sample, settlement.n), []).append(settlement.row)
         self._sender.keep(rows)
         await asyncio.gather(*(self._sender.ask(*key, asked) for key, asked in rows.items() if asked))
         await self._settled()

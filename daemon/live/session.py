@@ -131,7 +131,7 @@ class Outside:
         shell = service.shell
         self.sender = Sender(self.venue, service.inbox, self._now, partial(self._withheld, shell))
         self.sender.left(shell.state.at_venue())
-        self.sender.keep_asking((each.sample, each.n) for each in shell.state.waits.settled)
+        self.sender.keep_asking((settlement.sample, settlement.n) for settlement in shell.state.waits.settled)
         service.send = self.sender.put
         self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now)
         service.reconcile = self.reconciler.wanted.set

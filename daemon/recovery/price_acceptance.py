@@ -62,21 +62,21 @@ def acceptance(folder: Path, table: str) -> Acceptance | None:
         raise NotAccepted(f"{path}: it has more than {MOST_BYTES // 1_000_000} MB; move it away")
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            known = msgspec.json.decode(line, type=Acceptance)
+            entry = msgspec.json.decode(line, type=Acceptance)
         except msgspec.DecodeError:
             raise NotAccepted(f"{path}:{number} is no acceptance; remove the line, or move the file away") from None
-        if known.prices == wanted:
-            newest = known
+        if entry.prices == wanted:
+            newest = entry
     return newest
 
 
 def accept(folder: Path, table: str, who: str, reason: str, now: int) -> Acceptance:
     """Append an acceptance to the file of a state folder. Raises Refused, see `check_file`."""
-    made = Acceptance(hash_of(table), instant_text(now), who, reason, table)
+    entry = Acceptance(hash_of(table), instant_text(now), who, reason, table)
     check_file(folder / FILE)
     with (folder / FILE).open("ab") as file:
-        file.write(msgspec.json.encode(made) + b"\n")
-    return made
+        file.write(msgspec.json.encode(entry) + b"\n")
+    return entry
 
 
 def unaccepted(parts: Parts, folder: Path) -> str:
@@ -111,7 +111,7 @@ class PriceWatch:
         from quantd.daemon.runtime.inbox import InboxFull  # here: a backtest loads this module and has no service
 
         with suppress(NotAccepted, InboxFull):
-            if (made := acceptance(self._folder, self._table)) is not None:
+            if (entry := acceptance(self._folder, self._table)) is not None:
                 self._table = ""
-                text = f"the prices of this run are accepted by {made.who}: {made.reason}"
+                text = f"the prices of this run are accepted by {entry.who}: {entry.reason}"
                 service.inbox.command(Condition(service.shell.state.now, "job", True, text, job=JOB))

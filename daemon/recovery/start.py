@@ -80,7 +80,7 @@ def begin(
 def _warn_of_training_windows(shell: Shell, parts: Parts, now: int) -> None:
     """Alerts about agents that trade bars on which their policy was trained."""
     for agent, policy in zip(parts.config.seats, shell.seats.all(), strict=True):
-        until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
+        until = max(getattr(leaf, "trained_until_ns", 0) for leaf in leaves(policy))
         if until > parts.start_ns:
             end = instant_text(until)[:10]
             text = f"agent {agent.name} trades bars of its policy's training window, which ends {end}"

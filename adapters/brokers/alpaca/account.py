@@ -43,7 +43,7 @@ _activity = msgspec.json.Decoder(Activity)
 
 
 async def read_account(
-    rest: Rest, universe: Universe, known: Orders, ticks: Mapping[str, int], now: Callable[[], int]
+    rest: Rest, universe: Universe, sent_orders: Orders, ticks: Mapping[str, int], now: Callable[[], int]
 ) -> VenueAccount:
     """The account; `ticks` are the price ticks of pairs.
 
@@ -54,7 +54,7 @@ async def read_account(
     )
     try:
         held = _held(rest, universe, positions)
-        return _account_of(rest, universe, known, ticks, now(), account.value(Account), held, orders)
+        return _account_of(rest, universe, sent_orders, ticks, now(), account.value(Account), held, orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
 
@@ -83,9 +83,9 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
     for raw in answer.items():
         data = bytes(raw)
         try:
-            each = msgspec.json.decode(data, type=Position)
-            size = -abs(nano(each.qty)) if each.side == "short" else nano(each.qty)
-            free = None if each.qty_available is None else abs(nano(each.qty_available))
+            position = msgspec.json.decode(data, type=Position)
+            size = -abs(nano(position.qty)) if position.side == "short" else nano(position.qty)
+            free = None if position.qty_available is None else abs(nano(position.qty_available))
         except WRONG as wrong:
             rest.unreadable.add("position", data, wrong)
             symbol = field_of(data, "symbol").replace("/", "")
@@ -93,9 +93,9 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
             if symbol in columns:
                 unread.add(columns[symbol])
             continue
-        column = columns.get(each.symbol.replace("/", ""))
+        column = columns.get(position.symbol.replace("/", ""))
         if column is None:
-            others.append((each.symbol, text_of(size)))
+            others.append((position.symbol, text_of(size)))
         else:
             sizes[column], available[column] = size, free
     if nameless:
@@ -106,7 +106,7 @@ def _held(rest: Rest, universe: Universe, answer: Answer) -> _Held:
 def _account_of(
     rest: Rest,
     universe: Universe,
-    known: Orders,
+    sent_orders: Orders,
     ticks: Mapping[str, int],
     ts: int,
     account: Account,
@@ -116,7 +116,7 @@ def _account_of(
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     lots, free = [0] * universe.size, [0] * universe.size
     odd, ours, foreign = [], [], []
-    held_back = _closing_orders(known, columns, held, orders)
+    held_back = _closing_orders(sent_orders, columns, held, orders)
     for column, size in held.nano.items():
         count, left = divmod(abs(size), universe.lot_nano[column])
         lots[column] = count if size > 0 else -count
@@ -126,7 +126,7 @@ def _account_of(
         if left:
             odd.append((universe.symbols[column], text_of(left if size > 0 else -left)))
     for order in orders:
-        sent = known.find(order.client_order_id)
+        sent = sent_orders.find(order.client_order_id)
         at = columns.get((order.symbol or "").replace("/", ""))
         try:
             if sent is not None:
@@ -155,7 +155,7 @@ def _account_of(
 
 
 def _closing_orders(
-    known: Orders, columns: Mapping[str, int], held: _Held, orders: Sequence[Order]
+    sent_orders: Orders, columns: Mapping[str, int], held: _Held, orders: Sequence[Order]
 ) -> dict[int, tuple[int, int]]:
     """By column: nano-units of the position that open orders close, (ours, those of others).
 
@@ -168,9 +168,9 @@ def _closing_orders(
             continue
         with suppress(*WRONG):
             ours, others = closing.get(column, (0, 0))
-            left = nano(order.qty) - nano(order.filled_qty)
-            mine = known.find(order.client_order_id) is not None
-            closing[column] = (ours + left, others) if mine else (ours, others + left)
+            unfilled = nano(order.qty) - nano(order.filled_qty)
+            mine = sent_orders.find(order.client_order_id) is not None
+            closing[column] = (ours + unfilled, others) if mine else (ours, others + unfilled)
     return closing
 
 
@@ -225,8 +225,8 @@ async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[tuple[A
         if not answer.ok:
             raise Lost(answer.words)
         page = answer.decode(list[msgspec.Raw])
-        for each in rest.unreadable.pairs("activity", page, _activity.decode):
-            yield each
+        for entry in rest.unreadable.pairs("activity", page, _activity.decode):
+            yield entry
         token = _last(page, "id")
         if len(page) < PAGE or not token or asked.get("page_token") == token:
             return
@@ -239,21 +239,21 @@ async def read_flows(rest: Rest, universe: Universe, since: int, now: Callable[[
     One with a date only counts as of the end of its day, one without a date as of its first appearance. In the first
     list of a process the latter may be of any time: it is set aside. Raises ConnectionError.
     """
-    found = []
+    flows = []
     first, at = rest.undated is None, now()
     undated = rest.undated if rest.undated is not None else {}
     # the venue writes the symbol of a pair without its slash
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     # two days earlier, because the venue may compare dates of its own zone
-    async for each, raw in activities(rest, "", since - 2 * DAY_NS):
+    async for activity, raw in activities(rest, "", since - 2 * DAY_NS):
         try:
-            moved = flow(each, undated.get(each.id, 0 if first else at))
+            moved = flow(activity, undated.get(activity.id, 0 if first else at))
         except WRONG as wrong:
-            undated[each.id] = 0
+            undated[activity.id] = 0
             rest.unreadable.add("activity", raw, wrong)
             continue
         if moved is not None and moved.ts == at:
-            undated[each.id] = at
+            undated[activity.id] = at
         if moved is None or moved.ts <= since:
             continue
         symbol = names.get(moved.symbol.replace("/", ""), "")
@@ -261,36 +261,38 @@ async def read_flows(rest: Rest, universe: Universe, since: int, now: Callable[[
             moved = msgspec.structs.replace(moved, units_nano=0)
             if not moved.amount_micro:
                 rest.unreadable.name(
-                    f"{each.activity_type} of {text_of(nano(each.qty))} {each.symbol} is in no book", raw
+                    f"{activity.activity_type} of {text_of(nano(activity.qty))} {activity.symbol} is in no book", raw
                 )
                 continue
-        if not is_known(each):
+        if not is_known(activity):
             booked = (
                 f"booked as {moved.kind if moved.units_nano or moved.booking != 'flow' else 'a deposit or withdrawal'}"
             )
-            rest.unreadable.name(f"an activity of the unknown type {each.activity_type[:40]!r} was {booked}", raw)
-        found.append(msgspec.structs.replace(moved, symbol=symbol or moved.symbol))
+            rest.unreadable.name(f"an activity of the unknown type {activity.activity_type[:40]!r} was {booked}", raw)
+        flows.append(msgspec.structs.replace(moved, symbol=symbol or moved.symbol))
     rest.undated = undated
-    return sorted(found, key=lambda f: (f.ts, f.id))
+    return sorted(flows, key=lambda f: (f.ts, f.id))
 
 
 async def read_trades(rest: Rest, universe: Universe, since: int) -> Sequence[VenueTrade]:
     """The executions later than `since`, oldest first. The venue reports fees as flows. Raises ConnectionError."""
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
-    found = []
-    async for each, raw in activities(rest, "/FILL", since - 2 * DAY_NS):
-        symbol = names.get((each.symbol or "").replace("/", ""))
+    trades = []
+    async for activity, raw in activities(rest, "/FILL", since - 2 * DAY_NS):
+        symbol = names.get((activity.symbol or "").replace("/", ""))
         if symbol is None:
             continue
         try:
-            at, units = instant(each.transaction_time), nano(each.qty)
-            trade = VenueTrade(each.id, at, symbol, -units if each.side.startswith("sell") else units, nano(each.price))
+            at, units = instant(activity.transaction_time), nano(activity.qty)
+            trade = VenueTrade(
+                activity.id, at, symbol, -units if activity.side.startswith("sell") else units, nano(activity.price)
+            )
         except WRONG as wrong:
             rest.unreadable.add("execution", raw, wrong)
             continue
         if at > since:
-            found.append(trade)
-    return sorted(found, key=lambda trade: (trade.ts, trade.id))
+            trades.append(trade)
+    return sorted(trades, key=lambda trade: (trade.ts, trade.id))
 
 
 def _blocked(account: Account, pairs: bool) -> str:

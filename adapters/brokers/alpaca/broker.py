@@ -62,7 +62,7 @@ class Alpaca:
             wrong.append((found, f'set currency = "{account.currency}", or use another account'))
         assets, self.untradable, mistakes = await read_listing(self._rest, self._universe, continues=self.continues)
         self._desk.ticks = {symbol: nano(each.price_increment) for symbol, each in assets.items() if is_crypto(symbol)}
-        self._desk.least_nano = {symbol: nano(each.min_order_size) for symbol, each in assets.items()}
+        self._desk.least_nano = {symbol: nano(asset.min_order_size) for symbol, asset in assets.items()}
         self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         wrong += mistakes
         if wrong:

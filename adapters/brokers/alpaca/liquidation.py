@@ -88,21 +88,21 @@ class AlpacaExit:
         return id, Ended(order.status, order.filled_qty or Decimal(0))
 
     async def holdings(self) -> Sequence[Holding]:
-        found = []
+        readable_holdings = []
         for raw in (await self._ask("GET", "v2/positions")).decode(list[msgspec.Raw]):
             try:
-                each = msgspec.json.decode(raw, type=Position)
+                position = msgspec.json.decode(raw, type=Position)
             except WRONG as wrong:
                 symbol = one_line(field_of(bytes(raw), "symbol"), WORDS)
                 if not symbol:
                     raise Lost(f"a position without a readable symbol ({wrong})"[:WORDS]) from None
                 # the request that closes a position names no quantity
-                found.append(Holding(symbol, Decimal(1)))
+                readable_holdings.append(Holding(symbol, Decimal(1)))
                 continue
-            if each.qty:
-                size = each.qty.copy_abs().copy_negate() if each.side == "short" else each.qty
-                found.append(Holding(each.symbol, size, each.market_value))
-        return found
+            if position.qty:
+                size = position.qty.copy_abs().copy_negate() if position.side == "short" else position.qty
+                readable_holdings.append(Holding(position.symbol, size, position.market_value))
+        return readable_holdings
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
         """See `AccountExit`. The venue accepts no client id for this request, and needs none."""

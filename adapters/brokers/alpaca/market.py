@@ -54,25 +54,27 @@ async def read_listing(rest: Rest, universe: Universe, *, continues: bool = Fals
     a mistake, unless the run `continues`: then it was traded there before.
     """
     if universe.size <= ONE_BY_ONE:
-        found = dict(zip(universe.symbols, await _singly(rest, universe.symbols), strict=True))
+        assets = dict(zip(universe.symbols, await _singly(rest, universe.symbols), strict=True))
     else:
-        found = await _all(rest, universe.symbols)
+        assets = await _all(rest, universe.symbols)
         # the list has active assets only
-        absent = [symbol for symbol in universe.symbols if symbol not in found][:ONE_BY_ONE]
-        found |= dict(zip(absent, await _singly(rest, absent), strict=True))
+        absent = [symbol for symbol in universe.symbols if symbol not in assets][:ONE_BY_ONE]
+        assets |= dict(zip(absent, await _singly(rest, absent), strict=True))
     untradable: dict[int, str] = {}
     wrong: Mistakes = []
-    for column, each in enumerate(universe.instruments):
-        asset = found.get(each.symbol)
+    for column, instrument in enumerate(universe.instruments):
+        asset = assets.get(instrument.symbol)
         if asset is None and not continues:
-            wrong.append((f"{each.symbol} is not known there", f"remove {each.symbol} from [universe] symbols"))
+            wrong.append(
+                (f"{instrument.symbol} is not known there", f"remove {instrument.symbol} from [universe] symbols")
+            )
         elif asset is None:
             untradable[column] = "it is not known there any more"
         elif asset.status != "active" or not asset.tradable:
             untradable[column] = f"its asset is {asset.status}, {'' if asset.tradable else 'not '}tradable"
         else:
-            wrong += _refuse(each, asset, universe.currency)
-    return Listing({symbol: asset for symbol, asset in found.items() if asset is not None}, untradable, wrong)
+            wrong += _refuse(instrument, asset, universe.currency)
+    return Listing({symbol: asset for symbol, asset in assets.items() if asset is not None}, untradable, wrong)
 
 
 async def _singly(rest: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
@@ -85,29 +87,31 @@ async def _singly(rest: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
 
 async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
     wanted = set(symbols)
-    found: dict[str, Asset | None] = {}
+    by_symbol: dict[str, Asset | None] = {}
     for kind in sorted({"crypto" if is_crypto(symbol) else "us_equity" for symbol in symbols}):
         answer = await rest.read("v2/assets", {"status": "active", "asset_class": kind})
         assets = rest.unreadable.items("asset", answer.items(), _asset.decode)
-        found |= {each.symbol: each for each in assets if each.symbol in wanted}
-    return found
+        by_symbol |= {asset.symbol: asset for asset in assets if asset.symbol in wanted}
+    return by_symbol
 
 
-def _refuse(each: Instrument, asset: Asset, currency: str) -> Mistakes:
-    symbol = each.symbol
+def _refuse(instrument: Instrument, asset: Asset, currency: str) -> Mistakes:
+    symbol = instrument.symbol
     remove = f"remove {symbol} from [universe] symbols"
     wrong: Mistakes = []
-    if each.currency != currency:
-        wrong.append((f"{symbol} is in {each.currency}, the account in {currency}", remove))
+    if instrument.currency != currency:
+        wrong.append((f"{symbol} is in {instrument.currency}, the account in {currency}", remove))
     if is_crypto(symbol):
         step = nano(asset.min_trade_increment) or 1
-        if each.lot_nano % step:
+        if instrument.lot_nano % step:
             least = text_of(step)
             wrong.append(
-                (f"a lot of {symbol} is {text_of(each.lot_nano)}, the venue's step {least}", f"set lot = {least}")
+                (f"a lot of {symbol} is {text_of(instrument.lot_nano)}, the venue's step {least}", f"set lot = {least}")
             )
-    elif each.lot_nano % NANO and not asset.fractionable:
-        wrong.append((f"{symbol} trades in whole shares only, its lot is {text_of(each.lot_nano)}", "set lot = 1"))
+    elif instrument.lot_nano % NANO and not asset.fractionable:
+        wrong.append(
+            (f"{symbol} trades in whole shares only, its lot is {text_of(instrument.lot_nano)}", "set lot = 1")
+        )
     return wrong
 
 

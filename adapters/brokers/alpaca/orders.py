@@ -232,16 +232,16 @@ class Desk:
         """Add the executions of an order from the account's activities. Raises NotSent or Lost."""
         # a second earlier than the venue's stamp, because both are rounded
         since = instant(order.submitted_at) - NANO if order.submitted_at else self.now() - 7 * 86_400 * NANO
-        async for each, raw in activities(self.rest, "/FILL", since):
-            if each.order_id == order.id and each.cum_qty is not None and each.price is not None:
+        async for activity, raw in activities(self.rest, "/FILL", since):
+            if activity.order_id == order.id and activity.cum_qty is not None and activity.price is not None:
                 try:
-                    at = instant(each.transaction_time) if each.transaction_time else self.now()
-                    execution = Execution(at, nano(each.qty), nano(each.price), cum_nano=nano(each.cum_qty))
+                    at = instant(activity.transaction_time) if activity.transaction_time else self.now()
+                    execution = Execution(at, nano(activity.qty), nano(activity.price), cum_nano=nano(activity.cum_qty))
                 except Garbled as wrong:
                     self.rest.unreadable.add("execution", raw, wrong)
                     continue
                 sent.log.add(execution)
-                self._know(each.id.partition("::")[2], execution)
+                self._know(activity.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
         """Query the executions of an order before the reversal of one that this process does not know."""

@@ -72,7 +72,7 @@ def alpaca_outcome(status: int, code: int, words: str) -> Outcome:
         return named.outcome
     if service_class(words):
         return Outcome.UNKNOWN
-    known = CODES.get(code)
-    if known is not None and code // 100_000 == status:
-        return known[0]
+    entry = CODES.get(code)
+    if entry is not None and code // 100_000 == status:
+        return entry[0]
     return Outcome.DENIED if status == 401 else Outcome.STRANGE

@@ -55,9 +55,9 @@ async def account_of(
             odd.append((symbol, rest))
     ours, foreign = _open_orders(line, universe, markets, orders, open_orders)
     selling = [0] * universe.size
-    for each in ours:
-        column = orders.rows(each.sample, each.n, [each.row])[0].column
-        selling[column] += max(-each.lots - each.cum, 0)
+    for order in ours:
+        column = orders.rows(order.sample, order.n, [order.row])[0].column
+        selling[column] += max(-order.lots - order.cum, 0)
     free = [
         min(have, _free_lots(line, balance["free"].get(base), base, size) + sold)
         for have, base, size, sold in zip(lots, markets.bases, universe.lot_nano, selling, strict=True)
@@ -78,7 +78,7 @@ async def account_of(
         unlent=tuple(range(universe.size)),  # a spot market has no short sales
         blocked="" if state == "ok" else f"the venue reports the status {state}",
         unread=tuple(unread),
-        available=tuple(max(each, 0) for each in free),
+        available=tuple(max(count, 0) for count in free),
     )
 
 
@@ -93,14 +93,14 @@ def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
 
 def _others(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Readable holdings outside the universe, without zeros."""
-    found = []
+    holdings = []
     for code, amount in sorted(totals.items()):
         try:
             if size := decimal(amount or "0"):
-                found.append((code, f"{size.normalize():f}"))
+                holdings.append((code, f"{size.normalize():f}"))
         except WRONG as wrong:
             line.unreadable.add("balance", {code: amount}, wrong)
-    return tuple(found)
+    return tuple(holdings)
 
 
 def _open_orders(
@@ -118,9 +118,9 @@ def _open_orders(
             if sent is not None:
                 ours.append(_own(order, sent, markets.tick_nano[column]))
                 continue
-            left = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
+            unfilled = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
             # rounded up: it reserves risk
-            lots = -(-int(left * NANO) // size) * (1 if order["side"] == "buy" else -1)
+            lots = -(-int(unfilled * NANO) // size) * (1 if order["side"] == "buy" else -1)
             foreign.append(ForeignOrder(str(order["id"]), column, lots, nano(order.get("price") or "0")))
         except WRONG as wrong:
             line.unreadable.add("order", order.get("info", order), wrong)
@@ -163,7 +163,7 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
 
     Raises ConnectionError.
     """
-    found: dict[str, VenueTrade] = {}
+    trades: dict[str, VenueTrade] = {}
     start_ms = max(0, since // NANO - 1) * 1000
     try:
         async for trade in line.pages(line.exchange.fetch_my_trades, None, start_ms, line.dialect.history):
@@ -179,10 +179,10 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
             fee = execution.fee_micro if in_money else None
             if execution.ts > since:
                 id = str(trade["id"])
-                found[id] = VenueTrade(id, execution.ts, universe.symbols[column], units, execution.price_nano, fee)
+                trades[id] = VenueTrade(id, execution.ts, universe.symbols[column], units, execution.price_nano, fee)
     except Exception as error:
         raise line.lost(error) from None
-    return sorted(found.values(), key=lambda trade: (trade.ts, trade.id))
+    return sorted(trades.values(), key=lambda trade: (trade.ts, trade.id))
 
 
 def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[str, Any]) -> VenueFlow | None:
@@ -190,15 +190,15 @@ def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[s
     column = columns.get(str(currency))
     if currency != universe.currency and column is None:
         return None
-    own = line.dialect.ledger_amount
+    amounts_of = line.dialect.ledger_amount
     if kind == "trade":
         # its fee in money is that of the execution; one in the coin is in the ledger only
-        fee = decimal(own(entry)[1]) if own is not None and column is not None else decimal("0")
+        fee = decimal(amounts_of(entry)[1]) if amounts_of is not None and column is not None else decimal("0")
         if column is None or fee <= 0:
             return None
         net = -fee
-    elif own is not None:
-        net = decimal(own(entry)[0]) - decimal(own(entry)[1])
+    elif amounts_of is not None:
+        net = decimal(amounts_of(entry)[0]) - decimal(amounts_of(entry)[1])
     else:
         sign = -1 if entry.get("direction") == "out" else 1
         net = sign * decimal(entry["amount"]) - decimal((entry.get("fee") or {}).get("cost") or "0")

@@ -194,34 +194,34 @@ class Crypto:
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         now = self._clock()
         known = self._orders.rows(sample, n, rows)
-        strange = sorted(set(rows) - {each.row for each in known})
+        strange = sorted(set(rows) - {order.row for order in known})
         news: list[BrokerNews] = []
         if strange:
             news.append(Unknown(sample, n, now, strange, "this adapter does not know the basket"))
         # a refused order was never at the venue
-        news += [reports_of(each, now, Cause.REJECTED) for each in known if each.ended == Cause.REJECTED]
-        asked = [each for each in known if each.ended != Cause.REJECTED]
+        news += [reports_of(order, now, Cause.REJECTED) for order in known if order.ended == Cause.REJECTED]
+        asked = [order for order in known if order.ended != Cause.REJECTED]
         if not asked:
             return news
         try:
             seen = await self._look(asked)
-            theirs = [each for each in asked if each.id not in seen and self._is_old(each, now)]
-            theirs = [each for each in theirs if each.id not in self._sender.at]
-            for each in theirs:
-                self._inherited.setdefault(each.id, self._opened_at)
+            theirs = [order for order in asked if order.id not in seen and self._is_old(order, now)]
+            theirs = [order for order in theirs if order.id not in self._sender.at]
+            for order in theirs:
+                self._inherited.setdefault(order.id, self._opened_at)
             if theirs and self._line.dialect.refuse_after is not None:
                 seen |= await self._look_settled(theirs)
         except Exception as error:
-            return [*news, Unknown(sample, n, now, [each.row for each in asked], self._line.words(error))]
-        news += [self._report(each, seen[each.id]) for each in asked if each.id in seen]
-        absent = [each for each in asked if each.id not in seen]
-        gone = [each for each in absent if self._settled(each, now)]
-        self._gone |= {each.id for each in gone}
-        news += [self._sender.refuse(each, each.words) for each in gone if each.words]
-        if lost := [each.row for each in gone if not each.words]:
+            return [*news, Unknown(sample, n, now, [order.row for order in asked], self._line.words(error))]
+        news += [self._report(order, seen[order.id]) for order in asked if order.id in seen]
+        absent = [order for order in asked if order.id not in seen]
+        gone = [order for order in absent if self._settled(order, now)]
+        self._gone |= {order.id for order in gone}
+        news += [self._sender.refuse(order, order.words) for order in gone if order.words]
+        if lost := [order.row for order in gone if not order.words]:
             news.append(NotFound(sample, n, self._clock(), lost))
         if len(gone) < len(absent):
-            rest = [each.row for each in absent if each not in gone]
+            rest = [order.row for order in absent if order not in gone]
             news.append(Unknown(sample, n, now, rest, "the venue does not have it yet"))
         return news
 

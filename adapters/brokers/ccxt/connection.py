@@ -86,11 +86,11 @@ class Line:
         like one that never arrived.
         """
         try:
-            found = parse(item, *more)
-            if (found.get("timestamp") or 0) >= FIRST_MS:
-                return found
+            parsed_item = parse(item, *more)
+            if (parsed_item.get("timestamp") or 0) >= FIRST_MS:
+                return parsed_item
             if what == "order":
-                return {**found, "timestamp": time.time_ns() // 1_000_000}
+                return {**parsed_item, "timestamp": time.time_ns() // 1_000_000}
             raise ValueError("it has no time")
         except WRONG as wrong:
             self.unreadable.add(what, item, wrong)

@@ -119,35 +119,38 @@ def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) 
     """
     names, ticks, bases, least, wrong = [], [], [], [], []
     untradable: dict[int, str] = {}
-    for column, each in enumerate(universe.instruments):
-        name = market_of(said, each.symbol, universe.currency)
+    for column, instrument in enumerate(universe.instruments):
+        name = market_of(said, instrument.symbol, universe.currency)
         market = said[name] if name is not None else {}
         gone = "its market is not active" if market.get("active") is False else ""
         if name is None or not market.get("spot"):
             if not continues:
-                wrong.append((f"{each.symbol} is no market of this venue", f'Write it as "BTC/{universe.currency}"'))
+                wrong.append(
+                    (f"{instrument.symbol} is no market of this venue", f'Write it as "BTC/{universe.currency}"')
+                )
                 continue
             gone = "it is no market of this venue any more"
         if gone:
             untradable[column] = gone
-            names.append(name or each.symbol)
-            ticks.append(each.tick_nano)
+            names.append(name or instrument.symbol)
+            ticks.append(instrument.tick_nano)
             least.append((0, 0))
-            bases.append(str(market.get("base") or each.symbol.replace("-", "/").partition("/")[0]))
+            bases.append(str(market.get("base") or instrument.symbol.replace("-", "/").partition("/")[0]))
             continue
         if market["quote"] != universe.currency:
             remedy = f"Trade it against {universe.currency}, or set [universe] currency"
-            wrong.append((f"{each.symbol} is quoted in {market['quote']}", remedy))
+            wrong.append((f"{instrument.symbol} is quoted in {market['quote']}", remedy))
             continue
         try:
             tick, size = nano(market["precision"]["price"]), nano(market["precision"]["amount"])
         except NotExact:
-            wrong.append((f"{each.symbol} is finer than 0.000000001", "It cannot be held exactly: take it out"))
+            wrong.append((f"{instrument.symbol} is finer than 0.000000001", "It cannot be held exactly: take it out"))
             continue
-        if size != each.lot_nano:
+        if size != instrument.lot_nano:
             # executions have any of its sizes, and each must be whole lots
-            text = f"a lot of {each.symbol} is {text_of(each.lot_nano)}, and the venue fills any {text_of(size)}"
-            wrong.append((text, f'Set lot = "{text_of(size)}" for {each.symbol}'))
+            lot = text_of(instrument.lot_nano)
+            text = f"a lot of {instrument.symbol} is {lot}, and the venue fills any {text_of(size)}"
+            wrong.append((text, f'Set lot = "{text_of(size)}" for {instrument.symbol}'))
         least.append((_least(market, "amount"), _least(market, "cost")))
         names.append(str(name))
         ticks.append(tick)
@@ -158,8 +161,8 @@ def match(said: dict[str, Any], universe: Universe, *, continues: bool = False) 
 
 def _least(market: dict[str, Any], name: str) -> int:
     """A lower limit of orders in nano-units, rounded up; 0 without a readable one."""
-    found = ((market.get("limits") or {}).get(name) or {}).get("min")
+    least = ((market.get("limits") or {}).get(name) or {}).get("min")
     try:
-        return -int(-decimal(found) * NANO // 1) if found else 0
+        return -int(-decimal(least) * NANO // 1) if least else 0
     except NotExact:
         return 0

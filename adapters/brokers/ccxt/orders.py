@@ -186,26 +186,26 @@ class OrderQueries:
         if missing:
             # queried after the open ones: an order that ends in between is in both, never in neither
             said |= await self._ended(missing)
-        known = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
-        found: dict[str, tuple[Sent, dict[str, Any]]] = {}
+        answers = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
+        records: dict[str, tuple[Sent, dict[str, Any]]] = {}
         cum: dict[str, int] = {}
         seen: dict[str, OrderStatus] = {}
-        for id, (sent, order) in known.items():
+        for id, (sent, order) in answers.items():
             try:
                 cum[id] = self._filled(sent, order)
-                found[id] = sent, order
+                records[id] = sent, order
             except (*WRONG, Unsupported) as wrong:
                 self._line.unreadable.add("order", order.get("info", order), wrong)
                 seen[id] = OrderStatus(None, 0, (), "", unread=f"the record of the order cannot be read ({wrong})")
-        behind = {id: cum[id] for id, (sent, _) in found.items() if cum[id] != sent.log.known_nano()}
-        executions = await self._executions({str(found[id][1]["id"]): id for id in behind}, behind, found)
-        for sent, order in found.values():
+        behind = {id: cum[id] for id, (sent, _) in records.items() if cum[id] != sent.log.known_nano()}
+        executions = await self._executions({str(records[id][1]["id"]): id for id in behind}, behind, records)
+        for sent, order in records.values():
             sent.venue_id = str(order["id"])
         return seen | {
             id: OrderStatus(
                 cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order), *self._whole(order)
             )
-            for id, (sent, order) in found.items()
+            for id, (sent, order) in records.items()
         }
 
     async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:

@@ -105,10 +105,10 @@ def _faults_at(bars: Series, row: int, beside: Sequence[Action], changed: bool) 
     sigma = FEW_BARS_SIGMA if sigma != sigma else sigma
     before = float(bars.close[row - 1])
     prices = float(bars.open[row]), float(bars.close[row])
-    cash = sum(each.cash_nano for each in beside if each.kind == "dividend") / NANO
-    splits = [each for each in beside if each.kind == "split" and each.numerator != each.denominator]
-    shares = float(np.prod([each.numerator / each.denominator for each in splits])) if splits else 1.0
-    if any(each.kind == "split" and each.numerator == each.denominator for each in beside):
+    cash = sum(action.cash_nano for action in beside if action.kind == "dividend") / NANO
+    splits = [action for action in beside if action.kind == "split" and action.numerator != action.denominator]
+    shares = float(np.prod([action.numerator / action.denominator for action in splits])) if splits else 1.0
+    if any(action.kind == "split" and action.numerator == action.denominator for action in beside):
         return []  # a person has looked at this bar
     nano = exact_nano(np.array([before, prices[0]])).tolist()
     place = int(bars.ts_event[row]), int(bars.ts_open[row]), nano[0], nano[1]
@@ -121,9 +121,9 @@ def _faults_at(bars: Series, row: int, beside: Sequence[Action], changed: bool) 
         if other is not None:
             more = {"reading": "another_date", "shown_open": int(bars.ts_open[other])}
             explains = (*explains, *_explained(bars, other, last))
-            faults += [ActionFault(each, *place, explains=explains, **more) for each in splits]  # type: ignore[arg-type]
+            faults += [ActionFault(action, *place, explains=explains, **more) for action in splits]  # type: ignore[arg-type]
         else:
-            faults += [ActionFault(each, *place, reading, explains=explains) for each in splits]
+            faults += [ActionFault(action, *place, reading, explains=explains) for action in splits]
         shares = 1.0 if reading == "absent" else 1.0 / shares
     elif splits and changed and len(splits) == 1:
         shown = nearest_ratio((before - small) / prices[0], sigma / 3)
@@ -131,8 +131,12 @@ def _faults_at(bars: Series, row: int, beside: Sequence[Action], changed: bool) 
         shares = float(shown)
     shown_fall = min(price * shares for price in prices) < before - cash / 2 and cash < before
     if cash >= MOST_YIELD * before and not shown_fall:
-        paid = [each for each in beside if each.kind == "dividend" and each.cash_nano / NANO >= MOST_YIELD * before / 2]
-        faults += [ActionFault(each, *place, "absent", explains=explains) for each in paid]
+        paid = [
+            action
+            for action in beside
+            if action.kind == "dividend" and action.cash_nano / NANO >= MOST_YIELD * before / 2
+        ]
+        faults += [ActionFault(action, *place, "absent", explains=explains) for action in paid]
     return faults
 
 

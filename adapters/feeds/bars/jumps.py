@@ -375,8 +375,8 @@ def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> B
         }).with_columns(pl.col("v", "x").fill_nan(None))  # fmt: skip
         before = pl.col("v", "x").shift(1).rolling_max(WINDOW, min_samples=20).over("c")
         usual = frame.select(before.fill_null(float("nan")))
-        found = (usual["v"].to_numpy() > 0) & (volume > most * usual["v"].to_numpy())
-        found = found & (volume * close > most * usual["x"].to_numpy()) | out
-        if np.array_equal(found, out):
+        is_huge = (usual["v"].to_numpy() > 0) & (volume > most * usual["v"].to_numpy())
+        is_huge = is_huge & (volume * close > most * usual["x"].to_numpy()) | out
+        if np.array_equal(is_huge, out):
             return out
-        out = found
+        out = is_huge

@@ -51,16 +51,16 @@ class RecentBars:
         verdict = np.zeros(len(order), dtype=np.int8)
         verdict[is_old] = before[order[is_old]]
         accepted = self._accepted.values()
-        found = judge(rows, placed, interval, sorted((*actions, *accepted), key=lambda each: each.ts))
-        verdict[~is_old] = found.reason[~is_old]
+        review = judge(rows, placed, interval, sorted((*actions, *accepted), key=lambda change: change.ts))
+        verdict[~is_old] = review.reason[~is_old]
         new = np.empty(len(order) - kept, dtype=np.int8)
         new[order[~is_old] - kept] = verdict[~is_old]
         stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
         keep = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
         self._rows, self._placed, self._reason = rows.take(keep), placed.take(keep), verdict[keep]
         self._index = None
-        changes = (*found.jumps, *(shift.jump for shift in found.shifts))
-        jumps = sorted((jump for jump in changes if (jump.symbol, jump.ts) in added), key=lambda each: each.ts)
+        changes = (*review.jumps, *(shift.jump for shift in review.shifts))
+        jumps = sorted((jump for jump in changes if (jump.symbol, jump.ts) in added), key=lambda change: change.ts)
         return Checked(new, tuple(jumps))
 
     def accept(self, column: int) -> None:

@@ -316,7 +316,7 @@ def has_no_offset(stamps: pl.Series) -> Bools:
 
 def mostly_without_offset(sources: tuple[BarSource, ...]) -> bool:
     """Return whether most stamps of the sources show a time without an offset. Raises FeedError."""
-    return bool(np.mean(np.concatenate([has_no_offset(_table(each, ("ts",))["ts"]) for each in sources])) > 0.5)
+    return bool(np.mean(np.concatenate([has_no_offset(_table(source, ("ts",))["ts"]) for source in sources])) > 0.5)
 
 
 def _in_utc(stamps: pl.Series) -> Ints:

@@ -36,7 +36,7 @@ def read_exceptions(path: Path | None, universe: Universe) -> dict[tuple[int, in
     for number, text in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not text.strip() or text.lstrip().startswith("#"):
             continue
-        fields = [each.strip() for each in next(csv.reader([text]))]
+        fields = [text_of_field.strip() for text_of_field in next(csv.reader([text]))]
         where = f"{path.name}:{number}"
         if not names:
             names = fields

@@ -155,9 +155,9 @@ def require_sound(
     texts = misfit_lines(feed.misfits) if feed.misfits else []
     texts += Questions(feed.open, feed.universe, sessions).lines()
     if not holes_known:
-        explained = {feed.universe.index[symbol] for each in feed.misfits for symbol in each.symbols}
-        own_gaps = [each for each in gaps(feed, sessions, members) if each.column not in explained]
-        rejected = [each for each in rejected_symbols(feed) if each.column not in explained]
+        explained = {feed.universe.index[symbol] for misfit in feed.misfits for symbol in misfit.symbols}
+        own_gaps = [gap for gap in gaps(feed, sessions, members) if gap.column not in explained]
+        rejected = [symbol_bars for symbol_bars in rejected_symbols(feed) if symbol_bars.column not in explained]
         holes = hole_texts(own_gaps, rejected, feed.universe)
         if holes:
             texts += [

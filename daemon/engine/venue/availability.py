@@ -51,7 +51,7 @@ def asks_for_comparison(state: State, event: Event, effects: Sequence[Effect]) -
         return event.command == "flatten"
     if type(event) is Tick:
         return state.flattening and bool(state.waits.missing)
-    return any(type(each) is Ended and OrderState.REJECTED in each.state for each in effects)
+    return any(type(effect) is Ended and OrderState.REJECTED in effect.state for effect in effects)
 
 
 def corrected(state: State, column: int, lots: int) -> None:
@@ -59,9 +59,9 @@ def corrected(state: State, column: int, lots: int) -> None:
     gap = state.waits.missing.pop(column, 0)
     try_at_once(state, [column])
     held = state.ledger.house.held[column]
-    left = gap - max(-lots if held - lots > 0 else lots, 0)
-    if gap and left > 0 and held:
-        state.waits.missing[column] = min(left, abs(held))
+    rest = gap - max(-lots if held - lots > 0 else lots, 0)
+    if gap and rest > 0 and held:
+        state.waits.missing[column] = min(rest, abs(held))
 
 
 def split_missing(state: State, column: int, numerator: int, denominator: int) -> None:
@@ -79,9 +79,9 @@ def closing_lots(state: State, agent: int) -> Floats:
     for column, lots in state.waits.missing.items():
         side = 1 if state.ledger.house.held[column] > 0 else -1
         parts = [(n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)]
-        parts = [(number, each) for number, each in parts if each > 0]
+        parts = [(number, share_lots) for number, share_lots in parts if share_lots > 0]
         if parts:
-            whole = sum(each for _, each in parts)
+            whole = sum(share_lots for _, share_lots in parts)
             change[column] += side * dict(share(min(lots, whole), parts)).get(agent, 0)
     return change
 

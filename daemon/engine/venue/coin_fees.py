@@ -137,9 +137,9 @@ def _charge(fees: CoinFees, bp: float, key: int, fee: int) -> None:
     """Take the trades of a fee from those that are not charged yet."""
     if fee > 0 and key in fees.uncharged:
         size, since = fees.uncharged[key]
-        left = size - int(Decimal(fee) * 10_000 / Decimal(repr(bp)))
-        if left > 0:
-            fees.uncharged[key] = left, since
+        rest = size - int(Decimal(fee) * 10_000 / Decimal(repr(bp)))
+        if rest > 0:
+            fees.uncharged[key] = rest, since
         else:
             del fees.uncharged[key]
 
@@ -162,17 +162,19 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
     that cash does not change. Without a position the unallocated book takes them.
     """
     column, lot = moved.symbol, state.universe.lot_nano[moved.symbol]
-    left = state.dust.get(column, 0) + moved.units_nano
-    lots = left // lot
+    units = state.dust.get(column, 0) + moved.units_nano
+    lots = units // lot
     held = state.account(HOUSE).held[column]
     if lots < 0:
         lots = max(lots, -max(held, 0))  # a fee of what is not held any more stays in the dust
-    state.dust[column] = left - lots * lot
+    state.dust[column] = units - lots * lot
     price = int(state.marks_nano[column])
     kind: Literal["interest", "fee"] = "interest" if moved.units_nano > 0 else "fee"
     if not lots:
         return [Booked(moved.ts, kind, column, 0)]
-    holders = [(book, each.held[column]) for book, each in enumerate(state.ledger.books) if each.held[column] > 0]
+    holders = [
+        (book, account.held[column]) for book, account in enumerate(state.ledger.books) if account.held[column] > 0
+    ]
     sign = 1 if lots > 0 else -1
     parts = share(abs(lots), holders) if holders else [(len(state.ledger.books) - 1, abs(lots))]
     effects: list[Effect] = []
@@ -192,5 +194,5 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
 def takes_fee(state: State, effects: Sequence[Effect]) -> bool:
     """Whether effects have a fill of a pair at a venue that takes a fee from it, so that a comparison is useful."""
     return state.rules.coin_fee_bp > 0.0 and any(
-        is_pair(state.universe.symbols[column]) for each in effects if type(each) is Filled for column in each.sym
+        is_pair(state.universe.symbols[column]) for effect in effects if type(effect) is Filled for column in effect.sym
     )

@@ -44,8 +44,8 @@ def on_halted(state: State, news: Halted) -> Sequence[Effect]:
         since = known[0] if known is not None else state.now
         kind = BY_HAND if news.who else ANNOUNCED if news.announced else ""
         state.halted[news.symbol] = since, kind + detail
-        told = known is not None and not news.who and not (detail.startswith(UNLISTED) and known[1] != detail)
-        return () if told else (_halt_alert(state, news.symbol, detail),)
+        repeat = known is not None and not news.who and not (detail.startswith(UNLISTED) and known[1] != detail)
+        return () if repeat else (_halt_alert(state, news.symbol, detail),)
     if known is None:
         return ()
     del state.halted[news.symbol]

@@ -53,12 +53,14 @@ class Differing:
     @property
     def text(self) -> str:
         """Every difference in words."""
-        return "; ".join(f"{each.field} {each.theirs}, in the books {each.ours}" for each in self.differences)
+        return "; ".join(
+            f"{difference.field} {difference.theirs}, in the books {difference.ours}" for difference in self.differences
+        )
 
     @property
     def fills_alone(self) -> bool:
         """Whether only the filled quantity differs: the order is right, and a report of it is missing."""
-        return all(each.field is Field.FILLED for each in self.differences)
+        return all(difference.field is Field.FILLED for difference in self.differences)
 
 
 def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[Differing]:

@@ -70,8 +70,8 @@ def pause_after(state: State, agent: int, symbol: int, side: Side, words: str) -
         words = OTHER_WORDS
     key = agent, symbol, side, words
     times = state.retries[key].times + 1 if key in state.retries else 1
-    made = state.retries[key] = Retry(agent, symbol, times, state.now + _pause_ns(times), side, words)
-    return made
+    retry = state.retries[key] = Retry(agent, symbol, times, state.now + _pause_ns(times), side, words)
+    return retry
 
 
 def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> list[Effect]:
@@ -110,11 +110,11 @@ def settle_retries(state: State) -> list[Effect]:
     }
     stood = [
         key
-        for key, each in state.retries.items()
-        if key[:3] in standing and each.words and state.now - each.at >= _pause_ns(each.times)
+        for key, retry in state.retries.items()
+        if key[:3] in standing and retry.words and state.now - retry.at >= _pause_ns(retry.times)
     ]
     effects = _end(state, stood, "the venue takes {} again")
-    old = [key for key, each in state.retries.items() if state.now >= each.at + FORGOTTEN_NS]
+    old = [key for key, retry in state.retries.items() if state.now >= retry.at + FORGOTTEN_NS]
     return [*effects, *_end(state, old, "{} were not refused for an hour")]
 
 
@@ -123,23 +123,23 @@ def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
 
     An operator's command ends them, and another size of what can be closed, since a further order is then another one.
     """
-    for each in state.retries.values():
-        if each.side == "reduce" and (symbols is None or each.symbol in symbols):
-            each.at = min(each.at, state.now)
+    for retry in state.retries.values():
+        if retry.side == "reduce" and (symbols is None or retry.symbol in symbols):
+            retry.at = min(retry.at, state.now)
 
 
 def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
     """bool[N] of the house's orders, float64[N] signed lots, that pause now; None for none."""
-    found = np.zeros(len(lots), dtype=np.bool_)
-    for (agent, symbol, side, _), each in state.retries.items():
-        if agent == HOUSE and lots[symbol] and state.now < each.at and side_of(state, symbol, lots[symbol]) == side:
-            found[symbol] = True
-    return found if found.any() else None
+    pauses = np.zeros(len(lots), dtype=np.bool_)
+    for (agent, symbol, side, _), retry in state.retries.items():
+        if agent == HOUSE and lots[symbol] and state.now < retry.at and side_of(state, symbol, lots[symbol]) == side:
+            pauses[symbol] = True
+    return pauses if pauses.any() else None
 
 
 def stop_pauses(state: State, agent: int, symbol: int) -> bool:
     """Whether no stop may be sent for a position at present."""
-    return any(key[:3] == (agent, symbol, "stop") and state.now < each.at for key, each in state.retries.items())
+    return any(key[:3] == (agent, symbol, "stop") and state.now < retry.at for key, retry in state.retries.items())
 
 
 def _pause_ns(times: int) -> int:
@@ -150,9 +150,9 @@ def _end(state: State, keys: Sequence[tuple[int, int, Side, str]], text: str) ->
     """Drop pauses, with one INFO for each symbol and side that an alert told of."""
     gone = [state.retries.pop(key) for key in keys]
     refusals: dict[tuple[int, Side], int] = {}
-    for each in gone:
-        if each.words:
-            refusals[each.symbol, each.side] = refusals.get((each.symbol, each.side), 0) + each.times
+    for retry in gone:
+        if retry.words:
+            refusals[retry.symbol, retry.side] = refusals.get((retry.symbol, retry.side), 0) + retry.times
     return [
         alert(
             state,

@@ -53,7 +53,7 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
         return "no such order is known here"
     earlier = settlement_of(state, key, row)
     if earlier is not None and not earlier.replaced and earlier.included < 0:
-        known = earlier.low
+        booked = earlier.low
     elif work.state[row] in ENDED:
         return f"the order is {OrderState(work.state[row]).name.lower()}"
     elif not waits_for_answer(work, row):
@@ -61,10 +61,10 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
     elif not is_late(state, key, row):
         return "the order has not waited for its time yet; the venue may still answer"
     else:
-        known = work.filled[row]
+        booked = work.filled[row]
     lot = state.universe.lot_nano[work.basket.sym[row]]
-    if cum < known:
-        return f"{quantity_text(known, lot)} of it are filled in the books; name at least that quantity"
+    if cum < booked:
+        return f"{quantity_text(booked, lot)} of it are filled in the books; name at least that quantity"
     if cum > abs(work.lots[row]):
         return f"the order is of {quantity_text(abs(work.lots[row]), lot)}; name at most that quantity"
     if earlier is None and len(state.waits.settled) >= MOST:
@@ -122,7 +122,7 @@ def _end(state: State, key: Key, work: Working, claim: Settlement, settled: Orde
         if stops:
             del state.stops[key], state.rests[key]
         state.ended.append(key, work)
-    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
+    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.waits.settled})
     return effects
 
 
@@ -135,7 +135,7 @@ def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) 
     lots = sum(part for _, part in parts)
     taken = dict(claim.parts)
     work.filled[row] += sign * claim.claimed
-    work.shares[row] = [(who, left - sign * abs(taken.get(who, 0))) for who, left in work.shares[row]]
+    work.shares[row] = [(who, rest - sign * abs(taken.get(who, 0))) for who, rest in work.shares[row]]
     state.ledger.fills([symbol], [lots], [claim.price_nano], [0], [parts])
     state.booked()
     if sign > 0:
@@ -150,13 +150,13 @@ def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) 
 def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[Reports, list[Effect]]:
     """The venue's report on orders that were settled: what of it is to be posted, and the effects before that."""
     effects: list[Effect] = []
-    for claim in [each for each in state.waits.settled if (each.sample, each.n) == key]:
+    for claim in [settlement for settlement in state.waits.settled if (settlement.sample, settlement.n) == key]:
         rows = [k for k, row in enumerate(reports.row) if row == claim.row]
         if not rows:
             continue
         # a query repeats the fills that were known before
         fills = [(reports.lots[k], reports.price_nano[k]) for k in rows if reports.cum[k] > claim.low]
-        fills = [each for each in fills if each[0]]
+        fills = [fill for fill in fills if fill[0]]
         cum = max(reports.cum[k] for k in rows)
         ends = any(reports.cause[k] in ENDING for k in rows)
         effects.extend(_replaced(state, key, work, claim, fills, cum, ends=ends))
@@ -169,7 +169,7 @@ def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[
             state.waits.settled.remove(claim)
         else:
             effects.append(Cancel(*key, claim.row, state.now))
-    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
+    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.waits.settled})
     return reports, effects
 
 
@@ -184,14 +184,14 @@ def _replaced(
     symbol = work.basket.sym[claim.row]
     lots, value = sum(size for size, _ in fills), sum(size * price for size, price in fills)
     agrees = ends and lots == claim.claimed and value == lots * claim.price_nano
-    name, own = _name(state, claim, work), _claim_text(state, claim, work)
+    name, claimed = _name(state, claim, work), _claim_text(state, claim, work)
     if agrees and cum == claim.low + claim.claimed:
-        text = f"the venue confirms {name} as {own}"
+        text = f"the venue confirms {name} as {claimed}"
         return [*effects, alert(state, "INFO", "order", text, symbol=symbol)]
     lot = state.universe.lot_nano[symbol]
     price = f" at {price_text(value // lots)}" if lots else ""
     word = f"filled {quantity_text(max(cum, lots), lot)}{price}{'' if ends else ', and open'}"
-    text = f"{claim.who} settled {name} as {own}, and the venue now reports {word}; the venue's word is booked"
+    text = f"{claim.who} settled {name} as {claimed}, and the venue now reports {word}; the venue's word is booked"
     critical = alert(state, "CRITICAL", "order", text, symbol=symbol)
     return [*effects, critical, *move_switch(state, HOUSE, REDUCE, "settlement", text)]
 
@@ -199,28 +199,34 @@ def _replaced(
 def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
     """The venue confirms that it never had orders which were settled."""
     effects: list[Effect] = []
-    for claim in [each for each in state.waits.settled if (each.sample, each.n) == key and each.row in rows]:
+    for claim in [
+        settlement
+        for settlement in state.waits.settled
+        if (settlement.sample, settlement.n) == key and settlement.row in rows
+    ]:
         work = state.basket(key)
         if work is None:
             continue
         state.waits.settled.remove(claim)
-        name, own = _name(state, claim, work), _claim_text(state, claim, work)
+        name, claimed = _name(state, claim, work), _claim_text(state, claim, work)
         symbol = work.basket.sym[claim.row]
         if not claim.claimed or claim.replaced or claim.included >= 0:
             effects.append(alert(state, "INFO", "order", f"the venue confirms that it never had {name}", symbol=symbol))
             continue
         effects.extend(_claim(state, key, work, claim, -1))
-        text = f"{claim.who} settled {name} as {own}, and the venue reports that it never had it; that is booked back"
+        text = (
+            f"{claim.who} settled {name} as {claimed}, and the venue reports that it never had it; that is booked back"
+        )
         effects.append(alert(state, "CRITICAL", "order", text, symbol=symbol))
         effects.extend(move_switch(state, HOUSE, REDUCE, "settlement", text))
-    state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
+    state.ended.hold({(settlement.sample, settlement.n) for settlement in state.waits.settled})
     return effects
 
 
 def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequence[OpenOrder]) -> None:
     """A correction by `lots` and cash makes the books equal to the venue: it contains the venue's fills of settled
     orders up to now. `ours` are those of them that are open at the venue."""
-    open_lots = {(each.sample, each.n, each.row): each.cum for each in ours}
+    open_lots = {(order.sample, order.n, order.row): order.cum for order in ours}
     for claim in state.waits.settled:
         work = state.basket((claim.sample, claim.n))
         if work is None or not (lots[work.basket.sym[claim.row]] or cash_micro):
@@ -248,7 +254,14 @@ def corrected_orders(state: State, correction: Correction) -> None:
 
 def settlement_of(state: State, key: Key, row: int) -> Settlement | None:
     """The settlement of an order that waits for the venue's word; None without one."""
-    return next((each for each in state.waits.settled if (each.sample, each.n, each.row) == (*key, row)), None)
+    return next(
+        (
+            settlement
+            for settlement in state.waits.settled
+            if (settlement.sample, settlement.n, settlement.row) == (*key, row)
+        ),
+        None,
+    )
 
 
 def settled_orders(state: State, ours: Sequence[OpenOrder]) -> tuple[OpenOrder, ...]:

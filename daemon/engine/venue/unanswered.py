@@ -49,7 +49,7 @@ def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
 
 def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
     """The clock of a row; None while it has none."""
-    return next((each for each in state.waits.unanswered if (each.sample, each.n, each.row) == (*key, row)), None)
+    return next((clock for clock in state.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None)
 
 
 def is_late(state: State, key: Key, row: int) -> bool:
@@ -65,8 +65,8 @@ def check_clocks(state: State) -> list[Effect]:
     if state.waits.refused:
         _forget_refused(state)
     waiting = {(*key, row): work for key, work, row in waiting_rows(state)}
-    kept = [each for each in state.waits.unanswered if (each.sample, each.n, each.row) in waiting]
-    begun = waiting.keys() - {(each.sample, each.n, each.row) for each in kept}
+    kept = [running for running in state.waits.unanswered if (running.sample, running.n, running.row) in waiting]
+    begun = waiting.keys() - {(running.sample, running.n, running.row) for running in kept}
     state.waits.unanswered = [*kept, *(Unanswered(*at, state.now) for at in sorted(begun))]
     effects: list[Effect] = []
     for clock in state.waits.unanswered:
@@ -81,10 +81,10 @@ def _late(state: State, clock: Unanswered, work: Working) -> Effect:
     symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
     name, lot = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
     side = "buy" if lots > 0 else "sell"
-    left = quantity_text(abs(lots) - work.filled[clock.row], lot)
+    rest = quantity_text(abs(lots) - work.filled[clock.row], lot)
     whole = quantity_text(abs(lots), lot)
     text = (
-        f"the venue has not confirmed the order to {side} {whole} for {MINUTES} min; {left} of it may be filled. "
+        f"the venue has not confirmed the order to {side} {whole} for {MINUTES} min; {rest} of it may be filled. "
         f"Look at the venue, then: quantd settle {name} --filled QUANTITY@PRICE --reason REASON, or --never-sent"
     )
     return alert(state, "CRITICAL", "order_unanswered", text, symbol=symbol)
@@ -100,9 +100,9 @@ def reach(state: State) -> dict[int, tuple[int, int]]:
     bounds: dict[int, tuple[int, int]] = {}
     for _, work, row in uncertain_rows(state):
         column, lots = work.basket.sym[row], work.lots[row]
-        left = abs(lots) - work.filled[row]
+        rest = abs(lots) - work.filled[row]
         low, high = bounds.get(column, (0, 0))
-        bounds[column] = (low, high + left) if lots > 0 else (low - left, high)
+        bounds[column] = (low, high + rest) if lots > 0 else (low - rest, high)
     return bounds
 
 
@@ -183,7 +183,7 @@ def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
     _forget_refused(state)
     if not (held[symbol] and _closes(state, symbol)):
         return []
-    clock = next((each for each in state.waits.refused if each.symbol == symbol), None)
+    clock = next((refused_exit for refused_exit in state.waits.refused if refused_exit.symbol == symbol), None)
     if clock is None:
         state.waits.refused.append(RefusedExit(symbol, state.now))
         return []
@@ -202,7 +202,11 @@ def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:
 def _forget_refused(state: State) -> None:
     """End the clocks of positions that are closed, or not to be closed any more."""
     held = state.ledger.house.held
-    state.waits.refused = [each for each in state.waits.refused if held[each.symbol] and _closes(state, each.symbol)]
+    state.waits.refused = [
+        refused_exit
+        for refused_exit in state.waits.refused
+        if held[refused_exit.symbol] and _closes(state, refused_exit.symbol)
+    ]
 
 
 def _closes(state: State, symbol: int) -> bool:
@@ -217,13 +221,13 @@ def flatten_is_late(state: State) -> list[Effect]:
         return []
     waits.late = True
     universe, held = state.universe, state.ledger.house.held
-    left = [
+    positions = [
         f"{quantity_text(abs(held[k]), universe.lot_nano[k])} {symbol}"
         for k, symbol in enumerate(universe.symbols)
         if held[k]
     ]
     text = (
-        f"everything is being closed for {MINUTES} min, and the books still have {', '.join(left)}; "
+        f"everything is being closed for {MINUTES} min, and the books still have {', '.join(positions)}; "
         "`quantd orders` has the venue's words. It is tried again; `quantd emergency` closes at the venue itself"
     )
     return [alert(state, "CRITICAL", "flatten", text)]
