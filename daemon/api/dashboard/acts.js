@@ -13,7 +13,8 @@ const STORE = "quantd.acts";
 const MOST = 50;
 const NO_ANSWER = "It may have happened.";
 const ASKED = `No answer. ${NO_ANSWER} The daemon is asked what became of it.`;
-const OTHER_HALTS = "Other ways to halt, on its machine: quantd halt; a file named HALT in the state folder (touch HALT); kill -USR1 and the process id.";
+const OTHER_HALTS = "Other ways to halt, on its machine: quantd halt; a file named HALT in the state folder "
+  + "(touch HALT); kill -USR1 and the process id.";
 
 const all = () => ["*"];
 const none = () => [];
@@ -22,17 +23,28 @@ const last = (path, k = 1) => decodeURIComponent(path.split("/").at(-k));
 
 // Route -> what it does in words, what to say where it did not, what became of it, and the symbols of its orders.
 // `stops` marks what lowers risk: it is never held up by another act.
-/** @type {Record<string, { what: (body: any, path: string) => string, not: (body: any) => string, done: (answer: any, body: any, path: string) => string, symbols: (body: any) => string[], stops?: (body: any) => boolean }>} */
+/**
+ * @typedef {object} Route
+ * @property {(body: any, path: string) => string} what
+ * @property {(body: any) => string} not
+ * @property {(answer: any, body: any, path: string) => string} done
+ * @property {(body: any) => string[]} symbols
+ * @property {(body: any) => boolean} [stops]
+ */
+/** @type {Record<string, Route>} */
 export const ROUTES = {
   "/api/v1/commands": {
     what: (b) => `${b.command} ${b.agent || "the house"}`,
     not: (b) => ({ halt: "NOT HALTED", reduce: "NOT REDUCED", flatten: "NOT FLATTENED" })[b.command] || "NOT RESUMED",
-    done: (a) => `${a.command} of ${a.agent || "the house"} was carried out: the switch ${a.replayed ? "is now at" : "went to"} ${a.switch}${a.unrecorded ? `; not in the journal yet: ${a.unrecorded}` : ""}`,
+    done: (a) => `${a.command} of ${a.agent || "the house"} was carried out: the switch `
+      + `${a.replayed ? "is now at" : "went to"} ${a.switch}`
+      + `${a.unrecorded ? `; not in the journal yet: ${a.unrecorded}` : ""}`,
     symbols: none, stops: (b) => b.command !== "resume",
   },
   "/api/v1/orders": {
     what: (b) => `${b.side} ${b.qty} ${b.symbol.trim()}`, not: () => "NOT SENT", symbols: (b) => [b.symbol.trim()],
-    done: (a) => `${a.side} ${a.allowed} of ${a.asked} ${a.symbol} sent${a.order ? ` as ${a.order}` : ""}${a.text && a.allowed !== a.asked ? `: ${a.text}` : ""}`,
+    done: (a) => `${a.side} ${a.allowed} of ${a.asked} ${a.symbol} sent${a.order ? ` as ${a.order}` : ""}`
+      + `${a.text && a.allowed !== a.asked ? `: ${a.text}` : ""}`,
   },
   "/api/v1/orders/cancel": {
     what: (b) => `cancel ${b.order}`, not: () => "NOT CANCELLED", symbols: none, stops: () => true,
@@ -47,11 +59,13 @@ export const ROUTES = {
     done: (a, _, path) => `${last(path)} of ${last(path, 2)} was carried out`,
   },
   "/api/v1/agents/*/review": {
-    what: (b) => `${b.approve ? "approve" : "decline"} ${b.id}`, not: (b) => (b.approve ? "NOT APPROVED" : "NOT DECLINED"), symbols: (b) => (b.approve ? all() : none()),
+    what: (b) => `${b.approve ? "approve" : "decline"} ${b.id}`,
+    not: (b) => (b.approve ? "NOT APPROVED" : "NOT DECLINED"), symbols: (b) => (b.approve ? all() : none()),
     done: (a) => `${a.verdict.id} of ${a.agent}: ${a.verdict.outcome}, ${a.verdict.text}`,
   },
   "/api/v1/portfolios": {
-    what: (b) => `open ${b.name}`, not: () => "NOT OPENED", symbols: all, done: (a) => `${a.name} was opened: ${sent(a)}`,
+    what: (b) => `open ${b.name}`, not: () => "NOT OPENED", symbols: all,
+    done: (a) => `${a.name} was opened: ${sent(a)}`,
   },
   "/api/v1/portfolios/*/rebalance": {
     what: (_, path) => `rebalance ${last(path, 2)}`, not: () => "NOT SENT", symbols: all,
@@ -66,11 +80,14 @@ export const ROUTES = {
     done: (a) => `${a.job.replaceAll("_", " ")}: ${a.state}`,
   },
   "/api/v1/limits/approve": {
-    what: () => "approve the looser limits", not: () => "NOT APPROVED", symbols: none, done: (a) => `came into force: ${a.looser.join(", ")}`,
+    what: () => "approve the looser limits", not: () => "NOT APPROVED", symbols: none,
+    done: (a) => `came into force: ${a.looser.join(", ")}`,
   },
 };
 
-const fitting = Object.entries(ROUTES).map(([route, record]) => /** @type {[RegExp, any]} */ ([new RegExp(`^${route.replaceAll("*", "[^/]+")}$`), record]));
+const fitting = Object.entries(ROUTES).map(
+  ([route, record]) => /** @type {[RegExp, any]} */ ([new RegExp(`^${route.replaceAll("*", "[^/]+")}$`), record]),
+);
 const recordOf = (path) => {
   const route = fitting.find(([form]) => form.test(path));
   if (!route) throw new Error(`${path} is no act of this page`);
@@ -107,17 +124,24 @@ export function waiting() {
 }
 // An entry may be of another version of this page, whose acts are others.
 function readable(act) {
-  try { return typeof whatOf(act) === "string" && typeof act.key === "string" && act.symbols.every((symbol) => typeof symbol === "string"); } catch { return false; }
+  try {
+    return typeof whatOf(act) === "string" && typeof act.key === "string"
+      && act.symbols.every((symbol) => typeof symbol === "string");
+  } catch { return false; }
 }
 function store(change) {
   const acts = change(waiting()).slice(-MOST);
   try { localStorage.setItem(STORE, JSON.stringify(acts)); unstored = []; } catch { unstored = acts; }
 }
-const keep = ({ key, path, body, symbols, at, first, sender, run, tab }, lost = "") => store((acts) => [...acts.filter((act) => act.key !== key), { key, path, body, symbols, at, first, sender, run, tab, lost }]);
+const keep = ({ key, path, body, symbols, at, first, sender, run, tab }, lost = "") => store((acts) => [
+  ...acts.filter((act) => act.key !== key), { key, path, body, symbols, at, first, sender, run, tab, lost },
+]);
 const forget = (key) => store((acts) => acts.filter((act) => act.key !== key));
 
 const mine = new Map();  // the acts of this tab that are not known, by key
-const meets = (one, other) => one.some((symbol) => symbol === "*" ? other.length > 0 : other.includes(symbol) || other.includes("*"));
+const meets = (one, other) => one.some(
+  (symbol) => symbol === "*" ? other.length > 0 : other.includes(symbol) || other.includes("*"),
+);
 export const whatOf = (act) => recordOf(act.path).what(act.body, act.path);
 
 // The act that holds up another one: of the same path, or with an order of the same symbol.
@@ -125,15 +149,19 @@ export function holding(path, body, symbols = null, key = "") {
   const record = recordOf(path);
   if (record.stops && record.stops(body)) return null;
   const ordered = symbols || record.symbols(body);
-  return waiting().find((act) => act.key !== key && ((act.path === path && !ordered.length) || meets(ordered, act.symbols))) || null;
+  return waiting().find(
+    (act) => act.key !== key && ((act.path === path && !ordered.length) || meets(ordered, act.symbols)),
+  ) || null;
 }
-export const heldUp = (act) => `${whatOf(act)}, sent at ${clock(act.at)}, is not known yet: no other such request until it is${act.lost ? ", or until you have looked" : ""}`;
+export const heldUp = (act) => `${whatOf(act)}, sent at ${clock(act.at)}, is not known yet: `
+  + `no other such request until it is${act.lost ? ", or until you have looked" : ""}`;
 
 // What to say of an act that was not carried out. A switch that is where the act would have moved it is not denied.
 function notOf(act) {
   const { body, path } = act;
   const now = daemon.live && daemon.live.overview;
-  const aim = path === "/api/v1/commands" && { halt: "HALT", flatten: "HALT", reduce: "REDUCE", resume: "RUN" }[body.command];
+  const aim = path === "/api/v1/commands"
+    && { halt: "HALT", flatten: "HALT", reduce: "REDUCE", resume: "RUN" }[body.command];
   const book = aim && now && (body.agent ? now.agents.find((agent) => agent.name === body.agent) : now);
   return book && book.switch === aim ? `NOT DONE, and the switch is at ${aim}` : recordOf(path).not(body);
 }
@@ -158,18 +186,25 @@ function judge(act, status, body) {
     settle(act, "refused", "the session has ended");
     act.ended = true;
     session().catch(() => {});
-  } else if (status < 300 || status === 504 || (status === 409 && code === "idempotency") || (status >= 500 && !code)) unknown(act);
+  } else if (status < 300 || status === 504 || (status === 409 && code === "idempotency") || (status >= 500 && !code)) {
+    unknown(act);
+  }
   else settle(act, "refused", text);
 }
 
 function unknown(act) {
   if (act.state === "done" || act.state === "refused" || act.lost) return;
-  Object.assign(act, { state: "unknown", text: act.flying ? `No answer yet. ${NO_ANSWER} The daemon is asked for it.` : ASKED });
+  const text = act.flying ? `No answer yet. ${NO_ANSWER} The daemon is asked for it.` : ASKED;
+  Object.assign(act, { state: "unknown", text });
   changed({});
 }
 
 async function send(act) {
-  Object.assign(act, { state: "sent", text: "", tab: TAB, at: Date.now(), first: act.first || Date.now(), flying: (act.flying || 0) + 1, ended: false, absent: 0, sender: daemon.session ? daemon.session.sender : "", run: daemon.live ? daemon.live.overview.run : "" });
+  Object.assign(act, {
+    state: "sent", text: "", tab: TAB, at: Date.now(), first: act.first || Date.now(), flying: (act.flying || 0) + 1,
+    ended: false, absent: 0, sender: daemon.session ? daemon.session.sender : "",
+    run: daemon.live ? daemon.live.overview.run : "",
+  });
   Object.assign(message, { text: "" });
   mine.set(act.key, act);
   keep(act);
@@ -189,13 +224,22 @@ async function send(act) {
 async function look(act) {
   const { session: signedIn, live } = daemon;
   if (!signedIn || !signedIn.name) { act.needs = "sign in, so that the daemon can be asked"; return; }
-  if (act.sender && signedIn.sender !== act.sender) { act.needs = `it was sent by ${act.sender}: sign in with that token, so that the daemon can be asked`; return; }
-  if (live && act.run && live.overview.run !== act.run) { lose(act, `it was sent to the run ${act.run}, and this is the run ${live.overview.run}`); return; }
+  if (act.sender && signedIn.sender !== act.sender) {
+    act.needs = `it was sent by ${act.sender}: sign in with that token, so that the daemon can be asked`;
+    return;
+  }
+  if (live && act.run && live.overview.run !== act.run) {
+    lose(act, `it was sent to the run ${act.run}, and this is the run ${live.overview.run}`);
+    return;
+  }
   act.needs = "";
   const age = (Date.now() - (act.first || act.at)) / 1000;
   const question = `age_s=${Math.max(0, age).toFixed(3)}&command=${act.path === "/api/v1/commands" ? "yes" : "no"}`;
-  const response = await fetch(`/api/v1/acts/${encodeURIComponent(act.key)}?${question}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(4000) });
-  const became = /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */ (await response.json().catch(() => null));
+  const response = await fetch(`/api/v1/acts/${encodeURIComponent(act.key)}?${question}`, {
+    headers: { Accept: "application/json" }, signal: AbortSignal.timeout(4000),
+  });
+  /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */
+  const became = await response.json().catch(() => null);
   if (response.ok && became) {
     if (became.state === "done") settle(act, "done", became.text, became.answer);
     else if (became.state === "refused") settle(act, "refused", became.text);
@@ -245,7 +289,10 @@ setInterval(lookForAll, LOOK_MS);
  * An act of a form: its button is dead while the act is under way, and a request is never sent under a new key while
  * the former one is not known.
  * @param {(answer: any) => void} [done]
- * @returns {[{ act: any, busy: boolean, fault: string, again: () => any }, (path: string, body: object, then?: (answer: any) => void, symbols?: string[]) => Promise<void>]}
+ * @returns {[
+ *   { act: any, busy: boolean, fault: string, again: () => any },
+ *   (path: string, body: object, then?: (answer: any) => void, symbols?: string[]) => Promise<void>,
+ * ]}
  */
 export function useAct(done = () => {}) {
   const [act, put] = useState(/** @type {any} */ (null));
@@ -260,7 +307,8 @@ export function useAct(done = () => {}) {
     const stops = record.stops && record.stops(body);
     if (open && (!stops || (same && former.state === "sent"))) return;
     wrong("");
-    const field = /** @type {HTMLInputElement} */ ((document.querySelector("dialog[open]") || document).querySelector("#act-token"));
+    const place = document.querySelector("dialog[open]") || document;
+    const field = /** @type {HTMLInputElement} */ (place.querySelector("#act-token"));
     try {
       if (field && field.value) await signIn({ token: field.value });
     } catch (why) {
@@ -270,14 +318,16 @@ export function useAct(done = () => {}) {
     const held = holding(path, body, symbols, same ? former.key : "");
     if (held) { wrong(`${record.not(body)}: ${heldUp(held)}`); return; }
     // nothing was done under the key of an act that the end of its session refused
-    const next = same && ((open && !former.lost) || former.ended) ? former : { key: newKey(), path, body, symbols: symbols || record.symbols(body) };
+    const next = same && ((open && !former.lost) || former.ended)
+      ? former : { key: newKey(), path, body, symbols: symbols || record.symbols(body) };
     Object.assign(next, { then, shown: true });
     if (former && former !== next) former.shown = false;
     now.current = next;
     put(next);
     await send(next);
   };
-  const again = act && recordOf(act.path).stops && recordOf(act.path).stops(act.body);  // a halt may be pressed once more
+  // a halt may be pressed once more
+  const again = act && recordOf(act.path).stops && recordOf(act.path).stops(act.body);
   const busy = Boolean(act && (act.state === "sent" || (act.state === "unknown" && !again)));
   return [{ act, busy, fault, again: () => act && act.ended && go(act.path, act.body, act.then, act.symbols) }, go];
 }
@@ -290,7 +340,8 @@ export function Became({ state }) {
   return html`
     ${fault && html`<p role="alert" class="problem">${fault}</p>`}
     ${act && act.state === "refused" && html`<p role="alert" class="problem">${notOf(act)}: ${act.text}</p>`}
-    ${act && act.state === "unknown" && html`<div role="alert" class="problem"><p>${clock(act.at)} ${whatOf(act)}. ${act.text}${act.needs ? ` ${act.needs}.` : ""}</p>
+    ${act && act.state === "unknown" && html`<div role="alert" class="problem">
+      <p>${clock(act.at)} ${whatOf(act)}. ${act.text}${act.needs ? ` ${act.needs}.` : ""}</p>
       ${stops && html`<p>${OTHER_HALTS}</p>`}
       ${act.lost && html`<p><button type="button" onClick=${() => release(act)}>I have looked</button></p>`}</div>`}
     <${SignInHere} ended=${Boolean(act && act.ended)} again=${state.again} />`;
@@ -311,17 +362,22 @@ function SignInHere({ ended, again }) {
       again();
     } catch (why) { tell(String(why.message)); }
   };
-  return html`<p>${daemon.ended ? `The session of ${daemon.ended} has ended.` : "The session has ended."} Paste a token${ended ? "; the request is then sent once more" : ""}.</p>
+  const over = daemon.ended ? `The session of ${daemon.ended} has ended.` : "The session has ended.";
+  return html`<p>${over} Paste a token${ended ? "; the request is then sent once more" : ""}.</p>
     <label for="act-token">Token</label>
-    <input id="act-token" ref=${field} type="password" autocomplete="off" spellcheck="false" onKeyDown=${(event) => event.key === "Enter" && go(event)} />
+    <input id="act-token" ref=${field} type="password" autocomplete="off" spellcheck="false"
+      onKeyDown=${(event) => event.key === "Enter" && go(event)} />
     ${fault && html`<p role="alert" class="problem">${fault}</p>`}
-    <p class="buttons"><button type="button" onClick=${go}>${ended ? "Sign in and send it once more" : "Sign in"}</button></p>`;
+    <p class="buttons">
+      <button type="button" onClick=${go}>${ended ? "Sign in and send it once more" : "Sign in"}</button></p>`;
 }
 
 // Acts that are not known, over every screen, with those of before a reload and of other tabs.
 export function Waiting() {
-  const late = waiting().map(({ key }) => mine.get(key) || others.get(key)).filter((act) => act && act.state === "unknown");
-  return late.map((act) => html`<div key=${act.key} role="status" class="why REDUCE waits">${clock(act.at)} ${whatOf(act)}: ${act.text}${act.needs ? ` ${act.needs}.` : ""}
+  const late = waiting().map(({ key }) => mine.get(key) || others.get(key))
+    .filter((act) => act && act.state === "unknown");
+  return late.map((act) => html`<div key=${act.key} role="status" class="why REDUCE waits">
+    ${`${clock(act.at)} ${whatOf(act)}: ${act.text}${act.needs ? ` ${act.needs}.` : ""}`}
     ${act.lost && html` <button type="button" onClick=${() => release(act)}>I have looked</button>`}</div>`);
 }
 
@@ -345,7 +401,9 @@ export async function ask(path, body) {
     session().catch(() => {});
     throw new Error("the session has ended");
   }
-  if (!response.ok || !answer) throw new Error((answer && (answer.detail || answer.title)) || `status ${response.status}`);
+  if (!response.ok || !answer) {
+    throw new Error((answer && (answer.detail || answer.title)) || `status ${response.status}`);
+  }
   return answer;
 }
 
@@ -353,7 +411,10 @@ export async function ask(path, body) {
  * A preview of what a form asks for, to which its act is bound. An edit of `asked`, and a refusal of the act, end it.
  * @param {any} asked
  * @param {{ act: any }} state
- * @returns {{ plan: any, busy: boolean, fault: string, preview: (path: string, body: () => object) => Promise<void>, drop: () => void }}
+ * @returns {{
+ *   plan: any, busy: boolean, fault: string, preview: (path: string, body: () => object) => Promise<void>,
+ *   drop: () => void,
+ * }}
  */
 export function usePlan(asked, { act }) {
   const [plan, put] = useState(/** @type {any} */ (null));
@@ -377,11 +438,15 @@ export function usePlan(asked, { act }) {
 
 export function Reason({ value, write, first = false, needed = true }) {
   return html`<label for="reason">Reason, for the journal</label>
-    <input id="reason" value=${value} onInput=${(event) => write(event.target.value)} ...${needed ? { required: true, pattern: ".*\\S.*" } : {}} maxlength="500" autocomplete="off" ...${first ? { "data-first": true } : {}} />`;
+    <input id="reason" value=${value} onInput=${(event) => write(event.target.value)}
+      ...${needed ? { required: true, pattern: ".*\\S.*" } : {}} maxlength="500" autocomplete="off"
+      ...${first ? { "data-first": true } : {}} />`;
 }
 
 // What a dialog asks for when an act needs a reason only.
-export function Deed({ words, path, title, done = (_) => {}, close, children, more = {}, keep = "Cancel", ready = true }) {
+export function Deed({
+  words, path, title, done = (_) => {}, close, children, more = {}, keep = "Cancel", ready = true,
+}) {
   const [reason, write] = useState("");
   const [state, go] = useAct((answer) => { done(answer); close(); });
   return html`<form onSubmit=${(event) => { event.preventDefault(); go(path, { ...more, reason }); }}>
@@ -389,6 +454,7 @@ export function Deed({ words, path, title, done = (_) => {}, close, children, mo
     ${children}
     <${Reason} value=${reason} write=${write} first=${true} />
     <${Became} state=${state} />
-    <p class="buttons"><button type="submit" class="main" disabled=${state.busy || !ready}>${title}</button><button type="button" onClick=${close}>${keep}</button></p>
+    <p class="buttons"><button type="submit" class="main" disabled=${state.busy || !ready}>${title}</button>
+      <button type="button" onClick=${close}>${keep}</button></p>
   </form>`;
 }
