@@ -338,3 +338,15 @@ def test_a_refusal_of_a_listed_module_is_the_reason(bare):
     assert done.returncode == 1
     line = SMALL.count("\n") + 4
     assert f"trading/small.py:{line}: the local b holds a number and has no type; declare b: int" in done.stderr
+
+
+def test_a_refusal_of_a_class_that_extends_a_compiled_one_is_the_reason(bare):
+    text = (
+        "from quantd.trading.small import Book\n\n\nclass Shelf(Book):\n    def fill(self):\n        self.size = 1.5\n"
+    )
+    (bare.source.parent / "shelf.py").write_text(text)
+    done = bare.build()
+    assert done.returncode == 1
+    assert "trading/shelf.py:6: Shelf assigns 1.5 to size, a compiled field of Book of type int; assign" in done.stderr
+    declared = bare.python("-m", "quantd.engine_build", "declare")
+    assert (declared.returncode, declared.stderr.startswith("trading/shelf.py:6: Shelf assigns 1.5")) == (1, True)

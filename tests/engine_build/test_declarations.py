@@ -4,7 +4,7 @@ import pytest
 
 from quantd.daemon.runtime.version import python_files
 from quantd.engine_build import builder, recipe
-from quantd.engine_build.declarations import Surface, declare, hidden_overrides
+from quantd.engine_build.declarations import Surface, declare, extending, subclass_refusals
 from quantd.engine_build.recipe import InnerLoop
 from tests.support.checkout import ROOT
 
@@ -14,6 +14,7 @@ Ints: TypeAlias = Annotated["memoryview[int]", "q"]
 Floats: TypeAlias = Annotated["memoryview[float]", "d"]
 Codes: TypeAlias = Annotated["memoryview[int]", "b"]
 Rows: TypeAlias = Annotated["memoryview[float]", "d", 2]
+IntRows: TypeAlias = Annotated["memoryview[int]", "q", 2]
 ReadFloats: TypeAlias = Annotated["memoryview[float]", "d", "const"]
 ReadRows: TypeAlias = Annotated["memoryview[float]", "d", 2, "const"]
 Whole: TypeAlias = Annotated[int, object]
@@ -21,7 +22,7 @@ HOUSE = -1
 MANY = 10**6
 LARGE = 2**70
 """
-HEAD = "from quantd.types import HOUSE, MANY, Codes, Floats, Ints, ReadFloats, ReadRows, Rows, Whole\n"
+HEAD = "from quantd.types import HOUSE, MANY, Codes, Floats, IntRows, Ints, ReadFloats, ReadRows, Rows, Whole\n"
 ONE, TWO = "quantd.trading.one", "quantd.risk.two"
 
 
@@ -202,6 +203,12 @@ REFUSED = [
     (F + "    c: int = 1\n    c: float = 1.0\n    return b\n", 4, "the local c has two types"),
     (F + "    global MANY\n    return b\n", 3, "MANY belongs to another scope"),
     ("A = 1\nA = 2\n", 3, "A is assigned twice in the module"),
+    (F + "    return float(abs(xs[a]))\n", 3, "abs of an element of a buffer of whole numbers"),
+    (F + "    return float(abs(-xs[a]))\n", 3, "cannot translate it; assign the element to a local int first"),
+    (F + "    return float(abs(abs(xs[a])))\n", 3, "assign the element to a local int first"),
+    ("class Book:\n    xs: Ints\n    def f(self) -> int:\n        return abs(self.xs[0])\n", 5, "abs of an element"),
+    ("def f(rows: IntRows) -> int:\n    return abs(rows[1, 2])\n", 3, "abs of an element"),
+    ("def f(rows: IntRows) -> int:\n    return abs(rows[1][2])\n", 3, "abs of an element"),
 ]  # fmt: skip
 
 
@@ -223,6 +230,7 @@ def test_what_would_differ_when_it_is_compiled_is_refused_with_line_and_remedy(t
         F + "    name = f'{a} {b:.2f}'\n    raise ValueError(name)\n",
         F + "    a += 1\n    b *= 2.0\n    flag = a > 3\n    return abs(b) if not flag else max(b, 1.0)\n",
         F + "    k: int = 2**40 >> 3\n    return float(k)\n",
+        F + "    lots: int = xs[a]\n    return abs(ys[a]) + float(abs(lots) + abs(xs[a] - 1))\n",
         "class Book:\n    n: int\n    def __eq__(self, other: object) -> bool:\n        return self is other\n",
     ],
 )
@@ -242,23 +250,162 @@ def test_every_module_of_the_list_is_declared_without_refusal():
     assert set(recipe.MODULES) <= set(found.read)
 
 
+CORE = """
+class Core:
+    now: int
+    worth: float
+    ready: bool
+    name: str
+    held: Floats
+    seen: ReadFloats
+    rests: dict[str, int]
+    pair: tuple[int, int]
+    book: "Book | None"
+    log: object
+    def _post(self) -> None:
+        return
+class Book:
+    n: int
+class Page(Book):
+    k: int
+"""
+
+
+def in_subclass(body, *, head="", bases="Core", kept=CORE):
+    """The refusals of a class that extends `Core` in a module that is not listed, without the place of each."""
+    imports = "from quantd.types import Floats\nfrom quantd.trading.one import Book, Core, Page\n"
+    text = f"{imports}{head}class State({bases}):\n{body}"
+    surface = Surface({ONE: HEAD + kept, "quantd.types": NUMBER_TYPES}.get, (ONE,))
+    return [str(each).partition(": ")[2] for each in subclass_refusals(surface, "daemon/state.py", text)]
+
+
 def test_a_private_method_of_a_compiled_class_is_replaced_by_no_subclass():
-    surface = Surface({ONE: HEAD + BOOK, "quantd.types": NUMBER_TYPES}.get, (ONE,))
-    text = "from quantd.trading.one import Book\nclass Broken(Book):\n    def _part(self):\n        return 0, 0\n"
-    (found,) = hidden_overrides(surface, "tests/broken.py", text)
-    assert str(found) == (
-        "tests/broken.py:3: _part of Broken replaces a C function of Book, which calls its own; "
-        "give it a public name in trading/one.py"
-    )
-    assert hidden_overrides(surface, "tests/broken.py", text.replace("_part", "value")) == []
-    assert hidden_overrides(surface, "tests/broken.py", text.replace("_part", "__init__")) == []
+    text = "    def {}(self):\n        return\n"
+    assert in_subclass(text.format("_post")) == [
+        "_post of State replaces a C function of Core, which calls its own; give it a public name in trading/one.py"
+    ]
+    assert in_subclass(text.format("post")) == in_subclass(text.format("__init__")) == []
 
 
-def test_no_class_of_this_repository_replaces_a_private_method_of_a_compiled_one():
+def test_a_subclass_is_refused_with_the_line_that_assigns_a_compiled_field_another_type():
+    text = "from quantd.trading.one import Core\nclass State(Core):\n    def f(self):\n        self.held = False\n"
+    surface = Surface({ONE: HEAD + CORE, "quantd.types": NUMBER_TYPES}.get, (ONE,))
+    assert [str(each) for each in subclass_refusals(surface, "daemon/state.py", text)] == [
+        "daemon/state.py:4: State assigns False to held, a compiled field of Core of type Floats; "
+        "assign that type, or choose another name for the attribute"
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "self.held = {}", "self.now = 1.5", "self.now = True", "self.now = None", "self.worth = 0", "self.now += 1.5",
+        "self.now = self.worth", "self.ready = 1", "self.name = b''", "self.name = 3", "self.rests = []",
+        "self.rests: list[int] = start()", "self.now: float = start()", "self.held: Any = start()", "self.held = ''",
+        "self.pair = (1, 2.5)", "self.pair = (1, 2, 3)", "self.pair = 1", "self.book = ''", "self.book = Other()",
+        "self.book = self.rests", "self.held = Book()", "self.held = f'{k}'", "self.held = [0.0 for _ in k]",
+        "self.log = self.now = ''", "self.log, self.now = 1, ''", "self.now = k if self.ready else 1.0",
+        "self.now = dict(a=1)", "self.held = self.seen", "self.worth = size", "self.now = MOST",
+        "[self.now] = ['']", "self.rests = 0", "self.book: Other = start()",
+    ],
+)  # fmt: skip
+def test_a_subclass_assigns_no_compiled_field_another_type(line):
+    head = "MOST = 1.5\nclass Other:\n    pass\n"
+    (refusal,) = in_subclass(f"    def f(self, k, size: int):\n        {line}\n", head=head)
+    assert refusal.startswith(("State assigns ", "State declares "))
+
+
+def test_a_subclass_assigns_compiled_fields_their_type_and_its_attributes_any():
+    lines = [
+        "self.now = 3", "self.now += size", "self.now = len(k)", "self.worth = 0.0", "self.worth = float(size)",
+        "self.ready = self.now > 3", "self.name = f'{k}'", "self.rests = {}", "self.rests = dict(a=1)",
+        "self.book = None", "self.book = Book()", "self.book = Page()",
+        "self.pair = (1, 2)", "self.pair = k", "self.pair = (k, k)", "self.book = Cover()",
+        "self.book: Cover | None = k", "self.log = 1.5", "self.log = {}",
+        "self.held = k", "self.held = start()", "self.seen = self.held",
+        "self.other = {}", "self.fresh: dict[str, int] = {}", "self.name: str = k", "k.held = {}",
+        "size.now = 1.5", "self.rests: dict[str, int] = {}",
+    ]  # fmt: skip
+    body = "".join(f"        {line}\n" for line in lines)
+    head = "class Middle(Page):\n    pass\nclass Cover(Middle):\n    pass\n"
+    fields = "    fresh: dict[str, int]\n    held: Floats\n    book: 'Cover'\n"
+    assert in_subclass(f"{fields}    def f(self, k, size: int):\n{body}", head=head) == []
+    assert in_subclass("    @staticmethod\n    def f(this: object) -> None:\n        this.held = {}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ("    held: dict[str, int]\n", "State declares held: dict[str, int]"),
+        ("    now: bool\n", "State declares now: bool"),
+        ("    held = None\n", "State has an attribute held of its class"),
+        ("    now: int = 3\n", "State has an attribute now of its class"),
+        ("    log = 3\n", "State has an attribute log of its class"),
+        ("    def rests(self):\n        return 0\n", "State has an attribute rests of its class"),
+        ("    @property\n    def log(self):\n        return 0\n", "State has an attribute log of its class"),
+        ("    class book:\n        pass\n", "State has an attribute book of its class"),
+        ("    __slots__ = ('held', 'other')\n", "State has an attribute held of its class"),
+    ],
+)
+def test_a_subclass_hides_no_compiled_field(body, what):
+    (refusal,) = in_subclass(body)
+    assert refusal.startswith(f"{what}, "), refusal
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "class Middle(Core):\n    pass\n",
+        "import enum\nclass Plain:\n    pass\nclass Middle(Plain, Core):\n    pass\n",
+        "from quantd.trading import one\nclass Middle(one.Core):\n    pass\n",
+        "from quantd.trading.one import Core as Base\nclass Middle(Base):\n    pass\n",
+    ],
+)
+def test_a_class_between_a_subclass_and_its_compiled_base_hides_nothing(head):
+    body = "    def f(self):\n        self.held = ''\n"
+    assert len(in_subclass(body, head=head, bases="Middle")) == 1
+    assert in_subclass(body, head=head, bases="object") == []
+
+
+def test_a_listed_subclass_is_refused_as_one_that_is_not():
+    text = CORE + "class State(Core):\n    def f(self, size: int) -> None:\n        {}\n"
+    line = CORE.count("\n") + 4
+    for body, what in (("self.name = 3", "State assigns 3 to name"), ("self.rests = []", "State assigns [] to rests")):
+        assert [each for each in refusals(text.format(body)) if each.startswith(f"trading/one.py:{line}: {what}")]
+    for body in ("self.name = ''", "self.rests = {}", "self.now = size"):
+        assert refusals(text.format(body)) == []
+    (again,) = refusals(CORE + "class State(Core):\n    now: int\n")
+    assert "State declares now: int, which its base Core has; leave it out" in again
+
+
+def test_a_subclass_of_a_module_that_is_not_listed_is_refused_with_the_listed_ones_and_makes_no_build_stale():
+    texts = {ONE: HEAD + CORE, "quantd.types": NUMBER_TYPES, "quantd.risk.two": "class Plain:\n    pass\n"}
+    others = {
+        "risk/state.py": "from quantd.trading.one import Core\nclass Middle(\n    Core,\n):\n    pass\n",
+        "risk/late.py": "from quantd.risk.state import Middle\nclass Late(Middle):\n    now = 0\n",
+        "risk/other.py": "from quantd.risk.two import Plain\nclass Other(Plain):\n    now = 0\n",
+        "risk/broken.py": "a syntax error",
+    }
+    texts |= {"quantd." + name.replace("/", ".")[:-3]: text for name, text in others.items()}
+    read = declare(texts.get, (ONE,)).read
+    found = declare(texts.get, (ONE,), others=others)
+    assert [each.file for each in found.refusals] == ["risk/late.py"]
+    assert found.read == read
+    assert sorted(extending(others, {"Core"})) == ["risk/late.py", "risk/state.py"]
+
+
+def test_no_class_of_this_repository_hides_or_replaces_what_a_compiled_one_has():
     surface = Surface(builder.read, recipe.MODULES)
     classes = {name for module in recipe.MODULES for name in surface.of(module).classes}
     tops = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research", "tests", "benchmarks")
-    for file in (each for top in tops for each in python_files(ROOT / top)):
-        text = file.read_text(encoding="utf-8")
-        if any(f"({name})" in text for name in classes):
-            assert hidden_overrides(surface, str(file.relative_to(ROOT)), text) == []
+    files = {str(each.relative_to(ROOT)): each for top in tops for each in python_files(ROOT / top)}
+    texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+    for name in extending(texts, classes):
+        assert subclass_refusals(surface, name, texts[name]) == []
+
+
+def test_the_builder_reads_every_module_of_the_package_that_is_not_listed():
+    others = builder.others()
+    assert {"daemon/engine/state.py", "regular_file.py", "models/market/walk.py"} <= set(others)
+    assert not {"/".join(name.split(".")[1:]) + ".py" for name in recipe.MODULES} & set(others)
+    assert all(others[name] == (ROOT / name).read_text() for name in ("daemon/engine/state.py", "research/__init__.py"))

@@ -47,10 +47,10 @@ def _build(kind: str, *, low: bool) -> int:
 
 
 def _declare() -> int:
-    from quantd.engine_build.builder import read
+    from quantd.engine_build.builder import others, read
     from quantd.engine_build.declarations import declare
 
-    found = declare(read, MODULES, INNER_LOOPS)
+    found = declare(read, MODULES, INNER_LOOPS, others=others())
     for name, text in found.declarations.items():
         sys.stdout.write(f"# {name}\n{text}")
     for refusal in found.refusals:

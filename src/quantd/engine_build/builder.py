@@ -40,6 +40,17 @@ def read(module: str) -> str | None:
     return file.read_text(encoding="utf-8") if module.startswith("quantd.") and file.is_file() else None
 
 
+def others() -> dict[str, str]:
+    """File -> text, of every module of the package that is not listed."""
+    listed = set(map(finder.source, MODULES))
+    texts: dict[str, str] = {}
+    for folder, _, names in os.walk(finder.PACKAGE, followlinks=True):
+        for file in (Path(folder, name) for name in sorted(names) if name.endswith(".py")):
+            if file not in listed:
+                texts[file.relative_to(finder.PACKAGE).as_posix()] = file.read_text(encoding="utf-8")
+    return texts
+
+
 def build(kind: str = "release", jobs: int = 1) -> Path:
     """Build the listed modules unless a build of this source is there. Returns its folder. Raises NoBuild and Busy."""
     with _alone():
@@ -143,7 +154,7 @@ def _make(scratch: Path, kind: str, jobs: int) -> None:
     probe = scratch / "probe.c"
     probe.write_text("#include <Python.h>\n", encoding="utf-8")
     compiler.compile(probe, scratch / "probe.so")  # fails before minutes are spent on translating
-    declared = declare(read, MODULES, INNER_LOOPS, checked=kind == "checked")
+    declared = declare(read, MODULES, INNER_LOOPS, checked=kind == "checked", others=others())
     if declared.refusals:
         lines = "\n".join(map(str, declared.refusals))
         raise NoBuild(f"the listed modules cannot be compiled with the same results:\n{lines}")

@@ -5,7 +5,7 @@
 
 from quantd.engine_build.declarations.declare import Declared, declare
 from quantd.engine_build.declarations.refusal import Refusal
-from quantd.engine_build.declarations.subclasses import hidden_overrides
+from quantd.engine_build.declarations.subclasses import extending, subclass_refusals
 from quantd.engine_build.declarations.surface import Surface
 
-__all__ = ["Declared", "Refusal", "Surface", "declare", "hidden_overrides"]
+__all__ = ["Declared", "Refusal", "Surface", "declare", "extending", "subclass_refusals"]

@@ -25,14 +25,18 @@ def check_function(
     scope = Scope(surface, module, refusals, owner)
     if isinstance(node, ast.AsyncFunctionDef):
         scope.add(node, f"{node.name} is asynchronous", ELSEWHERE)
-    given = _arguments(node, scope)
-    locals_ = _annotations(node, scope)
+    given, locals_ = name_types(node, scope)
     scope.names = {**locals_, **given}
     scope.negative = set(_negative(node, scope))
     returns = surface.type_of(node.returns, module)
     for each in node.body:
         _statement(each, scope, returns)
     return {name: kind for name, kind in locals_.items() if name not in given}
+
+
+def name_types(node: Function, scope: Scope) -> tuple[dict[str, CType], dict[str, CType]]:
+    """The types of the arguments of a function, and of its locals."""
+    return _arguments(node, scope), _annotations(node, scope)
 
 
 def _arguments(node: Function, scope: Scope) -> dict[str, CType]:

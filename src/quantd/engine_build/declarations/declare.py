@@ -2,13 +2,14 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from quantd.engine_build.declarations.bodies import check_function, reserved
 from quantd.engine_build.declarations.c_types import FLOAT, CType
 from quantd.engine_build.declarations.expressions import Scope, of_number
 from quantd.engine_build.declarations.refusal import Refusal, Refusals
+from quantd.engine_build.declarations.subclasses import check_fields, extending, subclass_refusals
 from quantd.engine_build.declarations.surface import Class, Module, Read, Signature, Surface, plain
 from quantd.engine_build.recipe import INNER_DIRECTIVES, InnerLoop
 
@@ -30,8 +31,18 @@ class Declared:
     refusals: tuple[Refusal, ...]
 
 
-def declare(read: Read, listed: tuple[str, ...], inner: Sequence[InnerLoop] = (), *, checked: bool = False) -> Declared:
-    """Declare the listed modules. `read` gives the text of a module; `checked` keeps the checks of inner loops."""
+def declare(
+    read: Read,
+    listed: tuple[str, ...],
+    inner: Sequence[InnerLoop] = (),
+    *,
+    checked: bool = False,
+    others: Mapping[str, str] | None = None,
+) -> Declared:
+    """Declare the listed modules. `read` gives the text of a module; `checked` keeps the checks of inner loops.
+
+    `others` are the texts of modules that are not listed, by file: their classes may extend listed ones.
+    """
     surface = Surface(read, listed)
     declarations, sources, refusals = {}, {}, set()
     for name in listed:
@@ -41,7 +52,11 @@ def declare(read: Read, listed: tuple[str, ...], inner: Sequence[InnerLoop] = ()
         loops = [each for each in inner if each.module == name]
         sources[name] = _compiled_text(surface, module, loops, found, checked=checked)
         refusals |= found.found
-    return Declared(declarations, sources, surface.read, tuple(sorted(refusals)))
+    shaping = surface.read  # what a subclass is made of shapes no declaration
+    texts, classes = others or {}, {name for listed_one in listed for name in surface.of(listed_one).classes}
+    for file in extending(texts, classes):
+        refusals |= set(subclass_refusals(surface, file, texts[file]))
+    return Declared(declarations, sources, shaping, tuple(sorted(refusals)))
 
 
 def _module(surface: Surface, module: Module, refusals: Refusals) -> Iterator[str]:
@@ -85,6 +100,8 @@ def _function(told: Signature, locals_: dict[str, CType], pad: str, method: bool
 def _class(surface: Surface, module: Module, made: Class, refusals: Refusals) -> Iterator[str]:
     scope = Scope(surface, module, refusals, made)
     _check_class(surface, module, made, scope)
+    if base := surface.base(module, made):
+        check_fields(surface, module, made, base, refusals)
     yield f"cdef class {made.node.name}{_base(surface, module, made)}:"
     lines: list[str] = []
     for name, kind in made.fields.items():

@@ -8,6 +8,7 @@ from quantd.engine_build.declarations.c_types import BOOL, FLOAT, INT, OBJECT, U
 from quantd.engine_build.declarations.constants import Value, folded
 from quantd.engine_build.declarations.refusal import Refusals
 from quantd.engine_build.declarations.surface import Class, Module, Signature, Surface
+from quantd.engine_build.recipe import CYTHON
 
 EXACT: Final = 2**53
 """Integers up to here are floats too."""
@@ -259,6 +260,9 @@ def builtin(node: ast.Call, name: str, given: list[CType], scope: Scope) -> CTyp
     place, inner = scope.module.imports.get(name, ("", ""))
     if place:
         return MATH.get(inner, UNKNOWN) if place == "math" else UNKNOWN
+    if name == "abs" and len(node.args) == 1 and whole_element(node.args[0], scope):
+        what = f"abs of an element of a buffer of whole numbers: Cython {CYTHON} cannot translate it"
+        scope.add(node, what, "assign the element to a local int first")
     match name, [each.kind for each in given]:
         case ("int" | "len", _):
             return INT
@@ -275,6 +279,23 @@ def builtin(node: ast.Call, name: str, given: list[CType], scope: Scope) -> CTyp
         case ("divmod", ["float", _] | [_, "float"]):
             scope.add(node, "divmod of floats: Python and C round differently", "write ints")
     return UNKNOWN
+
+
+def whole_element(node: ast.expr, scope: Scope) -> bool:
+    """Whether an expression is an element of a buffer of whole numbers, or the sign or size of one."""
+    while True:
+        match node:
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
+                node = node.operand
+            case ast.Call(func=ast.Name(id="abs"), args=[inner]):
+                node = inner
+            case ast.Subscript():
+                held = type_of(node.value, scope)
+                if held.kind == "buffer":
+                    return held.of[0] is INT
+                node = node.value
+            case _:
+                return False
 
 
 def check_fits(wanted: CType, kind: CType, node: ast.expr, scope: Scope) -> None:
