@@ -101,6 +101,17 @@ class Checkout:
     def build(self, *words, **given):
         return self.python("-m", "quantd.engine_build", "build", *words, **given)
 
+    def compiled(self, *words, **given):
+        """How many modules a build compiles, and not takes from an earlier build."""
+        done = self.build(*words, **given)
+        assert done.returncode == 0, done.stderr
+        return int(re.search(r"^quantd: (\d) of 2 modules compiled, (\d) taken", done.stdout, re.MULTILINE)[1])
+
+    def library(self, name):
+        """A library of the only build."""
+        (folder,) = self.made()
+        return self.builds / folder / f"quantd.trading.{name}{EXTENSION_SUFFIXES[0]}"
+
     def state(self, **given):
         done = self.python("-c", STATE, **given)
         assert done.returncode == 0, done.stderr
@@ -149,7 +160,7 @@ def bare(tmp_path):
 
 @pytest.fixture(scope="session")
 def first_build(tmp_path_factory):
-    """A checkout with a build: the one compilation of this module."""
+    """A checkout with a build, which tests copy."""
     if (why := obstacle()) and not os.environ.get("CI"):
         pytest.skip(why)
     checkout = lay(tmp_path_factory.mktemp("checkout"))
@@ -350,3 +361,92 @@ def test_a_refusal_of_a_class_that_extends_a_compiled_one_is_the_reason(bare):
     assert "trading/shelf.py:6: Shelf assigns 1.5 to size, a compiled field of Book of type int; assign" in done.stderr
     declared = bare.python("-m", "quantd.engine_build", "declare")
     assert (declared.returncode, declared.stderr.startswith("trading/shelf.py:6: Shelf assigns 1.5")) == (1, True)
+
+
+def digests(checkout):
+    """Name -> bytes, of the libraries of the newest build."""
+    newest = max((checkout.builds / name for name in checkout.made()), key=lambda folder: folder.stat().st_mtime_ns)
+    return {file.name.split(".")[2]: file.read_bytes() for file in newest.glob("*.so")}
+
+
+def test_only_the_module_whose_body_changed_is_compiled_again(built):
+    before = digests(built)
+    body = "    grown: int = 1\n    return a * b + grown"  # with a first local, which the declaration has
+    built.source.write_text(SMALL.replace("    return a * b", body, 1))
+    assert built.compiled() == 1
+    assert built.state() == "release |"
+    assert built.run("print(small.product(2, 3), user.half(9))") == "so 7 4"
+    after = digests(built)
+    assert (after["small"] != before["small"], after["user"] == before["user"]) == (True, True)
+    built.source.write_text(SMALL)
+    (built.source.parent / "user.py").write_text(USER.replace("quotient(a, 2)", "quotient(a, 3)"))
+    assert built.compiled() == 1
+    assert built.run("print(small.product(2, 3), user.half(9))") == "so 6 3"
+
+
+def test_a_changed_declaration_compiles_its_module_and_those_that_include_it(built):
+    built.source.write_text(SMALL.replace("    size: int\n", "    more: float\n    size: int\n", 1))
+    assert built.compiled() == 2
+    assert built.run("b = small.Book(0, memoryview(bytearray(8)).cast('d')); b.more = 1.0; print(b.more)") == "so 1.0"
+    (built.source.parent / "user.py").write_text(USER.replace("half(a: int)", "half(a: int, b: int = 3)"))
+    assert built.compiled() == 1
+
+
+@pytest.mark.long
+def test_a_changed_constant_of_a_module_that_is_not_listed_compiles_what_is_made_of_it(built):
+    (built.source.parent / "bounds.py").write_text(BOUNDS.replace('"d"]', '"d", "const"]'))
+    assert built.compiled() == 2
+    (built.source.parent / "bounds.py").write_text(BOUNDS + "\nOTHER = 3\n")
+    assert built.compiled() == 0
+    assert built.state() == "release |"
+
+
+@pytest.mark.long
+def test_other_settings_or_another_compiler_compile_every_module_again(built):
+    file = built.folder / "src/quantd/engine_build/recipe.py"
+    text = file.read_text()
+    for old, new in (('"-fwrapv", ', '"-fwrapv", "-fno-ident", '), ('"nonecheck": "True"', '"nonecheck": "False"')):
+        assert old in text
+        file.write_text(text.replace(old, new))
+        assert built.compiled() == 2
+    file.write_text(text)
+    version = built.folder / "version"
+    script = f'[ "$1" != --version ] || exec cat {version}\nexec cc "$@"'
+    environ = {"CC": compiler(built.folder, script)}
+    for text in ("one", "another"):  # the file of the compiler stays the same
+        version.write_text(text)
+        shutil.rmtree(built.builds / min(built.made(), key=lambda name: (built.builds / name).stat().st_mtime_ns))
+        built.source.write_text(SMALL + f"# {text}\n")
+        assert built.compiled(**environ) == 2
+
+
+def test_a_change_of_the_program_that_builds_takes_all_libraries_from_the_build_before(built):
+    before = digests(built)
+    file = built.folder / "src/quantd/engine_build/builder.py"
+    file.write_text(file.read_text() + "# a comment\n")
+    assert built.state().startswith("uncompiled (stale")
+    assert built.compiled() == 0
+    assert (built.state(), digests(built)) == ("release |", before)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1] + b"x", lambda data: data[: len(data) // 2]])
+def test_a_library_that_was_damaged_or_written_in_part_is_compiled_again_and_the_other_is_taken(built, damage):
+    file, intact = built.library("small"), digests(built)["user"]
+    file.write_bytes(damage(file.read_bytes()))
+    shutil.copytree(built.folder, kept := built.folder / "copy", ignore=shutil.ignore_patterns("copy"))
+    assert built.compiled() == 1
+    assert built.run("print(small.product(2, 3))") == "so 6"
+    assert digests(built)["user"] == intact
+    changed = Checkout(kept)  # the same damage, when the build is of another source
+    (changed.source.parent / "user.py").write_text(USER.replace("quotient(a, 2)", "quotient(a, 3)"))
+    assert changed.compiled() == 2
+    assert changed.run("print(small.product(2, 3), user.half(9))") == "so 6 3"
+
+
+@pytest.mark.long
+def test_a_checked_build_takes_nothing_of_a_release_build_and_checks_the_bounds_of_inner_loops(built):
+    assert built.compiled("--kind", "checked") == 2
+    text = (
+        "b = small.Book(9, memoryview(bytearray(8)).cast('d'))\ntry: b.total()\nexcept IndexError: print('IndexError')"
+    )
+    assert built.run(text, QUANTD_CHECKED="1") == "so IndexError"

@@ -78,7 +78,18 @@ def test_public_functions_are_for_python_too_and_private_ones_for_c_only():
         "    cdef public str name",
         '    @cython.locals(found="double", j="long long")',
         "    cpdef double value(self, long long k, double price=*) except? -1",
+        "",  # the line of the locals, of which there are none
         "    cdef (long long, long long) _part(self, long long[::1] marks, bint whole) except *",
+    ]
+
+
+def test_a_local_more_or_less_moves_no_line_of_a_declaration():
+    other = BOOK.replace("        found: float = 0.0\n", "").replace("found += ", "price *= ").replace("found", "price")
+    lines = [
+        declared(text).declarations[ONE].splitlines() for text in (BOOK, other.replace("for j in range(k)", "if k"))
+    ]
+    assert [(a, b) for a, b in zip(*lines, strict=True) if a != b] == [
+        ('    @cython.locals(found="double", j="long long")', "")
     ]
 
 

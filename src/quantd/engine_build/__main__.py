@@ -38,7 +38,7 @@ def _build(kind: str, *, low: bool) -> int:
     if low:
         os.nice(19)
     try:
-        folder = build(kind, jobs=1 if low else os.cpu_count() or 1)
+        folder = build(kind, 1 if low else os.cpu_count() or 1, lambda line: sys.stdout.write(f"quantd: {line}\n"))
     except NoBuild as why:
         sys.stderr.write(f"quantd: the engine is not compiled: {why}\n")
         return 1

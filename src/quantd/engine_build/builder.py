@@ -1,7 +1,8 @@
 """Builds the engine in a scratch folder, and puts it in place by one rename.
 
-A build that is interrupted leaves a folder that no start loads; the next build removes it. Of two processes one builds.
-A failure is recorded, so that starts do not repeat it in the background.
+Libraries of kept builds that would be made from the same are taken over. A build that is interrupted leaves a folder
+that no start loads; the next build removes it. Of two processes one builds. A failure is recorded, so that starts do
+not repeat it in the background.
 """
 
 import os
@@ -18,9 +19,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from quantd.engine_build import c_compiler, finder
-from quantd.engine_build.c_compiler import LONGEST, NoBuild
-from quantd.engine_build.declarations import declare
+from quantd.engine_build import c_compiler, finder, libraries
+from quantd.engine_build.c_compiler import LONGEST, Compiler, NoBuild
+from quantd.engine_build.declarations import Declared, declare
 from quantd.engine_build.recipe import CYTHON, DIRECTIVES, INNER_LOOPS, MODULES, VARIANTS
 
 SCRATCH: Final = ".making-"
@@ -51,16 +52,19 @@ def others() -> dict[str, str]:
     return texts
 
 
-def build(kind: str = "release", jobs: int = 1) -> Path:
-    """Build the listed modules unless a build of this source is there. Returns its folder. Raises NoBuild and Busy."""
+def build(kind: str = "release", jobs: int = 1, note: Callable[[str], object] = str) -> Path:
+    """Build the listed modules unless a whole build of this source is there. Returns its folder.
+
+    `note` gets a line about what was compiled. Raises NoBuild and Busy.
+    """
     with _alone():
-        if there := finder.fitting(kind):
+        if there := _whole(kind):
             return there
         (finder.BUILDS / FAILURE).unlink(missing_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=finder.BUILDS))
         try:
             key = finder.key(kind)
-            _make(scratch, kind, jobs)
+            _make(scratch, kind, jobs, note)
             if finder.key(kind) != key:
                 raise Busy("the source changed while it was compiled; build again")
             target = _put(scratch / "made", key)
@@ -110,6 +114,21 @@ def running() -> bool:
     return False
 
 
+def _whole(kind: str) -> Path | None:
+    """The folder of a build of this source whose libraries are as recorded. Others lose the libraries that are not, so
+    that no start loads them. Raises NoBuild."""
+    while there := finder.fitting(kind):
+        if not (damaged := libraries.damaged(there)):
+            return there
+        try:
+            for module in damaged:
+                finder.library(there, module).unlink()
+        except OSError as error:
+            why = str(error.strerror or error).lower()
+            raise NoBuild(f"{there} is damaged and cannot be removed ({why}); remove it as its owner") from None
+    return None
+
+
 def _record(kind: str, why: str) -> None:
     with suppress(OSError, NoBuild):
         text = f"{finder.key(kind)} {c_compiler.find().identity()}\n{why}\n"
@@ -147,7 +166,7 @@ def _cython() -> None:
         raise NoBuild(f"Cython is {found}, and the engine is built by {CYTHON}; {wanted}")
 
 
-def _make(scratch: Path, kind: str, jobs: int) -> None:
+def _make(scratch: Path, kind: str, jobs: int, note: Callable[[str], object]) -> None:
     """Declare, translate, compile and load every module below a folder. Raises NoBuild and OSError."""
     _cython()
     compiler = c_compiler.find()
@@ -160,29 +179,55 @@ def _make(scratch: Path, kind: str, jobs: int) -> None:
         raise NoBuild(f"the listed modules cannot be compiled with the same results:\n{lines}")
     made = scratch / "made"
     made.mkdir()
-    known = [f"{name} {finder.digest(finder.source(name))}" for name in declared.read]
+    sources = {name: finder.digest(finder.source(name)) for name in declared.read}
+    origins = libraries.origins(declared, kind, compiler)
+    records: dict[str, libraries.Record] = {}
+    compiled: list[str] = []
 
     def one(module: str) -> None:
-        source = scratch.joinpath(*module.split(".")).with_suffix(".py")
-        directives = [f"-X{name}={value}" for name, value in DIRECTIVES.items()]
-        words = [sys.executable, "-P", "-m", "cython", "-3", "-I.", *directives, str(source.relative_to(scratch))]
-        done = subprocess.run(words, cwd=scratch, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            said = " ".join((done.stderr or done.stdout).split())[-LONGEST:]
-            raise NoBuild(f"Cython {CYTHON} cannot translate {module}: {said}; report this as a fault")
-        compiler.compile(source.with_suffix(".c"), finder.library(made, module), VARIANTS[kind])
+        library = finder.library(made, module)
+        record = libraries.take(module, origins[module], library)
+        if record is None:
+            _compile(scratch, module, library, compiler, VARIANTS[kind])
+            compiled.append(module)
+        records[module] = record or libraries.Record(origins[module], finder.digest(library))
 
+    _lay(scratch, declared)
+    _each(one, jobs)
+    about = f"# {kind}, Cython {CYTHON}, {compiler.identity()}, {EXTENSION_SUFFIXES[0]}"
+    lines_ = [libraries.line_of(name, source, records.get(name)) for name, source in sources.items()]
+    (made / finder.MANIFEST).write_text("\n".join([about, *lines_]) + "\n", encoding="utf-8")
+    _load(made, kind)
+    note(
+        f"{len(compiled)} of {len(MODULES)} modules compiled, {len(MODULES) - len(compiled)} taken from earlier builds"
+    )
+
+
+def _lay(scratch: Path, declared: Declared) -> None:
+    """Write the sources and declarations that are translated."""
     for module in MODULES:
-        source = scratch.joinpath(*module.split(".")).with_suffix(".py")
+        source = _source(scratch, module)
         source.parent.mkdir(parents=True, exist_ok=True)
         for package in source.relative_to(scratch).parents[:-1]:
             (scratch / package / "__init__.py").touch()
         source.write_text(declared.sources[module], encoding="utf-8")
         source.with_suffix(".pxd").write_text(declared.declarations[module], encoding="utf-8")
-    _each(one, jobs)
-    about = f"# {kind}, Cython {CYTHON}, {compiler.identity()}, {EXTENSION_SUFFIXES[0]}"
-    (made / finder.MANIFEST).write_text("\n".join([about, *known]) + "\n", encoding="utf-8")
-    _load(made, kind)
+
+
+def _source(scratch: Path, module: str) -> Path:
+    return scratch.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _compile(scratch: Path, module: str, library: Path, compiler: Compiler, level: str) -> None:
+    """Translate a module to C, and compile it. Raises NoBuild."""
+    source = _source(scratch, module)
+    directives = [f"-X{name}={value}" for name, value in DIRECTIVES.items()]
+    words = [sys.executable, "-P", "-m", "cython", "-3", "-I.", *directives, str(source.relative_to(scratch))]
+    done = subprocess.run(words, cwd=scratch, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())[-LONGEST:]
+        raise NoBuild(f"Cython {CYTHON} cannot translate {module}: {said}; report this as a fault")
+    compiler.compile(source.with_suffix(".c"), library, level)
 
 
 def _each(action: Callable[[str], None], jobs: int) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,10 +38,23 @@ class Compiler:
         status = file.stat()
         return f"{shlex.join(self.words)} {file} {status.st_size} {int(status.st_mtime)}"
 
+    def version(self) -> str:
+        """What the compiler prints about itself: a wrapper stays the same file when its compiler changes."""
+        with suppress(OSError):
+            words = [*self.words, "--version"]
+            return subprocess.run(
+                words, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+            ).stdout
+        return ""
+
+    def command(self, level: str) -> list[str]:
+        """The words before the names of the files."""
+        link = LINK.get(sys.platform, ("-shared", "-s"))
+        return [*self.words, *link, level, *C_FLAGS, f"-I{self.headers}"]
+
     def compile(self, source: Path, library: Path, level: str = "-O0") -> None:
         """Make a loadable library from a C file, optimised at `level`. Raises NoBuild."""
-        link = LINK.get(sys.platform, ("-shared", "-s"))
-        words = [*self.words, *link, level, *C_FLAGS, f"-I{self.headers}", str(source), "-o", str(library)]
+        words = [*self.command(level), str(source), "-o", str(library)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
         except OSError as error:

@@ -21,7 +21,7 @@ CHECKOUT: Final = PACKAGE.parent.parent if (PACKAGE.parent.parent / "pyproject.t
 
 BUILDS: Final = CHECKOUT / "build" / "engine" if CHECKOUT else HERE / "built"
 MANIFEST: Final = "manifest"
-SHAPING: Final = ("recipe.py", "builder.py", "c_compiler.py", "declarations")
+SHAPING: Final = ("recipe.py", "builder.py", "c_compiler.py", "libraries.py", "declarations")
 """Files of this package whose change makes a build stale."""
 
 
@@ -71,7 +71,8 @@ def key(kind: str) -> str:
 def manifest(folder: Path) -> dict[str, str]:
     """Module -> digest of its source, of every source that a build has read. Raises OSError and ValueError."""
     lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
-    return dict(line.split(maxsplit=1) for line in lines if not line.startswith("#"))
+    words = (line.split() for line in lines if not line.startswith("#"))
+    return {name: source_digest for name, source_digest, *_ in words}
 
 
 def library(folder: Path, module: str) -> Path:

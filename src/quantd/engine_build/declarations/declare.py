@@ -84,10 +84,13 @@ def _signature(surface: Surface, node: ast.FunctionDef | ast.AsyncFunctionDef, m
 
 
 def _function(told: Signature, locals_: dict[str, CType], pad: str, method: bool = False) -> Iterator[str]:
-    """The declaration of a function: public ones are for Python too."""
-    if kept := {name: kind for name, kind in locals_.items() if kind.typed}:
-        text = ", ".join(f'{name}="{kind.c}"' for name, kind in kept.items())
-        yield f"{pad}@cython.locals({text})"
+    """The declaration of a function: public ones are for Python too.
+
+    The line of the locals is there without locals too: a first one moves no line that other modules include.
+    """
+    kept = {name: kind for name, kind in locals_.items() if kind.typed}
+    text = ", ".join(f'{name}="{kind.c}"' for name, kind in kept.items())
+    yield f"{pad}@cython.locals({text})" if kept else ""
     kind = "cdef" if told.name.startswith("_") else "cpdef"
     needed = len(told.names) - told.defaults
     pairs = enumerate(zip(told.types, told.names, strict=True))
