@@ -1,9 +1,10 @@
-"""The whole engine on synthetic bars: symbol-bars per second through gate, ledger, paper venue and digest.
+"""The whole engine: symbol-bars per second through gate, ledger, paper venue and digest.
 
     python -m benchmarks.engine [--profile]
 
-Bars are fat-tailed (Student t, 4 degrees), with one thread and a printed seed. Figures are CPU time. The lines above
-them show the machine's current speed, and the cost of the bars without processing. The line below shows the memory.
+Bars are fat-tailed (Student t, 4 degrees), with one thread and a printed seed; those of the case "default profiles" are
+recorded. Figures are CPU time. The lines above them show the machine's current speed, and the cost of the bars without
+processing. The line below shows the memory.
 `python -m benchmarks.parts` shows the parts of a session.
 """
 
@@ -11,13 +12,15 @@ import gc
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
 
 import numpy as np
 
+import quantd
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.state import State
@@ -122,9 +125,18 @@ def timeline(block: Block, every: int, agents: int) -> list[Item]:
     return items
 
 
+class World(NamedTuple):
+    """A new shell, the items of its market, and the policies of its agents."""
+
+    shell: Shell
+    items: list[Item]
+    policies: Sequence[Policy]
+
+
 @dataclass(frozen=True)
 class Case:
-    """A run: symbols, the policies of its agents, how often they are asked, limits; `days` of the printed row."""
+    """A run on synthetic bars: symbols, the policies of its agents, how often they are asked, limits; `days` of the
+    printed row."""
 
     text: str
     symbols: int
@@ -132,6 +144,56 @@ class Case:
     policies: Callable[[], list[Policy]]
     every: int
     limits: Limits = LIMITS
+
+    def world(self, days: int) -> World:
+        """The run over so many sessions, before its first item."""
+        block, universe, sessions = market(self.symbols, days)
+        policies = self.policies()
+        items = timeline(block, self.every, len(policies))
+        return World(shell(universe, sessions, policies, True, self.limits), items, policies)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The run of the config.toml that this quantd ships on its recorded bars, with dividends, splits and schedules.
+
+    Its agents have the limits of their profiles: protective stops with a cooldown, losses, realised measures and shares
+    of the volume. `policy` takes the place of the trained policy, whose inference is not the engine's.
+    """
+
+    text: str
+    symbols: int
+    days: int
+    policy: str
+    trained: str = "models/shipped/scorer"
+
+    def world(self, days: int) -> World:
+        """The run over so many bars, before its first item."""
+        # these take a second to import, and no other case needs them
+        from quantd.daemon.assembly.parts import assemble
+        from quantd.daemon.cli.configuration import read
+        from quantd.daemon.recovery.start import begin
+
+        # another commit has keys and data of its own
+        root = Path(quantd.__file__).parents[2]
+        text = (root / "config.toml").read_text(encoding="utf-8")
+        for old, new in ((f'"{self.trained}"', f'"{self.policy}"'), ('"data/', f'"{root}/data/')):
+            if old not in text:
+                raise SystemExit(f"{root}/config.toml has no {old}; correct CASES of benchmarks/engine.py")
+            text = text.replace(old, new)
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "config.toml")
+            file.write_text(text, encoding="utf-8")
+            assembly = assemble(read(file))
+        body = assembly.shell()
+        begin(body, assembly, assembly.config, "engine", fresh=True)
+        bars, items = 0, []
+        for item in assembly.items():
+            bars += type(item) is MarketSlice
+            if bars > days:
+                break
+            items.append(item)
+        return World(body, items, assembly.policies)
 
 
 def even() -> list[Policy]:
@@ -150,7 +212,7 @@ def quiet() -> list[Policy]:
     return [Quiet()]
 
 
-CASES: Final = {
+CASES: Final[dict[str, Case | Shipped]] = {
     "quiet": Case("20 x 5,000, one trade then quiet", 20, 5_000, quiet, 21),
     "monthly": Case("20 x 5,000, equal weight every 21 sessions", 20, 5_000, even, 21),
     "daily": Case("20 x 5,000, all 20 trade every day", 20, 5_000, rotating, 1),
@@ -159,16 +221,16 @@ CASES: Final = {
     "daily, four more limits": Case("20 x 5,000, all 20 daily, four more limits", 20, 5_000, rotating, 1, MORE),
     "three daily, four more limits": Case("20 x 5,000, three daily, four more limits", 20, 5_000, three, 1, MORE),
     "one symbol": Case("1 x 100,000, asked every bar, quiet", 1, 100_000, quiet, 1),
+    "default profiles": Shipped("5 x 818 recorded, default profiles", 5, 818, "equal_weight"),
 }
 
 
-def seconds(case: Case, days: int = 0, log: Log | None = None, *, blocks: bool = False) -> tuple[float, Shell]:
+def seconds(
+    case: Case | Shipped, days: int = 0, log: Log | None = None, *, blocks: bool = False
+) -> tuple[float, Shell]:
     """CPU seconds of one run over `days` sessions, those of the case without it, and its shell. With `blocks` policies
     answer for blocks of samples, as in `quantd backtest`."""
-    block, universe, sessions = market(case.symbols, days or case.days)
-    policies = case.policies()
-    items = timeline(block, case.every, len(policies))
-    body = shell(universe, sessions, policies, True, case.limits)
+    body, items, policies = case.world(days or case.days)
     if log is not None:
         body.log = log
     ahead = AnswerBlocks(body.answer, policies.__getitem__, [True] * len(policies)) if blocks else None
@@ -188,7 +250,7 @@ def seconds(case: Case, days: int = 0, log: Log | None = None, *, blocks: bool =
     return took, body
 
 
-def run(case: Case, *, blocks: bool = False) -> None:
+def run(case: Case | Shipped, *, blocks: bool = False) -> None:
     """Print the best of three runs."""
     found = [seconds(case, blocks=blocks) for _ in range(3)]
     best = min(took for took, _ in found)
@@ -197,8 +259,8 @@ def run(case: Case, *, blocks: bool = False) -> None:
     tally = body.tally
     print(
         f"{text:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / case.days * 1e6:7.1f} us a session  "
-        f"{tally.orders:7,d} orders  {tally.refused + tally.clipped:6,d} cut  equity "
-        f"{body.state.equity_micro / 1e6:,.2f}"
+        f"{tally.orders:7,d} orders  {tally.refused:6,d} refused {tally.clipped:6,d} clipped  equity "
+        f"{body.state.equity_micro / 1e6:,.2f}  digest {body.digest.hexdigest()[:8]}"
     )
 
 

@@ -1,14 +1,23 @@
 """`make bench`: every part that it times is there, and has a budget."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from benchmarks.engine import CASES
+from benchmarks.engine import CASES, seconds
 from benchmarks.multi_agent import CLAIMED_EFFICIENCY, COLUMNS, NAMES, efficiencies, written
 from benchmarks.parts.__main__ import SESSIONS, SHARES, gates, resolved
 from benchmarks.parts.budgets import BUDGETS, INTERPRETED
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.runtime.journal import Journal
+from quantd.daemon.runtime.timeline import time_of
+from quantd.trading.effects import Booked, Crossed, Protected, Switched
+from quantd.trading.events import Action
+from quantd.trading.market import MarketSlice
+from tests.support.checkout import ROOT
 
 
 def test_every_timed_function_is_there():
@@ -26,6 +35,28 @@ def test_every_part_has_a_budget_and_every_budget_a_part():
     assert set(INTERPRETED) <= {*SESSIONS, *parts, *asked}
     assert {part for part in BUDGETS if part.startswith("gate")} == {part for part in INTERPRETED if part in asked}
     assert {case for case, _ in SESSIONS.values()} == set(CASES)
+
+
+def test_the_default_profiles_have_the_rules_of_the_shipped_configuration_on_its_bars_and_dividends():
+    world = CASES["default profiles"].world(300)
+    shipped = assemble(read(ROOT / "config.toml"))
+    assert world.shell.state.rules == shipped.rules
+    assert [type(policy).__module__.split(".")[1] for policy in world.policies] == ["strategies"] * 3
+    items = [item for item in shipped.items() if time_of(item) <= time_of(world.items[-1])]
+    kinds = Counter(type(item) for item in world.items)
+    assert kinds == Counter(type(item) for item in items)
+    assert (kinds[MarketSlice], kinds[Action] > 0) == (300, True)
+    limits = [agent.limits for agent in shipped.rules.agents]
+    assert all(each.protective and each.protective.cooldown and each.max_share_of_volume for each in limits)
+    assert all(each.max_realised_volatility for each in limits)
+
+
+def test_in_the_default_profiles_levels_dividends_crosses_and_switches_happen():
+    journal = Journal()
+    tally = seconds(CASES["default profiles"], log=journal)[1].tally
+    assert (tally.slices, tally.clipped > 0, tally.refused > 0) == (CASES["default profiles"].days, True, True)
+    effects = Counter(type(effect) for _, steps in journal.steps for effect in steps)
+    assert min(effects[kind] for kind in (Protected, Booked, Crossed, Switched)) > 0
 
 
 @pytest.mark.requirement("F-06")

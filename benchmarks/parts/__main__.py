@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks import gate
-from benchmarks.engine import CASES, Case, machine_us, seconds
+from benchmarks.engine import CASES, machine_us, seconds
 from benchmarks.parts.budgets import BUDGETS, CALIBRATION_US, INTERPRETED
 from quantd.daemon.runtime.journal import Journal
 from quantd.engine_build.recipe import UNCOMPILED
@@ -59,6 +59,7 @@ SESSIONS: Final = {
     "session 20 daily, four more limits": ("daily, four more limits", 500),
     "session 20 three daily, four more limits": ("three daily, four more limits", 300),
     "session 1 asked every bar": ("one symbol", 4_000),
+    "session 5 default profiles": ("default profiles", 818),
 }
 """Part -> case of benchmarks.engine, sessions."""
 
@@ -144,8 +145,7 @@ def shares(wanted: Callable[[str], bool], days: int = 600) -> Iterator[tuple[str
 def sessions(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:
     for part, (name, days) in SESSIONS.items():
         if wanted(part):
-            case: Case = CASES[name]
-            yield part, min(seconds(case, days)[0] for _ in range(3)) / days * 1e6
+            yield part, min(seconds(CASES[name], days)[0] for _ in range(3)) / days * 1e6
 
 
 def measured(wanted: Callable[[str], bool]) -> Iterator[tuple[str, float]]:

@@ -57,6 +57,7 @@ BUDGETS: Final[dict[str, float]] = {
     "session 20 daily, four more limits": 60.0,
     "session 20 three daily, four more limits": 190.0,
     "session 1 asked every bar": 16.0,
+    "session 5 default profiles": 970.0,
 }
 
 INTERPRETED: Final[dict[str, float]] = {

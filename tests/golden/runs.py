@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.engine import CASES, LIMITS, Case, rotating, seconds, three
+from benchmarks.engine import CASES, LIMITS, Case, Shipped, rotating, seconds, three
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.runtime.loop import Shell
@@ -36,7 +36,7 @@ TIGHT: Final = override(
 )  # fmt: skip
 """Limits that cut orders in short runs: weight, Herfindahl index, exposure, VaR, expected shortfall, volatility."""
 
-BINDING: Final = {
+BINDING: Final[dict[str, Case | Shipped]] = {
     "daily, tight limits": Case("", 20, SHORT, rotating, 1, TIGHT),
     "three daily, tight limits": Case("", 20, SHORT, three, 1, TIGHT),
 }
@@ -73,7 +73,7 @@ def backtest(config: Path, folder: Path) -> Shell:
     return shell
 
 
-def synthetic(case: Case, sessions: int, folder: Path) -> Shell:
+def synthetic(case: Case | Shipped, sessions: int, folder: Path) -> Shell:
     """The shell after a case of `benchmarks/engine.py` over so many sessions."""
     return seconds(case, sessions)[1]
 
