@@ -1,6 +1,7 @@
 """The whole engine: symbol-bars per second through gate, ledger, paper venue and digest.
 
-    python -m benchmarks.engine [--profile]
+    python -m benchmarks.engine [--profile] [--case NAME ...]
+    python -m benchmarks.engine --beside COMMIT [--case NAME ...] [--rounds N]    # benchmarks/beside.py
 
 Bars are fat-tailed (Student t, 4 degrees), with one thread and a printed seed; those of the case "default profiles" are
 recorded. Figures are CPU time. The lines above them show the machine's current speed, and the cost of the bars without
@@ -8,11 +9,13 @@ processing. The line below shows the memory.
 `python -m benchmarks.parts` shows the parts of a session.
 """
 
+import argparse
 import gc
+import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -226,13 +229,22 @@ CASES: Final[dict[str, Case | Shipped]] = {
 
 
 def seconds(
-    case: Case | Shipped, days: int = 0, log: Log | None = None, *, blocks: bool = False
+    case: Case | Shipped,
+    days: int = 0,
+    log: Log | None = None,
+    *,
+    blocks: bool = False,
+    switches: Mapping[str, object] | None = None,
 ) -> tuple[float, Shell]:
     """CPU seconds of one run over `days` sessions, those of the case without it, and its shell. With `blocks` policies
-    answer for blocks of samples, as in `quantd backtest`."""
+    answer for blocks of samples, as in `quantd backtest`. `switches` are attributes that the shell gets if it has them.
+    """
     body, items, policies = case.world(days or case.days)
     if log is not None:
         body.log = log
+    for name, value in (switches or {}).items():
+        if hasattr(body, name):
+            setattr(body, name, value)
     ahead = AnswerBlocks(body.answer, policies.__getitem__, [True] * len(policies)) if blocks else None
     if ahead is not None:
         body.answer = ahead
@@ -340,19 +352,43 @@ def profiled() -> None:
     pstats.Stats(profile).sort_stats("tottime").print_stats(30)
 
 
-def main() -> None:
-    if "--profile" in sys.argv:
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description="The whole engine.")
+    parser.add_argument("--profile", action="store_true", help="where the time of 2,000 sessions goes")
+    parser.add_argument("--beside", metavar="COMMIT", help="compare with the engine of another commit or checkout")
+    parser.add_argument("--case", metavar="NAME", action="append", default=[], help="only this case; may be repeated")
+    parser.add_argument("--rounds", metavar="N", type=int, default=5, help="rounds in turn, 5 or more")
+    parser.add_argument("--sessions", metavar="N", type=int, default=0, help="at most so many sessions of each case")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> int:
+    from benchmarks import beside  # which imports this module
+
+    words = options()
+    if words.run:
+        print(json.dumps(beside.answer(beside.Row(*json.loads(words.run)))))
+        return 0
+    if words.beside:
+        return beside.compare(words.beside, words.case, words.rounds, words.sessions)
+    if words.profile:
         profiled()
-        return
+        return 0
+    cases = [CASES[row.name] for row in beside.rows(words.case) if not row.stepped]
     print(f"synthetic bars, seed {SEED}; one thread, CPU seconds of the process, best of 3")
     print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")
-    baselines(20, 5_000)
-    for case in CASES.values():
+    if not words.case:
+        baselines(20, 5_000)
+    for case in cases:
         run(case)
+    if words.case:
+        return 0
     run(CASES["three daily"], blocks=True)
     print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")
     memory()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,11 +1,15 @@
 """`make bench`: every part that it times is there, and has a budget."""
 
 import csv
+import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from benchmarks import beside
 from benchmarks.engine import CASES, seconds
 from benchmarks.multi_agent import CLAIMED_EFFICIENCY, COLUMNS, NAMES, efficiencies, written
 from benchmarks.parts.__main__ import SESSIONS, SHARES, gates, resolved
@@ -14,10 +18,15 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.timeline import time_of
+from quantd.engine_build import finder
+from quantd.engine_build.recipe import UNCOMPILED
 from quantd.trading.effects import Booked, Crossed, Protected, Switched
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
-from tests.support.checkout import ROOT
+from tests.support.checkout import ROOT, copy_package
+from tests.support.command_line import environment
+
+TEXT = {"capture_output": True, "text": True}
 
 
 def test_every_timed_function_is_there():
@@ -86,3 +95,75 @@ def test_the_table_of_profiles_is_written_as_csv_as_markdown_and_as_a_page_of_ba
     ]
     shown = page.read_text(encoding="utf-8")
     assert all(title in shown for title in COLUMNS.values())
+
+
+def replies(took: list[float], **results: object) -> list[dict[str, object]]:
+    """The answers of one side in the rounds."""
+    result = {"digest": "2be2", "orders": 3, "refused": 0, "clipped": 1, "equity_micro": 5}
+    return [{"seconds": each, **result, **results} for each in took]
+
+
+def test_a_row_of_two_engines_has_medians_least_and_their_ratios():
+    row = beside.Row("quiet", 1_000, stepped=False)
+    there, here = replies([0.09, 0.02, 0.03, 0.04, 0.05]), replies([0.02, 0.01, 0.08, 0.03, 0.01])
+    figures = ["40.0", "20.0", "20.0", "10.0", "2.00", "2.00"]
+    assert beside.cells(row, there, here) == ["quiet", "whole", "1,000", *figures, "equal"]
+    assert beside.differences("quiet", there, here) == []
+    assert beside.cells(row._replace(stepped=True), there, replies([0.1], orders=4))[-1] == "differ"
+
+
+def test_engines_differ_where_a_result_differs_from_the_other_side_or_from_another_round():
+    there = replies([0.1, 0.1])
+    for key, value in (("digest", "77aa"), ("orders", 4), ("refused", 1), ("clipped", 0), ("equity_micro", 6)):
+        (line,) = beside.differences("quiet", there, replies([0.1, 0.1], **{key: value}))
+        assert line == f"quiet: {key} {there[0][key]} -> {value}"
+        mixed = [*replies([0.1]), *replies([0.1], **{key: value})]
+        assert len(beside.differences("quiet", there, mixed)) == len(beside.differences("quiet", mixed, mixed)) == 1
+
+
+def test_the_rows_of_a_comparison_are_whole_runs_and_shorter_ones_without_batches():
+    assert beside.rows(["one symbol", "default profiles"]) == [
+        ("one symbol", 100_000, False), ("one symbol", 5_000, True),
+        ("default profiles", 818, False), ("default profiles", 600, True),
+    ]  # fmt: skip
+    assert {row.name for row in beside.rows([], 50)} == set(CASES)
+    assert {row.sessions for row in beside.rows([], 50)} == {50}
+
+
+def test_without_batches_every_item_goes_through_step_and_a_shell_without_the_switch_stays_as_it_is():
+    case = CASES["quiet"]
+    _, stepped = seconds(case, 40, switches={"in_batches": False, "of_another_engine": True})
+    _, plain = seconds(case, 40)
+    assert (stepped.in_batches, hasattr(stepped, "of_another_engine")) == (False, False)
+    assert plain.in_batches is (finder.loaded() is not None)
+    assert stepped.digest.hexdigest() == plain.digest.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["nothing"], "--beside nothing: neither a commit nor the folder of a checkout"),
+        (["HEAD", "--case", "none"], "--case none: there is no such case; the cases are: quiet; monthly"),
+        (["HEAD", "--rounds", "4"], "--rounds 4: fewer than 5 rounds show noise; give 5 or more"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_names_the_word_and_the_remedy(words, why):
+    done = subprocess.run([sys.executable, "-m", "benchmarks.engine", "--beside", *words], cwd=ROOT, **TEXT)
+    assert (done.returncode, done.stderr.startswith(why), done.stderr.count("\n")) == (1, True, 1)
+
+
+@pytest.mark.long
+def test_an_engine_with_dearer_fills_has_the_same_orders_and_another_equity(tmp_path):
+    """The other side is the folder of a checkout; the tree of a commit lies in such a folder too."""
+    other = copy_package(tmp_path)
+    file = other / "adapters/brokers/paper/broker.py"
+    text, dear = file.read_text(), "Fills(universe, Costs(commission_bp=5.0), sessions)"
+    file.write_text(text.replace("Fills(universe, costs, sessions)", dear))
+    options = ["--beside", str(other), "--case", "daily", "--sessions", "64"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.engine", *options], cwd=ROOT, env=environment() | {UNCOMPILED: "1"}, **TEXT
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert f"there: {other} (uncompiled); here: this checkout (uncompiled)" in done.stdout
+    assert len(re.findall(r"^daily +(?:whole|step) +64(?: +\d+\.\d+){6} +differ$", done.stdout, re.MULTILINE)) == 2
+    assert set(re.findall(r"^daily: (\w+) \w+ -> \w+$", done.stdout, re.MULTILINE)) == {"digest", "equity_micro"}
