@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from quantd.adapters.feeds.bars.dividends import dividend_doubts
 from quantd.adapters.feeds.bars.jumps import SPLIT_SIGMAS, WINDOW, Series, Shift, deviation
 from quantd.adapters.feeds.bars.ratios import nearest_ratio
 from quantd.adapters.feeds.bars.rows import exact_nano
@@ -31,6 +32,15 @@ MOST_YIELD: Final = 0.15
 The price of a smaller one falls by less than an ordinary day's move in a bad market.
 """
 
+LEAST_YIELD: Final = 0.035
+"""Smallest dividend whose fall can be seen, in a share whose nights are calm."""
+
+YIELD_NIGHTS: Final = 5.0
+"""Usual moves from a close to the next open from which a dividend has to show.
+
+The largest of 4,955 dividends of recorded stocks and funds that no fall shows has 2.6.
+"""
+
 FEW_BARS_SIGMA: Final = 0.02
 """The usual move where too few bars precede an action."""
 
@@ -40,7 +50,7 @@ NEARBY: Final = 5
 LEAST_MISS: Final = 0.08
 """Smallest distance, in logs, between a price and its reading that counts as a difference."""
 
-Reading = Literal["absent", "reversed", "another_date", "another_ratio"]
+Reading = Literal["absent", "reversed", "another_date", "another_ratio", "repeated", "unit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +59,9 @@ class ActionFault:
 
     `action` is as announced; `ts_event` and `ts_open` are those of its first bar, ns UTC. `before_nano` is the close
     before it, `after_nano` its open, nano-currency. `reading` is what the price shows instead: nothing, the reverse of
-    the ratio, the same ratio on another date (`shown_open`, the open of that bar), or another ratio (`shown`).
-    `explains` are the `ts_event` of the bars whose moves the fault explains.
+    the ratio, the same ratio on another date (`shown_open`, the open of that bar), or another ratio (`shown`). A
+    dividend may repeat the one before it (`other`), or be right only as `shown` times its amount, by `other` or by the
+    price. `explains` are the `ts_event` of the bars whose moves the fault explains.
     """
 
     action: Action
@@ -62,6 +73,7 @@ class ActionFault:
     shown: Fraction = Fraction(1)
     shown_open: int = 0
     explains: tuple[int, ...] = ()
+    other: Action | None = None
 
     @property
     def symbol(self) -> int:
@@ -80,8 +92,28 @@ def action_faults(
     changed = {(jump.symbol, jump.ts) for jump in jumps}
     changed |= {(shift.jump.symbol, shift.first_ts) for shift in shifts}
     faults: list[ActionFault] = []
-    for row, symbol, beside in _by_bar(bars, actions):
+    by_bar = _by_bar(bars, actions)
+    for row, symbol, beside in by_bar:
         faults += _faults_at(bars, row, beside, (symbol, int(bars.ts_event[row])) in changed)
+    doubts = _doubts(bars, by_bar)
+    doubted = {(fault.symbol, fault.action) for fault in doubts}
+    return [*(fault for fault in faults if (fault.symbol, fault.action) not in doubted), *doubts]
+
+
+def _doubts(bars: Series, by_bar: Sequence[tuple[int, int, list[Action]]]) -> list[ActionFault]:
+    """Return the dividends that the other dividends of their symbol contradict."""
+    faults = []
+    for symbol in sorted({column for _, column, _ in by_bar}):
+        row_of = {action: row for row, column, beside in by_bar if column == symbol for action in beside}
+        dividends = [action for action in row_of if action.kind == "dividend"]
+        for doubt in dividend_doubts(dividends, [action for action in row_of if action.kind == "split"]):
+            row = row_of[doubt.action]
+            before, opened = exact_nano(np.array([bars.close[row - 1], bars.open[row]])).tolist()
+            place = int(bars.ts_event[row]), int(bars.ts_open[row]), before, opened
+            explains = _explained(bars, row, int(np.searchsorted(bars.column, symbol, side="right")))
+            faults.append(
+                ActionFault(doubt.action, *place, doubt.kind, doubt.factor, explains=explains, other=doubt.other)
+            )
     return faults
 
 
@@ -105,7 +137,8 @@ def _faults_at(bars: Series, row: int, beside: Sequence[Action], changed: bool) 
     sigma = FEW_BARS_SIGMA if sigma != sigma else sigma
     before = float(bars.close[row - 1])
     prices = float(bars.open[row]), float(bars.close[row])
-    cash = sum(action.cash_nano for action in beside if action.kind == "dividend") / NANO
+    paid = [action for action in beside if action.kind == "dividend"]
+    cash = sum(action.cash_nano for action in paid) / NANO
     splits = [action for action in beside if action.kind == "split" and action.numerator != action.denominator]
     shares = float(np.prod([action.numerator / action.denominator for action in splits])) if splits else 1.0
     if any(action.kind == "split" and action.numerator == action.denominator for action in beside):
@@ -113,9 +146,16 @@ def _faults_at(bars: Series, row: int, beside: Sequence[Action], changed: bool) 
     nano = exact_nano(np.array([before, prices[0]])).tolist()
     place = int(bars.ts_event[row]), int(bars.ts_open[row]), nano[0], nano[1]
     explains = _explained(bars, row, last)
+    large = [action for action in paid if action.cash_nano / NANO >= MOST_YIELD * before / 2]
+    if splits and cash >= MOST_YIELD * before and _for_new_shares(before, cash, shares, prices[0], sigma):
+        ratio = Fraction(splits[0].numerator, splits[0].denominator)
+        return [ActionFault(action, *place, "unit", ratio, explains=explains) for action in large]
     small = cash if cash < MOST_YIELD * before else 0.0
     faults: list[ActionFault] = []
     reading = None if not splits else _reading(np.log(np.array(prices) / (before - small)), np.log(shares), sigma)
+    if reading is not None and small < cash < before:  # a large dividend of the same day may hide the split
+        with_cash = _reading(np.log(np.array(prices) / (before - cash)), np.log(shares), sigma)
+        reading = reading if with_cash is not None else None
     if reading is not None:
         other = _other_bar(bars, row, first, last, float(np.log(shares)), sigma) if reading == "absent" else None
         if other is not None:
@@ -130,14 +170,35 @@ def _faults_at(bars: Series, row: int, beside: Sequence[Action], changed: bool) 
         faults.append(ActionFault(splits[0], *place, "another_ratio", shown, explains=explains))
         shares = float(shown)
     shown_fall = min(price * shares for price in prices) < before - cash / 2 and cash < before
-    if cash >= MOST_YIELD * before and not shown_fall:
-        paid = [
-            action
-            for action in beside
-            if action.kind == "dividend" and action.cash_nano / NANO >= MOST_YIELD * before / 2
+    least = _least_yield(bars, row, first) * before
+    if cash >= least and not shown_fall:
+        faults += [
+            ActionFault(action, *place, "absent", explains=explains)
+            for action in paid
+            if action.cash_nano / NANO >= least / 2
         ]
-        faults += [ActionFault(action, *place, "absent", explains=explains) for action in paid]
     return faults
+
+
+def _for_new_shares(before: float, cash: float, shares: float, opened: float, sigma: float) -> bool:
+    """Whether the open after a split shows a dividend only if it was paid on the shares after the split."""
+
+    def miss(paid: float) -> float:
+        return abs(float(np.log((before - paid) / shares / opened))) if paid < before else np.inf
+
+    return miss(cash * shares) < max(LEAST_MISS, 2 * sigma) < miss(cash)
+
+
+def _least_yield(bars: Series, row: int, first: int) -> float:
+    """Return the smallest dividend before a bar, as a share of the close, whose fall has to show.
+
+    A share that is not traded keeps its price, whatever it pays.
+    """
+    start = max(first + 1, row - WINDOW)
+    if not bars.volume[row] > 0 or not np.median(bars.volume[start : row + 1]) > 0:
+        return MOST_YIELD
+    night = deviation(np.log(bars.open[start:row] / bars.close[start - 1 : row - 1]))
+    return min(MOST_YIELD, max(LEAST_YIELD, YIELD_NIGHTS * night)) if night == night else MOST_YIELD
 
 
 def _reading(moves: np.ndarray, ratio: float, sigma: float) -> Literal["absent", "reversed"] | None:

@@ -27,7 +27,8 @@ Spikes = Literal["stop", "real", "reject"]
 class Answers:
     """Answers about suspicious prices. `spikes` answers for all bars, `listed` for (column, session day in ns).
 
-    `jumps_real` accepts every new level that no action explains; its first bars are then real too.
+    `jumps_real` accepts every new level that no action explains; its first bars are then real too. So are those of a
+    crash that its trade proves, unless `spikes` rejects bars.
     """
 
     spikes: Spikes = "reject"
@@ -88,7 +89,8 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
         place, level = (shift.jump.symbol, shift.first_ts), list(shift.rows)
         answer = answers.about(shift.jump.symbol, days[place])
         settled[level] = True
-        if answer == "real" or (answers.jumps_real and answer is None):
+        crash = shift.crash and answers.spikes != "reject"
+        if answer == "real" or ((answers.jumps_real or crash) and answer is None):
             real[level] = True
             listed[level] = answer == "real"
             real_shifts.append(shift.dated)

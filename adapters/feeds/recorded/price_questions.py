@@ -12,6 +12,7 @@ import numpy as np
 
 from quantd.adapters.feeds.bars.announced_actions import ActionFault
 from quantd.adapters.feeds.bars.checks import BadBar
+from quantd.adapters.feeds.bars.dividends import UNIT
 from quantd.adapters.feeds.recorded.evidence import MOST_LINES, listed
 from quantd.adapters.feeds.recorded.replay import OpenQuestions
 from quantd.trading.display_text import session_date
@@ -68,6 +69,8 @@ class Questions:
             fault.action,
             f"it opened at {fault.after_nano / NANO:.10g}, after {fault.before_nano / NANO:.10g}",
         )
+        if action.kind == "dividend" and fault.reading in ("repeated", "unit"):
+            return self._doubt_text(fault, f"{symbol} pays a dividend of {action.cash_nano / NANO:.10g} on {day}")
         if action.kind == "dividend":
             share = action.cash_nano / fault.before_nano
             size = "more than the price itself" if share >= 1 else f"{share:.0%} of the close before"
@@ -84,6 +87,22 @@ class Questions:
         }[fault.reading]
         return f"{symbol} has a {ratio} split on {day} in the actions, and {shows}: {prices}"
 
+    def _doubt_text(self, fault: ActionFault, pays: str) -> str:
+        """Return a dividend that another one contradicts, or the price of a day with a split."""
+        other, factor = fault.other, fault.shown
+        beside = f"{other.cash_nano / NANO:.10g} on {session_date(other.key)}" if other is not None else ""
+        if fault.reading == "repeated":
+            return f"{pays}, and {beside}: one of them repeats the other"
+        if other is not None and 1 in (factor.numerator, factor.denominator) and max(factor, 1 / factor) == UNIT:
+            return (
+                f"{pays}, {'a hundredth' if factor > 1 else 'a hundred times'} of the {beside}: it is in another unit"
+            )
+        shown = beside or f"an open of {fault.after_nano / NANO:.10g} after {fault.before_nano / NANO:.10g}"
+        return (
+            f"{pays}, the day of a {factor.numerator}:{factor.denominator} split, and it is paid on the shares before: "
+            f"beside {shown} it is the amount for each share after it"
+        )
+
     def fault_remedies(self, fault: ActionFault) -> list[str]:
         """Return the remedies for an action that the prices do not show."""
         action, symbol = fault.action, self._universe.symbols[fault.symbol]
@@ -93,6 +112,13 @@ class Questions:
         adjusted = "the prices are adjusted: [feed] adjusted = true, without actions (Python: adjusted=True)"
         if action.kind == "dividend":
             line = f"{announced},{symbol},dividend,,{action.cash_nano / NANO:.10g}"
+            if fault.reading == "repeated" and fault.other is not None:
+                first = f"{session_date(fault.other.key)},{symbol},dividend,,{fault.other.cash_nano / NANO:.10g}"
+                return [f"one of two is wrong: remove from the file of actions {line} (or {first})", adjusted, real]
+            if fault.reading == "unit":
+                amount = action.cash_nano * fault.shown / NANO
+                right = f"{announced},{symbol},dividend,,{float(amount):.10g}"
+                return [f"in the file of actions, replace {line} by {right}", adjusted, real]
             return [f"the dividend is wrong: correct or remove in the file of actions {line}", adjusted, real]
         line = f"{announced},{symbol},split,{action.numerator}:{action.denominator},"
         if fault.reading == "reversed":

@@ -56,6 +56,14 @@ _LARGEST_RATIO: Final = 10_000
 _DIVIDEND_ROUNDED_BY: Final = 0.5e-6
 """Yahoo divides dividends by later splits and rounds to six decimals: 0.108929 is 3.05 before 7:1 and 4:1."""
 
+_ADJUSTED_MISS: Final = 0.003
+"""Largest miss of a dividend in the adjusted closes around its day, as a share of the close.
+
+The closes of a penny share have two or three digits.
+"""
+
+_UNKNOWN: Final = "It may be delisted or spelled otherwise"
+
 _FRESH_NS: Final = 60 * NANO
 _one_at_a_time: Final = Lock()
 """yfinance has one session, one cookie and one set of switches per process."""
@@ -121,9 +129,9 @@ class YahooSource:
             missing = [self._universe.symbols[column] for column in lost]
             why = one_line(next(iter(lost.values())).what, WORDS)
             if len(lost) == self._universe.size:
-                raise SourceError(
-                    self.name, f"no bar of {some(missing)}: {why}", "Check how it spells them", again=False
-                )
+                remedies = {error.remedy for error in lost.values()} - {_UNKNOWN}
+                remedy = remedies.pop() if len(remedies) == 1 else "Check how it spells them"
+                raise SourceError(self.name, f"no bar of {some(missing)}: {why}", remedy, again=False)
             raise PartialAnswer(self.name, rows, missing, why)
         return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
 
@@ -225,8 +233,7 @@ class YahooSource:
         return frame
 
     def _unknown(self, column: int, words: str) -> SourceError:
-        remedy = "It may be delisted or spelled otherwise"
-        return SourceError(self.name, f"{self._theirs[column]}: {words}", remedy, again=False)
+        return SourceError(self.name, f"{self._theirs[column]}: {words}", _UNKNOWN, again=False)
 
     def _make_caches(self, folder: Path) -> None:
         """Raises SourceError."""
@@ -264,6 +271,8 @@ class YahooSource:
             return rows_of(())
         frame = frame[frame[list(_PRICES)].notna().any(axis=1)]  # a row without prices is no bar
         day = _days(frame)
+        if self.adjusted and self._daily:
+            self._require_dividends_held(frame, day, column)
         ts = day if self._daily else _stamps(frame.index)
         factor = np.ones(len(ts)) if self.adjusted else factors(day, actions)
         values = {name: frame[name].to_numpy(dtype=np.float64) for name in (*_PRICES, "Adj Close", "Volume")}
@@ -274,6 +283,28 @@ class YahooSource:
         zeros = np.zeros(len(ts), dtype=np.int64)
         opened, high, low, close = map(currency, exact)
         return Rows(ts, zeros + column, opened, high, low, close, volume, exact[0], exact[3], zeros)
+
+    def _require_dividends_held(self, frame: "pd.DataFrame", day: Ints, column: int) -> None:
+        """Raise SourceError for adjusted closes that hold another amount than the dividend of a day.
+
+        Yahoo leaves a dividend out of them, subtracts a hundredth of it, or a capital gain twice.
+        """
+        close, adjusted = (frame[name].to_numpy(dtype=np.float64) for name in ("Close", "Adj Close"))
+        cash = _cash(frame)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            listed = np.append(np.nan, cash[1:] / close[:-1])
+            held = np.append(np.nan, 1 - (adjusted[:-1] / close[:-1]) / (adjusted[1:] / close[1:]))
+            miss = np.abs(held - listed) > np.maximum(_ADJUSTED_MISS, listed / 10)
+        wrong = np.flatnonzero(miss & (cash > 0))
+        if len(wrong):
+            at = int(wrong[0])
+            raise SourceError(
+                self.name,
+                f"{self._theirs[column]}: its adjusted closes fall by {held[at]:.2%} for the dividend of "
+                f"{cash[at]:.6g} on {session_date(int(day[at]))}, which is {listed[at]:.2%} of the close before",
+                "Fetch raw prices: without --adjusted",
+                again=False,
+            )
 
 
 def spelled(instrument: Instrument) -> str:
@@ -293,14 +324,21 @@ def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
         exact = Fraction(float(ratio[at])).limit_denominator(_LARGEST_RATIO)
         if exact > 0:
             found.append(ActionRow(int(day[at]), column, "split", exact.numerator, exact.denominator, 0))
-    cash = frame["Dividends"].to_numpy(dtype=np.float64)
-    if "Capital Gains" in frame.columns:
-        gains = frame["Capital Gains"].to_numpy(dtype=np.float64)
-        cash = np.where(cash >= gains, cash, cash + gains)  # Yahoo now includes gains in the dividends
-    nano = paid(cash, factors(day, found), _DIVIDEND_ROUNDED_BY)
+    cash = _cash(frame)
+    # the amount of a split's day is for each new share, and it is paid on the shares before: one instant earlier
+    nano = paid(cash, factors(day - 1, found), _DIVIDEND_ROUNDED_BY)
     for at in np.flatnonzero(nano > 0).tolist():
         found.append(ActionRow(int(day[at]), column, "dividend", 1, 1, int(nano[at])))
     return found
+
+
+def _cash(frame: "pd.DataFrame") -> Floats:
+    """float64[R], the dividend of each day with a fund's capital gains, for each share after the day's split."""
+    cash = frame["Dividends"].to_numpy(dtype=np.float64)
+    if "Capital Gains" not in frame.columns:
+        return cash
+    gains = frame["Capital Gains"].to_numpy(dtype=np.float64)
+    return np.where(cash >= gains, cash, cash + gains)  # Yahoo now includes gains in the dividends
 
 
 def _stamps(index: Any) -> Ints:

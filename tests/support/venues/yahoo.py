@@ -31,6 +31,8 @@ class Listing:
     currency: str = "USD"
     kind: str = "EQUITY"
     nulls: set[date] = field(default_factory=set)
+    held: float = 1.0
+    """Share of each dividend that the adjusted closes hold."""
 
     def factor(self, day: date) -> Fraction:
         """Shares of today to one of `day`."""
@@ -171,7 +173,7 @@ def _adjusted(listing: Listing, rows: list[tuple], closes: list[float | int | No
             day, amount = coming.pop()
             close = closes[at]
             if close and any(row[1] >= day for row in rows):
-                factor *= 1 - float(Fraction(amount) / listing.factor(day)) / close
+                factor *= 1 - listing.held * float(Fraction(amount) / listing.factor(day)) / close
         close = closes[at]
         out.append(None if close is None else close * factor)
     return out[::-1]

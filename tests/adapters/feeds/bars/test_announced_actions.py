@@ -70,11 +70,28 @@ def test_a_large_dividend_that_the_price_does_not_show_is_a_fault(tmp_path: Path
         assert faults(read(scaled(frame, range(at, 260), fall), tmp_path, line)) == ()
 
 
-@pytest.mark.parametrize("share", [0.002, 0.02, 0.05, 0.1, 0.14])
-def test_a_dividend_of_a_usual_size_needs_no_fall(tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("share", [0.04, 0.065, 0.08, 0.12, 0.149])
+def test_a_dividend_far_beyond_the_usual_night_has_to_show(tmp_path: Path, share: float) -> None:
+    """KWS.L pays 1.76 on 22.0 in one vendor's list, a hundred times the amount."""
     frame = level()
     cash = float(frame["close"][99]) * share
-    assert faults(read(frame, tmp_path, f"{day(100)},X,dividend,,{cash:.6f}")) == ()
+    line = f"{day(100)},X,dividend,,{cash:.6f}"
+    (fault,) = faults(read(frame, tmp_path, line))
+    assert (fault.action.kind, fault.reading) == ("dividend", "absent")
+    assert faults(read(scaled(frame, range(100, 260), 1 - share), tmp_path, line)) == ()
+
+
+@pytest.mark.parametrize(("share", "sigma"), [(0.002, 0.012), (0.02, 0.012), (0.034, 0.012), (0.1, 0.18), (0.14, 0.2)])
+def test_a_dividend_of_a_usual_size_needs_no_fall(tmp_path: Path, share: float, sigma: float) -> None:
+    frame = level(sigma=sigma)
+    cash = float(frame["close"][99]) * share
+    assert read(frame, tmp_path, f"{day(100)},X,dividend,,{cash:.6f}").open.faults == ()
+
+
+def test_a_share_that_is_not_traded_need_not_fall(tmp_path: Path) -> None:
+    frame = scaled(level(), range(60, 260), 0.0, "volume")
+    line = f"{day(100)},X,dividend,,{float(frame['close'][99]) * 0.08:.6f}"
+    assert read(frame, tmp_path, line).open.faults == ()
 
 
 def test_a_dividend_and_a_split_of_one_day_are_compared_together(tmp_path: Path) -> None:

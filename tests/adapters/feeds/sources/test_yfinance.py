@@ -133,6 +133,38 @@ async def test_adjusted_prices_say_so_and_carry_no_actions(cookies: Path) -> Non
     np.testing.assert_allclose(rows.open, rows.close, rtol=1e-9)
 
 
+@pytest.mark.parametrize("held", [0.0, 0.01, 0.1, 1.5, 2.0])
+async def test_adjusted_prices_that_hold_another_dividend_than_the_listed_one_are_refused(
+    cookies: Path, held: float
+) -> None:
+    """8TRA.DE's closes hold none of its dividend, CLC.L's a hundredth, and DODFX's its capital gain twice."""
+    listing = recorded("AAPL", 2018)
+    listing.held, listing.dividends = held, [(date(2019, 5, 10), "7.7")]
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "1d", adjusted=True, gateway=gateway, cookies=cookies)
+        with pytest.raises(
+            SourceError, match=r"adjusted closes fall by .* for the dividend of 1.925 on 2019-05-10"
+        ) as it:
+            await source.bars(ns("2019-01-02"), ns("2019-12-31"))
+        await source.close()
+    assert not it.value.again
+    assert "without --adjusted" in str(it.value)
+
+
+async def test_a_dividend_on_the_day_of_a_split_is_multiplied_by_its_ratio(cookies: Path) -> None:
+    """Yahoo's amount is for each new share, and the account is paid on the shares before the split."""
+    listing = Listing(
+        [(date(2024, 1, d), *(4 * [price]), 1000.0) for d, price in ((2, 100.0), (3, 100.0), (4, 20.0))],
+        splits=[(date(2024, 1, 4), 5, 1)], dividends=[(date(2024, 1, 3), "2"), (date(2024, 1, 4), "0.5")],
+    )  # fmt: skip
+    with yahoo(Yahoo({"AAPL": listing})) as gateway:
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+        actions = await source.actions(ns("2024-01-02"), ns("2024-01-05"))
+        await source.close()
+    cash = [action.cash_nano / NANO for action in actions if action.kind == "dividend"]
+    assert cash == pytest.approx([2.0, 2.5], rel=1e-6)
+
+
 async def test_days_are_dated_by_the_exchanges_own_date_on_both_sides_of_a_clock_change(cookies: Path) -> None:
     march = [date(2024, 3, d) for d in (7, 8, 11, 12)]  # New York changed its clocks on the 10th
     tokyo = Listing([(d, 10.0, 11.0, 9.0, 10.5, 100.0) for d in march], zone="Asia/Tokyo", opens=(9, 0))
