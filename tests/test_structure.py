@@ -27,7 +27,6 @@ LONGER = {
         "daemon/cli/learn/train.py train": 106,
         "daemon/cli/learn/tune.py tune_plan": 74,
         "daemon/cli/look/report.py write_report": 62,
-        "daemon/cli/setup/data.py check": 97,
         "daemon/cli/setup/data_fetch.py fetch": 110,
         "daemon/cli/trade/replay.py replay": 85,
         "daemon/cli/trade/study.py study_compare": 63,

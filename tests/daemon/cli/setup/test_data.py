@@ -456,3 +456,51 @@ def test_a_cache_of_nothing_says_how_to_fill_it(tmp_path: Path) -> None:
 
 def _ns(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+def findings(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+    return {Path(file["file"]).name: file["findings"] for file in report["files"]}
+
+
+def test_the_bundled_folder_has_no_finding_but_those_that_its_page_names(tmp_path: Path) -> None:
+    done = data(tmp_path, "check", str(ROOT / "data"), "--json")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert findings(report) == {
+        "crypto_daily.parquet": {}, "seed4_daily.parquet": {}, "us20_daily.parquet": {},
+        "us_daily.parquet": {"holes": 1}, "vix_daily.parquet": {"crossed": 47, "session": 20},
+    }  # fmt: skip
+    assert report["findings"] == 68
+    assert set(report["unread"]) == {"exceptions.csv", *(f"{name}_actions.csv" for name in ("seed4", "us", "us20"))}
+    printed = data(tmp_path, "check", str(ROOT / "data"))
+    page = (ROOT / "docs/operate/feeds.md").read_text()
+    for line in printed.stdout.splitlines()[:7]:
+        assert line.rstrip() in page
+
+
+def test_each_file_of_a_folder_is_read_with_the_interval_and_the_calendar_of_its_stamps(tmp_path: Path) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    hours = pl.datetime_range(datetime(2024, 1, 1), datetime(2024, 1, 20), "1h", eager=True)
+    close = 100 + np.sin(np.arange(len(hours)))
+    table = pl.DataFrame({
+        "ts": hours, "symbol": "BTCUSDT", "open": close, "high": close + 1, "low": close - 1, "close": close,
+        "volume": 5.0 + np.arange(len(hours)) % 7,
+    })  # fmt: skip
+    table.write_csv(folder / "hours.csv")
+    scaled(level(), range(100, 260), 1 / 35).write_parquet(folder / "jump.parquet")
+    (folder / "notes.txt").write_text("no bars")
+    done = data(tmp_path, "check", "bars", "--json")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert findings(report) == {"hours.csv": {}, "jump.parquet": {"jumps": 1}}
+    assert [(file["interval"], file["calendars"]) for file in report["files"]] == [("1h", ["24/7"]), ("1d", ["XNYS"])]
+    assert list(report["unread"]) == ["notes.txt"]
+    (folder / "jump.parquet").unlink()
+    assert data(tmp_path, "check", "bars").returncode == 0
+
+
+def test_a_folder_without_a_table_is_a_mistake_of_the_call(tmp_path: Path) -> None:
+    done = data(tmp_path, "check", str(tmp_path))
+    assert done.returncode == 2
+    assert ".parquet" in done.stderr
