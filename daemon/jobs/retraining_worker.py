@@ -8,12 +8,16 @@ import os
 import threading
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.trading.model_events import Retrained
+
+if TYPE_CHECKING:
+    from quantd.models.retraining.refit import Decision
 
 
 class Order(Struct, frozen=True):
@@ -64,22 +68,29 @@ def carried_out(order: Order) -> Retrained:
         found = retrain(request, lambda line: None)
     except (ArtifactError, ValueError, OSError, ArithmeticError) as error:
         return failure(order, f"{error}"[:400] or type(error).__name__)
+    return answer_of(order, found)
+
+
+def answer_of(order: Order, decision: "Decision") -> Retrained:
+    """The event about a recorded decision. A version that traded nothing in its comparison is a failure."""
     made = Retrained(
         ts=0,
         agent=order.agent,
-        version=found.version,
-        digest=found.digest,
-        until=found.until or order.until,
-        promoted=found.promoted,
-        reason=found.reason,
+        version=decision.version,
+        digest=decision.digest,
+        until=decision.until or order.until,
+        promoted=decision.promoted,
+        reason=decision.reason,
     )
-    verdict = found.verdict
+    verdict = decision.verdict
     if verdict is None:
         return made
+    if verdict.idle:
+        return failure(order, f"{decision.version} is written and not used: {verdict.why}"[:400])
     return msgspec.structs.replace(
         made,
-        current=found.current_digest,
-        rule=found.rule.measure,
+        current=decision.current_digest,
+        rule=decision.rule.measure,
         sessions=verdict.sessions,
         gain=verdict.gain if verdict.gain is not None else 0.0,
         p=verdict.p if verdict.p is not None else 1.0,

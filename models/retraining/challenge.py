@@ -14,7 +14,7 @@ from quantd.models.history.panel import Panel
 from quantd.models.history.splits import DAY_NS, Split
 from quantd.models.market.walk import Walk, walk
 from quantd.strategies.policies.equal_weight import EqualWeight, EqualWeightParams
-from quantd.trading.bootstrap import Measure, paired_gain
+from quantd.trading.bootstrap import Gain, Measure, paired_gain
 from quantd.trading.execution import Costs
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
@@ -66,6 +66,11 @@ class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
     seen_by_current: int = 0
     """Sessions of the window inside the training of the model in use, which favour it."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether the new model traded nothing, so that its return of nothing is no result."""
+        return self.challenger.turnover_annual == 0.0
+
 
 def judge(
     challenger: Policy,
@@ -88,8 +93,14 @@ def judge(
     own = walked(challenger)
     window = Window(str(newest.first), str(newest.last))
     equal = _figures(walked(EqualWeight(EqualWeightParams())))
+    idle = ""
+    if not own.turnover.any():
+        idle = (
+            f"it traded nothing on {len(own.weights)} sessions, {window.first} to {window.last}: train it on other or "
+            f"more bars, or with another plan"
+        )
     if current is None:
-        return Verdict(True, "", window, len(own.weights), _figures(own), equal)
+        return Verdict(not idle, idle, window, len(own.weights), _figures(own), equal)
     other = walked(current)
     gain = paired_gain(
         own.returns,
@@ -102,14 +113,8 @@ def judge(
     )
     until = max((getattr(each, "trained_until_ns", 0) for each in leaves(current)), default=0)
     fallen, allowed = _worst(own.returns), rule.max_drawdown_ratio * _worst(other.returns)
-    alpha = 1.0 - rule.confidence
-    why = ""
-    if not gain.value > rule.min_gain:
-        why = f"its {rule.measure} is better by {gain.value:.2f} a year, and more than {rule.min_gain:g} is wanted"
-    elif gain.p > alpha:
-        why = f"p = {gain.p:.3g} is above {alpha:.3g}"
-    elif fallen > max(allowed, 1e-9):
-        why = f"its drawdown of {fallen:.1%} is above {allowed:.1%}"
+    # a model in use that lost money would make doing nothing look better
+    why = idle or _missed(rule, gain, fallen, allowed)
     return Verdict(
         not why,
         why,
@@ -122,6 +127,16 @@ def judge(
         gain.p,
         int((panel.day_ns[rows.start : rows.stop] + DAY_NS <= until).sum()),
     )
+
+
+def _missed(rule: Rule, gain: Gain, fallen: float, allowed: float) -> str:
+    """Return the requirement that a challenger misses, or empty; drawdowns are `fallen`, of which `allowed` is."""
+    alpha = 1.0 - rule.confidence
+    if not gain.value > rule.min_gain:
+        return f"its {rule.measure} is better by {gain.value:.2f} a year, and more than {rule.min_gain:g} is wanted"
+    if gain.p > alpha:
+        return f"p = {gain.p:.3g} is above {alpha:.3g}"
+    return f"its drawdown of {fallen:.1%} is above {allowed:.1%}" if fallen > max(allowed, 1e-9) else ""
 
 
 def _figures(done: Walk) -> Figures:

@@ -29,14 +29,16 @@ from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.jobs import retrainer
 from quantd.daemon.jobs.job_log import JobLog
-from quantd.daemon.jobs.retraining_worker import Order
+from quantd.daemon.jobs.retraining_worker import Order, answer_of
 from quantd.daemon.jobs.runner import Jobs
 from quantd.models.artifacts.manifest import MANIFEST
 from quantd.models.artifacts.versions import point, versions
 from quantd.models.forests import fit
 from quantd.models.forests.prediction import load_forest
-from quantd.models.retraining.refit import in_use
+from quantd.models.retraining.challenge import Rule
+from quantd.models.retraining.refit import Decision, in_use
 from quantd.models.training.runs.scorer_run import train
+from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import decode
 from quantd.trading.effects import Promotion, Publish
 from quantd.trading.events import Started, Stopping
@@ -44,6 +46,7 @@ from quantd.trading.model_events import Retrained
 from quantd.trading.view import EMPTY_MEMORY
 from tests.daemon.engine.agents.test_promotion import better, world, worse
 from tests.daemon.runtime.test_service import Kit, until
+from tests.models.retraining.test_refit import judged, mix
 from tests.models.training.runs.test_scorer_run import ACTIONS, BARS, SMALL
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import answer, environment, quantd, write
@@ -263,6 +266,23 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
     assert alert.text == f"retraining of s0 failed: {news.failed}; nothing has changed"
     assert sorted(str(p.relative_to(mine)) for p in mine.rglob("*") if ".making" not in str(p)) == before
     kit.store.close()
+
+
+def test_a_retraining_whose_model_trades_nothing_fails_with_the_reason() -> None:
+    """Beside a model that lost money, a return of nothing would look better."""
+    verdict = judged(POLICIES["hold"]({}), mix(BAC=0.9))
+    decision = Decision(
+        schema=1, version="v20081231-abcdef", digest="0", current="", current_digest="", until="2008-12-31",
+        promoted=False, reason=verdict.why, rule=Rule(), verdict=verdict, costs_bp=0.0, capital=1e5, parts={},
+        command="",
+    )  # fmt: skip
+    order = Order("rival", "mine", "bars", "", "2008-12-31", "", "", expanding=False, rule={}, takes=True)
+    outcome = answer_of(order, decision)
+    assert outcome.version == ""
+    assert outcome.failed.startswith("v20081231-abcdef is written and not used: it traded nothing on 252 sessions")
+    assert "train it on other or more bars" in outcome.failed
+    other = msgspec.structs.replace(decision, verdict=judged(mix(SPY=0.2), mix(BAC=0.9)))
+    assert answer_of(order, other).version == "v20081231-abcdef"
 
 
 @pytest.mark.quick_cases(1)

@@ -204,6 +204,16 @@ def test_each_part_of_the_rule_can_refuse() -> None:
     assert "p = " in judged(safe, wild, confidence=0.9999).why
 
 
+def test_a_model_that_trades_nothing_is_worth_nothing_beside_a_losing_one_or_none() -> None:
+    idle = POLICIES["hold"]({})
+    for current in (mix(BAC=0.9), None):
+        found = judged(idle, current)
+        assert found.idle
+        assert not found.worth
+        assert found.why.startswith("it traded nothing on 252 sessions, 2008-01-02 to 2008-12-31")
+    assert not judged(mix(SPY=0.2), None).idle
+
+
 def test_costs_count_and_the_first_has_nothing_to_beat() -> None:
     first = judged(mix(SPY=0.5), None)
     assert first.worth
