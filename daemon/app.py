@@ -66,7 +66,7 @@ from quantd.daemon.policies.isolation.worker import Apart, lacking, unreadable
 from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
-from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run
+from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
 from quantd.daemon.recovery.tightening import last_live
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.feeder import feed_recorded
@@ -150,6 +150,7 @@ async def serve(
     where: str | Path = store_url(config.store.url) or folder
     with opened_store(config, where, folder) as store:
         refuse_damaged(store)
+        parts = parts if options.fresh else with_record(parts, store)
         run = this_run(parts, store, fresh=options.fresh, carry=options.carry)
         names = [a.name for a in parts.rules.agents]
         projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=now())

@@ -29,11 +29,11 @@ from quantd.adapters.store.tables.projection import Projection
 from quantd.daemon.api.client_side.transport import Address, exchange
 from quantd.daemon.api.place import place_in, trusting
 from quantd.daemon.api.server import Api
-from quantd.daemon.assembly.parts import Parts, parts_of
+from quantd.daemon.assembly.parts import Parts, as_recorded, parts_of
 from quantd.daemon.config import Config, store_url
 from quantd.daemon.monitoring import systemd
 from quantd.daemon.policies.isolation.worker import Apart
-from quantd.daemon.recovery.replay import ConfigLost, newest_snapshot, refold
+from quantd.daemon.recovery.replay import ConfigLost, first_start, newest_snapshot, refold
 from quantd.daemon.recovery.stored_run import CannotStart
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
@@ -102,6 +102,8 @@ class Replica:
             raise CannotStart(f"{why}. A read-only instance shows a run that `quantd run` has begun.") from None
         self._run = self._reader.run.run
         self._parts: Parts = parts_of(config, time.time_ns(), cache=folder / "cache", apart=Apart(folder))
+        if (first := first_start(self._records, self._run)) is not None:
+            self._parts = as_recorded(self._parts, first.feed)
         self._seq = -1
         self._kept: tuple[int, bytes] | None = None
         """The last replayed entry and a snapshot after it: the next replay begins there."""

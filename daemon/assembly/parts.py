@@ -257,19 +257,45 @@ def assemble(
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
     macro, rate = macro_of(config, house, universe), rate_of(config, first)
-    market = series_digest(feed.digest, macro, rate)
-    if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
-        market = digest(tuple(map(config.at, files)), market)
     return Assembly(
         **_parts(config, universe, sessions, feed.interval_ns, apart, policies, members),
         start_ns=first_session(feed, house, start, history),
-        market=market,
+        market=_market(config, feed, macro, rate),
         live=False,
         macro=macro,
         cash_rate=rate,
         feed=feed,
         unsound=str(unsound or ""),
     )
+
+
+def _market(config: Config, feed: Replay, macro: tuple[Series, ...], rate: RateFile | None) -> str:
+    """The identity of a recorded market: of its bars, series, members and costs."""
+    market = series_digest(feed.digest, macro, rate)
+    if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
+        return digest(tuple(map(config.at, files)), market)
+    return market
+
+
+def as_recorded(parts: Parts, market: str) -> Parts:
+    """The same parts with the bars of a run that was recorded over `market`; unchanged where no earlier rule gives it.
+
+    Before levels had answers, the first bars of a level that [feed] jumps or adjusted accepts were left out. They are
+    used now, so that such a run would be refused as one over another market after its restart.
+    """
+    if not isinstance(parts, Assembly) or parts.market == market:
+        return parts
+    config = parts.config
+    warmup = max(config.feed.warmup, history := longest_history(parts.policies, parts.universe))
+    feed = recorded_feed(config, config.at(config.feed.path), parts.universe, parts.sessions, warmup, first_bars=False)
+    if _market(config, feed, parts.macro, parts.cash_rate) != market:
+        return parts
+    house = parts.sessions[parts.universe.calendar]
+    start = next((opens for day, opens in zip(house.day_ns, house.open_ns, strict=True) if day >= feed.start_key), 0)
+    unsound = str(_unsound(config, feed, parts.sessions, parts.members) or "")
+    start = first_session(feed, house, start, history)
+    changed: dict[str, Any] = {"feed": feed, "market": market, "start_ns": start, "unsound": unsound}
+    return Assembly(**{one.name: changed.get(one.name, getattr(parts, one.name)) for one in fields(parts)})
 
 
 def _unsound(
@@ -284,7 +310,13 @@ def _unsound(
 
 
 def recorded_feed(
-    config: Config, source: BarSource, universe: Universe, sessions: Mapping[str, Sessions], warmup: int
+    config: Config,
+    source: BarSource,
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    warmup: int,
+    *,
+    first_bars: bool = True,
 ) -> Replay:
     """The recorded market of a configuration, read with its answers about suspicious prices. Raises FeedError."""
     table = config.feed
@@ -302,6 +334,7 @@ def recorded_feed(
         build_from=table.build_from,
         spikes=table.spikes,
         jumps_real=table.jumps == "real",
+        first_bars=first_bars,
         exceptions=config.at(table.exceptions) if table.exceptions else None,
         zone=table.zone,
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from quantd.adapters.store.journal.records import Records
-from quantd.daemon.assembly.parts import Parts, parts_of
+from quantd.daemon.assembly.parts import Parts, as_recorded, parts_of
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.places import place
 from quantd.daemon.config import Config
@@ -30,6 +30,8 @@ def at_rest(
     found, parts = read(config, sets), known
     if parts is None or parts.live or not _same(parts.config, found):
         parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+    if (first := started(records, run)) is not None:
+        parts = as_recorded(parts, first.feed)
     seq, kept = newest_snapshot(records, run)
     shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=kept)
     return shell, run, parts

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.assembly.names import known_names
-from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
+from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded, parts_of
 from quantd.daemon.config import Agent, Config, ConfigError, digest, of_keys, read
 from quantd.daemon.engine.agents.carry_over import loaded_of
 from quantd.daemon.engine.agents.shadows import houses_of
@@ -104,6 +104,7 @@ def recorded_parts(records: "Records", run: str, folder: Path) -> Assembly | Non
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", apart=Apart(folder))
     except (ConfigLost, FeedError, ConfigError, ValueError, OSError):
         return None
+    parts = as_recorded(parts, first.feed)
     return parts if isinstance(parts, Assembly) and parts.market == first.feed else None
 
 

@@ -10,7 +10,7 @@ import structlog
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.upkeep.verify import NEWEST, verify
-from quantd.daemon.assembly.parts import Assembly, Parts
+from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.recovery.continuation import carried_into, carry_over, same_account
 from quantd.daemon.recovery.replay import ConfigLost, first_start, newest_snapshot, refold
@@ -132,6 +132,13 @@ def refuse_unsound(parts: Parts) -> None:
         require_sound(feed, parts.sessions, parts.members, holes_known=parts.config.feed.holes == "known")
     except UnsoundPrices:
         raise CannotStart(parts.unsound, CHECK_FAILED) from None
+
+
+def with_record(parts: Parts, store: Store) -> Parts:
+    """The parts with the bars of the run that goes on in a store, where an earlier rule about prices gives them."""
+    run = store.current_run()
+    started = None if run is None or any(r.run == run and r.ended for r in store.runs()) else first_start(store, run)
+    return parts if started is None else as_recorded(parts, started.feed)
 
 
 def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = False) -> str:

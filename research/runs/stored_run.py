@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
+from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded, parts_of
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import ConfigLost, Records, Watched, first_start, refold, saved_config
 from quantd.daemon.runtime.journal import Journal
@@ -28,6 +28,7 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=cache, apart=Apart(folder))
     except ConfigLost as why:
         raise RunUnusable(str(why)) from None
+    parts = as_recorded(parts, first.feed)
     if not isinstance(parts, Assembly):
         raise RunUnusable("it traded live bars; only runs over a recorded market have comparable figures")
     if parts.market != first.feed:

@@ -28,12 +28,14 @@ class Answers:
     """Answers about suspicious prices. `spikes` answers for all bars, `listed` for (column, session day in ns).
 
     `jumps_real` accepts every new level that no action explains; its first bars are then real too. So are those of a
-    crash that its trade proves, unless `spikes` rejects bars.
+    crash that its trade proves, unless `spikes` rejects bars. Without `first_bars` they are left out, as every version
+    did whose records have no answers about levels; a run goes on with the bars of its record.
     """
 
     spikes: Spikes = "reject"
     jumps_real: bool = False
     listed: Mapping[tuple[int, int], Answer] = field(default_factory=dict)
+    first_bars: bool = True
 
     def about(self, column: int, day: int) -> Answer | None:
         """Return the answer about the prices of a symbol on a date; None without one."""
@@ -90,8 +92,8 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
         answer = answers.about(shift.jump.symbol, days[place])
         settled[level] = True
         crash = shift.crash and answers.spikes != "reject"
-        if answer == "real" or ((answers.jumps_real or crash) and answer is None):
-            real[level] = True
+        if answer == "real" or ((answers.jumps_real or (crash and answers.first_bars)) and answer is None):
+            real[level] |= answer == "real" or answers.first_bars
             listed[level] = answer == "real"
             real_shifts.append(shift.dated)
         elif place not in faulty:

@@ -120,6 +120,7 @@ class Replay:
         build_from: str = "",
         spikes: Spikes = "reject",
         jumps_real: bool = False,
+        first_bars: bool = True,
         exceptions: Path | None = None,
         zone: str = "",
     ) -> "Replay":
@@ -129,9 +130,9 @@ class Replay:
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
         an actions file is refused, because a split would count twice; every move of adjusted prices is real. Bars
         stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files contain bars of that
-        shorter interval, or "trades", and bars are built from the good parts. `spikes`, `jumps_real` and the file of
-        `exceptions` answer for suspicious prices, see Answers. `zone` is the clock of stamps without an offset from
-        UTC. Raises FeedError.
+        shorter interval, or "trades", and bars are built from the good parts. `spikes`, `jumps_real`, `first_bars` and
+        the file of `exceptions` answer for suspicious prices, see Answers. `zone` is the clock of stamps without an
+        offset from UTC. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -164,7 +165,7 @@ class Replay:
         if not len(rows):
             _no_bars(where, start, end, readings)
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
-        answers = Answers(spikes, jumps_real or adjusted)
+        answers = Answers(spikes, jumps_real or adjusted, first_bars=first_bars)
         check = _Check(listed, now, answers, universe, where, stamps, exceptions, readings)
         good = check.good(rows, placed, part)
         if build_from:

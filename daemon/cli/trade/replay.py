@@ -68,7 +68,7 @@ def replay(
     records, record = recorded(where, run)
     name = record.run
     parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
-    same_market(parts, records, name)
+    parts = same_market(parts, records, name)
     for loaded in loaded_in(records, name):
         parts.seats(dict).verify(loaded)
     seq, snapshot = (0, b"") if start is None else snapshot_before(records, name, date_ns(start))
@@ -152,13 +152,15 @@ def _interpreted(
     return done.returncode
 
 
-def same_market(parts: "Parts", records: "Records", run: str) -> None:
-    """Raise Failure unless the configuration describes the market and the agents of the run."""
+def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
+    """Return the parts with the bars of the run's record. Raise Failure for another market or other agents."""
+    from quantd.daemon.assembly.parts import as_recorded
     from quantd.daemon.cli.stopped_run import started
 
     first = started(records, run)
     if first is None:
         raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)
+    parts = as_recorded(parts, first.feed)
     agents = tuple(a.name for a in parts.rules.agents)
     record = records.run(run)
     then, now = "", ""
@@ -170,6 +172,7 @@ def same_market(parts: "Parts", records: "Records", run: str) -> None:
         then, now = "other bars (another file, start, end or warm-up)", "the ones configured now"
     if then:
         raise Failure(f"run {run} was made with {then}, not {now}: name its configuration (--config, --set)", CONFIG)
+    return parts
 
 
 COMMAND: Final = Command("Trade", 30, replay)

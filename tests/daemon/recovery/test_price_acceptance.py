@@ -28,7 +28,7 @@ from quantd.daemon.recovery.price_acceptance import (
     alert_of,
     unaccepted,
 )
-from quantd.daemon.recovery.stored_run import CannotStart, this_run
+from quantd.daemon.recovery.stored_run import CannotStart, this_run, with_record
 from tests.recorded_runs import processor
 from tests.recorded_runs.archive import place, unpack
 from tests.support.command_line import environment, quantd
@@ -69,6 +69,23 @@ def test_a_run_of_before_continues_and_a_new_one_over_the_same_prices_does_not_b
         with pytest.raises(CannotStart, match="no action announces one"):
             this_run(found, store, fresh=True)
         assert store.current_run() == RUN, "the run was not ended"
+
+
+def test_a_run_over_levels_that_its_configuration_accepts_goes_on_with_the_bars_of_its_record(left: Path) -> None:
+    """The version of the record left the first bars of a level out; they are used in a run that begins now."""
+    config = left / "config.toml"
+    config.write_text(config.read_text().replace("[feed]\n", '[feed]\njumps = "real"\n', 1))
+    found = parts(left)
+    with Store.open(left / "state") as store:
+        with pytest.raises(CannotStart, match="another feed file or selection"):
+            this_run(found, store)
+        recorded = with_record(found, store)
+        assert this_run(recorded, store) == RUN
+        assert isinstance(recorded, Assembly)
+        assert len(recorded.feed.quarantined) > len(found.feed.quarantined)
+        assert with_record(recorded, store) is recorded
+        store.finish(RUN, 1, "a test")
+        assert with_record(found, store) is found, "a run that begins now has the bars of today's rule"
 
 
 def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_is_accepted(left: Path) -> None:
@@ -127,6 +144,22 @@ def levels(folder: Path) -> list[str]:
     """The levels of the alerts about prices."""
     done = quantd(folder, "alerts", "--json", "--last", "1000")
     return [each["level"] for each in json.loads(done.stdout)["alerts"] if each["kind"] == "job_prices"]
+
+
+@pytest.mark.long
+def test_a_run_over_levels_that_it_accepts_ends_replays_and_is_read_as_its_version_would_have(left: Path) -> None:
+    if why := processor.unsuited():
+        pytest.skip(why)
+    config = left / "config.toml"
+    config.write_text(config.read_text().replace("[feed]\n", '[feed]\njumps = "real"\n', 1))
+    ports = ("--set", "bus.port=0", "--set", "api.port=0")
+    done = quantd(left, "run", "--json", "--quiet", "--set", "feed.pace=fast", *ports)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["run"], told["equity"], told["digest"]) == (RUN, EQUITY, DIGEST)
+    for words in (("replay", RUN), ("status", "--json"), ("why", "SPLIT")):
+        done = quantd(left, *words)
+        assert done.returncode == 0, (words, done.stderr)
 
 
 @pytest.mark.long

@@ -66,6 +66,17 @@ def test_a_level_after_a_long_gap_is_a_jump_where_it_is_beyond_any_move() -> Non
     assert read(level(1 / 1.5, 130).filter(~pl.int_range(pl.len()).is_between(118, 129))).open.jumps == ()
 
 
+@pytest.mark.parametrize("answer", [{"jumps_real": True}, {"adjusted": True}])
+def test_a_record_of_before_levels_had_answers_has_no_first_bars_and_no_question(answer: dict[str, bool]) -> None:
+    frame = level(1 / 35)
+    now, before = read(frame, **answer), read(frame, first_bars=False, **answer)
+    assert [bar.ts for bar in before.quarantined] == DAYS[100:102].tolist()
+    assert (now.quarantined, before.open.jumps, before.open.bars) == ((), (), ())
+    assert now.digest != before.digest
+    plain = level()
+    assert read(plain, **answer).digest == read(plain, first_bars=False, **answer).digest
+
+
 @pytest.mark.parametrize("factor", [5.7, 9.3, 12.0, 40.0, 1 / 14.5])
 def test_a_bad_print_of_two_bars_is_no_level(factor: float) -> None:
     feed = read(scaled(level(), range(150, 152), factor))
