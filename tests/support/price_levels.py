@@ -33,6 +33,24 @@ def level(
     })  # fmt: skip
 
 
+def volatile(shares: float, sigma: float, seed: int, *, at: int = 150, count: int = 200) -> pl.DataFrame:
+    """Bars of a share whose close moves by `sigma` a day, with fat tails; half of the move comes overnight.
+
+    From bar number `at` on, `shares` new shares stand for one old. Volumes vary by a half.
+    """
+    draw = np.random.default_rng(seed)
+    moves = draw.standard_t(5, (count, 2)) / np.sqrt(5 / 3) * sigma * np.array([0.5, np.sqrt(0.75)])
+    path = np.exp(np.cumsum(moves.ravel())).reshape(count, 2) * 80.0
+    opened, close = path[:, 0], path[:, 1]
+    reach = np.exp(np.abs(draw.normal(0, sigma / 3, (count, 2))))
+    new = np.where(np.arange(count) >= at, shares, 1.0)
+    return pl.DataFrame({
+        "ts": pl.from_epoch(pl.Series(DAYS[:count]), "ns"), "symbol": "X", "open": opened / new,
+        "high": np.maximum(opened, close) * reach[:, 0] / new, "low": np.minimum(opened, close) / reach[:, 1] / new,
+        "close": close / new, "volume": 5e6 * np.exp(draw.normal(0, 0.45, count)) * new,
+    })  # fmt: skip
+
+
 def scaled(frame: pl.DataFrame, rows: range, factor: float, *columns: str) -> pl.DataFrame:
     """Multiply columns of some bars, by default all prices."""
     there = pl.int_range(pl.len()).is_in(list(rows))

@@ -82,6 +82,13 @@ A split changes neither. KALA fell by 89 % on 2025-09-29, with 9 times the value
 a split of 13:1. SOXS at 1:15 of its price on 2026-05-26, by a vendor's fault, had 1.2 times the value and 0.12.
 """
 
+SHIFT_NIGHTS: Final = 10.0
+"""The same for daily bars in usual moves from a close to the next open; the smaller of both counts.
+
+Half of a volatile share's move comes by day, and a split at the open alone. 0 of 450,000 bars of stocks and funds in 26
+years are named by it.
+"""
+
 UNKNOWN_SIGMA: Final = 0.04
 """The usual daily move while fewer than LEAST_BARS bars are before a bar: that of a volatile stock."""
 
@@ -154,7 +161,7 @@ class _Found:
     Its close moved by `move`, of which `limit` is plausible. `reaches` marks an implausible open, high or low. `sigma`
     is the usual move, `usual` the usual volume; `opens` marks the first bar of a session after a short gap, where a
     split takes effect. `resumes` marks the first bar after a long gap. `night` is the usual move from a close to the
-    next open.
+    next open, and `shift` the smallest one that may be a shift to an unusual ratio.
     """
 
     row: int
@@ -167,6 +174,7 @@ class _Found:
     sigma: float
     usual: float
     night: float
+    shift: float
 
 
 def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, list[Jump], list[Shift]]:
@@ -229,6 +237,10 @@ def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap
     new_session = interval == DAY_NS or silence > interval
     known = k > start and silence <= GAP_NS
     most = limit(MOVE_SIGMAS, MOVE_FLOOR, MOVE_CAP)
+    night = deviation(gap[before])
+    shift = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(sigma) else SHIFT_SIGMAS * sigma
+    if interval == DAY_NS and night > 0:
+        shift = min(shift, SHIFT_NIGHTS * night)
     return _Found(
         row=k,
         move=float(move[k]),
@@ -239,7 +251,8 @@ def _compared(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap
         resumes=k > start and silence > GAP_NS,
         sigma=sigma,
         usual=float(np.median(bars.volume[max(start, k - WINDOW) : k])) if k > start else np.nan,
-        night=deviation(gap[before]),
+        night=night,
+        shift=shift,
     )
 
 
@@ -364,8 +377,7 @@ def _quiet_shift(bars: Series, it: _Found, reference: float) -> Shift | None:
         return None
     else:
         usual = bars.volume[k] > 0 and abs(np.log(bars.volume[k] / it.usual) + gap) <= np.log(SPLIT_VOLUME)
-        least = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(it.sigma) else SHIFT_SIGMAS * it.sigma
-        far = abs(gap) > max(least, SPLITS[0] - SPLIT_MARGIN[0])
+        far = abs(gap) > max(it.shift, SPLITS[0] - SPLIT_MARGIN[0])
         shifts = bool(usual and far and abs(move - gap) < 2 * SPLIT_MARGIN[1])
     return _shift(bars, it, reference, k, ()) if shifts else None
 

@@ -10,7 +10,7 @@ import pytest
 from quantd.adapters.feeds.recorded.price_questions import Questions
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_announced, require_sound
-from tests.support.price_levels import CALENDARS, DAYS, UNIVERSE, day, level, read, scaled
+from tests.support.price_levels import CALENDARS, DAYS, UNIVERSE, day, level, read, scaled, volatile
 
 RATIOS = [
     1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 20, 22, 25, 30, 35, 40, 45, 50, 60, 75, 90, 100, 120,
@@ -42,6 +42,24 @@ def test_every_level_of_any_ratio_is_one_jump_and_its_line_explains_it(tmp_path:
         require_sound(known, CALENDARS)
         assert (known.quarantined, known.count) == ((), len(frame))
     assert through == []
+
+
+def questions(shares: float, sigma: float, draws: int) -> float:
+    """The share of random volatile markets with a question about their prices."""
+    opens = [read(volatile(shares, sigma, seed)).open for seed in range(draws)]
+    return sum(bool(one.jumps or one.bars) for one in opens) / draws
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.02, 0.04, 0.06, 0.08])
+@pytest.mark.parametrize("ratio", ["8:5", "5:3", "7:4", "9:4", "7:3", "5:2", "3:5", "4:7"])
+def test_unusual_ratios_in_volatile_shares_are_questions_in_nine_of_ten_markets(ratio: str, sigma: float) -> None:
+    new, old = map(int, ratio.split(":"))
+    assert questions(new / old, sigma, 40) >= 0.875
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.02, 0.03, 0.04, 0.06, 0.08])
+def test_volatile_shares_without_a_split_are_no_questions(sigma: float) -> None:
+    assert questions(1.0, sigma, 100) == 0.0
 
 
 @pytest.mark.parametrize("shares", [2.0, 1 / 35, 9.0, 1 / 190, 250.0])
