@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from quantd.models.artifacts.manifest import ArtifactError
+from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.model_events import Retrained
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def carried_out(order: Order) -> Retrained:
         return failure(order, f"training needs {', '.join(missing)}: install quantd with its extra `train`")
     from quantd.models.retraining.challenge import Rule
     from quantd.models.retraining.refit import RetrainingRequest, retrain
+    from quantd.research.runs.sound_bars import require_sound_bars
 
     folder = Path(order.folder)
     request = RetrainingRequest(
@@ -65,8 +66,8 @@ def carried_out(order: Order) -> Retrained:
         rule=msgspec.convert(order.rule, Rule),
     )
     try:
-        found = retrain(request, lambda line: None)
-    except (ArtifactError, ValueError, OSError, ArithmeticError) as error:
+        found = retrain(request, lambda line: None, require_sound_bars)
+    except (ExplainedError, ValueError, OSError, ArithmeticError) as error:
         return failure(order, f"{error}"[:400] or type(error).__name__)
     return answer_of(order, found)
 

@@ -1,6 +1,6 @@
 """Reads daily bars and their corporate actions from files into a panel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
@@ -15,6 +15,9 @@ from quantd.models.history.series_files import macro_at, series_at
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
 from quantd.trading.instruments import calendar_of
 from quantd.trading.market import Bools, Floats
+
+RequireSound = Callable[[Path, Path | None, Sequence[str], date, date], None]
+"""Checks the bars of a file with its actions: (bars, actions, symbols, first date, last date)."""
 
 _STAMP: Final = pl.Datetime("us", "UTC")
 

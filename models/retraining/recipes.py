@@ -73,6 +73,11 @@ class ScorerRecipe:
         self.lots = tuple(usual_lot_nano(symbol) / NANO for symbol in symbols)
 
     @property
+    def first(self) -> date:
+        """The first day of its training."""
+        return self.splits.train.first
+
+    @property
     def last(self) -> date:
         """The last day of its data."""
         return self.splits.test.last
@@ -132,6 +137,11 @@ class LearnedRecipe:
         self.lots = market.lots(self.symbols)
 
     @property
+    def first(self) -> date:
+        """The first day of its training."""
+        return self.splits.train.first
+
+    @property
     def last(self) -> date:
         return self.splits.test.last
 
@@ -188,7 +198,7 @@ class ForestRecipe:
 
     def __init__(self, symbols: tuple[str, ...], plan: "ForestPlan") -> None:
         self._plan = plan
-        self.symbols, self.last = symbols, plan.last
+        self.symbols, self.first, self.last = symbols, plan.first, plan.last
 
     def settings(self) -> dict[str, Any]:
         return {"kind": "forest", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}

@@ -18,7 +18,7 @@ from quantd.models.artifacts.loader import checked, load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, Comparison, ForestManifest
 from quantd.models.artifacts.runtime import Trained
 from quantd.models.artifacts.versions import point, resolved
-from quantd.models.history.panel_files import file_digest, read_panel, scan
+from quantd.models.history.panel_files import RequireSound, file_digest, read_panel, scan
 from quantd.models.retraining.challenge import SCHEMA, Rule, Verdict, judge
 from quantd.models.retraining.recipes import ForestRecipe, LearnedRecipe, Progress, ScorerRecipe, recipe_of
 from quantd.regular_file import move, remove_folder, write_whole
@@ -83,16 +83,19 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     """The walk-forward test of a forest beside its plain estimate; None for a policy."""
 
 
-def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
+def retrain(request: RetrainingRequest, progress: Progress, require_sound: RequireSound = lambda *_: None) -> Decision:
     """Train, compare and record. An identical request returns the recorded decision without training.
 
-    Raises ArtifactError, ValueError (unsuitable data, a failing policy) and OSError; nothing has changed then.
+    `require_sound` may refuse the bars by an exception. Raises ArtifactError, ValueError (unsuitable data, a failing
+    policy) and OSError; nothing has changed then.
     """
     recipe = recipe_of(request.source).changed(request.changes)
     last = last_session(request.bars, recipe.symbols, request.until)
     recipe = recipe.moved((last - recipe.last).days, expanding=request.expanding)
     if request.stale is not None and last < request.stale:
         raise ValueError(f"{request.bars}: bars of all symbols end {last}, before {request.stale}; fetch newer ones")
+    listed = request.actions if request.actions != Path() else None
+    require_sound(request.bars, listed, recipe.symbols, recipe.first, last)
     version = _name(recipe, request, last)
     against = request.against or in_use(request.out) or (request.source if request.source.suffix != ".toml" else None)
     held = None if against is None else load_artifact(against, {})

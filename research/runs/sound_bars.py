@@ -1,9 +1,11 @@
-"""Checks the daily bars of a training or an evaluation for jumps that no action announces."""
+"""Checks the daily bars of a training or an evaluation: for jumps that no action announces, actions that the prices do
+not show, and suspicious bars that nobody has answered for."""
 
 import os
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Final
 
 from quantd.adapters.calendars import sessions, shared_cache
 from quantd.adapters.feeds.errors import FeedError
@@ -12,6 +14,9 @@ from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import require_announced
 from quantd.trading.instruments import Instrument, Universe, calendar_of
 from quantd.trading.sessions import Sessions
+
+EXCEPTIONS: Final = "exceptions.csv"
+"""Name of a file of exceptions beside bars."""
 
 
 def cache_folder() -> Path:
@@ -27,10 +32,11 @@ def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessi
 
 
 def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> None:
-    """Raise UnsoundPrices where daily bars jump near a split ratio that no action announces.
+    """Raise UnsoundPrices for daily bars whose prices a person must decide about, as a backtest does.
 
-    Bars without volumes, or known to be adjusted, are not checked. A file that cannot be read is left to the reader of
-    the panel, which names the fault.
+    A file of exceptions beside the bars answers for them. A panel has no holes: a suspicious bar that is answered, by
+    "real" or by "reject", is read as it is. Bars without volumes, or known to be adjusted, are not checked. A file that
+    cannot be read is left to the reader of the panel, which names the fault.
     """
     origin = origin_of(bars)
     if origin is not None and origin.adjusted:
@@ -38,7 +44,17 @@ def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str],
     universe = Universe(tuple(Instrument(name, calendar=calendar_of(name)) for name in symbols))
     try:
         calendars = calendars_of(universe, first, last)
-        feed = Replay.load(bars, universe=universe, sessions=calendars, actions=actions, start=first, end=last)
+        answered = bars.with_name(EXCEPTIONS)
+        feed = Replay.load(
+            bars,
+            universe=universe,
+            sessions=calendars,
+            actions=actions,
+            start=first,
+            end=last,
+            spikes="stop",
+            exceptions=answered if answered.is_file() else None,
+        )
     except FeedError:
         return
     require_announced(feed, calendars)

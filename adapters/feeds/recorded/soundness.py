@@ -9,7 +9,7 @@ import numpy as np
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.evidence import MOST_LINES, listed, misfit_lines
-from quantd.adapters.feeds.recorded.price_questions import Questions
+from quantd.adapters.feeds.recorded.price_questions import HEADER, Questions
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.display_text import session_date
 from quantd.trading.events import Action
@@ -171,10 +171,10 @@ def require_sound(
 
 
 def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
-    """Raise UnsoundPrices for bars that are read without a configuration, where actions are the only remedy.
+    """Raise UnsoundPrices for bars that are read without a configuration, where files are the only remedies.
 
-    These are changes of the level, actions that the prices do not show, and bars of another length than a day. Their
-    dates need no calendar there, so that none is wrong.
+    These are changes of the level, actions that the prices do not show, suspicious bars without an answer, and bars of
+    another length than a day. Their dates need no calendar there, so that none is wrong.
     """
     if wrong := [misfit for misfit in feed.misfits if misfit.kind == "interval"]:
         raise UnsoundPrices("\n".join((*misfit_lines(wrong), "Nothing was run.")))
@@ -192,5 +192,12 @@ def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
         ]
     for fault in feed.open.faults[:MOST_LINES]:
         texts += [questions.fault_text(fault), f"  - {questions.fault_remedies(fault)[0]}"]
+    if bars := feed.open.bars:
+        lines = "; ".join(dict.fromkeys(questions.exception_line(bar, "real") for bar in bars[:MOST_LINES]))
+        texts += [
+            *listed([questions.bar_text(bar) for bar in bars]),
+            f"  the remedy, in the file exceptions.csv beside the bars: lines {HEADER}; {lines}",
+            "  - (or reject, for a bad print; it is read as it is, since nothing replaces a bar)",
+        ]
     if texts:
         raise UnsoundPrices("\n".join((*texts, "Nothing was run.")))

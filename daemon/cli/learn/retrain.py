@@ -52,6 +52,7 @@ def retrain(
     bars, listed = market_files(bars, actions)
     from quantd.models.retraining import refit
     from quantd.models.retraining.challenge import Rule
+    from quantd.research.runs.sound_bars import require_sound_bars
 
     found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     with failing("retrain"), progress(f"training {out.name} again", shown=not as_json) as bar:
@@ -62,7 +63,7 @@ def retrain(
         )  # fmt: skip
         steps = itertools.count(1)
         # the number of lines depends on the plan: the bar approaches its end
-        decision = refit.retrain(request, lambda line: bar(1.0 - 0.98 ** next(steps)))
+        decision = refit.retrain(request, lambda line: bar(1.0 - 0.98 ** next(steps)), require_sound_bars)
     if as_json:
         print_json({"folder": str(out / decision.version), **msgspec.to_builtins(decision)})
     else:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from quantd.trading.market import Ints
 
 
-EXCEPTIONS: Final = "exceptions.csv"
-"""Name of a file of exceptions beside bars."""
-
 QUESTIONS: Final = ("jumps", "actions", "suspicious", "holes", "misfits")
 """The parts of a report that stop a backtest."""
 
@@ -193,7 +190,7 @@ def _report(file: Path, reading: Reading) -> dict[str, Any]:
     from quantd.adapters.feeds.recorded.price_questions import Questions
     from quantd.adapters.feeds.recorded.replay import questions_of
     from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of
-    from quantd.research.runs.sound_bars import calendars_of
+    from quantd.research.runs.sound_bars import EXCEPTIONS, calendars_of
 
     known = origin_of(file)
     stamps = reading.stamps or (known.stamps if known else "session")

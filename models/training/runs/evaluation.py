@@ -1,6 +1,6 @@
 """Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from quantd.models.artifacts.scorer_policy import LearnedPolicy
 from quantd.models.artifacts.window_figures import WindowFigures, window_figures
 from quantd.models.history.fingerprints import Fingerprint, fingerprints
 from quantd.models.history.panel import Panel
-from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.history.panel_files import RequireSound, file_digest, read_panel
 from quantd.models.history.splits import DAY_NS, Split, day_of
 from quantd.models.market.terms import USUAL_COSTS
 from quantd.models.market.walk import Walk, walk
@@ -62,10 +62,6 @@ def beside(bars: Path) -> str:
     """Return the actions file of `bars` by name, BARS.actions.csv or X_actions.csv for X_daily; empty for none."""
     names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
     return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
-
-
-RequireSound = Callable[[Path, Path | None, Sequence[str], date, date], None]
-"""Checks the bars of a file with its actions: (bars, actions, symbols, first date, last date)."""
 
 
 def evaluate(

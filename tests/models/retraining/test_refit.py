@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quantd.adapters.feeds.recorded.soundness import UnsoundPrices
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.artifacts.scorer_policy import load
 from quantd.models.artifacts.versions import point
@@ -21,6 +22,7 @@ from quantd.models.retraining.challenge import Rule, judge
 from quantd.models.retraining.recipes import moved, recipe_of
 from quantd.models.retraining.refit import Decision, RetrainingRequest, decisions, in_use, last_session, retrain
 from quantd.models.training.runs.scorer_run import train
+from quantd.research.runs.sound_bars import require_sound_bars
 from quantd.strategies.policies import POLICIES
 from quantd.trading.execution import Costs
 from tests.models.training.runs.test_scorer_run import ACTIONS, BARS, SMALL, SYMBOLS
@@ -149,6 +151,17 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(scorer: Path, tmp_path
     with pytest.raises(ValueError, match="an episode of"):
         retrain(asked(scorer, out, changes=("episode=5000",)), quiet)
     assert not out.exists() or list(out.iterdir()) == []
+
+
+def test_suspicious_bars_stop_a_retraining_before_it_writes_anything(scorer: Path, tmp_path: Path) -> None:
+    deep = (pl.col("ts").dt.date() == date(2008, 3, 3)) & (pl.col("symbol") == SYMBOLS[0])
+    bad = pl.when(deep).then(pl.col("low") * 0.1).otherwise(pl.col("low")).alias("low")
+    pl.read_parquet(BARS).with_columns(bad).write_parquet(tmp_path / "bars.parquet")
+    shutil.copy(BARS.with_name("exceptions.csv"), tmp_path)
+    request = asked(scorer, tmp_path / "versions", bars=tmp_path / "bars.parquet")
+    with pytest.raises(UnsoundPrices, match=f"{SYMBOLS[0]} on 2008-03-03 is out of all proportion"):
+        retrain(request, quiet, require_sound_bars)
+    assert not (tmp_path / "versions").exists()
 
 
 def test_the_last_session_is_one_that_every_symbol_has(tmp_path: Path) -> None:
