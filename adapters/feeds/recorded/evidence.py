@@ -8,7 +8,7 @@ a remedy that is named. Spacing comes first: bars of another length have no plac
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Final, Literal, get_args
@@ -25,7 +25,7 @@ from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.source import some
 from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.instruments import Universe
-from quantd.trading.market import Ints
+from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
 Kind = Literal["interval", "stamps", "zone", "calendar", "day"]
@@ -64,6 +64,14 @@ _BREAK_NS: Final = 5 * UNITS_NS["h"] // 2
 _ABSENT: Final = (2.0, 6.0)
 """Bars that a thin symbol must lack on the days on which only its own calendar is open, for another to be its: of the
 calendar of its suffix, and of any other. One in 400 markets (exp(-6)) lacks six by chance."""
+
+_AT_EDGE: Final = 0.5
+_AT_OTHER_EDGE: Final = 0.05
+"""Shares of the sessions that have a stamp at the open, at least, and at the close, at most, for stamps that are opens.
+
+A thin symbol lacks the first bar of some sessions. A close that is read as an open is only known late, so that it needs
+the edge of nine sessions in ten, five at least, and no stamp at the other.
+"""
 
 _BEFORE_NS: Final = 11 * UNITS_NS["h"] // 2
 _AFTER_NS: Final = 4 * UNITS_NS["h"]
@@ -142,6 +150,10 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
     total = np.bincount(rows.column[readable], minlength=universe.size)
     missed = np.bincount(rows.column[readable & ~placed.inside], minlength=universe.size)
     suspects = (missed > 0) if daily else (missed > TOLERATED * total)
+    if not daily and reading.length > 1:
+        edges = dict(_edges([k for k in range(universe.size) if k not in settled and total[k]], reading))
+        settled |= set(edges)
+        named += edges.values()
     columns = [k for k in np.flatnonzero(suspects & (total >= _LEAST_BARS)).tolist() if k not in settled]
     named += _days(columns, reading) if daily else _hours(columns, reading)
     if daily:
@@ -293,6 +305,50 @@ def _early_days(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
 
 
 # intraday bars
+
+
+def _edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int, Named]]:
+    """Yield the symbols whose stamps are the other end of their bars: opens read as closes, or closes as opens.
+
+    A day's first bar opens with the session and its last one closes with it, so that stamps of opens have one at the
+    open and none at the close. A close that is stamped by its open would be known one bar early. A market without a
+    pause has no edges, and stamps of extended hours have both: neither shows anything.
+    """
+    length = reading.length
+    for column in columns:
+        ts, home = reading.of(column)
+        if len(home.opens) < 2 or float(np.median(home.opens[1:] - home.closes[:-1])) < 2 * length:
+            continue
+        rows = np.unique(np.minimum(np.searchsorted(home.closes, ts), len(home.closes) - 1))
+        rows = rows[(home.opens[rows] <= ts.max()) & (home.closes[rows] >= ts.min())]
+        at_open = _stamped(ts, home.opens[rows] - length + 1, home.opens[rows])
+        at_close = _stamped(ts, home.closes[rows], home.closes[rows] + length - 1)
+        opens, closes, count = int(at_open.sum()), int(at_close.sum()), len(rows)
+        early = opens >= max(1, _AT_EDGE * count) and closes <= _AT_OTHER_EDGE * count
+        late = closes >= max(5, 0.9 * count) and not opens
+        right: Stamps
+        if reading.stamps == "close" and early:
+            right, shown = "open", f"{opens} of {count} sessions have a stamp at the open, and {closes} at the close"
+            harm = f"each bar would be known {interval_text(length)} before its close"
+        elif reading.stamps == "open" and late:
+            right, shown = "close", f"{closes} of {count} sessions have a stamp at the close, and none at the open"
+            harm = f"each bar would be known {interval_text(length)} late"
+        else:
+            continue
+        few = TOLERATED / BETTER * len(ts)
+        if _outside(ts, home, replace(reading, stamps=right)) > few:
+            continue  # another clock moves the edges too, and leaves bars outside
+        moved = _moved(ts, reading.zone, home.zone) if reading.unzoned else ts
+        if not np.array_equal(moved, ts) and _outside(moved, home, reading) <= few:
+            continue  # hours of a clock one hour away are both, and the clock is right in winter too
+        text = f'{shown}: its stamps are the {right}s of its bars, read as stamps = "{reading.stamps}"; {harm}'
+        yield column, ("stamps", reading.universe.symbols[column], text, (_setting("feed", "stamps", right),))
+
+
+def _stamped(ts: Ints, first: Ints, last: Ints) -> Bools:
+    """bool[R], whether a stamp lies in each of R spans, both ends included; `ts` may have any order."""
+    ordered = np.sort(ts)
+    return np.searchsorted(ordered, last, side="right") > np.searchsorted(ordered, first)
 
 
 def _hours(columns: Sequence[int], reading: Reading) -> Iterator[Named]:

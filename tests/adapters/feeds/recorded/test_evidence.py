@@ -312,3 +312,79 @@ def test_no_bundled_file_is_read_wrongly(file: str) -> None:
     feed = Replay.load(path, universe=universe, sessions=known)
     assert feed.misfits == ()
     assert feed.count > 2000
+
+
+EDGES = [
+    ("XNYS", JANUARY), ("XNYS", JULY), ("XLON", JANUARY), ("XLON", JULY), ("XTKS", JANUARY), ("XETR", JULY),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("own", "when"), EDGES)
+@pytest.mark.parametrize(("step", "interval"), [(M, "1m"), (5 * M, "5m"), (15 * M, "15m"), (HOUR // 2, "30m")])
+def test_opens_read_as_closes_stop_and_the_named_setting_reads_them(
+    own: str, when: tuple[date, date], step: int, interval: str
+) -> None:
+    """Each bar would be known one interval before its close."""
+    opens = minutes(own, *when, step)
+    text = stop_of(clock(opens, "UTC"), own=own, stamps="close", interval=interval)
+    assert f"each bar would be known {interval} before its close" in text
+    assert typed(text) == {"stamps": "open"}
+    require_all(load(clock(opens, "UTC"), own=own, stamps="open", interval=interval), len(opens))
+    assert load(clock(opens + step, "UTC"), own=own, stamps="close", interval=interval).misfits == ()
+
+
+@pytest.mark.parametrize(("own", "when"), EDGES)
+def test_closes_read_as_opens_stop_too(own: str, when: tuple[date, date]) -> None:
+    closes = minutes(own, *when) + 5 * M
+    text = stop_of(clock(closes, "UTC"), own=own, stamps="open")
+    assert "each bar would be known 5m late" in text
+    assert typed(text) == {"stamps": "close"}
+    require_all(load(clock(closes, "UTC"), own=own, stamps="close"), len(closes))
+
+
+@pytest.mark.parametrize("stamps", ["open", "close"])
+@pytest.mark.parametrize("own", ["24/7", "24/5", "CMES"])
+def test_a_market_without_a_pause_shows_no_end_of_a_bar(own: str, stamps: Stamps) -> None:
+    assert load(clock(minutes(own, *JANUARY), "UTC"), own=own, stamps=stamps).misfits == ()
+
+
+def test_hours_from_a_whole_hour_on_stop_if_their_opens_are_read_as_closes() -> None:
+    """A broker's hour of 09:00 holds the trades from 09:30 on."""
+    opens = np.concatenate([np.arange(a - HOUR // 2, b, HOUR) for a, b in days("XNYS", *JANUARY)])
+    text = stop_of(clock(opens, "UTC"), stamps="close", interval="1h")
+    assert typed(text) == {"stamps": "open"}
+    assert load(clock(opens, "UTC"), stamps="open", interval="1h").misfits == ()
+    assert load(clock(opens + HOUR, "UTC"), stamps="close", interval="1h").misfits == ()
+
+
+@pytest.mark.parametrize("stamps", ["open", "close"])
+@pytest.mark.parametrize("when", [JANUARY, JULY])
+def test_extended_hours_show_no_end_of_a_bar(when: tuple[date, date], stamps: Stamps) -> None:
+    ts = minutes("XNYS", *when, before=5 * HOUR, after=4 * HOUR)
+    assert load(clock(ts, "UTC"), stamps=stamps).misfits == ()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize(("stamps", "later"), [("open", 0), ("close", 5 * M)])
+def test_a_thin_symbol_that_is_read_rightly_passes(share: float, stamps: Stamps, later: int) -> None:
+    for seed in range(20):
+        ts = minutes("XLON", *JULY)
+        thin = ts[np.random.default_rng(seed).random(len(ts)) < share] + later
+        assert load(clock(thin, "UTC"), own="XLON", stamps=stamps).misfits == ()
+
+
+def test_one_session_of_opens_is_enough_and_one_that_goes_on_is_not() -> None:
+    begin, end = days("XNYS", *JANUARY)[0]
+    ts = np.arange(begin, end, 5 * M)
+    assert typed(stop_of(clock(ts, "UTC"), stamps="close")) == {"stamps": "open"}
+    assert load(clock(ts, "UTC"), stamps="open").misfits == ()
+    assert load(clock(ts[:40] + 5 * M, "UTC"), stamps="close").misfits == ()
+
+
+@pytest.mark.parametrize("day", [date(2024, 7, 3), date(2024, 11, 29)])
+def test_half_days_have_their_own_edges(day: date) -> None:
+    when = (date(day.year, day.month, day.day - 2), day)
+    opens = minutes("XNYS", *when)
+    assert typed(stop_of(clock(opens, "UTC"), stamps="close")) == {"stamps": "open"}
+    assert load(clock(opens, "UTC"), stamps="open").misfits == ()
+    assert load(clock(opens + 5 * M, "UTC"), stamps="close").misfits == ()
