@@ -4,10 +4,9 @@
 
 COMMIT is a commit, whose tree is built in a temporary folder, or the folder of a checkout. Both sides run the cases of
 this checkout's `benchmarks/engine.py` on this Python and its packages; only the package `quantd` differs. A case has
-the row `whole`, over all its sessions, and the row `step`: fewer sessions, without batches. An engine that has no
-switch for them runs as it is, so that its row `step` is beside the other's `step`. Before the timed run a process makes
-a short one. Figures are microseconds of CPU a session; a ratio above 1 says that this checkout is faster. The exit
-status is 1 if digest, orders, refused, clipped or equity differ. QUANTD_UNCOMPILED=1 runs both sides on the source.
+the row `whole`, over all its sessions, and the row `step`: fewer sessions, each item by `step`. Before the timed run a
+process makes a short one. Figures are microseconds of CPU a session; a ratio above 1 says that this checkout is faster.
+The exit status is 1 if digest, orders, refused, clipped or equity differ. QUANTD_UNCOMPILED=1 runs both on the source.
 """
 
 import io
@@ -36,9 +35,6 @@ STEPPED: Final = 600
 STEPPED_OF_ONE: Final = 5_000
 """Sessions of a row `step`, of several symbols and of one."""
 
-SWITCHES: Final = ("in_batches",)
-"""Attributes of a shell that are false where every item goes through `step`; a side may lack them."""
-
 COMPARED: Final = ("digest", "orders", "refused", "clipped", "equity_micro")
 
 Answer = Mapping[str, Any]
@@ -46,7 +42,7 @@ Answer = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """A row of the table: a case, and how many sessions; `stepped` without batches."""
+    """A row of the table: a case, and how many sessions; `stepped`: each item goes through `step`."""
 
     name: str
     sessions: int
@@ -80,7 +76,7 @@ def answer(row: Row) -> Answer:
 
     case: Case | Shipped = CASES[row.name]
     for days in (min(WARM_UP, row.sessions), row.sessions):
-        took, shell = seconds(case, days, switches=dict.fromkeys(SWITCHES, False) if row.stepped else {})
+        took, shell = seconds(case, days, stepped=row.stepped)
     shell.state.revalue()
     tally = shell.tally
     return {

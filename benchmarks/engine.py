@@ -15,7 +15,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -234,17 +234,13 @@ def seconds(
     log: Log | None = None,
     *,
     blocks: bool = False,
-    switches: Mapping[str, object] | None = None,
+    stepped: bool = False,
 ) -> tuple[float, Shell]:
     """CPU seconds of one run over `days` sessions, those of the case without it, and its shell. With `blocks` policies
-    answer for blocks of samples, as in `quantd backtest`. `switches` are attributes that the shell gets if it has them.
-    """
+    answer for blocks of samples, as in `quantd backtest`. `stepped`: each item goes through `step`."""
     body, items, policies = case.world(days or case.days)
     if log is not None:
         body.log = log
-    for name, value in (switches or {}).items():
-        if hasattr(body, name):
-            setattr(body, name, value)
     ahead = AnswerBlocks(body.answer, policies.__getitem__, [True] * len(policies)) if blocks else None
     if ahead is not None:
         body.answer = ahead
@@ -256,7 +252,11 @@ def seconds(
         chunk = items[at : at + CHUNK]
         if ahead is not None:
             ahead.expect(chunk)
-        body.take_all(chunk)
+        if stepped:
+            for item in chunk:
+                body.take(item)
+        else:
+            body.take_all(chunk)
     took = time.process_time() - began
     gc.unfreeze()
     return took, body
@@ -272,8 +272,15 @@ def run(case: Case | Shipped, *, blocks: bool = False) -> None:
     print(
         f"{text:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / case.days * 1e6:7.1f} us a session  "
         f"{tally.orders:7,d} orders  {tally.refused:6,d} refused {tally.clipped:6,d} clipped  equity "
-        f"{body.state.equity_micro / 1e6:,.2f}  digest {body.digest.hexdigest()[:8]}"
+        f"{body.state.equity_micro / 1e6:,.2f}  digest {body.digest.hexdigest()[:8]}  folded {shares(body)}"
     )
+
+
+def shares(body: Shell) -> str:
+    """What the fold took of bars, samples and rounds, as percentages."""
+    state, tally = body.state, body.tally
+    pairs = (state.bars_taken, tally.slices), (state.samples_taken, tally.samples), (state.rounds_taken, state.round_no)
+    return ", ".join(f"{100 * taken / whole:.1f}" if whole else "-" for taken, whole in pairs) + " %"
 
 
 # ---- reference figures ---------------------------------------------------------------------------

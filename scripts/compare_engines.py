@@ -125,7 +125,7 @@ def table(count: Count, names: set[str]) -> str:
 
 def lacking(count: Count, least: int, *, compiled: bool) -> list[str]:
     """A line for each expected feature that fewer than `least` worlds hit, and for each that was thought unreached."""
-    few = {name: count.hits[name] for name in expected(compiled=compiled) if count.hits[name] < least}
+    few = {name: count.hits[name] for name in expected() if count.hits[name] < least}
     lines = [f"{name}: {number} worlds, fewer than {least}" for name, number in sorted(few.items())]
     known = [name for name in UNREACHED if least and count.hits[name]]
     return [*lines, *(f"{name}: {count.hits[name]} worlds, and UNREACHED has it" for name in known)]
@@ -187,7 +187,7 @@ def report(count: Count, pair: Pair, options: argparse.Namespace, began: float) 
         print(count.failed)
         return 1
     least = options.least if options.least is not None else 3 if options.counts and count.worlds >= LONG else 0
-    print(table(count, set() if options.only else expected(compiled=options.compiled)))
+    print(table(count, set() if options.only else expected()))
     lines = lacking(count, least, compiled=options.compiled)
     if options.counts:
         print("\n".join(f"{name}: {number:,} events" for name, number in sorted(count.events.items())))

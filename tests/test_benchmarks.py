@@ -18,7 +18,6 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.timeline import time_of
-from quantd.engine_build import finder
 from quantd.engine_build.recipe import UNCOMPILED
 from quantd.trading.effects import Booked, Crossed, Protected, Switched
 from quantd.trading.events import Action
@@ -130,12 +129,11 @@ def test_the_rows_of_a_comparison_are_whole_runs_and_shorter_ones_without_batche
     assert {row.sessions for row in beside.rows([], 50)} == {50}
 
 
-def test_without_batches_every_item_goes_through_step_and_a_shell_without_the_switch_stays_as_it_is():
+def test_every_item_of_a_stepped_row_goes_through_step():
     case = CASES["quiet"]
-    _, stepped = seconds(case, 40, switches={"in_batches": False, "of_another_engine": True})
+    _, stepped = seconds(case, 40, stepped=True)
     _, plain = seconds(case, 40)
-    assert (stepped.in_batches, hasattr(stepped, "of_another_engine")) == (False, False)
-    assert plain.in_batches is (finder.loaded() is not None)
+    assert (stepped.state.bars_taken, plain.state.bars_taken > 30) == (0, True)
     assert stepped.digest.hexdigest() == plain.digest.hexdigest()
 
 

@@ -15,10 +15,6 @@ MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 """Entries of a folder, lines of a module, and lines of a function from its `def` to its end, without decorators."""
 
 LONGER = {
-    "loops of a batch over its arrays; they go with it": {
-        "daemon/engine/batches/arrays.py _made": 100,
-        "daemon/engine/batches/round_kernel.py make_plan": 87,
-    },
     "one statement of a migration for each table; a migration is never edited": {
         "adapters/store/migrations/versions/r0001_first.py upgrade": 189,
     },

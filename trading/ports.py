@@ -233,8 +233,8 @@ class SimulatedBroker(Protocol):
 
 
 @runtime_checkable
-class KernelVenue(SimulatedBroker, Protocol):
-    """A simulated venue whose fills a kernel may compute, where all its orders are limit orders that nothing happened
+class FoldVenue(SimulatedBroker, Protocol):
+    """A simulated venue whose fills the fold computes, where all its orders are limit orders that nothing happened
     to."""
 
     def fill_terms(self) -> FillTerms | None:

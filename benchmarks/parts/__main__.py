@@ -35,7 +35,6 @@ ROOT: Final = Path(__file__).parents[2]
 TIMES: Final = Path(__file__).parent / "times.csv"
 
 SHARES: Final = {
-    "rows and plan": ("quantd.daemon.engine.batches.batch:Batch.take",),
     "plan": ("quantd.daemon.engine.planning.plan:plan",),
     "ledger post": ("quantd.trading.ledger.books:Ledger.fills",),
     "paper fill": ("quantd.adapters.brokers.paper.broker:Paper.on_slice",),
@@ -43,7 +42,6 @@ SHARES: Final = {
     "view and policy call": ("quantd.daemon.policies.loading:answer",),
     "digest": (
         "quantd.daemon.runtime.digest:Digest.add",
-        "quantd.daemon.runtime.digest:Digest.add_rows",
         "quantd.daemon.runtime.digest:Digest.settle",
     ),
     "journal encode": ("quantd.daemon.runtime.journal:Journal.add",),

@@ -1,7 +1,7 @@
 """The budget of each part: microseconds of CPU on a machine where `sum(range(1000))` takes 10 us.
 
-`make bench` scales them to the machine that it runs on, and marks a part above its budget. BUDGETS are for compiled
-kernels and the build, INTERPRETED for the source. Those of the gate are 1.4 times what the gate of this build and of
+`make bench` scales them to the machine that it runs on, and marks a part above its budget. BUDGETS are for the
+build, INTERPRETED for the source. Those of the gate are 1.4 times what the gate of this build and of
 this source took. Those of the interpreted parts are twice the time before there were kernels.
 """
 
@@ -44,7 +44,6 @@ BUDGETS: Final[dict[str, float]] = {
     "gate 2000 long and short breached, first": 3_700.0,
     "gate 2000 long and short breached, later": 2_400.0,
     # parts of a session in which all 20 symbols trade
-    "daily: rows and plan": 25.0,
     "daily: view and policy call": 15.0,
     "daily: digest": 6.0,
     "daily: journal encode": 10.0,

@@ -31,7 +31,11 @@ Handler = Callable[[State, Any], Sequence[Effect]]
 
 
 class Stage(NamedTuple):
-    """A function that runs after the handlers of some events; it returns the effects so far with its own."""
+    """A function that runs after the handlers of some events; it returns the effects so far with its own.
+
+    The fold (`core.fold`) passes over a stage only while its own condition (`core.idle.idle_when`) holds, and leaves
+    what a stage without one follows to `step`.
+    """
 
     run: Callable[[State, Any, Sequence[Effect]], Sequence[Effect]]
     after: tuple[type, ...]

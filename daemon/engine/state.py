@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.agents.proposal_log import ProposalLog
+from quantd.daemon.engine.core.fold import Core
 from quantd.daemon.engine.planning.activity import Activity, BookActivity
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
@@ -144,11 +145,15 @@ class Round:
     answers: dict[int, bytes] = field(default_factory=dict)
 
 
-class State:
+class State(Core):
     """Everything `step` reads and changes. Arrays of marks are replaced, never written: slices share them."""
+
+    orders_at: dict[int, int]
 
     def __init__(self, rules: Rules) -> None:
         size = rules.universe.size
+        self.host, self.folding = None, False
+        self.bars_taken = self.samples_taken = self.rounds_taken = 0
         self.universe = rules.universe
         self.ledger = Ledger(rules.universe, tuple(a.name for a in rules.agents))
         self.ledger.deposit(rules.cash_micro)
@@ -193,8 +198,7 @@ class State:
         self.watch = Watch(len(rules.agents))
         self.round_no = 0
         self.round: Round | None = None
-        self.orders_at: dict[int, int] = {}
-        """Sample -> number of its last basket."""
+        self.orders_at = {}
         self.working: dict[Key, Working] = {}
         self.ended = EndedBaskets(ENDED_KEPT)
         self.stops: dict[Key, Working] = {}
@@ -262,8 +266,6 @@ class State:
         """Whether `flattening` includes the symbols in `jumped`: on an operator's command, not on a loss limit."""
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
-        self.arrays: tuple[Any, ...] | None = None
-        """The arrays of batches, with the rules, terms, limits and levels that they are for; not frozen."""
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}

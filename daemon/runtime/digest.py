@@ -5,7 +5,7 @@ side, lots, limit), by ts, then kind, symbol and n. Instants are hashed one by o
 that a digest can be saved and continued.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Final
@@ -64,7 +64,8 @@ class Digest:
         order = sorted(range(len(books)), key=lambda k: books[k])
         self._books = [(books[k], k) for k in order]
         self._interval_ns = interval_ns
-        self._open: list[Rows] = []
+        self.opened: list[Rows] = []
+        """The rows of instants that may not have ended."""
         self._chain = b""
 
     def add(self, effects: Sequence[Effect]) -> None:
@@ -72,30 +73,22 @@ class Digest:
         for each in effects:
             kind = _KINDS.get(type(each))  # type: ignore[arg-type]
             if kind is not None:
-                self._open.append(self._rows(each, kind))  # type: ignore[arg-type]
-
-    def add_rows(self, rows: Iterable[Rows]) -> None:
-        """Add encoded rows; those of the kind SETTLED settle up to their instant."""
-        for row in rows:
-            if row[1] == SETTLED:
-                self.settle(row[0])
-            else:
-                self._open.append(row)
+                self.opened.append(self._rows(each, kind))  # type: ignore[arg-type]
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended: a bar known after `now` opened at most an interval before it."""
-        if len(self._open) > 512:
+        if len(self.opened) > 512:
             self._hash(now - self._interval_ns)
 
     def _hash(self, before: int | None) -> None:
-        rows = sorted(self._open, key=_TIME)
-        self._open = []
+        rows = sorted(self.opened, key=_TIME)
+        self.opened = []
         instant: list[Rows] = []
         at = rows[0][0]
         for each in rows:
             ts = each[0]
             if before is not None and ts >= before:
-                self._open.append(each)
+                self.opened.append(each)
                 continue
             if ts != at:
                 self._close(instant)
@@ -140,26 +133,26 @@ class Digest:
 
     def freeze(self) -> bytes:
         """The encoded digest between two events."""
-        return _encode((self._chain, [(ts, kind, _begin(rows) + data) for ts, kind, rows, data in self._open]))
+        return _encode((self._chain, [(ts, kind, _begin(rows) + data) for ts, kind, rows, data in self.opened]))
 
     def thaw(self, frozen: bytes) -> None:
         """Continue from a frozen digest. One of an earlier version has the effects instead of their rows."""
         self._chain, parts = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
-        self._open = []
+        self.opened = []
         for ts, kind, data in parts:
             if data[0] & 0xF0 == 0x80 or data[0] in (0xDE, 0xDF):  # a map
-                self._open.append(self._rows(msgspec.msgpack.decode(data, type=_SOURCES[kind]), kind))
+                self.opened.append(self._rows(msgspec.msgpack.decode(data, type=_SOURCES[kind]), kind))
             else:
                 rows = _decode(data)
-                self._open.append((ts, kind, len(rows), _encoded(list(map(tuple, rows)))))
+                self.opened.append((ts, kind, len(rows), _encoded(list(map(tuple, rows)))))
 
     def hexdigest(self) -> str:
         """The digest so far, all instants counted as ended; the fold can continue."""
-        rows, chain = list(self._open), self._chain
+        rows, chain = list(self.opened), self._chain
         if rows:
             self._hash(None)
         digest = self._chain.hex()
-        self._open, self._chain = rows, chain
+        self.opened, self._chain = rows, chain
         return digest
 
 
@@ -167,9 +160,6 @@ class NoDigest(Digest):
     """The digest of a run whose effects nobody compares, such as one point of a sweep; always empty."""
 
     def add(self, effects: Sequence[Effect]) -> None:
-        return None
-
-    def add_rows(self, rows: Iterable[Rows]) -> None:
         return None
 
     def settle(self, now: int) -> None:

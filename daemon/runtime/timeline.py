@@ -6,11 +6,10 @@ All ticks of one instant are one event, after every slice of that instant.
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec.structs import replace
 
-from quantd.daemon.engine.batches.eligibility import plain
 from quantd.trading.events import Action, Tick
 from quantd.trading.market import Jump, MarketSlice, PriceJumped
 from quantd.trading.ports import LiveFeed, Until
@@ -145,34 +144,3 @@ async def live_timeline(
             found.append(item)
         if found:
             yield found
-
-
-class PlainRows(NamedTuple):
-    """Plain samples of consecutive rows of one block: their ticks, the row of each item that is a slice, and the
-    dividends before a row."""
-
-    ticks: list[Tick]
-    places: dict[int, int]
-    dividends: dict[int, list[Action]]
-
-
-def plain_rows(items: Sequence[Item], at: int, *, paid_by_venue: bool) -> PlainRows:
-    """The plain rows from the slice at `at` on. Dividends that the venue pays end them, as other actions do."""
-    found = PlainRows([], {}, {})
-    first, paid = items[at], list[Action]()
-    while at + 1 < len(items):
-        market, tick = items[at], items[at + 1]
-        if type(market) is Action and market.kind == "dividend" and not paid_by_venue:
-            paid.append(market)
-            at += 1
-            continue
-        if type(market) is not MarketSlice or type(first) is not MarketSlice or type(tick) is not Tick:
-            break
-        if market.block is not first.block or market.row != first.row + len(found.ticks) or not plain(tick):
-            break
-        if paid:
-            found.dividends[len(found.ticks)], paid = paid, []
-        found.places[at] = len(found.ticks)
-        found.ticks.append(tick)
-        at += 2
-    return found

@@ -5,14 +5,14 @@ used only where the view that the engine shows has the prices and returns of the
 The daemon has no recorded bars ahead and never imports this module.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from quantd.daemon.engine.batches.batch import Told
 from quantd.daemon.policies.loading import MAX_LEVERAGE, pack
 from quantd.daemon.policies.user_file import place_of
+from quantd.daemon.runtime.advance_answers import AnswersAhead
 from quantd.daemon.runtime.loop import Answer, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.requests import Requests
@@ -150,40 +150,40 @@ class AnswerBlocks:
             return self._same(policy, ask, weights)
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))
 
-    def ahead(self, rows: Sequence[tuple[int, int, list[int]]], seats: Sequence[int]) -> list[Told]:
-        """As `quantd.daemon.runtime.loop.Foreseen`: answers of the present block that `act` need not give."""
-        ahead, found = self._ahead, list[Told]()
+    def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
+        """As `Foreseen` of `runtime.advance_answers`: answers of the present block that `act` need not give."""
+        ahead, answers = self._ahead, list[AnswersAhead]()
         if ahead is None or self._unusual():
-            return found
+            return answers
         tables = {k: each for k, each in ahead.tables.items() if each.policy is self._policies(seats[k])}
         asked, first = dict(self._asked), ahead.view.first_sample
-        for row, ts, due in rows:
-            at = ahead.rows.get(ts)
-            if at is None:
+        for ts, due in samples:
+            row = ahead.rows.get(ts)
+            if row is None:
                 break
-            sample, answers = first + at, dict[int, bytes]()
+            sample, weights_of = first + row, dict[int, bytes]()
             for agent in due:
                 table = tables.get(agent)
-                if table is None or at in table.checked or not 0 < sample - asked.get(agent, 0) < SPARSE:
+                if table is None or row in table.checked or not 0 < sample - asked.get(agent, 0) < SPARSE:
                     break
-                weights = table.weights.get(at)
+                weights = table.weights.get(row)
                 if weights is None:
                     break
-                answers[agent], asked[agent] = weights, sample
-            if len(answers) < len(due):
+                weights_of[agent], asked[agent] = weights, sample
+            if len(weights_of) < len(due):
                 break
-            found.append(Told(row, ts, answers))
-        return found
+            answers.append(AnswersAhead(ts, weights_of))
+        return answers
 
-    def planned(self, told: Sequence[Told], prices: Floats, ring: Ring, later: int) -> None:
-        """As `quantd.daemon.runtime.loop.Foreseen`."""
+    def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
+        """As `quantd.daemon.runtime.advance_answers.Foreseen`."""
         ahead = self._ahead
         assert ahead is not None
-        rows = np.array([ahead.rows[each.ts] for each in told])
+        rows = np.array([ahead.rows[each.ts] for each in answers])
         if not ahead.view.has(prices, rows, ahead.seen, ring, later):
-            raise RuntimeError(f"the bars up to {instant_text(told[-1].ts)} are not those of the answers to them")
+            raise RuntimeError(f"the bars up to {instant_text(answers[-1].ts)} are not those of the answers to them")
         ahead.seen = int(rows[-1])
-        for each, row in zip(told, rows.tolist(), strict=True):
+        for each, row in zip(answers, rows.tolist(), strict=True):
             for agent, weights in each.answers.items():
                 self._asked[agent] = ahead.view.first_sample + row
                 if self._requests is not None:

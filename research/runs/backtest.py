@@ -10,15 +10,12 @@ from typing import Final
 from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config
-from quantd.daemon.engine.batches.declarations import why_stepped
-from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.garbage import growing
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.runtime.timeline import Item, PlainRows, time_of
+from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.daemon.runtime.version import code_version
-from quantd.engine_build import finder
 from quantd.engine_build.state import advice
 from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure, stop_without_answer
@@ -112,10 +109,7 @@ def symbol_bars(assembly: Assembly, runs: int) -> int:
 
 def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
     """Say what makes so many runs over the market slower than they could be."""
-    text = advice(symbol_bars(assembly, runs))
-    if not text and finder.loaded() is not None:
-        text = why_stepped(State(assembly.rules))
-    if text:
+    if text := advice(symbol_bars(assembly, runs)):
         say(text)
 
 
@@ -176,10 +170,8 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
     return copies
 
 
-def drive_items(
-    assembly: Assembly, log: Log, items: Sequence[Item], known: dict[int, PlainRows], *, stop: bool = False
-) -> Shell:
-    """Run the items of a market, all at once, through a new shell without a digest; `known` as for `take_all`.
+def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bool = False) -> Shell:
+    """Run the items of a market, all at once, through a new shell without a digest.
 
     With `stop` the first failed decision raises DecisionFailed.
     """
@@ -189,7 +181,7 @@ def drive_items(
     begin(shell, assembly, assembly.config, POINT, fresh=True)
     in_blocks(shell, _requests(log)).expect(items)
     with growing():
-        shell.take_all(items, known)
+        shell.take_all(items)
     return shell
 
 

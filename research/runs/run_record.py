@@ -6,8 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.engine.batches.filled_orders import FillColumns
-from quantd.daemon.engine.batches.row_effects import SampleRows
+from quantd.daemon.engine.core.fold_records import FillColumns, SampleRows
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
 from quantd.daemon.runtime.loop import Log

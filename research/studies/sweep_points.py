@@ -17,7 +17,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble, policies_of, reassemble
 from quantd.daemon.config import Config, ConfigError, of_keys, read
 from quantd.daemon.policies.loading import Apart
-from quantd.daemon.runtime.timeline import Item, PlainRows
+from quantd.daemon.runtime.timeline import Item
 from quantd.research.doubts import Doubt
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
@@ -137,7 +137,7 @@ class Market:
 
     def __init__(self, assembly: Assembly, bars: BarFrame | None, cache: Path, history: int) -> None:
         self.assembly, self.bars, self.cache, self.history = assembly, bars, cache, history
-        self._items: dict[object, tuple[list[Item], dict[int, PlainRows]]] = {}
+        self._items: dict[object, list[Item]] = {}
         self._identified: set[str] = set()
 
     @classmethod
@@ -162,13 +162,13 @@ class Market:
         self._identified.add(look.market)
         return look
 
-    def items(self, assembly: Assembly) -> tuple[list[Item], dict[int, PlainRows]]:
-        """Return the items of the market with the ticks of the configuration's schedules, and their known rows."""
+    def items(self, assembly: Assembly) -> list[Item]:
+        """Return the items of the market with the ticks of the configuration's schedules."""
         if assembly.feed is not self.assembly.feed:
-            return list(assembly.items()), {}
+            return list(assembly.items())
         key = assembly.schedules, assembly.rules.seats, assembly.rules.venue_pays
         if key not in self._items:
-            self._items = {key: (list(assembly.items()), {})}
+            self._items = {key: list(assembly.items())}
         return self._items[key]
 
 
@@ -204,7 +204,7 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     """Run the configuration of a point and measure it. Raises DecisionFailed with `stop`."""
     assembly = market.under(config)
     record = Record(assembly.universe)
-    record.revalue(drive_items(assembly, record, *market.items(assembly), stop=stop).state)
+    record.revalue(drive_items(assembly, record, market.items(assembly), stop=stop).state)
     if first_decision(assembly, record) != session_date(record.ts[0]).isoformat():
         needed = longest_history(assembly.policies, assembly.universe)
         text = f"it reads {needed:,} samples, which the first sample of the sweep does not have"

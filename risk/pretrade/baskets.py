@@ -8,7 +8,7 @@ import numpy as np
 
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.context import Context, Floats, Ints
+from quantd.risk.limits.context import Context, Floats
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Verdict
 from quantd.trading.number_types import read_floats, read_ints
@@ -90,11 +90,13 @@ def basket(
     )
 
 
-def batch_basket(sample: int, n: int, ts: int, orders: Ints, reason: Ints) -> OrderBasket:
-    """The limit orders that a batch has judged with the kernel of the gate. `orders` int64[>= 4, K] are columns,
-    signed lots, worst prices and ends of the orders; `reason` int64[K] what cut each."""
-    sym, lots, worst, end = orders[:4].tolist()
-    return OrderBasket(sample, n, ts, sym, lots, worst, end, reason=reason.tolist())
+def basket_of_columns(
+    sample: int, n: int, ts: int, columns: Sequence[Sequence[int]], reason: Sequence[int]
+) -> OrderBasket:
+    """The limit orders that the fold has passed through the gate: symbols, signed lots, worst prices and ends, and the
+    code of what cut each."""
+    sym, lots, worst, end = columns
+    return OrderBasket(sample, n, ts, list(sym), list(lots), list(worst), list(end), reason=list(reason))
 
 
 def stop_basket(

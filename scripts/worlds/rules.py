@@ -211,7 +211,7 @@ def _calmed(rules: Rules) -> Rules:
 
 
 def _bare(rules: Rules, *, protected: bool) -> Rules:
-    """The rules without limits of one order and of time: many plans of such a world are made in batches. Those that are
+    """The rules without limits of one order and of time: the fold makes most plans of such a world. Those that are
     `protected` have limits of volume and protective levels, as those of profiles."""
     names = ["max_order_notional", "max_turnover", "order_rate", "max_orders_per_day", "stress"]
     if not protected:

@@ -3,7 +3,8 @@
     python -m tests.golden [--long] [--write] [NAME ...]
 
 Each run has one row: digest, orders, refused and clipped orders, equity at the end in micro. A run that differs is
-printed with what differs, and the exit status is 1. `--write` writes the rows instead. `--long` adds the long runs: the
+printed with what differs, and the exit status is 1. Beside each run stands what the fold took of its bars, samples and
+rounds. `--write` writes the rows instead. `--long` adds the long runs: the
 cases of `benchmarks/engine.py` at their whole length, and the slow examples. With NAMEs, only runs
 whose names contain one are made.
 """
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums of numpy are the same on one thread only
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from benchmarks.engine import shares
 from tests.golden.runs import FILE, Row, difference, kept, row_of, runs, text_of
 
 
@@ -39,9 +41,13 @@ def main() -> int:
             if (run.long and not options.long) or not any(each in name for each in options.names or [""]):
                 continue
             began = time.process_time()
-            found[name] = row_of(run.make(Path(folder)))
+            shell = run.make(Path(folder))
+            found[name] = row_of(shell)
             text = difference(name, before.get(name), found[name])
-            print(f"{time.process_time() - began:6.1f} CPU s  {text or f'{name}: the same'}", flush=True)
+            print(
+                f"{time.process_time() - began:6.1f} CPU s  {text or f'{name}: the same'} (folded {shares(shell)})",
+                flush=True,
+            )
             differences += [text] if text else []
             if options.write:
                 FILE.write_text(text_of({name: row for name, row in (before | found).items() if name in every}))

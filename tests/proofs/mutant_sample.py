@@ -44,7 +44,7 @@ AREAS: Final = {
     "books": ("trading",),
     "paper": ("adapters/brokers/paper",),
 }
-LEFT_OUT: Final = ("batches", "measures", "bootstrap.py", "covariance.py", "statistics.py", "cash_rate.py", "macro.py",
+LEFT_OUT: Final = ("measures", "bootstrap.py", "covariance.py", "statistics.py", "cash_rate.py", "macro.py",
                    "display_text.py", "sessions.py", "assessment.py")  # fmt: skip
 """Folders and modules of the areas that are neither engine, gate, books nor execution."""
 

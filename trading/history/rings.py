@@ -190,9 +190,11 @@ class Ring:
 
     def put(self, prices: ReadRows, row: int) -> bool:
         """Append one row of a block of prices, after the actions of `act`; False without a change where a price is
-        missing, now or before, or where the buffer has no room."""
+        missing, now or before."""
+        if self.end == len(self._prices):
+            self._rewind()
         end: int = self.end
-        if end == len(self._prices) or end == 0:
+        if end == 0:
             return False
         for k in range(self.size):
             if not (prices[row, k] > 0.0 and self._prices[end - 1, k] > 0.0):
@@ -206,6 +208,8 @@ class Ring:
 
     def act(self, actions: list[CorporateAction]) -> None:
         """Set the actions before the next `put`, in order; an empty list takes them back."""
+        if self.end == len(self._prices):
+            self._rewind()
         self._actions.pop(self.end, None)
         if actions:
             self._actions[self.end] = actions
@@ -217,12 +221,6 @@ class Ring:
         self._filled = self.end
         self._turned = min(self._turned, self.end)
         self._shared, self._sums = (-1, {}), {}
-
-    def room(self) -> int:
-        """The number of rows that fit behind the newest; at least one, for which the window moves if it must."""
-        if self.end == len(self._prices):
-            self._rewind()
-        return len(self._prices) - self.end
 
     def _rewind(self) -> None:
         self.fill()

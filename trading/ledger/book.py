@@ -62,14 +62,6 @@ class Book:
         micro: Whole = self.residue_micro
         return micro * ATTO_PER_MICRO + self.residue_rest
 
-    def copy(self, other: "Book") -> None:
-        """Become equal to a book of the same size."""
-        self.held[:] = other.held
-        self.cost[:] = other.cost
-        self.cash_micro, self.fees_micro, self.flows_micro = other.cash_micro, other.fees_micro, other.flows_micro
-        self.income_micro, self.realised_micro = other.income_micro, other.realised_micro
-        self.residue_micro, self.residue_rest = other.residue_micro, other.residue_rest
-
     def lose(self, atto: int) -> None:
         """Add what rounding lost to the residue."""
         whole: int = self.residue_rest + atto
@@ -154,9 +146,6 @@ class Postings:
     """What their rounding lost."""
     rows: Ints
     """Scratch of `fills`."""
-    kept: list[Book]
-    """The books of the last `keep`, the house's first."""
-    kept_room: int
 
     def __init__(self, ratios: Sequence[tuple[int, int]], books: int) -> None:
         size: int = len(ratios)
@@ -165,32 +154,12 @@ class Postings:
         for k in range(size):
             self.numerator[k], self.denominator[k] = ratios[k]
         self.amounts, self.rows = int_zeros(64), int_zeros(512)
-        self.room = self.lost_atto = self.kept_room = 0
-        self.kept = []
+        self.room = self.lost_atto = 0
 
     def book(self, number: int) -> Book:
         """The book of an agent; those from the end have negative numbers."""
         found: Book = self.books[number if number >= 0 else len(self.books) + number]
         return found
-
-    def keep(self) -> None:
-        """Keep all books as they are, for `undo`."""
-        if len(self.kept) == 0:
-            self.kept = [Book(self.house.size) for _ in range(len(self.books) + 1)]
-        own: Book = self.kept[0]
-        own.copy(self.house)
-        for k in range(len(self.books)):
-            own = self.kept[k + 1]
-            own.copy(self.books[k])
-        self.kept_room = self.room
-
-    def undo(self) -> None:
-        """Set all books to those of the last `keep`."""
-        self.house.copy(self.kept[0])
-        for k in range(len(self.books)):
-            own: Book = self.books[k]
-            own.copy(self.kept[k + 1])
-        self.room = self.kept_room
 
     def fills(
         self,

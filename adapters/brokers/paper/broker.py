@@ -227,11 +227,11 @@ class Paper:
         return news
 
     def fill_terms(self) -> FillTerms | None:
-        """As `quantd.trading.ports.KernelVenue`."""
-        return self._fills.batch_terms
+        """As `quantd.trading.ports.FoldVenue`."""
+        return self._fills.fold_terms
 
     def starts(self, sample: int, n: int) -> int | None:
-        """As `quantd.trading.ports.KernelVenue`."""
+        """As `quantd.trading.ports.FoldVenue`."""
         if len(self._resting) != 1:
             return None
         one = self._resting[0]
@@ -241,7 +241,7 @@ class Paper:
         return one.after[0]
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """As `quantd.trading.ports.KernelVenue`."""
+        """As `quantd.trading.ports.FoldVenue`."""
         self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:
             for resting in self._resting:

@@ -65,7 +65,7 @@ class Fills:
         self._ts = 0
         """The instant of the fills in progress."""
         self._zones = [ZoneInfo(each.zone) for each in sessions]
-        self.batch_terms = None if own_rates else FillTerms(terms, costs.latency_ns)
+        self.fold_terms = None if own_rates else FillTerms(terms, costs.latency_ns)
 
     def begin(self, market: MarketSlice) -> None:
         """Turn to the bar of a slice."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.planning.parents import (
     Parent,
     chase_nano,
@@ -89,6 +90,7 @@ def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> li
     return [ended]
 
 
+@idle_when(lambda state: not state.parents)
 def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
     """The effects of an event, with those of the parent orders that it makes due."""
     if not state.parents or not _makes_due(state, event, effects):

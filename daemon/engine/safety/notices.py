@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.state import HOUSE, State
@@ -34,6 +35,7 @@ def notices(state: State) -> list[Effect]:
     return [*_milestone(state, rules), *_decay(state, rules), *_correlation(state, rules)]
 
 
+@idle_when(lambda state: state.rules.notices is None)
 def note_rebalances(state: State, event: object, done: Sequence[Effect]) -> Sequence[Effect]:
     """The effects `done` of an event, and a notice where a round sent orders."""
     rules = state.rules.notices

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import HOUSE, State
@@ -34,6 +35,7 @@ def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -
     return found
 
 
+@idle_when(lambda state: not state.rules.counts_refusals)
 def count_refusals(state: State, event: object, done: Sequence[Effect]) -> Sequence[Effect]:
     """The effects `done` of an event, whose refused orders are counted for the next message after a close.
 

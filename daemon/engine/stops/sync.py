@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.planning.execution import open_lots
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.plan import plan
@@ -51,6 +52,7 @@ class Wanted(NamedTuple):
     kind: Kind
 
 
+@idle_when(lambda state: not (state.resting or state.stops or state.own))
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
     """The effects of an event, with those that synchronise the stops at the venue."""
     if not (state.resting or state.stops or state.own):

@@ -87,7 +87,7 @@ class Working(Struct):
 
 
 class EndedBaskets:
-    """The newest baskets without open orders, by (sample, n). One of a batch is made when it is read."""
+    """The newest baskets without open orders, by (sample, n). One that the fold filled is made when it is read."""
 
     def __init__(self, kept: int) -> None:
         self._baskets: deque[tuple[Key, Working | Callable[[], Working]]] = deque(maxlen=kept)

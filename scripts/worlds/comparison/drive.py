@@ -53,9 +53,17 @@ class Drive:
         self.taken = [*self.taken, *items][-HISTORY:]
         if self.world.together:
             self.shell.take_all(items)
+            self.note_fold()
             return
         for item in items:
             self.shell.take(item)
+
+    def note_fold(self) -> None:
+        """Note what the fold took, where the engine has one."""
+        state = self.shell.state
+        for name in ("bars", "samples", "rounds"):
+            if getattr(state, f"{name}_taken", 0):
+                self.record.features.hit(f"{name} in the fold")
 
     def follow(self, item: Any) -> None:
         """Do one item that is not of the market."""
@@ -148,7 +156,6 @@ def reversed_agents(rules: Rules) -> Rules:
 def drive(seed: int, *, journal: bool = False) -> Record:
     """Run the world of a seed; an exception ends it, and is recorded."""
     record = Record(journal, rows_only=seed % 2 == 1 and not journal)
-    note_batches(record)
     world = world_of(seed)
     record.features.begin(world)
     run = Drive(world, record)
@@ -161,32 +168,3 @@ def drive(seed: int, *, journal: bool = False) -> Record:
         if os.environ.get("COMPARE_ENGINES_TRACE"):
             traceback.print_exc()
     return record
-
-
-def note_batches(record: Record) -> None:
-    """Note in `record` what the engine takes and plans in batches, where it can."""
-    from quantd.daemon.runtime import loop
-
-    module: Any = loop
-    if not hasattr(module, "Batch"):
-        return
-    from quantd.daemon.engine.batches import eligibility
-
-    maker: Any = eligibility
-    kind: Any = getattr(module.Batch, "whole", module.Batch)
-
-    class Noted(kind):  # type: ignore[misc]
-        whole = kind
-
-        def take(self) -> int:
-            before, waits = self.rows, self.waits
-            status: int = super().take()
-            if self.rows > before:
-                record.features.hit("rows in a batch")
-            if waits and self.sent:
-                record.features.hit("orders in a batch")
-            if self.fills:
-                record.features.hit("fills in a batch")
-            return status
-
-    module.Batch = maker.Batch = Noted

@@ -47,8 +47,7 @@ OTHERS: Final = (
     "trade corrected", "weights scaled to headroom",
 )  # fmt: skip
 
-IN_BATCHES: Final[tuple[str, ...]] = ("fills in a batch", "orders in a batch", "rows in a batch")
-"""Features of a compiled engine."""
+IN_THE_FOLD: Final[tuple[str, ...]] = ("bars in the fold", "rounds in the fold", "samples in the fold")
 
 WITHOUT_EFFECTS: Final = frozenset({"Acknowledged", "Reminded"})
 """Events whose handlers return nothing."""
@@ -64,7 +63,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "agents/proposals": ("proposal of a portfolio", "proposal after its dry run"),
     "agents/retraining": ("alert: retrain", "alert: artifact, on Started"),
     "agents/shadows": ("shadow: fills", "event: Shade"),
-    "batches": IN_BATCHES,
+    "core": IN_THE_FOLD,
     "market": ("effect: Crossed", "booked: delisting"),
     "operator_events": ("Operator: halt", "alert: switch, on Condition"),
     "planning/activity": ("cut of an agent: order_rate", "cut of the house: turnover"),
@@ -118,7 +117,7 @@ UNREACHED: Final[dict[str, str]] = {}
 """Features that no world can reach, and why."""
 
 
-def expected(*, compiled: bool = False) -> set[str]:
+def expected() -> set[str]:
     """Names of the features that a long run should hit."""
     events = {each.__name__ for each in get_args(Event)}
     reasons = {REASON_NAMES[code] for code in REASON_TEXT if code}
@@ -143,8 +142,7 @@ def expected(*, compiled: bool = False) -> set[str]:
         *(f"PortfolioClosed: {how}" for how in choices(PortfolioClosed, "how")),
         *(f"alert: {kind}" for kind in (*ALERTS, *CAUSED)),
         *OTHERS,
-        *(name for names in MODULES.values() for name in names if name not in IN_BATCHES),
-        *(IN_BATCHES if compiled else ()),
+        *(name for names in MODULES.values() for name in names),
     }
     return found - UNREACHED.keys()
 

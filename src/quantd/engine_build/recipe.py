@@ -26,12 +26,14 @@ MODULES: Final = (
     "quantd.risk.pretrade.judge",
     "quantd.daemon.engine.planning.lots",
     "quantd.adapters.brokers.paper.bar_fills",
-    "quantd.daemon.engine.batches.columns",
-    "quantd.daemon.engine.batches.digest_kernel",
-    "quantd.daemon.engine.batches.rows_kernel",
-    "quantd.daemon.engine.batches.orders_kernel",
-    "quantd.daemon.engine.batches.round_kernel",
-    "quantd.daemon.engine.batches.kernel",
+    "quantd.daemon.engine.core.order_columns",
+    "quantd.daemon.engine.core.limiter",
+    "quantd.daemon.engine.core.book_columns",
+    "quantd.daemon.engine.core.market_columns",
+    "quantd.daemon.engine.core.digest_rows",
+    "quantd.daemon.engine.core.sample_columns",
+    "quantd.daemon.engine.core.round_plan",
+    "quantd.daemon.engine.core.fold",
 )
 """Modules that are compiled, all or none."""
 

@@ -33,7 +33,7 @@ OF_TRIPS = {"win_rate", "trips", "expectancy"}
 @in_shared_loop
 async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration(shared: Any) -> None:
     record = Record(shared.assembly.universe)
-    drive_items(shared.assembly, record, list(shared.assembly.items()), {})
+    drive_items(shared.assembly, record, list(shared.assembly.items()))
     expected = {k: v for k, v in measure(track_record_of(shared.assembly, record)).items() if v is not None}
     status, found = await get(shared, PATH)
     assert status == 200, found

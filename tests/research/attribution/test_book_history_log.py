@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.agents.capital_shares import CapitalRules
-from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.runtime.timeline import time_of
 from quantd.research.attribution.book_history_log import BookHistoryLog
@@ -38,21 +37,11 @@ def turning(seed: int, symbols: int):
     return act
 
 
-def logged(world: World, *, batches: bool = False) -> tuple[BookHistoryLog, World]:
-    """Run a world with a history log before it; in batches as the kernels take them."""
+def logged(world: World) -> tuple[BookHistoryLog, World]:
+    """Run a world with a history log before it."""
     log = BookHistoryLog(world.rules, world)
     world.shell = world.fresh(log)
-    if not batches:
-        return log, world.run()
-    rows: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        world.shell.in_batches = True
-        patch.setattr(
-            Batch, "close", lambda batch, venue, close=Batch.close: rows.append(batch.rows) or close(batch, venue)
-        )
-        world.shell.take_all(list(world.items()))
-    assert max(rows) > 5
-    return log, world
+    return log, world.run()
 
 
 def busy(days: int = 120, house: Limits = RESEARCH, **more: object) -> World:
@@ -172,36 +161,6 @@ def test_an_order_for_the_closing_auction_arrives_at_the_close() -> None:
     trades = log.history().trades
     assert trades.arrival.tolist() == [close[-1, 0]]
     assert trades.decision.tolist() == [close[99, 0]]
-
-
-def test_batches_of_rows_leave_the_same_history() -> None:
-    def quiet() -> World:
-        made = World(
-            block(walk(200, 3, 4)), [turning(1, 3), turning(2, 3)], house=RESEARCH, costs=COSTS,
-            actions=[Action(START + 100 * DAY_NS + DAY_NS // 3, START + 100 * DAY_NS, 0, "dividend", cash_nano=10**9)],
-        )  # fmt: skip
-        agents = tuple(msgspec.structs.replace(each, scheduled=True) for each in made.rules.agents)
-        made.rules = msgspec.structs.replace(made.rules, agents=agents)
-        return made
-
-    def every_tenth(world: World):
-        ticks = 0
-        for item in World.items(world):
-            ticks += type(item) is Tick
-            due = type(item) is Tick and ticks % 10 == 0
-            yield msgspec.structs.replace(item, due=(0, 1)) if due else item
-
-    found = []
-    for batches in (False, True):
-        world = quiet()
-        world.items = lambda world=world: every_tenth(world)  # type: ignore[method-assign]
-        log, world = logged(world, batches=batches)
-        check(log, world)
-        found.append(log.history())
-    for name in ("quantity", "mark", "book_equity"):
-        np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
-    for name in ("interval", "quantity", "price", "decision", "arrival", "fee"):
-        np.testing.assert_array_equal(getattr(found[0].trades, name), getattr(found[1].trades, name))
 
 
 def test_a_decision_is_at_the_mark_and_an_arrival_at_the_open_of_the_fill() -> None:

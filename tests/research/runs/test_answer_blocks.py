@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.engine import LIMITS, shell
-from quantd.daemon.engine.batches.batch import Told
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.user_file import load_user_policy
+from quantd.daemon.runtime.advance_answers import AnswersAhead
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.research.runs.answer_blocks import AnswerBlocks
@@ -334,25 +334,24 @@ def test_a_run_whose_answers_are_told_in_advance_leaves_the_record_of_one_by_act
 def asked_in_blocks(
     body: Shell, policies: list[Policy], acted: Counter[int], planned: list[int], change: float = 0.0
 ) -> AnswerBlocks:
-    """Let a shell be answered in blocks. Counts the answers of `act`, and those told in advance and `planned`, at
+    """Let a shell be answered in blocks. Counts the answers of `act`, and those known in advance and `planned`, at
     prices that differ by `change`."""
 
     class Counted(AnswerBlocks):
-        def planned(self, told: Sequence[Told], prices: Floats, ring: Ring, later: int) -> None:
-            planned.append(len(told))
-            super().planned(told, prices + change, ring, later)
+        def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
+            planned.append(len(answers))
+            super().planned(answers, prices + change, ring, later)
 
     def act(ask: Ask) -> Decided:
         acted[ask.agent] += 1
         return answer(policies[ask.agent], ask)
 
-    body.in_batches = True
     found = Counted(act, policies.__getitem__, [False] * len(policies), lambda: body.state.jumped)
     body.answer = found
     return found
 
 
-def test_an_engine_with_other_bars_than_the_answers_told_in_advance_ends_the_run() -> None:
+def test_an_engine_with_other_bars_than_the_answers_known_in_advance_ends_the_run() -> None:
     made, policies = world(2, 4, whole=True), [POLICIES["equal_weight"]({})]
     body = made.shell(policies)
     body.log = Record(made.universe)

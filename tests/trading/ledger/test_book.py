@@ -295,21 +295,6 @@ def test_fills_of_one_book_are_posted_by_its_number() -> None:
     assert numbered.books[1].lots[0] == -3
 
 
-def test_books_that_were_kept_come_back_whole() -> None:
-    ledger = Ledger(UNIVERSE, ["ann", "bob"])
-    ledger.deposit(10**9)
-    ledger.fills([0, 3], [5, -7], [1_234_567_891] * 2, [3, 11], [[(0, 3), (1, 2)], [(1, -7)]])
-    ledger.dividend(0, 333_333_333)
-    kept, room = ledger.cells().tolist(), ledger.room
-    ledger.keep()
-    ledger.fills([0, 1], [-4, 9], [7_654_321] * 2, [1, 2], [[(0, -4)], [(-1, 9)]])
-    ledger.deposit(17, 0)
-    assert ledger.room < room
-    ledger.undo()
-    assert (ledger.cells().tolist(), ledger.room) == (kept, room)
-    ledger.check()
-
-
 def test_a_row_of_nobody_is_refused_before_anything_is_booked() -> None:
     ledger = Ledger(UNIVERSE, ["ann"])
     with pytest.raises(ValueError, match="row 1 of the fills belongs to no book"):

@@ -404,7 +404,7 @@ def test_rows_that_arrive_after_the_others_have_ended_work_and_fill() -> None:
 
 
 @dataclass
-class Batched:
+class Folded:
     """A basket that a batch filled."""
 
     basket: OrderBasket
@@ -419,11 +419,11 @@ class Batched:
         return self.basket, self.report, [-1] * len(self.basket.sym)
 
 
-def test_a_query_restates_the_fills_of_a_basket_that_a_batch_filled() -> None:
+def test_a_query_restates_the_fills_of_a_basket_that_the_fold_filled() -> None:
     venue = Paper(UNIVERSE, FREE)
     sent = basket(at_close(0), [(0, 25, 105.0)])
     fill = Reports(at_close(0), 0, at_open(1), [0], [25], [25], [100 * NANO], [0], [int(Cause.LAST_FILL)])
-    venue.catch_up(bar(1), [Batched(sent, fill, at_close(1))], None)
+    venue.catch_up(bar(1), [Folded(sent, fill, at_close(1))], None)
     again = Paper(UNIVERSE, FREE)
     again.thaw(venue.freeze())
     told = rows_of(venue.query(at_close(0), 0, [0]))

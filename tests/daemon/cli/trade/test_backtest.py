@@ -2,7 +2,6 @@
 
 import pytest
 
-from quantd.engine_build import finder
 from tests.support.command_line import answer, quantd, write
 
 
@@ -86,13 +85,3 @@ def test_a_hole_stops_a_backtest_unless_it_is_known(tmp_path):
     assert "IWM on 2008-09-19 is out of all proportion to the bars before: open 79.11, high 156.51" in bad.stderr
     for setting in ('feed.spikes="real"', 'feed.spikes="reject"', 'feed.exceptions="data/exceptions.csv"'):
         assert quantd(tmp_path, "backtest", *warm, *known, "--set", setting).returncode == 0, setting
-
-
-@pytest.mark.skipif(finder.loaded() is None, reason="the engine is not compiled")
-def test_a_backtest_whose_plans_are_made_one_at_a_time_names_the_limit(tmp_path):
-    write(tmp_path)
-    few = ("backtest", "--no-compare", "--to", "2019-01-31")
-    limited = quantd(tmp_path, *few, "--set", "risk.max_turnover=0.5")
-    line = "plans are made one at a time, which is slower: batches do not know the limit max_turnover"
-    assert limited.stderr.splitlines().count(line) == 1
-    assert line not in quantd(tmp_path, *few).stderr

@@ -19,8 +19,8 @@ from quantd.risk.limits.catalogue import Limits, Reason, value_of
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Tick
 from quantd.trading.statistics import volatility
-from tests.daemon.engine.batches.test_batch import Steps, both
 from tests.support.engine import World, block
+from tests.support.fold import Steps, both
 
 CALM, WILD, DAYS = 30, 60, 110
 RULES = MarketRegime(above=0.3, exposure=0.5, lookback=20)
@@ -138,12 +138,11 @@ def test_the_limit_ends_with_the_regime_beside_the_caps_of_mode_live() -> None:
     assert found == [(0.45, True), (None, True), (0.45, True)]
 
 
-def test_batches_leave_every_row_to_the_engine() -> None:
+def test_the_fold_leaves_every_bar_to_the_engine() -> None:
     steps = Steps(rows_only=True), Steps(rows_only=True)
-    taken, _ = both(world(), 3, steps)
+    assert both(world(), 3, steps).bars == 0
     assert steps[0].valued == steps[1].valued
-    assert taken.rows == 0
-    assert both(world(rules=None), 3, (Steps(rows_only=True), Steps(rows_only=True)))[0].rows > 0
+    assert both(world(rules=None), 3, (Steps(rows_only=True), Steps(rows_only=True))).bars > 0
 
 
 def test_a_restart_keeps_the_regime_and_a_recorded_segment_has_its_own_rules() -> None:

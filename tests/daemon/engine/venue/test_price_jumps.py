@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import carry_of
-from quantd.daemon.engine.batches.eligibility import steady
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.runtime.fold_host import FoldHost
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.limits.settings import Protective
 from quantd.trading.effects import Cancel, Crossed, Effect, Filled, Planned, Publish
@@ -352,7 +352,7 @@ def test_a_hold_survives_a_snapshot_and_a_new_run() -> None:
     again = thaw(made.rules, freeze(state))
     assert again.jumped == state.jumped
     assert freeze(again) == freeze(state)
-    assert not steady(state), "no batch runs past it"
+    assert not FoldHost(made.shell.state).plain(), "the fold does not run past it"
     account = carry_of(freeze(state), made.universe, ("a0",), simulated=True)
     fresh = State(made.rules)
     step(fresh, Carried(state.now, "r1", account, state.now, state.now))

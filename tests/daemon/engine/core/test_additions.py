@@ -1,11 +1,11 @@
-"""What somebody adds to the engine is in force at every sample of a long backtest, and the run names it."""
+"""What somebody adds to the engine is in force at every sample of a long backtest, without an entry elsewhere."""
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from quantd.daemon import engine
-from quantd.daemon.engine.batches.declarations import undeclared, why_stepped
+from quantd.daemon.engine.core.additions import addition, idle
+from quantd.daemon.engine.core.gate_sets import unknown_to_plans
+from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits, Rate, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
+from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Halted, Tick
 from tests.support.checkout import ROOT, copy_package, environment
 from tests.support.engine import World, block, walk
@@ -30,8 +33,7 @@ import json
 import sys
 import numpy as np
 from msgspec.structs import replace
-from quantd.daemon.engine.batches.batch import Batch
-from quantd.daemon.engine.batches.declarations import why_stepped
+from quantd.daemon.engine.core.additions import addition
 from quantd.risk.limits.catalogue import EXTRA, Limits, override
 from quantd.trading.effects import Filled, Publish
 from tests.support.engine import World, block, walk
@@ -57,18 +59,8 @@ world = World(
 world.rules = replace(world.rules, agents=tuple(replace(each, scheduled=True) for each in world.rules.agents))
 items = list(world.items())
 items[1::10] = [replace(tick, due=(0,)) for tick in items[1::10]]
-rows, take = [], Batch.take
-
-def counted(batch):
-    before = batch.rows
-    status = take(batch)
-    rows.append(batch.rows - before)
-    return status
-
-Batch.take = counted
 steps = Steps()
 shell = world.fresh(steps)
-shell.in_batches = True
 shell.take_all(items)
 state = shell.state
 bought = [
@@ -77,11 +69,11 @@ bought = [
 ]
 print(json.dumps({
     "samples": shell.tally.samples,
-    "rows of batches": sum(rows),
+    "folded": state.bars_taken,
     "alerts": sum(isinstance(each, Publish) and each.kind == "count" for each in steps.effects),
     "counted": [getattr(each, "samples", 0) for each in (state, state.activity)],
     "dearest": max(bought),
-    "why": why_stepped(state),
+    "addition": addition(state),
 }))
 """
 
@@ -94,9 +86,9 @@ def run(root: Path) -> dict[str, Any]:
     command = [sys.executable, "-c", RUN, str(SAMPLES)]
     done = subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["samples"] == SAMPLES
-    return found
+    counts: dict[str, Any] = json.loads(done.stdout)
+    assert counts["samples"] == SAMPLES
+    return counts
 
 
 def edit(file: Path, *changes: tuple[str, str]) -> None:
@@ -113,6 +105,7 @@ STAGE = '''"""Counts samples."""
 from collections.abc import Sequence
 
 from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect
 from quantd.trading.events import Tick
@@ -213,74 +206,98 @@ def root(copied: Path) -> Iterator[Path]:
         (add_stage, "stage count_samples of quantd.daemon.engine.sample_count"),
         (replace_handler, "handler on_tick of quantd.daemon.engine.sample_count"),
         (add_attribute, "attribute samples of State"),
-        (add_limit, "limit max_price"),
         (replace_stage, "stage note_rebalances of quantd.daemon.engine.sample_count"),
-        (add_handler, "handler on_remark of quantd.daemon.engine.remarks"),
         (wrap_handler, "handler on_tick of quantd.daemon.engine.samples"),
         (add_field, "attribute samples of Activity"),
     ],
 )
-def test_an_addition_is_in_force_at_each_sample_and_is_named(
-    add: Callable[[Path], None], named: str, root: Path
-) -> None:
+def test_an_addition_is_in_force_at_each_sample(add: Callable[[Path], None], named: str, root: Path) -> None:
     add(root)
-    found = run(root)
-    assert found["rows of batches"] == 0
-    assert found["why"] == f"bars are taken one at a time, which is slower: batches do not know the {named}"
-    if add in (add_stage, replace_stage, replace_handler, wrap_handler):
-        assert found["alerts"] == SAMPLES
+    counts = run(root)
+    assert (counts["folded"], counts["addition"]) == (0, named)
     if add in (add_attribute, add_field):
-        assert max(found["counted"]) == SAMPLES
-    assert (found["dearest"] <= 105.0 * 1.05) == (add is add_limit)
+        assert max(counts["counted"]) == SAMPLES
+    else:
+        assert counts["alerts"] == SAMPLES
 
 
-def test_the_engine_as_it_is_takes_batches() -> None:
-    found = run(ROOT)
-    assert found["rows of batches"] > SAMPLES / 2
-    assert found["why"] == ""
+def test_a_limit_is_in_force_in_each_round(root: Path) -> None:
+    add_limit(root)
+    counts = run(root)
+    assert counts["folded"] == 0  # its caps depend on the prices
+    assert counts["dearest"] <= 105.0 * 1.05 < run(ROOT)["dearest"]
+
+
+def test_an_event_that_is_no_bar_leaves_the_others_to_the_fold(root: Path) -> None:
+    add_handler(root)
+    counts = run(root)
+    assert (counts["folded"] > SAMPLES / 2, counts["addition"]) == (True, "")
+
+
+def test_the_fold_takes_the_engine_as_it_is() -> None:
+    counts = run(ROOT)
+    assert counts["folded"] > SAMPLES / 2
+    assert counts["addition"] == ""
 
 
 def state(limits: Limits, **rules: object) -> State:
     return State(World(block(walk(3, 2, 1)), [lambda view: np.zeros(2)], house=limits, **rules).rules)
 
 
-def test_a_stage_that_follows_another_event_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def count_ticks(state: State, event: object, effects: Sequence[Effect]) -> Sequence[Effect]:
+    return effects
+
+
+def test_a_stage_without_a_word_on_when_it_is_idle_is_an_addition(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, *others = engine.STAGES
     for stages, named in (
-        ((first, second._replace(after=(Tick, Decided)), *others), "serve_tick of quantd.daemon.engine.samples"),
+        ((first, second._replace(after=(Tick, Decided)), *others), "stage serve_tick of quantd.daemon.engine.samples"),
         ((first, second._replace(after=(Tick, Halted)), *others), ""),
-        ((second, first, *others), "serve_tick of quantd.daemon.engine.samples"),
-        ((first, *others), "note_rebalances of quantd.daemon.engine.safety.notices"),
-        ((*engine.STAGES, second), "serve_tick of quantd.daemon.engine.samples"),
-        (engine.STAGES[:-1], "count_refusals of quantd.daemon.engine.safety.session_messages"),
-        ((first._replace(run=partial(first.run)), second, *others), "functools.partial("),
+        ((second, first, *others), ""),
+        ((first, *others), "no stage samples.serve_tick"),
+        ((first._replace(run=count_ticks), second, *others), "stage count_ticks of tests.daemon"),
+        (
+            (first._replace(run=wraps(first.run)(lambda *given: given[-1])), second, *others),
+            "stage execute_parents of quantd",
+        ),
+        ((first, second._replace(run=partial(second.run)), *others), "stage functools.partial("),
+        ((first._replace(run=count_ticks, after=(Halted,)), second, *others), ""),
     ):
         monkeypatch.setattr(engine, "STAGES", stages)
-        assert undeclared(state(Limits())).startswith(f"stage {named}" if named else "")
-        assert bool(named) == bool(undeclared(state(Limits())))
+        assert addition(state(Limits())).startswith(named)
+        assert bool(named) == bool(addition(state(Limits())))
 
 
-def test_an_attribute_that_a_state_gets_later_is_named() -> None:
+def test_each_stage_says_when_it_is_idle() -> None:
+    assert idle(state(Limits()))
+    for changed in ({"counts_refusals": True}, {"notices": Notices(rebalances=True)}):
+        assert not idle(state(Limits(), **changed)), changed
+    for name in ("parents", "stops", "own", "resting"):
+        busy = state(Limits())
+        setattr(busy, name, {1: 2})
+        assert not idle(busy), name
+
+
+def test_an_attribute_that_a_state_gets_later_is_an_addition() -> None:
     made = state(Limits())
     made.extra = 1  # type: ignore[attr-defined]
-    assert undeclared(made) == "attribute extra of State"
+    assert addition(made) == "attribute extra of State"
 
 
 @pytest.mark.parametrize(
-    ("keys", "what", "named"),
+    ("keys", "named"),
     [
-        ({"average_correlation": 0.5}, "bars", "average_correlation"),
-        ({"var": Tail(limit=0.05, method="filtered")}, "bars", "var"),
-        ({"max_turnover": 0.5}, "plans", "max_turnover"),
-        ({"order_rate": Rate(orders=5)}, "plans", "order_rate"),
-        ({"max_order_notional": 1e4}, "plans", "max_order_notional"),
-        ({"stress": Stress(limit=0.5, shocks=(Shock("crash", {"*": -0.2}),))}, "plans", "stress"),
-        ({"max_share_of_volume": 0.1}, "", ""),
-        ({"max_share_of_volume": 0.1, "daily": False}, "plans", "max_share_of_volume"),
+        ({"average_correlation": 0.5}, "average_correlation"),
+        ({"var": Tail(limit=0.05, method="filtered")}, "var"),
+        ({"max_turnover": 0.5}, "max_turnover"),
+        ({"order_rate": Rate(orders=5)}, "order_rate"),
+        ({"max_order_notional": 1e4}, "max_order_notional"),
+        ({"stress": Stress(limit=0.5, shocks=(Shock("crash", {"*": -0.2}),))}, "stress"),
+        ({"max_share_of_volume": 0.1}, ""),
     ],
 )
-def test_a_limit_that_batches_leave_to_the_engine_is_named(keys: dict[str, object], what: str, named: str) -> None:
-    daily = bool(keys.pop("daily", True))
-    text = why_stepped(state(override(Limits(), **keys), daily=daily))
-    assert text.split(" ")[0] == what
-    assert text.split(" ")[-1] == named
+def test_a_limit_that_needs_more_than_bars_and_the_account_is_left_to_the_engine(
+    keys: dict[str, object], named: str
+) -> None:
+    limits = override(Limits(), **keys)
+    assert unknown_to_plans(limits, state(limits).universe) == named

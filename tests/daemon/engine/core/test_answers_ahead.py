@@ -1,17 +1,15 @@
-"""Rows whose answers are told in advance leave the same records, digest, venue and state as rows taken one by one."""
+"""Samples with answers known in advance leave the same records, digest, venue and state as items one by one."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.batch import Batch, Told
-from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW
-from quantd.daemon.runtime.loop import Foreseen, NoLog, Shell
+from quantd.daemon.runtime.advance_answers import MOST_AHEAD, AnswersAhead, Foreseen
+from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Protective, override
 from quantd.trading.effects import Ask
@@ -21,8 +19,8 @@ from quantd.trading.history.rings import Ring
 from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
-from tests.daemon.engine.batches.test_batch import DAYS, PLAIN, decided_every, snapshot_of, world
 from tests.support.engine import START, Plain, World, block
+from tests.support.fold import DAYS, PLAIN, decided_every, snapshot_of, world
 
 COLUMNS = (
     "ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills", "traded",
@@ -39,14 +37,14 @@ def weights_at(sample: int, agent: int, symbols: int) -> Floats:
 
 
 class Known:
-    """The answers of a world, of which each call tells at most `most`."""
+    """The answers of a world, of which each call gives at most `most`."""
 
     def __init__(self, shell: Shell, symbols: int, most: int = 1_000) -> None:
         self._act, self._symbols, self._most = shell.answer, symbols, most
         self.samples: dict[int, int] = {}
         """The number of each sample, by instant."""
         self.asked = 0
-        self.told = 0
+        self.given = 0
         self.planned_rows: list[int] = []
         self.later: Counter[int] = Counter()
 
@@ -55,21 +53,22 @@ class Known:
         assert ask.view.sample == self.samples[ask.view.time]
         return self._act(ask)
 
-    def ahead(self, rows: Sequence[tuple[int, int, list[int]]], seats: Sequence[int]) -> list[Told]:
-        assert [row for row, *_ in rows] == sorted({row for row, *_ in rows})
-        told = [
-            Told(row, ts, {k: weights_at(self.samples[ts], k, self._symbols).tobytes() for k in due})
-            for row, ts, due in rows[: self._most]
+    def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
+        samples = list(samples)
+        assert [ts for ts, _ in samples] == sorted({ts for ts, _ in samples})
+        answers = [
+            AnswersAhead(ts, {k: weights_at(self.samples[ts], k, self._symbols).tobytes() for k in due})
+            for ts, due in samples[: self._most]
         ]
-        self.told += len(told)
-        return told
+        self.given += len(answers)
+        return answers
 
-    def planned(self, told: Sequence[Told], prices: Floats, ring: Ring, later: int) -> None:
-        assert prices.shape == (len(told), self._symbols)
-        assert ring.count - later == self.samples[told[-1].ts]
+    def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
+        assert prices.shape == (len(answers), self._symbols)
+        assert ring.count - later == self.samples[answers[-1].ts]
         newest = ring.prices[ring.end - 1 - later]
         assert newest.tobytes() == prices[-1].tobytes()
-        self.planned_rows.append(len(told))
+        self.planned_rows.append(len(answers))
         self.later[later] += 1
 
 
@@ -85,11 +84,11 @@ def known_world(seed: int, agents: int, symbols: int = 4, **more: object) -> Wor
 
 def both(
     made: World, every: int, chunk: int = 9_999, most: int = 1_000, *, always: bool = False
-) -> tuple[Known, Counter[int]]:
-    """Take a world one by one, and with answers told in advance; what was told, and the ends of the calls."""
+) -> tuple[Known, Shell]:
+    """Take a world one by one, and with answers known in advance; the answers, and the shell that had them."""
     if always:
         made.rules = replace(made.rules, agents=tuple(replace(each, scheduled=False) for each in made.rules.agents))
-    agents, ends = len(made.rules.agents), Counter[int]()
+    agents = len(made.rules.agents)
     items = list(made.items()) if always else decided_every(list(made.items()), every, agents)
     records = Record(made.universe), Record(made.universe)
     single, together = made.fresh(records[0]), made.fresh(records[1])
@@ -97,29 +96,18 @@ def both(
     assert isinstance(known, Foreseen)
     ticks = [item.ts for item in items if type(item) is Tick and item.sample]
     known.samples = {ts: number for number, ts in enumerate(ticks, 1)}
-    together.in_batches = True
-
-    def take(batch: Batch) -> int:
-        found = own(batch)
-        if batch.planned:
-            ends[found] += 1
-        return found
-
-    own = Batch.take
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Batch, "take", take)
-        for at in range(0, len(items), chunk):
-            for item in items[at : at + chunk]:
-                single.take(item)
-            together.take_all(items[at : at + chunk])
-            assert snapshot_of(single) == snapshot_of(together)
+    for at in range(0, len(items), chunk):
+        for item in items[at : at + chunk]:
+            single.take(item)
+        together.take_all(items[at : at + chunk])
+        assert snapshot_of(single) == snapshot_of(together)
     assert single.digest.hexdigest() == together.digest.hexdigest()
     assert single.tally == together.tally
     for name in COLUMNS:
-        own_, other = getattr(records[0], name), getattr(records[1], name)
-        assert own_ == other if isinstance(own_, float) else np.array_equal(own_, other), name
+        one, other = getattr(records[0], name), getattr(records[1], name)
+        assert one == other if isinstance(one, float) else np.array_equal(one, other), name
     assert vars(records[0].failures) == vars(records[1].failures)
-    return known, ends
+    return known, together
 
 
 CASES = [
@@ -132,18 +120,18 @@ CASES = [
 
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk", "most"), CASES)
-def test_plans_of_answers_told_in_advance_are_those_of_the_engine(
+def test_rounds_of_answers_known_in_advance_are_those_of_the_engine(
     seed: int, agents: int, every: int, chunk: int, most: int
 ) -> None:
     known, _ = both(known_world(seed, agents, limits=PLAIN), every, chunk, most)
     planned = sum(known.planned_rows)
     assert planned > DAYS / every / 8
-    assert max(known.planned_rows) <= min(most, place.MOST_AHEAD)
-    assert known.told <= 3 * planned + DAYS, "what is told in vain bounds what is told next"
+    assert max(known.planned_rows) <= min(most, MOST_AHEAD)
+    assert known.given <= 3 * planned + DAYS, "what is given in vain bounds what is given next"
 
 
 @pytest.mark.parametrize(("seed", "agents"), [(2, 1), (4, 3)])
-def test_agents_without_a_schedule_are_told_in_advance(seed: int, agents: int) -> None:
+def test_answers_of_agents_without_a_schedule_are_known_in_advance(seed: int, agents: int) -> None:
     known, _ = both(known_world(seed, agents, limits=PLAIN), 1, always=True)
     assert sum(known.planned_rows) > DAYS / 4
 
@@ -152,21 +140,23 @@ def test_agents_without_a_schedule_are_told_in_advance(seed: int, agents: int) -
 @pytest.mark.parametrize(
     ("name", "seed"), [(name, seed) for seed in (1, 2, 5) for name in ("conservative", "balanced", "aggressive")]
 )
-def test_answers_told_in_advance_pass_the_limits_of_a_profile(name: str, seed: int) -> None:
+def test_answers_known_in_advance_pass_the_limits_of_a_profile(name: str, seed: int) -> None:
     limits = override(PROFILES[name], max_sector_weight=None, max_volatility=0.4, max_drawdown=0.5)
     both(known_world(seed, 1 + seed % 2, limits=limits), 1)
 
 
-def test_levels_that_may_change_end_a_call_and_sales_first_is_left_to_the_engine() -> None:
-    ends: Counter[int] = Counter()
+def test_levels_that_may_change_do_not_end_what_is_known() -> None:
+    rounds = 0
     for seed in (1, 2, 4, 5):
         limits = override(PLAIN, protective=Protective(stop_loss=0.05, take_profit=0.08), max_weekly_loss=0.05)
-        ends += both(known_world(seed, 1 + seed % 3, limits=limits), 1)[1]
-    assert ends[LEVELS_OF_ROW] + ends[LEVELS_OF_PLAN] > 0
+        known, shell = both(known_world(seed, 1 + seed % 3, limits=limits), 1)
+        rounds += sum(known.planned_rows)
+        assert shell.tally.alerts > 0
+    assert rounds > DAYS
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_costs_that_fill_orders_in_part_end_a_call(seed: int) -> None:
+def test_costs_that_fill_orders_in_part_are_those_of_the_engine(seed: int) -> None:
     made = known_world(seed + 10, 1 + seed, limits=PLAIN)
     made.costs = Costs(
         commission_bp=1.0, spread_bp=2.0, commission_min_micro=seed % 2 * 1_000_000, participation=0.1, impact=5.0
@@ -175,7 +165,7 @@ def test_costs_that_fill_orders_in_part_end_a_call(seed: int) -> None:
 
 
 @pytest.mark.parametrize("agents", [1, 3])
-def test_dividends_end_what_is_told(agents: int) -> None:
+def test_dividends_come_between_answers_known_in_advance(agents: int) -> None:
     made = known_world(2, agents, limits=PLAIN)
     close = made.bars.close
     open_ = np.vstack([close[:1], close[:-1]])
@@ -187,7 +177,7 @@ def test_dividends_end_what_is_told(agents: int) -> None:
         for day in days
     ]
     known, _ = both(made, 1)
-    assert 0 < max(known.planned_rows) <= 9
+    assert sum(known.planned_rows) > DAYS / 4
 
 
 def test_a_run_without_a_log_has_the_state_of_one_with_a_record() -> None:
@@ -198,7 +188,6 @@ def test_a_run_without_a_log_has_the_state_of_one_with_a_record() -> None:
         shell = made.fresh(log)
         known = shell.answer = Known(shell, 4)
         known.samples = {item.ts: k for k, item in enumerate([each for each in items if type(each) is Tick], 1)}
-        shell.in_batches = True
         shell.take_all(items)
         assert sum(known.planned_rows) > DAYS / 4
         found.append((shell.digest.hexdigest(), shell.tally, snapshot_of(shell)))

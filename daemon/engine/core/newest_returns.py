@@ -1,4 +1,4 @@
-"""Makes the arrays of a scene that few plans of a batch need: returns, covariances and links at the last row."""
+"""Makes the arrays of a scene that few plans need: returns, covariances and links at the last sample."""
 
 from typing import Any, Final
 
@@ -38,33 +38,33 @@ class NewestReturns:
 
     def add_returns(self) -> None:
         """The returns of all sampled scenarios, by symbol."""
-        for own, lookback in self.losses:
-            if not own.known:
-                own.returns, own.known = buffer_of(self._newest(lookback).by_symbol), True
+        for losses, lookback in self.losses:
+            if not losses.known:
+                losses.returns, losses.known = buffer_of(self._newest(lookback).by_symbol), True
 
     def add_matrices(self) -> None:
         """The covariances of the forms."""
-        for own, lookback in self.spreads:
-            own.matrix, own.known = buffer_of(self._newest(lookback).sample.cov), True
+        for spread, lookback in self.spreads:
+            spread.matrix, spread.known = buffer_of(self._newest(lookback).sample.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
         """Which symbols are linked, at least of those of some sides."""
         spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None
-        known = self._newest(spec.lookback)
+        scenarios = self._newest(spec.lookback)
         wanted = np.zeros(size, dtype=np.bool_)
         wanted[[side % size for side in sides]] = True
         if self._linked is not None:
             wanted |= self._linked
         self._linked = wanted
-        return buffer_of(links_of(known, wanted, spec))
+        return buffer_of(links_of(scenarios, wanted, spec))
 
     def _newest(self, lookback: int) -> Scenarios:
         """The newest synchronous returns, as the gate of the engine has them."""
         if self._end != self._ring.end:
             self._end, self._known, self._linked = self._ring.end, {}, None
-        found = self._known.get(lookback)
-        if found is None:
-            found = Window(self._ring.returns(lookback), self._rules.limits.min_history).all
-            self._known[lookback] = found
-        return found
+        scenarios = self._known.get(lookback)
+        if scenarios is None:
+            scenarios = Window(self._ring.returns(lookback), self._rules.limits.min_history).all
+            self._known[lookback] = scenarios
+        return scenarios

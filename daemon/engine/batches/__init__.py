@@ -1,1 +1,0 @@
-"""Quiet samples of a recorded market in one call: nothing trades, nobody is asked, and no level can change."""

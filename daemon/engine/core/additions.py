@@ -1,0 +1,167 @@
+"""What was added to the engine and the fold does not do: it leaves everything to `step` then.
+
+The fold repeats the handlers of five events, and a stage. Another stage says itself when it does nothing
+(`idle.idle_when`); a stage that does not is never passed over. A handler or a stage that another function has replaced,
+and an attribute of the state or of its parts that is not listed here, may change what a bar or a tick does. A limit
+needs no entry: the gate of the fold walks the same tables as that of `step`, and `gate_sets` names what it cannot.
+"""
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any, Final
+
+from quantd.daemon import engine
+from quantd.daemon.engine.core.fold import Core
+from quantd.daemon.engine.core.idle import condition_of
+from quantd.daemon.engine.planning.activity import Activity, BookActivity
+from quantd.daemon.engine.safety.monitor_state import Noted, Watch
+from quantd.daemon.engine.settings import AgentRules, Rules
+from quantd.daemon.engine.state import AgentState, FollowUp, State
+from quantd.daemon.engine.valuation import Valuations
+from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.risk.monitor.levels import Monitor
+from quantd.risk.monitor.realised import Realised
+from quantd.risk.protective import Guards
+from quantd.risk.switch import Switch
+from quantd.trading.events import Action, Decided, Tick
+from quantd.trading.history import History, Ring
+from quantd.trading.ledger.book import Book
+from quantd.trading.ledger.books import Ledger
+from quantd.trading.market import MarketSlice
+from quantd.trading.orders import OrderBasket, Reports
+
+HANDLERS: Final = {
+    MarketSlice: "market.on_market_slice",
+    Tick: "samples.on_tick",
+    Decided: "rounds.on_decided",
+    Reports: "venue.reports.on_reports",
+    Action: "market.on_action",
+}
+"""The events that the fold takes in place of `step`, with their handlers."""
+
+STAGE: Final = "samples.serve_tick"
+"""The stage whose work it does; it follows ticks."""
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PARTS: Final[dict[type, frozenset[str]]] = {
+    State: _names(
+        # written by `FoldHost.sync`
+        "activity agents books_micro borrowed_key crosses earned ended equity_micro history ledger mark_ts marks "
+        "marks_nano monitor rules switch volume volumes watch working "
+        # computed from others
+        "_average _lots _priced _units allowed best counting guards levels protecting resting rooms universe "
+        # without effect where `FoldHost.plain` lets the fold begin
+        "buying_power_micro carried down flattening foreign halted judged jumped later limited loosening noted owed "
+        "own parents portfolios postponed retries reviews round shadows stops unlent valuations waits "
+        # of events, jobs and orders that it does not take
+        "artifacts balances_micro coin_fees dust entitled fenced flattens_jumped flows foreign_ids leaving "
+        "live_sessions loaded outside pairings proposals rests seats spending"
+    )
+    | getattr(Core, "__annotations__", {}).keys(),  # uncompiled they are attributes too
+    Ledger: _names("_lot_nano _same amounts books denominator house lost_atto names numerator room rows"),
+    History: _names("bars known known_actions macro own_dates pending size sync_actions synchronous waiting"),
+    Ring: _names(
+        "_actions _columns _filled _loops _prices _returns _shared _sums _turned count end filled_returns lookback "
+        "prices size"
+    ),
+    Book: _names(
+        "cash_micro cost fees_micro flows_micro held income_micro realised_micro residue_micro residue_rest size"
+    ),
+    Activity: _names("books session_end"),
+    AgentRules: _names("capital_micro limits min_trade name place scheduled"),
+    AgentState: _names("blocked exits failures follow_up memory note suspended switch"),
+    BookActivity: _names("asked asked_at orders sent traded"),
+    Cross: _names("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
+    Decided: _names("agent failed memory note round warns weights"),
+    FollowUp: _names("sample used weights"),
+    Guards: _names("cooldown rests stop target trailing trails"),
+    Monitor: _names("levels"),
+    Noted: _names("correlation decayed milestones refused volatile"),
+    OrderBasket: _names("end kind lots n reason sample stop_nano sym ts values worst_nano"),
+    Realised: _names("_earned _equity _flows _grown"),
+    Rules: _names(
+        "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges coin_fee_bp "
+        "counts_refusals daily differences execution first_seat flatten_on follow_ups good_till_cancelled house "
+        "house_calendar keep_bars live lookback macro max_failures notices outside promotion rearm_samples regime "
+        "reviewed seats sessions shadows universe venue_pays volume_lookback"
+    ),
+    Switch: _names("day_key day_open high_water last reason since_sample state trips week_key week_open"),
+    Tick: _names("cash_rate coming due final jobs key macro opened sample ts warmup"),
+    Valuations: _names("closed unclosed"),
+    Watch: _names("bands context ended holdings levels realised recorded_no"),
+    Working: _names("again basket filled live lots odd shares state whole worst_nano"),
+}
+"""The attributes of the state, of its parts, and of what it takes and leaves."""
+
+BY_INSTANCE: Final = (State, Ledger, Book, History, Ring)
+"""Parts whose attributes are those of the instance."""
+
+
+def addition(state: State) -> str:
+    """An addition that the fold does not do; empty for none."""
+    return _function(engine.STAGES, tuple(engine.HANDLERS.items())) or _field() or _attribute(state)
+
+
+def idle(state: State) -> bool:
+    """Whether no stage but `STAGE` does anything after the events that the fold takes."""
+    return all(condition(state) for condition in _conditions(engine.STAGES))
+
+
+@lru_cache(maxsize=8)
+def _conditions(stages: tuple[engine.Stage, ...]) -> list[Callable[[State], bool]]:
+    conditions = [condition_of(stage.run) for stage in stages if HANDLERS.keys() & set(stage.after)]
+    return [condition for condition in conditions if condition is not None]
+
+
+@lru_cache(maxsize=8)
+def _function(stages: tuple[engine.Stage, ...], handlers: tuple[tuple[type, Any], ...]) -> str:
+    """A stage or a handler that is not that of this package."""
+    for stage in stages:
+        events = HANDLERS.keys() & set(stage.after)
+        serves = _name_of(stage.run) == STAGE and events == {Tick}
+        # a wrapper may carry the condition of what it wraps
+        if events and not serves and (condition_of(stage.run) is None or not _name_of(stage.run)):
+            return f"stage {_words(stage.run)}"
+    if not any(_name_of(stage.run) == STAGE for stage in stages):
+        return f"no stage {STAGE}"
+    for event, handler in handlers:
+        if event in HANDLERS and _name_of(handler) != HANDLERS[event]:
+            return f"handler {_words(handler)}"
+    return ""
+
+
+def _name_of(function: Any) -> str:
+    """The name of a function below this package; empty where that name is of another function, as of a wrapper."""
+    code, space = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if code is None or space.get(code.co_name) is not function:
+        return ""
+    return f"{space['__name__']}.{code.co_name}".removeprefix(f"{engine.__name__}.")
+
+
+def _words(function: Any) -> str:
+    return f"{getattr(function, '__name__', function)} of {getattr(function, '__module__', '')}"
+
+
+@cache
+def _field() -> str:
+    """A field of a part whose fields are those of its class."""
+    kinds = ("__struct_fields__", "_fields", "__slots__")
+    for part, names in PARTS.items():
+        declared = next((getattr(part, kind) for kind in kinds if hasattr(part, kind)), ("__dict__",))
+        fields = () if part in BY_INSTANCE else declared
+        if added := [name for name in fields if name not in names]:
+            return f"attribute {added[0]} of {part.__name__}"
+    return ""
+
+
+def _attribute(state: State) -> str:
+    """An attribute of a part that has them by instance."""
+    for part in (state, state.ledger, state.ledger.house, state.history, state.history.known):
+        names, present = PARTS.get(type(part), frozenset()), getattr(part, "__dict__", {}).keys()
+        if not present <= names:
+            return f"attribute {min(present - names)} of {type(part).__name__}"
+    return ""

@@ -1,0 +1,580 @@
+"""The fold: bars, samples and rounds of a market, over columns that it owns. `State` is a `Core`.
+
+What it takes
+    a bar      orders and crosses fill at its open, then its closes are the marks
+    a tick     books are valued, losses and levels are watched, agents that are due are asked, their answers are planned
+    a dividend between two samples
+    `fold` takes one item or many by the same code, and returns at the first that is for `step`.
+
+Check, then write
+    An item is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
+    first write where it meets something else; then nothing has to be undone. The order of the writes is that of
+    `step`: what a policy, a log or the digest sees is the same. Two places need care. A sample is put into two rings,
+    so that the first is withdrawn where the second has no room. A round is counted before its agents are asked, as in
+    `step`; if Python must plan the answers, it gets them in a round that is open.
+
+What is rare is a call
+    A level that may change, a plan that may raise one, a protective level that a close touches, the end of a cooldown,
+    a dividend before a sample and an average volume are calls of `host`, after which the fold goes on.
+
+Who is ahead
+    While `folding`, the columns are ahead of what Python reads of the state. `FoldHost.sync` writes them to the state
+    before a handler runs, and `FoldHost.load` reads them again. Whatever only a handler can change is checked in
+    `load`, once, and not at each item.
+"""
+
+from typing import Any, Final
+
+from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.digest_rows import FILL, ORDER, Rows
+from quantd.daemon.engine.core.limiter import copy, read
+from quantd.daemon.engine.core.market_columns import BlockColumns, Market
+from quantd.daemon.engine.core.order_columns import Crosses, Orders
+from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, RAISES, AgentColumns, Plan
+from quantd.daemon.engine.core.sample_columns import ROOM, SampleColumns
+from quantd.risk.monitor.ceilings import Bands
+from quantd.risk.monitor.holdings import Holdings
+from quantd.trading.execution import MOST
+from quantd.trading.fill_prices import LimitFills
+from quantd.trading.history.rings import History, Ring
+from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.ledger.errors import LedgerFull
+from quantd.trading.number_types import FloatRows, Floats, Ints, ReadRows
+
+DAY_NS: Final = 86_400_000_000_000
+
+EXACT: Final = 9007199254740992
+"""2^53: smaller equities in micro are exact as floats."""
+
+VENUE_KEPT: Final = 128
+"""Baskets that filled since the last `sync` and that the venue gets."""
+
+OPEN_ROWS: Final = 512
+"""Parts of the digest that wait, above which those of ended instants are hashed."""
+
+
+class Core:
+    """What the fold and the handlers of a state share, then the columns of the fold."""
+
+    orders_at: dict[Any, Any]
+    """Sample -> number of its last basket."""
+    now: int
+    sample: int
+    sample_key: int
+    sample_no: int
+    round_no: int
+    volume_count: int
+
+    fold_ledger: Postings
+    fold_history: History
+    fold_agents: list[Any]
+    """Ledger, history and agents of the state, under names of their own: `step` reads plain attributes faster."""
+    follow_ups: int
+    recorded_no: int
+    """The sample of the last record of all limits, a plan; 0 for none since the last `load`."""
+    host: Any
+    """The `quantd.daemon.runtime.fold_host.FoldHost`; None until the first fold."""
+    folding: bool
+    """Whether the columns are ahead of what Python reads."""
+    bars_moved: bool
+    """Whether a bar was folded since the last `load`."""
+    slice_type: Any
+    tick_type: Any
+    action_type: Any
+    fold_items: Any
+    """Those of the present call, up to `item_end`; the one at `item_at` is being folded."""
+    fold_at: int
+    fold_end: int
+    market_columns: Market
+    book_columns: list[BookColumns]
+    """The house first."""
+    agent_columns: list[AgentColumns]
+    """By agent."""
+    equities: Ints
+    """int64[B + 1] equities in micro, the house first, what no agent has last."""
+    volume_ring: FloatRows
+    round_plan: Plan
+    digest_rows: Rows
+    sample_columns: SampleColumns
+    open_orders: Orders | None
+    """The basket at the venue."""
+    fill_terms: LimitFills
+    fill_latency: int
+    baskets_filled: Any
+    """The newest baskets that filled, for the venue, and the newest that is no longer among them."""
+    basket_dropped: Orders | None
+    orders_filled: bool
+    """Whether a basket filled since the last `sync`."""
+    answers_ahead: dict[Any, Any]
+    """Answers known in advance, by instant."""
+    guarded: bool
+    """Whether agents have protective levels, which follow from costs."""
+    cooling: bool
+    """Whether an agent may not trade a symbol."""
+    pays_borrow: bool
+    """Whether short positions have a borrow fee."""
+    reads_returns: bool
+    """Whether a limit reads realised returns."""
+    bars_taken: int
+    samples_taken: int
+    rounds_taken: int
+    orders_sent: int
+    orders_done: int
+    """Since the last `sync`."""
+    fold_ts: int
+    """The instant of the last item."""
+
+    def fold(self, items: Any, at: int, end: int) -> int:
+        """Fold items from `at` on; returns the place of the first that is for `step`, which is unchanged."""
+        self.fold_items, self.fold_end = items, end
+        while at < end:
+            item: Any = items[at]
+            kind: Any = type(item)
+            self.fold_at = at
+            if kind is self.slice_type:
+                if not self._take_bar(item.block, item.row):
+                    break
+            elif kind is self.tick_type:
+                if not self._take_tick(item):
+                    break
+            elif kind is not self.action_type or not self.folding or not self._take_dividend(item):
+                break
+            at += 1
+        self.fold_items = None
+        return at
+
+    # ---- bars ----------------------------------------------------------------------------------
+
+    def _take_bar(self, block: Any, row: int) -> bool:
+        """Fill orders and crosses at the open of a bar, and take its closes; False, without change, for `step`."""
+        market: Market = self.market_columns
+        if market.waiting:
+            return False
+        samples: SampleColumns = self.sample_columns
+        if samples.count == ROOM:
+            self.host.flush()
+        if not self.folding and not self.host.load():
+            return False
+        if block is not market.block:
+            self.host.flush()
+            self.host.turn_to(block)
+        bars: BlockColumns = market.bars
+        if not bars.full[row]:
+            return False
+        ts_open: int = bars.ts_open[row]
+        ts_event: int = bars.ts_event[row]
+        orders: Orders | None = self.open_orders
+        crosses: Crosses = self.round_plan.crosses
+        if orders is not None and not self._fill_at_open(orders, row, ts_open, ts_event):
+            return False
+        if crosses.count > 0 and not self.round_plan.crosses_fit(self.fold_ledger, row, ts_open):
+            return False
+        changed: bool = crosses.count > 0
+        if orders is not None:
+            try:
+                self.fold_ledger.post(orders.cells, orders.rows, 0 if len(self.agent_columns) == 1 else -1)
+            except (OverflowError, LedgerFull):
+                return False
+            self._note_fills(orders, block, row, ts_open)
+            changed = True
+        if crosses.count > 0:
+            self.round_plan.book_crosses(self.fold_ledger)
+        if changed:
+            for book in range(len(self.book_columns)):
+                columns: BookColumns = self.book_columns[book]
+                columns.take_lots()
+        market.row, market.waiting, self.bars_moved = row, True, True
+        self.now = max(self.now, bars.ts_seen[row])
+        self.fold_ts = ts_event
+        self.bars_taken += 1
+        rows: Rows = self.digest_rows
+        if rows.hashed and len(rows.opened) > OPEN_ROWS:
+            self.host.settle(ts_event)
+        if self.guarded and self.touched(row):
+            self.host.exits()
+        return True
+
+    def _fill_at_open(self, orders: Orders, row: int, ts_open: int, ts_event: int) -> bool:
+        """Whether every order fills whole at the open; writes prices and fees of the basket."""
+        if ts_open < orders.starts:
+            return False
+        fills: LimitFills = self.fill_terms
+        market: Market = self.market_columns
+        bars: BlockColumns = market.bars
+        fills.begin(bars.columns, row, ts_open, ts_event)
+        symbols: Ints = orders.symbol
+        traded: Ints = orders.lots
+        worst: Ints = orders.worst
+        ends: Ints = orders.end
+        charged: Ints = orders.charged
+        prices: Ints = orders.price
+        fees: Ints = orders.fee
+        for k in range(orders.rows):
+            symbol: int = symbols[k]
+            lots: int = traded[k]
+            limit: int = worst[k]
+            until: int = ends[k]
+            size: int = lots if lots > 0 else -lots
+            price: int = fills.opens(symbol, until)
+            if price > 0:
+                price = fills.inside(symbol, price, limit, lots > 0, until)
+            if price == 0 or fills.take(symbol, size) != size:
+                return False
+            price = fills.moved(price, limit, lots > 0, fills.rate(symbol, size))
+            fee: int = fills.fee(symbol, size, price)
+            if fee > MOST:
+                return False
+            charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)
+        return True
+
+    def _note_fills(self, orders: Orders, block: Any, row: int, ts_open: int) -> None:
+        """Hand a basket that filled to the venue, the log and the digest."""
+        samples: SampleColumns = self.sample_columns
+        rows: Rows = self.digest_rows
+        orders.block, orders.row = block, row
+        filled: Any = self.baskets_filled
+        if len(filled) == VENUE_KEPT:
+            self.basket_dropped = filled.popleft()
+        filled.append(orders)
+        if samples.recording:
+            samples.orders.append(orders)
+        self.orders_done += orders.rows
+        self.open_orders, self.orders_filled = None, True
+        if rows.hashed:
+            rows.put_orders(orders, FILL, ts_open)
+
+    def touched(self, row: int) -> bool:
+        """Whether a close is at or beyond a protective level of an agent's position, or within rounding of it."""
+        market: Market = self.market_columns
+        bars: BlockColumns = market.bars
+        for number in range(len(self.agent_columns)):
+            agent: AgentColumns = self.agent_columns[number]
+            book: Book = self.fold_ledger.books[number]
+            for k in range(market.size):
+                lots: int = book.held[k]
+                cost: int = book.cost[k]
+                if lots == 0 or (lots > 0) != (cost > 0) or cost == 0:
+                    continue
+                entry: float = float(cost) / (float(lots) * market.lot_size[k] * 1e6)
+                close: float = bars.close[row, k]
+                gain: float = close - entry if lots > 0 else entry - close
+                near: float = 1e-9 * entry + 2e-9
+                if gain <= near - agent.stop * entry or gain >= agent.target * entry - near:
+                    return True
+        return False
+
+    # ---- samples -------------------------------------------------------------------------------
+
+    def _take_dividend(self, action: Any) -> bool:
+        """Book a dividend between two samples; False, without change, for `step`."""
+        market: Market = self.market_columns
+        if market.waiting:
+            return False
+        booked: bool = self.host.dividend(action)
+        return booked
+
+    def _take_tick(self, tick: Any) -> bool:
+        """Take a plain sample, and decide; False, without change, for `step`."""
+        market: Market = self.market_columns
+        if not market.waiting or not self.folding or self.open_orders is not None or self.round_plan.crosses.count > 0:
+            return False
+        if not self._plain(tick):
+            return False
+        if not self._take_sample(tick):
+            return False
+        self._watch_levels()
+        if tick.due or self._deciding():
+            self._decide(tick)
+        return True
+
+    def _plain(self, tick: Any) -> bool:
+        """Whether a tick is the sample of the bar that waits, without a job or a series."""
+        if not tick.sample or tick.jobs or tick.warmup or tick.macro or tick.opened or tick.cash_rate is not None:
+            return False
+        market: Market = self.market_columns
+        bars: BlockColumns = market.bars
+        row: int = market.row
+        ts: int = tick.ts
+        final: int = tick.final
+        key: int = tick.key
+        return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
+
+    def _take_sample(self, tick: Any) -> bool:
+        """Append the sample, value the books and observe their losses; False, without change, for `step`."""
+        market: Market = self.market_columns
+        bars: BlockColumns = market.bars
+        columns: BookColumns
+        ts: int = tick.ts
+        key: int = tick.key
+        row: int = market.row
+        try:
+            self.fold_ledger.write_values(market.closes(), self.equities)
+        except OverflowError:
+            return False
+        if self.pays_borrow and self._has_short():
+            return False
+        day: int = key // DAY_NS
+        week: int = (day + 3) // 7
+        for book in range(len(self.book_columns)):
+            columns = self.book_columns[book]
+            if not 0 < self.equities[book] < EXACT or not columns.calm(self.equities[book], day, week):
+                return False
+        if not self._append(key, row):
+            return False
+        market.take_prices()
+        ring: FloatRows = self.volume_ring
+        volume: ReadRows = bars.volume
+        slot: int = self.volume_count % len(ring)
+        for k in range(market.size):
+            ring[slot, k] = volume[row, k]
+        self.volume_count += 1
+        for book in range(len(self.book_columns)):
+            columns = self.book_columns[book]
+            columns.observe(self.equities[book], day, week)
+        samples: SampleColumns = self.sample_columns
+        if samples.recording:
+            columns = self.book_columns[0]
+            samples.describe(tick, ts, key, row, self.fold_ledger.house.cash_micro, columns.peak, columns.held)
+        samples.add(self.equities)
+        market.waiting = False
+        self.sample, self.sample_key, self.fold_ts = ts, key, ts
+        self.sample_no += 1
+        self.samples_taken += 1
+        self.now = max(self.now, ts)
+        if self.cooling:
+            self.host.release()
+        rows: Rows = self.digest_rows
+        if rows.hashed:
+            rows.put_equity(ts, self.equities)
+        return True
+
+    def _has_short(self) -> bool:
+        """Whether the house is short of a symbol."""
+        house: BookColumns = self.book_columns[0]
+        lent: bool = False
+        for k in range(len(house.held)):
+            lent = lent or house.held[k] < 0.0
+        return lent
+
+    def _append(self, key: int, row: int) -> bool:
+        """Append the closes to both rings, after the dividends since the sample before; False without change."""
+        history: History = self.fold_history
+        market: Market = self.market_columns
+        bars: BlockColumns = market.bars
+        acting: bool = len(history.known_actions) > 0 or len(history.sync_actions) > 0
+        if acting and not self.host.act(key):
+            return False
+        fits: bool = history.known.put(bars.close, row)
+        if fits and not history.synchronous.put(bars.close, row):
+            history.known.withdraw()
+            fits = False
+        if acting and not fits:
+            self.host.withdraw_actions()
+        elif acting:
+            history.known_actions, history.sync_actions = [], []
+        return fits
+
+    def _watch_levels(self) -> None:
+        """Check the levels of the watched books; Python measures where one may have changed."""
+        plan: Plan = self.round_plan
+        market: Market = self.market_columns
+        holdings: Holdings = plan.holdings
+        ring: Ring = self.fold_history.synchronous
+        if self.reads_returns and self.host.realised():
+            self.host.check_levels()
+            return
+        for book in range(plan.watched):
+            columns: BookColumns = self.book_columns[book]
+            holdings.value(columns.held_view, market.px_view)
+            holdings.weigh(float(columns.micro) / 1e6)
+            bands: Bands = columns.bands
+            if not bands.keep(holdings, ring):
+                self.host.check_levels()
+                return
+
+    # ---- decisions -----------------------------------------------------------------------------
+
+    def _deciding(self) -> bool:
+        """Whether an agent decides at each sample, or the rest of a decision waits."""
+        for number in range(len(self.agent_columns)):
+            agent: AgentColumns = self.agent_columns[number]
+            if agent.always or agent.rest_sample >= 0:
+                return True
+        return False
+
+    def _decide(self, tick: Any) -> None:
+        """Plan the rest of earlier decisions, or ask the agents that are due and plan their answers."""
+        ts: int = tick.ts
+        due: Any = tick.due
+        questions: list[Any] = []
+        rests: list[Any] = []
+        for number in range(len(self.agent_columns)):
+            agent: AgentColumns = self.agent_columns[number]
+            state: Any = self.fold_agents[number]
+            if state.suspended or agent.always or number in due:
+                agent.rest_sample = -1
+            elif agent.rest_sample >= 0:
+                rests.append(number)
+            if not state.suspended and (agent.always or number in due):
+                questions.append(number)
+        if rests:
+            if questions or not self._plan_rests(rests, ts):
+                self.host.finish_tick(tick)
+            return
+        if not questions:
+            return
+        self.round_no += 1
+        ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
+        if ahead is not None and self._take_ahead(ahead, questions) and self._carry_out(ts, ts, 0):
+            self.host.note_ahead(ahead)
+            return
+        answers: list[Any] = self.host.ask(questions, ts)
+        if not self._take_answers(answers) or not self._carry_out(ts, ts, 0):
+            self.host.plan(questions, answers)
+
+    def _plan_rests(self, rests: list[Any], ts: int) -> bool:
+        """Plan the rest of one decision of some agents; False, without change, for `step`."""
+        number: int = rests[0]
+        agent: AgentColumns = self.agent_columns[number]
+        sample: int = agent.rest_sample
+        used: int = agent.rest_used
+        for k in range(len(self.agent_columns)):
+            agent = self.agent_columns[k]
+            agent.taking = False
+        for member in rests:
+            number = member
+            agent = self.agent_columns[number]
+            if agent.rest_sample != sample or agent.rest_used != used:
+                return False
+            agent.taking = True
+            copy(agent.weights, agent.rest_weights)
+        for member in rests:
+            number = member
+            agent = self.agent_columns[number]
+            agent.rest_sample = -1
+        if self._carry_out(ts, sample, used + 1):
+            return True
+        for member in rests:
+            number = member
+            agent = self.agent_columns[number]
+            agent.rest_sample, agent.rest_used = sample, used
+        return False
+
+    def _take_ahead(self, ahead: Any, questions: list[Any]) -> bool:
+        """Take answers known in advance; False, without change, where one is missing, or an agent has a note."""
+        weights: Any = ahead.answers
+        agent: AgentColumns
+        state: Any
+        number: int
+        if len(weights) != len(questions):
+            return False
+        for member in questions:
+            state = self.fold_agents[member]
+            if state.note:
+                return False
+        for k in range(len(self.agent_columns)):
+            agent = self.agent_columns[k]
+            agent.taking = False
+        for member in questions:
+            number = member
+            agent = self.agent_columns[number]
+            agent.taking = True
+            read(agent.weights, memoryview(weights[member]).cast("d"))
+        return True
+
+    def _take_answers(self, answers: list[Any]) -> bool:
+        """Take answers without a failure or a note; False for others. `step` changes the same of an agent."""
+        agent: AgentColumns
+        number: int
+        state: Any
+        weights: Any
+        size: int = self.market_columns.size
+        for answer in answers:
+            state = self.fold_agents[answer.agent]
+            weights = answer.weights
+            if answer.failed or answer.note or state.note or (weights is not None and len(weights) != 8 * size):
+                return False
+        for k in range(len(self.agent_columns)):
+            agent = self.agent_columns[k]
+            agent.taking = False
+        for answer in answers:
+            number = answer.agent
+            state = self.fold_agents[number]
+            weights = answer.weights
+            state.failures = 0
+            if answer.memory:
+                self.host.remember(state, answer)
+            if weights is not None:
+                agent = self.agent_columns[number]
+                agent.taking = True
+                read(agent.weights, memoryview(weights).cast("d"))
+        return True
+
+    def _carry_out(self, ts: int, sample: int, used: int) -> bool:
+        """Plan the weights of the agents that take part, and send the orders; False, without change, for `step`."""
+        plan: Plan = self.round_plan
+        status: int = plan.make(ts, self.fold_history.synchronous)
+        if status == OTHER:
+            return False
+        self.rounds_taken += 1
+        if status == NOTHING:
+            return True
+        if status == RAISES:
+            self.host.check_plan()
+        self._send(ts, sample, used)
+        return True
+
+    def _send(self, ts: int, sample: int, used: int) -> None:
+        """Record a plan, and send its orders."""
+        plan: Plan = self.round_plan
+        crosses: Crosses = plan.crosses
+        plan.count_cuts()
+        again: bool = used < self.follow_ups
+        for number in range(len(self.agent_columns)):
+            agent: AgentColumns = self.agent_columns[number]
+            if not agent.taking:
+                continue
+            agent.requested_at = ts
+            copy(agent.requested, agent.change)
+            if again and plan.follows(number):
+                agent.rest_sample, agent.rest_used = sample, used
+                copy(agent.rest_weights, agent.weights)
+        self.recorded_no = self.sample_no
+        count: int = plan.count()
+        if crosses.count > 0 or count > 0:
+            crosses.ts, crosses.sample = ts, sample
+            self._end_orders(ts, crosses.end)
+        if count == 0:
+            return
+        n: int = self.orders_at.get(sample, 0) + 1
+        self.orders_at[sample] = n
+        orders: Orders = plan.orders(sample, n, ts)
+        orders.starts = ts + self.fill_latency
+        self.open_orders = orders
+        self.orders_sent += count
+        rows: Rows = self.digest_rows
+        if rows.hashed:
+            rows.put_orders(orders, ORDER, ts)
+
+    def _end_orders(self, ts: int, out: Ints) -> None:
+        """Write the ends of the orders of a decision: one, or one by symbol."""
+        ends: Any = self.host.ends(ts)
+        end: int
+        if type(ends) is list:
+            for k in range(len(out)):
+                end = ends[k]
+                out[k] = end
+            return
+        end = ends
+        for k in range(len(out)):
+            out[k] = end
+
+    def weigh(self, number: int, out: Floats) -> None:
+        """Write the weights of an agent's positions."""
+        market: Market = self.market_columns
+        columns: BookColumns = self.book_columns[number + 1]
+        held: Floats = columns.held
+        scale: float = 1e6 / float(columns.micro)
+        px: Floats = market.px
+        for k in range(market.size):
+            out[k] = held[k] * px[k] * scale + 0.0

@@ -1,0 +1,151 @@
+"""Records of what the fold did, made from its columns for a log, the venue and the state."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.daemon.engine.core.order_columns import Orders
+from quantd.daemon.engine.core.sample_columns import SampleColumns
+from quantd.daemon.engine.venue.open_orders import Working
+from quantd.risk.pretrade.baskets import basket_of_columns
+from quantd.trading.effects import Filled, Valued
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Block, Floats
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+
+Ints = NDArray[np.int64]
+
+
+class FillColumns(NamedTuple):
+    """The fills of a basket at `ts`: int64[4, K] columns, signed lots, prices in nano and fees in micro.
+
+    `shares` are signed lots by agent; None where the first agent has all.
+    """
+
+    sample: int
+    n: int
+    ts: int
+    columns: Ints
+    shares: list[list[tuple[int, int]]] | None
+
+    def effect(self) -> Filled:
+        """The record of the fills."""
+        sym, lots, prices, fees = self.columns.tolist()
+        shares = self.shares if self.shares is not None else [[(0, part)] for part in lots]
+        return Filled(self.sample, self.n, self.ts, sym, lots, prices, fees, shares)
+
+
+class SampleRows(NamedTuple):
+    """The account at R samples in columns, as `Valued` has it for one.
+
+    `ts` and `key` are those of the ticks. `books_micro` int64[R, agents + 1] are equities by book, the unallocated one
+    last.
+    """
+
+    ts: list[int]
+    key: list[int]
+    equity_micro: list[int]
+    cash_micro: list[int]
+    books_micro: Ints
+    gross: list[float]
+    drawdown: list[float]
+
+    def valued(self) -> list[Valued]:
+        """The record of each sample."""
+        rows = zip(
+            self.ts, self.equity_micro, self.cash_micro, self.books_micro.tolist(), self.gross, self.drawdown,
+            strict=True,
+        )  # fmt: skip
+        return [Valued(*row) for row in rows]
+
+
+def signed_shares(orders: Orders) -> list[list[tuple[int, int]]]:
+    """The agents' signed lots of each order."""
+    if orders.agents == 1:
+        return [[(0, lots)] for lots in list(orders.lots)]
+    shares, parts, at = [], list(orders.parts), 0
+    for count in list(orders.pairs):
+        row = parts[at : at + 2 * count]
+        shares.append(list(zip(row[::2], row[1::2], strict=True)))
+        at += 2 * count
+    return shares
+
+
+def basket_of(orders: Orders) -> OrderBasket:
+    """The basket of orders."""
+    columns = list(orders.symbol), list(orders.lots), list(orders.worst), list(orders.end)
+    return basket_of_columns(orders.sample, orders.n, orders.ts, columns, list(orders.reason))
+
+
+def working_of(orders: Orders) -> Working:
+    """The orders as the engine has them while they are open."""
+    shares = [[(agent, abs(lots)) for agent, lots in row] for row in signed_shares(orders)]
+    return Working.sent(basket_of(orders), shares)
+
+
+def fill_columns(orders: Orders) -> FillColumns:
+    """The fills of orders that filled."""
+    columns = np.array(orders.cells)[: 4 * orders.rows].reshape(4, orders.rows)
+    shares = None if orders.agents == 1 else signed_shares(orders)
+    return FillColumns(orders.sample, orders.n, orders.block.ts_open[orders.row], columns, shares)
+
+
+class FilledOrders:
+    """Orders that filled whole on one bar; implements `quantd.trading.ports.FilledBasket`.
+
+    `least`: orders have a minimum commission, so that the venue keeps what was charged.
+    """
+
+    __slots__ = ("_least", "_orders")
+
+    def __init__(self, orders: Orders, *, least: bool) -> None:
+        self._orders, self._least = orders, least
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self._orders.sample, self._orders.n
+
+    @property
+    def ts_event(self) -> int:
+        ts: int = self._orders.block.ts_event[self._orders.row]
+        return ts
+
+    def made(self) -> tuple[OrderBasket, Reports, list[int]]:
+        orders, rows = self._orders, self._orders.rows
+        whole = [abs(lots) for lots in list(orders.lots)]
+        report = Reports(
+            *self.key, orders.block.ts_open[orders.row], list(range(rows)), whole, whole, list(orders.price),
+            list(orders.fee), [int(Cause.LAST_FILL)] * rows,
+        )  # fmt: skip
+        return basket_of(orders), report, list(orders.charged) if self._least else [-1] * rows
+
+    def ended(self) -> Working:
+        """The basket as the engine remembers it."""
+        work = working_of(self._orders)
+        work.filled = [abs(lots) for lots in list(self._orders.lots)]
+        work.state = [int(OrderState.FILLED)] * self._orders.rows
+        work.shares = [[(agent, 0) for agent, _ in row] for row in work.shares]
+        work.live = 0
+        return work
+
+
+def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> SampleRows:
+    """The valuations of samples whose bars are all of one block."""
+    count, size = samples.count, len(lot_size)
+    values = np.asarray(samples.values)[: count * (samples.books + 1)].reshape(count, samples.books + 1)
+    equity, peak = values[:, 0].tolist(), np.asarray(samples.peak)[:count].tolist()
+    units = np.abs(np.asarray(samples.lots)[: count * size].reshape(count, size) * lot_size)
+    closes: Sequence[Floats] = block.close[np.asarray(samples.row)[:count]]
+    return SampleRows(
+        ts=np.asarray(samples.ts)[:count].tolist(),
+        key=np.asarray(samples.key)[:count].tolist(),
+        equity_micro=equity,
+        cash_micro=np.asarray(samples.cash)[:count].tolist(),
+        books_micro=values[:, 1:].copy(),
+        gross=[
+            float(row.dot(prices)) * MICRO / micro for row, prices, micro in zip(units, closes, equity, strict=True)
+        ],
+        drawdown=[max(0.0, 1.0 - micro / max(top, 1)) for micro, top in zip(equity, peak, strict=True)],
+    )

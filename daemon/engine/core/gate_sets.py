@@ -1,0 +1,137 @@
+"""Sets of limits as the fold's gates have them, and the limits that only Python knows."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.engine.core.limiter import (
+    DEVIATION,
+    DEVIATION_AND_MEAN,
+    HISTORY,
+    TAIL_OF,
+    Limiter,
+    Statistic,
+)
+from quantd.daemon.engine.core.newest_returns import NewestReturns, bounds_of
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import LIMIT_OF, Limits
+from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
+from quantd.risk.limits.kinds import Refused
+from quantd.risk.limits.orders import duplicate, liquidity, order_notional, share_of_volume, volume_missing
+from quantd.risk.limits.position import position_weight, sector_missing
+from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.limits.tail_risk import shock_missing
+from quantd.risk.measures.portfolio import tail_count
+from quantd.risk.pretrade.gate import LOOPS
+from quantd.risk.pretrade.gate_bounds import Cap
+from quantd.risk.pretrade.gate_inputs import Market, Prepared
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.scenes import Losses, Scene, Spread
+from quantd.trading.instruments import Universe
+from quantd.trading.number_types import float_zeros, int_zeros
+
+STEADY: Final = frozenset(
+    {no_borrow, position_weight, price_age, price_missing, restricted, sector_missing, short, worst_price}
+)
+"""Caps that are the same at every bar with all prices."""
+
+BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
+"""Caps that follow from the average volume alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateSet:
+    """A set of limits: its `limiter`, and what makes the caps of an agent with symbols in a cooldown."""
+
+    limiter: Limiter
+    rules: Rules
+    market: Market
+    rare: NewestReturns
+    by_volume: bool
+    """Whether a cap follows from the average volume."""
+
+    def caps(self, account: Account, requested: Floats) -> list[Cap]:
+        """The caps of an account with blocked symbols."""
+        bars = [
+            (place, code, Refused(columns, columns))
+            for place, code, refusal in self.rules.bars
+            if refusal is blocked and (columns := refusal(self.rules, account, requested)) is not None
+        ]
+        return self.market.barred(bars) if bars else self.limiter.caps
+
+
+def unknown_to_plans(limits: Limits, universe: Universe) -> str:
+    """The key of a limit that depends on more than complete bars and the account; empty for none."""
+    rules = rules_of(limits, universe)
+    for _, code, bar in rules.bars:
+        if bar not in (blocked, duplicate, shock_missing) or (bar is shock_missing and limits.stress is not None):
+            return LIMIT_OF[code]
+    keys = [LIMIT_OF[code] for code, _ in rules.openings] + [row.key for row in rules.unmeasured]
+    keys += [key for key, _, _ in rules.traded_measures] + [tail.key for tail in rules.tails if tail.filtered]
+    keys += [count.key for count in rules.counts if count.key != "max_open_orders"]
+    for _, code, cap in rules.caps:
+        off = cap is order_notional and limits.max_order_notional is None
+        if not (cap in STEADY or cap in BY_VOLUME or off):
+            keys.append(LIMIT_OF[code])
+    for quad in rules.quads:
+        scenarios = Scenarios(np.zeros((max(quad.lookback, 2), universe.size)))
+        if quad.spread is not None and quad.spread(scenarios) is not scenarios.sample:
+            keys.append(quad.key)
+    return keys[0] if keys else ""
+
+
+def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
+    """A gate for a set of limits; None where one of them depends on more than complete bars and the account."""
+    if unknown_to_plans(limits, universe):
+        return None
+    rules, n = rules_of(limits, universe), universe.size
+    context = Context(
+        px=np.ones(n),
+        prices_nano=np.full(n, 2**60, dtype=np.int64),
+        age_ns=np.zeros(n, dtype=np.int64),
+        volume_lots=np.ones(n),
+        returns=lambda k: np.zeros((k, n)),
+        universe=universe,
+    )
+    scenarios = {k: Scenarios(np.zeros((max(k, 2), n))) for k in rules.lookbacks}
+    prepared = Prepared(rules)
+    market = Market(context, prepared, scenarios, whole=True)
+    scene, rare = market.scene, NewestReturns(rules)
+    scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), rare
+    gate = Gate(n, LOOPS, len(rules.counts))
+    for k, count in enumerate(rules.counts):
+        gate.rooms[k] = float(count.most)
+    limiter = Limiter(gate, prepared.bounds, scene, market.caps, rules.collars, rules.fee)
+    limiter.statistics, limiter.bounds_of = _statistics(rules, scene, rare), bounds_of
+    by_volume = limits.max_share_of_volume is not None or limits.liquidity is not None
+    return GateSet(limiter, rules, market, rare, by_volume)
+
+
+def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
+    """The statistics of a scene, which then has arrays of its own for them."""
+    least, n, none = rules.limits.min_history, rules.size, int_zeros(0)
+    statistics = [Statistic(HISTORY, 0, lookback, least, none) for lookback in rules.lookbacks]
+    shared: dict[int, Losses] = {}
+    losses = list(scene.losses)
+    for number, tail in enumerate(rules.tails):
+        if tail.fixed is not None:
+            continue
+        source = losses[number].number
+        if source not in shared:
+            shared[source] = Losses(float_zeros(n), float_zeros(n), 0.0, 0, 1, source)
+            statistics.append(Statistic(DEVIATION_AND_MEAN, number, tail.lookback, least, none))
+        losses[number] = Losses(shared[source].deviation, shared[source].mean, 0.0, 0, 1, source)
+        rare.losses.append((losses[number], tail.lookback))
+        counts = [tail_count(max(rows, 1), tail.confidence) for rows in range(tail.lookback + 1)]
+        statistics.append(Statistic(TAIL_OF, number, tail.lookback, least, np.array(counts, dtype=np.int64).data))
+    scene.losses = losses
+    spreads = list(scene.spreads)
+    for number, quad in enumerate(rules.quads):
+        if quad.spread is not None:
+            spreads[number] = Spread(False, float_zeros(n))
+            rare.spreads.append((spreads[number], quad.lookback))
+            statistics.append(Statistic(DEVIATION, number, quad.lookback, least, none))
+    scene.spreads = spreads
+    return statistics

@@ -1,0 +1,142 @@
+"""The limits of a state in the columns of the fold: gates, terms of agents and venue, bands of levels."""
+
+from math import inf, isfinite
+from typing import Any
+
+import numpy as np
+
+from quantd.daemon.engine.core.gate_sets import GateSet, gate_set
+from quantd.daemon.engine.core.limiter import Limiter
+from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.safety.monitor import levels_of, watched
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.measures.portfolio import least, total
+from quantd.risk.monitor.ceilings import Bands
+from quantd.risk.monitor.levels import NOISE, band
+from quantd.risk.switch import STATE_LIMITS
+from quantd.trading.fill_prices import LimitFills
+from quantd.trading.number_types import Floats
+from quantd.trading.ports import FillTerms
+
+
+class LimitColumns:
+    """The limits in force of each book of a state, the house first. `terms` are those of the venue's fills."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.books = (HOUSE, *range(len(state.agents)))
+        self.terms: FillTerms | None = None
+        self._rules: object = None
+        """The rules of the last `renew`, whose other inputs are `_inputs`."""
+        self._inputs: object = None
+        self._plain = False
+        self._sets: dict[int, GateSet | None] = {}
+        self._levels: object = None
+        self._finite = -1
+        """The count of the ring at which its newest returns were known to be finite."""
+        self._lookback = 0
+
+    def renew(self, terms: FillTerms | None) -> bool:
+        """Bring limits to those in force, on the terms of a venue; False where the fold does not know them."""
+        state, rules = self.state, self.state.rules
+        limits = [limits_in_force(state, book) for book in self.books]
+        inputs = limits, watched(state) == [HOUSE], terms
+        if self._rules is rules and self._inputs == inputs:
+            return self._plain
+        self._rules, self._inputs, self._levels, self._finite = rules, inputs, None, -1
+        self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
+        self.terms = terms
+        self._plain = (
+            rules.daily and rules.execution.style == "marketable" and not rules.counts_refusals and not state.counting
+            and all(rule is None for rule in (rules.live, rules.notices, rules.regime)) and not rules.outside
+            and not any(agent.place for agent in rules.agents)
+            and self.terms is not None and None not in self._sets.values()
+            and not any(Bands(rules_of(of_book, state.universe), {}).unsettled for of_book in limits)
+        )  # fmt: skip
+        if self._plain:
+            self._write(limits)
+        return self._plain
+
+    def _write(self, limits: list[Limits]) -> None:
+        state, rules, plan, universe = self.state, self.state.rules, self.state.round_plan, self.state.universe
+        sets = [gates for of_book in limits if (gates := self._sets[id(of_book)]) is not None]
+        assert self.terms is not None
+        for columns, gates in zip(state.book_columns, sets, strict=True):
+            columns.limiter = gates.limiter
+            gates.rare.begin(state.history.synchronous)
+        for number, (agent, columns_of) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
+            columns_of.gross, columns_of.longest = state.rooms[number]
+            columns_of.least_trade, columns_of.always = agent.min_trade, not agent.scheduled
+            columns_of.most_age, columns_of.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
+        state.fill_terms, state.fill_latency = LimitFills(self.terms.terms), self.terms.latency_ns
+        state.follow_ups = rules.follow_ups
+        state.pays_borrow = rules.borrow_bp_annual > 0.0
+        configured = [rules.house, *(agent.limits for agent in rules.agents)]
+        state.reads_returns = any(
+            of_book.max_realised_volatility is not None or of_book.min_sharpe is not None for of_book in configured
+        )
+        plan.by_volume = any(gates.by_volume for gates in sets)
+        plan.least_collar = min(min(of_book.collar, of_book.reduce_collar) for of_book in limits)
+        plan.widest_tick = float(max(instrument.tick_nano for instrument in universe.instruments))
+        self._lookback = max((k for of_book in limits for k in rules_of(of_book, universe).lookbacks), default=0)
+
+    def known_returns(self) -> bool:
+        """Whether every return that a limit reads is finite."""
+        ring = self.state.history.synchronous
+        if self._finite != ring.count:
+            rows = min(ring.count - 1, self._lookback)
+            ring.fill()
+            if not np.isfinite(ring.filled_returns[ring.end - rows : ring.end].sum()):
+                return False
+            self._finite = ring.count
+        return True
+
+    def load_books(self, watching: list[int]) -> None:
+        """Read positions, marks of losses, growth and bands of each book."""
+        state, rules = self.state, self.state.rules
+        for book, columns in zip(self.books, state.book_columns, strict=True):
+            switch, account = state.switch_at(book), state.account(book)
+            limits = rules.house if book == HOUSE else rules.agents[book].limits
+            levels = levels_of(state, book)
+            columns.book, columns.micro = account, state.equity_of(book)
+            columns.take_lots()
+            columns.peak, columns.day_open, columns.week_open = switch.high_water, switch.day_open, switch.week_open
+            columns.day, columns.week, columns.last = switch.day_key, switch.week_key, switch.last
+            columns.grown, columns.equity, columns.flows = state.watch.realised[book + 1].basis(account.flows_micro)
+            for place, key in enumerate(STATE_LIMITS):
+                bound = getattr(limits, key)
+                bound = inf if bound is None else bound
+                low, high = band(key, levels.get(key, 0), bound)
+                columns.low[place] = max(low, NOISE.get(key, -inf)) if levels.get(key) else low
+                columns.high[place] = min(high, bound * (1.0 - 1e-9))
+        levels_now = [state.monitor.levels, *state.watch.levels], watching
+        if self._levels == levels_now:
+            return
+        self._levels = [dict(levels) for levels in levels_now[0]], list(watching)
+        for book in watching:
+            columns, limits = state.book_columns[book + 1], limits_in_force(state, book)
+            columns.bands = state.watch.bands_of(book, limits, state.universe, levels_of(state, book))
+            columns.rising = Bands(rules_of(limits, state.universe), levels_of(state, book), True)
+
+    def volumes(self) -> bool:
+        """Write the average volumes of the scenes; False where one is not known."""
+        state = self.state
+        state._average = None
+        average = state.average_volume() / state.universe.lot_size
+        if not isfinite(total(average)) or least(average) < 0.0:
+            return False
+        for gates in self._sets.values():
+            assert gates is not None
+            gates.limiter.scene.volume[:] = average.data
+        return True
+
+    def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
+        """The caps of an agent with symbols in its cooldown."""
+        state, lots = self.state, np.array(self.state.book_columns[number + 1].held)
+        blocked = [k for k, last in state.agents[number].blocked.items() if state.sample_no <= last]
+        account = Account(lots=lots, cash=0.0, equity=1.0, blocked=state.mask(blocked))
+        holder = next(gates for gates in self._sets.values() if gates is not None and gates.limiter is limiter)
+        return holder.caps(account, np.array(requested))

@@ -1,0 +1,106 @@
+"""The gate of a set of limits, with the scene of the newest sample."""
+
+from math import sqrt
+from typing import Any, Final
+
+from quantd.risk.limits.collars import Collars
+from quantd.risk.pretrade.gate_bounds import Bounds, Cap
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.scenes import READY, TOO_FEW, Losses, Scene, Spread
+from quantd.trading.history.rings import Ring, RunningSums
+from quantd.trading.number_types import Floats, Ints, ReadFloats
+
+HISTORY: Final = 0
+"""A limit needs a history of returns."""
+DEVIATION: Final = 1
+"""Upper bounds of deviations, for a covariance."""
+DEVIATION_AND_MEAN: Final = 2
+"""Upper bounds of deviations and of mean sizes, for a tail."""
+TAIL_OF: Final = 3
+"""Number of the worst returns of a tail."""
+
+
+class Statistic:
+    """What a limit needs of the newest returns: a kind, its place in the scene, and the rows it looks back.
+
+    `least` is the number of rows below which nothing is measured. `counts` has the worst returns of a tail by rows.
+    """
+
+    kind: int
+    place: int
+    lookback: int
+    least: int
+    counts: Ints
+
+    def __init__(self, kind: int, place: int, lookback: int, least: int, counts: Ints) -> None:
+        self.kind, self.place, self.lookback, self.least, self.counts = kind, place, lookback, least, counts
+
+
+class Limiter:
+    """A set of limits. `caps` are those of its rules; `fee` is the rate at which trades cost equity."""
+
+    gate: Gate
+    bounds: Bounds
+    scene: Scene
+    caps: list[Cap]
+    collars: Collars
+    statistics: list[Statistic]
+    bounds_of: Any
+    """Deviations and mean sizes of the newest returns of a ring, where no complete sums bound them."""
+    fee: float
+    renewed: int
+    """The number of rows of the ring at the last renewal."""
+
+    def __init__(self, gate: Gate, bounds: Bounds, scene: Scene, caps: list[Cap], collars: Collars, fee: float) -> None:
+        self.gate, self.bounds, self.scene, self.caps, self.collars = gate, bounds, scene, caps, collars
+        self.statistics, self.bounds_of, self.fee, self.renewed = [], None, fee, -1
+
+    def renew(self, ring: Ring, px: Floats) -> None:
+        """Bring the scene to the newest returns, and to float64[N] prices of one lot."""
+        if self.renewed == ring.count:
+            return
+        self.renewed = ring.count
+        scene: Scene = self.scene
+        count: int = ring.count - 1
+        losses: Losses
+        spread: Spread
+        statistic: Statistic
+        sums: RunningSums
+        newest: Any
+        copy(scene.px, px)
+        scene.rows, scene.has_links = READY, False
+        for number in range(len(self.statistics)):
+            statistic = self.statistics[number]
+            rows: int = min(count, statistic.lookback)
+            if rows < statistic.least:
+                scene.rows = TOO_FEW
+                return
+            if statistic.kind == TAIL_OF:
+                losses = scene.losses[statistic.place]
+                worst: int = statistic.counts[rows]
+                losses.size, losses.worst, losses.known = rows, worst, False
+                losses.beyond = sqrt(float(rows - worst) / float(worst)) + 0.5
+            elif statistic.kind == DEVIATION_AND_MEAN:
+                losses = scene.losses[statistic.place]
+                sums = ring.sums(statistic.lookback)
+                newest = sums if sums.complete else self.bounds_of(ring, rows)
+                read(losses.deviation, newest.deviation().data)
+                read(losses.mean, newest.mean_size().data)
+            elif statistic.kind == DEVIATION:
+                spread = scene.spreads[statistic.place]
+                spread.known = False
+                sums = ring.sums(statistic.lookback)
+                newest = sums if sums.complete else self.bounds_of(ring, rows)
+                read(spread.deviation, newest.deviation().data)
+
+
+def copy(out: Floats, values: Floats) -> None:
+    """Copy float64[N]. Compiled code would take a buffer as read-only by way of a Python object."""
+    for k in range(len(out)):
+        out[k] = values[k]
+
+
+def read(out: Floats, values: ReadFloats) -> None:
+    """Copy float64[N] that may be read-only."""
+    for k in range(len(out)):
+        out[k] = values[k]

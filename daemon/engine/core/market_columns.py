@@ -1,0 +1,65 @@
+"""The bar that the fold took last."""
+
+from typing import Any
+
+from quantd.trading.fill_prices import Columns
+from quantd.trading.number_types import Floats, ReadFloats, ReadIntRows, ReadInts, ReadRows, float_zeros
+
+
+class BlockColumns:
+    """The bars of a block in buffers: prices float64[R, N] and in nano, volumes, and times by row."""
+
+    close: ReadRows
+    close_nano: ReadInts
+    """Row by row."""
+    open_nano: ReadIntRows
+    volume: ReadRows
+    columns: Columns
+    ts_open: list[int]
+    ts_event: list[int]
+    ts_seen: list[int]
+    keys: list[int]
+    full: list[bool]
+
+    def __init__(self, block: Any, close_nano: ReadInts, columns: Columns, close: ReadRows) -> None:
+        self.close, self.close_nano, self.columns = close, close_nano, columns
+        self.open_nano, self.volume = columns.open_nano, columns.volume
+        self.ts_open, self.ts_event, self.ts_seen = block.ts_open, block.ts_event, block.ts_seen
+        self.keys, self.full = block.key, block.full
+
+
+class Market:
+    """A row of a block, and the prices of one lot at its closes.
+
+    `waiting`: the bar has no sample yet. `block` is the block of the market that `bars` has in buffers.
+    """
+
+    size: int
+    block: Any
+    bars: BlockColumns
+    row: int
+    waiting: bool
+    px: Floats
+    px_view: ReadFloats
+    lot_size: ReadFloats
+
+    def __init__(self, size: int, lot_size: ReadFloats) -> None:
+        self.size, self.lot_size, self.px = size, lot_size, float_zeros(size)
+        self.block, self.row, self.waiting = None, -1, False
+        self.px_view = self.px
+
+    def take_prices(self) -> None:
+        """Compute the prices of one lot at the closes."""
+        bars: BlockColumns = self.bars
+        close: ReadRows = bars.close
+        px: Floats = self.px
+        lot_size: ReadFloats = self.lot_size
+        row: int = self.row
+        for k in range(self.size):
+            px[k] = close[row, k] * lot_size[k]
+
+    def closes(self) -> ReadInts:
+        """int64[N] closes in nano."""
+        bars: BlockColumns = self.bars
+        at: int = self.row * self.size
+        return bars.close_nano[at : at + self.size]

@@ -1,0 +1,584 @@
+"""The plan of a round: answers become lots, pass their agents' limits, cross, and pass the limits of the house.
+
+It repeats `quantd.daemon.engine.planning.plan` for a book without open orders, at a bar in which every symbol has a
+price. `make` writes into columns of its own only, so that a plan for Python leaves nothing behind.
+"""
+
+from typing import Any, Final
+
+from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.limiter import Limiter, copy
+from quantd.daemon.engine.core.market_columns import BlockColumns, Market
+from quantd.daemon.engine.core.order_columns import Crosses, Orders
+from quantd.daemon.engine.planning.lots import Targets
+from quantd.risk.limits.collars import Collar, Collars
+from quantd.risk.monitor.ceilings import Bands
+from quantd.risk.monitor.holdings import Holdings
+from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.loops import Loops
+from quantd.risk.pretrade.standing import Basket
+from quantd.trading.execution import MOST as MOST_MICRO
+from quantd.trading.history.rings import Ring
+from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.ledger.shares import cross_lots, share_lots
+from quantd.trading.number_types import Codes, Floats, Ints, ReadCodes, ReadFloats, ReadInts, float_zeros, int_zeros
+
+NOTHING: Final = 0
+"""No agent requests a lot."""
+PLANNED: Final = 1
+RAISES: Final = 2
+"""Planned, and a level of a limit may rise by it."""
+OTHER: Final = 3
+"""The plan is one for Python."""
+
+MOST: Final = 1e300
+"""Larger weights are for Python, which reports them."""
+
+
+class AgentColumns:
+    """One agent: its terms, its last request, the rest of its last decision, and its part of the plan.
+
+    Weights and lots are by symbol. `most_age` and `window` are in ns, `gross` and `longest` are the exposure that its
+    targets may have, `least_trade` is [agents] min_trade. `stop` and `target` are its protective levels as fractions,
+    infinite where there is none.
+    """
+
+    gross: float
+    longest: float
+    least_trade: float
+    most_age: int
+    window: int
+    stop: float
+    target: float
+    always: bool
+    """Whether it decides at each sample."""
+    requested_at: int
+    """Instant of its last request; 0 without one."""
+    requested: Floats
+    rest_sample: int
+    """Sample of the decision whose rest waits; -1 for none."""
+    rest_used: int
+    """Follow-ups before that one."""
+    rest_weights: Floats
+    taking: bool
+    """Whether it has a part in the plan."""
+    weights: Floats
+    weights_view: ReadFloats
+    change: Floats
+    """Lots requested."""
+    change_view: ReadFloats
+    passed: Floats
+    """Lots that its limits let pass."""
+    reason: Codes
+    reason_view: ReadCodes
+    wanted: Ints
+    surviving: Ints
+    """Lots that are left after crossing."""
+    crossed: Ints
+    """Lots that cross at the next open."""
+    cross_micro: Ints
+    """What they cost."""
+
+    def __init__(self, size: int, reason: Codes) -> None:
+        self.requested, self.rest_weights, self.weights = float_zeros(size), float_zeros(size), float_zeros(size)
+        self.change, self.passed, self.reason = float_zeros(size), float_zeros(size), reason
+        self.wanted, self.surviving = int_zeros(size), int_zeros(size)
+        self.crossed, self.cross_micro = int_zeros(size), int_zeros(size)
+        self.weights_view, self.change_view, self.reason_view = self.weights, self.change, self.reason
+        self.taking = self.always = False
+        self.requested_at = self.rest_used = self.most_age = self.window = 0
+        self.rest_sample = -1
+        self.gross = self.longest = self.least_trade = self.stop = self.target = 0.0
+
+
+class Plan:
+    """The columns of a plan. `house` are the lots of the house: `net` requested, `passed` its limits."""
+
+    size: int
+    agents: list[AgentColumns]
+    states: list[Any]
+    """The agents of the state."""
+    books: list[BookColumns]
+    """The house first."""
+    market: Market
+    crosses: Crosses
+    loops: Loops
+    targets: Targets
+    holdings: Holdings
+    host: Any
+    watched: int
+    """Number of books whose levels are watched: 1 where the lone agent is the house."""
+    by_volume: bool
+    """Whether a limit reads average volumes."""
+    least_collar: float
+    widest_tick: float
+    freed: Codes
+    """By reason: 1 where sales of the same decision may permit what it cut."""
+    net: Floats
+    net_view: ReadFloats
+    passed: Floats
+    reason: Codes
+    reason_view: ReadCodes
+    worst: Ints
+    total: Ints
+    filled: Floats
+    """Lots of a book with the plan filled."""
+    filled_view: ReadFloats
+    ages: ReadInts
+    given: Ints
+    taken: Ints
+    rest: Ints
+    """By agent, of one symbol: lots before and after crossing."""
+    refused: int
+    clipped: int
+
+    def __init__(
+        self, size: int, agents: list[AgentColumns], books: list[BookColumns], market: Market, reason: Codes
+    ) -> None:
+        self.size, self.agents, self.books, self.market = size, agents, books, market
+        self.crosses, self.targets = Crosses(size), Targets(size)
+        self.net, self.passed, self.filled = float_zeros(size), float_zeros(size), float_zeros(size)
+        self.worst, self.total, self.ages = int_zeros(size), int_zeros(size), int_zeros(size)
+        self.given, self.taken, self.rest = int_zeros(len(agents)), int_zeros(len(agents)), int_zeros(len(agents))
+        self.net_view, self.filled_view = self.net, self.filled
+        self.reason = reason
+        self.reason_view = reason
+        self.watched = self.refused = self.clipped = 0
+        self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
+
+    def make(self, ts: int, ring: Ring) -> int:
+        """Plan the weights of the agents that take part, at a sample; returns what came of it."""
+        market: Market = self.market
+        bars: BlockColumns = market.bars
+        age: int = ts - bars.ts_event[market.row]
+        if age < 0 or (self.by_volume and not self.host.volumes()):
+            return OTHER
+        marks: ReadInts = market.closes()
+        n: int = self.size
+        lowest: int = marks[0]
+        for k in range(n):
+            lowest = min(lowest, marks[k])
+        # a collar narrower than a tick has no price
+        if not float(lowest) * self.least_collar >= self.widest_tick:
+            return OTHER
+        requests: bool = False
+        for number in range(len(self.agents)):
+            agent: AgentColumns = self.agents[number]
+            wanted: Ints = agent.wanted
+            passed: Floats = agent.passed
+            for k in range(n):
+                wanted[k] = 0
+                passed[k] = 0.0
+            if not agent.taking:
+                continue
+            status: int = self.request(number, ts, age)
+            if status == OTHER:
+                return OTHER
+            if status == NOTHING:
+                agent.taking = False
+                continue
+            self.judge(number + 1, agent.change_view, passed, agent.reason, agent.reason_view, ring)
+            for k in range(n):
+                wanted[k] = int(passed[k])
+            requests = True
+        if not requests:
+            return NOTHING
+        self.net_lots()
+        net: Floats = self.net
+        total: Ints = self.total
+        reason: Codes = self.reason
+        passed = self.passed
+        for k in range(n):
+            net[k] = passed[k] = float(total[k])
+            reason[k] = 0
+        if not self.same_book() and self.any_lots():
+            self.judge(0, self.net_view, self.passed, self.reason, self.reason_view, ring)
+        if not self.order_prices(marks):
+            return OTHER
+        if len(self.agents) > 1 and not self.cross_prices(marks):
+            self.drop_crosses()
+            return OTHER
+        raises: bool = not self.holds(0, self.passed, ring)
+        for number in range(len(self.agents)):
+            agent = self.agents[number]
+            if agent.taking and self.watched > 1:
+                raises = not self.holds(number + 1, agent.passed, ring) or raises
+        return RAISES if raises else PLANNED
+
+    def request(self, number: int, ts: int, age: int) -> int:
+        """Write the lots that an agent requests: PLANNED where it requests any."""
+        agent: AgentColumns = self.agents[number]
+        book: BookColumns = self.books[number + 1]
+        state: Any = self.states[number]
+        if age > agent.most_age or state.exits:
+            return OTHER
+        weights: ReadFloats = agent.weights_view
+        for k in range(self.size):
+            if not -MOST < weights[k] < MOST:
+                return OTHER
+        equity: float = float(book.micro) / 1e6
+        market: Market = self.market
+        targets: Targets = self.targets
+        scale: float = targets.factor(weights, agent.gross, agent.longest)
+        targets.change_to(
+            weights,
+            book.held_view,
+            market.px_view,
+            self.ages,
+            agent.most_age,
+            scale * equity,
+            agent.least_trade * equity,
+        )
+        copy(agent.change, targets.change)
+        if targets.changed == 0:
+            return NOTHING
+        if agent.requested_at > 0 and ts - agent.requested_at < agent.window:
+            return OTHER
+        return PLANNED
+
+    def judge(
+        self, number: int, requested: ReadFloats, out: Floats, reason: Codes, reasons: ReadCodes, ring: Ring
+    ) -> None:
+        """Write what the limits of a book let pass, and the `reason` of each cut. No order is open."""
+        columns: BookColumns = self.books[number]
+        limiter: Limiter = columns.limiter
+        book: Book = columns.book
+        market: Market = self.market
+        limiter.renew(ring, market.px)
+        for k in range(self.size):
+            reason[k] = 0
+        gate: Gate = limiter.gate
+        basket: Basket = gate.basket
+        loops: Loops = self.loops
+        loops.begin(basket, requested, columns.held_view, reasons)
+        basket.cash = float(book.cash_micro) / 1e6
+        basket.equity = float(columns.micro) / 1e6
+        basket.up_cash = basket.open_loss = basket.open_gain = basket.traded = 0.0
+        basket.derived = True
+        caps: list[Any] = limiter.caps
+        if number > 0:
+            state: Any = self.states[number - 1]
+            if state.blocked:
+                caps = self.host.caps(number - 1, limiter, requested)
+        gate.judge(limiter.bounds, limiter.scene, caps, True)
+        loops.finish(basket, out, reason)
+
+    def net_lots(self) -> None:
+        """Cross the wanted lots of the agents."""
+        agents: int = len(self.agents)
+        agent: AgentColumns = self.agents[0]
+        total: Ints = self.total
+        surviving: Ints = agent.surviving
+        wanted: Ints = agent.wanted
+        given: Ints = self.given
+        rest: Ints = self.rest
+        if agents == 1:
+            for k in range(self.size):
+                surviving[k] = total[k] = wanted[k]
+            return
+        for k in range(self.size):
+            for number in range(agents):
+                agent = self.agents[number]
+                given[number] = agent.wanted[k]
+            total[k] = cross_lots(given, self.taken, rest)
+            for number in range(agents):
+                agent = self.agents[number]
+                agent.surviving[k] = rest[number]
+
+    def any_lots(self) -> bool:
+        """Whether the house trades."""
+        trades: bool = False
+        total: Ints = self.total
+        for k in range(self.size):
+            trades = trades or total[k] != 0
+        return trades
+
+    def same_book(self) -> bool:
+        """Whether the only agent in the plan is the house: its limits, positions, cash and equity."""
+        alone: int = -1
+        for number in range(len(self.agents)):
+            agent: AgentColumns = self.agents[number]
+            if agent.taking:
+                if alone >= 0:
+                    return False
+                alone = number
+        house: BookColumns = self.books[0]
+        columns: BookColumns = self.books[alone + 1]
+        book: Book = columns.book
+        whole: Book = house.book
+        if house.limiter is not columns.limiter or book.cash_micro != whole.cash_micro or house.micro != columns.micro:
+            return False
+        same: bool = True
+        held: Floats = columns.held
+        lots: Floats = house.held
+        for k in range(self.size):
+            same = same and lots[k] == held[k]
+        return same
+
+    def price(self, collars: Collars, k: int, lots: float, held: float, mark: int) -> int:
+        """The limit price in nano of an order; -1 beyond 62 bits."""
+        collar: Collar = collars.reducing if held * lots < 0.0 else collars.adding
+        try:
+            return collar.price(k, lots > 0.0, mark)
+        except OverflowError:
+            return -1
+
+    def order_prices(self, marks: ReadInts) -> bool:
+        """Write the worst prices of the house's lots, narrowed to those of each agent; False without a price."""
+        columns: BookColumns = self.books[0]
+        limiter: Limiter = columns.limiter
+        house: Collars = limiter.collars
+        agent: AgentColumns
+        lots: float
+        passed: Floats = self.passed
+        worst: Ints = self.worst
+        held: Floats = columns.held
+        for k in range(self.size):
+            lots = passed[k]
+            worst[k] = 0
+            if lots != 0.0:
+                worst[k] = self.price(house, k, lots, held[k], marks[k])
+                if worst[k] <= 0:
+                    return False
+        for number in range(len(self.agents)):
+            agent = self.agents[number]
+            if agent.taking and not self.narrow(number, house, marks):
+                return False
+        return True
+
+    def narrow(self, number: int, house: Collars, marks: ReadInts) -> bool:
+        """Narrow the worst prices to those of an agent's limits; False without a price."""
+        agent: AgentColumns = self.agents[number]
+        columns: BookColumns = self.books[number + 1]
+        whole: BookColumns = self.books[0]
+        limiter: Limiter = columns.limiter
+        collars: Collars = limiter.collars
+        narrower: bool = not collars.equals(house)
+        passed: Floats = self.passed
+        surviving: Ints = agent.surviving
+        held: Floats = columns.held
+        of_house: Floats = whole.held
+        worst: Ints = self.worst
+        for k in range(self.size):
+            # the house reduces where the agent adds
+            reduces: bool = passed[k] * of_house[k] < 0.0 and surviving[k] != 0
+            narrower = narrower or (reduces and float(surviving[k]) * held[k] >= 0.0)
+        if not narrower:
+            return True
+        for k in range(self.size):
+            lots: float = float(surviving[k])
+            if lots == 0.0 or worst[k] == 0:
+                continue
+            price: int = self.price(collars, k, lots, held[k], marks[k])
+            if price <= 0:
+                return False
+            if price < worst[k] if lots > 0.0 else price > worst[k]:
+                worst[k] = price
+        return True
+
+    def cross_prices(self, marks: ReadInts) -> bool:
+        """Write the lots that cross at the next open, except in symbols that the house refused; False without a
+        price."""
+        columns: BookColumns = self.books[0]
+        limiter: Limiter = columns.limiter
+        house: Collars = limiter.collars
+        narrowest: Collar = house.adding
+        crosses: Crosses = self.crosses
+        agent: AgentColumns
+        for number in range(len(self.agents)):
+            agent = self.agents[number]
+            if agent.taking:
+                columns = self.books[number + 1]
+                limiter = columns.limiter
+                house = limiter.collars
+                if house.adding.narrower(narrowest):
+                    narrowest = house.adding
+        for k in range(self.size):
+            refused: bool = self.reason[k] != 0 and self.passed[k] == 0.0
+            some: bool = False
+            for number in range(len(self.agents)):
+                agent = self.agents[number]
+                agent.crossed[k] = 0 if refused else agent.wanted[k] - agent.surviving[k]
+                some = some or agent.crossed[k] != 0
+            if not some:
+                continue
+            try:
+                crosses.buy_worst[k] = narrowest.price(k, True, marks[k])
+                crosses.sell_worst[k] = narrowest.price(k, False, marks[k])
+            except OverflowError:
+                return False
+            if crosses.buy_worst[k] <= 0 or crosses.sell_worst[k] <= 0:
+                return False
+            crosses.count += 1
+        return True
+
+    def crosses_fit(self, ledger: Postings, row: int, ts_open: int) -> bool:
+        """Whether every cross can be booked at the open of a bar; writes the amounts of each agent."""
+        crosses: Crosses = self.crosses
+        market: Market = self.market
+        bars: BlockColumns = market.bars
+        agent: AgentColumns
+        if ts_open < crosses.ts:
+            return False
+        for k in range(self.size):
+            owed: int = 0
+            last: int = -1
+            for number in range(len(self.agents)):
+                agent = self.agents[number]
+                if agent.crossed[k] != 0:
+                    last = number
+            if last < 0:
+                continue
+            price: int = bars.open_nano[row, k]
+            if not crosses.sell_worst[k] <= price <= crosses.buy_worst[k]:
+                return False
+            for number in range(last):
+                agent = self.agents[number]
+                lots: int = agent.crossed[k]
+                if lots == 0:
+                    continue
+                micro: int = 0
+                try:
+                    micro = ledger.amount(k, lots, price)
+                except OverflowError:
+                    return False
+                if abs(micro) > MOST_MICRO // 64:
+                    return False
+                agent.cross_micro[k] = micro
+                owed -= micro
+            agent = self.agents[last]
+            agent.cross_micro[k] = owed
+        return True
+
+    def book_crosses(self, ledger: Postings) -> None:
+        """Book the crosses between the agents."""
+        for k in range(self.size):
+            for number in range(len(self.agents)):
+                agent: AgentColumns = self.agents[number]
+                lots: int = agent.crossed[k]
+                if lots != 0:
+                    book: Book = ledger.books[number]
+                    book.trade(k, lots, agent.cross_micro[k])
+                    agent.crossed[k] = 0
+        self.crosses.count = 0
+
+    def drop_crosses(self) -> None:
+        """Forget the crosses of a plan that Python makes."""
+        crosses: Crosses = self.crosses
+        crosses.count = 0
+        for number in range(len(self.agents)):
+            agent: AgentColumns = self.agents[number]
+            for k in range(self.size):
+                agent.crossed[k] = 0
+
+    def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
+        """Whether no level of a book rises when lots fill at the closes."""
+        columns: BookColumns = self.books[number]
+        limiter: Limiter = columns.limiter
+        market: Market = self.market
+        traded: float = 0.0
+        px: Floats = market.px
+        held: Floats = columns.held
+        filled: Floats = self.filled
+        for k in range(self.size):
+            change: float = lots[k]
+            filled[k] = held[k] + change
+            traded += (change if change > 0.0 else -change) * px[k]
+        equity: float = float(columns.micro) / 1e6 - traded * limiter.fee
+        if not equity > 0.0:
+            return True
+        holdings: Holdings = self.holdings
+        holdings.value(self.filled_view, market.px_view)
+        holdings.weigh(equity)
+        bands: Bands = columns.rising
+        return bands.keep(holdings, ring)
+
+    def orders(self, sample: int, n: int, ts: int) -> Orders:
+        """The basket of the plan, with at least one order."""
+        orders: Orders = Orders(sample, n, ts, self.count(), len(self.agents))
+        crosses: Crosses = self.crosses
+        row: int = 0
+        at: int = 0
+        passed: Floats = self.passed
+        symbols: Ints = orders.symbol
+        traded: Ints = orders.lots
+        worst: Ints = orders.worst
+        ends: Ints = orders.end
+        reasons: Ints = orders.reason
+        for k in range(self.size):
+            lots: int = int(passed[k])
+            if lots == 0:
+                continue
+            symbols[row], traded[row], worst[row] = k, lots, self.worst[k]
+            ends[row], reasons[row] = crosses.end[k], self.reason[k]
+            if len(self.agents) > 1:
+                after: int = self.parts(orders.parts, k, lots, at)
+                orders.pairs[row] = (after - at) // 2
+                at = after
+            row += 1
+        return orders
+
+    def count(self) -> int:
+        """The number of orders."""
+        rows: int = 0
+        passed: Floats = self.passed
+        for k in range(self.size):
+            if passed[k] != 0.0:
+                rows += 1
+        return rows
+
+    def parts(self, out: Ints, k: int, lots: int, at: int) -> int:
+        """Write the agents' signed parts of an order; returns the place behind them."""
+        given: Ints = self.given
+        taken: Ints = self.taken
+        for number in range(len(given)):
+            agent: AgentColumns = self.agents[number]
+            wanted: int = agent.surviving[k]
+            given[number] = wanted if wanted > 0 else -wanted
+        share_lots(lots if lots > 0 else -lots, given, taken)
+        for number in range(len(taken)):
+            part: int = taken[number]
+            if part > 0:
+                out[at], out[at + 1] = number, part if lots > 0 else -part
+                at += 2
+        return at
+
+    def count_cuts(self) -> None:
+        """Count the rows that limits rejected or cut."""
+        self.count_cut(self.net, self.passed)
+        for number in range(len(self.agents)):
+            agent: AgentColumns = self.agents[number]
+            if agent.taking:
+                self.count_cut(agent.change, agent.passed)
+
+    def count_cut(self, requested: Floats, passed: Floats) -> None:
+        for k in range(self.size):
+            if requested[k] != passed[k]:
+                if passed[k] == 0.0:
+                    self.refused += 1
+                else:
+                    self.clipped += 1
+
+    def follows(self, number: int) -> bool:
+        """Whether a decision was cut for lack of the proceeds of its own sales, or of others'."""
+        agent: AgentColumns = self.agents[number]
+        columns: BookColumns = self.books[number + 1]
+        sales: bool = False
+        change: Floats = agent.change
+        held: Floats = columns.held
+        for k in range(self.size):
+            sales = sales or change[k] * held[k] < 0.0
+        if not sales:
+            return False
+        freed: Codes = self.freed
+        allowed: Floats = agent.passed
+        codes: Codes = agent.reason
+        passed: Floats = self.passed
+        reason: Codes = self.reason
+        for k in range(self.size):
+            if freed[codes[k]] > 0 and allowed[k] != change[k]:
+                return True
+            cut: bool = freed[reason[k]] > 0 and passed[k] != self.net[k]
+            if cut and agent.surviving[k] != 0:
+                return True
+        return False

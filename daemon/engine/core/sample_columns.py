@@ -1,0 +1,53 @@
+"""The samples that a log and the realised returns have not read yet, in columns."""
+
+from typing import Any, Final
+
+from quantd.daemon.engine.core.limiter import copy
+from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
+
+ROOM: Final = 256
+"""Most samples."""
+
+
+class SampleColumns:
+    """`count` samples. `values` int64[S, B + 1] are equities in micro, the house first, what no agent has last.
+
+    The other columns are only written for a log: instant, key, row of the bar, cash and high-water mark of the house,
+    and its lots float64[S, N]. `orders` has the baskets that were filled since, with the rows of their bars.
+    """
+
+    count: int
+    books: int
+    recording: bool
+    """Whether a log reads them."""
+    values: Ints
+    ts: Ints
+    key: Ints
+    row: Ints
+    cash: Ints
+    peak: Ints
+    lots: Floats
+    orders: list[Any]
+    ticks: list[Any]
+
+    def __init__(self, books: int, size: int) -> None:
+        self.count, self.books, self.recording = 0, books, False
+        self.values = int_zeros(ROOM * (books + 1))
+        self.ts, self.key, self.row = int_zeros(ROOM), int_zeros(ROOM), int_zeros(ROOM)
+        self.cash, self.peak, self.lots = int_zeros(ROOM), int_zeros(ROOM), float_zeros(ROOM * size)
+        self.orders, self.ticks = [], []
+
+    def add(self, values: Ints) -> None:
+        """Add a sample with int64[B + 1] equities."""
+        at: int = self.count * (self.books + 1)
+        for book in range(self.books + 1):
+            self.values[at + book] = values[book]
+        self.count += 1
+
+    def describe(self, tick: Any, ts: int, key: int, row: int, cash: int, peak: int, lots: Floats) -> None:
+        """Write the other columns of the sample that is added next."""
+        at: int = self.count
+        n: int = len(lots)
+        self.ts[at], self.key[at], self.row[at], self.cash[at], self.peak[at] = ts, key, row, cash, peak
+        copy(self.lots[at * n : at * n + n], lots)
+        self.ticks.append(tick)

@@ -1,0 +1,584 @@
+"""What Python does for the fold of a state: its limits, questions, records, and the state as handlers read it.
+
+The fold calls this class for what is rare (see `quantd.daemon.engine.core.fold`). `load` reads the state into the
+columns; it is False where a handler has to come first. `sync` writes the columns to the state, the venue and the log.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from quantd.daemon.engine.core.additions import addition, idle
+from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.digest_rows import Names, Rows
+from quantd.daemon.engine.core.fold_records import FilledOrders, basket_of, fill_columns, sample_rows, working_of
+from quantd.daemon.engine.core.limit_columns import LimitColumns
+from quantd.daemon.engine.core.limiter import Limiter
+from quantd.daemon.engine.core.market_columns import BlockColumns, Market
+from quantd.daemon.engine.core.order_columns import Orders
+from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
+from quantd.daemon.engine.core.sample_columns import SampleColumns
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.planning.plan import FREED
+from quantd.daemon.engine.rounds import follow_ups
+from quantd.daemon.engine.safety.monitor import (
+    RECORD_SAMPLES,
+    levels_of,
+    market_context,
+    watch_levels,
+    watch_plan,
+    watched,
+)
+from quantd.daemon.engine.samples import agents_due, serve_tick
+from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, FollowUp, Round, State
+from quantd.daemon.engine.stops.exits import check_levels, release_blocked
+from quantd.daemon.engine.venue.open_orders import Cross
+from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
+from quantd.daemon.runtime.digest import NoDigest
+from quantd.risk.monitor.levels import level, share_of
+from quantd.risk.pretrade.gate import LOOPS, Verdict, measure
+from quantd.risk.switch import RUN
+from quantd.trading.codec import memory_of
+from quantd.trading.effects import Ask, Booked, Effect
+from quantd.trading.events import Action, Decided, Event, Tick
+from quantd.trading.fill_prices import Columns
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.number_types import Floats, Ints, int_zeros, read_floats, read_int_rows, read_rows
+from quantd.trading.orders import OrderState
+from quantd.trading.ports import FillTerms, FoldVenue
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import View
+
+if TYPE_CHECKING:
+    from quantd.daemon.runtime.loop import SampleLog, Shell
+
+
+class FoldHost:
+    """Of one shell and its state, which have the same universe and agents as long as they live.
+
+    State and host refer to each other between `begin` and `end` only: a sweep makes thousands of them, and a circle of
+    references would wait for a garbage collection.
+    """
+
+    shell: "Shell"
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._books = (HOUSE, *range(len(state.agents)))
+        self._limits = LimitColumns(state)
+        self._watched: list[int] = []
+        self._extended = 0
+        """Samples that the realised returns have."""
+        self._counted = state.bars_taken, state.samples_taken
+        """Bars and samples that the tally has."""
+        self._paid: Action | None = None
+        """The last dividend."""
+        self.recording = False
+        """Whether a log reads fills and samples; `sample_log` takes them as columns."""
+        self.sample_log: SampleLog | None = None
+        self._ahead = AdvanceAnswers(state)
+        self._set_columns()
+
+    def _set_columns(self) -> None:
+        """Columns of the sizes of the state."""
+        state, size = self.state, self.state.universe.size
+        state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
+        state.market_columns = Market(size, read_floats(state.universe.lot_size))
+        state.agent_columns = [AgentColumns(size, np.zeros(size, np.int8).data) for _ in state.agents]
+        state.book_columns = [BookColumns(size) for _ in self._books]
+        state.equities = int_zeros(len(self._books) + 1)
+        reason = np.zeros(size, np.int8).data
+        plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
+        plan.states, plan.loops = state.agents, LOOPS
+        plan.freed = FREED.astype(np.int8).data
+        state.sample_columns = SampleColumns(len(self._books), size)
+        state.digest_rows = self._rows()
+        state.baskets_filled, state.basket_dropped = deque(), None
+        state.open_orders, state.fold_items, state.fold_at, state.fold_end = None, None, 0, 0
+        state.bars_moved = state.orders_filled = state.guarded = state.cooling = state.pays_borrow = (
+            state.reads_returns
+        ) = False
+        state.orders_sent = state.orders_done = state.fold_ts = state.fill_latency = 0
+        state.answers_ahead = {}
+
+    def _rows(self) -> Rows:
+        state = self.state
+        symbols, books = state.universe.symbols, state.ledger.names
+        order = sorted(range(len(books)), key=books.__getitem__)
+        rank = sorted(range(len(symbols)), key=symbols.__getitem__)
+        names = _encoded(symbols), _encoded([books[k] for k in order])
+        most = len(symbols) * (80 + max(map(len, symbols)) * 4) + len(books) * 16 + 2 * len(names[1].text) + 64
+        return Rows(
+            bytearray(most), *names, np.array(order, dtype=np.int64).data, np.array(rank, dtype=np.int64).data,
+            int_zeros(len(symbols)),
+        )  # fmt: skip
+
+    def begin(self, shell: "Shell") -> None:
+        """Turn to a shell, with its log and its answers, for a call of the fold."""
+        from quantd.daemon.runtime.loop import NoLog, SampleLog
+
+        log, answer, self.shell = shell.log, shell.answer, shell
+        self.state.host = self.state.round_plan.host = self
+        self.recording = type(log) is not NoLog
+        self.sample_log = log if isinstance(log, SampleLog) else None
+        counted = not self.recording or self.sample_log is not None
+        self._ahead.begin(answer if counted and isinstance(answer, Foreseen) else None, self.sample_log)
+
+    def end(self) -> None:
+        """Bring the state to the last item, and let go of the shell."""
+        try:
+            self.sync()
+        finally:
+            self.state.host = self.state.round_plan.host = None
+            del self.shell
+
+    # ---- the state into the columns
+
+    def load(self) -> bool:
+        """Read the state into the columns; False, without change, where it is for `step`."""
+        state = self.state
+        if not self._limits.renew(self._fill_terms()) or not self.plain() or not self._limits.known_returns():
+            return False
+        if (state.working or state.crosses) and not self._import():
+            return False
+        guards = state.guards
+        state.guarded, state.cooling = state.protecting, any(agent.blocked for agent in state.agents)
+        for number, (agent, columns) in enumerate(zip(state.agents, state.agent_columns, strict=True)):
+            request, rest = state.activity.books[number], agent.follow_up
+            columns.requested_at = request.asked_at if request.asked else 0
+            if request.asked:
+                columns.requested[:] = memoryview(request.asked).cast("d")
+            columns.rest_sample, columns.rest_used = (-1, 0) if rest is None else (rest.sample, rest.used)
+            if rest is not None:
+                columns.rest_weights[:] = memoryview(rest.weights).cast("d")
+            columns.stop, columns.target = (
+                (inf, inf) if guards is None else (_level(guards.stop, number), _level(guards.target, number))
+            )
+        state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
+        state.recorded_no = 0
+        self._watched = watched(state)
+        plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
+        plan.watched, plan.holdings = len(self._watched), state.watch.holdings_of(state.universe.size)
+        self._limits.load_books(self._watched)
+        state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
+        rows.opened, rows.hashed = digest.opened, type(digest) is not NoDigest
+        state.sample_columns.recording = self.recording
+        state.fold_ts = self.shell.ts
+        state.folding, state.bars_moved = True, False
+        return True
+
+    def _fill_terms(self) -> FillTerms | None:
+        venue = self.shell.broker
+        return venue.fill_terms() if isinstance(venue, FoldVenue) else None
+
+    def plain(self) -> bool:
+        """Whether only bars, fills, samples and rounds can change the state until the next event of another kind."""
+        state, history, guards = self.state, self.state.history, self.state.guards
+        return (
+            not (
+                state.parents or state.stops or state.retries or state.postponed or state.halted or state.limited
+                or state.jumped or state.foreign or state.flattening or state.waits.compared or state.later
+                or state.shadows or state.down or state.portfolios or state.reviews or state.unlent or any(state.owed)
+                or state.own or state.resting or any(agent.exits for agent in state.agents)
+                or history.waiting or history.pending or state.valuations.unclosed
+            )
+            and (guards is None or not guards.trails)
+            and state.carried == (0, 0)
+            and all(field is None for field in (state.loosening, state.judged, state.round, state.buying_power_micro))
+            and all(field is None for field in (history.own_dates, history.bars, history.macro))
+            and history.synchronous.count > 0
+            and all(state.switch_at(book).state == RUN and state.switch_at(book).day_key >= 0 for book in self._books)
+            and not addition(state)
+            and idle(state)
+        )  # fmt: skip
+
+    def _import(self) -> bool:
+        """Take the open basket and the crosses of the state; False, without change, where they are others."""
+        state, venue = self.state, self.shell.broker
+        assert isinstance(venue, FoldVenue)
+        symbols = {cross.symbol for cross in state.crosses}
+        if len(state.working) > 1 or len(symbols) != len(state.crosses):
+            return False
+        if len({(cross.ts, cross.sample) for cross in state.crosses}) > 1:
+            return False
+        for cross in state.crosses:
+            agents = [agent for agent, _ in cross.shares]
+            if agents != sorted(set(agents)):
+                return False
+        for (sample, number), work in state.working.items():
+            rows, starts, basket = len(work.lots), venue.starts(sample, number), work.basket
+            whole = basket.lots == work.lots and basket.worst_nano == work.worst_nano
+            if starts is None or not whole or work.odd or basket.kind or work.again:
+                return False
+            if work.state != [OrderState.WORKING] * rows or any(work.filled) or 0 in basket.end:
+                return False
+            orders = Orders(sample, number, basket.ts, rows, len(state.agents))
+            orders.starts, orders.work = starts, work
+            orders.symbol[:], orders.lots[:] = _ints(basket.sym), _ints(basket.lots)
+            orders.worst[:], orders.end[:] = _ints(basket.worst_nano), _ints(basket.end)
+            orders.reason[:] = _ints(basket.reason or [0] * rows)
+            if orders.agents > 1:
+                orders.pairs[:] = _ints([len(row) for row in work.shares])
+                parts = [
+                    value for lots, row in zip(work.lots, work.shares, strict=True) for agent, part in row
+                    for value in (agent, part if lots > 0 else -part)
+                ]  # fmt: skip
+                orders.parts[: len(parts)] = _ints(parts)
+            state.open_orders = orders
+        state.working.clear()
+        crosses = state.round_plan.crosses
+        for cross in state.crosses:
+            for agent, lots in cross.shares:
+                state.agent_columns[agent].crossed[cross.symbol] = lots
+            crosses.buy_worst[cross.symbol], crosses.sell_worst[cross.symbol] = (
+                cross.buy_worst_nano,
+                cross.sell_worst_nano,
+            )
+            crosses.end[cross.symbol], crosses.ts, crosses.sample = cross.end, cross.ts, cross.sample
+        crosses.count, state.crosses = len(state.crosses), []
+        return True
+
+    def turn_to(self, block: Block) -> None:
+        """Turn to a block of bars."""
+        columns = Columns(
+            read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
+        )
+        nano: Ints = np.ascontiguousarray(block.close_nano).reshape(-1).data
+        market = self.state.market_columns
+        market.block, market.bars = block, BlockColumns(block, nano, columns, read_rows(block.close))
+
+    # ---- the columns into the state
+
+    def sync(self) -> None:
+        """Write the columns to the state, the venue, the log and the tally."""
+        state = self.state
+        if not state.folding:
+            return
+        state.folding = False
+        if state.bars_moved:
+            state.bars_moved = False
+            self._sync_books()
+            self._sync_market()
+        self._send()
+
+    def _sync_market(self) -> None:
+        """Move marks, clocks, the venue and the tally to the last bar and sample."""
+        state, shell, tally = self.state, self.shell, self.shell.tally
+        block, row, size = state.market_columns.block, state.market_columns.row, state.universe.size
+        state.marks, state.marks_nano = block.close[row], block.close_nano[row]
+        state.mark_ts = np.full(size, block.ts_event[row])
+        state.volume, state._average, state.watch.context = block.volume[row], None, None
+        bars, samples = state.bars_taken - self._counted[0], state.samples_taken - self._counted[1]
+        self._counted = state.bars_taken, state.samples_taken
+        tally.slices, tally.symbol_bars = tally.slices + bars, tally.symbol_bars + bars * size
+        tally.samples, tally.orders = tally.samples + samples, tally.orders + state.orders_sent
+        tally.fills += state.orders_done
+        tally.refused, tally.clipped = (
+            tally.refused + state.round_plan.refused,
+            tally.clipped + state.round_plan.clipped,
+        )
+        state.orders_sent = state.orders_done = state.round_plan.refused = state.round_plan.clipped = 0
+        shell.ts = state.fold_ts
+        if samples:
+            shell.ticked = state.sample
+        market, venue = MarketSlice(block, row), shell.broker
+        if state.orders_filled:
+            assert isinstance(venue, FoldVenue)
+            terms = self._limits.terms
+            least = terms is not None and terms.terms.least_micro > 0
+            filled = [FilledOrders(orders, least=least) for orders in state.baskets_filled]
+            missed, state.basket_dropped = state.basket_dropped, None
+            for basket in filled[-ENDED_KEPT:]:
+                state.ended.append(basket.key, basket.ended)
+            venue.catch_up(market, filled, None if missed is None else missed.sample)
+            state.baskets_filled.clear()
+            state.orders_filled = False
+        else:
+            venue.on_slice(market)
+        if state.market_columns.waiting:
+            state.market_columns.waiting = False
+            state.history.bar(market.key, market.fresh, market.full, market.close)
+
+    def _sync_books(self) -> None:
+        """Move equity, switches, requests and rests."""
+        state, sampled = self.state, self.state.samples_taken > self._counted[1]
+        self.flush()
+        for book, columns in zip(self._books, state.book_columns, strict=True):
+            switch = state.switch_at(book)
+            switch.high_water, switch.day_open, switch.week_open = columns.peak, columns.day_open, columns.week_open
+            switch.day_key, switch.week_key, switch.last = columns.day, columns.week, columns.last
+        if state.recorded_no:
+            state.watch.recorded_no = state.recorded_no
+        if sampled:
+            state.equity_micro, *state.books_micro = list(state.equities)
+            state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
+            # each record of all limits would have found no level that changed
+            watch = state.watch
+            watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
+        for number, (agent, of_agent) in enumerate(zip(state.agents, state.agent_columns, strict=True)):
+            if of_agent.requested_at:
+                request = state.activity.books[number]
+                request.asked_at, request.asked = of_agent.requested_at, bytes(of_agent.requested)
+            agent.follow_up = None
+            if of_agent.rest_sample >= 0:
+                agent.follow_up = FollowUp(of_agent.rest_sample, bytes(of_agent.rest_weights), of_agent.rest_used)
+        state.booked()
+        state.forget_orders()
+
+    def _send(self) -> None:
+        """Open the basket and the crosses of the columns in the state, and at the venue."""
+        state, crosses = self.state, self.state.round_plan.crosses
+        if crosses.count:
+            for symbol in range(state.universe.size):
+                shares = [
+                    (k, columns.crossed[symbol])
+                    for k, columns in enumerate(state.agent_columns)
+                    if columns.crossed[symbol]
+                ]
+                if shares:
+                    worst = crosses.buy_worst[symbol], crosses.sell_worst[symbol]
+                    cross = Cross(crosses.sample, crosses.ts, symbol, shares, *worst, crosses.end[symbol])
+                    state.crosses.append(cross)
+            state.round_plan.drop_crosses()
+        orders, state.open_orders = state.open_orders, None
+        if orders is None:
+            return
+        key = orders.sample, orders.n
+        if orders.work is not None:  # the venue has it
+            state.working[key] = orders.work
+            return
+        state.working[key] = working_of(orders)
+        for news in self.shell.broker.submit(basket_of(orders)):
+            self.shell.run(news)
+        if self._paid is not None and self._paid.ts > orders.ts:  # the venue had the orders before it
+            self.shell.broker.on_action(self._paid)
+
+    def flush(self) -> None:
+        """Hand the samples so far to the log and to the realised returns."""
+        state, samples = self.state, self.state.sample_columns
+        if samples.recording and (samples.count or samples.orders):
+            self._record(samples)
+        self._ahead.report()
+        count, width = samples.count, samples.books + 1
+        if not count:
+            return
+        if self._extended < count:
+            values = np.asarray(samples.values)[: count * width].reshape(count, width)[self._extended :]
+            for book in self._watched:
+                flows = state.account(book).flows_micro
+                equity = values[:, book + 1].tolist()
+                state.watch.realised[book + 1].extend(equity, flows, state.book_columns[book + 1].grown)
+        samples.count = self._extended = 0
+
+    def _record(self, samples: SampleColumns) -> None:
+        """Give the log the fills and the samples since the last record."""
+        block = self.state.market_columns.block
+        orders, samples.orders = samples.orders, []
+        ticks, samples.ticks = samples.ticks, []
+        filled = [(basket.row, fill_columns(basket)) for basket in orders]
+        rows, bars = sample_rows(samples, block, self.state.universe.lot_size), list(samples.row)[: samples.count]
+        if self.sample_log is not None:
+            first = min([*bars[:1], *(row for row, _ in filled[:1])])
+            self.sample_log.add_samples(MarketSlice(block, first), filled, rows)
+            return
+        fills = dict(filled)
+        for row, tick, valued in zip(bars, ticks, rows.valued(), strict=True):
+            effects = [fills.pop(row).effect()] if row in fills else []
+            self.shell.log.add(MarketSlice(block, row), effects)
+            self.shell.log.add(tick, [valued])
+        for row, columns in fills.items():
+            self.shell.log.add(MarketSlice(block, row), [columns.effect()])
+
+    # ---- calls of the fold
+
+    def settle(self, ts: int) -> None:
+        """Hash the rows of instants that have ended."""
+        self.shell.digest.settle(ts)
+        self.state.digest_rows.opened = self.shell.digest.opened
+
+    def exits(self) -> None:
+        """Protective levels that a bar may have touched."""
+        market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
+        self.sync()
+        self._act_on(market, check_levels(self.state))
+
+    def dividend(self, action: Action) -> bool:
+        """Book a dividend between two samples; False, without change, for another action."""
+        state = self.state
+        if action.kind != "dividend" or state.rules.venue_pays:
+            return False
+        if state.sample_columns.recording:
+            self.flush()
+        state.fold_ts, state.now = action.ts, max(state.now, action.ts)
+        state.history.action(action.key, action.symbol, 1.0, action.cash_nano / 1e9)
+        self._paid = action
+        self.shell.broker.on_action(action)
+        amount = state.ledger.dividend(action.symbol, action.cash_nano)
+        self._note(action, (Booked(action.ts, "dividend", action.symbol, amount),) if amount else ())
+        return True
+
+    def act(self, key: int) -> bool:
+        """Give the dividends since the last sample to the rings; False, without change, for one of a later date."""
+        history = self.state.history
+        if any(at > key for at, *_ in history.sync_actions):
+            return False
+        history.known.act(history.known_actions)
+        history.synchronous.act([(column, ratio, cash) for _, column, ratio, cash in history.sync_actions])
+        return True
+
+    def withdraw_actions(self) -> None:
+        """Take back what `act` gave."""
+        self.state.history.known.act([])
+        self.state.history.synchronous.act([])
+
+    def release(self) -> None:
+        """End the cooldowns that are over."""
+        release_blocked(self.state)
+        self.state.cooling = any(agent.blocked for agent in self.state.agents)
+
+    def realised(self) -> bool:
+        """Whether the level of a realised measure changes at the last sample."""
+        state, samples = self.state, self.state.sample_columns
+        width, at = samples.books + 1, samples.count - 1
+        changes = False
+        for book in self._watched:
+            returns = state.watch.realised[book + 1]
+            equity = samples.values[at * width + book + 1]
+            returns.extend([equity], state.account(book).flows_micro, state.book_columns[book + 1].grown)
+            limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
+            levels = levels_of(state, book)
+            for key, (value, bound) in returns.values(limits).items():
+                before = levels.get(key, 0)
+                changes = changes or level(share_of(key, value, bound), before) != before
+        self._extended = samples.count
+        return changes
+
+    def check_levels(self) -> None:
+        """Measure the limits at a sample at which a level may have changed."""
+        self.sync()
+        self.shell.tally.add(watch_levels(self.state))
+        self._reload()
+
+    def check_plan(self) -> None:
+        """Measure the limits of a plan that may raise a level."""
+        state, plan = self.state, self.state.round_plan
+        crosses, plan.crosses.count = plan.crosses.count, 0  # they are of the plan, not of the state
+        passed, reason = np.array(plan.passed), np.array(plan.reason, dtype=np.int8)
+        parts = [
+            (number, np.array(columns.passed), np.array(columns.reason, dtype=np.int8))
+            for number, columns in enumerate(state.agent_columns) if columns.taking
+        ]  # fmt: skip
+        self.sync()
+        context = market_context(state)
+        house = Verdict(passed, reason, context, account_of(state, HOUSE), limits_in_force(state, HOUSE))
+        verdicts = [
+            (number, Verdict(lots, codes, context, account_of(state, number), limits_in_force(state, number)))
+            for number, lots, codes in parts
+        ]
+        measure([house, *(verdict for _, verdict in verdicts)], [house])
+        self.shell.tally.add(watch_plan(state, [(HOUSE, house), *verdicts]))
+        self._reload()
+        plan.crosses.count = crosses
+
+    def _reload(self) -> None:
+        """Go on after a measurement, with the last bar as it was."""
+        if not self.load():
+            raise RuntimeError("a measurement of limits has changed more than levels")
+        self.state.bars_moved = True
+
+    def volumes(self) -> bool:
+        """Write the average volumes of the scenes; False where one is not known."""
+        return self._limits.volumes()
+
+    def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
+        """The caps of an agent with symbols in its cooldown."""
+        return self._limits.caps(number, limiter, requested)
+
+    def ends(self, ts: int) -> int | list[int]:
+        """The ends of the orders of a decision: one, or one by symbol."""
+        rules = self.state.rules
+        if rules.good_till_cancelled:
+            return 0
+        ends = [sessions.day_order_end(ts, rules.daily) for sessions in rules.sessions]
+        return ends[0] if len(ends) == 1 else [ends[calendar] for calendar in rules.calendar]
+
+    # ---- questions and answers
+
+    def ask(self, questions: Sequence[int], ts: int) -> list[Decided]:
+        """Ask agents at the last sample. Where a policy raises, the round is open, as in `step`."""
+        state, shell, history = self.state, self.shell, self.state.history
+        self._ahead.report()
+        prices, size = state.market_columns.block.close[state.market_columns.row], state.universe.size
+        asks = []
+        for number in questions:
+            weights = np.empty(size)
+            state.weigh(number, weights.data)  # type: ignore[arg-type]  # as above
+            weights.flags.writeable = False
+            equity = state.book_columns[number + 1].micro
+            view = View(
+                universe=state.universe, ring=history.known, by_date=history.by_date, prices=prices, weights=weights,
+                cash=state.ledger.books[number].cash_micro / equity, equity=equity / MICRO, time=ts, sample_time=ts,
+            )  # fmt: skip
+            asks.append(Ask(state.round_no, number, view, state.agents[number].memory, state.seats[number]))
+        try:
+            answers = [shell.log.answer(ask) or shell.answer(ask) for ask in asks]
+        except BaseException:
+            self.sync()
+            state.round = Round(state.round_no, list(questions))
+            raise
+        self._ahead.look()
+        return answers
+
+    def note_ahead(self, answers: AnswersAhead) -> None:
+        """Record answers known in advance that were planned."""
+        self._ahead.planned(answers)
+
+    def remember(self, agent: AgentState, answer: Decided) -> None:
+        """Keep the memory that a policy answered with."""
+        agent.memory = memory_of(answer)
+
+    def plan(self, questions: Sequence[int], answers: Sequence[Decided]) -> None:
+        """Let the engine plan these answers."""
+        self.sync()
+        self.state.round = Round(self.state.round_no, list(questions))
+        self.shell.follow(answers)
+
+    def finish_tick(self, tick: Tick) -> None:
+        """Let the engine do the rest of a tick: follow-ups and questions."""
+        self.sync()
+        state = self.state
+        due = frozenset(agents_due(state, tick.due, sample=tick.sample))
+        self._act_on(tick, serve_tick(state, tick, follow_ups(state, due)))
+
+    def _act_on(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Record effects, carry them out, and step what follows from them."""
+        self._note(event, effects)
+        self.shell.carry_out(effects)
+
+    def _note(self, event: Event, effects: Sequence[Effect]) -> None:
+        shell = self.shell
+        shell.log.add(event, effects)
+        shell.digest.add(effects)
+        shell.tally.add(effects)
+
+
+def _encoded(names: Sequence[str]) -> Names:
+    """Names as MessagePack, one behind the other."""
+    parts = [msgspec.msgpack.encode(name) for name in names]
+    at = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return Names(np.frombuffer(b"".join(parts), dtype=np.uint8).copy().data, at.data)
+
+
+def _ints(values: Sequence[int]) -> Ints:
+    return np.array(values, dtype=np.int64).data
+
+
+def _level(levels: Any, number: int) -> float:
+    """A protective level of an agent as a fraction; infinite where it has none."""
+    value = float(np.asarray(levels[number]).reshape(-1)[0])
+    return inf if value != value else value

@@ -1,0 +1,261 @@
+"""A bar or a sample that the fold does not know stays as it was; what it takes is booked as the engine does."""
+
+from collections.abc import Callable
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.fold import EXACT
+from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.fold_host import FoldHost
+from quantd.daemon.runtime.loop import NoLog, Shell
+from quantd.daemon.runtime.timeline import Item
+from quantd.risk.limits.catalogue import Protective
+from quantd.risk.protective import guards, levels, touched
+from quantd.trading.events import Tick
+from quantd.trading.execution import MOST
+from quantd.trading.market import MarketSlice
+from quantd.trading.sessions import DAY_NS
+from tests.daemon.engine.core.test_fold_worlds import SETS, Kind, world_of
+from tests.support.fold import decided_every, snapshot_of
+
+KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
+UNIT = [1.0, 0.1, 2.5]
+
+Change = Callable[[State], None]
+
+
+class Folded:
+    """A shell whose columns are ahead, with the items of its world; the next is `at`."""
+
+    def __init__(self) -> None:
+        made = world_of(KIND, [])
+        self.items: list[Item] = decided_every(list(made.items()), 1, 3)
+        self.single, self.shell = made.fresh(NoLog()), made.fresh(NoLog())
+        for item in self.items[:2]:
+            self.shell.take(item)
+        self.host, self.state, self.at = self.shell._fold_host(), self.shell.state, 2
+
+    def go_to(self, kind: type, ready: Callable[[State], bool] = lambda state: True) -> "Folded":
+        """Fold up to an item of a kind before which the state is `ready`."""
+        while not (type(self.items[self.at]) is kind and self.state.folding and ready(self.state)):
+            assert self.fold() == self.at + 1 or self.step()
+            self.at += 1
+        return self
+
+    def fold(self) -> int:
+        """What the fold of the next item returns."""
+        return self.state.fold(self.items, self.at, self.at + 1)
+
+    def step(self) -> bool:
+        self.host.sync()
+        self.shell.take(self.items[self.at])
+        return True
+
+    def finish(self) -> None:
+        """The rest of the items leaves what all of them one by one leave."""
+        self.shell.take_all(self.items[self.at :])
+        for item in self.items:
+            self.single.take(item)
+        assert snapshot_of(self.single) == snapshot_of(self.shell)
+        assert self.single.digest.hexdigest() == self.shell.digest.hexdigest()
+
+
+def columns_of(shell: Shell) -> list[object]:
+    """What a bar or a sample changes."""
+    state = shell.state
+    names = ("micro", "peak", "day_open", "week_open", "day", "week", "last", "grown", "equity", "flows")
+    books = [[list(book.held), *(getattr(book, name) for name in names)] for book in state.book_columns]
+    agents = [(list(each.crossed), each.requested_at, list(each.requested)) for each in state.agent_columns]
+    history, orders = state.history, state.open_orders
+    rings = history.known.count, history.known.end, history.synchronous.count, history.synchronous.end
+    return [
+        books, agents, rings, state.ledger.cells().tolist(), state.now, state.sample, state.sample_no, state.round_no,
+        state.volume_count, state.market_columns.waiting, state.market_columns.row, state.round_plan.crosses.count,
+        None if orders is None else list(orders.cells[: 2 * orders.rows]), len(state.digest_rows.opened),
+        state.orders_sent, state.orders_done, state.bars_taken, state.samples_taken, state.rounds_taken,
+        state.sample_columns.count,
+    ]  # fmt: skip
+
+
+def trading(state: State) -> bool:
+    return state.open_orders is not None and state.round_plan.crosses.count > 0
+
+
+def orders_start_later(state: State) -> None:
+    assert state.open_orders is not None
+    state.open_orders.starts = 2**62
+
+
+def limit_beyond_the_bar(state: State) -> None:
+    """The first order buys below every price, or sells above."""
+    orders = state.open_orders
+    assert orders is not None
+    orders.worst[0] = 1 if orders.lots[0] > 0 else 2**60
+
+
+def crosses_start_later(state: State) -> None:
+    state.round_plan.crosses.ts = 2**62
+
+
+def cross_outside_its_prices(state: State) -> None:
+    for k in range(state.universe.size):
+        state.round_plan.crosses.buy_worst[k] = 1
+
+
+def ledger_without_room(state: State) -> None:
+    """A deposit leaves room for 5 micro."""
+    state.ledger.house.cash_micro, state.ledger.room = MOST - 5, 0
+
+
+def bar_before(state: State) -> None:
+    """The bar before has no sample yet."""
+    state.market_columns.waiting = True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [orders_start_later, limit_beyond_the_bar, crosses_start_later, cross_outside_its_prices, ledger_without_room,
+     bar_before],
+)  # fmt: skip
+def test_a_bar_that_the_fold_does_not_know_changes_nothing(change: Change) -> None:
+    folded = Folded().go_to(MarketSlice, trading)
+    change(folded.state)
+    before = columns_of(folded.shell)
+    assert folded.fold() == folded.at
+    assert columns_of(folded.shell) == before
+
+
+def test_a_bar_without_every_symbol_changes_nothing() -> None:
+    folded = Folded().go_to(MarketSlice, trading)
+    item = folded.items[folded.at]
+    assert isinstance(item, MarketSlice)
+    folded.state.market_columns.bars.full[item.row] = False
+    before = columns_of(folded.shell)
+    assert folded.fold() == folded.at
+    assert columns_of(folded.shell) == before
+
+
+def loss_at_its_bound(state: State) -> None:
+    state.book_columns[2].low[1] = 5.0
+
+
+def equity_of_nothing(state: State) -> None:
+    state.ledger.books[1].cash_micro -= state.book_columns[2].micro * 2
+
+
+def equity_beyond_floats(state: State) -> None:
+    state.ledger.house.cash_micro += EXACT
+
+
+def short_that_pays(state: State) -> None:
+    state.pays_borrow, state.book_columns[0].held[0] = True, -1.0
+
+
+def price_missing_before(state: State) -> None:
+    """Of the second ring: the row is taken back from the first."""
+    ring = state.history.synchronous
+    ring.prices[ring.end - 1, 0] = 0.0
+
+
+def dividend_of_a_later_date(state: State) -> None:
+    state.history.action(state.sample_key + 5 * DAY_NS, 0, 1.0, 0.5)
+
+
+def orders_at_the_venue(state: State) -> None:
+    state.round_plan.crosses.count = 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [loss_at_its_bound, equity_of_nothing, equity_beyond_floats, short_that_pays, price_missing_before,
+     dividend_of_a_later_date, orders_at_the_venue],
+)  # fmt: skip
+def test_a_sample_that_the_fold_does_not_know_changes_nothing(change: Change) -> None:
+    folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
+    change(folded.state)
+    before = columns_of(folded.shell)
+    assert folded.fold() == folded.at
+    assert columns_of(folded.shell) == before
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"jobs": ("snapshot",)}, {"final": 2**62}, {"cash_rate": 1}, {"sample": False}, {"warmup": True}, {"key": 5}],
+)
+def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object]) -> None:
+    folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
+    tick = folded.items[folded.at]
+    folded.items[folded.at] = Tick(**{name: getattr(tick, name) for name in Tick.__struct_fields__} | more)  # type: ignore[arg-type]
+    before = columns_of(folded.shell)
+    assert folded.fold() == folded.at
+    assert columns_of(folded.shell) == before
+
+
+def test_what_was_left_is_stepped_and_the_fold_goes_on() -> None:
+    for kind, change in ((MarketSlice, limit_beyond_the_bar), (MarketSlice, crosses_start_later)):
+        folded = Folded().go_to(kind, trading)
+        orders = folded.state.open_orders
+        assert orders is not None
+        worst, ts = orders.worst[0], folded.state.round_plan.crosses.ts
+        change(folded.state)
+        assert folded.fold() == folded.at
+        orders.worst[0], folded.state.round_plan.crosses.ts = worst, ts
+        folded.finish()
+
+
+def test_a_measurement_that_changes_more_than_levels_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded = Folded().go_to(Tick)
+    monkeypatch.setattr(FoldHost, "plain", lambda host: False)
+    with pytest.raises(RuntimeError, match="changed more than levels"):
+        folded.host.check_levels()
+
+
+off = st.none() | st.sampled_from([0.05, 0.1, 0.5])
+
+
+@given(
+    st.lists(st.tuples(off, off), min_size=1, max_size=3),
+    st.lists(st.integers(-2, 2), min_size=9, max_size=9),
+    st.lists(st.sampled_from([0.4, 0.9, 0.95, 0.96, 1.0, 1.04, 1.05, 1.06, 1.1, 1.5, 1.7]), min_size=3, max_size=3),
+)
+def test_a_close_touches_a_protective_level_where_the_engine_has_a_breach(
+    settings: list[tuple[float | None, float | None]], parts: list[int], moved: list[float]
+) -> None:
+    """Each position was entered at 10; a close is so many times that. Closes within rounding of a level touch it."""
+    agents, size = len(settings), 3
+    on = guards([Protective(stop_loss=stop, take_profit=target) for stop, target in settings], always=True)
+    assert on is not None
+    lots = np.array(parts[: agents * size], dtype=np.float64).reshape(agents, size)
+    cost, close = lots * UNIT * 10.0 * 1e6, 10.0 * np.array(moved)
+    expected = touched(levels(on, lots, cost, np.array(UNIT), np.full(lots.shape, np.nan)), close)
+    state = touching(agents, close)
+    for number, columns in enumerate(state.agent_columns):
+        book = state.ledger.books[number]
+        for k in range(size):
+            book.held[k], book.cost[k] = int(lots[number, k]), round(cost[number, k])
+        stop, target = settings[number]
+        columns.stop, columns.target = inf if stop is None else stop, inf if target is None else target
+    assert state.touched(0) is expected
+
+
+def touching(agents: int, close: np.ndarray) -> State:
+    """A state whose bar has these closes, of three symbols with lots of UNIT."""
+    kind = Kind(3, (), agents=agents, symbols=3, days=3)
+    shell = world_of(kind, []).fresh(NoLog())
+    host = shell._fold_host()
+    market = shell.state.market_columns
+    bars = world_of(kind, []).bars
+    host.turn_to(bars)
+    shell.state.fold_ledger = shell.state.ledger
+    rows = np.array([close] * len(bars.ts_open))
+    market.bars.close, market.lot_size = rows.data, np.array(UNIT).data
+    return shell.state
+
+
+def test_the_marks_of_a_new_book_bound_nothing() -> None:
+    assert not BookColumns(2).calm(5, 1, 1), "an opening that is not positive is for the engine"

@@ -1,0 +1,76 @@
+"""The rows of the digest are the bytes of MessagePack."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.daemon.engine.core.digest_rows import Names, Rows
+from quantd.daemon.engine.core.order_columns import Orders
+from quantd.trading.number_types import int_zeros
+
+EDGES = [
+    edge + k
+    for edge in (-(2**31), -(2**15), -128, -32, 0, 128, 256, 2**16, 2**31, 2**32, 2**62)
+    for k in (-1, 0, 1)
+]  # fmt: skip
+
+
+def names_of(*texts: str) -> Names:
+    parts = [msgspec.msgpack.encode(text) for text in texts]
+    at = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return Names(np.frombuffer(b"".join(parts), dtype=np.uint8).copy().data, at.data)
+
+
+def rows_of(symbols: list[str], books: list[str], order: list[int]) -> Rows:
+    """Rows of symbols, and of books whose numbers are in `order`."""
+    rank = np.array(sorted(range(len(symbols)), key=symbols.__getitem__), dtype=np.int64)
+    names = names_of(*symbols), names_of(*books)
+    return Rows(
+        bytearray(99 * len(symbols) + 40 * len(books)), *names, np.array(order, dtype=np.int64).data, rank.data,
+        int_zeros(len(symbols)),
+    )  # fmt: skip
+
+
+def written(value: int) -> bytes:
+    rows = rows_of(["A"], ["b"], [0])
+    return bytes(rows.raw[: rows.put_int(0, value)])
+
+
+@pytest.mark.parametrize("value", [*EDGES, -(2**63), 2**63 - 1])
+def test_an_integer_has_its_shortest_form(value):
+    assert written(value) == msgspec.msgpack.encode(value)
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_any_integer_has_its_shortest_form(value):
+    assert written(value) == msgspec.msgpack.encode(value)
+
+
+@pytest.mark.parametrize("kind", [0, 2])
+def test_rows_of_orders_are_arrays_in_the_order_of_their_symbols(kind: int) -> None:
+    symbols = ["SPY", "ZZ.B", "AA", "a name of more than 31 letters, for an option"]
+    rows = rows_of(symbols, ["b"], [0])
+    orders = Orders(10**18 - 5, 2, 10**18, 3, 1)
+    for k, (symbol, lots) in enumerate([(1, 7), (3, -300), (0, -1)]):
+        orders.symbol[k], orders.lots[k], orders.price[k], orders.fee[k], orders.worst[k] = symbol, lots, 10**11, 250, k
+    rows.put_orders(orders, kind, 10**18)
+    ((ts, of_kind, count, data),) = rows.opened
+    expected = [
+        [kind, 10**18, 10**18 - 5, symbols[symbol], 2, 1 if lots > 0 else -1, abs(lots)]
+        + ([10**11, 250] if kind == 0 else [worst])
+        for symbol, lots, worst in [(0, -1, 2), (1, 7, 0), (3, -300, 1)]
+    ]
+    assert (ts, of_kind, count) == (10**18, kind, 3)
+    assert data == b"".join(map(msgspec.msgpack.encode, expected))
+
+
+@pytest.mark.parametrize("books", [2, 15, 16, 40, 700])
+def test_a_row_of_equity_has_the_books_in_the_given_order(books: int) -> None:
+    names = [f"agent {k}" for k in range(books)]
+    order, micro = list(range(books))[::-1], [1000 * k - 5 for k in range(books)]
+    rows = rows_of(["A"], names, order)
+    rows.put_equity(5, np.array([77, *micro], dtype=np.int64).data)
+    row = [1, 5, 77, [[name, micro[k]] for name, k in zip(names, order, strict=True)]]
+    assert rows.opened == [(5, 1, 1, msgspec.msgpack.encode(row))]

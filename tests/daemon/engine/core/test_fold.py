@@ -1,0 +1,210 @@
+"""What the fold takes leaves the same records, digest, venue and state as items taken one by one."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from quantd.daemon.engine.core.gate_sets import gate_set
+from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.runtime.loop import SampleLog
+from quantd.research.runs.run_record import Record
+from quantd.risk.limits.catalogue import PROFILES, Protective, Reason, override
+from quantd.trading.codec import decode
+from quantd.trading.effects import Planned
+from quantd.trading.events import Action, Reloaded, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import Noted, View
+from tests.support.engine import START, Plain, block
+from tests.support.fold import DAYS, LIMITS, PLAIN, Steps, assert_same, both, decided_every, world
+
+
+def test_a_log_of_all_steps_gets_each_item_from_the_engine() -> None:
+    steps = Steps(), Steps()
+    taken = both(world(1), 21, steps)
+    assert steps[0].steps == steps[1].steps
+    assert (taken.bars, taken.samples, taken.rounds) == (0, 0, 0)
+
+
+@pytest.mark.quick_cases(4)
+@pytest.mark.parametrize(
+    ("seed", "agents", "every", "chunk"),
+    [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), (1, 1, 1, 9999), (2, 3, 5, 9999), (7, 2, 2, 9999)],
+)
+def test_rounds_and_fills_of_the_fold_are_those_of_the_engine(seed, agents, every, chunk):
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(seed, agents=agents, limits=PLAIN)
+    taken = both(made, every, steps, chunk)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert taken.rounds > taken.of_bars / every / 3
+    assert taken.fills > taken.rounds / 2
+
+
+def test_refusals_that_a_message_counts_are_left_to_the_engine():
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(1, limits=override(PLAIN, restricted=("S1",)), counts_refusals=True)
+    assert both(made, 5, steps).bars == 0
+
+
+def test_a_limit_on_the_average_correlation_leaves_every_bar_to_the_engine():
+    steps = Steps(), Steps(rows_only=True)
+    made = world(4, agents=2, limits=override(PLAIN, average_correlation=0.01))
+    assert both(made, 5, steps).bars == 0
+    assert gate_set(PLAIN, made.universe) is not None
+    assert gate_set(override(PLAIN, average_correlation=0.01), made.universe) is None
+    plans = [effect for step in steps[0].steps for effect in decode(step).effects if isinstance(effect, Planned)]
+    assert any(Reason.AVERAGE_CORRELATION in plan.reason for plan in plans)
+
+
+@pytest.mark.parametrize(("seed", "agents", "every", "chunk"), [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 21, 64)])
+def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, chunk):
+    made = world(seed, agents=agents, limits=PLAIN)
+    records = Record(made.universe), Record(made.universe)
+    assert all(isinstance(each, SampleLog) for each in records)
+    assert both(made, every, records, chunk).samples > 100
+    for name in ("ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills"):
+        assert list(getattr(records[0], name)) == list(getattr(records[1], name)), name
+    assert len(records[0].ts) == DAYS
+    for name in ("traded", "slippage_paid", "commission_micro", "borrow_micro", "interest_micro"):
+        assert getattr(records[0], name) == pytest.approx(getattr(records[1], name), rel=1e-12), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(seed + 10, agents=1 + seed % 3, limits=PLAIN)
+    made.costs = Costs(
+        commission_bp=1.0, spread_bp=2.0, commission_min_micro=seed % 2 * 1_000_000, participation=0.1,
+        impact=5.0 * (seed > 1),
+    )  # fmt: skip
+    taken = both(made, 3, steps, 50)
+    assert steps[0].filled == steps[1].filled
+    assert seed == 2 or taken.fills > 0
+
+
+def test_the_engine_plans_after_crosses_of_the_fold():
+    """Two agents exchange their positions, and a note, which the engine publishes, comes with some answers."""
+
+    def act(view: View, first: bool) -> np.ndarray | Noted:
+        weights = np.array([0.4, 0.1, 0.3, 0.05])
+        answer = weights if first == bool(view.sample % 2) else weights[::-1].copy()
+        return Noted(answer, f"{view.sample}") if first and not view.sample % 3 else answer
+
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(2, agents=2, limits=PLAIN)
+    made.policies = [Plain(lambda view: act(view, True)), Plain(lambda view: act(view, False))]
+    taken = both(made, 1, steps)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert any(b"Crossed" in step for step in steps[0].steps)
+    assert taken.bars > taken.of_bars / 2
+
+
+@pytest.mark.parametrize("agents", [1, 3])
+def test_dividends_are_paid_between_samples_of_the_fold_once(agents):
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(2, agents=agents, limits=PLAIN)
+    close = made.bars.close
+    open_ = np.vstack([close[:1], close[:-1]])
+    days = range(80, DAYS - 20, 4)
+    open_[[day for day in days if day % 3 == 0]] *= 1.08  # beyond the worst price of a purchase
+    made.bars = block(close.copy(), open_)
+    made.actions = [
+        Action(START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % 4, "dividend", cash_nano=730_000_000)
+        for day in days for _ in range(1 + day % 2)
+    ]  # fmt: skip
+    taken = both(made, 1, steps)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert any(b"Booked" in step for step in steps[0].steps)
+    assert taken.bars > taken.of_bars / 2
+
+
+def test_protective_levels_that_a_close_touches_are_exits_of_the_engine():
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    limits = override(LIMITS, protective=Protective(stop_loss=0.05, take_profit=0.08))
+    taken = both(world(4, limits=limits), 42, steps)
+    assert steps[0].filled == steps[1].filled
+    assert taken.bars > taken.of_bars / 2
+
+
+def test_a_trip_of_the_switch_is_found_at_its_sample():
+    steps = Steps(), Steps(rows_only=True)
+    limits = override(LIMITS, max_drawdown=0.04, max_daily_loss=0.015)
+    both(world(2, limits=limits), 42, steps)
+    assert any(b"Switched" in step for step in steps[0].steps)
+
+
+def test_looser_limits_that_wait_apply_at_the_first_sample_after_their_delay():
+    """Found by one of 10,000 random worlds: the samples of the delay and those after it were taken alike."""
+    made = world(2)
+    looser = replace(made.rules, house=override(LIMITS, max_gross_exposure=3.0))
+    items = decided_every(list(made.items()), 21, 1)
+    cut, half = (next(k for k, item in enumerate(items) if k > len(items) // n and type(item) is Tick) for n in (4, 2))
+    begins, due = (item.ts for item in (items[cut], items[half]) if type(item) is Tick)
+    waits = Reloaded(begins, "other", ("risk",), b"", in_force(looser), due, ("max_gross_exposure",))
+    steps = Steps(), Steps(rows_only=True)
+    single, together = made.fresh(steps[0]), made.fresh(steps[1])
+    for part in (items[: cut + 1], items[cut + 1 :]):
+        for item in part:
+            single.take(item)
+        together.take_all(part)
+        if part[-1] is items[cut]:
+            single.run(waits)
+            together.run(waits)
+    assert [step for step in steps[0].steps if b"the delay is over" in step]
+    assert_same(single, together)
+    assert together.state.rules.house.max_gross_exposure == 3.0
+
+
+AGENTS = ((1, 1), (3, 2))
+PROFILED = [
+    (name, seed, *AGENTS[(k + seed + later) % 2])
+    for later in range(2)
+    for k, name in enumerate(("conservative", "balanced", "aggressive"))
+    for seed in range(1, 4)
+]
+"""Each profile with each seed, first with one number of agents and then with the other."""
+
+
+@pytest.mark.quick_cases(9)
+@pytest.mark.parametrize(("name", "seed", "agents", "every"), PROFILED)
+def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every):
+    """Volatilities, correlations, volumes, realised measures, diversification and protective exits."""
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    looser = {} if name == "aggressive" or seed % 2 else {"max_volatility": 0.4, "max_drawdown": 0.5}
+    limits = override(PROFILES[name], max_sector_weight=None, **looser)
+    taken = both(world(seed, agents=agents, limits=limits), every, steps)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert taken.bars > taken.of_bars / 20
+    assert taken.rounds > 1
+
+
+def test_the_worlds_have_levels_that_change_within_a_month():
+    """Else the comparison would show nothing about levels."""
+    steps = Steps(), Steps(rows_only=True)
+    taken = both(world(1), 1, steps)
+    assert sum(b"Publish" in step for step in steps[0].steps) > 1
+    assert taken.measurements > 0
+
+
+def test_a_run_leaves_no_circle_of_references() -> None:
+    """A sweep makes thousands of states, and no garbage collection runs while a point does."""
+    made = world(1, agents=2, limits=PLAIN)
+    items = decided_every(list(made.items()), 1, 2)
+    gc.collect()
+    gc.disable()
+    try:
+        shell = made.fresh(Record(made.universe))
+        shell.take_all(items)
+        gone = weakref.ref(shell), weakref.ref(shell.state)
+        assert shell.state.bars_taken > 100
+        del shell
+        assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()

@@ -1,0 +1,138 @@
+"""What a policy does in the middle of the fold leaves the state of `step`, and what it was shown is never written."""
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+import numpy as np
+import pytest
+
+from quantd.daemon.runtime.loop import NoLog
+from quantd.research.runs.answer_blocks import AnswerBlocks
+from quantd.trading.events import Tick
+from quantd.trading.market import Floats
+from quantd.trading.view import BlockView, Memory, View
+from tests.support.engine import Plain, World
+from tests.support.fold import PLAIN, assert_same, decided_every, snapshot_of, world
+
+DAYS, SYMBOLS = 120, 4
+
+
+def weights_at(sample: int) -> Floats:
+    weights: Floats = 1.0 + 0.5 * np.sin(np.arange(SYMBOLS) * 1.7 + sample)
+    return weights / weights.sum() * 0.9
+
+
+def raises(error: BaseException) -> Callable[[View], object]:
+    def act(view: View) -> object:
+        raise error
+
+    return act
+
+
+def nested(view: View) -> object:
+    """A run of another world, by the fold as well."""
+    other = world(2, days=40, limits=PLAIN)
+    shell = other.fresh(NoLog())
+    shell.take_all(decided_every(list(other.items()), 1, 1))
+    assert shell.state.bars_taken > 30
+    return weights_at(view.sample)
+
+
+FAILURES: dict[str, Callable[[View], object]] = {
+    "exception": raises(ValueError("a bad day")),
+    "memory": raises(MemoryError()),
+    "exit": raises(SystemExit(3)),
+    "NaN": lambda view: np.full(SYMBOLS, np.nan),
+    "infinite": lambda view: np.full(SYMBOLS, np.inf),
+    "huge": lambda view: np.full(SYMBOLS, 1e301),
+    "too many": lambda view: np.full(SYMBOLS + 1, 0.1),
+    "a text": lambda view: "buy",
+    "nested run": nested,
+}
+
+
+def world_with(act: Callable[[View], object], at: int, agents: int, which: int) -> World:
+    """A world of which one agent acts otherwise at a sample."""
+    made = world(1, days=DAYS, symbols=SYMBOLS, agents=agents, limits=PLAIN)
+
+    def usual(number: int) -> Callable[[View], object]:
+        return lambda view: act(view) if (view.sample, number) == (at, which) else weights_at(view.sample + number)
+
+    made.policies = [Plain(usual(k)) for k in range(agents)]
+    return made
+
+
+@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("at", [1, 57, DAYS - 1])
+def test_a_policy_that_fails_in_the_fold_leaves_the_state_of_step(name: str, at: int) -> None:
+    for which in range(3):
+        made = world_with(FAILURES[name], at, 3, which)
+        items = decided_every(list(made.items()), 1, 3)
+        single, together = made.fresh(NoLog()), made.fresh(NoLog())
+        cut = next(k for k, item in enumerate(items) if type(item) is Tick and k > 2 * at)
+        for part in (items[: cut + 1], items[cut + 1 :]):
+            for item in part:
+                single.take(item)
+            together.take_all(part)
+            assert snapshot_of(single) == snapshot_of(together)
+        assert_same(single, together)
+        assert together.state.bars_taken > DAYS / 2
+
+
+@pytest.mark.parametrize("at", [1, 57, DAYS - 1])
+def test_an_interrupt_in_a_policy_leaves_the_state_of_step(at: int) -> None:
+    for which in range(3):
+        made = world_with(raises(KeyboardInterrupt()), at, 3, which)
+        items = decided_every(list(made.items()), 1, 3)
+        single, together = made.fresh(NoLog()), made.fresh(NoLog())
+        with pytest.raises(KeyboardInterrupt):
+            list(map(single.take, items))
+        with pytest.raises(KeyboardInterrupt):
+            together.take_all(items)
+        rounds = [shell.state.round for shell in (single, together)]
+        assert [(each.number, each.waiting, each.answers) for each in rounds if each] == [(at, [0, 1, 2], {})] * 2
+        single.state.round = together.state.round = None  # a state is frozen between rounds
+        assert snapshot_of(single) == snapshot_of(together)
+
+
+class Keeper:
+    """A policy that keeps every array of every view, with its digest when it was shown."""
+
+    lookback = 5
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Floats, bytes]] = []
+
+    def keep(self, *arrays: Floats) -> None:
+        self.seen += [(array, blake2b(array.tobytes()).digest()) for array in arrays]
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        self.keep(view.prices, view.weights)
+        if view.sample > 6:
+            self.keep(view.returns(5), view.synchronous(5), view.covariance(5), view.deviation(5), view.momentum(5))
+        return weights_at(view.sample), memory
+
+
+class Sighted(Keeper):
+    """The same with answers in blocks."""
+
+    def act_rows(self, view: BlockView, rows: np.ndarray) -> Floats:
+        self.keep(view.prices)
+        return np.array([weights_at(view.first_sample + row) for row in rows.tolist()])
+
+
+@pytest.mark.parametrize("kind", [Keeper, Sighted])
+def test_no_array_of_a_view_is_written_after_it_was_shown(kind: type[Keeper]) -> None:
+    made, keepers = world(2, days=200, symbols=SYMBOLS, agents=2, limits=PLAIN), [kind(), kind()]
+    made.policies = list(keepers)  # type: ignore[arg-type]
+    shell = made.fresh(NoLog())
+    items = decided_every(list(made.items()), 1, 2)
+    if kind is Sighted:
+        shell.answer = blocks = AnswerBlocks(shell.answer, keepers.__getitem__, [True, True])
+        blocks.expect(items)
+    shell.take_all(items)
+    assert shell.state.rounds_taken > 150
+    for keeper in keepers:
+        assert len(keeper.seen) > (20 if kind is Sighted else 700)
+        for array, digest in keeper.seen:
+            assert blake2b(array.tobytes()).digest() == digest

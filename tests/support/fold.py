@@ -1,0 +1,153 @@
+"""Worlds that are taken item by item and by the fold, and what both leave."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from quantd.daemon.runtime.fold_host import FoldHost
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import Item
+from quantd.risk.limits.catalogue import Correlation, Limits, Tail
+from quantd.trading.codec import encode
+from quantd.trading.effects import Effect, Filled, Valued
+from quantd.trading.events import Action, Event, Tick
+from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
+from quantd.trading.sessions import DAY_NS
+from tests.support.engine import START, World, block, walk
+
+LIMITS = Limits(
+    max_position_weight=0.3, max_gross_exposure=1.7, max_herfindahl=0.4, max_drawdown=0.2, max_daily_loss=0.04,
+    max_weekly_loss=0.08, var=Tail(limit=0.02), cvar=Tail(limit=0.05), max_volatility=0.2,
+    correlation=Correlation(joint_weight=0.5), in_flight=1.0, max_cash_debit=1.0,
+)  # fmt: skip
+
+
+PLAIN = Limits(
+    max_position_weight=0.45, max_gross_exposure=1.0, max_drawdown=0.5, var=Tail(limit=0.03),
+    correlation=Correlation(joint_weight=0.9),
+)  # fmt: skip
+"""Limits that bounds decide without a covariance."""
+
+
+DAYS = 200
+
+
+class Steps:
+    """A log of all steps as the journal encodes them; with `rows_only` of samples and fills."""
+
+    def __init__(self, rows_only: bool = False) -> None:
+        self.rows_only = rows_only
+        self.steps: list[bytes] = []
+        self.filled: list[Filled] = []
+        self.valued: list[Valued] = []
+
+    def answer(self, ask: object) -> None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.steps.append(encode(event, effects))
+        self.valued.extend(each for each in effects if isinstance(each, Valued))
+        self.filled.extend(each for each in effects if isinstance(each, Filled))
+
+
+class Taken:
+    """What the fold took of a run, of so many bars, and how often Python measured limits for it."""
+
+    def __init__(self, bars: int) -> None:
+        self.of_bars = bars
+        self.bars = self.samples = self.rounds = self.fills = self.measurements = 0
+
+    def count(self, shell: Shell) -> None:
+        """Read the counts of a shell."""
+        state = shell.state
+        self.bars, self.samples, self.rounds = state.bars_taken, state.samples_taken, state.rounds_taken
+
+
+def snapshot_of(shell: Shell) -> object:
+    """A decoded snapshot without the measured values of limits, which a run without records leaves out."""
+    whole = msgspec.msgpack.decode(shell.keep())
+    return without_values({**whole, **{part: msgspec.msgpack.decode(whole[part]) for part in ("state", "broker")}})
+
+
+def without_values(frozen: object) -> object:
+    if isinstance(frozen, dict):
+        return {key: without_values(value) for key, value in frozen.items() if key != "values"}
+    if not isinstance(frozen, list) or (frozen and isinstance(frozen[0], int | float)):
+        return frozen  # most are long columns of numbers
+    return [without_values(value) for value in frozen]
+
+
+def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_000) -> Taken:
+    """Take the items of a world one by one and by the fold; both must leave the same. Returns what the fold took."""
+    items = decided_every(list(world.items()), every, len(world.rules.agents))
+    single, together = world.fresh(steps[0]), world.fresh(steps[1])
+    taken = Taken(sum(type(item) is MarketSlice for item in items))
+
+    def synced(host: FoldHost) -> None:
+        taken.fills += len(host.state.baskets_filled) * host.state.folding
+        sync(host)
+
+    def measured(host: FoldHost) -> None:
+        taken.measurements += 1
+        reload(host)
+
+    reload, sync = FoldHost._reload, FoldHost.sync
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FoldHost, "_reload", measured)
+        patch.setattr(FoldHost, "sync", synced)
+        for at in range(0, len(items), chunk):
+            for item in items[at : at + chunk]:
+                single.take(item)
+            together.take_all(items[at : at + chunk])
+            assert snapshot_of(single) == snapshot_of(together)
+    assert_same(single, together)
+    taken.count(together)
+    return taken
+
+
+def assert_same(single: Shell, together: Shell) -> None:
+    """Both have the same digest, tally, books and positions."""
+    assert single.digest.hexdigest() == together.digest.hexdigest()
+    assert single.tally == together.tally
+    assert single.state.ledger.freeze() == together.state.ledger.freeze()
+    for book in range(-1, len(single.state.agents)):
+        assert together.state.lots(book).tolist() == together.state.account(book).lots
+
+
+def decided_every(items: list[Item], every: int, agents: int) -> list[Item]:
+    """The items with all agents due at every n-th sample only."""
+    ticks = [k for k, item in enumerate(items) if type(item) is Tick]
+    due = {ticks[k] for k in range(0, len(ticks), every)}
+    return [replace(item, due=tuple(range(agents))) if k in due else item for k, item in enumerate(items)]
+
+
+def world(
+    seed: int, days: int = DAYS, symbols: int = 4, agents: int = 1, limits: Limits = LIMITS, **more: object
+) -> World:
+    rng = np.random.default_rng(seed)
+    close = walk(days, symbols, seed)
+    if seed % 3 == 0:
+        close[rng.integers(0, days, 5), rng.integers(0, symbols, 5)] = np.nan
+    acts = [
+        lambda view, k=k: np.full(symbols, 0.8 / symbols) if k else _tilted(view.sample, symbols) for k in range(agents)
+    ]
+    actions = [
+        Action(START + 100 * DAY_NS + DAY_NS // 3, START + 100 * DAY_NS, 0, "dividend", cash_nano=500_000_000),
+        Action(START + 150 * DAY_NS + DAY_NS // 3, START + 150 * DAY_NS, 1 % symbols, "split", numerator=2),
+    ]
+    made = World(
+        block(close), acts, house=limits, costs=Costs(commission_bp=1.0, spread_bp=2.0),
+        actions=actions if seed % 2 else (), **more,
+    )  # fmt: skip
+    rules = replace(made.rules, agents=tuple(replace(each, scheduled=True) for each in made.rules.agents))
+    made.rules = rules
+    return made
+
+
+def _tilted(count: int, symbols: int) -> np.ndarray:
+    weights = 1.0 + 0.5 * np.sin(np.arange(symbols) * 1.7 + count)
+    return weights / weights.sum() * 0.9
