@@ -279,8 +279,10 @@ async def test_an_account_that_is_not_compared_for_three_periods_is_critical(
             await reconciler.once()
             await service.changed(0.05)
         assert service.shell.state.switch.state == REDUCE
-        text = next(each.text for each in service.recent if each.kind == "comparison")
-        assert "503" in text
+        async with asyncio.timeout(20):  # an alert is there once its step is committed
+            while not (texts := [alert.text for alert in service.recent if alert.kind == "comparison"]):
+                await service.changed(0.05)
+        assert "503" in texts[0]
         remote.word = None
         while not await reconciler.once():
             await service.changed(0.05)
