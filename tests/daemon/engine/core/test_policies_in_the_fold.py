@@ -95,6 +95,29 @@ def test_an_interrupt_in_a_policy_leaves_the_state_of_step(at: int) -> None:
         assert snapshot_of(single) == snapshot_of(together)
 
 
+class Counting:
+    """A policy that counts its questions in its memory, and sometimes answers without any."""
+
+    lookback = 5
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        count = memory.get("count", np.zeros(1)) + 1.0
+        return weights_at(view.sample), {} if view.sample % 3 == 0 else {"count": count}
+
+
+def test_an_answer_without_memory_keeps_the_memory_of_before() -> None:
+    made = world(1, days=DAYS, symbols=SYMBOLS, agents=2, limits=PLAIN)
+    made.policies = [Counting(), Counting()]  # type: ignore[list-item]
+    items = decided_every(list(made.items()), 1, 2)
+    single, together = made.fresh(NoLog()), made.fresh(NoLog())
+    for item in items:
+        single.take(item)
+    together.take_all(items)
+    assert snapshot_of(single) == snapshot_of(together)
+    assert together.state.rounds_taken > DAYS / 2
+    assert float(together.state.agents[1].memory["count"][0]) > DAYS / 2
+
+
 class Keeper:
     """A policy that keeps every array of every view, with its digest when it was shown."""
 
