@@ -100,9 +100,7 @@ class FoldHost:
         state.digest_rows = self._rows()
         state.baskets_filled, state.basket_dropped = deque(), None
         state.open_orders, state.fold_items, state.fold_at, state.fold_end = None, None, 0, 0
-        state.bars_moved = state.orders_filled = state.guarded = state.cooling = state.pays_borrow = (
-            state.reads_returns
-        ) = False
+        state.bars_moved = state.guarded = state.cooling = state.pays_borrow = state.reads_returns = False
         state.orders_sent = state.orders_done = state.fold_ts = state.fill_latency = 0
         state.answers_ahead = {}
 
@@ -212,8 +210,8 @@ class FoldHost:
                 return False
         for (sample, number), work in state.working.items():
             rows, starts, basket = len(work.lots), venue.starts(sample, number), work.basket
-            whole = basket.lots == work.lots and basket.worst_nano == work.worst_nano
-            if starts is None or not whole or work.odd or basket.kind or work.again:
+            unsplit = basket.lots == work.lots and basket.worst_nano == work.worst_nano
+            if starts is None or not unsplit or work.odd or basket.kind or work.again:
                 return False
             if work.state != [OrderState.WORKING] * rows or any(work.filled) or 0 in basket.end:
                 return False
@@ -235,10 +233,8 @@ class FoldHost:
         for cross in state.crosses:
             for agent, lots in cross.shares:
                 state.agent_columns[agent].crossed[cross.symbol] = lots
-            crosses.buy_worst[cross.symbol], crosses.sell_worst[cross.symbol] = (
-                cross.buy_worst_nano,
-                cross.sell_worst_nano,
-            )
+            crosses.buy_worst[cross.symbol] = cross.buy_worst_nano
+            crosses.sell_worst[cross.symbol] = cross.sell_worst_nano
             crosses.end[cross.symbol], crosses.ts, crosses.sample = cross.end, cross.ts, cross.sample
         crosses.count, state.crosses = len(state.crosses), []
         return True
@@ -278,16 +274,14 @@ class FoldHost:
         tally.slices, tally.symbol_bars = tally.slices + bars, tally.symbol_bars + bars * size
         tally.samples, tally.orders = tally.samples + samples, tally.orders + state.orders_sent
         tally.fills += state.orders_done
-        tally.refused, tally.clipped = (
-            tally.refused + state.round_plan.refused,
-            tally.clipped + state.round_plan.clipped,
-        )
+        tally.refused += state.round_plan.refused
+        tally.clipped += state.round_plan.clipped
         state.orders_sent = state.orders_done = state.round_plan.refused = state.round_plan.clipped = 0
         shell.ts = state.fold_ts
         if samples:
             shell.ticked = state.sample
         market, venue = MarketSlice(block, row), shell.broker
-        if state.orders_filled:
+        if state.baskets_filled:
             assert isinstance(venue, FoldVenue)
             terms = self._limits.terms
             least = terms is not None and terms.terms.least_micro > 0
@@ -297,7 +291,6 @@ class FoldHost:
                 state.ended.append(basket.key, basket.ended)
             venue.catch_up(market, filled, None if missed is None else missed.sample)
             state.baskets_filled.clear()
-            state.orders_filled = False
         else:
             venue.on_slice(market)
         if state.market_columns.waiting:

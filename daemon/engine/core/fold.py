@@ -73,7 +73,7 @@ class Core:
     recorded_no: int
     """The sample of the last record of all limits, a plan; 0 for none since the last `load`."""
     host: Any
-    """The `quantd.daemon.runtime.fold_host.FoldHost`; None until the first fold."""
+    """The `quantd.daemon.runtime.fold_host.FoldHost` of the present call; None between calls."""
     folding: bool
     """Whether the columns are ahead of what Python reads."""
     bars_moved: bool
@@ -82,7 +82,7 @@ class Core:
     tick_type: Any
     action_type: Any
     fold_items: Any
-    """Those of the present call, up to `item_end`; the one at `item_at` is being folded."""
+    """Those of the present call, up to `fold_end`; the one at `fold_at` is being folded."""
     fold_at: int
     fold_end: int
     market_columns: Market
@@ -101,10 +101,9 @@ class Core:
     fill_terms: LimitFills
     fill_latency: int
     baskets_filled: Any
-    """The newest baskets that filled, for the venue, and the newest that is no longer among them."""
+    """A deque of the newest baskets that filled since the last `sync`, for the venue."""
     basket_dropped: Orders | None
-    orders_filled: bool
-    """Whether a basket filled since the last `sync`."""
+    """The newest that is no longer among them."""
     answers_ahead: dict[Any, Any]
     """Answers known in advance, by instant."""
     guarded: bool
@@ -239,7 +238,7 @@ class Core:
         if samples.recording:
             samples.orders.append(orders)
         self.orders_done += orders.rows
-        self.open_orders, self.orders_filled = None, True
+        self.open_orders = None
         if rows.hashed:
             rows.put_orders(orders, FILL, ts_open)
 

@@ -114,9 +114,9 @@ class FilledOrders:
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
         orders, rows = self._orders, self._orders.rows
-        whole = [abs(lots) for lots in list(orders.lots)]
+        sizes = [abs(lots) for lots in list(orders.lots)]
         report = Reports(
-            *self.key, orders.block.ts_open[orders.row], list(range(rows)), whole, whole, list(orders.price),
+            *self.key, orders.block.ts_open[orders.row], list(range(rows)), sizes, sizes, list(orders.price),
             list(orders.fee), [int(Cause.LAST_FILL)] * rows,
         )  # fmt: skip
         return basket_of(orders), report, list(orders.charged) if self._least else [-1] * rows

@@ -305,8 +305,10 @@ class Plan:
         house: BookColumns = self.books[0]
         columns: BookColumns = self.books[alone + 1]
         book: Book = columns.book
-        whole: Book = house.book
-        if house.limiter is not columns.limiter or book.cash_micro != whole.cash_micro or house.micro != columns.micro:
+        house_book: Book = house.book
+        if house.limiter is not columns.limiter or house.micro != columns.micro:
+            return False
+        if book.cash_micro != house_book.cash_micro:
             return False
         same: bool = True
         held: Floats = columns.held
@@ -350,14 +352,14 @@ class Plan:
         """Narrow the worst prices to those of an agent's limits; False without a price."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
-        whole: BookColumns = self.books[0]
+        house_columns: BookColumns = self.books[0]
         limiter: Limiter = columns.limiter
         collars: Collars = limiter.collars
         narrower: bool = not collars.equals(house)
         passed: Floats = self.passed
         surviving: Ints = agent.surviving
         held: Floats = columns.held
-        of_house: Floats = whole.held
+        of_house: Floats = house_columns.held
         worst: Ints = self.worst
         for k in range(self.size):
             # the house reduces where the agent adds
