@@ -192,9 +192,9 @@ def _report(file: Path, reading: Reading) -> dict[str, Any]:
     from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of
     from quantd.research.runs.sound_bars import EXCEPTIONS, calendars_of
 
-    known = origin_of(file)
-    stamps = reading.stamps or (known.stamps if known else "session")
-    interval = reading.interval or (known.interval if known else "1d")
+    origin = origin_of(file)
+    stamps = reading.stamps or (origin.stamps if origin else "session")
+    interval = reading.interval or (origin.interval if origin else "1d")
     if interval in LONGER:
         raise Failure(f"{file.name}: bars of {interval} are for study: a run needs days or shorter bars", USAGE)
     if (length := length_of(interval)) < DAY_NS and stamps == "session":
@@ -213,7 +213,7 @@ def _report(file: Path, reading: Reading) -> dict[str, Any]:
     kept, within = rows.take(~placed.extended), placed.take(~placed.extended)
     announced = timed(read_actions(actions, universe) if actions is not None else [], universe, calendars)
     checked = judge(kept, within, length, announced, time.time_ns())
-    answers = Answers("stop", bool(known and known.adjusted), read_exceptions(exceptions, universe))
+    answers = Answers("stop", bool(origin and origin.adjusted), read_exceptions(exceptions, universe))
     settled = settle(checked, kept, within, answers)
     questions = Questions(questions_of(kept, within, settled, universe), universe, calendars)
     inside = within.inside
@@ -308,8 +308,8 @@ def _universe_in(file: Path, calendar: str | None) -> Universe:
     if not names:
         read_bars((file,), Universe((Instrument("SPY"),)))  # raises with the fault of the file
         raise FeedError(file.name, "it names no symbol", "Write a column symbol")
-    made = tuple(Instrument(name, calendar=calendar or calendar_of(name)) for name in names)
-    return Universe(made, calendar=made[0].calendar)
+    instruments = tuple(Instrument(name, calendar=calendar or calendar_of(name)) for name in names)
+    return Universe(instruments, calendar=instruments[0].calendar)
 
 
 def _gaps(
@@ -341,19 +341,19 @@ def _print(report: dict[str, Any]) -> None:
         say(f"  {report['outside_hours']} bars lie outside trading hours: a run ignores them")
     for symbol, (count, first) in report["missing_sessions"].items():
         say(f"  {symbol}: {count} sessions without a bar, the first on {first}")
-    for each in report["faults"]:
-        where = f"{each['first_symbol']} {each['first_stamp'] or ''}".strip()
-        say(f"  {each['fault']}: {each['bars']} bars, first {where} (row {each['first_row']}): {each['means']}")
-    for each in report["jumps"]:
-        say(f"  jump: {each['text']}; if it was a split, the actions lack {each['action']}")
-    for each in report["actions"]:
-        say(f"  action: {each['text']}; {'; or '.join(each['remedies'])}")
-    for each in report["suspicious"]:
-        say(f"  suspicious: {each['text']}; answer it in a file of exceptions: {each['exception']} (or reject)")
+    for fault in report["faults"]:
+        where = f"{fault['first_symbol']} {fault['first_stamp'] or ''}".strip()
+        say(f"  {fault['fault']}: {fault['bars']} bars, first {where} (row {fault['first_row']}): {fault['means']}")
+    for jump in report["jumps"]:
+        say(f"  jump: {jump['text']}; if it was a split, the actions lack {jump['action']}")
+    for action in report["actions"]:
+        say(f"  action: {action['text']}; {'; or '.join(action['remedies'])}")
+    for bar in report["suspicious"]:
+        say(f"  suspicious: {bar['text']}; answer it in a file of exceptions: {bar['exception']} (or reject)")
     for hole in report["holes"]:
         say(f"  hole: {hole}")
-    for each in report["misfits"]:
-        say(f"  {each['kind']}: {each['text']}; the remedy: {'; '.join(each['remedies'])}")
+    for misfit in report["misfits"]:
+        say(f"  {misfit['kind']}: {misfit['text']}; the remedy: {'; '.join(misfit['remedies'])}")
     if any(report[kind] for kind in QUESTIONS):
         say("a backtest over all of these bars stops; it names the remedies")
     if report["faults"]:
