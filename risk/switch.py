@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from quantd.risk.limits.catalogue import DAY_NS, Limits
 from quantd.risk.measures.portfolio import drawdown
+from quantd.risk.switch_state import Switch
+from quantd.trading.execution import MOST
 
 RUN: Final = 0
 """All orders that comply pass."""
@@ -21,9 +23,8 @@ HALT: Final = 2
 """No order passes."""
 
 
-class Switch(Struct):
-    """State of one book's switch. Money is int micro-currency. `day_key` and `week_key` count days and Monday weeks
-    since 1970. `last` is the last observed equity. `since_sample` and `reason` are of the last trip."""
+class FrozenSwitch(Struct, frozen=True):
+    """A `Switch` in a snapshot."""
 
     state: int = RUN
     reason: str = ""
@@ -36,6 +37,16 @@ class Switch(Struct):
     trips: int = 0
     last: int = 0
 
+    @classmethod
+    def of(cls, switch: Switch) -> "FrozenSwitch":
+        return cls(*(getattr(switch, name) for name in cls.__struct_fields__))
+
+    def thaw(self) -> Switch:
+        switch = Switch()
+        for name in self.__struct_fields__:
+            setattr(switch, name, getattr(self, name))
+        return switch
+
 
 STATE_LIMITS: Final[dict[str, Callable[[Switch, int], float]]] = {
     "max_drawdown": lambda switch, equity: drawdown(equity, switch.high_water),
@@ -47,20 +58,9 @@ STATE_LIMITS: Final[dict[str, Callable[[Switch, int], float]]] = {
 
 def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> str:
     """Updates the reference values with an equity of session date `key_ns` (00:00 UTC). Returns the key of the first
-    breached loss limit (drawdown, day, week), or "".
-
-    A day opens with the last equity before it, so that an overnight loss belongs to the day.
-    """
+    breached loss limit (drawdown, day, week), or ""."""
     day = key_ns // DAY_NS
-    week = (day + 3) // 7  # 1970-01-01 was a Thursday: weeks begin on Monday
-    if switch.day_key < 0:
-        switch.high_water = switch.last = equity_micro
-    if day != switch.day_key:
-        switch.day_key, switch.day_open = day, switch.last
-    if week != switch.week_key:
-        switch.week_key, switch.week_open = week, switch.last
-    switch.high_water = max(switch.high_water, equity_micro)
-    switch.last = equity_micro
+    switch.mark(_bounded(equity_micro), day, (day + 3) // 7)  # 1970-01-01 was a Thursday: weeks begin on Monday
     if quiet(switch, equity_micro, limits, 1.0 - 1e-9):
         return ""
     return next((key for key, (loss, bound) in losses(switch, equity_micro, limits).items() if not loss <= bound), "")
@@ -104,7 +104,7 @@ def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
     """Back to RUN; the present equity becomes high-water mark and day's and week's opening."""
     day = key_ns // DAY_NS
     switch.state, switch.reason = RUN, ""
-    switch.high_water = switch.day_open = switch.week_open = switch.last = equity_micro
+    switch.high_water = switch.day_open = switch.week_open = switch.last = _bounded(equity_micro)
     switch.day_key, switch.week_key = day, (day + 3) // 7
 
 
@@ -117,8 +117,13 @@ def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
 
     def moved(mark: int) -> int:
         if equity_micro <= 0 or after <= 0:
-            return mark + amount_micro
-        return (2 * mark * after + equity_micro) // (2 * equity_micro)
+            return _bounded(mark + amount_micro)
+        return _bounded((2 * mark * after + equity_micro) // (2 * equity_micro))
 
     switch.high_water, switch.last = moved(switch.high_water), moved(switch.last)
     switch.day_open, switch.week_open = moved(switch.day_open), moved(switch.week_open)
+
+
+def _bounded(mark: int) -> int:
+    """A reference value as the switch can hold it. A larger one is MOST, as large as no balance can be."""
+    return max(-MOST, min(mark, MOST))

@@ -20,7 +20,7 @@ from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.engine.venue.waits import Waits
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.switch import Switch
+from quantd.risk.switch import FrozenSwitch
 from quantd.trading.events import Proposed
 from quantd.trading.history import Ring
 from quantd.trading.model_events import ModelLoaded
@@ -125,7 +125,7 @@ class Frozen(Struct, frozen=True):
     sync_actions: list[tuple[int, int, float, float]]
     marks: tuple[bytes, bytes, bytes, bytes]
     numbers: tuple[int, ...]
-    switches: list[Switch]
+    switches: list[FrozenSwitch]
     agents: list[tuple[int, bool, FollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
     monitor: dict[str, int]
     orders_at: list[tuple[int, int]]
@@ -240,7 +240,7 @@ def freeze(state: State) -> bytes:
                 state.borrowed_key,
                 int(state.flattening),
             ),
-            switches=[state.switch, *(a.switch for a in state.agents)],
+            switches=[FrozenSwitch.of(switch) for switch in (state.switch, *(a.switch for a in state.agents))],
             agents=[
                 (
                     a.failures,
@@ -293,11 +293,11 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
     _market_in(state, f)
     state.flattening = bool(f.numbers[6])
-    state.switch = f.switches[0]
+    state.switch = f.switches[0].thaw()
     for agent, switch, (failures, suspended, follow_up, memory) in zip(
         state.agents, f.switches[1:], f.agents, strict=True
     ):
-        agent.switch, agent.failures, agent.suspended, agent.follow_up = switch, failures, suspended, follow_up
+        agent.switch, agent.failures, agent.suspended, agent.follow_up = switch.thaw(), failures, suspended, follow_up
         agent.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
     state.monitor.levels = dict(f.monitor)
     state.orders_at = dict(f.orders_at)

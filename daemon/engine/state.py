@@ -27,7 +27,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor
 from quantd.risk.protective import Guards, Kind, Levels
-from quantd.risk.switch import Switch
+from quantd.risk.switch_state import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.covariance import ones
 from quantd.trading.events import Proposed

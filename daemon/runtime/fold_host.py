@@ -72,8 +72,6 @@ class FoldHost:
         self._books = (HOUSE, *range(len(state.agents)))
         self._limits = LimitColumns(state)
         self._watched: list[int] = []
-        self._extended = 0
-        """Samples that the realised returns have."""
         self._counted = state.bars_taken, state.samples_taken
         """Bars and samples that the tally has."""
         self._paid: Action | None = None
@@ -298,13 +296,9 @@ class FoldHost:
             state.history.bar(market.key, market.fresh, market.full, market.close)
 
     def _sync_books(self) -> None:
-        """Move equity, switches, requests and rests."""
+        """Move equity, requests and rests."""
         state, sampled = self.state, self.state.samples_taken > self._counted[1]
         self.flush()
-        for book, columns in zip(self._books, state.book_columns, strict=True):
-            switch = state.switch_at(book)
-            switch.high_water, switch.day_open, switch.week_open = columns.peak, columns.day_open, columns.week_open
-            switch.day_key, switch.week_key, switch.last = columns.day, columns.week, columns.last
         if state.recorded_no:
             state.watch.recorded_no = state.recorded_no
         if sampled:
@@ -352,21 +346,12 @@ class FoldHost:
             self.shell.broker.on_action(self._paid)
 
     def flush(self) -> None:
-        """Hand the samples so far to the log and to the realised returns."""
-        state, samples = self.state, self.state.sample_columns
-        if samples.recording and (samples.count or samples.orders):
+        """Hand the samples so far to the log, and the answers that were planned to their source."""
+        samples = self.state.sample_columns
+        if samples.count or samples.orders:
             self._record(samples)
         self._ahead.report()
-        count, width = samples.count, samples.books + 1
-        if not count:
-            return
-        if self._extended < count:
-            values = np.asarray(samples.values)[: count * width].reshape(count, width)[self._extended :]
-            for book in self._watched:
-                flows = state.account(book).flows_micro
-                equity = values[:, book + 1].tolist()
-                state.watch.realised[book + 1].extend(equity, flows, state.book_columns[book + 1].grown)
-        samples.count = self._extended = 0
+        samples.count = 0
 
     def _record(self, samples: SampleColumns) -> None:
         """Give the log the fills and the samples since the last record."""
@@ -436,19 +421,13 @@ class FoldHost:
 
     def realised(self) -> bool:
         """Whether the level of a realised measure changes at the last sample."""
-        state, samples = self.state, self.state.sample_columns
-        width, at = samples.books + 1, samples.count - 1
-        changes = False
+        state, changes = self.state, False
         for book in self._watched:
-            returns = state.watch.realised[book + 1]
-            equity = samples.values[at * width + book + 1]
-            returns.extend([equity], state.account(book).flows_micro, state.book_columns[book + 1].grown)
             limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
             levels = levels_of(state, book)
-            for key, (value, bound) in returns.values(limits).items():
+            for key, (value, bound) in state.watch.realised[book + 1].values(limits).items():
                 before = levels.get(key, 0)
                 changes = changes or level(share_of(key, value, bound), before) != before
-        self._extended = samples.count
         return changes
 
     def check_levels(self) -> None:

@@ -20,7 +20,7 @@ from quantd.risk.limits.settings import Correlation
 from quantd.risk.measures.liquidity import PARTICIPATION
 from quantd.risk.measures.portfolio import correlation
 from quantd.risk.measures.stress import SHIPPED
-from quantd.risk.monitor.realised import KEPT
+from quantd.risk.monitor.equity_series import KEPT
 from quantd.strategies.allocators.hierarchy import correlated
 from quantd.trading.covariance import covariance
 from quantd.trading.market import Bools, Floats, Ints

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.risk.limits.catalogue import DAY_NS, Limits
-from quantd.risk.switch import HALT, REDUCE, RUN, Switch, flow, losses, observe, quiet, rearm, trip
+from quantd.risk.switch import HALT, REDUCE, RUN, FrozenSwitch, flow, losses, observe, quiet, rearm, trip
+from quantd.risk.switch_state import Switch
+from quantd.trading.execution import MOST
 
 MONDAY = 20_087 * DAY_NS  # 2024-12-30
 M = 1_000_000
@@ -83,13 +85,38 @@ def test_deposits_and_withdrawals_are_neither_profit_nor_loss() -> None:
 def test_a_flow_before_the_first_sample_changes_nothing() -> None:
     switch = Switch()
     flow(switch, 10 * M, 0)
-    assert switch == Switch()
+    assert FrozenSwitch.of(switch) == FrozenSwitch.of(Switch())
 
 
-def test_a_switch_travels_as_bytes() -> None:
+def test_a_snapshot_has_every_value_of_a_switch_under_its_name() -> None:
     switch = started()
-    trip(switch, REDUCE, "feed", 3)
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(switch), type=Switch) == switch
+    assert trip(switch, REDUCE, "feed", 3)
+    observe(switch, 120 * M, MONDAY + DAY_NS, Limits())
+    observe(switch, 90 * M, MONDAY + 8 * DAY_NS, Limits())
+    data = msgspec.msgpack.encode(FrozenSwitch.of(switch))
+    assert list(msgspec.msgpack.decode(data).items()) == [
+        ("state", REDUCE), ("reason", "feed"), ("high_water", 120 * M), ("day_open", 120 * M),
+        ("week_open", 120 * M), ("day_key", 20_095), ("week_key", 2_871), ("since_sample", 3), ("trips", 1),
+        ("last", 90 * M),
+    ]  # fmt: skip
+    again = msgspec.msgpack.decode(data, type=FrozenSwitch).thaw()
+    assert FrozenSwitch.of(again) == FrozenSwitch.of(switch)
+    new = msgspec.msgpack.encode(FrozenSwitch.of(Switch()))
+    assert new == msgspec.msgpack.encode(
+        {"state": 0, "reason": "", "high_water": 0, "day_open": 0, "week_open": 0, "day_key": -1, "week_key": -1,
+         "since_sample": 0, "trips": 0, "last": 0}
+    )  # fmt: skip
+
+
+def test_a_mark_that_a_switch_cannot_hold_is_as_large_as_no_balance_can_be() -> None:
+    switch = started(3)
+    flow(switch, 10**12, 3)
+    flow(switch, 10**15, 1)
+    assert (switch.high_water, switch.day_open, switch.week_open, switch.last) == (MOST,) * 4
+    rearm(switch, -(10**30), MONDAY)
+    assert switch.high_water == -MOST
+    observe(switch, 10**30, MONDAY, Limits())
+    assert (switch.high_water, switch.last) == (MOST, MOST)
 
 
 def test_a_book_of_the_first_day_of_1970_keeps_its_marks() -> None:
@@ -146,7 +173,7 @@ def test_rearming_begins_the_day_and_the_week_that_it_falls_into(day: int) -> No
     armed, seen = started(), Switch()
     rearm(armed, 80 * M, key_ns)
     observe(seen, 80 * M, key_ns, Limits())
-    assert armed == seen
+    assert FrozenSwitch.of(armed) == FrozenSwitch.of(seen)
     assert armed.week_key == 2870  # weeks since Monday 1969-12-29
 
 

@@ -18,7 +18,8 @@ from quantd.daemon.engine.snapshot import Frozen
 from quantd.daemon.engine.state import Portfolio, State
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.monitor.realised import FrozenReturns, Realised
-from quantd.risk.switch import Switch
+from quantd.risk.switch import FrozenSwitch
+from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Effect
 from quantd.trading.events import Carried
 from quantd.trading.instruments import Universe
@@ -37,7 +38,7 @@ class Carry(Struct, frozen=True):
     lot_nano: tuple[int, ...]
     agents: tuple[str, ...]
     accounts: list[FrozenBook]
-    switches: list[Switch]
+    switches: list[FrozenSwitch]
     returns: list[FrozenReturns]
     suspended: list[bool]
     best: list[list[float]]
@@ -284,14 +285,14 @@ def _take_marks(state: State, carry: Carry, index: Sequence[int]) -> None:
 
 def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: Sequence[int]) -> None:
     """Take over switches, realised returns, best prices of trailing stops, and the venue's records."""
-    state.switch = carry.switches[0]
+    state.switch = carry.switches[0].thaw()
     if carry.returns:
         state.watch.realised[0] = Realised.thaw(carry.returns[0])
     for k, name in enumerate(carry.agents):
         if name not in numbers:
             continue
         number = numbers[name]
-        state.agents[number].switch = carry.switches[1 + k]
+        state.agents[number].switch = carry.switches[1 + k].thaw()
         state.agents[number].suspended = carry.suspended[k]
         if carry.returns:
             state.watch.realised[1 + number] = Realised.thaw(carry.returns[1 + k])

@@ -66,7 +66,7 @@ def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effec
     _reset(state, number, opened.capital_micro)
     state.ledger.allocate(number, opened.capital_micro)
     # its returns begin at the capital, whatever flows the place had before
-    state.watch.realised[number + 1].extend([opened.capital_micro], state.ledger.books[number].flows_micro, 1.0)
+    state.watch.realised[number + 1].begin(opened.capital_micro, state.ledger.books[number].flows_micro)
     state.portfolios[number] = Portfolio(
         opened.name, opened.ts, opened.capital_micro, opened.who, opened.reason, opened.basis
     )

@@ -6,8 +6,9 @@ and an attribute of the state or of its parts that is not listed here, may chang
 needs no entry: the gate of the fold walks the same tables as that of `step`, and `gate_sets` names what it cannot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from types import GetSetDescriptorType
 from typing import Any, Final
 
 from quantd.daemon import engine
@@ -19,10 +20,11 @@ from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.state import AgentState, FollowUp, State
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.risk.monitor.equity_series import EquitySeries
 from quantd.risk.monitor.levels import Monitor
 from quantd.risk.monitor.realised import Realised
 from quantd.risk.protective import Guards
-from quantd.risk.switch import Switch
+from quantd.risk.switch_state import Switch
 from quantd.trading.events import Action, Decided, Tick
 from quantd.trading.history import History, Ring
 from quantd.trading.ledger.book import Book
@@ -77,12 +79,13 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     BookActivity: _names("asked asked_at orders sent traded"),
     Cross: _names("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
     Decided: _names("agent failed memory note round warns weights"),
+    EquitySeries: _names("count earned end equity flows growth rated"),
     FollowUp: _names("sample used weights"),
     Guards: _names("cooldown rests stop target trailing trails"),
     Monitor: _names("levels"),
     Noted: _names("correlation decayed milestones refused volatile"),
     OrderBasket: _names("end kind lots n reason sample stop_nano sym ts values worst_nano"),
-    Realised: _names("_earned _equity _flows _grown"),
+    Realised: _names(""),
     Rules: _names(
         "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges coin_fee_bp "
         "counts_refusals daily differences execution first_seat flatten_on follow_ups good_till_cancelled house "
@@ -149,13 +152,23 @@ def _words(function: Any) -> str:
 @cache
 def _field() -> str:
     """A field of a part whose fields are those of its class."""
-    kinds = ("__struct_fields__", "_fields", "__slots__")
     for part, names in PARTS.items():
-        declared = next((getattr(part, kind) for kind in kinds if hasattr(part, kind)), ("__dict__",))
-        fields = () if part in BY_INSTANCE else declared
+        fields = () if part in BY_INSTANCE else fields_of(part)
         if added := [name for name in fields if name not in names]:
             return f"attribute {added[0]} of {part.__name__}"
     return ""
+
+
+def fields_of(part: type) -> Sequence[str]:
+    """The names of the fields of a class, without those of its bases; `__dict__` where it can have any."""
+    for kind in ("__struct_fields__", "_fields", "__slots__"):
+        if hasattr(part, kind):
+            fields: Sequence[str] = getattr(part, kind)
+            return fields
+    # a compiled class has descriptors in place of annotations
+    kinds = {name: type(value) for name, value in vars(part).items() if not name.startswith("__")}
+    described = [name for name, kind in kinds.items() if kind is GetSetDescriptorType]
+    return [*getattr(part, "__annotations__", ()), *described] or ["__dict__"]
 
 
 def _attribute(state: State) -> str:

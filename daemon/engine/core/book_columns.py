@@ -4,6 +4,8 @@ from typing import Final
 
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.risk.monitor.ceilings import Bands
+from quantd.risk.monitor.equity_series import EquitySeries
+from quantd.risk.switch_state import Switch
 from quantd.trading.ledger.book import Book
 from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
 
@@ -12,7 +14,7 @@ LOSSES: Final = 3
 
 
 class BookColumns:
-    """One book: positions, equity, the marks of its losses and its growth, with its limits.
+    """One book: positions, equity, switch and returns, with its limits.
 
     `held` are signed lots as floats. `micro` is its equity at the last sample. `low` and `high` are the bounds of each
     loss between which neither its level nor the switch changes.
@@ -23,19 +25,12 @@ class BookColumns:
     held_view: ReadFloats
     """The same lots for functions that write to none: compiled code makes this view by way of a Python object."""
     micro: int
-    peak: int
-    """High-water mark in micro."""
-    day_open: int
-    week_open: int
-    day: int
-    week: int
-    last: int
+    marks: Switch
+    """The switch of the book, which has the marks of its losses."""
+    returns: EquitySeries | None
+    """The realised returns of a watched book."""
     low: Floats
     high: Floats
-    grown: float
-    """Growth so far, equity and flows of the sample before, as `Realised.basis` has them."""
-    equity: float
-    flows: float
     limiter: Limiter
     bands: Bands
     rising: Bands
@@ -43,9 +38,7 @@ class BookColumns:
 
     def __init__(self, size: int) -> None:
         self.held, self.low, self.high = float_zeros(size), float_zeros(LOSSES), float_zeros(LOSSES)
-        self.micro = self.peak = self.day_open = self.week_open = self.day = self.week = self.last = 0
-        self.grown = self.equity = self.flows = 0.0
-        self.held_view = self.held
+        self.micro, self.held_view, self.returns = 0, self.held, None
 
     def take_lots(self) -> None:
         """Copy the lots of the book."""
@@ -57,9 +50,10 @@ class BookColumns:
 
     def calm(self, equity: int, day: int, week: int) -> bool:
         """Whether an equity in micro leaves every loss between its bounds."""
-        opened: int = self.day_open if day == self.day else self.last
-        began: int = self.week_open if week == self.week else self.last
-        peak: int = max(self.peak, equity)
+        marks: Switch = self.marks
+        opened: int = marks.day_open if day == marks.day_key else marks.last
+        began: int = marks.week_open if week == marks.week_key else marks.last
+        peak: int = max(marks.high_water, equity)
         if opened <= 0 or began <= 0:
             return False
         for k in range(LOSSES):
@@ -70,13 +64,11 @@ class BookColumns:
         return True
 
     def observe(self, equity: int, day: int, week: int) -> None:
-        """Move the marks of the losses, and the growth, to an equity in micro."""
-        if day != self.day:
-            self.day_open, self.day = self.last, day
-        if week != self.week:
-            self.week_open, self.week = self.last, week
-        self.peak, self.last, self.micro = max(self.peak, equity), equity, equity
-        now: float = float(equity)
-        if self.equity > 0.0:
-            self.grown = self.grown * ((now - self.flows) / self.equity)
-        self.equity, self.flows = now, 0.0
+        """Move the marks of the losses to an equity in micro, and append it to the returns of a watched book."""
+        book: Book = self.book
+        marks: Switch = self.marks
+        returns: EquitySeries | None = self.returns
+        marks.mark(equity, day, week)
+        self.micro = equity
+        if returns is not None:
+            returns.append(equity, book.flows_micro)

@@ -20,7 +20,7 @@ What is rare is a call
 Who is ahead
     While `folding`, the columns are ahead of what Python reads of the state. `FoldHost.sync` writes them to the state
     before a handler runs, and `FoldHost.load` reads them again. Whatever only a handler can change is checked in
-    `load`, once, and not at each item.
+    `load`, once, and not at each item. Books, switches and realised returns are those of the state, never copies.
 """
 
 from typing import Any, Final
@@ -333,8 +333,8 @@ class Core:
         samples: SampleColumns = self.sample_columns
         if samples.recording:
             columns = self.book_columns[0]
-            samples.describe(tick, ts, key, row, self.fold_ledger.house.cash_micro, columns.peak, columns.held)
-        samples.add(self.equities)
+            cash: int = self.fold_ledger.house.cash_micro
+            samples.add(tick, ts, key, row, self.equities, cash, columns.marks.high_water, columns.held)
         market.waiting = False
         self.sample, self.sample_key, self.fold_ts = ts, key, ts
         self.sample_no += 1

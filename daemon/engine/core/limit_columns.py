@@ -95,17 +95,15 @@ class LimitColumns:
         return True
 
     def load_books(self, watching: list[int]) -> None:
-        """Read positions, marks of losses, growth and bands of each book."""
+        """Read positions and bands of each book, and refer to its switch and, if it is watched, to its returns."""
         state, rules = self.state, self.state.rules
         for book, columns in zip(self.books, state.book_columns, strict=True):
-            switch, account = state.switch_at(book), state.account(book)
             limits = rules.house if book == HOUSE else rules.agents[book].limits
             levels = levels_of(state, book)
-            columns.book, columns.micro = account, state.equity_of(book)
+            columns.book, columns.micro = state.account(book), state.equity_of(book)
             columns.take_lots()
-            columns.peak, columns.day_open, columns.week_open = switch.high_water, switch.day_open, switch.week_open
-            columns.day, columns.week, columns.last = switch.day_key, switch.week_key, switch.last
-            columns.grown, columns.equity, columns.flows = state.watch.realised[book + 1].basis(account.flows_micro)
+            columns.marks = state.switch_at(book)
+            columns.returns = state.watch.realised[book + 1] if book in watching else None
             for place, key in enumerate(STATE_LIMITS):
                 bound = getattr(limits, key)
                 bound = inf if bound is None else bound

@@ -1,4 +1,4 @@
-"""The samples that a log and the realised returns have not read yet, in columns."""
+"""The samples that a log has not read yet, in columns."""
 
 from typing import Any, Final
 
@@ -10,10 +10,10 @@ ROOM: Final = 256
 
 
 class SampleColumns:
-    """`count` samples. `values` int64[S, B + 1] are equities in micro, the house first, what no agent has last.
+    """`count` samples: instant, key, row of the bar, cash and high-water mark of the house, and its lots float64[S, N].
 
-    The other columns are only written for a log: instant, key, row of the bar, cash and high-water mark of the house,
-    and its lots float64[S, N]. `orders` has the baskets that were filled since, with the rows of their bars.
+    `values` int64[S, B + 1] are equities in micro, the house first, what no agent has last. `orders` has the baskets
+    that were filled since, with the rows of their bars.
     """
 
     count: int
@@ -37,17 +37,14 @@ class SampleColumns:
         self.cash, self.peak, self.lots = int_zeros(ROOM), int_zeros(ROOM), float_zeros(ROOM * size)
         self.orders, self.ticks = [], []
 
-    def add(self, values: Ints) -> None:
+    def add(self, tick: Any, ts: int, key: int, row: int, values: Ints, cash: int, peak: int, lots: Floats) -> None:
         """Add a sample with int64[B + 1] equities."""
-        at: int = self.count * (self.books + 1)
-        for book in range(self.books + 1):
-            self.values[at + book] = values[book]
-        self.count += 1
-
-    def describe(self, tick: Any, ts: int, key: int, row: int, cash: int, peak: int, lots: Floats) -> None:
-        """Write the other columns of the sample that is added next."""
         at: int = self.count
         n: int = len(lots)
+        first: int = at * (self.books + 1)
+        for book in range(self.books + 1):
+            self.values[first + book] = values[book]
         self.ts[at], self.key[at], self.row[at], self.cash[at], self.peak[at] = ts, key, row, cash, peak
         copy(self.lots[at * n : at * n + n], lots)
         self.ticks.append(tick)
+        self.count += 1

@@ -16,7 +16,8 @@ from quantd.risk.limits.context import Context
 from quantd.risk.limits.values import Portfolio, Values, held_values, standing, standings
 from quantd.risk.monitor.levels import QUIET, Crossing, observe
 from quantd.risk.pretrade.gate import Account, Verdict
-from quantd.risk.switch import STATE_LIMITS, Switch, losses, quiet
+from quantd.risk.switch import STATE_LIMITS, losses, quiet, rearm
+from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Assessed, Effect
 
 RECORD_SAMPLES: Final = 25
@@ -165,8 +166,8 @@ def basket_values(state: State, book: int) -> Values:
 def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
     """Drawdown and losses of a book; 0 before the switch has observed a sample."""
     if switch.day_key < 0:
-        now = max(equity_micro, 1)
-        switch = Switch(high_water=now, day_open=now, week_open=now)
+        switch = Switch()
+        rearm(switch, max(equity_micro, 1), 0)
     return losses(switch, equity_micro, limits)
 
 

@@ -11,7 +11,8 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.availability import flatten_ended, sold_out
 from quantd.daemon.engine.venue.refusals import try_at_once
-from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
+from quantd.risk.switch import HALT, REDUCE, RUN, observe, rearm, trip
+from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Effect, Switched
 from quantd.trading.events import Tick
 from quantd.trading.orders import ENDED, OrderState

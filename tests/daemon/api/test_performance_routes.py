@@ -15,7 +15,7 @@ from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
 from quantd.research.runs.run_record import Record
 from quantd.risk.measures.var_backtest import backtest
-from quantd.risk.monitor.realised import KEPT
+from quantd.risk.monitor.equity_series import KEPT
 from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
 from tests.daemon.api.routes.test_portfolio_routes import CORE, PORTFOLIOS
 from tests.daemon.api.test_api import get, in_shared_loop, shared, standing_at_the_end, world

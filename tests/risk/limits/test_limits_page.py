@@ -40,8 +40,9 @@ from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import most_under, sent
 from quantd.risk.protective import guards, levels
-from quantd.risk.switch import Switch, observe
 from quantd.risk.switch import losses as losses_of
+from quantd.risk.switch import observe
+from quantd.risk.switch_state import Switch
 from quantd.trading.instruments import MICRO, NANO
 from tests.support.checkout import ROOT
 from tests.support.risk_books import make_context

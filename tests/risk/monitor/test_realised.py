@@ -1,6 +1,8 @@
 """Realised returns of a book: deposits are no profit, the figures are those of `quantd.trading.statistics`, a year is
 kept."""
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.monitor.realised import KEPT, LEAST, Realised
+from quantd.risk.monitor.equity_series import KEPT, ROOM
+from quantd.risk.monitor.realised import LEAST, FrozenReturns, Realised
 from quantd.trading.statistics import sharpe, volatility
 
 BOTH = Limits(max_realised_volatility=0.25, min_sharpe=0.5)
@@ -99,8 +102,7 @@ def test_a_year_is_known_at_every_sample_and_what_is_kept_is_bounded() -> None:
     book = Realised()
     for k, (value, flow) in enumerate(zip(equity, flows, strict=True)):
         book.add(value, flow)
-        assert KEPT < len(book._equity) <= 8 * (KEPT + 1) or k < KEPT
-        assert len(book._flows) == len(book._equity)
+        assert book.count == min(k + 1, KEPT + 1) <= book.end <= ROOM
         if k % 100 == 0 or k > 8 * (KEPT + 1) - 3:
             assert book.returns() == pytest.approx(earned[max(k - KEPT, 0) : k], rel=1e-9)
     assert len(book.freeze().flows) == 8 * (KEPT + 1)
@@ -111,16 +113,47 @@ def test_the_first_sample_has_grown_by_what_it_is_worth_beside_the_deposits() ->
     assert Realised().grown(99, 0) == 1.0
     assert Realised().grown(3, 1) == 3.0
     book = of([99], [100])
-    assert book.basis(100) == (0.99, 99.0, 0.0)
+    assert book.growth == 0.99
     assert book.grown(198, 100) == pytest.approx(1.98)
 
 
-def test_a_year_of_samples_added_at_once_is_that_of_samples_added_one_by_one() -> None:
-    equity = walk(KEPT + 40)
-    single, book = of(equity), of(equity[:10])
-    book.extend(equity[10:], 0, single.basis(0)[0])
-    assert book.freeze() == single.freeze()
-    assert len(book.returns()) == KEPT
+def test_growth_begins_at_the_first_sample_whatever_was_deposited_before() -> None:
+    book = Realised()
+    book.begin(50, 1_000)
+    assert (book.growth, book.grown(60, 1_000)) == (1.0, 60 / 50)
+    book.add(55, 1_000)
+    assert book.freeze() == FrozenReturns(packed(50, 55), packed(1_000, 1_000), 55 / 50, b"")
+
+
+step = st.tuples(st.integers(-5, 2**62), st.integers(-(2**62), 2**62), st.none() | st.floats(-0.01, 0.01))
+
+
+@given(st.lists(st.tuples(step, st.integers(1, 60)), min_size=1, max_size=12))
+def test_a_snapshot_has_the_newest_samples_in_the_order_in_which_they_came(
+    steps: list[tuple[tuple[int, int, float | None], int]],
+) -> None:
+    """Each sample comes several times; all are kept in lists."""
+    book, equity, flows, earned = Realised(), [], [], []
+    growth = 1.0
+    for (value, deposits, rate), times in steps * 4:
+        for _ in range(times):
+            book.add(value, deposits, rate)
+            if not equity:
+                growth = value / deposits if deposits > 0 else 1.0
+            elif equity[-1] > 0.0:
+                growth *= (value - (deposits - flows[-1])) / equity[-1]
+            earned = [] if rate is None else [*(earned or [0.02 / 252] * len(equity)), rate]
+            equity.append(float(value))
+            flows.append(float(deposits))
+    expected = (packed(*column[-KEPT - 1 :]) for column in (equity, flows, earned))
+    frozen = book.freeze()
+    assert (frozen.equity, frozen.flows, frozen.earned) == tuple(expected)
+    assert np.array(frozen.grown).tobytes() == np.array(growth).tobytes()
+    assert book.copy().freeze() == frozen
+
+
+def packed(*values: float) -> bytes:
+    return struct.pack(f"<{len(values)}d", *values)
 
 
 def test_a_book_is_whole_while_every_kept_sample_had_equity() -> None:
@@ -175,6 +208,6 @@ def test_a_gain_found_later_belongs_to_its_sample_and_to_no_other() -> None:
 
 def test_a_snapshot_without_growth_has_that_of_its_last_sample() -> None:
     book = of([300, 400, 500], [200, 250, 400])
-    assert Realised.thaw(replace(book.freeze(), grown=0.0)).basis(400) == (1.25, 500.0, 0.0)
+    assert Realised.thaw(replace(book.freeze(), grown=0.0)).growth == 1.25
     unpaid = of([300], [0])
-    assert Realised.thaw(replace(unpaid.freeze(), grown=0.0)).basis(0) == (1.0, 300.0, 0.0)
+    assert Realised.thaw(replace(unpaid.freeze(), grown=0.0)).growth == 1.0

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from quantd.daemon import engine
-from quantd.daemon.engine.core.additions import addition, idle
+from quantd.daemon.engine.core.additions import PARTS, addition, fields_of, idle
 from quantd.daemon.engine.core.gate_sets import unknown_to_plans
 from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits, Rate, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
+from quantd.risk.monitor.equity_series import EquitySeries
+from quantd.risk.monitor.realised import Realised
+from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Halted, Tick
 from tests.support.checkout import ROOT, copy_package, environment
@@ -71,7 +74,7 @@ print(json.dumps({
     "samples": shell.tally.samples,
     "folded": state.bars_taken,
     "alerts": sum(isinstance(each, Publish) and each.kind == "count" for each in steps.effects),
-    "counted": [getattr(each, "samples", 0) for each in (state, state.activity)],
+    "counted": [getattr(each, "samples", 0) for each in (state, state.activity, state.switch)],
     "dearest": max(bought),
     "addition": addition(state),
 }))
@@ -176,6 +179,14 @@ def add_field(root: Path) -> None:
     edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.activity.samples += tick.sample\n" + COUNT[0]))
 
 
+def add_mark(root: Path) -> None:
+    """A field of a class that may be compiled."""
+    field, line = "    trips: int\n", "        self.day_key = self"
+    added = (field, f"{field}    samples: int\n"), (line, f"        self.samples = 0\n{line}")
+    edit(root / "risk/switch_state.py", *added)
+    edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.switch.samples += tick.sample\n" + COUNT[0]))
+
+
 def add_limit(root: Path) -> None:
     """The first limit of the page."""
     text = re.findall(r"```python\n(.*?)```", PAGE.split("\n## A limit\n")[1], re.DOTALL)[0]
@@ -209,13 +220,14 @@ def root(copied: Path) -> Iterator[Path]:
         (replace_stage, "stage note_rebalances of quantd.daemon.engine.sample_count"),
         (wrap_handler, "handler on_tick of quantd.daemon.engine.samples"),
         (add_field, "attribute samples of Activity"),
+        (add_mark, "attribute samples of Switch"),
     ],
 )
 def test_an_addition_is_in_force_at_each_sample(add: Callable[[Path], None], named: str, root: Path) -> None:
     add(root)
     counts = run(root)
     assert (counts["folded"], counts["addition"]) == (0, named)
-    if add in (add_attribute, add_field):
+    if add in (add_attribute, add_field, add_mark):
         assert max(counts["counted"]) == SAMPLES
     else:
         assert counts["alerts"] == SAMPLES
@@ -266,6 +278,13 @@ def test_a_stage_without_a_word_on_when_it_is_idle_is_an_addition(monkeypatch: p
         monkeypatch.setattr(engine, "STAGES", stages)
         assert addition(state(Limits())).startswith(named)
         assert bool(named) == bool(addition(state(Limits())))
+
+
+def test_a_class_that_is_compiled_names_its_fields_too() -> None:
+    for part in (Switch, EquitySeries):
+        assert set(fields_of(part)) == PARTS[part]
+    assert fields_of(Realised) == ()
+    assert fields_of(type("Free", (), {})) == ["__dict__"]
 
 
 def test_each_stage_says_when_it_is_idle() -> None:

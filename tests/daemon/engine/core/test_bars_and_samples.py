@@ -16,6 +16,8 @@ from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Protective
 from quantd.risk.protective import guards, levels, touched
+from quantd.risk.switch import FrozenSwitch
+from quantd.risk.switch_state import Switch
 from quantd.trading.events import Tick
 from quantd.trading.execution import MOST
 from quantd.trading.market import MarketSlice
@@ -68,14 +70,16 @@ class Folded:
 def columns_of(shell: Shell) -> list[object]:
     """What a bar or a sample changes."""
     state = shell.state
-    names = ("micro", "peak", "day_open", "week_open", "day", "week", "last", "grown", "equity", "flows")
-    books = [[list(book.held), *(getattr(book, name) for name in names)] for book in state.book_columns]
+    books = [(list(book.held), book.micro) for book in state.book_columns]
+    switches = [FrozenSwitch.of(switch) for switch in (state.switch, *(agent.switch for agent in state.agents))]
+    returns = [book.freeze() for book in state.watch.realised]
     agents = [(list(each.crossed), each.requested_at, list(each.requested)) for each in state.agent_columns]
     history, orders = state.history, state.open_orders
     rings = history.known.count, history.known.end, history.synchronous.count, history.synchronous.end
     return [
-        books, agents, rings, state.ledger.cells().tolist(), state.now, state.sample, state.sample_no, state.round_no,
-        state.volume_count, state.market_columns.waiting, state.market_columns.row, state.round_plan.crosses.count,
+        books, switches, returns, agents, rings, state.ledger.cells().tolist(), state.now, state.sample,
+        state.sample_no, state.round_no, state.volume_count, state.market_columns.waiting, state.market_columns.row,
+        state.round_plan.crosses.count,
         None if orders is None else list(orders.cells[: 2 * orders.rows]), len(state.digest_rows.opened),
         state.orders_sent, state.orders_done, state.bars_taken, state.samples_taken, state.rounds_taken,
         state.sample_columns.count,
@@ -258,4 +262,6 @@ def touching(agents: int, close: np.ndarray) -> State:
 
 
 def test_the_marks_of_a_new_book_bound_nothing() -> None:
-    assert not BookColumns(2).calm(5, 1, 1), "an opening that is not positive is for the engine"
+    columns = BookColumns(2)
+    columns.marks = Switch()
+    assert not columns.calm(5, 1, 1), "an opening that is not positive is for the engine"

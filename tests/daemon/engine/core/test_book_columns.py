@@ -1,4 +1,4 @@
-"""The marks of losses and the growth of a book are those of its switch and of its realised returns."""
+"""The columns of a book move its switch and its realised returns as the engine does."""
 
 from math import inf
 
@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.core.book_columns import BookColumns
-from quantd.risk.limits.catalogue import Limits
+from quantd.risk.monitor.equity_series import KEPT
 from quantd.risk.monitor.realised import Realised
-from quantd.risk.switch import Switch
-from quantd.risk.switch import observe as observe_switch
-from quantd.trading.sessions import DAY_NS
+from quantd.risk.switch_state import Switch
+from quantd.trading.ledger.book import Book
 
 MONDAY = 4 + 7 * 2_000
 """Days since 1970 of a Monday."""
@@ -26,8 +25,8 @@ def week_of(day: int) -> int:
 def book_of(value: int = 100, day: int = MONDAY) -> BookColumns:
     """A book after a first sample, without a loss limit."""
     book = BookColumns(2)
-    book.peak = book.day_open = book.week_open = book.last = value
-    book.day, book.week = day, week_of(day)
+    book.book, book.marks = Book(2), Switch()
+    book.marks.mark(value, day, week_of(day))
     book.low[:], book.high[:] = wide()
     return book
 
@@ -47,11 +46,10 @@ def bands(value: float) -> list[tuple[float, float]]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(80, 120)), min_size=1, max_size=12))
-def test_marks_are_those_of_a_switch_and_losses_keep_their_bands(steps: list[tuple[int, int]]) -> None:
+def test_the_switch_has_the_marks_of_each_sample_and_losses_keep_their_bands(steps: list[tuple[int, int]]) -> None:
     """The equity of each sample is marked after some days."""
     day = MONDAY + 5
-    book, switch = book_of(100, day), Switch(high_water=100)
-    observe_switch(switch, 100, day * DAY_NS, Limits())
+    book = book_of(100, day)
     days, values = [day], [100]
     for later, value in steps:
         day += later
@@ -67,12 +65,9 @@ def test_marks_are_those_of_a_switch_and_losses_keep_their_bands(steps: list[tup
                 book.low[k], book.high[k] = low, high
                 assert book.calm(value, day, week_of(day)) is (low < loss < high)
         book.observe(value, day, week_of(day))
-        observe_switch(switch, value, day * DAY_NS, Limits())
-        marks = book.peak, book.day_open, book.week_open, book.day, book.week, book.last
-        assert marks == (max(values), opened, began, day, week_of(day), value)
-        assert marks == (
-            switch.high_water, switch.day_open, switch.week_open, switch.day_key, switch.week_key, switch.last
-        )  # fmt: skip
+        marks = book.marks
+        assert (marks.high_water, marks.day_open, marks.week_open) == (max(values), opened, began)
+        assert (marks.day_key, marks.week_key, marks.last) == (day, week_of(day), value)
         assert book.micro == value
 
 
@@ -80,17 +75,27 @@ def test_marks_are_those_of_a_switch_and_losses_keep_their_bands(steps: list[tup
 @pytest.mark.parametrize("value", [0, 1, -5])
 def test_a_loss_since_an_opening_that_is_not_positive_is_left_to_the_engine(opening: str, value: int) -> None:
     book = book_of()
-    setattr(book, opening, value)
+    setattr(book.marks, opening, value)
     assert book.calm(90, MONDAY, week_of(MONDAY)) is (value > 0)
 
 
-@given(st.lists(st.integers(1, 10**15), min_size=1, max_size=8), st.integers(0, 10**12))
-def test_growth_is_that_of_realised_returns(values: list[int], deposit: int) -> None:
-    flows, realised, book = 10**12, Realised(), book_of()
-    realised.add(values[0], flows)
-    flows += deposit
-    book.grown, book.equity, book.flows = realised.basis(flows)
-    for value in values[1:]:
-        realised.add(value, flows)
+@given(st.lists(st.integers(1, 10**15), min_size=1, max_size=8), st.integers(0, 10**12), st.booleans())
+def test_an_observed_equity_is_added_to_the_returns_of_a_watched_book(
+    values: list[int], deposit: int, rated: bool
+) -> None:
+    """A deposit precedes the first; cash may have had a rate until then."""
+    single, book = Realised(), book_of()
+    single.add(values[0], 10**12, 0.001 if rated else None)
+    book.returns = returns = single.copy()
+    book.book.flows_micro = 10**12 + deposit
+    for value in values[1:] * (KEPT // 2):
+        single.add(value, 10**12 + deposit)
         book.observe(value, MONDAY, week_of(MONDAY))
-        assert (book.grown, book.equity, book.flows) == realised.basis(flows)
+        assert returns.growth == single.growth
+    assert returns.freeze() == single.freeze()
+
+
+def test_a_book_that_is_not_watched_has_no_returns() -> None:
+    book = book_of()
+    book.observe(90, MONDAY, week_of(MONDAY))
+    assert (book.returns, book.micro, book.marks.last) == (None, 90, 90)

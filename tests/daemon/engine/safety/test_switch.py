@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import PROFILES, Limits, override
-from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.risk.switch import HALT, REDUCE, RUN, FrozenSwitch
 from quantd.trading.effects import Cancel, Publish, Switched
 from quantd.trading.events import Condition, Flow, Operator, Tick
 from quantd.trading.orders import Cause, OrderBasket, Reports
@@ -220,6 +221,10 @@ def test_a_deposit_moves_the_marks_of_the_house_and_of_no_agent() -> None:
     assert world.shell.state.switch.state == RUN
 
 
+def marks_of(state: State) -> list[FrozenSwitch]:
+    return [FrozenSwitch.of(switch) for switch in (state.switch, *(agent.switch for agent in state.agents))]
+
+
 def test_every_mark_of_the_switch_is_the_same_after_a_snapshot_and_after_a_refold() -> None:
     world = World(
         block(walk(30, 2, 9)),
@@ -231,13 +236,15 @@ def test_every_mark_of_the_switch_is_the_same_after_a_snapshot_and_after_a_refol
     world.run(iter(items[:41]))
     state = world.shell.state
     person(world, "reduce", "test")
-    marks = [state.switch, *(a.switch for a in state.agents)]
+    marks = marks_of(state)
     assert state.switch.high_water > CASH * MICRO
     assert len({state.switch.high_water, state.switch.day_open, state.switch.week_open}) == 3
     thawed = thaw(world.rules, freeze(state))
-    assert [thawed.switch, *(a.switch for a in thawed.agents)] == marks
+    assert marks_of(thawed) == marks
     again = world.fresh()
     for item in items[:41]:
         again.take(item)
     again.run(Operator(again.state.now, "reduce", "test", "me"))
-    assert [again.state.switch, *(a.switch for a in again.state.agents)] == marks
+    assert [
+        FrozenSwitch.of(switch) for switch in (again.state.switch, *(a.switch for a in again.state.agents))
+    ] == marks

@@ -1,0 +1,63 @@
+"""The equity of one book at its last samples, to which the handlers and the fold append."""
+
+from typing import Final
+
+from quantd.trading.number_types import Floats, Whole, float_zeros
+
+KEPT: Final = 252
+"""Returns that count: one year of samples."""
+
+ROOM: Final = 2 * (KEPT + 1)
+
+
+class EquitySeries:
+    """Equity of one book at its last samples, cumulated deposits, both in micro-currency, and interest on cash.
+    Deposits and withdrawals between two samples are no profit or loss (time-weighted returns).
+
+    The newest `count` samples, KEPT + 1 at most, are the elements before `end`. A full buffer moves them to its
+    beginning.
+    """
+
+    growth: float
+    """Growth of 1 from the start until the last sample."""
+    count: int
+    end: int
+    equity: Floats
+    flows: Floats
+    earned: Floats
+    """Interest on cash since the sample before, as a fraction; without meaning unless `rated`."""
+    rated: bool
+    """Whether cash has a rate."""
+
+    def __init__(self) -> None:
+        self.growth, self.count, self.end, self.rated = 1.0, 0, 0, False
+        self.equity, self.flows, self.earned = float_zeros(ROOM), float_zeros(ROOM), float_zeros(ROOM)
+
+    def grown(self, equity_micro: Whole, flows_micro: Whole) -> float:
+        """Growth of 1 since the start, time-weighted, at a present equity and deposits."""
+        if self.count == 0:
+            start: float = equity_micro / flows_micro if flows_micro > 0 else 1.0
+            return start
+        before: float = self.equity[self.end - 1]
+        if before <= 0.0:
+            return self.growth
+        moved: float = float(flows_micro) - self.flows[self.end - 1]
+        return self.growth * ((float(equity_micro) - moved) / before)
+
+    def append(self, equity_micro: Whole, flows_micro: Whole) -> None:
+        """Add a sample without a rate of cash: equity, and the sum of all deposits less withdrawals."""
+        self.growth = self.grown(equity_micro, flows_micro)
+        if self.end == ROOM:
+            self._rewind()
+        self.equity[self.end], self.flows[self.end] = float(equity_micro), float(flows_micro)
+        self.end += 1
+        self.count = min(self.count + 1, KEPT + 1)
+        self.rated = False
+
+    def _rewind(self) -> None:
+        """Move the newest KEPT samples to the beginning."""
+        first: int = self.end - KEPT
+        for k in range(KEPT):
+            self.equity[k], self.flows[k] = self.equity[first + k], self.flows[first + k]
+            self.earned[k] = self.earned[first + k]
+        self.end = KEPT
