@@ -241,14 +241,14 @@ class FoldVenue(SimulatedBroker, Protocol):
         """The terms of all limit orders; None where a fill depends on more."""
         ...
 
-    def starts(self, sample: int, n: int) -> int | None:
-        """The instant from which the orders of a basket can fill; None unless it is the only open basket, and accepted
-        without any fill or cancel."""
+    def starts(self) -> dict[tuple[int, int], int] | None:
+        """The instant from which the orders can fill of each open basket, in order of arrival; None unless all were
+        accepted whole, without any fill or cancel."""
         ...
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """Take baskets that were sent, accepted and filled whole up to the last slice, in order. The first may be the
-        open one. Earlier ones up to the sample `missed` are left out; None for none."""
+        """Take baskets that were sent, accepted and filled whole up to the last slice, in order. They include each open
+        one. Earlier ones up to the sample `missed` are left out; None for none."""
         ...
 
 

@@ -5,7 +5,7 @@ columns; it is False where a handler has to come first. `sync` writes the column
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +33,17 @@ from quantd.daemon.engine.safety.monitor import (
     watch_plan,
     watched,
 )
+from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, FollowUp, Round, State
 from quantd.daemon.engine.stops.exits import check_levels, release_blocked
-from quantd.daemon.engine.venue.open_orders import Cross
+from quantd.daemon.engine.venue.open_orders import Cross, Key
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
 from quantd.risk.monitor.levels import level, share_of
 from quantd.risk.pretrade.gate import LOOPS, Verdict, measure
-from quantd.risk.switch import RUN
+from quantd.risk.switch import REDUCE
+from quantd.risk.switch_state import Switch
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Booked, Effect
 from quantd.trading.events import Action, Decided, Event, Tick
@@ -97,9 +99,11 @@ class FoldHost:
         state.sample_columns = SampleColumns(len(self._books), size)
         state.digest_rows = self._rows()
         state.baskets_filled, state.basket_dropped = deque(), None
-        state.open_orders, state.fold_items, state.fold_at, state.fold_end = None, None, 0, 0
-        state.bars_moved = state.guarded = state.cooling = state.pays_borrow = state.reads_returns = False
-        state.orders_sent = state.orders_done = state.fold_ts = state.fill_latency = 0
+        state.open_baskets, state.fold_items, state.fold_at, state.fold_end = [], None, 0, 0
+        state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = state.reads_returns = (
+            False
+        )
+        state.orders_sent = state.orders_done = state.fold_ts = state.fold_ticked = state.fill_latency = 0
         state.answers_ahead = {}
 
     def _rows(self) -> Rows:
@@ -140,10 +144,14 @@ class FoldHost:
         state = self.state
         if not self._limits.renew(self._fill_terms()) or not self.plain() or not self._limits.known_returns():
             return False
-        if (state.working or state.crosses) and not self._import():
+        starts = self._starts() if state.working or state.crosses else {}
+        if starts is None or (state.history.pending and not self._waits()):
             return False
+        self._import(starts)
         guards = state.guards
         state.guarded, state.cooling = state.protecting, any(agent.blocked for agent in state.agents)
+        state.exiting, reducing = any(agent.exits for agent in state.agents), self._reducing()
+        state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_no, reducing), default=2**62)
         for number, (agent, columns) in enumerate(zip(state.agents, state.agent_columns, strict=True)):
             request, rest = state.activity.books[number], agent.follow_up
             columns.requested_at = request.asked_at if request.asked else 0
@@ -156,16 +164,16 @@ class FoldHost:
                 (inf, inf) if guards is None else (_level(guards.stop, number), _level(guards.target, number))
             )
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
-        state.recorded_no = 0
+        state.recorded_no, state.warming = 0, state.switch.day_key < 0
         self._watched = watched(state)
         plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
         plan.watched, plan.holdings = len(self._watched), state.watch.holdings_of(state.universe.size)
         self._limits.load_books(self._watched)
         state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
-        rows.opened, rows.hashed = digest.opened, type(digest) is not NoDigest
+        rows.chain, rows.hashed = digest.chain, type(digest) is not NoDigest
         state.sample_columns.recording = self.recording
-        state.fold_ts = self.shell.ts
-        state.folding, state.bars_moved = True, False
+        state.fold_ts, state.fold_ticked = self.shell.ts, self.shell.ticked
+        state.folding, state.bars_moved = True, state.market_columns.waiting
         return True
 
     def _fill_terms(self) -> FillTerms | None:
@@ -180,41 +188,74 @@ class FoldHost:
                 state.parents or state.stops or state.retries or state.postponed or state.halted or state.limited
                 or state.jumped or state.foreign or state.flattening or state.waits.compared or state.later
                 or state.shadows or state.down or state.portfolios or state.reviews or state.unlent or any(state.owed)
-                or state.own or state.resting or any(agent.exits for agent in state.agents)
-                or history.waiting or history.pending or state.valuations.unclosed
+                or state.own or state.resting or history.waiting or state.valuations.unclosed
             )
             and (guards is None or not guards.trails)
             and state.carried == (0, 0)
             and all(field is None for field in (state.loosening, state.judged, state.round, state.buying_power_micro))
             and all(field is None for field in (history.own_dates, history.bars, history.macro))
             and history.synchronous.count > 0
-            and all(state.switch_at(book).state == RUN and state.switch_at(book).day_key >= 0 for book in self._books)
+            and all(state.switch_at(book).state <= REDUCE for book in self._books)
+            and len({state.switch_at(book).day_key < 0 for book in self._books}) == 1
             and not addition(state)
             and idle(state)
         )  # fmt: skip
 
-    def _import(self) -> bool:
-        """Take the open basket and the crosses of the state; False, without change, where they are others."""
+    def _reducing(self) -> list[Switch]:
+        """The switches at REDUCE."""
+        switches = [self.state.switch_at(book) for book in self._books]
+        return [switch for switch in switches if switch.state == REDUCE]
+
+    def _rearm_no(self, switch: Switch) -> int:
+        """Number of the sample at which a switch is re-armed."""
+        after = self.state.rules.rearm_samples
+        return switch.since_sample + after if after > 0 and switch.reason in STATE_LIMITS else 2**62
+
+    def _waits(self) -> bool:
+        """Whether the newest closes wait for their sample, and are those of the last bar; then it is the bar of the
+        columns."""
+        state, market = self.state, self.shell.market
+        pending = state.history.pending
+        if market is None or not market.full or list(pending) != [market.key]:
+            return False
+        if not np.array_equal(pending[market.key], market.close) or not np.array_equal(state.marks, market.close):
+            return False
+        pending.clear()
+        columns = state.market_columns
+        if market.block is not columns.block:
+            self.turn_to(market.block)
+        columns.row, columns.waiting = market.row, True
+        return True
+
+    def _starts(self) -> dict[Key, int] | None:
+        """From when the open baskets can fill; None where the columns have no place for them or for the crosses."""
         state, venue = self.state, self.shell.broker
         assert isinstance(venue, FoldVenue)
         symbols = {cross.symbol for cross in state.crosses}
-        if len(state.working) > 1 or len(symbols) != len(state.crosses):
-            return False
-        if len({(cross.ts, cross.sample) for cross in state.crosses}) > 1:
-            return False
+        if len(symbols) != len(state.crosses) or len({(cross.ts, cross.sample) for cross in state.crosses}) > 1:
+            return None
         for cross in state.crosses:
             agents = [agent for agent, _ in cross.shares]
             if agents != sorted(set(agents)):
-                return False
+                return None
+        starts = venue.starts()
+        if starts is None or list(starts) != list(state.working):
+            return None
+        for work in state.working.values():
+            unsplit = work.basket.lots == work.lots and work.basket.worst_nano == work.worst_nano
+            if not unsplit or work.odd or work.basket.kind or work.again or 0 in work.basket.end:
+                return None
+            if work.state != [OrderState.WORKING] * len(work.lots) or any(work.filled):
+                return None
+        return starts
+
+    def _import(self, starts: Mapping[Key, int]) -> None:
+        """Take the open baskets and the crosses of the state."""
+        state = self.state
         for (sample, number), work in state.working.items():
-            rows, starts, basket = len(work.lots), venue.starts(sample, number), work.basket
-            unsplit = basket.lots == work.lots and basket.worst_nano == work.worst_nano
-            if starts is None or not unsplit or work.odd or basket.kind or work.again:
-                return False
-            if work.state != [OrderState.WORKING] * rows or any(work.filled) or 0 in basket.end:
-                return False
+            rows, basket = len(work.lots), work.basket
             orders = Orders(sample, number, basket.ts, rows, len(state.agents))
-            orders.starts, orders.work = starts, work
+            orders.starts, orders.work = starts[sample, number], work
             orders.symbol[:], orders.lots[:] = _ints(basket.sym), _ints(basket.lots)
             orders.worst[:], orders.end[:] = _ints(basket.worst_nano), _ints(basket.end)
             orders.reason[:] = _ints(basket.reason or [0] * rows)
@@ -225,7 +266,7 @@ class FoldHost:
                     for value in (agent, part if lots > 0 else -part)
                 ]  # fmt: skip
                 orders.parts[: len(parts)] = _ints(parts)
-            state.open_orders = orders
+            state.open_baskets.append(orders)
         state.working.clear()
         crosses = state.round_plan.crosses
         for cross in state.crosses:
@@ -235,7 +276,6 @@ class FoldHost:
             crosses.sell_worst[cross.symbol] = cross.sell_worst_nano
             crosses.end[cross.symbol], crosses.ts, crosses.sample = cross.end, cross.ts, cross.sample
         crosses.count, state.crosses = len(state.crosses), []
-        return True
 
     def turn_to(self, block: Block) -> None:
         """Turn to a block of bars."""
@@ -275,10 +315,10 @@ class FoldHost:
         tally.refused += state.round_plan.refused
         tally.clipped += state.round_plan.clipped
         state.orders_sent = state.orders_done = state.round_plan.refused = state.round_plan.clipped = 0
-        shell.ts = state.fold_ts
-        if samples:
-            shell.ticked = state.sample
+        shell.ts, shell.ticked = state.fold_ts, state.fold_ticked
         market, venue = MarketSlice(block, row), shell.broker
+        if bars:
+            shell.market = market
         if state.baskets_filled:
             assert isinstance(venue, FoldVenue)
             terms = self._limits.terms
@@ -289,7 +329,7 @@ class FoldHost:
                 state.ended.append(basket.key, basket.ended)
             venue.catch_up(market, filled, None if missed is None else missed.sample)
             state.baskets_filled.clear()
-        else:
+        elif bars:
             venue.on_slice(market)
         if state.market_columns.waiting:
             state.market_columns.waiting = False
@@ -332,18 +372,17 @@ class FoldHost:
                     cross = Cross(crosses.sample, crosses.ts, symbol, shares, *worst, crosses.end[symbol])
                     state.crosses.append(cross)
             state.round_plan.drop_crosses()
-        orders, state.open_orders = state.open_orders, None
-        if orders is None:
-            return
-        key = orders.sample, orders.n
-        if orders.work is not None:  # the venue has it
-            state.working[key] = orders.work
-            return
-        state.working[key] = working_of(orders)
-        for news in self.shell.broker.submit(basket_of(orders)):
-            self.shell.run(news)
-        if self._paid is not None and self._paid.ts > orders.ts:  # the venue had the orders before it
-            self.shell.broker.on_action(self._paid)
+        baskets, state.open_baskets = state.open_baskets, []
+        for orders in baskets:
+            key = orders.sample, orders.n
+            if orders.work is not None:  # the venue has it
+                state.working[key] = orders.work
+                continue
+            state.working[key] = working_of(orders)
+            for news in self.shell.broker.submit(basket_of(orders)):
+                self.shell.run(news)
+            if self._paid is not None and self._paid.ts > orders.ts:  # the venue had the orders before it
+                self.shell.broker.on_action(self._paid)
 
     def flush(self) -> None:
         """Hand the samples so far to the log, and the answers that were planned to their source."""
@@ -364,26 +403,27 @@ class FoldHost:
             first = min([*bars[:1], *(row for row, _ in filled[:1])])
             self.sample_log.add_samples(MarketSlice(block, first), filled, rows)
             return
-        fills = dict(filled)
+        fills: dict[int, list[Effect]] = {}
+        for row, columns in filled:
+            fills.setdefault(row, []).append(columns.effect())
         for row, tick, valued in zip(bars, ticks, rows.valued(), strict=True):
-            effects = [fills.pop(row).effect()] if row in fills else []
-            self.shell.log.add(MarketSlice(block, row), effects)
+            self.shell.log.add(MarketSlice(block, row), fills.pop(row, []))
             self.shell.log.add(tick, [valued])
-        for row, columns in fills.items():
-            self.shell.log.add(MarketSlice(block, row), [columns.effect()])
+        for row, effects in fills.items():
+            self.shell.log.add(MarketSlice(block, row), effects)
 
     # ---- calls of the fold
-
-    def settle(self, ts: int) -> None:
-        """Hash the rows of instants that have ended."""
-        self.shell.digest.settle(ts)
-        self.state.digest_rows.opened = self.shell.digest.opened
 
     def exits(self) -> None:
         """Protective levels that a bar may have touched."""
         market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
         self.sync()
         self._act_on(market, check_levels(self.state))
+
+    def exits_wait(self, now: int) -> bool:
+        """Whether every exit in progress was ordered at this instant."""
+        exits = [protective for agent in self.state.agents for protective in agent.exits.values()]
+        return all(protective.tried == now for protective in exits)
 
     def dividend(self, action: Action) -> bool:
         """Book a dividend between two samples; False, without change, for another action."""

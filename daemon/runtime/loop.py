@@ -124,6 +124,8 @@ class Shell:
         self.digest = (Digest if hashed else NoDigest)(state.universe, state.ledger.names, interval_ns)
         self.tally = Tally()
         self.ts = 0
+        self.market: MarketSlice | None = None
+        """The last bar; None before the first, and after a restore."""
         self.config = ""
         self.stopped = ""
         self.snapshot_wanted = False
@@ -154,6 +156,7 @@ class Shell:
 
     def _open(self, market: MarketSlice) -> None:
         """A slice at the venues: its fills, and the ends of orders."""
+        self.market = market
         self._at_venues(lambda venue: self._slice_at(venue, market))
         self._count(market, 1)
         self.ts = market.ts_event

@@ -252,6 +252,10 @@ class Postings:
         house.pay(fees)
         house.lose(self.lost_atto)
 
+    def growth(self, fills: Ints, rows: int, only: int) -> int:
+        """What any amount may grow by where `post` books these fills. Raises as it does."""
+        return self._measured(fills, rows, only)
+
     def _measured(self, fills: Ints, rows: int, only: int) -> int:
         """Compute the house's amounts of fills; returns what any amount may grow by. Raises OverflowError."""
         if rows > len(self.amounts):

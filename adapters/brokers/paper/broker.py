@@ -230,15 +230,15 @@ class Paper:
         """As `quantd.trading.ports.FoldVenue`."""
         return self._fills.fold_terms
 
-    def starts(self, sample: int, n: int) -> int | None:
+    def starts(self) -> dict[tuple[int, int], int] | None:
         """As `quantd.trading.ports.FoldVenue`."""
-        if len(self._resting) != 1:
-            return None
-        one = self._resting[0]
-        rows, untouched = len(one.sym), not (one.kind or one.cancelling or any(one.cum))
-        if (one.sample, one.n) != (sample, n) or len(one.open) != rows or not untouched or len(set(one.after)) > 1:
-            return None
-        return one.after[0]
+        starts = {}
+        for basket in self._resting:
+            untouched = not (basket.kind or basket.cancelling or any(basket.cum))
+            if len(basket.open) != len(basket.sym) or not untouched or len(set(basket.after)) > 1:
+                return None
+            starts[basket.sample, basket.n] = basket.after[0]
+        return starts
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
         """As `quantd.trading.ports.FoldVenue`."""
@@ -247,15 +247,16 @@ class Paper:
             for resting in self._resting:
                 del self._known[resting.sample, resting.n]
             self._resting, self._forgotten = [], max(self._forgotten, missed)
-        for each in filled:
-            if self._resting:
-                resting = self._resting.pop()
-                _, report, charged_micro = each.made()
-                resting.fill_whole(report, each.ts_event, charged_micro)
-                self._ended.append(resting)
+        still_open = {(basket.sample, basket.n): basket for basket in self._resting}
+        self._resting = []
+        for basket in filled:
+            if (accepted := still_open.get(basket.key)) is not None:
+                _, report, charged_micro = basket.made()
+                accepted.fill_whole(report, basket.ts_event, charged_micro)
+                self._ended.append(accepted)
             else:
-                self._ended.append(each)
-                self._known[each.key] = each
+                self._ended.append(basket)
+                self._known[basket.key] = basket
         self._forget()
 
     def _received(self, key: tuple[int, int]) -> Resting | None:

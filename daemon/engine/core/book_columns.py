@@ -12,12 +12,19 @@ from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
 LOSSES: Final = 3
 """Drawdown, daily and weekly loss."""
 
+CALM: Final = 0
+"""No loss changes anything."""
+CROSSES: Final = 1
+"""A loss may change its level."""
+TRIPS: Final = 2
+"""A loss may move the switch."""
+
 
 class BookColumns:
     """One book: positions, equity, switch and returns, with its limits.
 
-    `held` are signed lots as floats. `micro` is its equity at the last sample. `low` and `high` are the bounds of each
-    loss between which neither its level nor the switch changes.
+    `held` are signed lots as floats. `micro` is its equity at the last sample. Between `low` and `high`
+    a loss keeps its level; below `trip` it does not move the switch.
     """
 
     book: Book
@@ -31,13 +38,15 @@ class BookColumns:
     """The realised returns of a watched book."""
     low: Floats
     high: Floats
+    trip: Floats
     limiter: Limiter
     bands: Bands
     rising: Bands
     """Bands of levels that may only rise, while orders are open."""
 
     def __init__(self, size: int) -> None:
-        self.held, self.low, self.high = float_zeros(size), float_zeros(LOSSES), float_zeros(LOSSES)
+        self.held, self.trip = float_zeros(size), float_zeros(LOSSES)
+        self.low, self.high = float_zeros(LOSSES), float_zeros(LOSSES)
         self.micro, self.held_view, self.returns = 0, self.held, None
 
     def take_lots(self) -> None:
@@ -48,20 +57,23 @@ class BookColumns:
         for k in range(len(held)):
             held[k] = float(lots[k])
 
-    def calm(self, equity: int, day: int, week: int) -> bool:
-        """Whether an equity in micro leaves every loss between its bounds."""
+    def losses(self, equity: int, day: int, week: int) -> int:
+        """What the losses at an equity in micro change: CALM, CROSSES or TRIPS."""
         marks: Switch = self.marks
         opened: int = marks.day_open if day == marks.day_key else marks.last
         began: int = marks.week_open if week == marks.week_key else marks.last
         peak: int = max(marks.high_water, equity)
+        news: int = CALM
         if opened <= 0 or began <= 0:
-            return False
+            return TRIPS
         for k in range(LOSSES):
             reference: int = peak if k == 0 else opened if k == 1 else began
             loss: float = max(1.0 - float(equity) / float(reference), 0.0)
+            if not loss < self.trip[k]:
+                return TRIPS
             if not self.low[k] < loss < self.high[k]:
-                return False
-        return True
+                news = CROSSES
+        return news
 
     def observe(self, equity: int, day: int, week: int) -> None:
         """Move the marks of the losses to an equity in micro, and append it to the returns of a watched book."""

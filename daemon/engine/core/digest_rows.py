@@ -1,6 +1,11 @@
-"""The rows of the digest: MessagePack of fills, orders and valuations, as `runtime.digest` hashes them."""
+"""The rows of the digest, MessagePack of fills, orders and valuations, and the chain of their hashes.
 
-from typing import Any
+Rows of an instant are hashed once no earlier row can follow, which is an interval later: the fills of a bar are of its
+open, and are known at its close. What comes late within the interval is put in its place by its time and kind.
+"""
+
+from hashlib import blake2b
+from typing import Any, Final
 
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.trading.number_types import Bytes, Ints
@@ -9,6 +14,116 @@ FILL = 0
 EQUITY = 1
 ORDER = 2
 """Kinds of rows, as in `quantd.daemon.runtime.digest`."""
+
+
+WAITING: Final = 512
+"""Parts that wait, above which those of ended instants are hashed."""
+
+END: Final = 9223372036854775807
+"""Later than each instant."""
+
+
+class Part:
+    """`count` encoded rows of one instant and one kind, in the order of their symbols, one behind the other."""
+
+    ts: int
+    kind: int
+    count: int
+    data: Any
+
+    def __init__(self, ts: int, kind: int, count: int, data: Any) -> None:
+        self.ts, self.kind, self.count, self.data = ts, kind, count, data
+
+    def head(self) -> Any:
+        """The head of a MessagePack array of so many rows."""
+        return HEADS[self.count] if self.count < 16 else long_head(self.count)
+
+
+class Chain:
+    """The parts of instants that may not have ended, and the hash of all before, each instant chained to the last.
+
+    `interval` is the longest time in ns by which a row may be earlier than the last one. `merge` puts the rows of
+    several parts of one kind in order.
+    """
+
+    parts: list[Any]
+    link: Any
+    interval: int
+    merge: Any
+
+    def __init__(self, interval: int, merge: Any) -> None:
+        self.parts, self.link, self.interval, self.merge = [], b"", interval, merge
+
+    def settle(self, now: int) -> None:
+        """Hash the instants that have ended, where many parts wait: a bar known after `now` opened at most an interval
+        before it."""
+        if len(self.parts) > WAITING:
+            self.close(now - self.interval)
+
+    def close(self, before: int) -> None:
+        """Hash the instants before `before`."""
+        parts: list[Any] = self.parts
+        count: int = len(parts)
+        first: int = 0
+        self.sort()
+        while first < count:
+            part: Part = parts[first]
+            ts: int = part.ts
+            if ts >= before:
+                break
+            end: int = first + 1
+            while end < count:
+                part = parts[end]
+                if part.ts != ts:
+                    break
+                end += 1
+            self.hash(first, end)
+            first = end
+        self.parts = parts[first:]
+
+    def sort(self) -> None:
+        """Order the parts by time and kind; most are, and those of one time and kind stay as they are."""
+        parts: list[Any] = self.parts
+        for k in range(1, len(parts)):
+            part: Part = parts[k]
+            at: int = k
+            while at > 0:
+                other: Part = parts[at - 1]
+                if other.ts < part.ts or (other.ts == part.ts and other.kind <= part.kind):
+                    break
+                parts[at] = other
+                at -= 1
+            parts[at] = part
+
+    def hash(self, first: int, end: int) -> None:
+        """Chain the parts of one instant."""
+        parts: list[Any] = self.parts
+        part: Part = parts[first]
+        if end - first == 1:
+            self.link = blake2b(self.link + part.head() + part.data, digest_size=32).digest()
+            return
+        rows: int = 0
+        last: int = -1
+        several: bool = False
+        data: Any = b""
+        for k in range(first, end):
+            part = parts[k]
+            rows += part.count
+            data += part.data
+            several = several or part.kind == last
+            last = part.kind
+        whole: Part = Part(part.ts, last, rows, data)
+        if several:
+            data = self.merge(whole.head() + data)
+        self.link = blake2b(self.link + whole.head() + data, digest_size=32).digest()
+
+
+def long_head(count: int) -> bytes:
+    """The head of an array of 16 rows or more."""
+    return b"\xdc" + count.to_bytes(2, "big") if count < 65536 else b"\xdd" + count.to_bytes(4, "big")
+
+
+HEADS: Final[list[bytes]] = [bytes((0x90 + count,)) for count in range(16)]
 
 
 class Names:
@@ -22,15 +137,15 @@ class Names:
 
 
 class Rows:
-    """Writes rows into a buffer, and hands them to the digest as (instant, kind, number, bytes).
+    """Writes rows into a buffer, and adds them to the chain of the digest.
 
     `rank` has the symbols in order of their names, `place` by symbol the row of a basket. `book` has by row of a
     valuation the number of its book.
     """
 
-    opened: list[Any]
-    """The rows that the digest has not hashed yet."""
+    chain: Chain
     hashed: bool
+    """Whether the run has a digest."""
     raw: Any
     buffer: Bytes
     symbols: Names
@@ -41,7 +156,7 @@ class Rows:
 
     def __init__(self, raw: Any, symbols: Names, books: Names, book: Ints, rank: Ints, place: Ints) -> None:
         self.raw, self.symbols, self.books, self.book, self.rank, self.place = raw, symbols, books, book, rank, place
-        self.buffer, self.opened, self.hashed = memoryview(raw), [], False
+        self.buffer, self.hashed = memoryview(raw), False
 
     def put_int(self, at: int, value: int) -> int:
         """Write an integer in its shortest form; returns the place behind it."""
@@ -116,7 +231,7 @@ class Rows:
             at = self.put_int(at, prices[row])
             if kind == FILL:
                 at = self.put_int(at, orders.fee[row])
-        self.opened.append((ts, kind, rows, bytes(self.raw[:at])))
+        self.add(ts, kind, rows, at)
 
     def put_equity(self, ts: int, values: Ints) -> None:
         """Add the row of a valuation: int64[B + 1] equities of the house, of the agents, and what no agent has."""
@@ -135,4 +250,9 @@ class Rows:
             buffer[at] = 0x92
             at = self.put_name(at + 1, self.books, k)
             at = self.put_int(at, values[1 + self.book[k]])
-        self.opened.append((ts, EQUITY, 1, bytes(self.raw[:at])))
+        self.add(ts, EQUITY, 1, at)
+
+    def add(self, ts: int, kind: int, count: int, size: int) -> None:
+        """Add the rows in the first `size` bytes of the buffer to the chain."""
+        chain: Chain = self.chain
+        chain.parts.append(Part(ts, kind, count, bytes(self.raw[:size])))

@@ -2,7 +2,8 @@
 
 What it takes
     a bar      orders and crosses fill at its open, then its closes are the marks
-    a tick     books are valued, losses and levels are watched, agents that are due are asked, their answers are planned
+    a tick     books are valued, losses and levels are watched, agents that are due are asked, and planned;
+               before the start it extends the history only
     a dividend between two samples
     `fold` takes one item or many by the same code, and returns at the first that is for `step`.
 
@@ -25,7 +26,7 @@ Who is ahead
 
 from typing import Any, Final
 
-from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.book_columns import CROSSES, TRIPS, BookColumns
 from quantd.daemon.engine.core.digest_rows import FILL, ORDER, Rows
 from quantd.daemon.engine.core.limiter import copy, read
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
@@ -39,7 +40,7 @@ from quantd.trading.fill_prices import LimitFills
 from quantd.trading.history.rings import History, Ring
 from quantd.trading.ledger.book import Book, Postings
 from quantd.trading.ledger.errors import LedgerFull
-from quantd.trading.number_types import FloatRows, Floats, Ints, ReadRows
+from quantd.trading.number_types import FloatRows, Floats, Ints, ReadRows, Whole
 
 DAY_NS: Final = 86_400_000_000_000
 
@@ -48,9 +49,6 @@ EXACT: Final = 9007199254740992
 
 VENUE_KEPT: Final = 128
 """Baskets that filled since the last `sync` and that the venue gets."""
-
-OPEN_ROWS: Final = 512
-"""Parts of the digest that wait, above which those of ended instants are hashed."""
 
 
 class Core:
@@ -70,6 +68,8 @@ class Core:
     fold_agents: list[Any]
     """Ledger, history and agents of the state, under names of their own: `step` reads plain attributes faster."""
     follow_ups: int
+    losses_cross: bool
+    """Whether a loss of the last sample may have changed its level."""
     recorded_no: int
     """The sample of the last record of all limits, a plan; 0 for none since the last `load`."""
     host: Any
@@ -96,8 +96,8 @@ class Core:
     round_plan: Plan
     digest_rows: Rows
     sample_columns: SampleColumns
-    open_orders: Orders | None
-    """The basket at the venue."""
+    open_baskets: list[Any]
+    """The baskets of `Orders` at the venue, in order of their arrival."""
     fill_terms: LimitFills
     fill_latency: int
     baskets_filled: Any
@@ -108,6 +108,12 @@ class Core:
     """Answers known in advance, by instant."""
     guarded: bool
     """Whether agents have protective levels, which follow from costs."""
+    exiting: bool
+    """Whether protective exits are in progress."""
+    reducing: bool
+    """Whether a switch is at REDUCE: then Python plans."""
+    rearm_no: int
+    """Number of the sample at which one is re-armed at the earliest."""
     cooling: bool
     """Whether an agent may not trade a symbol."""
     pays_borrow: bool
@@ -122,6 +128,10 @@ class Core:
     """Since the last `sync`."""
     fold_ts: int
     """The instant of the last item."""
+    fold_ticked: int
+    """That of the last tick."""
+    warming: bool
+    """Whether no sample was valued yet."""
 
     def fold(self, items: Any, at: int, end: int) -> int:
         """Fold items from `at` on; returns the place of the first that is for `step`, which is unchanged."""
@@ -162,20 +172,17 @@ class Core:
             return False
         ts_open: int = bars.ts_open[row]
         ts_event: int = bars.ts_event[row]
-        orders: Orders | None = self.open_orders
         crosses: Crosses = self.round_plan.crosses
-        if orders is not None and not self._fill_at_open(orders, row, ts_open, ts_event):
+        filling: bool = len(self.open_baskets) > 0
+        if filling and not self._fill_at_open(row, ts_open, ts_event):
             return False
         if crosses.count > 0 and not self.round_plan.crosses_fit(self.fold_ledger, row, ts_open):
             return False
-        changed: bool = crosses.count > 0
-        if orders is not None:
-            try:
-                self.fold_ledger.post(orders.cells, orders.rows, 0 if len(self.agent_columns) == 1 else -1)
-            except (OverflowError, LedgerFull):
+        changed: bool = filling or crosses.count > 0
+        if filling:
+            if not self._post_fills():
                 return False
-            self._note_fills(orders, block, row, ts_open)
-            changed = True
+            self._note_fills(block, row, ts_open)
         if crosses.count > 0:
             self.round_plan.book_crosses(self.fold_ledger)
         if changed:
@@ -187,20 +194,27 @@ class Core:
         self.fold_ts = ts_event
         self.bars_taken += 1
         rows: Rows = self.digest_rows
-        if rows.hashed and len(rows.opened) > OPEN_ROWS:
-            self.host.settle(ts_event)
-        if self.guarded and self.touched(row):
+        if rows.hashed:
+            rows.chain.settle(ts_event)
+        if self.exiting or (self.guarded and self.touched(row)):
             self.host.exits()
         return True
 
-    def _fill_at_open(self, orders: Orders, row: int, ts_open: int, ts_event: int) -> bool:
-        """Whether every order fills whole at the open; writes prices and fees of the basket."""
-        if ts_open < orders.starts:
-            return False
+    def _fill_at_open(self, row: int, ts_open: int, ts_event: int) -> bool:
+        """Whether every order fills whole at the open; writes prices and fees of the baskets."""
         fills: LimitFills = self.fill_terms
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
         fills.begin(bars.columns, row, ts_open, ts_event)
+        for place in range(len(self.open_baskets)):
+            orders: Orders = self.open_baskets[place]
+            if ts_open < orders.starts or not self._fill_basket(orders):
+                return False
+        return True
+
+    def _fill_basket(self, orders: Orders) -> bool:
+        """Whether every order of a basket fills whole at the open of the bar; writes prices and fees."""
+        fills: LimitFills = self.fill_terms
         symbols: Ints = orders.symbol
         traded: Ints = orders.lots
         worst: Ints = orders.worst
@@ -226,21 +240,42 @@ class Core:
             charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)
         return True
 
-    def _note_fills(self, orders: Orders, block: Any, row: int, ts_open: int) -> None:
-        """Hand a basket that filled to the venue, the log and the digest."""
+    def _post_fills(self) -> bool:
+        """Book the fills of all baskets, or of none: False where the ledger has no room."""
+        ledger: Postings = self.fold_ledger
+        orders: Orders
+        only: int = 0 if len(self.agent_columns) == 1 else -1
+        try:
+            if len(self.open_baskets) > 1:
+                grown: Whole = 0
+                for place in range(len(self.open_baskets)):
+                    orders = self.open_baskets[place]
+                    grown += ledger.growth(orders.cells, orders.rows, only)
+                ledger.reserve(grown)
+            for place in range(len(self.open_baskets)):
+                orders = self.open_baskets[place]
+                ledger.post(orders.cells, orders.rows, only)
+        except (OverflowError, LedgerFull):
+            return False
+        return True
+
+    def _note_fills(self, block: Any, row: int, ts_open: int) -> None:
+        """Hand the baskets that filled to the venue, the log and the digest."""
         samples: SampleColumns = self.sample_columns
         rows: Rows = self.digest_rows
-        orders.block, orders.row = block, row
         filled: Any = self.baskets_filled
-        if len(filled) == VENUE_KEPT:
-            self.basket_dropped = filled.popleft()
-        filled.append(orders)
-        if samples.recording:
-            samples.orders.append(orders)
-        self.orders_done += orders.rows
-        self.open_orders = None
-        if rows.hashed:
-            rows.put_orders(orders, FILL, ts_open)
+        for place in range(len(self.open_baskets)):
+            orders: Orders = self.open_baskets[place]
+            orders.block, orders.row = block, row
+            if len(filled) == VENUE_KEPT:
+                self.basket_dropped = filled.popleft()
+            filled.append(orders)
+            if samples.recording:
+                samples.orders.append(orders)
+            self.orders_done += orders.rows
+            if rows.hashed:
+                rows.put_orders(orders, FILL, ts_open)
+        self.open_baskets = []
 
     def touched(self, row: int) -> bool:
         """Whether a close is at or beyond a protective level of an agent's position, or within rounding of it."""
@@ -275,10 +310,14 @@ class Core:
     def _take_tick(self, tick: Any) -> bool:
         """Take a plain sample, and decide; False, without change, for `step`."""
         market: Market = self.market_columns
-        if not market.waiting or not self.folding or self.open_orders is not None or self.round_plan.crosses.count > 0:
+        if not self.folding and not self.host.load():
             return False
-        if not self._plain(tick):
+        if not market.waiting or self.round_plan.crosses.count > 0 or not self._orders_wait(tick.ts):
             return False
+        if not self._plain(tick) or tick.warmup != self.warming:
+            return False
+        if self.warming:
+            return self._take_warm_up(tick)
         if not self._take_sample(tick):
             return False
         self._watch_levels()
@@ -288,7 +327,7 @@ class Core:
 
     def _plain(self, tick: Any) -> bool:
         """Whether a tick is the sample of the bar that waits, without a job or a series."""
-        if not tick.sample or tick.jobs or tick.warmup or tick.macro or tick.opened or tick.cash_rate is not None:
+        if not tick.sample or tick.jobs or tick.macro or tick.opened or tick.cash_rate is not None:
             return False
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
@@ -298,10 +337,47 @@ class Core:
         key: int = tick.key
         return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
 
+    def _orders_wait(self, ts: int) -> bool:
+        """Whether nothing is done at a sample about open orders and exits in progress."""
+        now: int = max(self.now, ts)
+        if len(self.open_baskets) > 0 and self.reducing:
+            return False
+        for place in range(len(self.open_baskets)):
+            orders: Orders = self.open_baskets[place]
+            ends: Ints = orders.end
+            for k in range(orders.rows):
+                if ends[k] < now:
+                    return False
+        waits: bool = not self.exiting or self.host.exits_wait(now)
+        return waits
+
+    def _take_warm_up(self, tick: Any) -> bool:
+        """Append a sample before the start; False, without change, for `step`."""
+        market: Market = self.market_columns
+        ts: int = tick.ts
+        if not self._append(tick.key, market.row):
+            return False
+        market.take_prices()
+        self._add_volumes(market.row)
+        market.waiting = False
+        self.fold_ts = self.fold_ticked = ts
+        self.now = max(self.now, ts)
+        return True
+
+    def _add_volumes(self, row: int) -> None:
+        """Add the volumes of a bar to the average."""
+        market: Market = self.market_columns
+        bars: BlockColumns = market.bars
+        ring: FloatRows = self.volume_ring
+        volume: ReadRows = bars.volume
+        slot: int = self.volume_count % len(ring)
+        for k in range(market.size):
+            ring[slot, k] = volume[row, k]
+        self.volume_count += 1
+
     def _take_sample(self, tick: Any) -> bool:
         """Append the sample, value the books and observe their losses; False, without change, for `step`."""
         market: Market = self.market_columns
-        bars: BlockColumns = market.bars
         columns: BookColumns
         ts: int = tick.ts
         key: int = tick.key
@@ -310,23 +386,23 @@ class Core:
             self.fold_ledger.write_values(market.closes(), self.equities)
         except OverflowError:
             return False
-        if self.pays_borrow and self._has_short():
+        if self.sample_no + 1 >= self.rearm_no or (self.pays_borrow and self._has_short()):
             return False
+        crosses: bool = False
         day: int = key // DAY_NS
         week: int = (day + 3) // 7
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
-            if not 0 < self.equities[book] < EXACT or not columns.calm(self.equities[book], day, week):
+            if not 0 < self.equities[book] < EXACT:
                 return False
+            news: int = columns.losses(self.equities[book], day, week)
+            if news == TRIPS:
+                return False
+            crosses = crosses or news == CROSSES
         if not self._append(key, row):
             return False
         market.take_prices()
-        ring: FloatRows = self.volume_ring
-        volume: ReadRows = bars.volume
-        slot: int = self.volume_count % len(ring)
-        for k in range(market.size):
-            ring[slot, k] = volume[row, k]
-        self.volume_count += 1
+        self._add_volumes(row)
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             columns.observe(self.equities[book], day, week)
@@ -336,7 +412,7 @@ class Core:
             cash: int = self.fold_ledger.house.cash_micro
             samples.add(tick, ts, key, row, self.equities, cash, columns.marks.high_water, columns.held)
         market.waiting = False
-        self.sample, self.sample_key, self.fold_ts = ts, key, ts
+        self.sample, self.sample_key, self.fold_ts, self.fold_ticked = ts, key, ts, ts
         self.sample_no += 1
         self.samples_taken += 1
         self.now = max(self.now, ts)
@@ -345,6 +421,7 @@ class Core:
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.put_equity(ts, self.equities)
+        self.losses_cross = crosses
         return True
 
     def _has_short(self) -> bool:
@@ -379,7 +456,10 @@ class Core:
         market: Market = self.market_columns
         holdings: Holdings = plan.holdings
         ring: Ring = self.fold_history.synchronous
+        crosses: bool = self.losses_cross
         if self.reads_returns and self.host.realised():
+            crosses = True
+        if crosses:
             self.host.check_levels()
             return
         for book in range(plan.watched):
@@ -417,19 +497,26 @@ class Core:
             if not state.suspended and (agent.always or number in due):
                 questions.append(number)
         if rests:
-            if questions or not self._plan_rests(rests, ts):
+            if questions or self._python_plans() or not self._plan_rests(rests, ts):
                 self.host.finish_tick(tick)
             return
         if not questions:
             return
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
+        if self._python_plans():
+            self.host.plan(questions, self.host.ask(questions, ts))
+            return
         if ahead is not None and self._take_ahead(ahead, questions) and self._carry_out(ts, ts, 0):
             self.host.note_ahead(ahead)
             return
         answers: list[Any] = self.host.ask(questions, ts)
         if not self._take_answers(answers) or not self._carry_out(ts, ts, 0):
             self.host.plan(questions, answers)
+
+    def _python_plans(self) -> bool:
+        """Whether orders are open, or a switch permits reducing orders only."""
+        return self.reducing or len(self.open_baskets) > 0
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
         """Plan the rest of one decision of some agents; False, without change, for `step`."""
@@ -549,7 +636,7 @@ class Core:
         self.orders_at[sample] = n
         orders: Orders = plan.orders(sample, n, ts)
         orders.starts = ts + self.fill_latency
-        self.open_orders = orders
+        self.open_baskets = [orders]
         self.orders_sent += count
         rows: Rows = self.digest_rows
         if rows.hashed:

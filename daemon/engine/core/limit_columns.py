@@ -16,7 +16,7 @@ from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.measures.portfolio import least, total
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.levels import NOISE, band
-from quantd.risk.switch import STATE_LIMITS
+from quantd.risk.switch import REDUCE, STATE_LIMITS
 from quantd.trading.fill_prices import LimitFills
 from quantd.trading.number_types import Floats
 from quantd.trading.ports import FillTerms
@@ -100,16 +100,18 @@ class LimitColumns:
         for book, columns in zip(self.books, state.book_columns, strict=True):
             limits = rules.house if book == HOUSE else rules.agents[book].limits
             levels = levels_of(state, book)
-            columns.book, columns.micro = state.account(book), state.equity_of(book)
+            switch = columns.marks = state.switch_at(book)
+            columns.book, columns.micro = state.account(book), 0 if state.warming else state.equity_of(book)
             columns.take_lots()
-            columns.marks = state.switch_at(book)
             columns.returns = state.watch.realised[book + 1] if book in watching else None
             for place, key in enumerate(STATE_LIMITS):
                 bound = getattr(limits, key)
                 bound = inf if bound is None else bound
+                reduces = book != HOUSE and switch.state == REDUCE  # a further loss moves nothing
+                columns.trip[place] = inf if reduces else bound * (1.0 - 1e-9)
                 low, high = band(key, levels.get(key, 0), bound)
                 columns.low[place] = max(low, NOISE.get(key, -inf)) if levels.get(key) else low
-                columns.high[place] = min(high, bound * (1.0 - 1e-9))
+                columns.high[place] = high
         levels_now = [state.monitor.levels, *state.watch.levels], watching
         if self._levels == levels_now:
             return

@@ -355,43 +355,58 @@ def test_a_delisting_ends_what_rests_in_its_symbol_only() -> None:
     assert venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting")) == []
 
 
-def test_a_basket_that_a_delisting_ends_no_longer_keeps_a_batch_from_the_other() -> None:
+def test_orders_begin_in_the_order_of_their_arrival() -> None:
     venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
-    venue.submit(basket(at_close(0), [(1, 5, 60.0)], n=1))
-    assert venue.starts(at_close(0), 1) is None
+    venue.submit(basket(at_close(0), [(0, 25, 105.0)], n=1))
+    venue.submit(basket(at_close(0), [(1, 5, 60.0)]))
+    venue.submit(basket(at_close(0), [(1, 0, 60.0)], n=2))
+    starts = venue.starts()
+    assert starts is not None
+    assert list(starts.items()) == [((at_close(0), 1), at_close(0)), ((at_close(0), 0), at_close(0))], "2 is rejected"
     venue.on_action(Action(ts=at_open(1), key=24 * HOUR, symbol=0, kind="delisting"))
-    assert venue.starts(at_close(0), 1) == at_close(0)
+    assert venue.starts() == {(at_close(0), 0): at_close(0)}
 
 
-def test_a_batch_begins_with_one_untouched_basket_only() -> None:
+def test_orders_begin_together_or_not_at_all() -> None:
     def started(*rows: tuple[int, int, float]) -> Paper:
         venue = Paper(UNIVERSE, FREE)
+        venue.submit(basket(at_close(0), [(2, 1, 11.0)], n=1))
         venue.submit(basket(at_close(0), rows))
         return venue
 
     venue = started((0, 25, 105.0), (1, 5, 60.0))
-    assert venue.starts(at_close(0), 0) == at_close(0)
-    assert venue.starts(at_close(0), 1) is None, "it is another basket"
+    assert venue.starts() == {(at_close(0), 1): at_close(0), (at_close(0), 0): at_close(0)}
     venue.cancel(at_close(0), 0, 1, at_close(0))
-    assert venue.starts(at_close(0), 0) is None, "a row has ended"
+    assert venue.starts() is None, "a row has ended"
     venue = started((0, 25, 105.0), (1, 5, 60.0))
     venue.cancel(at_close(0), 0, 1, at_open(1) + HOUR)
-    assert venue.starts(at_close(0), 0) is None, "a row is being cancelled"
+    assert venue.starts() is None, "a row is being cancelled"
     venue = started((0, 25, 105.0), (1, 5, 40.0))
     venue.on_slice(bar(1, fresh=(False, True, True)))
-    assert venue.starts(at_close(0), 0) is None, "its rows wait for different bars"
+    assert venue.starts() is None, "its rows wait for different bars"
     venue = Paper(UNIVERSE, Costs(participation=0.01))
     venue.submit(basket(at_close(0), [(0, 25, 105.0), (1, 5, 40.0)]))
     assert rows_of(venue.on_slice(bar(1))) == [(at_open(1), 0, 10, 10, 100 * NANO, "PART_FILL")]
-    assert venue.starts(at_close(0), 0) is None, "a row has filled in part"
+    assert venue.starts() is None, "a row has filled in part"
 
 
-def test_a_basket_that_is_rejected_whole_does_not_keep_a_batch_from_another() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
-    venue.submit(basket(at_close(0), [(1, 0, 60.0)], n=1))
-    assert venue.starts(at_close(0), 0) == at_close(0)
+def test_baskets_that_the_fold_filled_end_in_their_order_whether_they_were_open_or_not() -> None:
+    def filled(sent: OrderBasket) -> Folded:
+        rows = list(range(len(sent.sym)))
+        prices, causes = [100 * NANO] * len(rows), [int(Cause.LAST_FILL)] * len(rows)
+        report = Reports(sent.sample, sent.n, at_open(1), rows, sent.lots, sent.lots, prices, [0] * len(rows), causes)
+        return Folded(sent, report, at_close(1))
+
+    venue, sent = Paper(UNIVERSE, FREE), [basket(at_close(0), [(0, 25, 105.0)], n=n) for n in range(3)]
+    for n in (1, 0):
+        venue.submit(sent[n])
+    venue.catch_up(bar(1), [filled(sent[n]) for n in (1, 0, 2)], None)
+    assert venue.starts() == {}
+    for n in range(3):
+        assert [row[-1] for row in rows_of(venue.query(at_close(0), n, [0]))] == ["ACCEPTED", "LAST_FILL"]
+    ended = Paper(UNIVERSE, FREE)
+    ended.thaw(venue.freeze())
+    assert list(ended._known) == [(at_close(0), n) for n in (1, 0, 2)]
 
 
 def test_rows_that_arrive_after_the_others_have_ended_work_and_fill() -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.book_columns import TRIPS, BookColumns
 from quantd.daemon.engine.core.fold import EXACT
-from quantd.daemon.engine.state import State
+from quantd.daemon.engine.core.order_columns import Orders
+from quantd.daemon.engine.state import Exit, State
 from quantd.daemon.runtime.fold_host import FoldHost
 from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.daemon.runtime.timeline import Item
@@ -74,31 +75,29 @@ def columns_of(shell: Shell) -> list[object]:
     switches = [FrozenSwitch.of(switch) for switch in (state.switch, *(agent.switch for agent in state.agents))]
     returns = [book.freeze() for book in state.watch.realised]
     agents = [(list(each.crossed), each.requested_at, list(each.requested)) for each in state.agent_columns]
-    history, orders = state.history, state.open_orders
+    history = state.history
     rings = history.known.count, history.known.end, history.synchronous.count, history.synchronous.end
     return [
         books, switches, returns, agents, rings, state.ledger.cells().tolist(), state.now, state.sample,
         state.sample_no, state.round_no, state.volume_count, state.market_columns.waiting, state.market_columns.row,
         state.round_plan.crosses.count,
-        None if orders is None else list(orders.cells[: 2 * orders.rows]), len(state.digest_rows.opened),
+        [list(orders.cells[: 2 * orders.rows]) for orders in state.open_baskets], len(state.digest_rows.chain.parts),
         state.orders_sent, state.orders_done, state.bars_taken, state.samples_taken, state.rounds_taken,
         state.sample_columns.count,
     ]  # fmt: skip
 
 
 def trading(state: State) -> bool:
-    return state.open_orders is not None and state.round_plan.crosses.count > 0
+    return len(state.open_baskets) == 1 and state.round_plan.crosses.count > 0
 
 
 def orders_start_later(state: State) -> None:
-    assert state.open_orders is not None
-    state.open_orders.starts = 2**62
+    state.open_baskets[0].starts = 2**62
 
 
 def limit_beyond_the_bar(state: State) -> None:
     """The first order buys below every price, or sells above."""
-    orders = state.open_orders
-    assert orders is not None
+    orders = state.open_baskets[0]
     orders.worst[0] = 1 if orders.lots[0] > 0 else 2**60
 
 
@@ -145,7 +144,7 @@ def test_a_bar_without_every_symbol_changes_nothing() -> None:
 
 
 def loss_at_its_bound(state: State) -> None:
-    state.book_columns[2].low[1] = 5.0
+    state.book_columns[2].trip[1] = 0.0
 
 
 def equity_of_nothing(state: State) -> None:
@@ -154,6 +153,25 @@ def equity_of_nothing(state: State) -> None:
 
 def equity_beyond_floats(state: State) -> None:
     state.ledger.house.cash_micro += EXACT
+
+
+def sample_of_a_new_start(state: State) -> None:
+    """A switch is re-armed at it."""
+    state.rearm_no = state.sample_no + 1
+
+
+def order_that_has_expired(state: State) -> None:
+    state.open_baskets = [Orders(1, 1, state.now, 1, 3)]
+    state.open_baskets[0].end[0] = state.now - 1
+
+
+def order_under_a_switch(state: State) -> None:
+    state.open_baskets, state.reducing = [Orders(1, 1, state.now, 0, 3)], True
+
+
+def exit_of_another_instant(state: State) -> None:
+    state.exiting = True
+    state.agents[0].exits[0] = Exit("stop_loss", 1.0, 1.0, 1.0, tried=state.now - 1)
 
 
 def short_that_pays(state: State) -> None:
@@ -177,7 +195,8 @@ def orders_at_the_venue(state: State) -> None:
 @pytest.mark.parametrize(
     "change",
     [loss_at_its_bound, equity_of_nothing, equity_beyond_floats, short_that_pays, price_missing_before,
-     dividend_of_a_later_date, orders_at_the_venue],
+     dividend_of_a_later_date, orders_at_the_venue, sample_of_a_new_start, order_that_has_expired,
+     order_under_a_switch, exit_of_another_instant],
 )  # fmt: skip
 def test_a_sample_that_the_fold_does_not_know_changes_nothing(change: Change) -> None:
     folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
@@ -203,8 +222,7 @@ def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object])
 def test_what_was_left_is_stepped_and_the_fold_goes_on() -> None:
     for kind, change in ((MarketSlice, limit_beyond_the_bar), (MarketSlice, crosses_start_later)):
         folded = Folded().go_to(kind, trading)
-        orders = folded.state.open_orders
-        assert orders is not None
+        orders = folded.state.open_baskets[0]
         worst, ts = orders.worst[0], folded.state.round_plan.crosses.ts
         change(folded.state)
         assert folded.fold() == folded.at
@@ -264,4 +282,4 @@ def touching(agents: int, close: np.ndarray) -> State:
 def test_the_marks_of_a_new_book_bound_nothing() -> None:
     columns = BookColumns(2)
     columns.marks = Switch()
-    assert not columns.calm(5, 1, 1), "an opening that is not positive is for the engine"
+    assert columns.losses(5, 1, 1) == TRIPS, "an opening that is not positive is for the engine"

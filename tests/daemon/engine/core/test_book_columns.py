@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.book_columns import CALM, CROSSES, TRIPS, BookColumns
 from quantd.risk.monitor.equity_series import KEPT
 from quantd.risk.monitor.realised import Realised
 from quantd.risk.switch_state import Switch
@@ -28,6 +28,7 @@ def book_of(value: int = 100, day: int = MONDAY) -> BookColumns:
     book.book, book.marks = Book(2), Switch()
     book.marks.mark(value, day, week_of(day))
     book.low[:], book.high[:] = wide()
+    book.trip[:] = book.high
     return book
 
 
@@ -63,7 +64,11 @@ def test_the_switch_has_the_marks_of_each_sample_and_losses_keep_their_bands(ste
             for low, high in bands(loss):
                 book.low[:], book.high[:] = wide()
                 book.low[k], book.high[k] = low, high
-                assert book.calm(value, day, week_of(day)) is (low < loss < high)
+                keeps = low < loss < high
+                assert book.losses(value, day, week_of(day)) == (CALM if keeps else CROSSES)
+                book.trip[k] = high
+                assert book.losses(value, day, week_of(day)) == (TRIPS if loss >= high else CALM if keeps else CROSSES)
+                book.trip[k] = inf
         book.observe(value, day, week_of(day))
         marks = book.marks
         assert (marks.high_water, marks.day_open, marks.week_open) == (max(values), opened, began)
@@ -76,7 +81,7 @@ def test_the_switch_has_the_marks_of_each_sample_and_losses_keep_their_bands(ste
 def test_a_loss_since_an_opening_that_is_not_positive_is_left_to_the_engine(opening: str, value: int) -> None:
     book = book_of()
     setattr(book.marks, opening, value)
-    assert book.calm(90, MONDAY, week_of(MONDAY)) is (value > 0)
+    assert book.losses(90, MONDAY, week_of(MONDAY)) == (CALM if value > 0 else TRIPS)
 
 
 @given(st.lists(st.integers(1, 10**15), min_size=1, max_size=8), st.integers(0, 10**12), st.booleans())

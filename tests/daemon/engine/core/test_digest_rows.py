@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.core.digest_rows import Names, Rows
+from quantd.daemon.engine.core.digest_rows import Chain, Names, Rows
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.trading.number_types import int_zeros
 
@@ -27,10 +27,12 @@ def rows_of(symbols: list[str], books: list[str], order: list[int]) -> Rows:
     """Rows of symbols, and of books whose numbers are in `order`."""
     rank = np.array(sorted(range(len(symbols)), key=symbols.__getitem__), dtype=np.int64)
     names = names_of(*symbols), names_of(*books)
-    return Rows(
+    rows = Rows(
         bytearray(99 * len(symbols) + 40 * len(books)), *names, np.array(order, dtype=np.int64).data, rank.data,
         int_zeros(len(symbols)),
     )  # fmt: skip
+    rows.chain = Chain(0, None)
+    return rows
 
 
 def written(value: int) -> bytes:
@@ -56,14 +58,14 @@ def test_rows_of_orders_are_arrays_in_the_order_of_their_symbols(kind: int) -> N
     for k, (symbol, lots) in enumerate([(1, 7), (3, -300), (0, -1)]):
         orders.symbol[k], orders.lots[k], orders.price[k], orders.fee[k], orders.worst[k] = symbol, lots, 10**11, 250, k
     rows.put_orders(orders, kind, 10**18)
-    ((ts, of_kind, count, data),) = rows.opened
+    (part,) = rows.chain.parts
     expected = [
         [kind, 10**18, 10**18 - 5, symbols[symbol], 2, 1 if lots > 0 else -1, abs(lots)]
         + ([10**11, 250] if kind == 0 else [worst])
         for symbol, lots, worst in [(0, -1, 2), (1, 7, 0), (3, -300, 1)]
     ]
-    assert (ts, of_kind, count) == (10**18, kind, 3)
-    assert data == b"".join(map(msgspec.msgpack.encode, expected))
+    assert (part.ts, part.kind, part.count) == (10**18, kind, 3)
+    assert part.data == b"".join(map(msgspec.msgpack.encode, expected))
 
 
 @pytest.mark.parametrize("books", [2, 15, 16, 40, 700])
@@ -73,4 +75,5 @@ def test_a_row_of_equity_has_the_books_in_the_given_order(books: int) -> None:
     rows = rows_of(["A"], names, order)
     rows.put_equity(5, np.array([77, *micro], dtype=np.int64).data)
     row = [1, 5, 77, [[name, micro[k]] for name, k in zip(names, order, strict=True)]]
-    assert rows.opened == [(5, 1, 1, msgspec.msgpack.encode(row))]
+    (part,) = rows.chain.parts
+    assert (part.ts, part.kind, part.count, part.data) == (5, 1, 1, msgspec.msgpack.encode(row))
