@@ -33,6 +33,11 @@ def int_zeros(size: int) -> Ints:
     return np.zeros(size, dtype=np.int64).data
 
 
+def int_zero_rows(rows: int, size: int) -> IntRows:
+    """So many rows of integers, all zero."""
+    return np.zeros((rows, size), dtype=np.int64).data
+
+
 def float_zeros(size: int) -> Floats:
     """So many floats, all zero."""
     zeros: Floats = np.zeros(size).data  # type: ignore[assignment]  # typeshed knows no other element than int

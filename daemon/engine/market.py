@@ -68,7 +68,7 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
             effects.append(Crossed(cross.sample, market.ts_open, cross.symbol, price, cross.shares))
         elif not (cross.end and cross.end <= market.ts_event):
             waiting.append(cross)
-    state.crosses = waiting
+    state.crosses.keep(waiting)
     return effects
 
 
@@ -113,7 +113,7 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
         for row, column in enumerate(work.basket.sym)
         if column == symbol and work.state[row] not in ENDED
     ]
-    state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
+    state.crosses.drop(symbol)
     state.jumped.pop(symbol, None)
     held = state.ledger.house.held[symbol]
     text = f"{name} was delisted at {action.cash_nano / NANO:g} a share"

@@ -85,10 +85,8 @@ def on_cancel_requested(state: State, asked: CancelRequested) -> Sequence[Effect
     state.revalue()
     for number, _ in work.shares[asked.row]:
         waiting = state.agents[number].follow_up
-        if waiting is not None:
-            weights = np.frombuffer(waiting.weights).copy()
-            weights[symbol] = state.held_weights(number)[symbol]
-            waiting.weights = weights.tobytes()
+        if waiting.waits():
+            waiting.weights[symbol] = state.held_weights(number)[symbol]
     lots, filled = work.lots[asked.row], work.filled[asked.row]
     side, whole = "buy" if lots > 0 else "sell", abs(lots)
     text = f"by hand: cancel {side} {whole - filled} of {whole} lots ({asked.who}: {asked.reason})"
@@ -200,7 +198,7 @@ def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
     effects: list[Effect] = []
     if stopping.cancel_open:
         effects = [*give_up(state, state.parents, "stopped"), *cancel_open_orders(state, adding_only=False)]
-        state.crosses = []
+        state.crosses.clear()
     return [*effects, Snapshot(state.now), Stop(stopping.reason)]
 
 

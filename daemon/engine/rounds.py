@@ -70,7 +70,7 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
             agent.memory = memory_of(answer)
         if answer.weights is not None:
             round_.answers[answer.agent] = answer.weights
-        agent.follow_up = None
+        agent.follow_up.drop()
     if not round_.waiting:
         state.round = None
         effects.extend(plan(state, round_.answers, sample=state.sample))
@@ -99,20 +99,20 @@ def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[
 
 def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
     """Plan the rest of earlier decisions, in their order, once their orders have ended and no new one is `due`."""
-    if all(agent.follow_up is None for agent in state.agents):
+    if not any(agent.follow_up.waits() for agent in state.agents):
         return []
     waiting: dict[tuple[int, int], dict[int, bytes]] = {}
     busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
     busy |= {parent.agent for parent in state.parents}
     for number, agent in enumerate(state.agents):
         rest = agent.follow_up
-        if rest is None:
+        if not rest.waits():
             continue
         if number in due or agent.suspended:
-            agent.follow_up = None
+            rest.drop()
         elif number not in busy:
-            agent.follow_up = None
-            waiting.setdefault((rest.sample, rest.used), {})[number] = rest.weights
+            waiting.setdefault((rest.sample, rest.used), {})[number] = bytes(rest.weights)
+            rest.drop()
     effects: list[Effect] = []
     for (sample, used), answers in sorted(waiting.items()):
         effects.extend(plan(state, answers, sample=sample, used=used + 1))

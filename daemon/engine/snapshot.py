@@ -8,12 +8,13 @@ from msgspec import UNSET, Struct, UnsetType
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.agents.proposal_log import ProposalLog
-from quantd.daemon.engine.planning.activity import Activity
+from quantd.daemon.engine.core.order_columns import FollowUp
+from quantd.daemon.engine.planning.activity import FrozenActivity
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.safety.monitor_state import FrozenWatch, Noted
 from quantd.daemon.engine.settings import MarketRegime, Rules
-from quantd.daemon.engine.state import CoinFees, Exit, FollowUp, Loosening, Portfolio, State
+from quantd.daemon.engine.state import CoinFees, Exit, Loosening, Portfolio, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Working
@@ -24,6 +25,7 @@ from quantd.risk.switch import FrozenSwitch
 from quantd.trading.events import Proposed
 from quantd.trading.history import Ring
 from quantd.trading.model_events import ModelLoaded
+from quantd.trading.number_types import read_floats
 from quantd.trading.view import EMPTY_MEMORY
 
 
@@ -96,6 +98,14 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
     )
 
 
+class FrozenFollowUp(Struct, frozen=True):
+    """A `FollowUp` that waits."""
+
+    sample: int
+    weights: bytes
+    used: int
+
+
 class FrozenVenue(Struct, frozen=True):
     """The venue's account beside orders; fields are those of State."""
 
@@ -126,7 +136,7 @@ class Frozen(Struct, frozen=True):
     marks: tuple[bytes, bytes, bytes, bytes]
     numbers: tuple[int, ...]
     switches: list[FrozenSwitch]
-    agents: list[tuple[int, bool, FollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
+    agents: list[tuple[int, bool, FrozenFollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
     monitor: dict[str, int]
     orders_at: list[tuple[int, int]]
     working: list[tuple[tuple[int, int], Working]]
@@ -134,7 +144,7 @@ class Frozen(Struct, frozen=True):
     crosses: list[Cross]
     foreign: list[tuple[int, int, int]]
     down: list[str]
-    activity: Activity
+    activity: FrozenActivity
     volumes: tuple[int, bytes]
     best: bytes = b""
     exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
@@ -179,7 +189,7 @@ class Frozen(Struct, frozen=True):
 
 
 _SAME: Final = (
-    "crosses", "foreign", "activity", "parents", "halted", "limited", "jumped", "flattens_jumped", "live_sessions",
+    "foreign", "parents", "halted", "limited", "jumped", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
     "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
@@ -197,6 +207,10 @@ def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
 def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
     size = ring.prices.shape[1]
     ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)
+
+
+def _follow_up_out(rest: FollowUp) -> FrozenFollowUp | None:
+    return FrozenFollowUp(rest.sample, bytes(rest.weights), rest.used) if rest.waits() else None
 
 
 def _venue_out(state: State) -> FrozenVenue:
@@ -245,7 +259,7 @@ def freeze(state: State) -> bytes:
                 (
                     a.failures,
                     a.suspended,
-                    a.follow_up,
+                    _follow_up_out(a.follow_up),
                     [(name, array.shape, array.tobytes()) for name, array in a.memory.items()],
                 )
                 for a in state.agents
@@ -254,7 +268,9 @@ def freeze(state: State) -> bytes:
             orders_at=list(state.orders_at.items()),
             working=list(state.working.items()),
             ended=list(state.ended),
+            crosses=list(state.crosses),
             down=sorted(state.down),
+            activity=state.activity.freeze(),
             volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
             best=state.best.tobytes(),
             exits=[(a.exits, a.blocked) for a in state.agents],
@@ -297,7 +313,10 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     for agent, switch, (failures, suspended, follow_up, memory) in zip(
         state.agents, f.switches[1:], f.agents, strict=True
     ):
-        agent.switch, agent.failures, agent.suspended, agent.follow_up = switch.thaw(), failures, suspended, follow_up
+        agent.switch, agent.failures, agent.suspended = switch.thaw(), failures, suspended
+        if follow_up is not None:
+            weights = read_floats(np.frombuffer(follow_up.weights))
+            agent.follow_up.put(follow_up.sample, follow_up.used, weights)
         agent.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
     state.monitor.levels = dict(f.monitor)
     state.orders_at = dict(f.orders_at)
@@ -308,7 +327,9 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
     for name in _SAME:
         setattr(state, name, getattr(f, name))
+    state.crosses.keep(f.crosses)
     state.down = set(f.down)
+    state.activity.thaw(f.activity)
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
     state.stops, state.rests = dict(f.stops), dict(f.resting.rests)

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.core.fold import Core
-from quantd.daemon.engine.planning.activity import Activity, BookActivity
+from quantd.daemon.engine.core.order_columns import FollowUp
+from quantd.daemon.engine.planning.activity import Activity
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor_state import Noted, Watch
 from quantd.daemon.engine.settings import Rules, protective_sets, room_of
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry, Side
 from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.venue.open_orders import Cross, EndedBaskets, Key, Working
+from quantd.daemon.engine.venue.open_orders import EndedBaskets, Key, OpenCrosses, Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.engine.venue.waits import Waits
 from quantd.risk.limits.catalogue import Limits
@@ -52,14 +53,6 @@ PROPOSALS_KEPT: Final = 1024
 
 ENDED_KEPT: Final = 64
 """Ended baskets that are remembered for late reports of the venue."""
-
-
-class FollowUp(Struct):
-    """The rest of a decision that waits for its own sales. `weights` are the recorded answer."""
-
-    sample: int
-    weights: bytes
-    used: int
 
 
 class Portfolio(Struct):
@@ -124,14 +117,19 @@ class AgentState:
 
     __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
 
-    def __init__(self, capital_micro: int) -> None:
+    def __init__(self, capital_micro: int, size: int) -> None:
+        self.follow_up: Final = FollowUp(size)
+        self.begin(capital_micro)
+
+    def begin(self, capital_micro: int) -> None:
+        """Remember nothing."""
         self.memory: Memory = EMPTY_MEMORY
         self.note = ""
         """Last note of its policy."""
         self.switch = Switch(high_water=capital_micro)
         self.failures = 0
         self.suspended = False
-        self.follow_up: FollowUp | None = None
+        self.follow_up.drop()
         self.exits: dict[int, Exit] = {}
         self.blocked: dict[int, int] = {}
 
@@ -149,6 +147,7 @@ class State(Core):
     """Everything `step` reads and changes. Arrays of marks are replaced, never written: slices share them."""
 
     orders_at: dict[int, int]
+    crosses: OpenCrosses
 
     def __init__(self, rules: Rules) -> None:
         size = rules.universe.size
@@ -172,7 +171,7 @@ class State(Core):
         self.volumes: Floats = np.empty((rules.volume_lookback, size))
         """Units traded in the last `volume_count` sessions, in any order; NaN where unknown."""
         self.volume_count = 0
-        self.activity = Activity([BookActivity() for _ in range(len(rules.agents) + 1)])
+        self.activity = Activity(len(rules.agents) + 1, size)
         self._average: Floats | None = None
         self.now = 0
         self.sample = 0
@@ -184,7 +183,7 @@ class State(Core):
         """Looser limits of mode live that wait for their instant, or for an approval."""
         # limits_in_force, with the inputs of its computation
         self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...], bool], Limits] | None = None
-        self.agents = [AgentState(a.capital_micro) for a in rules.agents]
+        self.agents = [AgentState(a.capital_micro, size) for a in rules.agents]
         self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
         """By agent: number of the policy that decides for it."""
         self.shadows: list[State] = [State(each) for each in rules.shadows]
@@ -213,7 +212,7 @@ class State(Core):
         """(agent, column, side, words) -> pauses after orders that the venue refused, and stops that it ended."""
         self.own: dict[tuple[int, int], Own] = {}
         """(agent, column) -> levels that an operator set for that position."""
-        self.crosses: list[Cross] = []
+        self.crosses = OpenCrosses(len(rules.agents), size)
         self.parents: list[Parent] = []
         """Parent orders in progress, in order of their decisions."""
         self.halted: dict[int, tuple[int, str]] = {}

@@ -22,6 +22,7 @@ from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import SampleColumns
+from quantd.daemon.engine.core.venue_orders import VenueOrders
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.plan import FREED
 from quantd.daemon.engine.rounds import follow_ups
@@ -35,9 +36,9 @@ from quantd.daemon.engine.safety.monitor import (
 )
 from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due, serve_tick
-from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, FollowUp, Round, State
+from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, Round, State
 from quantd.daemon.engine.stops.exits import check_levels, release_blocked
-from quantd.daemon.engine.venue.open_orders import Cross, Key
+from quantd.daemon.engine.venue.open_orders import Key
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
 from quantd.risk.monitor.levels import level, share_of
@@ -89,7 +90,10 @@ class FoldHost:
         state, size = self.state, self.state.universe.size
         state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
         state.market_columns = Market(size, read_floats(state.universe.lot_size))
-        state.agent_columns = [AgentColumns(size, np.zeros(size, np.int8).data) for _ in state.agents]
+        state.agent_columns = [
+            AgentColumns(size, np.zeros(size, np.int8).data, book.request, agent.follow_up)
+            for book, agent in zip(state.activity.books[:-1], state.agents, strict=True)
+        ]
         state.book_columns = [BookColumns(size) for _ in self._books]
         state.equities = int_zeros(len(self._books) + 1)
         reason = np.zeros(size, np.int8).data
@@ -98,12 +102,12 @@ class FoldHost:
         plan.freed = FREED.astype(np.int8).data
         state.sample_columns = SampleColumns(len(self._books), size)
         state.digest_rows = self._rows()
-        state.baskets_filled, state.basket_dropped = deque(), None
-        state.open_baskets, state.fold_items, state.fold_at, state.fold_end = [], None, 0, 0
+        state.venue_orders = VenueOrders(deque())
+        state.fold_items, state.fold_at, state.fold_end = None, 0, 0
         state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = state.reads_returns = (
             False
         )
-        state.orders_sent = state.orders_done = state.fold_ts = state.fold_ticked = state.fill_latency = 0
+        state.fold_ts = state.fold_ticked = 0
         state.answers_ahead = {}
 
     def _rows(self) -> Rows:
@@ -144,7 +148,7 @@ class FoldHost:
         state = self.state
         if not self._limits.renew(self._fill_terms()) or not self.plain() or not self._limits.known_returns():
             return False
-        starts = self._starts() if state.working or state.crosses else {}
+        starts = self._starts() if state.working else {}
         if starts is None or (state.history.pending and not self._waits()):
             return False
         self._import(starts)
@@ -152,14 +156,7 @@ class FoldHost:
         state.guarded, state.cooling = state.protecting, any(agent.blocked for agent in state.agents)
         state.exiting, reducing = any(agent.exits for agent in state.agents), self._reducing()
         state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_no, reducing), default=2**62)
-        for number, (agent, columns) in enumerate(zip(state.agents, state.agent_columns, strict=True)):
-            request, rest = state.activity.books[number], agent.follow_up
-            columns.requested_at = request.asked_at if request.asked else 0
-            if request.asked:
-                columns.requested[:] = memoryview(request.asked).cast("d")
-            columns.rest_sample, columns.rest_used = (-1, 0) if rest is None else (rest.sample, rest.used)
-            if rest is not None:
-                columns.rest_weights[:] = memoryview(rest.weights).cast("d")
+        for number, columns in enumerate(state.agent_columns):
             columns.stop, columns.target = (
                 (inf, inf) if guards is None else (_level(guards.stop, number), _level(guards.target, number))
             )
@@ -228,16 +225,9 @@ class FoldHost:
         return True
 
     def _starts(self) -> dict[Key, int] | None:
-        """From when the open baskets can fill; None where the columns have no place for them or for the crosses."""
+        """From when the open baskets can fill; None where the columns have no place for them."""
         state, venue = self.state, self.shell.broker
         assert isinstance(venue, FoldVenue)
-        symbols = {cross.symbol for cross in state.crosses}
-        if len(symbols) != len(state.crosses) or len({(cross.ts, cross.sample) for cross in state.crosses}) > 1:
-            return None
-        for cross in state.crosses:
-            agents = [agent for agent, _ in cross.shares]
-            if agents != sorted(set(agents)):
-                return None
         starts = venue.starts()
         if starts is None or list(starts) != list(state.working):
             return None
@@ -250,7 +240,7 @@ class FoldHost:
         return starts
 
     def _import(self, starts: Mapping[Key, int]) -> None:
-        """Take the open baskets and the crosses of the state."""
+        """Take the open baskets of the state."""
         state = self.state
         for (sample, number), work in state.working.items():
             rows, basket = len(work.lots), work.basket
@@ -266,16 +256,8 @@ class FoldHost:
                     for value in (agent, part if lots > 0 else -part)
                 ]  # fmt: skip
                 orders.parts[: len(parts)] = _ints(parts)
-            state.open_baskets.append(orders)
+            state.venue_orders.baskets.append(orders)
         state.working.clear()
-        crosses = state.round_plan.crosses
-        for cross in state.crosses:
-            for agent, lots in cross.shares:
-                state.agent_columns[agent].crossed[cross.symbol] = lots
-            crosses.buy_worst[cross.symbol] = cross.buy_worst_nano
-            crosses.sell_worst[cross.symbol] = cross.sell_worst_nano
-            crosses.end[cross.symbol], crosses.ts, crosses.sample = cross.end, cross.ts, cross.sample
-        crosses.count, state.crosses = len(state.crosses), []
 
     def turn_to(self, block: Block) -> None:
         """Turn to a block of bars."""
@@ -302,7 +284,7 @@ class FoldHost:
 
     def _sync_market(self) -> None:
         """Move marks, clocks, the venue and the tally to the last bar and sample."""
-        state, shell, tally = self.state, self.shell, self.shell.tally
+        state, shell, tally, orders = self.state, self.shell, self.shell.tally, self.state.venue_orders
         block, row, size = state.market_columns.block, state.market_columns.row, state.universe.size
         state.marks, state.marks_nano = block.close[row], block.close_nano[row]
         state.mark_ts = np.full(size, block.ts_event[row])
@@ -310,25 +292,25 @@ class FoldHost:
         bars, samples = state.bars_taken - self._counted[0], state.samples_taken - self._counted[1]
         self._counted = state.bars_taken, state.samples_taken
         tally.slices, tally.symbol_bars = tally.slices + bars, tally.symbol_bars + bars * size
-        tally.samples, tally.orders = tally.samples + samples, tally.orders + state.orders_sent
-        tally.fills += state.orders_done
+        tally.samples, tally.orders = tally.samples + samples, tally.orders + orders.sent
+        tally.fills += orders.done
         tally.refused += state.round_plan.refused
         tally.clipped += state.round_plan.clipped
-        state.orders_sent = state.orders_done = state.round_plan.refused = state.round_plan.clipped = 0
+        orders.sent = orders.done = state.round_plan.refused = state.round_plan.clipped = 0
         shell.ts, shell.ticked = state.fold_ts, state.fold_ticked
         market, venue = MarketSlice(block, row), shell.broker
         if bars:
             shell.market = market
-        if state.baskets_filled:
+        if orders.filled:
             assert isinstance(venue, FoldVenue)
             terms = self._limits.terms
             least = terms is not None and terms.terms.least_micro > 0
-            filled = [FilledOrders(orders, least=least) for orders in state.baskets_filled]
-            missed, state.basket_dropped = state.basket_dropped, None
+            filled = [FilledOrders(basket, least=least) for basket in orders.filled]
+            missed, orders.dropped = orders.dropped, None
             for basket in filled[-ENDED_KEPT:]:
                 state.ended.append(basket.key, basket.ended)
             venue.catch_up(market, filled, None if missed is None else missed.sample)
-            state.baskets_filled.clear()
+            orders.filled.clear()
         elif bars:
             venue.on_slice(market)
         if state.market_columns.waiting:
@@ -336,7 +318,7 @@ class FoldHost:
             state.history.bar(market.key, market.fresh, market.full, market.close)
 
     def _sync_books(self) -> None:
-        """Move equity, requests and rests."""
+        """Move equity."""
         state, sampled = self.state, self.state.samples_taken > self._counted[1]
         self.flush()
         if state.recorded_no:
@@ -347,32 +329,13 @@ class FoldHost:
             # each record of all limits would have found no level that changed
             watch = state.watch
             watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
-        for number, (agent, of_agent) in enumerate(zip(state.agents, state.agent_columns, strict=True)):
-            if of_agent.requested_at:
-                request = state.activity.books[number]
-                request.asked_at, request.asked = of_agent.requested_at, bytes(of_agent.requested)
-            agent.follow_up = None
-            if of_agent.rest_sample >= 0:
-                agent.follow_up = FollowUp(of_agent.rest_sample, bytes(of_agent.rest_weights), of_agent.rest_used)
         state.booked()
         state.forget_orders()
 
     def _send(self) -> None:
-        """Open the basket and the crosses of the columns in the state, and at the venue."""
-        state, crosses = self.state, self.state.round_plan.crosses
-        if crosses.count:
-            for symbol in range(state.universe.size):
-                shares = [
-                    (k, columns.crossed[symbol])
-                    for k, columns in enumerate(state.agent_columns)
-                    if columns.crossed[symbol]
-                ]
-                if shares:
-                    worst = crosses.buy_worst[symbol], crosses.sell_worst[symbol]
-                    cross = Cross(crosses.sample, crosses.ts, symbol, shares, *worst, crosses.end[symbol])
-                    state.crosses.append(cross)
-            state.round_plan.drop_crosses()
-        baskets, state.open_baskets = state.open_baskets, []
+        """Open the baskets of the columns in the state, and at the venue."""
+        state = self.state
+        baskets, state.venue_orders.baskets = state.venue_orders.baskets, []
         for orders in baskets:
             key = orders.sample, orders.n
             if orders.work is not None:  # the venue has it
@@ -479,7 +442,6 @@ class FoldHost:
     def check_plan(self) -> None:
         """Measure the limits of a plan that may raise a level."""
         state, plan = self.state, self.state.round_plan
-        crosses, plan.crosses.count = plan.crosses.count, 0  # they are of the plan, not of the state
         passed, reason = np.array(plan.passed), np.array(plan.reason, dtype=np.int8)
         parts = [
             (number, np.array(columns.passed), np.array(columns.reason, dtype=np.int8))
@@ -495,7 +457,6 @@ class FoldHost:
         measure([house, *(verdict for _, verdict in verdicts)], [house])
         self.shell.tally.add(watch_plan(state, [(HOUSE, house), *verdicts]))
         self._reload()
-        plan.crosses.count = crosses
 
     def _reload(self) -> None:
         """Go on after a measurement, with the last bar as it was."""

@@ -113,7 +113,7 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
     state.judged = judged
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
-        book.asked = b""
+        book.request.drop()
     silent = [
         rules.place or seat in state.rules.outside for rules, seat in zip(state.rules.agents, state.seats, strict=True)
     ]

@@ -88,7 +88,7 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
     taken = Taken(sum(type(item) is MarketSlice for item in items))
 
     def synced(host: FoldHost) -> None:
-        taken.fills += len(host.state.baskets_filled) * host.state.folding
+        taken.fills += len(host.state.venue_orders.filled) * host.state.folding
         sync(host)
 
     def measured(host: FoldHost) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.planning.activity import BookActivity
 from quantd.daemon.engine.planning.plan import give_up, plan
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
-from quantd.daemon.engine.state import AgentState, Portfolio, State
+from quantd.daemon.engine.state import Portfolio, State
 from quantd.daemon.engine.venue.account import agent_of, free_micro
 from quantd.risk.monitor.realised import Realised
 from quantd.risk.switch import HALT, flow
@@ -129,7 +128,7 @@ def finish_closing(state: State) -> list[Effect]:
 def _proceed(state: State, number: int) -> list[Effect]:
     """Sell what is left, or cancel orders before a hand-over; a portfolio without either is released."""
     portfolio, book = state.portfolios[number], state.ledger.books[number]
-    state.agents[number].follow_up = None
+    state.agents[number].follow_up.drop()
     busy = (
         bool(in_flight(state, number).any())
         or any(parent.agent == number for parent in state.parents)
@@ -147,7 +146,7 @@ def _proceed(state: State, number: int) -> list[Effect]:
         return []  # the sales begin once orders are allowed
     state.revalue()
     effects = list(plan(state, {number: np.zeros(state.universe.size).tobytes()}, sample=state.sample))
-    state.agents[number].follow_up = None
+    state.agents[number].follow_up.drop()
     return effects
 
 
@@ -183,8 +182,8 @@ def _release(state: State, number: int, target: int) -> list[Effect]:
 
 def _reset(state: State, number: int, capital_micro: int) -> None:
     """Forget everything about the agent of a place: switch, levels, returns, and counted orders."""
-    state.agents[number] = AgentState(capital_micro)
-    state.activity.books[number] = BookActivity()
+    state.agents[number].begin(capital_micro)
+    state.activity.books[number].forget()
     state.watch.levels[number], state.watch.ended[number + 1] = {}, {}
     state.watch.realised[number + 1] = Realised()
     state.watch.bands[number + 1] = None

@@ -138,4 +138,5 @@ def exchange_policies(state: State, k: int, agent: int) -> None:
     one.memory, other.memory = other.memory, one.memory
     one.note, other.note = other.note, one.note
     one.failures, other.failures = other.failures, one.failures
-    one.follow_up = other.follow_up = None
+    one.follow_up.drop()
+    other.follow_up.drop()

@@ -188,7 +188,7 @@ def _planned(state: State, proposal: Proposed) -> list[Effect]:
     number = _book_of(state, proposal)
     assert number is not None
     portfolio = state.portfolios.get(number)
-    state.agents[number].follow_up = None
+    state.agents[number].follow_up.drop()
     state.revalue()
     lots = np.frombuffer(proposal.lots, dtype=np.int64).astype(np.float64) if proposal.lots else None
     weights = proposal.weights if lots is None else state.held_weights(number, lots).tobytes()

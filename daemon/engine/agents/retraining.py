@@ -65,7 +65,8 @@ def _begin_anew(state: State, changed: set[str], before: Mapping[str, str]) -> l
         for rules, agent, seat in zip(house.rules.agents, house.agents, house.seats, strict=True):
             if seat not in others:
                 continue
-            agent.memory, agent.note, agent.failures, agent.follow_up = EMPTY_MEMORY, "", 0, None
+            agent.memory, agent.note, agent.failures = EMPTY_MEMORY, "", 0
+            agent.follow_up.drop()
             policy = state.rules.names()[seat]
             text = (
                 f"{rules.name} decides with another model from now on ({_short(before[policy])} to "

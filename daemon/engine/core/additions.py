@@ -14,12 +14,13 @@ from typing import Any, Final
 from quantd.daemon import engine
 from quantd.daemon.engine.core.fold import Core
 from quantd.daemon.engine.core.idle import condition_of
+from quantd.daemon.engine.core.order_columns import FollowUp, Request
 from quantd.daemon.engine.planning.activity import Activity, BookActivity
 from quantd.daemon.engine.safety.monitor_state import Noted, Watch
 from quantd.daemon.engine.settings import AgentRules, Rules
-from quantd.daemon.engine.state import AgentState, FollowUp, State
+from quantd.daemon.engine.state import AgentState, State
 from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.daemon.engine.venue.open_orders import Cross, OpenCrosses, Working
 from quantd.risk.monitor.equity_series import EquitySeries
 from quantd.risk.monitor.levels import Monitor
 from quantd.risk.monitor.realised import Realised
@@ -76,7 +77,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Activity: _names("books session_end"),
     AgentRules: _names("capital_micro limits min_trade name place scheduled"),
     AgentState: _names("blocked exits failures follow_up memory note suspended switch"),
-    BookActivity: _names("asked asked_at orders sent traded"),
+    BookActivity: _names("orders request sent traded"),
     Cross: _names("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
     Decided: _names("agent failed memory note round warns weights"),
     EquitySeries: _names("count earned end equity flows growth rated"),
@@ -84,8 +85,10 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Guards: _names("cooldown rests stop target trailing trails"),
     Monitor: _names("levels"),
     Noted: _names("correlation decayed milestones refused volatile"),
+    OpenCrosses: _names("buy_worst count end further lots micro parties sample sell_worst ts"),
     OrderBasket: _names("end kind lots n reason sample stop_nano sym ts values worst_nano"),
     Realised: _names(""),
+    Request: _names("at given lots"),
     Rules: _names(
         "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges coin_fee_bp "
         "counts_refusals daily differences execution first_seat flatten_on follow_ups good_till_cancelled house "
@@ -100,7 +103,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
 }
 """The attributes of the state, of its parts, and of what it takes and leaves."""
 
-BY_INSTANCE: Final = (State, Ledger, Book, History, Ring)
+BY_INSTANCE: Final = (State, Ledger, Book, History, Ring, Request, FollowUp)
 """Parts whose attributes are those of the instance."""
 
 
@@ -173,7 +176,9 @@ def fields_of(part: type) -> Sequence[str]:
 
 def _attribute(state: State) -> str:
     """An attribute of a part that has them by instance."""
-    for part in (state, state.ledger, state.ledger.house, state.history, state.history.known):
+    decisions = state.activity.books[-1].request, *(agent.follow_up for agent in state.agents[:1])
+    columns = state.crosses, *decisions
+    for part in (state, state.ledger, state.ledger.house, state.history, state.history.known, *columns):
         names, present = PARTS.get(type(part), frozenset()), getattr(part, "__dict__", {}).keys()
         if not present <= names:
             return f"attribute {min(present - names)} of {type(part).__name__}"

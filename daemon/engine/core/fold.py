@@ -21,34 +21,30 @@ What is rare is a call
 Who is ahead
     While `folding`, the columns are ahead of what Python reads of the state. `FoldHost.sync` writes them to the state
     before a handler runs, and `FoldHost.load` reads them again. Whatever only a handler can change is checked in
-    `load`, once, and not at each item. Books, switches and realised returns are those of the state, never copies.
+    `load`, once, and not at each item. Books, switches, realised returns, requests, rests of decisions and crosses have
+    one place, which both read.
 """
 
 from typing import Any, Final
 
 from quantd.daemon.engine.core.book_columns import CROSSES, TRIPS, BookColumns
-from quantd.daemon.engine.core.digest_rows import FILL, ORDER, Rows
+from quantd.daemon.engine.core.digest_rows import ORDER, Rows
 from quantd.daemon.engine.core.limiter import copy, read
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.order_columns import Crosses, Orders
+from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
 from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, RAISES, AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import ROOM, SampleColumns
+from quantd.daemon.engine.core.venue_orders import VenueOrders
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.holdings import Holdings
-from quantd.trading.execution import MOST
-from quantd.trading.fill_prices import LimitFills
 from quantd.trading.history.rings import History, Ring
 from quantd.trading.ledger.book import Book, Postings
-from quantd.trading.ledger.errors import LedgerFull
-from quantd.trading.number_types import FloatRows, Floats, Ints, ReadRows, Whole
+from quantd.trading.number_types import FloatRows, Floats, Ints, ReadRows
 
 DAY_NS: Final = 86_400_000_000_000
 
 EXACT: Final = 9007199254740992
 """2^53: smaller equities in micro are exact as floats."""
-
-VENUE_KEPT: Final = 128
-"""Baskets that filled since the last `sync` and that the venue gets."""
 
 
 class Core:
@@ -96,14 +92,9 @@ class Core:
     round_plan: Plan
     digest_rows: Rows
     sample_columns: SampleColumns
-    open_baskets: list[Any]
-    """The baskets of `Orders` at the venue, in order of their arrival."""
-    fill_terms: LimitFills
-    fill_latency: int
-    baskets_filled: Any
-    """A deque of the newest baskets that filled since the last `sync`, for the venue."""
-    basket_dropped: Orders | None
-    """The newest that is no longer among them."""
+    crosses: Crosses
+    venue_orders: VenueOrders
+    """The baskets at the venue."""
     answers_ahead: dict[Any, Any]
     """Answers known in advance, by instant."""
     guarded: bool
@@ -123,9 +114,6 @@ class Core:
     bars_taken: int
     samples_taken: int
     rounds_taken: int
-    orders_sent: int
-    orders_done: int
-    """Since the last `sync`."""
     fold_ts: int
     """The instant of the last item."""
     fold_ticked: int
@@ -157,7 +145,8 @@ class Core:
     def _take_bar(self, block: Any, row: int) -> bool:
         """Fill orders and crosses at the open of a bar, and take its closes; False, without change, for `step`."""
         market: Market = self.market_columns
-        if market.waiting:
+        crosses: Crosses = self.crosses
+        if market.waiting or len(crosses.further) > 0:
             return False
         samples: SampleColumns = self.sample_columns
         if samples.count == ROOM:
@@ -172,19 +161,19 @@ class Core:
             return False
         ts_open: int = bars.ts_open[row]
         ts_event: int = bars.ts_event[row]
-        crosses: Crosses = self.round_plan.crosses
-        filling: bool = len(self.open_baskets) > 0
-        if filling and not self._fill_at_open(row, ts_open, ts_event):
+        orders: VenueOrders = self.venue_orders
+        filling: bool = len(orders.baskets) > 0
+        if filling and not orders.fill(bars, row, ts_open, ts_event):
             return False
-        if crosses.count > 0 and not self.round_plan.crosses_fit(self.fold_ledger, row, ts_open):
+        if crosses.count > 0 and not crosses.fit(self.fold_ledger, bars, row, ts_open):
             return False
         changed: bool = filling or crosses.count > 0
         if filling:
-            if not self._post_fills():
+            if not orders.post(self.fold_ledger, 0 if len(self.agent_columns) == 1 else -1):
                 return False
-            self._note_fills(block, row, ts_open)
+            orders.note(block, row, ts_open, self.sample_columns, self.digest_rows)
         if crosses.count > 0:
-            self.round_plan.book_crosses(self.fold_ledger)
+            crosses.book(self.fold_ledger)
         if changed:
             for book in range(len(self.book_columns)):
                 columns: BookColumns = self.book_columns[book]
@@ -199,83 +188,6 @@ class Core:
         if self.exiting or (self.guarded and self.touched(row)):
             self.host.exits()
         return True
-
-    def _fill_at_open(self, row: int, ts_open: int, ts_event: int) -> bool:
-        """Whether every order fills whole at the open; writes prices and fees of the baskets."""
-        fills: LimitFills = self.fill_terms
-        market: Market = self.market_columns
-        bars: BlockColumns = market.bars
-        fills.begin(bars.columns, row, ts_open, ts_event)
-        for place in range(len(self.open_baskets)):
-            orders: Orders = self.open_baskets[place]
-            if ts_open < orders.starts or not self._fill_basket(orders):
-                return False
-        return True
-
-    def _fill_basket(self, orders: Orders) -> bool:
-        """Whether every order of a basket fills whole at the open of the bar; writes prices and fees."""
-        fills: LimitFills = self.fill_terms
-        symbols: Ints = orders.symbol
-        traded: Ints = orders.lots
-        worst: Ints = orders.worst
-        ends: Ints = orders.end
-        charged: Ints = orders.charged
-        prices: Ints = orders.price
-        fees: Ints = orders.fee
-        for k in range(orders.rows):
-            symbol: int = symbols[k]
-            lots: int = traded[k]
-            limit: int = worst[k]
-            until: int = ends[k]
-            size: int = lots if lots > 0 else -lots
-            price: int = fills.opens(symbol, until)
-            if price > 0:
-                price = fills.inside(symbol, price, limit, lots > 0, until)
-            if price == 0 or fills.take(symbol, size) != size:
-                return False
-            price = fills.moved(price, limit, lots > 0, fills.rate(symbol, size))
-            fee: int = fills.fee(symbol, size, price)
-            if fee > MOST:
-                return False
-            charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)
-        return True
-
-    def _post_fills(self) -> bool:
-        """Book the fills of all baskets, or of none: False where the ledger has no room."""
-        ledger: Postings = self.fold_ledger
-        orders: Orders
-        only: int = 0 if len(self.agent_columns) == 1 else -1
-        try:
-            if len(self.open_baskets) > 1:
-                grown: Whole = 0
-                for place in range(len(self.open_baskets)):
-                    orders = self.open_baskets[place]
-                    grown += ledger.growth(orders.cells, orders.rows, only)
-                ledger.reserve(grown)
-            for place in range(len(self.open_baskets)):
-                orders = self.open_baskets[place]
-                ledger.post(orders.cells, orders.rows, only)
-        except (OverflowError, LedgerFull):
-            return False
-        return True
-
-    def _note_fills(self, block: Any, row: int, ts_open: int) -> None:
-        """Hand the baskets that filled to the venue, the log and the digest."""
-        samples: SampleColumns = self.sample_columns
-        rows: Rows = self.digest_rows
-        filled: Any = self.baskets_filled
-        for place in range(len(self.open_baskets)):
-            orders: Orders = self.open_baskets[place]
-            orders.block, orders.row = block, row
-            if len(filled) == VENUE_KEPT:
-                self.basket_dropped = filled.popleft()
-            filled.append(orders)
-            if samples.recording:
-                samples.orders.append(orders)
-            self.orders_done += orders.rows
-            if rows.hashed:
-                rows.put_orders(orders, FILL, ts_open)
-        self.open_baskets = []
 
     def touched(self, row: int) -> bool:
         """Whether a close is at or beyond a protective level of an agent's position, or within rounding of it."""
@@ -310,11 +222,12 @@ class Core:
     def _take_tick(self, tick: Any) -> bool:
         """Take a plain sample, and decide; False, without change, for `step`."""
         market: Market = self.market_columns
+        crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():
             return False
-        if not market.waiting or self.round_plan.crosses.count > 0 or not self._orders_wait(tick.ts):
+        if not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
             return False
-        if not self._plain(tick) or tick.warmup != self.warming:
+        if not self._orders_wait(tick.ts) or not self._plain(tick) or tick.warmup != self.warming:
             return False
         if self.warming:
             return self._take_warm_up(tick)
@@ -340,14 +253,9 @@ class Core:
     def _orders_wait(self, ts: int) -> bool:
         """Whether nothing is done at a sample about open orders and exits in progress."""
         now: int = max(self.now, ts)
-        if len(self.open_baskets) > 0 and self.reducing:
+        orders: VenueOrders = self.venue_orders
+        if len(orders.baskets) > 0 and (self.reducing or not orders.last(now)):
             return False
-        for place in range(len(self.open_baskets)):
-            orders: Orders = self.open_baskets[place]
-            ends: Ints = orders.end
-            for k in range(orders.rows):
-                if ends[k] < now:
-                    return False
         waits: bool = not self.exiting or self.host.exits_wait(now)
         return waits
 
@@ -477,7 +385,8 @@ class Core:
         """Whether an agent decides at each sample, or the rest of a decision waits."""
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
-            if agent.always or agent.rest_sample >= 0:
+            rest: FollowUp = agent.follow_up
+            if agent.always or rest.sample >= 0:
                 return True
         return False
 
@@ -489,10 +398,11 @@ class Core:
         rests: list[Any] = []
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
+            rest: FollowUp = agent.follow_up
             state: Any = self.fold_agents[number]
             if state.suspended or agent.always or number in due:
-                agent.rest_sample = -1
-            elif agent.rest_sample >= 0:
+                rest.drop()
+            elif rest.sample >= 0:
                 rests.append(number)
             if not state.suspended and (agent.always or number in due):
                 questions.append(number)
@@ -516,34 +426,39 @@ class Core:
 
     def _python_plans(self) -> bool:
         """Whether orders are open, or a switch permits reducing orders only."""
-        return self.reducing or len(self.open_baskets) > 0
+        orders: VenueOrders = self.venue_orders
+        return self.reducing or len(orders.baskets) > 0
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
         """Plan the rest of one decision of some agents; False, without change, for `step`."""
         number: int = rests[0]
         agent: AgentColumns = self.agent_columns[number]
-        sample: int = agent.rest_sample
-        used: int = agent.rest_used
+        rest: FollowUp = agent.follow_up
+        sample: int = rest.sample
+        used: int = rest.used
         for k in range(len(self.agent_columns)):
             agent = self.agent_columns[k]
             agent.taking = False
         for member in rests:
             number = member
             agent = self.agent_columns[number]
-            if agent.rest_sample != sample or agent.rest_used != used:
+            rest = agent.follow_up
+            if rest.sample != sample or rest.used != used:
                 return False
             agent.taking = True
-            copy(agent.weights, agent.rest_weights)
+            copy(agent.weights, rest.weights)
         for member in rests:
             number = member
             agent = self.agent_columns[number]
-            agent.rest_sample = -1
+            rest = agent.follow_up
+            rest.drop()
         if self._carry_out(ts, sample, used + 1):
             return True
         for member in rests:
             number = member
             agent = self.agent_columns[number]
-            agent.rest_sample, agent.rest_used = sample, used
+            rest = agent.follow_up
+            rest.sample, rest.used = sample, used
         return False
 
     def _take_ahead(self, ahead: Any, questions: list[Any]) -> bool:
@@ -620,24 +535,25 @@ class Core:
             agent: AgentColumns = self.agent_columns[number]
             if not agent.taking:
                 continue
-            agent.requested_at = ts
-            copy(agent.requested, agent.change)
+            request: Request = agent.request
+            request.put(ts, agent.change_view)
             if again and plan.follows(number):
-                agent.rest_sample, agent.rest_used = sample, used
-                copy(agent.rest_weights, agent.weights)
+                rest: FollowUp = agent.follow_up
+                rest.put(sample, used, agent.weights_view)
         self.recorded_no = self.sample_no
         count: int = plan.count()
         if crosses.count > 0 or count > 0:
-            crosses.ts, crosses.sample = ts, sample
             self._end_orders(ts, crosses.end)
+        if crosses.count > 0:
+            waiting: Crosses = self.crosses
+            waiting.take(crosses, sample, ts)
         if count == 0:
             return
         n: int = self.orders_at.get(sample, 0) + 1
         self.orders_at[sample] = n
         orders: Orders = plan.orders(sample, n, ts)
-        orders.starts = ts + self.fill_latency
-        self.open_baskets = [orders]
-        self.orders_sent += count
+        venue: VenueOrders = self.venue_orders
+        venue.send(orders)
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.put_orders(orders, ORDER, ts)

@@ -71,7 +71,8 @@ class LimitColumns:
             columns_of.gross, columns_of.longest = state.rooms[number]
             columns_of.least_trade, columns_of.always = agent.min_trade, not agent.scheduled
             columns_of.most_age, columns_of.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
-        state.fill_terms, state.fill_latency = LimitFills(self.terms.terms), self.terms.latency_ns
+        orders = state.venue_orders
+        orders.terms, orders.latency = LimitFills(self.terms.terms), self.terms.latency_ns
         state.follow_ups = rules.follow_ups
         state.pays_borrow = rules.borrow_bp_annual > 0.0
         configured = [rules.house, *(agent.limits for agent in rules.agents)]

@@ -1,8 +1,60 @@
-"""The orders and the crosses of one decision, in columns, until the next bar fills them."""
+"""What decisions leave, in columns: a book's last request, the rest that waits, and orders and crosses until a bar."""
 
 from typing import Any
 
-from quantd.trading.number_types import Ints, int_zeros
+from quantd.daemon.engine.core.limiter import read
+from quantd.daemon.engine.core.market_columns import BlockColumns
+from quantd.trading.execution import MOST
+from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.number_types import Floats, IntRows, Ints, ReadFloats, float_zeros, int_zero_rows, int_zeros
+
+
+class Request:
+    """The last request of a book: its instant `at` and the signed lots by symbol. Without one `given` is False."""
+
+    given: bool
+    at: int
+    lots: Floats
+
+    def __init__(self, size: int) -> None:
+        self.given, self.at, self.lots = False, 0, float_zeros(size)
+
+    def put(self, at: int, lots: ReadFloats) -> None:
+        """Replace it."""
+        read(self.lots, lots)
+        self.at, self.given = at, True
+
+    def drop(self) -> None:
+        """Forget it."""
+        self.at, self.given = 0, False
+
+
+class FollowUp:
+    """The rest of a decision that waits for its own sales.
+
+    `weights` are the recorded answer, `used` are the follow-ups before it. `sample` is that of the decision; -1 where
+    nothing waits.
+    """
+
+    sample: int
+    used: int
+    weights: Floats
+
+    def __init__(self, size: int) -> None:
+        self.sample, self.used, self.weights = -1, 0, float_zeros(size)
+
+    def waits(self) -> bool:
+        """Whether there is a rest."""
+        return self.sample >= 0
+
+    def put(self, sample: int, used: int, weights: ReadFloats) -> None:
+        """Replace it."""
+        read(self.weights, weights)
+        self.sample, self.used = sample, used
+
+    def drop(self) -> None:
+        """Forget it."""
+        self.sample, self.used = -1, 0
 
 
 class Orders:
@@ -55,20 +107,87 @@ class Orders:
 
 
 class Crosses:
-    """Lots that agents exchange at the next open, by symbol; the agents' lots are in `AgentColumns.crossed`.
+    """Lots that agents exchange at a next open, one cross by symbol.
 
-    `buy_worst` and `sell_worst` are the prices in nano outside which a cross waits; `end` is the end of each symbol's
-    orders and crosses.
+    `lots` are those of each agent, signed; `micro` is what they cost. A cross waits while the open is outside its worst
+    prices, in nano. `sample` and `ts` are those of its decision, `end` is when it lapses. A plan has an `end` in every
+    symbol, for its orders too.
     """
 
     count: int
     """Number of symbols with a cross."""
-    ts: int
-    sample: int
+    parties: Ints
+    """Number of agents in the cross of each symbol; 0 without one. Other columns mean nothing there."""
+    lots: IntRows
+    micro: IntRows
     buy_worst: Ints
     sell_worst: Ints
     end: Ints
+    sample: Ints
+    ts: Ints
+    further: list[Any]
+    """Crosses behind those of the columns, which have no place there: records that only handlers book."""
 
-    def __init__(self, size: int) -> None:
-        self.count = self.ts = self.sample = 0
+    def __init__(self, agents: int, size: int) -> None:
+        self.count, self.further = 0, []
+        self.lots, self.micro, self.parties = int_zero_rows(agents, size), int_zero_rows(agents, size), int_zeros(size)
         self.buy_worst, self.sell_worst, self.end = int_zeros(size), int_zeros(size), int_zeros(size)
+        self.sample, self.ts = int_zeros(size), int_zeros(size)
+
+    def clear(self) -> None:
+        """Forget every cross."""
+        self.count, self.further = 0, []
+        for k in range(len(self.parties)):
+            self.parties[k] = 0
+
+    def take(self, planned: "Crosses", sample: int, ts: int) -> None:
+        """Take the crosses of a plan that is sent. No other cross waits."""
+        for k in range(len(self.parties)):
+            self.parties[k] = planned.parties[k]
+            if planned.parties[k] == 0:
+                continue
+            for number in range(len(self.lots)):
+                self.lots[number, k] = planned.lots[number, k]
+            self.buy_worst[k], self.sell_worst[k] = planned.buy_worst[k], planned.sell_worst[k]
+            self.end[k], self.sample[k], self.ts[k] = planned.end[k], sample, ts
+        self.count = planned.count
+
+    def fit(self, ledger: Postings, bars: BlockColumns, row: int, ts_open: int) -> bool:
+        """Whether each cross of the columns can be booked at the open of a bar; writes the amounts of each agent."""
+        for k in range(len(self.parties)):
+            left: int = self.parties[k]
+            if left == 0:
+                continue
+            price: int = bars.open_nano[row, k]
+            if ts_open < self.ts[k] or not self.sell_worst[k] <= price <= self.buy_worst[k]:
+                return False
+            owed: int = 0
+            for number in range(len(self.lots)):
+                lots: int = self.lots[number, k]
+                if lots == 0:
+                    continue
+                left -= 1
+                micro: int = owed
+                if left > 0:
+                    try:
+                        micro = ledger.amount(k, lots, price)
+                    except OverflowError:
+                        return False
+                    if abs(micro) > MOST // 64:
+                        return False
+                    owed -= micro
+                self.micro[number, k] = micro
+        return True
+
+    def book(self, ledger: Postings) -> None:
+        """Book the crosses of the columns, at the amounts that `fit` wrote."""
+        for k in range(len(self.parties)):
+            if self.parties[k] == 0:
+                continue
+            for number in range(len(self.lots)):
+                lots: int = self.lots[number, k]
+                if lots != 0:
+                    book: Book = ledger.books[number]
+                    book.trade(k, lots, self.micro[number, k])
+            self.parties[k] = 0
+        self.count = 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.limiter import Limiter, copy
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.order_columns import Crosses, Orders
+from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
 from quantd.daemon.engine.planning.lots import Targets
 from quantd.risk.limits.collars import Collar, Collars
 from quantd.risk.monitor.ceilings import Bands
@@ -17,9 +17,8 @@ from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.standing import Basket
-from quantd.trading.execution import MOST as MOST_MICRO
 from quantd.trading.history.rings import Ring
-from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.shares import cross_lots, share_lots
 from quantd.trading.number_types import Codes, Floats, Ints, ReadCodes, ReadFloats, ReadInts, float_zeros, int_zeros
 
@@ -52,14 +51,10 @@ class AgentColumns:
     target: float
     always: bool
     """Whether it decides at each sample."""
-    requested_at: int
-    """Instant of its last request; 0 without one."""
-    requested: Floats
-    rest_sample: int
-    """Sample of the decision whose rest waits; -1 for none."""
-    rest_used: int
-    """Follow-ups before that one."""
-    rest_weights: Floats
+    request: Request
+    """That of its activity."""
+    follow_up: FollowUp
+    """That of its agent."""
     taking: bool
     """Whether it has a part in the plan."""
     weights: Floats
@@ -74,20 +69,14 @@ class AgentColumns:
     wanted: Ints
     surviving: Ints
     """Lots that are left after crossing."""
-    crossed: Ints
-    """Lots that cross at the next open."""
-    cross_micro: Ints
-    """What they cost."""
 
-    def __init__(self, size: int, reason: Codes) -> None:
-        self.requested, self.rest_weights, self.weights = float_zeros(size), float_zeros(size), float_zeros(size)
-        self.change, self.passed, self.reason = float_zeros(size), float_zeros(size), reason
+    def __init__(self, size: int, reason: Codes, request: Request, follow_up: FollowUp) -> None:
+        self.request, self.follow_up, self.reason = request, follow_up, reason
+        self.weights, self.change, self.passed = float_zeros(size), float_zeros(size), float_zeros(size)
         self.wanted, self.surviving = int_zeros(size), int_zeros(size)
-        self.crossed, self.cross_micro = int_zeros(size), int_zeros(size)
         self.weights_view, self.change_view, self.reason_view = self.weights, self.change, self.reason
         self.taking = self.always = False
-        self.requested_at = self.rest_used = self.most_age = self.window = 0
-        self.rest_sample = -1
+        self.most_age = self.window = 0
         self.gross = self.longest = self.least_trade = self.stop = self.target = 0.0
 
 
@@ -102,6 +91,7 @@ class Plan:
     """The house first."""
     market: Market
     crosses: Crosses
+    """Those of the plan. They wait in those of the state once it is sent."""
     loops: Loops
     targets: Targets
     holdings: Holdings
@@ -136,7 +126,7 @@ class Plan:
         self, size: int, agents: list[AgentColumns], books: list[BookColumns], market: Market, reason: Codes
     ) -> None:
         self.size, self.agents, self.books, self.market = size, agents, books, market
-        self.crosses, self.targets = Crosses(size), Targets(size)
+        self.crosses, self.targets = Crosses(len(agents), size), Targets(size)
         self.net, self.passed, self.filled = float_zeros(size), float_zeros(size), float_zeros(size)
         self.worst, self.total, self.ages = int_zeros(size), int_zeros(size), int_zeros(size)
         self.given, self.taken, self.rest = int_zeros(len(agents)), int_zeros(len(agents)), int_zeros(len(agents))
@@ -196,7 +186,6 @@ class Plan:
         if not self.order_prices(marks):
             return OTHER
         if len(self.agents) > 1 and not self.cross_prices(marks):
-            self.drop_crosses()
             return OTHER
         raises: bool = not self.holds(0, self.passed, ring)
         for number in range(len(self.agents)):
@@ -232,7 +221,8 @@ class Plan:
         copy(agent.change, targets.change)
         if targets.changed == 0:
             return NOTHING
-        if agent.requested_at > 0 and ts - agent.requested_at < agent.window:
+        before: Request = agent.request
+        if before.given and ts - before.at < agent.window:
             return OTHER
         return PLANNED
 
@@ -395,14 +385,17 @@ class Plan:
                 house = limiter.collars
                 if house.adding.narrower(narrowest):
                     narrowest = house.adding
+        crosses.count = 0
         for k in range(self.size):
             refused: bool = self.reason[k] != 0 and self.passed[k] == 0.0
-            some: bool = False
+            parties: int = 0
             for number in range(len(self.agents)):
                 agent = self.agents[number]
-                agent.crossed[k] = 0 if refused else agent.wanted[k] - agent.surviving[k]
-                some = some or agent.crossed[k] != 0
-            if not some:
+                lots: int = 0 if refused else agent.wanted[k] - agent.surviving[k]
+                crosses.lots[number, k] = lots
+                parties += 1 if lots != 0 else 0
+            crosses.parties[k] = parties
+            if parties == 0:
                 continue
             try:
                 crosses.buy_worst[k] = narrowest.price(k, True, marks[k])
@@ -413,65 +406,6 @@ class Plan:
                 return False
             crosses.count += 1
         return True
-
-    def crosses_fit(self, ledger: Postings, row: int, ts_open: int) -> bool:
-        """Whether every cross can be booked at the open of a bar; writes the amounts of each agent."""
-        crosses: Crosses = self.crosses
-        market: Market = self.market
-        bars: BlockColumns = market.bars
-        agent: AgentColumns
-        if ts_open < crosses.ts:
-            return False
-        for k in range(self.size):
-            owed: int = 0
-            last: int = -1
-            for number in range(len(self.agents)):
-                agent = self.agents[number]
-                if agent.crossed[k] != 0:
-                    last = number
-            if last < 0:
-                continue
-            price: int = bars.open_nano[row, k]
-            if not crosses.sell_worst[k] <= price <= crosses.buy_worst[k]:
-                return False
-            for number in range(last):
-                agent = self.agents[number]
-                lots: int = agent.crossed[k]
-                if lots == 0:
-                    continue
-                micro: int = 0
-                try:
-                    micro = ledger.amount(k, lots, price)
-                except OverflowError:
-                    return False
-                if abs(micro) > MOST_MICRO // 64:
-                    return False
-                agent.cross_micro[k] = micro
-                owed -= micro
-            agent = self.agents[last]
-            agent.cross_micro[k] = owed
-        return True
-
-    def book_crosses(self, ledger: Postings) -> None:
-        """Book the crosses between the agents."""
-        for k in range(self.size):
-            for number in range(len(self.agents)):
-                agent: AgentColumns = self.agents[number]
-                lots: int = agent.crossed[k]
-                if lots != 0:
-                    book: Book = ledger.books[number]
-                    book.trade(k, lots, agent.cross_micro[k])
-                    agent.crossed[k] = 0
-        self.crosses.count = 0
-
-    def drop_crosses(self) -> None:
-        """Forget the crosses of a plan that Python makes."""
-        crosses: Crosses = self.crosses
-        crosses.count = 0
-        for number in range(len(self.agents)):
-            agent: AgentColumns = self.agents[number]
-            for k in range(self.size):
-                agent.crossed[k] = 0
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
         """Whether no level of a book rises when lots fill at the closes."""

@@ -1,19 +1,21 @@
 """Recent activity of each book, for limits over time: turnover of a session, order rate, duplicates."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.engine.core.order_columns import Request
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
+from quantd.trading.number_types import read_floats
 from quantd.trading.sessions import Sessions
 
 
-class BookActivity(Struct):
-    """One book: currency `traded` and `orders` sent in the session, `sent` (instant, orders) of recent baskets, and the
-    last request: instant and float64[N] signed lots."""
+class FrozenBookActivity(Struct, frozen=True):
+    """A `BookActivity` in a snapshot; `asked` are the float64[N] lots of the last request, empty without one."""
 
     traded: float = 0.0
     sent: list[tuple[int, int]] = []
@@ -22,12 +24,62 @@ class BookActivity(Struct):
     orders: int = 0
 
 
-class Activity(Struct):
+class FrozenActivity(Struct, frozen=True):
+    """An `Activity` in a snapshot."""
+
+    books: list[FrozenBookActivity]
+    session_end: int = 0
+
+
+class BookActivity:
+    """One book: currency `traded` and `orders` sent in the session, `sent` (instant, orders) of recent baskets, and the
+    last request of signed lots."""
+
+    __slots__ = ("orders", "request", "sent", "traded")
+
+    def __init__(self, size: int) -> None:
+        self.traded = 0.0
+        self.sent: list[tuple[int, int]] = []
+        self.orders = 0
+        self.request: Final = Request(size)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.traded, self.sent, self.orders = 0.0, [], 0
+        self.request.drop()
+
+    def freeze(self) -> FrozenBookActivity:
+        request = self.request
+        lots = bytes(request.lots) if request.given else b""
+        return FrozenBookActivity(self.traded, self.sent, request.at, lots, self.orders)
+
+    def thaw(self, frozen: FrozenBookActivity) -> None:
+        """Restore a frozen book."""
+        self.traded, self.sent, self.orders = frozen.traded, frozen.sent, frozen.orders
+        if frozen.asked:
+            self.request.put(frozen.asked_at, read_floats(np.frombuffer(frozen.asked)))
+        else:
+            self.request.drop()
+
+
+class Activity:
     """All books, agents in order and the house last. `session_end` is the close of the counted session: a decision at
     a close trades in the next one."""
 
-    books: list[BookActivity]
-    session_end: int = 0
+    __slots__ = ("books", "session_end")
+
+    def __init__(self, books: int, size: int) -> None:
+        self.books: Final = [BookActivity(size) for _ in range(books)]
+        self.session_end = 0
+
+    def freeze(self) -> FrozenActivity:
+        return FrozenActivity([book.freeze() for book in self.books], self.session_end)
+
+    def thaw(self, frozen: FrozenActivity) -> None:
+        """Restore a frozen activity of as many books."""
+        self.session_end = frozen.session_end
+        for book, of_book in zip(self.books, frozen.books, strict=True):
+            book.thaw(of_book)
 
     def roll(self, now: int, sessions: Sessions) -> None:
         """Begin a new session when the counted one is over."""
@@ -71,12 +123,14 @@ class Activity(Struct):
     def ask(self, book: int, now: int, lots: Floats, limits: Limits) -> None:
         """Record the lots that a book requests, with those within the duplicate window."""
         before = self.repeated(book, now, limits)
-        own = self.books[book]
-        own.asked_at, own.asked = now, (lots if before is None else np.where(lots != 0.0, lots, before)).tobytes()
+        whole = lots if before is None else np.where(lots != 0.0, lots, before)
+        self.books[book].request.put(now, read_floats(whole))
 
     def repeated(self, book: int, now: int, limits: Limits) -> Floats | None:
-        """float64[N] signed lots that a book requested within the duplicate window; None for none."""
-        own = self.books[book]
-        if not own.asked or now - own.asked_at >= limits.duplicate_window_ns:
+        """float64[N] signed lots that a book requested within the duplicate window, read-only; None for none."""
+        request = self.books[book].request
+        if not request.given or now - request.at >= limits.duplicate_window_ns:
             return None
-        return np.frombuffer(own.asked)
+        lots = np.array(request.lots)
+        lots.flags.writeable = False
+        return lots

@@ -12,7 +12,7 @@ from quantd.daemon.engine.planning.parents import WORKED, Parent
 from quantd.daemon.engine.planning.targets import hold_back, target_change
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor import market_context, watch_plan
-from quantd.daemon.engine.state import HOUSE, FollowUp, State
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.records import Postponed
 from quantd.daemon.engine.stops.venue_stops import cancel_conflicts
 from quantd.daemon.engine.venue.halts import within_limits
@@ -27,6 +27,7 @@ from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
 from quantd.trading.instruments import NANO
 from quantd.trading.ledger.shares import net, share
 from quantd.trading.market import Floats
+from quantd.trading.number_types import read_floats
 from quantd.trading.orders import Kind, OrderBasket
 
 Lots = NDArray[np.int64]
@@ -413,7 +414,7 @@ def _cross(
     buy_worst, sell_worst = worst_nano(ctx, one, limits), worst_nano(ctx, -one, limits)
     columns = crossed.T.tolist()
     for symbol in symbols:
-        state.crosses.append(
+        state.crosses.add(
             Cross(
                 sample=sample,
                 ts=state.now,
@@ -434,11 +435,11 @@ def _follow_up(
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):
         agent = state.agents[part.agent]
-        agent.follow_up = None
+        agent.follow_up.drop()
         if used >= state.rules.follow_ups:
             continue
         if not (part.held_back or (part.requested * part.account.lots < 0.0).nonzero()[0].size):
             continue  # it has no sales
         own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.requested)
         if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
-            agent.follow_up = FollowUp(sample, part.weights, used)
+            agent.follow_up.put(sample, used, read_floats(np.frombuffer(part.weights)))

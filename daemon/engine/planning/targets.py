@@ -90,5 +90,8 @@ def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effec
         for row, who, _ in work.open_shares():
             if who == agent and symbols[work.basket.sym[row]] and work.state[row] != OrderState.CANCELLING:
                 effects.append(work.cancel(row, state.now))
-    state.crosses = [c for c in state.crosses if not (symbols[c.symbol] and any(who == agent for who, _ in c.shares))]
+    if state.crosses:
+        state.crosses.keep(
+            c for c in state.crosses if not (symbols[c.symbol] and any(who == agent for who, _ in c.shares))
+        )
     return effects

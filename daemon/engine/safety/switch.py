@@ -53,7 +53,7 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
     effects.extend(yield_to_switch(state))
     if who == HOUSE:
         effects.extend(cancel_open_orders(state, adding_only=to == REDUCE))
-        state.crosses = []
+        state.crosses.clear()
         if reason in state.rules.flatten_on:
             _begin_flatten(state, jumped=state.flattens_jumped and state.flattening)
             effects.extend(flatten_all(state))
@@ -63,7 +63,8 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
 def suspend(state: State, number: int, reason: str, text: str) -> list[Effect]:
     """Ask an agent no more until it is resumed; it holds its positions, and its switch permits reducing orders only."""
     agent = state.agents[number]
-    agent.suspended, agent.follow_up = True, None
+    agent.suspended = True
+    agent.follow_up.drop()
     return move_switch(state, number, REDUCE, reason, text)
 
 

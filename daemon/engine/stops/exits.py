@@ -85,10 +85,8 @@ def settle_exits(state: State) -> None:
         lots = state.ledger.books[number].lots
         for symbol in [symbol for symbol in agent.exits if not lots[symbol]]:
             del agent.exits[symbol]
-            if agent.follow_up is not None:  # the rest of an earlier decision must not reopen the position
-                weights = np.frombuffer(agent.follow_up.weights).copy()
-                weights[symbol] = 0.0
-                agent.follow_up.weights = weights.tobytes()
+            if agent.follow_up.waits():  # the rest of an earlier decision must not reopen the position
+                agent.follow_up.weights[symbol] = 0.0
             if state.guards is not None and state.guards.cooldown[number]:
                 agent.blocked[symbol] = state.sample_no + state.guards.cooldown[number]
 

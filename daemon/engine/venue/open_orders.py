@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from quantd.daemon.engine.core.order_columns import Crosses
 from quantd.trading.effects import Cancel
 from quantd.trading.execution import split_row
 from quantd.trading.ledger.shares import share
@@ -130,3 +131,64 @@ class Cross(Struct):
     buy_worst_nano: int
     sell_worst_nano: int
     end: int
+
+
+class OpenCrosses(Crosses):
+    """The crosses that wait, in the order in which they were made.
+
+    The columns have the first ones, as far as their symbols ascend; the others are `further` records.
+    """
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return self.count + len(self.further)
+
+    def __iter__(self) -> Iterator[Cross]:
+        return iter([*self._records(), *self.further])
+
+    def _records(self) -> list[Cross]:
+        """The crosses of the columns."""
+        if not self.count:
+            return []
+        return [
+            Cross(
+                sample=self.sample[symbol],
+                ts=self.ts[symbol],
+                symbol=symbol,
+                shares=[(agent, lots) for agent in range(len(self.lots)) if (lots := self.lots[agent, symbol])],
+                buy_worst_nano=self.buy_worst[symbol],
+                sell_worst_nano=self.sell_worst[symbol],
+                end=self.end[symbol],
+            )
+            for symbol, parties in enumerate(self.parties)
+            if parties
+        ]
+
+    def add(self, cross: Cross) -> None:
+        """Add a cross behind the others."""
+        symbol, agents = cross.symbol, [agent for agent, _ in cross.shares]
+        ascends = not any(self.parties[symbol:]) and agents and agents == sorted(set(agents))
+        if self.further or not ascends or any(not lots for _, lots in cross.shares):
+            self.further.append(cross)
+            return
+        for agent in range(len(self.lots)):
+            self.lots[agent, symbol] = 0
+        for agent, lots in cross.shares:
+            self.lots[agent, symbol] = lots
+        self.buy_worst[symbol], self.sell_worst[symbol] = cross.buy_worst_nano, cross.sell_worst_nano
+        self.end[symbol], self.sample[symbol], self.ts[symbol] = cross.end, cross.sample, cross.ts
+        self.parties[symbol] = len(agents)
+        self.count += 1
+
+    def keep(self, crosses: Iterable[Cross]) -> None:
+        """Have these crosses only, in this order."""
+        rows = list(crosses)
+        self.clear()
+        for cross in rows:
+            self.add(cross)
+
+    def drop(self, symbol: int) -> None:
+        """Drop the crosses of a symbol."""
+        if len(self):
+            self.keep(cross for cross in self if cross.symbol != symbol)

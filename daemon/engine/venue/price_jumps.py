@@ -30,7 +30,7 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
     if symbol not in state.jumped:
         state.jumped[symbol] = PriceHold.of(jump)
     effects = [*end_symbol(state, symbol, "a jump of the price"), *_cancel(state, symbol)]
-    state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
+    state.crosses.drop(symbol)
     _mark(state, [symbol])
     return [*_alerts(state, [symbol]), *effects]
 

@@ -34,5 +34,5 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
     split_settled(state, symbol)
     for work in state.at_venue().values():
         work.split(symbol, numerator, denominator)
-    state.crosses = [c for c in state.crosses if c.symbol != symbol]  # the next decision makes them again
+    state.crosses.drop(symbol)  # the next decision makes them again
     return [Booked(ts, "cash_in_lieu", symbol, lieu)] if lieu else []

@@ -34,6 +34,7 @@ MODULES: Final = (
     "quantd.daemon.engine.core.market_columns",
     "quantd.daemon.engine.core.digest_rows",
     "quantd.daemon.engine.core.sample_columns",
+    "quantd.daemon.engine.core.venue_orders",
     "quantd.daemon.engine.core.round_plan",
     "quantd.daemon.engine.core.fold",
 )

@@ -6,10 +6,10 @@ import pytest
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import FollowUp
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Cancel, Ended, Filled, Publish, Refused
 from quantd.trading.events import CancelRequested, Wished
+from quantd.trading.number_types import read_floats
 from quantd.trading.orders import OrderBasket, OrderState
 from tests.support.engine import World, block
 from tests.support.minutes import MINUTE, SESSION, Minutes, at, minutes
@@ -76,9 +76,9 @@ def test_a_lost_cancel_is_sent_again_and_an_ended_order_is_refused_with_its_stat
 def test_the_rest_of_an_earlier_decision_does_not_order_it_again() -> None:
     made = Desk()
     agent = made.shell.state.agents[0]
-    agent.follow_up = FollowUp(made.order.sample, np.array([0.5, 0.25]).tobytes(), 1)
+    agent.follow_up.put(made.order.sample, 1, read_floats(np.array([0.5, 0.25])))
     made.cancel()
-    assert np.frombuffer(agent.follow_up.weights).tolist() == [0.0, 0.25]
+    assert list(agent.follow_up.weights) == [0.0, 0.25]
 
 
 def test_the_cancel_of_a_child_ends_its_parent_order_in_that_symbol_only() -> None:

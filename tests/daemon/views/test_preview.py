@@ -49,7 +49,7 @@ def really(made: World) -> list[OrderBasket]:
     shell: Shell = made.fresh(made)
     shell.state = thaw(made.rules, freeze(made.shell.state))
     for book in shell.state.activity.books:
-        book.asked = b""
+        book.request.drop()
     found = []
     queue = list(step(shell.state, Tick(shell.state.now, due=(0, 1))))
     for effect in queue:

@@ -90,7 +90,7 @@ BUGS = (
         "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 3:"),
     Bug("a snapshot forgets working orders", snapshot.thaw, "state.working = dict(f.working)", "pass"),
     Bug("a snapshot forgets crosses", snapshot.thaw,
-        "for name in _SAME:", "for name in _SAME[1:]:"),
+        "state.crosses.keep(f.crosses)", "pass"),
     Bug("a snapshot forgets order numbers", snapshot.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
     Bug("a snapshot forgets the age of prices", snapshot._market_in,
         "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),

@@ -174,8 +174,9 @@ def add_attribute(root: Path) -> None:
 
 def add_field(root: Path) -> None:
     """A field of a part of the state."""
-    field = "    session_end: int = 0\n"
-    edit(root / "daemon/engine/planning/activity.py", (field, f"{field}    samples: int = 0\n"))
+    field, slots = "        self.session_end = 0\n", '"books", "session_end"'
+    changes = (field, f"{field}        self.samples = 0\n"), (slots, f'{slots}, "samples"')
+    edit(root / "daemon/engine/planning/activity.py", *changes)
     edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.activity.samples += tick.sample\n" + COUNT[0]))
 
 
@@ -301,6 +302,20 @@ def test_an_attribute_that_a_state_gets_later_is_an_addition() -> None:
     made = state(Limits())
     made.extra = 1  # type: ignore[attr-defined]
     assert addition(made) == "attribute extra of State"
+
+
+def test_an_attribute_that_columns_of_the_state_get_is_an_addition() -> None:
+    """Where they are compiled, they get none."""
+    for name in ("OpenCrosses", "Request", "FollowUp"):
+        parent = state(Limits())
+        columns = parent.crosses, parent.activity.books[-1].request, parent.agents[0].follow_up
+        part = next(part for part in columns if type(part).__name__ == name)
+        assert addition(parent) == ""
+        try:
+            part.extra = 1  # type: ignore[attr-defined]
+        except AttributeError:
+            continue
+        assert addition(parent) == f"attribute extra of {name}"
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from quantd.daemon.engine.core.book_columns import TRIPS, BookColumns
 from quantd.daemon.engine.core.fold import EXACT
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.state import Exit, State
+from quantd.daemon.engine.venue.open_orders import Cross
 from quantd.daemon.runtime.fold_host import FoldHost
 from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.daemon.runtime.timeline import Item
@@ -74,40 +76,42 @@ def columns_of(shell: Shell) -> list[object]:
     books = [(list(book.held), book.micro) for book in state.book_columns]
     switches = [FrozenSwitch.of(switch) for switch in (state.switch, *(agent.switch for agent in state.agents))]
     returns = [book.freeze() for book in state.watch.realised]
-    agents = [(list(each.crossed), each.requested_at, list(each.requested)) for each in state.agent_columns]
+    agents = [(columns.request.at, list(columns.request.lots)) for columns in state.agent_columns]
     history = state.history
     rings = history.known.count, history.known.end, history.synchronous.count, history.synchronous.end
     return [
         books, switches, returns, agents, rings, state.ledger.cells().tolist(), state.now, state.sample,
         state.sample_no, state.round_no, state.volume_count, state.market_columns.waiting, state.market_columns.row,
-        state.round_plan.crosses.count,
-        [list(orders.cells[: 2 * orders.rows]) for orders in state.open_baskets], len(state.digest_rows.chain.parts),
-        state.orders_sent, state.orders_done, state.bars_taken, state.samples_taken, state.rounds_taken,
+        list(state.crosses),
+        [list(orders.cells[: 2 * orders.rows]) for orders in state.venue_orders.baskets],
+        len(state.digest_rows.chain.parts),
+        state.venue_orders.sent, state.venue_orders.done, state.bars_taken, state.samples_taken, state.rounds_taken,
         state.sample_columns.count,
     ]  # fmt: skip
 
 
 def trading(state: State) -> bool:
-    return len(state.open_baskets) == 1 and state.round_plan.crosses.count > 0
+    return len(state.venue_orders.baskets) == 1 and state.crosses.count > 0
 
 
 def orders_start_later(state: State) -> None:
-    state.open_baskets[0].starts = 2**62
+    state.venue_orders.baskets[0].starts = 2**62
 
 
 def limit_beyond_the_bar(state: State) -> None:
     """The first order buys below every price, or sells above."""
-    orders = state.open_baskets[0]
+    orders = state.venue_orders.baskets[0]
     orders.worst[0] = 1 if orders.lots[0] > 0 else 2**60
 
 
 def crosses_start_later(state: State) -> None:
-    state.round_plan.crosses.ts = 2**62
+    for k in range(state.universe.size):
+        state.crosses.ts[k] = 2**62
 
 
 def cross_outside_its_prices(state: State) -> None:
     for k in range(state.universe.size):
-        state.round_plan.crosses.buy_worst[k] = 1
+        state.crosses.buy_worst[k] = 1
 
 
 def ledger_without_room(state: State) -> None:
@@ -161,12 +165,12 @@ def sample_of_a_new_start(state: State) -> None:
 
 
 def order_that_has_expired(state: State) -> None:
-    state.open_baskets = [Orders(1, 1, state.now, 1, 3)]
-    state.open_baskets[0].end[0] = state.now - 1
+    state.venue_orders.baskets = [Orders(1, 1, state.now, 1, 3)]
+    state.venue_orders.baskets[0].end[0] = state.now - 1
 
 
 def order_under_a_switch(state: State) -> None:
-    state.open_baskets, state.reducing = [Orders(1, 1, state.now, 0, 3)], True
+    state.venue_orders.baskets, state.reducing = [Orders(1, 1, state.now, 0, 3)], True
 
 
 def exit_of_another_instant(state: State) -> None:
@@ -189,7 +193,7 @@ def dividend_of_a_later_date(state: State) -> None:
 
 
 def orders_at_the_venue(state: State) -> None:
-    state.round_plan.crosses.count = 1
+    state.crosses.count = 1
 
 
 @pytest.mark.parametrize(
@@ -222,12 +226,63 @@ def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object])
 def test_what_was_left_is_stepped_and_the_fold_goes_on() -> None:
     for kind, change in ((MarketSlice, limit_beyond_the_bar), (MarketSlice, crosses_start_later)):
         folded = Folded().go_to(kind, trading)
-        orders = folded.state.open_baskets[0]
-        worst, ts = orders.worst[0], folded.state.round_plan.crosses.ts
+        orders = folded.state.venue_orders.baskets[0]
+        worst, ts = orders.worst[0], list(folded.state.crosses.ts)
         change(folded.state)
         assert folded.fold() == folded.at
-        orders.worst[0], folded.state.round_plan.crosses.ts = worst, ts
+        orders.worst[0] = worst
+        for k, instant in enumerate(ts):
+            folded.state.crosses.ts[k] = instant
         folded.finish()
+
+
+def last_cross(state: State) -> Cross:
+    """The last cross, at prices of its own, of the sample before."""
+    *_, last = state.crosses
+    return replace(last, sample=last.sample - DAY_NS, buy_worst_nano=last.buy_worst_nano + 1)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_several_crosses_of_one_symbol_are_for_the_engine_and_the_fold_goes_on(first: bool) -> None:
+    """The second of a symbol, or shares that do not list agents in their order."""
+    folded = Folded().go_to(MarketSlice, trading)
+    for item in folded.items[: folded.at]:
+        folded.single.take(item)
+    further = last_cross(folded.state)
+    more = [further] if first else []
+    if not first:
+        assert len(folded.state.crosses) > 0
+        further = replace(further, shares=further.shares[::-1])
+    for shell in (folded.single, folded.shell):
+        crosses = shell.state.crosses
+        kept = list(crosses)
+        crosses.keep([*kept, *more] if first else [*kept[:-1], further])
+        assert [replace(cross) for cross in crosses.further] == [further]
+    before = columns_of(folded.shell)
+    assert folded.fold() == folded.at
+    assert columns_of(folded.shell) == before
+    taken = folded.state.bars_taken
+    folded.shell.take_all(folded.items[folded.at :])
+    for item in folded.items[folded.at :]:
+        folded.single.take(item)
+    assert snapshot_of(folded.single) == snapshot_of(folded.shell)
+    assert folded.single.digest.hexdigest() == folded.shell.digest.hexdigest()
+    assert folded.state.bars_taken > taken
+    assert not folded.state.crosses.further
+
+
+def test_crosses_of_several_decisions_are_booked_in_their_order() -> None:
+    folded = Folded().go_to(MarketSlice, lambda state: trading(state) and len(state.crosses) > 1)
+    for item in folded.items[: folded.at]:
+        folded.single.take(item)
+    for shell in (folded.single, folded.shell):
+        first, *others = shell.state.crosses
+        shell.state.crosses.keep([replace(first, sample=first.sample - DAY_NS, ts=first.ts - DAY_NS), *others])
+        assert not shell.state.crosses.further
+    assert folded.fold() == folded.at + 1
+    folded.host.sync()
+    folded.single.take(folded.items[folded.at])
+    assert snapshot_of(folded.single) == snapshot_of(folded.shell)
 
 
 def test_a_measurement_that_changes_more_than_levels_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from quantd.daemon.engine.core.limiter import (
 )
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.newest_returns import NewestReturns, bounds_of
+from quantd.daemon.engine.core.order_columns import FollowUp, Request
 from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, PLANNED, AgentColumns, Plan
 from quantd.daemon.engine.state import AgentState
 from quantd.risk.limits.catalogue import Limits
@@ -53,14 +54,14 @@ def put(out: memoryview, values: object) -> None:
 
 def plan_of(agents: int, size: int = N) -> Plan:
     """A plan of agents without a position at prices of 10, 20 and 25."""
-    columns = [AgentColumns(size, np.zeros(size, np.int8).data) for _ in range(agents)]
+    columns = [AgentColumns(size, np.zeros(size, np.int8).data, Request(size), FollowUp(size)) for _ in range(agents)]
     books = [BookColumns(size) for _ in range(agents + 1)]
     for book in books:
         book.book = Book(size)
     market = Market(size, read_floats(np.ones(size)))
     put(market.px, [10.0, 20.0, 25.0][:size])
     plan = Plan(size, columns, books, market, np.zeros(size, np.int8).data)
-    plan.states, plan.loops, plan.holdings = [AgentState(0) for _ in columns], LOOPS, Holdings(size)
+    plan.states, plan.loops, plan.holdings = [AgentState(0, size) for _ in columns], LOOPS, Holdings(size)
     freed = np.zeros(9, dtype=np.int8)
     freed[BY_SALES] = 1
     plan.freed = freed.data
@@ -229,7 +230,8 @@ def requested(weights: list[float], **other: float) -> tuple[int, list[float]]:
     plan = plan_of(2)
     agent, book = plan.agents[1], plan.books[2]
     agent.gross, agent.longest, agent.least_trade, agent.most_age = have["gross"], 5.0, 0.04, int(have["most_age"])
-    agent.window, agent.requested_at, book.micro = int(have["window"]), int(have["at"]), int(have["micro"])
+    agent.window, book.micro = int(have["window"]), int(have["micro"])
+    agent.request.at, agent.request.given = int(have["at"]), have["at"] > 0
     put(agent.weights, weights)
     put(book.held, [1.0, 0.0, 2.0])
     return plan.request(1, int(have["ts"]), int(have["age"])), list(agent.change)

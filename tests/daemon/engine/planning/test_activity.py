@@ -1,9 +1,10 @@
 """Limits that count over time: what a session traded, how many orders went out, what was asked a moment ago."""
 
+import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.activity import Activity, BookActivity
+from quantd.daemon.engine.planning.activity import Activity, FrozenActivity, FrozenBookActivity
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE
@@ -66,7 +67,7 @@ def _bought(fill: object) -> float:
 
 
 def test_fills_of_one_session_count_until_it_closes_and_belong_to_the_next_after() -> None:
-    activity, days = Activity([BookActivity(), BookActivity(), BookActivity()]), sessions(10)
+    activity, days = Activity(3, 1), sessions(10)
     morning, close = START + 10 * HOUR, START + 16 * HOUR
     activity.roll(morning, days)
     activity.fill([0], [2_000_000_000], [[(0, 30), (1, -10)]], np.array([1.0]))
@@ -80,7 +81,7 @@ def test_fills_of_one_session_count_until_it_closes_and_belong_to_the_next_after
 
 
 def test_an_order_rate_looks_back_over_its_window() -> None:
-    activity, limits = Activity([BookActivity(), BookActivity()]), Limits(order_rate=Rate(10, 100))
+    activity, limits = Activity(2, 1), Limits(order_rate=Rate(10, 100))
     activity.send(0, 1_000, 3, limits)
     activity.send(0, 1_060, 4, limits)
     assert [activity.recent(0, ts, limits) for ts in (1_060, 1_099, 1_100, 1_159, 1_160)] == [7, 7, 4, 4, 0]
@@ -91,7 +92,7 @@ def test_an_order_rate_looks_back_over_its_window() -> None:
 
 
 def test_orders_of_a_session_are_counted_where_their_number_is_limited() -> None:
-    activity = Activity([BookActivity(), BookActivity()])
+    activity = Activity(2, 1)
     activity.send(0, 1_000, 3, Limits())
     activity.send(1, 1_000, 3, Limits(max_orders_per_day=5))
     assert [book.orders for book in activity.books] == [0, 3]
@@ -127,12 +128,50 @@ def test_the_same_intent_within_a_moment_is_refused(wait: int, again: bool) -> N
     assert np.frombuffer(planned.agents[0].reason, dtype=np.int8)[0] == (0 if again else Reason.DUPLICATE)
 
 
+def test_the_last_request_is_kept_with_those_within_the_window_and_read_as_a_copy() -> None:
+    activity, limits = Activity(2, 3), Limits(duplicate_window_ns=100)
+    assert activity.repeated(0, 1_000, limits) is None
+    activity.ask(0, 1_000, np.array([5.0, 0.0, -2.0]), limits)
+    first = activity.repeated(0, 1_099, limits)
+    activity.ask(0, 1_099, np.array([0.0, 7.0, 4.0]), limits)
+    assert first is not None
+    assert (first.tolist(), first.flags.writeable) == ([5.0, 0.0, -2.0], False)
+    assert list(activity.books[0].request.lots) == [5.0, 7.0, 4.0]
+    assert activity.repeated(1, 1_099, limits) is None
+    activity.ask(0, 1_199, np.array([0.0, 1.0, 0.0]), limits)  # the window is over
+    assert list(activity.books[0].request.lots) == [0.0, 1.0, 0.0]
+
+
+def test_the_frozen_form_has_the_fields_of_former_snapshots_in_their_order() -> None:
+    activity, limits = Activity(2, 2), Limits(order_rate=Rate(10, 100), max_orders_per_day=5)
+    activity.session_end, activity.books[0].traded = 9_000, 2.5
+    activity.ask(0, 1_000, np.array([5.0, -2.0]), limits)
+    activity.send(0, 1_000, 3, limits)
+    data = msgspec.msgpack.encode(activity.freeze())
+    asked = np.array([5.0, -2.0]).tobytes()
+    assert data == msgspec.msgpack.encode(
+        {
+            "books": [
+                {"traded": 2.5, "sent": [(1_000, 3)], "asked_at": 1_000, "asked": asked, "orders": 3},
+                {"traded": 0.0, "sent": [], "asked_at": 0, "asked": b"", "orders": 0},
+            ],
+            "session_end": 9_000,
+        }
+    )
+    again = Activity(2, 2)
+    again.ask(1, 5, np.ones(2), limits)
+    again.thaw(msgspec.msgpack.decode(data, type=FrozenActivity))
+    assert msgspec.msgpack.encode(again.freeze()) == data
+    again.books[0].forget()
+    assert again.books[0].freeze() == FrozenBookActivity()
+
+
 def test_what_was_done_lately_survives_a_snapshot() -> None:
     limits = Limits(max_turnover=0.5, order_rate=Rate(50, 7 * DAY_NS), max_share_of_volume=0.1)
     world = World(block(walk(DAYS, 4, 1)), [rotating], house=limits).run()
     state = world.shell.state
     again = thaw(world.rules, freeze(state))
-    assert again.activity == state.activity
+    assert again.activity.freeze() == state.activity.freeze()
     assert any(book.sent for book in state.activity.books)
     assert np.array_equal(again.average_volume(), state.average_volume())
     assert freeze(again) == freeze(state)

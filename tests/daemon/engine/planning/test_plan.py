@@ -1,10 +1,12 @@
 """A round: what crosses between agents, at which prices, and what waits for the proceeds of its own sales."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.state import HOUSE, FollowUp
+from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state import HOUSE
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.trading.effects import Crossed, Planned
 from quantd.trading.sessions import DAY_NS
@@ -53,7 +55,17 @@ def test_a_purchase_that_the_house_cut_waits_for_the_sale_of_the_same_decision()
     allowed = np.frombuffer(planned.allowed, dtype="<i8").tolist()
     assert allowed[0] == -9_000
     assert allowed[1] < 1_000
-    assert [agent.follow_up for agent in state.agents] == [FollowUp(state.sample, other, 0)] * 2
+    rests = [agent.follow_up for agent in state.agents]
+    assert [(rest.sample, bytes(rest.weights), rest.used) for rest in rests] == [(state.sample, other, 0)] * 2
+    assert all(rest.waits() for rest in rests)
+    kept = {"sample": state.sample, "weights": other, "used": 0}
+    data = freeze(state)
+    assert [agent[2] for agent in msgspec.msgpack.decode(data)["agents"]] == [kept] * 2
+    assert [list(agent[2]) for agent in msgspec.msgpack.decode(data)["agents"]] == [["sample", "weights", "used"]] * 2
+    again = thaw(state.rules, data)
+    assert freeze(again) == data
+    again.agents[1].follow_up.drop()
+    assert msgspec.msgpack.decode(freeze(again))["agents"][1][2] is None
 
 
 def test_a_list_that_asks_for_them_gets_the_gate_calls_of_a_round_the_house_last() -> None:

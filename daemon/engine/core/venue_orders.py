@@ -1,0 +1,127 @@
+"""The baskets at the venue, and their fills at the open of a bar.
+
+They fill in the order of their arrival, because those of one symbol share the volume of its bar, and all fill whole or
+the bar is for `step`: `fill` writes into columns of the baskets only, `post` books all of them or none.
+"""
+
+from typing import Any, Final
+
+from quantd.daemon.engine.core.digest_rows import FILL, Rows
+from quantd.daemon.engine.core.market_columns import BlockColumns
+from quantd.daemon.engine.core.order_columns import Orders
+from quantd.daemon.engine.core.sample_columns import SampleColumns
+from quantd.trading.execution import MOST
+from quantd.trading.fill_prices import LimitFills
+from quantd.trading.ledger.book import Postings
+from quantd.trading.ledger.errors import LedgerFull
+from quantd.trading.number_types import Ints, Whole
+
+KEPT: Final = 128
+"""Baskets that filled since the last `sync` and that the venue gets."""
+
+
+class VenueOrders:
+    """The open `baskets` of `Orders`, in order of their arrival, on the terms of the venue.
+
+    `latency` is the time in ns until an order may fill. `filled` is a deque of the newest baskets that filled since the
+    last `sync`, `dropped` the newest that is no longer among them. `sent` and `done` count the orders since then.
+    """
+
+    baskets: list[Any]
+    terms: LimitFills
+    latency: int
+    filled: Any
+    dropped: Orders | None
+    sent: int
+    done: int
+
+    def __init__(self, filled: Any) -> None:
+        self.baskets, self.filled, self.dropped = [], filled, None
+        self.latency = self.sent = self.done = 0
+
+    def send(self, orders: Orders) -> None:
+        """Send a basket."""
+        orders.starts = orders.ts + self.latency
+        self.baskets = [*self.baskets, orders]
+        self.sent += orders.rows
+
+    def last(self, now: int) -> bool:
+        """Whether no order has expired."""
+        for place in range(len(self.baskets)):
+            orders: Orders = self.baskets[place]
+            ends: Ints = orders.end
+            for k in range(orders.rows):
+                if ends[k] < now:
+                    return False
+        return True
+
+    def fill(self, bars: BlockColumns, row: int, ts_open: int, ts_event: int) -> bool:
+        """Whether every order fills whole at the open of a bar; writes prices and fees."""
+        fills: LimitFills = self.terms
+        fills.begin(bars.columns, row, ts_open, ts_event)
+        for place in range(len(self.baskets)):
+            orders: Orders = self.baskets[place]
+            if ts_open < orders.starts or not self.fill_basket(orders):
+                return False
+        return True
+
+    def fill_basket(self, orders: Orders) -> bool:
+        """Whether every order of a basket fills whole at the open; writes prices and fees."""
+        fills: LimitFills = self.terms
+        symbols: Ints = orders.symbol
+        traded: Ints = orders.lots
+        worst: Ints = orders.worst
+        ends: Ints = orders.end
+        charged: Ints = orders.charged
+        prices: Ints = orders.price
+        fees: Ints = orders.fee
+        for k in range(orders.rows):
+            symbol: int = symbols[k]
+            lots: int = traded[k]
+            limit: int = worst[k]
+            until: int = ends[k]
+            size: int = lots if lots > 0 else -lots
+            price: int = fills.opens(symbol, until)
+            if price > 0:
+                price = fills.inside(symbol, price, limit, lots > 0, until)
+            if price == 0 or fills.take(symbol, size) != size:
+                return False
+            price = fills.moved(price, limit, lots > 0, fills.rate(symbol, size))
+            fee: int = fills.fee(symbol, size, price)
+            if fee > MOST:
+                return False
+            charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)
+        return True
+
+    def post(self, ledger: Postings, only: int) -> bool:
+        """Book the fills of all baskets, or of none: False where the ledger has no room. All belong to the book `only`,
+        or, where it is -1, to those of their pairs."""
+        orders: Orders
+        try:
+            if len(self.baskets) > 1:
+                grown: Whole = 0
+                for place in range(len(self.baskets)):
+                    orders = self.baskets[place]
+                    grown += ledger.growth(orders.cells, orders.rows, only)
+                ledger.reserve(grown)
+            for place in range(len(self.baskets)):
+                orders = self.baskets[place]
+                ledger.post(orders.cells, orders.rows, only)
+        except (OverflowError, LedgerFull):
+            return False
+        return True
+
+    def note(self, block: Any, row: int, ts_open: int, samples: SampleColumns, rows: Rows) -> None:
+        """Hand the baskets that filled to the venue, the log and the digest."""
+        for place in range(len(self.baskets)):
+            orders: Orders = self.baskets[place]
+            orders.block, orders.row = block, row
+            if len(self.filled) == KEPT:
+                self.dropped = self.filled.popleft()
+            self.filled.append(orders)
+            if samples.recording:
+                samples.orders.append(orders)
+            self.done += orders.rows
+            if rows.hashed:
+                rows.put_orders(orders, FILL, ts_open)
+        self.baskets = []
