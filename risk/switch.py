@@ -10,17 +10,11 @@ from msgspec import Struct
 
 from quantd.risk.limits.catalogue import DAY_NS, Limits
 from quantd.risk.measures.portfolio import drawdown
+from quantd.risk.switch_state import HALT as HALT
+from quantd.risk.switch_state import REDUCE as REDUCE
+from quantd.risk.switch_state import RUN as RUN
 from quantd.risk.switch_state import Switch
 from quantd.trading.execution import MOST
-
-RUN: Final = 0
-"""All orders that comply pass."""
-
-REDUCE: Final = 1
-"""Only reducing orders pass."""
-
-HALT: Final = 2
-"""No order passes."""
 
 
 class FrozenSwitch(Struct, frozen=True):

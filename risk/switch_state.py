@@ -1,5 +1,16 @@
 """The switch of one book as plain numbers: the handlers and the fold read and move the same object."""
 
+from typing import Final
+
+RUN: Final = 0
+"""All orders that comply pass."""
+
+REDUCE: Final = 1
+"""Only reducing orders pass."""
+
+HALT: Final = 2
+"""No order passes."""
+
 
 class Switch:
     """State of one book's switch, which begins at RUN. Money is int micro-currency. `day_key` and `week_key` count days

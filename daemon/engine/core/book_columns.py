@@ -39,6 +39,14 @@ class BookColumns:
     low: Floats
     high: Floats
     trip: Floats
+    up: Floats
+    down: Floats
+    """Lots of its open orders, by side."""
+    up_cash: float
+    open_loss: float
+    open_gain: float
+    """What these may cost and move, as `quantd.risk.limits.case.Account` has it."""
+    open_orders: int
     limiter: Limiter
     bands: Bands
     rising: Bands
@@ -48,6 +56,27 @@ class BookColumns:
         self.held, self.trip = float_zeros(size), float_zeros(LOSSES)
         self.low, self.high = float_zeros(LOSSES), float_zeros(LOSSES)
         self.micro, self.held_view, self.returns = 0, self.held, None
+        self.up, self.down = float_zeros(size), float_zeros(size)
+        self.clear_open()
+
+    def clear_open(self) -> None:
+        """Begin without open orders."""
+        for k in range(len(self.up)):
+            self.up[k] = self.down[k] = 0.0
+        self.up_cash = self.open_loss = self.open_gain = 0.0
+        self.open_orders = 0
+
+    def add_open(self, k: int, lots: float, worst: float, mark: float, fee: float) -> None:
+        """Add signed lots of an open order, with the worst and the present value of one lot."""
+        if lots > 0.0:
+            self.up[k] += lots
+            self.up_cash += lots * worst * (1.0 + fee)
+            self.open_loss += lots * max(worst * (1.0 + fee) - mark, 0.0)
+            self.open_gain += lots * max(mark - worst, 0.0)
+        else:
+            self.down[k] -= lots
+            self.open_loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
+            self.open_gain -= lots * max(worst - mark, 0.0)
 
     def take_lots(self) -> None:
         """Copy the lots of the book."""

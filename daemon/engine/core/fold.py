@@ -64,6 +64,8 @@ class Core:
     fold_agents: list[Any]
     """Ledger, history and agents of the state, under names of their own: `step` reads plain attributes faster."""
     follow_ups: int
+    house_fee: float
+    """The rate of the house that open orders are expected to pay."""
     losses_cross: bool
     """Whether a loss of the last sample may have changed its level."""
     recorded_no: int
@@ -102,7 +104,7 @@ class Core:
     exiting: bool
     """Whether protective exits are in progress."""
     reducing: bool
-    """Whether a switch is at REDUCE: then Python plans."""
+    """Whether a switch is at REDUCE."""
     rearm_no: int
     """Number of the sample at which one is re-armed at the earliest."""
     cooling: bool
@@ -394,6 +396,7 @@ class Core:
         """Plan the rest of earlier decisions, or ask the agents that are due and plan their answers."""
         ts: int = tick.ts
         due: Any = tick.due
+        orders: VenueOrders = self.venue_orders
         questions: list[Any] = []
         rests: list[Any] = []
         for number in range(len(self.agent_columns)):
@@ -402,32 +405,23 @@ class Core:
             state: Any = self.fold_agents[number]
             if state.suspended or agent.always or number in due:
                 rest.drop()
-            elif rest.sample >= 0:
+            elif rest.sample >= 0 and not orders.busy(number):
                 rests.append(number)
             if not state.suspended and (agent.always or number in due):
                 questions.append(number)
-        if rests:
-            if questions or self._python_plans() or not self._plan_rests(rests, ts):
-                self.host.finish_tick(tick)
+        if rests and (self.crosses.count > 0 or not self._plan_rests(rests, ts)):
+            self.host.finish_tick(tick)
             return
         if not questions:
             return
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
-        if self._python_plans():
-            self.host.plan(questions, self.host.ask(questions, ts))
-            return
         if ahead is not None and self._take_ahead(ahead, questions) and self._carry_out(ts, ts, 0):
             self.host.note_ahead(ahead)
             return
         answers: list[Any] = self.host.ask(questions, ts)
         if not self._take_answers(answers) or not self._carry_out(ts, ts, 0):
             self.host.plan(questions, answers)
-
-    def _python_plans(self) -> bool:
-        """Whether orders are open, or a switch permits reducing orders only."""
-        orders: VenueOrders = self.venue_orders
-        return self.reducing or len(orders.baskets) > 0
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
         """Plan the rest of one decision of some agents; False, without change, for `step`."""
@@ -514,6 +508,12 @@ class Core:
     def _carry_out(self, ts: int, sample: int, used: int) -> bool:
         """Plan the weights of the agents that take part, and send the orders; False, without change, for `step`."""
         plan: Plan = self.round_plan
+        orders: VenueOrders = self.venue_orders
+        plan.open = len(orders.baskets) > 0
+        if self.crosses.count > 0 or len(self.crosses.further) > 0:
+            return False
+        if plan.open:
+            orders.reserve(self.book_columns, self.market_columns, self.house_fee)
         status: int = plan.make(ts, self.fold_history.synchronous)
         if status == OTHER:
             return False

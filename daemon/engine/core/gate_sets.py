@@ -101,9 +101,8 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     scene, rare = market.scene, NewestReturns(rules)
     scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), rare
     gate = Gate(n, LOOPS, len(rules.counts))
-    for k, count in enumerate(rules.counts):
-        gate.rooms[k] = float(count.most)
     limiter = Limiter(gate, prepared.bounds, scene, market.caps, rules.collars, rules.fee)
+    limiter.most[:] = np.array([float(count.most) for count in rules.counts]).data
     limiter.statistics, limiter.bounds_of = _statistics(rules, scene, rare), bounds_of
     by_volume = limits.max_share_of_volume is not None or limits.liquidity is not None
     return GateSet(limiter, rules, market, rare, by_volume)

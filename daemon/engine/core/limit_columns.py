@@ -73,7 +73,7 @@ class LimitColumns:
             columns_of.most_age, columns_of.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
         orders = state.venue_orders
         orders.terms, orders.latency = LimitFills(self.terms.terms), self.terms.latency_ns
-        state.follow_ups = rules.follow_ups
+        state.follow_ups, state.house_fee = rules.follow_ups, rules.house.fee_bp / 1e4
         state.pays_borrow = rules.borrow_bp_annual > 0.0
         configured = [rules.house, *(agent.limits for agent in rules.agents)]
         state.reads_returns = any(

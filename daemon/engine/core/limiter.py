@@ -8,7 +8,7 @@ from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, Losses, Scene, Spread
 from quantd.trading.history.rings import Ring, RunningSums
-from quantd.trading.number_types import Floats, Ints, ReadFloats
+from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
 
 HISTORY: Final = 0
 """A limit needs a history of returns."""
@@ -48,12 +48,15 @@ class Limiter:
     bounds_of: Any
     """Deviations and mean sizes of the newest returns of a ring, where no complete sums bound them."""
     fee: float
+    most: Floats
+    """The numbers of orders that its rules permit, without those that are open."""
     renewed: int
     """The number of rows of the ring at the last renewal."""
 
     def __init__(self, gate: Gate, bounds: Bounds, scene: Scene, caps: list[Cap], collars: Collars, fee: float) -> None:
         self.gate, self.bounds, self.scene, self.caps, self.collars = gate, bounds, scene, caps, collars
         self.statistics, self.bounds_of, self.fee, self.renewed = [], None, fee, -1
+        self.most = float_zeros(len(gate.rooms))
 
     def renew(self, ring: Ring, px: Floats) -> None:
         """Bring the scene to the newest returns, and to float64[N] prices of one lot."""

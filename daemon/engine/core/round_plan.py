@@ -1,7 +1,7 @@
 """The plan of a round: answers become lots, pass their agents' limits, cross, and pass the limits of the house.
 
-It repeats `quantd.daemon.engine.planning.plan` for a book without open orders, at a bar in which every symbol has a
-price. `make` writes into columns of its own only, so that a plan for Python leaves nothing behind.
+It repeats `quantd.daemon.engine.planning.plan` for agents whose open orders are exits, at a bar in which every symbol
+has a price. `make` writes into columns of its own only, so that a plan for Python leaves nothing behind.
 """
 
 from typing import Any, Final
@@ -17,6 +17,7 @@ from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.standing import Basket
+from quantd.risk.switch_state import RUN
 from quantd.trading.history.rings import Ring
 from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.shares import cross_lots, share_lots
@@ -95,6 +96,8 @@ class Plan:
     loops: Loops
     targets: Targets
     holdings: Holdings
+    open: bool
+    """Whether orders are open: then the books have their lots."""
     host: Any
     watched: int
     """Number of books whose levels are watched: 1 where the lone agent is the house."""
@@ -134,6 +137,7 @@ class Plan:
         self.reason = reason
         self.reason_view = reason
         self.watched = self.refused = self.clipped = 0
+        self.open = False
         self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
 
     def make(self, ts: int, ring: Ring) -> int:
@@ -199,7 +203,7 @@ class Plan:
         agent: AgentColumns = self.agents[number]
         book: BookColumns = self.books[number + 1]
         state: Any = self.states[number]
-        if age > agent.most_age or state.exits:
+        if age > agent.most_age or (self.open and self.in_the_way(number)):
             return OTHER
         weights: ReadFloats = agent.weights_view
         for k in range(self.size):
@@ -219,17 +223,32 @@ class Plan:
             agent.least_trade * equity,
         )
         copy(agent.change, targets.change)
-        if targets.changed == 0:
+        changed: int = targets.changed
+        for member in state.exits:  # an exit overrides the policy
+            column: int = member
+            if agent.change[column] != 0.0:
+                agent.change[column] = 0.0
+                changed -= 1
+        if changed == 0:
             return NOTHING
         before: Request = agent.request
         if before.given and ts - before.at < agent.window:
             return OTHER
         return PLANNED
 
+    def in_the_way(self, number: int) -> bool:
+        """Whether an agent has an open order that is no exit: its plan may cancel it."""
+        columns: BookColumns = self.books[number + 1]
+        state: Any = self.states[number]
+        held_up: bool = False
+        for k in range(self.size):
+            held_up = held_up or (columns.up[k] + columns.down[k] != 0.0 and k not in state.exits)
+        return held_up
+
     def judge(
         self, number: int, requested: ReadFloats, out: Floats, reason: Codes, reasons: ReadCodes, ring: Ring
     ) -> None:
-        """Write what the limits of a book let pass, and the `reason` of each cut. No order is open."""
+        """Write what the limits of a book let pass, and the `reason` of each cut."""
         columns: BookColumns = self.books[number]
         limiter: Limiter = columns.limiter
         book: Book = columns.book
@@ -244,14 +263,29 @@ class Plan:
         basket.cash = float(book.cash_micro) / 1e6
         basket.equity = float(columns.micro) / 1e6
         basket.up_cash = basket.open_loss = basket.open_gain = basket.traded = 0.0
-        basket.derived = True
+        basket.derived = not self.open
+        for k in range(len(gate.rooms)):
+            gate.rooms[k] = limiter.most[k]
+        if self.open:
+            self.reserve(columns, gate)
         caps: list[Any] = limiter.caps
         if number > 0:
             state: Any = self.states[number - 1]
             if state.blocked:
                 caps = self.host.caps(number - 1, limiter, requested)
-        gate.judge(limiter.bounds, limiter.scene, caps, True)
+        house: BookColumns = self.books[0]
+        runs: bool = columns.marks.state == RUN and house.marks.state == RUN
+        gate.judge(limiter.bounds, limiter.scene, caps, runs)
         loops.finish(basket, out, reason)
+
+    def reserve(self, columns: BookColumns, gate: Gate) -> None:
+        """Count the open orders of a book in the basket of its gate."""
+        basket: Basket = gate.basket
+        for k in range(self.size):
+            basket.up[k], basket.down[k] = columns.up[k], columns.down[k]
+        basket.up_cash, basket.open_loss, basket.open_gain = columns.up_cash, columns.open_loss, columns.open_gain
+        for k in range(len(gate.rooms)):
+            gate.rooms[k] -= float(columns.open_orders)
 
     def net_lots(self) -> None:
         """Cross the wanted lots of the agents."""
@@ -284,7 +318,9 @@ class Plan:
         return trades
 
     def same_book(self) -> bool:
-        """Whether the only agent in the plan is the house: its limits, positions, cash and equity."""
+        """Whether the only agent in the plan is the house: its limits, positions, cash and equity, without orders."""
+        if self.open:
+            return False
         alone: int = -1
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
@@ -420,6 +456,9 @@ class Plan:
             change: float = lots[k]
             filled[k] = held[k] + change
             traded += (change if change > 0.0 else -change) * px[k]
+        if self.open:
+            for k in range(self.size):
+                filled[k] += columns.up[k] - columns.down[k]
         equity: float = float(columns.micro) / 1e6 - traded * limiter.fee
         if not equity > 0.0:
             return True

@@ -6,15 +6,16 @@ the bar is for `step`: `fill` writes into columns of the baskets only, `post` bo
 
 from typing import Any, Final
 
+from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import FILL, Rows
-from quantd.daemon.engine.core.market_columns import BlockColumns
+from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.core.sample_columns import SampleColumns
-from quantd.trading.execution import MOST
+from quantd.trading.execution import ANY_SALE, MOST
 from quantd.trading.fill_prices import LimitFills
 from quantd.trading.ledger.book import Postings
 from quantd.trading.ledger.errors import LedgerFull
-from quantd.trading.number_types import Ints, Whole
+from quantd.trading.number_types import Ints, ReadInts, Whole
 
 KEPT: Final = 128
 """Baskets that filled since the last `sync` and that the venue gets."""
@@ -54,6 +55,47 @@ class VenueOrders:
                 if ends[k] < now:
                     return False
         return True
+
+    def busy(self, number: int) -> bool:
+        """Whether an agent has a part of an order."""
+        for place in range(len(self.baskets)):
+            orders: Orders = self.baskets[place]
+            if orders.agents == 1:
+                return True
+            at: int = 0
+            for k in range(orders.rows):
+                for _ in range(orders.pairs[k]):
+                    if orders.parts[at] == number:
+                        return True
+                    at += 2
+        return False
+
+    def reserve(self, books: list[BookColumns], market: Market, fee: float) -> None:
+        """Write the open orders of each book, the house first. `fee` is the rate of the house."""
+        columns: BookColumns
+        for number in range(len(books)):
+            columns = books[number]
+            columns.clear_open()
+        house: BookColumns = books[0]
+        marks: ReadInts = market.closes()
+        for place in range(len(self.baskets)):
+            orders: Orders = self.baskets[place]
+            at: int = 0
+            for row in range(orders.rows):
+                k: int = orders.symbol[row]
+                limit: int = orders.worst[row]
+                limit = marks[k] if limit in (ANY_SALE, MOST) else limit
+                worst: float = float(limit) / 1e9 * market.lot_size[k]
+                mark: float = market.px[k]
+                for _ in range(orders.pairs[row] if orders.agents > 1 else 1):
+                    number = orders.parts[at] if orders.agents > 1 else 0
+                    lots: float = float(orders.parts[at + 1] if orders.agents > 1 else orders.lots[row])
+                    columns = books[number + 1]
+                    columns.add_open(k, lots, worst, mark, fee)
+                    columns.open_orders += 1
+                    house.add_open(k, lots, worst, mark, fee)
+                    at += 2
+                house.open_orders += 1
 
     def fill(self, bars: BlockColumns, row: int, ts_open: int, ts_event: int) -> bool:
         """Whether every order fills whole at the open of a bar; writes prices and fees."""
