@@ -90,9 +90,9 @@ class AdvanceAnswers:
 
     def report(self) -> None:
         """Report to the source which answers were planned, and to the log how many."""
-        planned, self._planned = self._planned, []
-        if not planned or self._source is None:
+        if not self._planned or self._source is None:
             return
+        planned, self._planned = self._planned, []
         self._reach = min(max(2 * len(planned), 1), MOST_AHEAD)
         samples, ring = [answers for answers, _ in planned], self.state.history.known
         prices = np.array([closes for _, closes in planned])

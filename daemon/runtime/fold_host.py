@@ -53,7 +53,7 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.number_types import Floats, Ints, int_zeros, read_floats, read_int_rows, read_rows
 from quantd.trading.orders import OrderState
-from quantd.trading.ports import FillTerms, FoldVenue
+from quantd.trading.ports import FoldVenue
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
 
@@ -75,6 +75,9 @@ class FoldHost:
         self._books = (HOUSE, *range(len(state.agents)))
         self._limits = LimitColumns(state)
         self._watched: list[int] = []
+        self._shown: tuple[int, int] | None = None
+        """Bars and samples at the last `_show`."""
+        self._venue: FoldVenue | None = None
         self._counted = state.bars_taken, state.samples_taken
         """Bars and samples that the tally has."""
         self._paid: Action | None = None
@@ -96,6 +99,8 @@ class FoldHost:
         ]
         state.book_columns = [BookColumns(size) for _ in self._books]
         state.equities = int_zeros(len(self._books) + 1)
+        self._weights = bytearray(8 * size)
+        state.own_weights = memoryview(self._weights).cast("d")
         reason = np.zeros(size, np.int8).data
         plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
         plan.states, plan.loops = state.agents, LOOPS
@@ -126,7 +131,8 @@ class FoldHost:
         """Turn to a shell, with its log and its answers, for a call of the fold."""
         from quantd.daemon.runtime.loop import NoLog, SampleLog
 
-        log, answer, self.shell = shell.log, shell.answer, shell
+        log, answer, venue, self.shell = shell.log, shell.answer, shell.broker, shell
+        self._venue = venue if isinstance(venue, FoldVenue) else None
         self.state.host = self.state.round_plan.host = self
         self.recording = type(log) is not NoLog
         self.sample_log = log if isinstance(log, SampleLog) else None
@@ -146,7 +152,11 @@ class FoldHost:
     def load(self) -> bool:
         """Read the state into the columns; False, without change, where it is for `step`."""
         state = self.state
-        if not self._limits.renew(self._fill_terms()) or not self.plain() or not self._limits.known_returns():
+        if (
+            not self._limits.renew(None if self._venue is None else self._venue.fill_terms())
+            or not self.plain()
+            or not self._limits.known_returns()
+        ):
             return False
         starts = self._starts() if state.working else {}
         if starts is None or (state.history.pending and not self._waits()):
@@ -161,7 +171,8 @@ class FoldHost:
                 (inf, inf) if guards is None else (_level(guards.stop, number), _level(guards.target, number))
             )
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
-        state.recorded_no, state.warming = 0, state.switch.day_key < 0
+        state.fold_watch = state.watch
+        state.warming, self._shown = state.switch.day_key < 0, None
         self._watched = watched(state)
         plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
         plan.watched, plan.holdings = len(self._watched), state.watch.holdings_of(state.universe.size)
@@ -172,10 +183,6 @@ class FoldHost:
         state.fold_ts, state.fold_ticked = self.shell.ts, self.shell.ticked
         state.folding, state.bars_moved = True, state.market_columns.waiting
         return True
-
-    def _fill_terms(self) -> FillTerms | None:
-        venue = self.shell.broker
-        return venue.fill_terms() if isinstance(venue, FoldVenue) else None
 
     def plain(self) -> bool:
         """Whether only bars, fills, samples and rounds can change the state until the next event of another kind."""
@@ -226,8 +233,8 @@ class FoldHost:
 
     def _starts(self) -> dict[Key, int] | None:
         """From when the open baskets can fill; None where the columns have no place for them."""
-        state, venue = self.state, self.shell.broker
-        assert isinstance(venue, FoldVenue)
+        state, venue = self.state, self._venue
+        assert venue is not None
         starts = venue.starts()
         if starts is None or list(starts) != list(state.working):
             return None
@@ -278,17 +285,16 @@ class FoldHost:
         state.folding = False
         if state.bars_moved:
             state.bars_moved = False
-            self._sync_books()
+            self.flush()
+            self._show()
             self._sync_market()
+            state.forget_orders()
         self._send()
 
     def _sync_market(self) -> None:
-        """Move marks, clocks, the venue and the tally to the last bar and sample."""
+        """Move clocks, the venue and the tally to the last bar and sample."""
         state, shell, tally, orders = self.state, self.shell, self.shell.tally, self.state.venue_orders
         block, row, size = state.market_columns.block, state.market_columns.row, state.universe.size
-        state.marks, state.marks_nano = block.close[row], block.close_nano[row]
-        state.mark_ts = np.full(size, block.ts_event[row])
-        state.volume, state._average, state.watch.context = block.volume[row], None, None
         bars, samples = state.bars_taken - self._counted[0], state.samples_taken - self._counted[1]
         self._counted = state.bars_taken, state.samples_taken
         tally.slices, tally.symbol_bars = tally.slices + bars, tally.symbol_bars + bars * size
@@ -302,14 +308,14 @@ class FoldHost:
         if bars:
             shell.market = market
         if orders.filled:
-            assert isinstance(venue, FoldVenue)
+            assert self._venue is not None
             terms = self._limits.terms
             least = terms is not None and terms.terms.least_micro > 0
             filled = [FilledOrders(basket, least=least) for basket in orders.filled]
             missed, orders.dropped = orders.dropped, None
             for basket in filled[-ENDED_KEPT:]:
                 state.ended.append(basket.key, basket.ended)
-            venue.catch_up(market, filled, None if missed is None else missed.sample)
+            self._venue.catch_up(market, filled, None if missed is None else missed.sample)
             orders.filled.clear()
         elif bars:
             venue.on_slice(market)
@@ -317,12 +323,16 @@ class FoldHost:
             state.market_columns.waiting = False
             state.history.bar(market.key, market.fresh, market.full, market.close)
 
-    def _sync_books(self) -> None:
-        """Move equity."""
+    def _show(self) -> None:
+        """Show the last bar and sample to handlers: marks, equity, and what follows from positions."""
         state, sampled = self.state, self.state.samples_taken > self._counted[1]
-        self.flush()
-        if state.recorded_no:
-            state.watch.recorded_no = state.recorded_no
+        if self._shown == (state.bars_taken, state.samples_taken):
+            return
+        self._shown = state.bars_taken, state.samples_taken
+        block, row = state.market_columns.block, state.market_columns.row
+        state.marks, state.marks_nano = block.close[row], block.close_nano[row]
+        state.mark_ts = np.full(state.universe.size, block.ts_event[row])
+        state.volume, state._average, state.watch.context = block.volume[row], None, None
         if sampled:
             state.equity_micro, *state.books_micro = list(state.equities)
             state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
@@ -330,7 +340,6 @@ class FoldHost:
             watch = state.watch
             watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
         state.booked()
-        state.forget_orders()
 
     def _send(self) -> None:
         """Open the baskets of the columns in the state, and at the venue."""
@@ -435,9 +444,12 @@ class FoldHost:
 
     def check_levels(self) -> None:
         """Measure the limits at a sample at which a level may have changed."""
-        self.sync()
-        self.shell.tally.add(watch_levels(self.state))
-        self._reload()
+        state = self.state
+        self._show()
+        self.shell.tally.add(
+            watch_levels(state, self._watched, waits=bool(state.venue_orders.baskets or state.crosses))
+        )
+        self._limits.load_levels(self._watched)
 
     def check_plan(self) -> None:
         """Measure the limits of a plan that may raise a level."""
@@ -447,7 +459,11 @@ class FoldHost:
             (number, np.array(columns.passed), np.array(columns.reason, dtype=np.int8))
             for number, columns in enumerate(state.agent_columns) if columns.taking
         ]  # fmt: skip
-        self.sync()
+        several = bool(state.venue_orders.baskets)  # accounts have the open orders
+        if several:
+            self.sync()
+        else:
+            self._show()
         context = market_context(state)
         house = Verdict(passed, reason, context, account_of(state, HOUSE), limits_in_force(state, HOUSE))
         verdicts = [
@@ -456,7 +472,10 @@ class FoldHost:
         ]
         measure([house, *(verdict for _, verdict in verdicts)], [house])
         self.shell.tally.add(watch_plan(state, [(HOUSE, house), *verdicts]))
-        self._reload()
+        if several:
+            self._reload()
+        else:
+            self._limits.load_levels(self._watched)
 
     def _reload(self) -> None:
         """Go on after a measurement, with the last bar as it was."""
@@ -486,20 +505,27 @@ class FoldHost:
         """Ask agents at the last sample. Where a policy raises, the round is open, as in `step`."""
         state, shell, history = self.state, self.shell, self.state.history
         self._ahead.report()
-        prices, size = state.market_columns.block.close[state.market_columns.row], state.universe.size
+        prices, universe, books = (
+            state.market_columns.block.close[state.market_columns.row],
+            state.universe,
+            state.ledger.books,
+        )
+        known, by_date = history.known, history.by_date
         asks = []
         for number in questions:
-            weights = np.empty(size)
-            state.weigh(number, weights.data)  # type: ignore[arg-type]  # as above
-            weights.flags.writeable = False
+            state.weigh(number)
             equity = state.book_columns[number + 1].micro
+            weights = np.frombuffer(bytes(self._weights))
             view = View(
-                universe=state.universe, ring=history.known, by_date=history.by_date, prices=prices, weights=weights,
-                cash=state.ledger.books[number].cash_micro / equity, equity=equity / MICRO, time=ts, sample_time=ts,
+                universe=universe, ring=known, by_date=by_date, prices=prices, weights=weights,
+                cash=books[number].cash_micro / equity, equity=equity / MICRO, time=ts, sample_time=ts,
             )  # fmt: skip
             asks.append(Ask(state.round_no, number, view, state.agents[number].memory, state.seats[number]))
         try:
-            answers = [shell.log.answer(ask) or shell.answer(ask) for ask in asks]
+            if self.recording:
+                answers = [shell.log.answer(ask) or shell.answer(ask) for ask in asks]
+            else:
+                answers = [shell.answer(ask) for ask in asks]
         except BaseException:
             self.sync()
             state.round = Round(state.round_no, list(questions))

@@ -7,10 +7,8 @@ missing, the level is not settled.
 """
 
 from collections.abc import Mapping
-from math import inf, isfinite, sqrt
+from math import inf, sqrt
 from typing import Any, Final
-
-import numpy as np
 
 from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.case import SLACK
@@ -109,10 +107,13 @@ class TailBand:
     confidence: float
     mean: bool
     fixed: Any
+    rows: int
+    count: int
+    """The number of the worst losses of `rows`."""
 
     def __init__(self, edges: Any, scale: float, confidence: float = 0.0, mean: bool = False) -> None:
         self.low, self.high, self.scale, self.confidence, self.mean = edges[0], edges[1], scale, confidence, mean
-        self.fixed = None
+        self.fixed, self.rows, self.count = None, -1, 0
 
     def ceiling(self, rows: int) -> float:
         """Norm of the losses below which the level surely stays."""
@@ -121,16 +122,15 @@ class TailBand:
         count: int = tail_count(rows, self.confidence) if self.confidence > 0.0 else rows - 1
         return self.high / self.scale * sqrt(float(count if count > 1 else 1))
 
-    def keeps(self, losses: Any) -> bool:
-        """Whether float64[S] losses keep the level."""
-        rows: int = len(losses)
+    def keeps(self, book: Holdings, rows: int) -> bool:
+        """Whether the losses of a book over so many rows keep the level."""
         value: float = 0.0
         if self.confidence == 0.0:
-            value = _deviation(losses)
+            value = book.deviation()
         else:
-            rank: int = rows - int(tail_count(rows, self.confidence))
-            worst = np.partition(losses, rank)[rank:]
-            value = float(np.add.reduce(worst)) / float(len(worst)) if self.mean else float(worst[0])
+            if rows != self.rows:
+                self.rows, self.count = rows, tail_count(rows, self.confidence)
+            value = book.tail(self.count, self.mean)
         return self.low < value * self.scale < self.high
 
 
@@ -170,20 +170,22 @@ class Window:
         spread: bool = self.spread and book.gross > 0.0
         if small and not spread:
             return True
-        losses = -ring.returns(deep).dot(book.weights)
-        if not isfinite(np.add.reduce(losses)):
+        ring.fill()
+        if deep > ring.end or not book.lose(ring._returns, ring.end - deep, deep):
             return False
-        if not small and False in [tail.keeps(losses) for tail in self.tails]:
-            return False
-        return not spread or (known.complete and deep >= fewest and self._spreads(book, known, losses))
+        if not small:
+            for tail in self.tails:
+                if not tail.keeps(book, deep):
+                    return False
+        return not spread or (known.complete and deep >= fewest and self._spreads(book, known))
 
-    def _spreads(self, book: Holdings, known: RunningSums, losses: Any) -> bool:
+    def _spreads(self, book: Holdings, known: RunningSums) -> bool:
         """Whether the diversification keeps its level: 1 - the deviation of the losses / the sum of the positions'
         own."""
         least: float = 0.0
         most: float = 0.0
         least, most = known.alone(book.size)
-        together: float = _deviation(losses)
+        together: float = book.deviation()
         if not (least > 0.0 and together > HEDGED * most):
             return False
         return self.low + SURE < 1.0 - together / least and 1.0 - together / most < self.high - SURE
@@ -269,13 +271,6 @@ class PairBand:
         together: float = ab if book.same_side(one, other) else -ab
         scale: float = sqrt(aa * bb)
         return together / scale - self.threshold if scale > 0.0 else 0.0
-
-
-def _deviation(losses: Any) -> float:
-    """Sample deviation of float64[S]."""
-    rows: int = len(losses)
-    centred = losses - np.add.reduce(losses) / rows
-    return sqrt(float(centred.dot(centred)) / float(rows - 1))
 
 
 class Bands:

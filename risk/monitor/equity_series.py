@@ -1,5 +1,6 @@
 """The equity of one book at its last samples, to which the handlers and the fold append."""
 
+from math import sqrt
 from typing import Final
 
 from quantd.trading.number_types import Floats, Whole, float_zeros
@@ -8,6 +9,15 @@ KEPT: Final = 252
 """Returns that count: one year of samples."""
 
 ROOM: Final = 2 * (KEPT + 1)
+
+LEAST: Final = 60
+"""Least returns for an annual figure."""
+
+TOO_FEW: Final = 0
+"""There are fewer."""
+MEASURED: Final = 1
+OTHER: Final = 2
+"""Cash has a rate, or a book had no equity."""
 
 
 class EquitySeries:
@@ -28,9 +38,13 @@ class EquitySeries:
     """Interest on cash since the sample before, as a fraction; without meaning unless `rated`."""
     rated: bool
     """Whether cash has a rate."""
+    mean: float
+    deviation: float
+    """Of the returns, after `measure`."""
 
     def __init__(self) -> None:
         self.growth, self.count, self.end, self.rated = 1.0, 0, 0, False
+        self.mean = self.deviation = 0.0
         self.equity, self.flows, self.earned = float_zeros(ROOM), float_zeros(ROOM), float_zeros(ROOM)
 
     def grown(self, equity_micro: Whole, flows_micro: Whole) -> float:
@@ -53,6 +67,30 @@ class EquitySeries:
         self.end += 1
         self.count = min(self.count + 1, KEPT + 1)
         self.rated = False
+
+    def measure(self) -> int:
+        """Compute mean and sample deviation of the returns, but for the order of sums as `Realised` does: MEASURED,
+        TOO_FEW or OTHER."""
+        first: int = self.end - self.count
+        rows: int = self.count - 1
+        equity: Floats = self.equity
+        flows: Floats = self.flows
+        if rows < LEAST:
+            return TOO_FEW
+        if self.rated:
+            return OTHER
+        total: float = 0.0
+        for k in range(first, first + rows):
+            if not equity[k] > 0.0:
+                return OTHER
+            total += (equity[k + 1] - (flows[k + 1] - flows[k])) / equity[k] - 1.0
+        mean: float = total / float(rows)
+        squares: float = 0.0
+        for k in range(first, first + rows):
+            centred: float = (equity[k + 1] - (flows[k + 1] - flows[k])) / equity[k] - 1.0 - mean
+            squares += centred * centred
+        self.mean, self.deviation = mean, sqrt(squares / float(rows - 1))
+        return MEASURED
 
     def _rewind(self) -> None:
         """Move the newest KEPT samples to the beginning."""

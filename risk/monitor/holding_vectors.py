@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from quantd.risk.measures.portfolio import herfindahl, most, total
 from quantd.risk.monitor.holdings import Holdings
 from quantd.trading.history.row_vectors import INTERPRETED
-from quantd.trading.number_types import Floats, Ints
+from quantd.trading.number_types import FloatRows, Floats, Ints
 
 
 def _row(buffer: Any) -> NDArray[np.float64]:
@@ -27,6 +27,19 @@ class HoldingVectors(Holdings):
             net = total(weights)
         np.abs(weights, out=size)
         self.net, self.gross, self.heaviest = net, total(size), most(size)
+
+    def lose(self, returns: FloatRows, first: int, rows: int) -> bool:
+        newest = np.asarray(returns)[first : first + rows]
+        self.losses: NDArray[np.float64] = -newest.dot(self.weights)
+        sum_of_losses = total(self.losses)
+        return sum_of_losses - sum_of_losses == 0.0
+
+    def deviation(self) -> float:
+        return float(self.losses.std(ddof=1))
+
+    def tail(self, count: int, mean: bool) -> float:
+        worst = np.partition(self.losses, len(self.losses) - count)[len(self.losses) - count :]
+        return float(worst.mean()) if mean else float(worst[0])
 
     def second(self) -> float:
         return float(np.partition([0.0, *self.size], self.n - 1)[self.n - 1])

@@ -3,18 +3,20 @@
 `quantd.risk.monitor.holding_vectors` does the same with numpy, for an engine that is not compiled.
 """
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
+from quantd.trading.number_types import FloatRows, Floats, Ints, ReadFloats, float_zeros
 
 
 class Holdings:
     """Weights of `n` positions, for one book after another: `values` in account currency, then `weigh`.
 
     `weights` are signed and 0 where a value is not finite: nothing counts that has no price. `size` has their absolute
-    values, of which `heaviest` is the largest, `gross` and `net` are the sums.
+    values, of which `heaviest` is the largest, `gross` and `net` are the sums. After `lose`, `lost` are its losses over
+    `rows` rows of returns.
     """
 
     n: int
@@ -28,12 +30,17 @@ class Holdings:
     _values: Floats
     _weights: Floats
     _second: float
+    rows: int
+    lost: Floats
+    worst: Floats
+    """Room for the worst losses."""
 
     def __init__(self, n: int) -> None:
         self.n, self.values, self.weights = n, np.zeros(n), np.zeros(n)
         self._values, self._weights = self.values.data, self.weights.data
         self.size = float_zeros(n)
         self.heaviest = self._second = self.net = self.gross = 0.0
+        self.rows, self.lost, self.worst = 0, float_zeros(0), float_zeros(0)
 
     def weigh(self, equity: float) -> None:
         """Derive everything from the values, at a positive equity."""
@@ -67,6 +74,60 @@ class Holdings:
         """Write the values of lots."""
         for k in range(self.n):
             self._values[k] = lots[k] * px[k]
+
+    def lose(self, returns: FloatRows, first: int, rows: int) -> bool:
+        """Compute the losses over `rows` rows of returns from `first` on; whether all are finite."""
+        if rows > len(self.lost):
+            self.lost, self.worst = float_zeros(rows), float_zeros(rows)
+        self.rows = rows
+        total: float = 0.0
+        for row in range(rows):
+            loss: float = 0.0
+            for k in range(self.n):
+                loss -= returns[first + row, k] * self._weights[k]
+            self.lost[row] = loss
+            total += loss
+        return total - total == 0.0
+
+    def deviation(self) -> float:
+        """The sample deviation of the losses."""
+        total: float = 0.0
+        for row in range(self.rows):
+            total += self.lost[row]
+        mean: float = total / float(self.rows)
+        squares: float = 0.0
+        for row in range(self.rows):
+            centred: float = self.lost[row] - mean
+            squares += centred * centred
+        return sqrt(squares / float(self.rows - 1))
+
+    def tail(self, count: int, mean: bool) -> float:
+        """The mean of the `count` worst losses, or the least of them."""
+        worst: Floats = self.worst
+        size: int = 0
+        for row in range(self.rows):
+            loss: float = self.lost[row]
+            if size == count and loss <= worst[0]:
+                continue
+            # `worst` ascends: the least makes room
+            at: int = 0
+            if size < count:
+                at = size
+                while at > 0 and worst[at - 1] > loss:
+                    worst[at] = worst[at - 1]
+                    at -= 1
+                size += 1
+            else:
+                while at < count - 1 and worst[at + 1] < loss:
+                    worst[at] = worst[at + 1]
+                    at += 1
+            worst[at] = loss
+        if not mean:
+            return worst[0]
+        total: float = 0.0
+        for k in range(count):
+            total += worst[k]
+        return total / float(count)
 
     def same_side(self, one: int, other: int) -> bool:
         """Whether two positions are both long or both short."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Final
 
 import numpy as np
 from msgspec import Struct
@@ -10,12 +9,9 @@ from msgspec import Struct
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.values import Values
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR, Floats
-from quantd.risk.monitor.equity_series import KEPT, EquitySeries
+from quantd.risk.monitor.equity_series import KEPT, LEAST, EquitySeries
 from quantd.trading.number_types import Floats as Buffer
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, sharpe, time_weighted_returns
-
-LEAST: Final = 60
-"""Least returns for an annual figure."""
 
 
 class FrozenReturns(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Worlds that are taken item by item and by the fold, and what both leave."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -91,13 +91,17 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
         taken.fills += len(host.state.venue_orders.filled) * host.state.folding
         sync(host)
 
-    def measured(host: FoldHost) -> None:
-        taken.measurements += 1
-        reload(host)
+    def counted(measure: Callable[[FoldHost], None]) -> Callable[[FoldHost], None]:
+        def measured(host: FoldHost) -> None:
+            taken.measurements += 1
+            measure(host)
 
-    reload, sync = FoldHost._reload, FoldHost.sync
+        return measured
+
+    sync = FoldHost.sync
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FoldHost, "_reload", measured)
+        for name in ("check_levels", "check_plan"):
+            patch.setattr(FoldHost, name, counted(getattr(FoldHost, name)))
         patch.setattr(FoldHost, "sync", synced)
         for at in range(0, len(items), chunk):
             for item in items[at : at + chunk]:

@@ -80,7 +80,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     BookActivity: _names("orders request sent traded"),
     Cross: _names("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
     Decided: _names("agent failed memory note round warns weights"),
-    EquitySeries: _names("count earned end equity flows growth rated"),
+    EquitySeries: _names("count deviation earned end equity flows growth mean rated"),
     FollowUp: _names("sample used weights"),
     Guards: _names("cooldown rests stop target trailing trails"),
     Monitor: _names("levels"),

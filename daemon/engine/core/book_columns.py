@@ -1,13 +1,16 @@
 """The books of the house and of the agents, as the fold reads them."""
 
+from math import inf, sqrt
 from typing import Final
 
 from quantd.daemon.engine.core.limiter import Limiter
+from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.monitor.ceilings import Bands
-from quantd.risk.monitor.equity_series import EquitySeries
+from quantd.risk.monitor.equity_series import MEASURED, TOO_FEW, EquitySeries
 from quantd.risk.switch_state import Switch
 from quantd.trading.ledger.book import Book
 from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
+from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 LOSSES: Final = 3
 """Drawdown, daily and weekly loss."""
@@ -18,6 +21,13 @@ CROSSES: Final = 1
 """A loss may change its level."""
 TRIPS: Final = 2
 """A loss may move the switch."""
+
+ROOT_OF_YEAR: Final = sqrt(SAMPLES_PER_YEAR)
+RISK_FREE: Final = RISK_FREE_ANNUAL / SAMPLES_PER_YEAR
+"""Risk-free return of a sample."""
+
+LEAST_DEVIATION: Final = 1e-12
+"""Deviation of returns below which their Sharpe ratio is measured exactly."""
 
 
 class BookColumns:
@@ -39,6 +49,11 @@ class BookColumns:
     low: Floats
     high: Floats
     trip: Floats
+    volatility_low: float
+    volatility_high: float
+    sharpe_low: float
+    sharpe_high: float
+    """Bounds of the realised measures between which they keep their levels."""
     up: Floats
     down: Floats
     """Lots of its open orders, by side."""
@@ -56,6 +71,8 @@ class BookColumns:
         self.held, self.trip = float_zeros(size), float_zeros(LOSSES)
         self.low, self.high = float_zeros(LOSSES), float_zeros(LOSSES)
         self.micro, self.held_view, self.returns = 0, self.held, None
+        self.volatility_low = self.sharpe_low = -inf
+        self.volatility_high = self.sharpe_high = inf
         self.up, self.down = float_zeros(size), float_zeros(size)
         self.clear_open()
 
@@ -103,6 +120,24 @@ class BookColumns:
             if not self.low[k] < loss < self.high[k]:
                 news = CROSSES
         return news
+
+    def keeps_realised(self) -> bool:
+        """Whether the realised measures of the last sample surely keep their levels."""
+        returns: EquitySeries | None = self.returns
+        if returns is None:
+            return True
+        status: int = returns.measure()
+        if status != MEASURED:
+            return status == TOO_FEW
+        volatility: float = returns.deviation * ROOT_OF_YEAR
+        if not self.volatility_low < volatility < self.volatility_high:
+            return False
+        if self.sharpe_low == -inf and self.sharpe_high == inf:
+            return True
+        if not returns.deviation > LEAST_DEVIATION:
+            return False
+        excess: float = (returns.mean - RISK_FREE) / returns.deviation * ROOT_OF_YEAR
+        return self.sharpe_low < excess < self.sharpe_high
 
     def observe(self, equity: int, day: int, week: int) -> None:
         """Move the marks of the losses to an equity in micro, and append it to the returns of a watched book."""

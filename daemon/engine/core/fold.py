@@ -62,14 +62,14 @@ class Core:
     fold_ledger: Postings
     fold_history: History
     fold_agents: list[Any]
-    """Ledger, history and agents of the state, under names of their own: `step` reads plain attributes faster."""
+    fold_watch: Any
+    """Ledger, history, agents and watch of the state; under names of their own, because `step` reads plain attributes
+    faster."""
     follow_ups: int
     house_fee: float
     """The rate of the house that open orders are expected to pay."""
     losses_cross: bool
     """Whether a loss of the last sample may have changed its level."""
-    recorded_no: int
-    """The sample of the last record of all limits, a plan; 0 for none since the last `load`."""
     host: Any
     """The `quantd.daemon.runtime.fold_host.FoldHost` of the present call; None between calls."""
     folding: bool
@@ -91,6 +91,8 @@ class Core:
     equities: Ints
     """int64[B + 1] equities in micro, the house first, what no agent has last."""
     volume_ring: FloatRows
+    own_weights: Floats
+    """Of the agent that is asked."""
     round_plan: Plan
     digest_rows: Rows
     sample_columns: SampleColumns
@@ -366,14 +368,20 @@ class Core:
         market: Market = self.market_columns
         holdings: Holdings = plan.holdings
         ring: Ring = self.fold_history.synchronous
+        columns: BookColumns
         crosses: bool = self.losses_cross
-        if self.reads_returns and self.host.realised():
-            crosses = True
+        if self.reads_returns:
+            settled: bool = True
+            for book in range(plan.watched):
+                columns = self.book_columns[book]
+                settled = settled and columns.keeps_realised()
+            if not settled and self.host.realised():
+                crosses = True
         if crosses:
             self.host.check_levels()
             return
         for book in range(plan.watched):
-            columns: BookColumns = self.book_columns[book]
+            columns = self.book_columns[book]
             holdings.value(columns.held_view, market.px_view)
             holdings.weigh(float(columns.micro) / 1e6)
             bands: Bands = columns.bands
@@ -540,7 +548,7 @@ class Core:
             if again and plan.follows(number):
                 rest: FollowUp = agent.follow_up
                 rest.put(sample, used, agent.weights_view)
-        self.recorded_no = self.sample_no
+        self.fold_watch.recorded_no = self.sample_no  # a plan is a record of all limits
         count: int = plan.count()
         if crosses.count > 0 or count > 0:
             self._end_orders(ts, crosses.end)
@@ -571,8 +579,9 @@ class Core:
         for k in range(len(out)):
             out[k] = end
 
-    def weigh(self, number: int, out: Floats) -> None:
-        """Write the weights of an agent's positions."""
+    def weigh(self, number: int) -> None:
+        """Write the weights of an agent's positions to `own_weights`."""
+        out: Floats = self.own_weights
         market: Market = self.market_columns
         columns: BookColumns = self.book_columns[number + 1]
         held: Floats = columns.held

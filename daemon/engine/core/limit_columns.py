@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.gate_sets import GateSet, gate_set
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.planning.gate_account import limits_in_force
@@ -15,7 +16,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.measures.portfolio import least, total
 from quantd.risk.monitor.ceilings import Bands
-from quantd.risk.monitor.levels import NOISE, band
+from quantd.risk.monitor.levels import NOISE, NONE, band, floor_band
 from quantd.risk.switch import REDUCE, STATE_LIMITS
 from quantd.trading.fill_prices import LimitFills
 from quantd.trading.number_types import Floats
@@ -96,31 +97,53 @@ class LimitColumns:
         return True
 
     def load_books(self, watching: list[int]) -> None:
-        """Read positions and bands of each book, and refer to its switch and, if it is watched, to its returns."""
-        state, rules = self.state, self.state.rules
+        """Read the positions of each book, refer to its switch and, if it is watched, to its returns; then
+        `load_levels`."""
+        state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
-            limits = rules.house if book == HOUSE else rules.agents[book].limits
-            levels = levels_of(state, book)
-            switch = columns.marks = state.switch_at(book)
-            columns.book, columns.micro = state.account(book), 0 if state.warming else state.equity_of(book)
+            columns.marks, columns.book = state.switch_at(book), state.account(book)
+            columns.micro = 0 if state.warming else state.equity_of(book)
             columns.take_lots()
             columns.returns = state.watch.realised[book + 1] if book in watching else None
-            for place, key in enumerate(STATE_LIMITS):
-                bound = getattr(limits, key)
-                bound = inf if bound is None else bound
-                reduces = book != HOUSE and switch.state == REDUCE  # a further loss moves nothing
-                columns.trip[place] = inf if reduces else bound * (1.0 - 1e-9)
-                low, high = band(key, levels.get(key, 0), bound)
-                columns.low[place] = max(low, NOISE.get(key, -inf)) if levels.get(key) else low
-                columns.high[place] = high
-        levels_now = [state.monitor.levels, *state.watch.levels], watching
-        if self._levels == levels_now:
+        self.load_levels(watching)
+
+    def load_levels(self, watching: list[int]) -> None:
+        """Compute the values between which each book keeps its present levels and the state of its switch."""
+        state = self.state
+        levels = [state.monitor.levels, *state.watch.levels]
+        switches = [state.switch_at(book).state for book in self.books]
+        if self._levels == (levels, watching, switches):
             return
-        self._levels = [dict(levels) for levels in levels_now[0]], list(watching)
+        self._levels = [dict(of_book) for of_book in levels], list(watching), switches
+        for book, columns in zip(self.books, state.book_columns, strict=True):
+            self._load_losses(book, columns)
+            self._load_realised(book, columns)
         for book in watching:
             columns, limits = state.book_columns[book + 1], limits_in_force(state, book)
             columns.bands = state.watch.bands_of(book, limits, state.universe, levels_of(state, book))
             columns.rising = Bands(rules_of(limits, state.universe), levels_of(state, book), True)
+
+    def _configured(self, book: int) -> Limits:
+        rules = self.state.rules
+        return rules.house if book == HOUSE else rules.agents[book].limits
+
+    def _load_losses(self, book: int, columns: BookColumns) -> None:
+        limits, levels = self._configured(book), levels_of(self.state, book)
+        reduces = book != HOUSE and columns.marks.state == REDUCE  # a further loss moves nothing
+        for place, key in enumerate(STATE_LIMITS):
+            bound = getattr(limits, key)
+            bound = inf if bound is None else bound
+            columns.trip[place] = inf if reduces else bound * (1.0 - 1e-9)
+            low, columns.high[place] = band(key, levels.get(key, NONE), bound)
+            columns.low[place] = max(low, NOISE.get(key, -inf)) if levels.get(key) else low
+
+    def _load_realised(self, book: int, columns: BookColumns) -> None:
+        limits, levels = self._configured(book), levels_of(self.state, book)
+        key, most, least = "max_realised_volatility", limits.max_realised_volatility, limits.min_sharpe
+        edges = (-inf, inf) if most is None else band(key, levels.get(key, NONE), most)
+        columns.volatility_low, columns.volatility_high = edges
+        edges = (-inf, inf) if least is None else floor_band(levels.get("min_sharpe", NONE), least)
+        columns.sharpe_low, columns.sharpe_high = edges
 
     def volumes(self) -> bool:
         """Write the average volumes of the scenes; False where one is not known."""

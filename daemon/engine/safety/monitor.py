@@ -55,10 +55,12 @@ def watch(state: State) -> list[Effect]:
     return watch_levels(state, books)
 
 
-def watch_levels(state: State, books: list[int] | None = None) -> list[Effect]:
+def watch_levels(state: State, books: list[int] | None = None, *, waits: bool | None = None) -> list[Effect]:
     """Alerts about limits whose level changed, and the record of the house where one is due. `books` are the
-    `watched`."""
+    `watched`; `waits` says whether orders are open, where the state does not have them."""
     memory = state.watch
+    if waits is None:
+        waits = bool(state.working or state.crosses)
     if books is None:
         books = watched(state)
     due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
@@ -72,7 +74,7 @@ def watch_levels(state: State, books: list[int] | None = None) -> list[Effect]:
         if measured is not None:
             values |= measured[at]
             # while orders are open a level may rise; it falls once they have ended
-            found += observe(levels, measured[at], falling=not (state.working or state.crosses))
+            found += observe(levels, measured[at], falling=not waits)
         if book == HOUSE and (found or due):
             if measured is None:
                 values |= _measured(state, books)[at]  # all books: one alone may differ in the last bit

@@ -46,3 +46,22 @@ def test_the_value_of_lots_is_their_number_times_the_price_of_each(kind: type[Ho
 def test_weights_without_equity_are_refused(equity: float) -> None:
     with pytest.raises(ValueError, match="at an equity of"):
         Holdings(2).weigh(equity)
+
+
+@BOTH
+@pytest.mark.parametrize(("rows", "size"), [(2, 1), (30, 3), (252, 20), (90, 65)])
+def test_losses_have_the_deviation_and_the_tail_of_numpy(kind: type[Holdings], rows: int, size: int) -> None:
+    rng = np.random.default_rng(rows)
+    held, returns = kind(size), np.round(rng.standard_t(3, (rows + 7, size)) * 0.01, 3)
+    held.values[:] = rng.normal(size=size) * 1e5
+    held.weigh(2.5e5)
+    for first in (7, 3):  # the second window must not see the first one
+        losses = -returns[first : first + rows].dot(held.weights)
+        assert held.lose(returns.data, first, rows)
+        assert held.deviation() == pytest.approx(losses.std(ddof=1), rel=1e-9)
+        worst = np.sort(losses)[::-1]
+        for count in {1, 2, (rows + 1) // 2, rows}:
+            assert held.tail(count, False) == pytest.approx(worst[count - 1], rel=1e-12, abs=1e-15)
+            assert held.tail(count, True) == pytest.approx(worst[:count].mean(), rel=1e-9, abs=1e-15)
+    returns[5, 0] = np.nan
+    assert not held.lose(returns.data, 3, rows) or rows < 3

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.monitor.equity_series import KEPT, ROOM
-from quantd.risk.monitor.realised import LEAST, FrozenReturns, Realised
+from quantd.risk.monitor.equity_series import KEPT, LEAST, MEASURED, OTHER, ROOM, TOO_FEW
+from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.trading.statistics import sharpe, volatility
 
 BOTH = Limits(max_realised_volatility=0.25, min_sharpe=0.5)
@@ -211,3 +211,25 @@ def test_a_snapshot_without_growth_has_that_of_its_last_sample() -> None:
     assert Realised.thaw(replace(book.freeze(), grown=0.0)).growth == 1.25
     unpaid = of([300], [0])
     assert Realised.thaw(replace(unpaid.freeze(), grown=0.0)).growth == 1.0
+
+
+@pytest.mark.parametrize(
+    ("samples", "status"), [(1, TOO_FEW), (LEAST, TOO_FEW), (LEAST + 1, MEASURED), (400, MEASURED)]
+)
+def test_mean_and_deviation_are_those_of_the_returns(samples: int, status: int) -> None:
+    """A deposit halfway is no return."""
+    equity, half = walk(samples), samples // 2
+    deposits = [0] * half + [5 * 10**11] * (samples - half)
+    series = of([value + deposit for value, deposit in zip(equity, deposits, strict=True)], deposits)
+    assert series.measure() == status
+    if status == MEASURED:
+        returns = series.returns()
+        assert series.mean == pytest.approx(returns.mean(), rel=1e-9)
+        assert series.deviation == pytest.approx(returns.std(ddof=1), rel=1e-9)
+
+
+def test_a_rate_of_cash_and_a_book_without_equity_are_measured_exactly_only() -> None:
+    series = of(walk(100))
+    series.add(10**12, 0, 0.0001)
+    assert series.measure() == OTHER
+    assert of([*walk(50), 0, *walk(50)]).measure() == OTHER

@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from quantd.daemon.engine.core.book_columns import TRIPS, BookColumns
 from quantd.daemon.engine.core.fold import EXACT
 from quantd.daemon.engine.core.order_columns import Orders
-from quantd.daemon.engine.state import Exit, State
+from quantd.daemon.engine.planning.gate_account import account_of
+from quantd.daemon.engine.state import HOUSE, Exit, State
 from quantd.daemon.engine.venue.open_orders import Cross
 from quantd.daemon.runtime.fold_host import FoldHost
 from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.daemon.runtime.timeline import Item
-from quantd.risk.limits.catalogue import Protective
+from quantd.risk.limits.catalogue import Protective, override
 from quantd.risk.protective import guards, levels, touched
 from quantd.risk.switch import FrozenSwitch
 from quantd.risk.switch_state import Switch
@@ -287,9 +288,10 @@ def test_crosses_of_several_decisions_are_booked_in_their_order() -> None:
 
 def test_a_measurement_that_changes_more_than_levels_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     folded = Folded().go_to(Tick)
+    folded.host.sync()
     monkeypatch.setattr(FoldHost, "plain", lambda host: False)
     with pytest.raises(RuntimeError, match="changed more than levels"):
-        folded.host.check_levels()
+        folded.host._reload()
 
 
 off = st.none() | st.sampled_from([0.05, 0.1, 0.5])
@@ -338,3 +340,35 @@ def test_the_marks_of_a_new_book_bound_nothing() -> None:
     columns = BookColumns(2)
     columns.marks = Switch()
     assert columns.losses(5, 1, 1) == TRIPS, "an opening that is not positive is for the engine"
+
+
+def test_open_orders_are_those_of_the_account_that_the_gate_of_the_engine_has() -> None:
+    """At each sample of a world with exits, of the house and of each agent."""
+    stops = tuple(override(of_book, protective=Protective(stop_loss=0.01)) for of_book in SETS[:2])
+    world = world_of(Kind(3, (), agents=3, short=0.2, days=60, sets=stops), [])
+    items = decided_every(list(world.items()), 1, 3)
+    shell = world.fresh(NoLog())
+    compared = 0
+    for item in items:
+        if type(item) is Tick and shell.state.working:
+            host, state = shell._fold_host(), shell.state
+            if host.load() and state.venue_orders.baskets:
+                state.market_columns.take_prices()
+                state.venue_orders.reserve(state.book_columns, state.market_columns, state.house_fee)
+                rows = [
+                    (list(book.up), list(book.down), book.up_cash, book.open_loss, book.open_gain, book.open_orders)
+                    for book in state.book_columns
+                ]
+                host.sync()
+                for book, row in zip((HOUSE, *range(len(state.agents))), rows, strict=True):
+                    account = account_of(state, book)
+                    assert account.up is not None
+                    assert account.down is not None
+                    sides = account.up.tolist(), account.down.tolist()
+                    assert row == (
+                        *sides, account.up_cash, account.open_loss, account.open_gain, account.open_orders
+                    )  # fmt: skip
+                compared += 1
+            host.end()
+        shell.take(item)
+    assert compared > 3

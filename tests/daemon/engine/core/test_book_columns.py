@@ -2,12 +2,15 @@
 
 from math import inf
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.core.book_columns import CALM, CROSSES, TRIPS, BookColumns
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.equity_series import KEPT
+from quantd.risk.monitor.levels import band, floor_band, level, share_of
 from quantd.risk.monitor.realised import Realised
 from quantd.risk.switch_state import Switch
 from quantd.trading.ledger.book import Book
@@ -104,3 +107,30 @@ def test_a_book_that_is_not_watched_has_no_returns() -> None:
     book = book_of()
     book.observe(90, MONDAY, week_of(MONDAY))
     assert (book.returns, book.micro, book.marks.last) == (None, 90, 90)
+
+
+@given(
+    st.floats(0.05, 0.5), st.floats(0.0, 2.0), st.integers(0, 3), st.integers(0, 3), st.integers(0, 200),
+    st.integers(0, 9),
+)  # fmt: skip
+def test_realised_measures_that_keep_their_levels_have_them_by_the_exact_values(
+    most: float, least: float, volatile: int, poor: int, samples: int, seed: int
+) -> None:
+    """And a value in the middle of its band is settled."""
+    book, returns = book_of(), Realised()
+    moves = np.random.default_rng(seed).normal(0.0002, 0.012, samples)
+    for value in np.rint(1e12 * np.cumprod(1.0 + moves)).astype(int).tolist():
+        returns.add(value, 0)
+    book.returns = returns
+    book.volatility_low, book.volatility_high = band("max_realised_volatility", volatile, most)
+    book.sharpe_low, book.sharpe_high = floor_band(poor, least)
+    before = {"max_realised_volatility": volatile, "min_sharpe": poor}
+    values = returns.values(Limits(max_realised_volatility=most, min_sharpe=least))
+    after = {key: level(share_of(key, *pair), before[key]) for key, pair in values.items()}
+    if book.keeps_realised():
+        assert all(after[key] == before[key] for key in after)
+    elif after:
+        edges = (book.volatility_low, book.volatility_high), (book.sharpe_low, book.sharpe_high)
+        inside = [low * (1 + 1e-6 * np.sign(low)) < value < high * (1 - 1e-6 * np.sign(high))
+                  for (low, high), (value, _) in zip(edges, values.values(), strict=True)]  # fmt: skip
+        assert not all(inside)
