@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from quantd.daemon.engine import finish
 from quantd.daemon.engine.core.additions import addition, idle
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
@@ -34,8 +35,9 @@ from quantd.daemon.engine.safety.monitor import (
     watch_plan,
     watched,
 )
+from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.switch import STATE_LIMITS
-from quantd.daemon.engine.samples import agents_due, serve_tick
+from quantd.daemon.engine.samples import agents_due
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, Round, State
 from quantd.daemon.engine.stops.exits import check_levels, release_blocked
 from quantd.daemon.engine.venue.open_orders import Key
@@ -109,9 +111,9 @@ class FoldHost:
         state.digest_rows = self._rows()
         state.venue_orders = VenueOrders(deque())
         state.fold_items, state.fold_at, state.fold_end = None, 0, 0
-        state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = state.reads_returns = (
-            False
-        )
+        state.has_notices = state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = (
+            state.reads_returns
+        ) = False
         state.fold_ts = state.fold_ticked = 0
         state.answers_ahead = {}
 
@@ -240,7 +242,7 @@ class FoldHost:
             return None
         for work in state.working.values():
             unsplit = work.basket.lots == work.lots and work.basket.worst_nano == work.worst_nano
-            if not unsplit or work.odd or work.basket.kind or work.again or 0 in work.basket.end:
+            if not unsplit or work.odd or work.basket.kind or work.again:
                 return None
             if work.state != [OrderState.WORKING] * len(work.lots) or any(work.filled):
                 return None
@@ -390,7 +392,7 @@ class FoldHost:
         """Protective levels that a bar may have touched."""
         market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
         self.sync()
-        self._act_on(market, check_levels(self.state))
+        self._act_on(market, finish(self.state, market, check_levels(self.state)))
 
     def exits_wait(self, now: int) -> bool:
         """Whether every exit in progress was ordered at this instant."""
@@ -450,6 +452,11 @@ class FoldHost:
             watch_levels(state, self._watched, waits=bool(state.venue_orders.baskets or state.crosses))
         )
         self._limits.load_levels(self._watched)
+
+    def notices(self) -> None:
+        """The notices at a sample."""
+        self._show()
+        self.shell.tally.add(notices(self.state))
 
     def check_plan(self) -> None:
         """Measure the limits of a plan that may raise a level."""
@@ -552,7 +559,7 @@ class FoldHost:
         self.sync()
         state = self.state
         due = frozenset(agents_due(state, tick.due, sample=tick.sample))
-        self._act_on(tick, serve_tick(state, tick, follow_ups(state, due)))
+        self._act_on(tick, finish(state, tick, follow_ups(state, due)))
 
     def _act_on(self, event: Event, effects: Sequence[Effect]) -> None:
         """Record effects, carry them out, and step what follows from them."""

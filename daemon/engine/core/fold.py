@@ -103,6 +103,9 @@ class Core:
     """Answers known in advance, by instant."""
     guarded: bool
     """Whether agents have protective levels, which follow from costs."""
+    plans_in_python: bool
+    """Whether Python makes all plans: by a style, a count or a limit that the gate of the fold does not know."""
+    has_notices: bool
     exiting: bool
     """Whether protective exits are in progress."""
     reducing: bool
@@ -238,6 +241,8 @@ class Core:
         if not self._take_sample(tick):
             return False
         self._watch_levels()
+        if self.has_notices:
+            self.host.notices()
         if tick.due or self._deciding():
             self._decide(tick)
         return True
@@ -417,13 +422,16 @@ class Core:
                 rests.append(number)
             if not state.suspended and (agent.always or number in due):
                 questions.append(number)
-        if rests and (self.crosses.count > 0 or not self._plan_rests(rests, ts)):
+        if rests and (self.plans_in_python or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
             self.host.finish_tick(tick)
             return
         if not questions:
             return
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
+        if self.plans_in_python:
+            self.host.plan(questions, self.host.ask(questions, ts))
+            return
         if ahead is not None and self._take_ahead(ahead, questions) and self._carry_out(ts, ts, 0):
             self.host.note_ahead(ahead)
             return

@@ -51,27 +51,27 @@ class LimitColumns:
         self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
         self.terms = terms
         self._plain = (
-            rules.daily and rules.execution.style == "marketable" and not rules.counts_refusals and not state.counting
-            and all(rule is None for rule in (rules.live, rules.notices, rules.regime)) and not rules.outside
-            and not any(agent.place for agent in rules.agents)
-            and self.terms is not None and None not in self._sets.values()
-            and not any(Bands(rules_of(of_book, state.universe), {}).unsettled for of_book in limits)
+            rules.daily and not state.counting and rules.live is None and rules.regime is None and not rules.outside
+            and not any(agent.place for agent in rules.agents) and self.terms is not None
+        )  # fmt: skip
+        state.has_notices = rules.notices is not None
+        state.plans_in_python = (
+            rules.execution.style != "marketable" or rules.counts_refusals or state.has_notices
+            or None in self._sets.values()
         )  # fmt: skip
         if self._plain:
-            self._write(limits)
+            self._write_terms()
+            if not state.plans_in_python:
+                self._write_gates(limits)
         return self._plain
 
-    def _write(self, limits: list[Limits]) -> None:
-        state, rules, plan, universe = self.state, self.state.rules, self.state.round_plan, self.state.universe
-        sets = [gates for of_book in limits if (gates := self._sets[id(of_book)]) is not None]
+    def _write_terms(self) -> None:
+        state, rules = self.state, self.state.rules
         assert self.terms is not None
-        for columns, gates in zip(state.book_columns, sets, strict=True):
-            columns.limiter = gates.limiter
-            gates.rare.begin(state.history.synchronous)
-        for number, (agent, columns_of) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
-            columns_of.gross, columns_of.longest = state.rooms[number]
-            columns_of.least_trade, columns_of.always = agent.min_trade, not agent.scheduled
-            columns_of.most_age, columns_of.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
+        for number, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
+            columns.gross, columns.longest = state.rooms[number]
+            columns.least_trade, columns.always = agent.min_trade, not agent.scheduled
+            columns.most_age, columns.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
         orders = state.venue_orders
         orders.terms, orders.latency = LimitFills(self.terms.terms), self.terms.latency_ns
         state.follow_ups, state.house_fee = rules.follow_ups, rules.house.fee_bp / 1e4
@@ -80,6 +80,13 @@ class LimitColumns:
         state.reads_returns = any(
             of_book.max_realised_volatility is not None or of_book.min_sharpe is not None for of_book in configured
         )
+
+    def _write_gates(self, limits: list[Limits]) -> None:
+        state, plan, universe = self.state, self.state.round_plan, self.state.universe
+        sets = [gates for of_book in limits if (gates := self._sets[id(of_book)]) is not None]
+        for columns, gates in zip(state.book_columns, sets, strict=True):
+            columns.limiter = gates.limiter
+            gates.rare.begin(state.history.synchronous)
         plan.by_volume = any(gates.by_volume for gates in sets)
         plan.least_collar = min(min(of_book.collar, of_book.reduce_collar) for of_book in limits)
         plan.widest_tick = float(max(instrument.tick_nano for instrument in universe.instruments))

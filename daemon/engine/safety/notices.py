@@ -35,7 +35,7 @@ def notices(state: State) -> list[Effect]:
     return [*_milestone(state, rules), *_decay(state, rules), *_correlation(state, rules)]
 
 
-@idle_when(lambda state: state.rules.notices is None)
+@idle_when(lambda state: state.rules.notices is None or state.plans_in_python)
 def note_rebalances(state: State, event: object, done: Sequence[Effect]) -> Sequence[Effect]:
     """The effects `done` of an event, and a notice where a round sent orders."""
     rules = state.rules.notices

@@ -35,7 +35,7 @@ def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -
     return found
 
 
-@idle_when(lambda state: not state.rules.counts_refusals)
+@idle_when(lambda state: not state.rules.counts_refusals or state.plans_in_python)
 def count_refusals(state: State, event: object, done: Sequence[Effect]) -> Sequence[Effect]:
     """The effects `done` of an event, whose refused orders are counted for the next message after a close.
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.daemon.engine.core.gate_sets import gate_set
+from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.runtime.loop import SampleLog
 from quantd.research.runs.run_record import Record
@@ -44,16 +45,37 @@ def test_rounds_and_fills_of_the_fold_are_those_of_the_engine(seed, agents, ever
     assert taken.fills > taken.rounds / 2
 
 
-def test_refusals_that_a_message_counts_are_left_to_the_engine():
+def test_rounds_whose_refusals_a_message_counts_are_left_to_the_engine():
     steps = Steps(rows_only=True), Steps(rows_only=True)
-    made = world(1, limits=override(PLAIN, restricted=("S1",)), counts_refusals=True)
-    assert both(made, 5, steps).bars == 0
+    market = world(1, limits=override(PLAIN, restricted=("S1",)), counts_refusals=True)
+    taken = both(market, 5, steps)
+    assert (taken.bars > taken.of_bars / 2, taken.rounds) == (True, 0)
 
 
-def test_a_limit_on_the_average_correlation_leaves_every_bar_to_the_engine():
+def test_notices_are_those_of_the_engine():
+    """Both states have them: `both` compares snapshots."""
+    steps = Steps(), Steps(rows_only=True)
+    market = world(2, agents=2, limits=PLAIN, notices=Notices(milestone=0.01, rebalances=True))
+    taken = both(market, 5, steps)
+    assert (taken.bars > taken.of_bars / 2, taken.rounds) == (True, 0)
+    assert b"rebalance: " in b"".join(steps[0].steps)
+
+
+@pytest.mark.parametrize("follow_ups", [1, 2])
+def test_orders_that_are_good_till_cancelled_fill_beside_a_question(follow_ups):
+    """Found by one of 1,000 random worlds: the rest of a decision was sent at the sample of a question."""
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    limits = override(LIMITS, max_gross_exposure=0.6)
+    market = world(4, agents=3, limits=limits, good_till_cancelled=True, follow_ups=follow_ups)
+    assert both(market, 1, steps).bars > 0
+    assert steps[0].filled == steps[1].filled
+
+
+def test_a_limit_on_the_average_correlation_leaves_every_round_to_the_engine():
     steps = Steps(), Steps(rows_only=True)
     made = world(4, agents=2, limits=override(PLAIN, average_correlation=0.01))
-    assert both(made, 5, steps).bars == 0
+    taken = both(made, 5, steps)
+    assert (taken.bars > taken.of_bars / 2, taken.rounds) == (True, 0)
     assert gate_set(PLAIN, made.universe) is not None
     assert gate_set(override(PLAIN, average_correlation=0.01), made.universe) is None
     plans = [effect for step in steps[0].steps for effect in decode(step).effects if isinstance(effect, Planned)]
