@@ -97,6 +97,15 @@ class RunningSums:
         deviation: Floats = self._deviation
         return deviation
 
+    def write_deviation(self, out: Buffer, array: Any) -> None:
+        """Write `deviation` to a buffer, which has the memory of an array."""
+        self._loops.variances(out, self._sums, self.lookback)
+        np.sqrt(array, out=array)
+
+    def write_mean_size(self, out: Buffer) -> None:
+        """Write `mean_size` to a buffer."""
+        self._loops.means(out, self._sums, self.lookback)
+
     def alone(self, size: Buffer) -> tuple[float, float]:
         """(lower, upper) bound of the sum of float64[N] absolute weights x sample deviations of a complete window."""
         most: Any = self.deviation()

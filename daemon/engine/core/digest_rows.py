@@ -215,15 +215,18 @@ class Rows:
             place[k] = -1
         for k in range(rows):
             place[symbols[k]] = k
+        # each row begins alike
+        buffer[0], buffer[1] = 0x99 if kind == FILL else 0x98, kind
+        begin: int = self.put_int(self.put_int(2, ts), orders.sample)
         for k in range(len(rank)):
             symbol: int = rank[k]
             row: int = place[symbol]
             if row < 0:
                 continue
             lots: int = orders.lots[row]
-            buffer[at], buffer[at + 1] = 0x99 if kind == FILL else 0x98, kind
-            at = self.put_int(at + 2, ts)
-            at = self.put_int(at, orders.sample)
+            for c in range(begin if at > 0 else 0):
+                buffer[at + c] = buffer[c]
+            at += begin
             at = self.put_name(at, self.symbols, symbol)
             at = self.put_int(at, orders.n)
             at = self.put_int(at, 1 if lots > 0 else -1)

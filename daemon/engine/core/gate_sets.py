@@ -111,7 +111,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
     """The statistics of a scene, which then has arrays of its own for them."""
     least, n, none = rules.limits.min_history, rules.size, int_zeros(0)
-    statistics = [Statistic(HISTORY, 0, lookback, least, none) for lookback in rules.lookbacks]
+    statistics = [Statistic(HISTORY, 0, lookback, least, none, None) for lookback in rules.lookbacks]
     shared: dict[int, Losses] = {}
     losses = list(scene.losses)
     for number, tail in enumerate(rules.tails):
@@ -120,17 +120,21 @@ def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statist
         source = losses[number].number
         if source not in shared:
             shared[source] = Losses(float_zeros(n), float_zeros(n), 0.0, 0, 1, source)
-            statistics.append(Statistic(DEVIATION_AND_MEAN, number, tail.lookback, least, none))
+            statistics.append(
+                Statistic(DEVIATION_AND_MEAN, number, tail.lookback, least, none, np.asarray(shared[source].deviation))
+            )
         losses[number] = Losses(shared[source].deviation, shared[source].mean, 0.0, 0, 1, source)
         rare.losses.append((losses[number], tail.lookback))
         counts = [tail_count(max(rows, 1), tail.confidence) for rows in range(tail.lookback + 1)]
-        statistics.append(Statistic(TAIL_OF, number, tail.lookback, least, np.array(counts, dtype=np.int64).data))
+        statistics.append(Statistic(TAIL_OF, number, tail.lookback, least, np.array(counts, dtype=np.int64).data, None))
     scene.losses = losses
     spreads = list(scene.spreads)
     for number, quad in enumerate(rules.quads):
         if quad.spread is not None:
             spreads[number] = Spread(False, float_zeros(n))
             rare.spreads.append((spreads[number], quad.lookback))
-            statistics.append(Statistic(DEVIATION, number, quad.lookback, least, none))
+            statistics.append(
+                Statistic(DEVIATION, number, quad.lookback, least, none, np.asarray(spreads[number].deviation))
+            )
     scene.spreads = spreads
     return statistics

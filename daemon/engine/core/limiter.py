@@ -24,6 +24,7 @@ class Statistic:
     """What a limit needs of the newest returns: a kind, its place in the scene, and the rows it looks back.
 
     `least` is the number of rows below which nothing is measured. `counts` has the worst returns of a tail by rows.
+    `array` has the memory of the deviations in the scene.
     """
 
     kind: int
@@ -31,9 +32,11 @@ class Statistic:
     lookback: int
     least: int
     counts: Ints
+    array: Any
 
-    def __init__(self, kind: int, place: int, lookback: int, least: int, counts: Ints) -> None:
+    def __init__(self, kind: int, place: int, lookback: int, least: int, counts: Ints, array: Any) -> None:
         self.kind, self.place, self.lookback, self.least, self.counts = kind, place, lookback, least, counts
+        self.array = array
 
 
 class Limiter:
@@ -86,15 +89,22 @@ class Limiter:
             elif statistic.kind == DEVIATION_AND_MEAN:
                 losses = scene.losses[statistic.place]
                 sums = ring.sums(statistic.lookback)
-                newest = sums if sums.complete else self.bounds_of(ring, rows)
-                read(losses.deviation, newest.deviation().data)
-                read(losses.mean, newest.mean_size().data)
+                if sums.complete:
+                    sums.write_deviation(losses.deviation, statistic.array)
+                    sums.write_mean_size(losses.mean)
+                else:
+                    newest = self.bounds_of(ring, rows)
+                    read(losses.deviation, newest.deviation().data)
+                    read(losses.mean, newest.mean_size().data)
             elif statistic.kind == DEVIATION:
                 spread = scene.spreads[statistic.place]
                 spread.known = False
                 sums = ring.sums(statistic.lookback)
-                newest = sums if sums.complete else self.bounds_of(ring, rows)
-                read(spread.deviation, newest.deviation().data)
+                if sums.complete:
+                    sums.write_deviation(spread.deviation, statistic.array)
+                else:
+                    newest = self.bounds_of(ring, rows)
+                    read(spread.deviation, newest.deviation().data)
 
 
 def copy(out: Floats, values: Floats) -> None:

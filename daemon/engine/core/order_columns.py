@@ -100,10 +100,17 @@ class Orders:
         cells: Ints = int_zeros(5 * rows + (2 * rows * agents if agents > 1 else 0))
         terms: Ints = int_zeros(4 * rows)
         self.cells = cells
-        self.symbol, self.lots, self.price = cells[0:rows], cells[rows : 2 * rows], cells[2 * rows : 3 * rows]
-        self.fee, self.pairs, self.parts = cells[3 * rows : 4 * rows], cells[4 * rows : 5 * rows], cells[5 * rows :]
-        self.worst, self.end = terms[0:rows], terms[rows : 2 * rows]
-        self.reason, self.charged = terms[2 * rows : 3 * rows], terms[3 * rows :]
+        # one by one: a tuple would make a Python object of each view
+        self.symbol = cells[0:rows]
+        self.lots = cells[rows : 2 * rows]
+        self.price = cells[2 * rows : 3 * rows]
+        self.fee = cells[3 * rows : 4 * rows]
+        self.pairs = cells[4 * rows : 5 * rows]
+        self.parts = cells[5 * rows :]
+        self.worst = terms[0:rows]
+        self.end = terms[rows : 2 * rows]
+        self.reason = terms[2 * rows : 3 * rows]
+        self.charged = terms[3 * rows :]
 
 
 class Crosses:

@@ -86,10 +86,11 @@ def test_a_scene_has_the_newest_prices_scenarios_and_deviations(count: int, leas
     counts = [1 + rows // 3 for rows in range(9)], [1 + rows // 2 for rows in range(7)]
     limiter = Limiter(Gate(N, LOOPS, 0), Bounds(), scene, [], rules_of(Limits(), UNIVERSE).collars, 0.0)
     limiter.bounds_of, limiter.statistics = bounds_of, [
-        Statistic(HISTORY, 0, 8, least, none), Statistic(DEVIATION, 0, 6, least, none),
-        Statistic(DEVIATION_AND_MEAN, 0, 8, least, none),
-        Statistic(TAIL_OF, 0, 8, least, np.array(counts[0]).data),
-        Statistic(TAIL_OF, 1, 6, least, np.array(counts[1]).data),
+        Statistic(HISTORY, 0, 8, least, none, None),
+        Statistic(DEVIATION, 0, 6, least, none, np.asarray(scene.spreads[0].deviation)),
+        Statistic(DEVIATION_AND_MEAN, 0, 8, least, none, np.asarray(scene.losses[0].deviation)),
+        Statistic(TAIL_OF, 0, 8, least, np.array(counts[0]).data, None),
+        Statistic(TAIL_OF, 1, 6, least, np.array(counts[1]).data, None),
     ]  # fmt: skip
     limiter.renew(ring, np.array(px).data)
     short = min(count, 8) < least or min(count, 6) < least
