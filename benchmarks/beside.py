@@ -4,8 +4,9 @@
 
 COMMIT is a commit, whose tree is built in a temporary folder, or the folder of a checkout. Both sides run the cases of
 this checkout's `benchmarks/engine.py` on this Python and its packages; only the package `quantd` differs. A case has
-the row `whole`, over all its sessions, and the row `step`: fewer sessions, each item by `step`. Before the timed run a
-process makes a short one. Figures are microseconds of CPU a session; a ratio above 1 says that this checkout is faster.
+the row `whole`, over all its sessions, and the row `step`: fewer sessions, each item by `step`; "three daily" also has
+the row `blocks`, with answers for blocks of samples. Before the timed run a process makes a short one. Figures are
+microseconds of CPU a session; a ratio above 1 says that this checkout is faster.
 The exit status is 1 if digest, orders, refused, clipped or equity differ. QUANTD_UNCOMPILED=1 runs both on the source.
 """
 
@@ -35,6 +36,9 @@ STEPPED: Final = 600
 STEPPED_OF_ONE: Final = 5_000
 """Sessions of a row `step`, of several symbols and of one."""
 
+IN_BLOCKS: Final = ("three daily",)
+"""Cases with a row in which policies answer for blocks of samples."""
+
 COMPARED: Final = ("digest", "orders", "refused", "clipped", "equity_micro")
 
 Answer = Mapping[str, Any]
@@ -42,11 +46,12 @@ Answer = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """A row of the table: a case, and how many sessions; `stepped`: each item goes through `step`."""
+    """A row of the table: a case, and how many sessions. `form` is "whole", "step" where each item goes through `step`,
+    or "blocks" where policies answer for blocks of samples."""
 
     name: str
     sessions: int
-    stepped: bool
+    form: str
 
 
 class Side(NamedTuple):
@@ -64,8 +69,10 @@ def rows(names: Sequence[str], sessions: int = 0) -> list[Row]:
     for name in names or CASES:
         case = CASES[name]
         fewer = STEPPED_OF_ONE if case.symbols == 1 else STEPPED
-        for most, stepped in ((case.days, False), (min(fewer, case.days), True)):
-            table.append(Row(name, min(most, sessions or most), stepped))
+        forms = {"whole": case.days, "step": min(fewer, case.days)}
+        if name in IN_BLOCKS:
+            forms["blocks"] = case.days
+        table += [Row(name, min(most, sessions or most), form) for form, most in forms.items()]
     return table
 
 
@@ -76,7 +83,7 @@ def answer(row: Row) -> Answer:
 
     case: Case | Shipped = CASES[row.name]
     for days in (min(WARM_UP, row.sessions), row.sessions):
-        took, shell = seconds(case, days, stepped=row.stepped)
+        took, shell = seconds(case, days, stepped=row.form == "step", blocks=row.form == "blocks")
     shell.state.revalue()
     tally = shell.tally
     return {
@@ -170,7 +177,7 @@ def cells(row: Row, there: Sequence[Answer], here: Sequence[Answer]) -> list[str
     ratios = (figures[0] / figures[2], figures[1] / figures[3])
     same = "differ" if differences(row.name, there, here) else "equal"
     texts = [*(f"{figure:.1f}" for figure in figures), *(f"{ratio:.2f}" for ratio in ratios)]
-    return [row.name, "step" if row.stepped else "whole", f"{row.sessions:,}", *texts, same]
+    return [row.name, row.form, f"{row.sessions:,}", *texts, same]
 
 
 def compare(base: str, names: Sequence[str], rounds: int, sessions: int = 0) -> int:
@@ -184,7 +191,7 @@ def compare(base: str, names: Sequence[str], rounds: int, sessions: int = 0) -> 
         sides = (other, Side("this checkout", ROOT))
         for side in sides:
             build(side)
-        engines = [reply_of(side, Row(table[0].name, 1, stepped=False))["engine"] for side in sides]
+        engines = [reply_of(side, Row(table[0].name, 1, "whole"))["engine"] for side in sides]
         print(f"there: {other.text} ({engines[0]}); here: this checkout ({engines[1]})")
         print(f"microseconds of CPU a session, median and least of {rounds} rounds in turn; ratio: there / here")
         print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")

@@ -103,12 +103,12 @@ def replies(took: list[float], **results: object) -> list[dict[str, object]]:
 
 
 def test_a_row_of_two_engines_has_medians_least_and_their_ratios():
-    row = beside.Row("quiet", 1_000, stepped=False)
+    row = beside.Row("quiet", 1_000, "whole")
     there, here = replies([0.09, 0.02, 0.03, 0.04, 0.05]), replies([0.02, 0.01, 0.08, 0.03, 0.01])
     figures = ["40.0", "20.0", "20.0", "10.0", "2.00", "2.00"]
     assert beside.cells(row, there, here) == ["quiet", "whole", "1,000", *figures, "equal"]
     assert beside.differences("quiet", there, here) == []
-    assert beside.cells(row._replace(stepped=True), there, replies([0.1], orders=4))[-1] == "differ"
+    assert beside.cells(row._replace(form="step"), there, replies([0.1], orders=4))[-1] == "differ"
 
 
 def test_engines_differ_where_a_result_differs_from_the_other_side_or_from_another_round():
@@ -120,10 +120,11 @@ def test_engines_differ_where_a_result_differs_from_the_other_side_or_from_anoth
         assert len(beside.differences("quiet", there, mixed)) == len(beside.differences("quiet", mixed, mixed)) == 1
 
 
-def test_the_rows_of_a_comparison_are_whole_runs_and_shorter_ones_without_batches():
-    assert beside.rows(["one symbol", "default profiles"]) == [
-        ("one symbol", 100_000, False), ("one symbol", 5_000, True),
-        ("default profiles", 818, False), ("default profiles", 600, True),
+def test_the_rows_of_a_comparison_are_whole_runs_shorter_ones_by_step_and_one_with_answers_in_blocks():
+    assert beside.rows(["one symbol", "default profiles", "three daily"]) == [
+        ("one symbol", 100_000, "whole"), ("one symbol", 5_000, "step"),
+        ("default profiles", 818, "whole"), ("default profiles", 600, "step"),
+        ("three daily", 5_000, "whole"), ("three daily", 600, "step"), ("three daily", 5_000, "blocks"),
     ]  # fmt: skip
     assert {row.name for row in beside.rows([], 50)} == set(CASES)
     assert {row.sessions for row in beside.rows([], 50)} == {50}

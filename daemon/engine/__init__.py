@@ -53,11 +53,14 @@ def step_book(state: State, event: Event) -> Sequence[Effect]:
     kind = type(event)
     if kind in _CLOCKS:
         state.now = max(state.now, getattr(event, _CLOCKS[kind]))
-    return finish(state, event, HANDLERS[kind](state, event))
+    effects = HANDLERS[kind](state, event)
+    for run in _RUNS[kind]:
+        effects = run(state, event, effects)
+    return effects
 
 
 def finish(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects of an event's handler, with those of the stages that follow it."""
+    """The effects of an event with those of the stages that follow it, where the fold stands in for its handler."""
     for run in _RUNS[type(event)]:
         effects = run(state, event, effects)
     return effects

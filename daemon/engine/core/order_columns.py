@@ -147,6 +147,34 @@ class Crosses:
         for k in range(len(self.parties)):
             self.parties[k] = 0
 
+    def put(
+        self, symbol: int, shares: list[Any], buy_worst: int, sell_worst: int, end: int, sample: int, ts: int
+    ) -> bool:
+        """Add a cross behind the others, with (agent, signed lots); False, without change, where the columns have no
+        place for it."""
+        last: int = -1
+        if len(self.further) > 0 or len(shares) == 0:
+            return False
+        for k in range(symbol, len(self.parties)):
+            if self.parties[k] != 0:
+                return False
+        for share in shares:
+            agent: int = share[0]
+            lots: int = share[1]
+            if agent <= last or lots == 0:
+                return False
+            last = agent
+        for number in range(len(self.lots)):
+            self.lots[number, symbol] = 0
+        for share in shares:
+            agent = share[0]
+            self.lots[agent, symbol] = share[1]
+        self.buy_worst[symbol], self.sell_worst[symbol] = buy_worst, sell_worst
+        self.end[symbol], self.sample[symbol], self.ts[symbol] = end, sample, ts
+        self.parties[symbol] = len(shares)
+        self.count += 1
+        return True
+
     def take(self, planned: "Crosses", sample: int, ts: int) -> None:
         """Take the crosses of a plan that is sent. No other cross waits."""
         for k in range(len(self.parties)):

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine.core.order_columns import Crosses
@@ -151,35 +152,22 @@ class OpenCrosses(Crosses):
         """The crosses of the columns."""
         if not self.count:
             return []
+        rows = np.asarray(self.lots).T.tolist()
+        # a compiled class makes a view at each read of a column
+        columns = zip(self.sample, self.ts, self.buy_worst, self.sell_worst, self.end, self.parties, strict=True)
         return [
             Cross(
-                sample=self.sample[symbol],
-                ts=self.ts[symbol],
-                symbol=symbol,
-                shares=[(agent, lots) for agent in range(len(self.lots)) if (lots := self.lots[agent, symbol])],
-                buy_worst_nano=self.buy_worst[symbol],
-                sell_worst_nano=self.sell_worst[symbol],
-                end=self.end[symbol],
+                sample, ts, symbol, [(agent, lots) for agent, lots in enumerate(rows[symbol]) if lots], buy, sell, end
             )
-            for symbol, parties in enumerate(self.parties)
+            for symbol, (sample, ts, buy, sell, end, parties) in enumerate(columns)
             if parties
         ]
 
     def add(self, cross: Cross) -> None:
         """Add a cross behind the others."""
-        symbol, agents = cross.symbol, [agent for agent, _ in cross.shares]
-        ascends = not any(self.parties[symbol:]) and agents and agents == sorted(set(agents))
-        if self.further or not ascends or any(not lots for _, lots in cross.shares):
+        worst = cross.buy_worst_nano, cross.sell_worst_nano
+        if not self.put(cross.symbol, cross.shares, *worst, cross.end, cross.sample, cross.ts):
             self.further.append(cross)
-            return
-        for agent in range(len(self.lots)):
-            self.lots[agent, symbol] = 0
-        for agent, lots in cross.shares:
-            self.lots[agent, symbol] = lots
-        self.buy_worst[symbol], self.sell_worst[symbol] = cross.buy_worst_nano, cross.sell_worst_nano
-        self.end[symbol], self.sample[symbol], self.ts[symbol] = cross.end, cross.sample, cross.ts
-        self.parties[symbol] = len(agents)
-        self.count += 1
 
     def keep(self, crosses: Iterable[Cross]) -> None:
         """Have these crosses only, in this order."""
