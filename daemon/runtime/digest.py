@@ -34,7 +34,8 @@ def _order(row: Row) -> Row:
 
 def _encoded(rows: list[Row]) -> bytes:
     """Rows one behind the other, without the head of an array."""
-    return _encode(rows)[len(Part(0, 0, len(rows), b"").head()) :]
+    head = 1 if len(rows) < 16 else 3 if len(rows) < 65536 else 5
+    return _encode(rows)[head:]
 
 
 def _merged(rows: bytes) -> bytes:
