@@ -35,7 +35,8 @@ class LimitColumns:
         self._inputs: object = None
         self._plain = False
         self._sets: dict[int, GateSet | None] = {}
-        self._levels: object = None
+        self._levels: dict[int, tuple[dict[str, int], int, bool]] = {}
+        """By book: levels, state of its switch and whether it is watched, at the last `load_levels`."""
         self._finite = -1
         """The count of the ring at which its newest returns were known to be finite."""
         self._lookback = 0
@@ -47,7 +48,7 @@ class LimitColumns:
         inputs = limits, watched(state) == [HOUSE], terms
         if self._rules is rules and self._inputs == inputs:
             return self._plain
-        self._rules, self._inputs, self._levels, self._finite = rules, inputs, None, -1
+        self._rules, self._inputs, self._levels, self._finite = rules, inputs, {}, -1
         self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
         self.terms = terms
         self._plain = (
@@ -117,18 +118,18 @@ class LimitColumns:
     def load_levels(self, watching: list[int]) -> None:
         """Compute the values between which each book keeps its present levels and the state of its switch."""
         state = self.state
-        levels = [state.monitor.levels, *state.watch.levels]
-        switches = [state.switch_at(book).state for book in self.books]
-        if self._levels == (levels, watching, switches):
-            return
-        self._levels = [dict(of_book) for of_book in levels], list(watching), switches
         for book, columns in zip(self.books, state.book_columns, strict=True):
+            levels, watched_now = levels_of(state, book), book in watching
+            present = levels, columns.marks.state, watched_now
+            if self._levels.get(book) == present:
+                continue
+            self._levels[book] = dict(levels), columns.marks.state, watched_now
             self._load_losses(book, columns)
             self._load_realised(book, columns)
-        for book in watching:
-            columns, limits = state.book_columns[book + 1], limits_in_force(state, book)
-            columns.bands = state.watch.bands_of(book, limits, state.universe, levels_of(state, book))
-            columns.rising = Bands(rules_of(limits, state.universe), levels_of(state, book), True)
+            if watched_now:
+                limits = limits_in_force(state, book)
+                columns.bands = state.watch.bands_of(book, limits, state.universe, levels)
+                columns.rising = Bands(rules_of(limits, state.universe), levels, True)
 
     def _configured(self, book: int) -> Limits:
         rules = self.state.rules
