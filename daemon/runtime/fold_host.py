@@ -102,7 +102,8 @@ class FoldHost:
         state.book_columns = [BookColumns(size) for _ in self._books]
         state.equities = int_zeros(len(self._books) + 1)
         self._weights = bytearray(8 * size)
-        state.own_weights = memoryview(self._weights).cast("d")
+        for columns in state.book_columns:
+            columns.px, columns.weights = state.market_columns.px, memoryview(self._weights).cast("d")
         reason = np.zeros(size, np.int8).data
         plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
         plan.states, plan.loops = state.agents, LOOPS
@@ -520,8 +521,9 @@ class FoldHost:
         known, by_date = history.known, history.by_date
         asks = []
         for number in questions:
-            state.weigh(number)
-            equity = state.book_columns[number + 1].micro
+            columns = state.book_columns[number + 1]
+            columns.weigh()
+            equity = columns.micro
             weights = np.frombuffer(bytes(self._weights))
             view = View(
                 universe=universe, ring=known, by_date=by_date, prices=prices, weights=weights,

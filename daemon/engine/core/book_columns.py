@@ -42,6 +42,10 @@ class BookColumns:
     held_view: ReadFloats
     """The same lots for functions that write to none: compiled code makes this view by way of a Python object."""
     micro: int
+    px: Floats
+    """Prices of one lot, those of the market."""
+    weights: Floats
+    """Room for the weights of the positions, which books share."""
     marks: Switch
     """The switch of the book, which has the marks of its losses."""
     returns: EquitySeries | None
@@ -102,6 +106,22 @@ class BookColumns:
         held: Floats = self.held
         for k in range(len(held)):
             held[k] = float(lots[k])
+
+    def is_short(self) -> bool:
+        """Whether the book is short of a symbol."""
+        lent: bool = False
+        for k in range(len(self.held)):
+            lent = lent or self.held[k] < 0.0
+        return lent
+
+    def weigh(self) -> None:
+        """Write `weights` at the last sample."""
+        held: Floats = self.held
+        px: Floats = self.px
+        out: Floats = self.weights
+        scale: float = 1e6 / float(self.micro)
+        for k in range(len(held)):
+            out[k] = held[k] * px[k] * scale + 0.0
 
     def losses(self, equity: int, day: int, week: int) -> int:
         """What the losses at an equity in micro change: CALM, CROSSES or TRIPS."""
