@@ -112,10 +112,10 @@ class Chain:
             data += part.data
             several = several or part.kind == last
             last = part.kind
-        whole: Part = Part(part.ts, last, rows, data)
+        joined: Part = Part(part.ts, last, rows, data)
         if several:
-            data = self.merge(whole.head() + data)
-        self.link = blake2b(self.link + whole.head() + data, digest_size=32).digest()
+            data = self.merge(joined.head() + data)
+        self.link = blake2b(self.link + joined.head() + data, digest_size=32).digest()
 
 
 def long_head(count: int) -> bytes:

@@ -321,7 +321,7 @@ class Core:
             return False
         if self.sample_no + 1 >= self.rearm_no or (self.pays_borrow and house.is_short()):
             return False
-        crosses: bool = False
+        crossing: bool = False
         day: int = key // DAY_NS
         week: int = (day + 3) // 7
         for book in range(len(self.book_columns)):
@@ -331,7 +331,7 @@ class Core:
             news: int = columns.losses(self.equities[book], day, week)
             if news == TRIPS:
                 return False
-            crosses = crosses or news == CROSSES
+            crossing = crossing or news == CROSSES
         if not self._append(key, row):
             return False
         market.take_prices()
@@ -354,7 +354,7 @@ class Core:
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.put_equity(ts, self.equities)
-        self.losses_cross = crosses
+        self.losses_cross = crossing
         return True
 
     def _append(self, key: int, row: int) -> bool:
@@ -382,15 +382,15 @@ class Core:
         holdings: Holdings = plan.holdings
         ring: Ring = self.fold_history.synchronous
         columns: BookColumns
-        crosses: bool = self.losses_cross
+        crossing: bool = self.losses_cross
         if self.reads_returns:
             settled: bool = True
             for book in range(plan.watched):
                 columns = self.book_columns[book]
                 settled = settled and columns.keeps_realised()
             if not settled and self.host.realised():
-                crosses = True
-        if crosses:
+                crossing = True
+        if crossing:
             self.host.check_levels()
             return
         for book in range(plan.watched):
