@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantd.trading.execution import MOST
@@ -192,6 +192,7 @@ def posted(universe: Universe, cells: list[list[int]], fills: tuple[list[int], .
 
 @given(st.lists(rows(), min_size=1, max_size=5), st.sampled_from([(1,), (1, 2), (3, 1, 5), (0, 1, 1)]), st.booleans())
 @settings(max_examples=examples(300), deadline=None)
+@example([([3], [-(2**62) // 3000], [1], [0]), ([0], [-1], [3000], [0])], (1,), False)
 def test_fills_are_posted_and_valued_as_unbounded_integers_do_or_change_nothing(
     baskets: list[tuple[list[int], ...]], weights: tuple[int, ...], ties: bool
 ) -> None:
@@ -222,7 +223,8 @@ def test_fills_are_posted_and_valued_as_unbounded_integers_do_or_change_nothing(
         try:
             assert ledger.values(np.array(marks).data) == values
         except OverflowError:
-            assert max(lots * price for lots, price in zip(map(abs, basket[1]), basket[2], strict=True)) > 2**50
+            held = [abs(lots) for book in (ledger.house, *ledger.books) for lots in book.lots]
+            assert max(held) * marks[0] > 2**50
 
 
 @pytest.mark.parametrize("compiled", [True, False])
