@@ -29,7 +29,7 @@ def test_each_area_gives_as_many_mutants_and_a_seed_gives_the_same(monkeypatch: 
     assert [area for area, _, _ in sample] == ["monitor", "paper"] * 30
     assert len(set(sample)) == 60
     assert sample == mutant_sample.drawn(60, 1) != mutant_sample.drawn(60, 2)
-    names = {"ceilings.py", "holding_vectors.py", "holdings.py", "levels.py", "realised.py"}
+    names = {"ceilings.py", "equity_series.py", "holding_vectors.py", "holdings.py", "levels.py", "realised.py"}
     assert {path.name for area, path, _ in sample if area == "monitor"} == names
 
 
