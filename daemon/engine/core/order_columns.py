@@ -190,8 +190,8 @@ class Crosses:
     def fit(self, ledger: Postings, bars: BlockColumns, row: int, ts_open: int) -> bool:
         """Whether each cross of the columns can be booked at the open of a bar; writes the amounts of each agent."""
         for k in range(len(self.parties)):
-            left: int = self.parties[k]
-            if left == 0:
+            remaining: int = self.parties[k]
+            if remaining == 0:
                 continue
             price: int = bars.open_nano[row, k]
             if ts_open < self.ts[k] or not self.sell_worst[k] <= price <= self.buy_worst[k]:
@@ -201,9 +201,9 @@ class Crosses:
                 lots: int = self.lots[number, k]
                 if lots == 0:
                     continue
-                left -= 1
+                remaining -= 1
                 micro: int = owed
-                if left > 0:
+                if remaining > 0:
                     try:
                         micro = ledger.amount(k, lots, price)
                     except OverflowError:
