@@ -19,8 +19,8 @@ class FrozenReturns(Struct, frozen=True):
 
     equity: bytes
     flows: bytes
-    grown: float = 0.0
-    """Growth of 1; 0 in snapshots without it."""
+    grown: float | None = None
+    """Growth of 1, 0 where all was lost; None in snapshots without it."""
     earned: bytes = b""
     """Interest on cash per sample; empty without a rate."""
 
@@ -126,9 +126,11 @@ class Realised(EquitySeries):
         equity, flows, earned = (np.frombuffer(column)[-KEPT - 1 :] for column in columns)
         new.count = new.end = len(equity)
         new._newest(new.equity)[:], new._newest(new.flows)[:] = equity, flows
-        new.growth, new.rated = frozen.grown, len(earned) > 0
+        new.rated = len(earned) > 0
         if new.rated:
             new._newest(new.earned)[:] = earned
-        if not frozen.grown and new.count:
+        if frozen.grown is not None:
+            new.growth = frozen.grown
+        elif new.count:
             new.growth = float(equity[-1] / flows[-1]) if flows[-1] > 0.0 else 1.0
         return new

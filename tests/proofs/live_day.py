@@ -26,7 +26,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import psycopg
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from quantd.adapters.brokers.alpaca.broker import Alpaca
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
@@ -52,6 +52,9 @@ BACK = 90
 KINDS = ("venue", "path", "stream", "feed")
 SERVICES = ("store", "bus")
 """These need PostgreSQL and mosquitto on the machine."""
+
+CALM = 5
+"""Looks, 0.3 s apart, without a change after which the day has ended."""
 
 CONFIG = """
 [quantd]
@@ -347,7 +350,7 @@ async def day(folder: Path, *, minutes: float, scale: float, kinds: list[str], t
         await asyncio.wait({daemon, cutting}, return_when=asyncio.FIRST_COMPLETED)
         moving.cancel()
         if not daemon.done():
-            await _still(world)
+            await _still(world, config.at(config.quantd.state))
             os.kill(os.getpid(), signal.SIGTERM)
         summary = await daemon
         left = Day(summary, world.venue, world.cut)
@@ -378,8 +381,6 @@ def undelivered(subscriber: Subscriber, summary: Summary) -> list[str]:
 
 async def _rearm(state: Path) -> None:
     """A person at a desk: what is lost and comes back leaves REDUCE, and is re-armed with a reason."""
-    from aiohttp import ClientSession
-
     async with ClientSession() as http:
         while True:
             await asyncio.sleep(0.2)
@@ -396,15 +397,31 @@ async def _rearm(state: Path) -> None:
                 continue
 
 
-async def _still(world: World) -> None:
-    """Wait until nothing changes at the venue any more."""
-    before = None
-    for _ in range(100):
-        await asyncio.sleep(0.3)
-        now = [(order.id, order.status, order.filled) for order in world.venue.book.orders.values()]
-        if now == before:
-            return
-        before = now
+async def _still(world: World, state: Path) -> None:
+    """Wait until nothing changes at the venue any more and the daemon has no open order, at CALM looks in a row.
+
+    Fills that are under way when the daemon stops belong to its next start. An order that stays open ends the wait too,
+    and shows in the differences."""
+    before, calm = None, 0
+    async with ClientSession() as http:
+        for _ in range(200):
+            await asyncio.sleep(0.3)
+            now = [(order.id, order.status, order.filled) for order in world.venue.book.orders.values()]
+            calm = calm + 1 if now == before and not await _open_orders(http, state) else 0
+            if calm == CALM:
+                return
+            before = now
+
+
+async def _open_orders(http: ClientSession, state: Path) -> bool:
+    """Whether the daemon has open orders, or does not answer."""
+    try:
+        place, token = json.loads((state / "api.json").read_text()), (state / "token").read_text().strip()
+        url = f"http://{place['host']}:{place['port']}/metrics"
+        async with http.get(url, headers={"Authorization": f"Bearer {token}"}) as answer:
+            return "quantd_open_orders 0.0" not in (await answer.text()).splitlines()
+    except (OSError, ValueError):
+        return True
 
 
 def differences(left: Day) -> list[str]:
