@@ -71,7 +71,7 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
     column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
     left = abs(lots) - filled
-    agents = [names[number] for number, part in work.shares[row] if part]
+    agents = [names[number] for number, part in work.shares_of(row) if part]
     sample, n = work.basket.sample, work.basket.n
     parents = sorted({names[p.agent] for p in state.parents if p.sample == sample and n in p.children})
     return CancelledOrder(

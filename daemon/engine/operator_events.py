@@ -83,7 +83,7 @@ def on_cancel_requested(state: State, asked: CancelRequested) -> Sequence[Effect
     if now in ENDED:
         return refuse_command(state, "conflict", "operator", f"not cancelled: the order is {now.name.lower()}")
     state.revalue()
-    for number, _ in work.shares[asked.row]:
+    for number, _ in work.shares_of(asked.row):
         waiting = state.agents[number].follow_up
         if waiting.waits():
             waiting.weights[symbol] = state.held_weights(number)[symbol]

@@ -17,7 +17,7 @@ from quantd.daemon.engine.settings import MarketRegime, Rules
 from quantd.daemon.engine.state import CoinFees, Exit, Loosening, Portfolio, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.daemon.engine.venue.open_orders import Cross, FrozenOrders, Key, Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.daemon.engine.venue.waits import Waits
 from quantd.risk.limits.catalogue import Limits
@@ -139,8 +139,8 @@ class Frozen(Struct, frozen=True):
     agents: list[tuple[int, bool, FrozenFollowUp | None, list[tuple[str, tuple[int, ...], bytes]]]]
     monitor: dict[str, int]
     orders_at: list[tuple[int, int]]
-    working: list[tuple[tuple[int, int], Working]]
-    ended: list[tuple[tuple[int, int], Working]]
+    working: list[tuple[Key, FrozenOrders]]
+    ended: list[tuple[Key, FrozenOrders]]
     crosses: list[Cross]
     foreign: list[tuple[int, int, int]]
     down: list[str]
@@ -167,7 +167,7 @@ class Frozen(Struct, frozen=True):
     """By name: the frozen state of each shadow."""
     pairings: dict[str, Pairing] = {}
     """By the name of the challenger."""
-    stops: list[tuple[tuple[int, int], Working]] = []
+    stops: list[tuple[Key, FrozenOrders]] = []
     resting: Stops = Stops()
     """Protective stops at the venue; absent from old snapshots."""
     bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
@@ -266,8 +266,8 @@ def freeze(state: State) -> bytes:
             ],
             monitor=state.monitor.levels,
             orders_at=list(state.orders_at.items()),
-            working=list(state.working.items()),
-            ended=list(state.ended),
+            working=[(key, work.freeze()) for key, work in state.working.items()],
+            ended=[(key, work.freeze()) for key, work in state.ended],
             crosses=list(state.crosses),
             down=sorted(state.down),
             activity=state.activity.freeze(),
@@ -287,7 +287,7 @@ def freeze(state: State) -> bytes:
                 shadow.rules.agents[0].name: pairing
                 for shadow, pairing in zip(state.shadows, state.pairings, strict=True)
             },
-            stops=list(state.stops.items()),
+            stops=[(key, work.freeze()) for key, work in state.stops.items()],
             resting=Stops(
                 list(state.rests.items()),
                 state.postponed,
@@ -320,9 +320,10 @@ def thaw(rules: Rules, frozen: bytes) -> State:
         agent.memory = {name: np.frombuffer(data).reshape(shape) for name, shape, data in memory}
     state.monitor.levels = dict(f.monitor)
     state.orders_at = dict(f.orders_at)
-    state.working = dict(f.working)
-    for ended, work in f.ended:
-        state.ended.append(ended, work)
+    agents = len(state.agents)
+    state.working, state.stops = ({key: Working.thaw(work, agents) for key, work in at} for at in (f.working, f.stops))
+    for key, work in f.ended:
+        state.ended.append(key, Working.thaw(work, agents))
     state.waits = Waits() if isinstance(f.venue.waits, UnsetType) else f.venue.waits
     state.ended.hold({(each.sample, each.n) for each in state.waits.settled})
     for name in _SAME:
@@ -332,7 +333,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.activity.thaw(f.activity)
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
-    state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
+    state.rests = dict(f.resting.rests)
     state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
     state.own = {(each.agent, each.symbol): each for each in f.resting.own}
     state.retries = {(each.agent, each.symbol, each.side, each.words): each for each in f.resting.retries}

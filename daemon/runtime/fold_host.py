@@ -5,7 +5,7 @@ columns; it is False where a handler has to come first. `sync` writes the column
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,10 @@ from quantd.daemon.engine import finish
 from quantd.daemon.engine.core.additions import addition, idle
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
-from quantd.daemon.engine.core.fold_records import FilledOrders, basket_of, fill_columns, sample_rows, working_of
+from quantd.daemon.engine.core.fold_records import FilledOrders, fill_columns, sample_rows
 from quantd.daemon.engine.core.limit_columns import LimitColumns
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
@@ -40,7 +39,7 @@ from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, Round, State
 from quantd.daemon.engine.stops.exits import check_levels, release_blocked
-from quantd.daemon.engine.venue.open_orders import Key
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
 from quantd.risk.monitor.levels import level, share_of
@@ -54,7 +53,6 @@ from quantd.trading.fill_prices import Columns
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.number_types import Floats, Ints, int_zeros, read_floats, read_int_rows, read_rows
-from quantd.trading.orders import OrderState
 from quantd.trading.ports import FoldVenue
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
@@ -106,7 +104,7 @@ class FoldHost:
             columns.px, columns.weights = state.market_columns.px, memoryview(self._weights).cast("d")
         reason = np.zeros(size, np.int8).data
         plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
-        plan.states, plan.loops = state.agents, LOOPS
+        plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
         plan.freed = FREED.astype(np.int8).data
         state.sample_columns = SampleColumns(len(self._books), size)
         state.digest_rows = self._rows()
@@ -161,10 +159,9 @@ class FoldHost:
             or not self._limits.known_returns()
         ):
             return False
-        starts = self._starts() if state.working else {}
-        if starts is None or (state.history.pending and not self._waits()):
+        if (state.working and not self._fills_whole()) or (state.history.pending and not self._waits()):
             return False
-        self._import(starts)
+        state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
         guards = state.guards
         state.guarded, state.cooling = state.protecting, any(agent.blocked for agent in state.agents)
         state.exiting, reducing = any(agent.exits for agent in state.agents), self._reducing()
@@ -234,40 +231,16 @@ class FoldHost:
         columns.row, columns.waiting = market.row, True
         return True
 
-    def _starts(self) -> dict[Key, int] | None:
-        """From when the open baskets can fill; None where the columns have no place for them."""
-        state, venue = self.state, self._venue
+    def _fills_whole(self) -> bool:
+        """Whether the open orders stand at the venue as they were sent; writes from when they can fill."""
+        venue, working = self._venue, self.state.working
         assert venue is not None
         starts = venue.starts()
-        if starts is None or list(starts) != list(state.working):
-            return None
-        for work in state.working.values():
-            unsplit = work.basket.lots == work.lots and work.basket.worst_nano == work.worst_nano
-            if not unsplit or work.odd or work.basket.kind or work.again:
-                return None
-            if work.state != [OrderState.WORKING] * len(work.lots) or any(work.filled):
-                return None
-        return starts
-
-    def _import(self, starts: Mapping[Key, int]) -> None:
-        """Take the open baskets of the state."""
-        state = self.state
-        for (sample, number), work in state.working.items():
-            rows, basket = len(work.lots), work.basket
-            orders = Orders(sample, number, basket.ts, rows, len(state.agents))
-            orders.starts, orders.work = starts[sample, number], work
-            orders.symbol[:], orders.lots[:] = _ints(basket.sym), _ints(basket.lots)
-            orders.worst[:], orders.end[:] = _ints(basket.worst_nano), _ints(basket.end)
-            orders.reason[:] = _ints(basket.reason or [0] * rows)
-            if orders.agents > 1:
-                orders.pairs[:] = _ints([len(row) for row in work.shares])
-                parts = [
-                    value for lots, row in zip(work.lots, work.shares, strict=True) for agent, part in row
-                    for value in (agent, part if lots > 0 else -part)
-                ]  # fmt: skip
-                orders.parts[: len(parts)] = _ints(parts)
-            state.venue_orders.baskets.append(orders)
-        state.working.clear()
+        if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
+            return False
+        for key, work in working.items():
+            work.starts = starts[key]
+        return True
 
     def turn_to(self, block: Block) -> None:
         """Turn to a block of bars."""
@@ -316,8 +289,9 @@ class FoldHost:
             least = terms is not None and terms.terms.least_micro > 0
             filled = [FilledOrders(basket, least=least) for basket in orders.filled]
             missed, orders.dropped = orders.dropped, None
-            for basket in filled[-ENDED_KEPT:]:
-                state.ended.append(basket.key, basket.ended)
+            for basket in list(orders.filled)[-ENDED_KEPT:]:
+                basket.fill_whole()
+                state.ended.append((basket.sample, basket.n), basket)
             self._venue.catch_up(market, filled, None if missed is None else missed.sample)
             orders.filled.clear()
         elif bars:
@@ -345,16 +319,13 @@ class FoldHost:
         state.booked()
 
     def _send(self) -> None:
-        """Open the baskets of the columns in the state, and at the venue."""
-        state = self.state
-        baskets, state.venue_orders.baskets = state.venue_orders.baskets, []
+        """Send the open baskets that the venue does not have."""
+        baskets, self.state.venue_orders.baskets = self.state.venue_orders.baskets, []
         for orders in baskets:
-            key = orders.sample, orders.n
-            if orders.work is not None:  # the venue has it
-                state.working[key] = orders.work
+            if orders.at_venue:
                 continue
-            state.working[key] = working_of(orders)
-            for news in self.shell.broker.submit(basket_of(orders)):
+            orders.at_venue = True
+            for news in self.shell.broker.submit(orders.basket):
                 self.shell.run(news)
             if self._paid is not None and self._paid.ts > orders.ts:  # the venue had the orders before it
                 self.shell.broker.on_action(self._paid)
@@ -449,9 +420,7 @@ class FoldHost:
         """Measure the limits at a sample at which a level may have changed."""
         state = self.state
         self._show()
-        self.shell.tally.add(
-            watch_levels(state, self._watched, waits=bool(state.venue_orders.baskets or state.crosses))
-        )
+        self.shell.tally.add(watch_levels(state, self._watched))
         self._limits.load_levels(self._watched)
 
     def notices(self) -> None:
@@ -467,11 +436,7 @@ class FoldHost:
             (number, np.array(columns.passed), np.array(columns.reason, dtype=np.int8))
             for number, columns in enumerate(state.agent_columns) if columns.taking
         ]  # fmt: skip
-        several = bool(state.venue_orders.baskets)  # accounts have the open orders
-        if several:
-            self.sync()
-        else:
-            self._show()
+        self._show()
         context = market_context(state)
         house = Verdict(passed, reason, context, account_of(state, HOUSE), limits_in_force(state, HOUSE))
         verdicts = [
@@ -480,16 +445,7 @@ class FoldHost:
         ]
         measure([house, *(verdict for _, verdict in verdicts)], [house])
         self.shell.tally.add(watch_plan(state, [(HOUSE, house), *verdicts]))
-        if several:
-            self._reload()
-        else:
-            self._limits.load_levels(self._watched)
-
-    def _reload(self) -> None:
-        """Go on after a measurement, with the last bar as it was."""
-        if not self.load():
-            raise RuntimeError("a measurement of limits has changed more than levels")
-        self.state.bars_moved = True
+        self._limits.load_levels(self._watched)
 
     def volumes(self) -> bool:
         """Write the average volumes of the scenes; False where one is not known."""
@@ -580,10 +536,6 @@ def _encoded(names: Sequence[str]) -> Names:
     parts = [msgspec.msgpack.encode(name) for name in names]
     at = np.cumsum([0, *map(len, parts)], dtype=np.int64)
     return Names(np.frombuffer(b"".join(parts), dtype=np.uint8).copy().data, at.data)
-
-
-def _ints(values: Sequence[int]) -> Ints:
-    return np.array(values, dtype=np.int64).data
 
 
 def _level(levels: Any, number: int) -> float:

@@ -16,6 +16,7 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
 from quantd.daemon.engine.state import Portfolio, State
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.engine.venue.price_holds import PriceHold
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import FrozenSwitch
@@ -126,7 +127,8 @@ def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
 
 def _at_work(f: Frozen) -> set[int]:
     """Numbers of the agents with something under way that a new run does not continue."""
-    found = {who for _, work in f.working for _, who, _ in work.open_shares()}
+    agents = len(f.agents)
+    found = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
     found |= {parent.agent for parent in f.parents} | {who for each in f.resting.postponed for who in each.answers}
     found |= {who for cross in f.crosses for who, _ in cross.shares}
     found |= {number for number, each in enumerate(f.agents) if each[2] is not None}

@@ -14,7 +14,7 @@ from typing import Any, Final
 from quantd.daemon import engine
 from quantd.daemon.engine.core.fold import Core
 from quantd.daemon.engine.core.idle import condition_of
-from quantd.daemon.engine.core.order_columns import FollowUp, Request
+from quantd.daemon.engine.core.order_columns import FollowUp, Orders, Request
 from quantd.daemon.engine.planning.activity import Activity, BookActivity
 from quantd.daemon.engine.safety.monitor_state import Noted, Watch
 from quantd.daemon.engine.settings import AgentRules, Rules
@@ -86,6 +86,10 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Monitor: _names("levels"),
     Noted: _names("correlation decayed milestones refused volatile"),
     OpenCrosses: _names("buy_worst count end further lots micro parties sample sell_worst ts"),
+    Orders: _names(
+        "again at_venue block cells charged end fee filled live lone lots n odd pairs parts plain price reason "
+        "record remaining row rows sample shares_record starts state symbol ts worst_nano"
+    ),
     OrderBasket: _names("end kind lots n reason sample stop_nano sym ts values worst_nano"),
     Realised: _names(""),
     Request: _names("at given lots"),
@@ -99,7 +103,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Tick: _names("cash_rate coming due final jobs key macro opened sample ts warmup"),
     Valuations: _names("closed unclosed"),
     Watch: _names("bands context ended holdings levels realised recorded_no"),
-    Working: _names("again basket filled live lots odd shares state whole worst_nano"),
+    Working: _names(""),
 }
 """The attributes of the state, of its parts, and of what it takes and leaves."""
 

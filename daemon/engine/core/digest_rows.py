@@ -209,7 +209,7 @@ class Rows:
         place: Ints = self.place
         rank: Ints = self.rank
         symbols: Ints = orders.symbol
-        prices: Ints = orders.price if kind == FILL else orders.worst
+        prices: Ints = orders.price if kind == FILL else orders.worst_nano
         at: int = 0
         for k in range(len(place)):
             place[k] = -1

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.daemon.engine.venue.open_orders import Working
-from quantd.risk.pretrade.baskets import basket_of_columns
 from quantd.trading.effects import Filled, Valued
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, Floats
-from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.orders import Cause, OrderBasket, Reports
 
 Ints = NDArray[np.int64]
 
@@ -61,34 +60,10 @@ class SampleRows(NamedTuple):
         return [Valued(*row) for row in rows]
 
 
-def signed_shares(orders: Orders) -> list[list[tuple[int, int]]]:
-    """The agents' signed lots of each order."""
-    if orders.agents == 1:
-        return [[(0, lots)] for lots in list(orders.lots)]
-    shares, parts, at = [], list(orders.parts), 0
-    for count in list(orders.pairs):
-        row = parts[at : at + 2 * count]
-        shares.append(list(zip(row[::2], row[1::2], strict=True)))
-        at += 2 * count
-    return shares
-
-
-def basket_of(orders: Orders) -> OrderBasket:
-    """The basket of orders."""
-    columns = list(orders.symbol), list(orders.lots), list(orders.worst), list(orders.end)
-    return basket_of_columns(orders.sample, orders.n, orders.ts, columns, list(orders.reason))
-
-
-def working_of(orders: Orders) -> Working:
-    """The orders as the engine has them while they are open."""
-    shares = [[(agent, abs(lots)) for agent, lots in row] for row in signed_shares(orders)]
-    return Working.sent(basket_of(orders), shares)
-
-
 def fill_columns(orders: Orders) -> FillColumns:
     """The fills of orders that filled."""
     columns = np.array(orders.cells)[: 4 * orders.rows].reshape(4, orders.rows)
-    shares = None if orders.agents == 1 else signed_shares(orders)
+    shares = None if orders.lone else orders.signed_shares()
     return FillColumns(orders.sample, orders.n, orders.block.ts_open[orders.row], columns, shares)
 
 
@@ -100,7 +75,7 @@ class FilledOrders:
 
     __slots__ = ("_least", "_orders")
 
-    def __init__(self, orders: Orders, *, least: bool) -> None:
+    def __init__(self, orders: Working, *, least: bool) -> None:
         self._orders, self._least = orders, least
 
     @property
@@ -119,16 +94,7 @@ class FilledOrders:
             *self.key, orders.block.ts_open[orders.row], list(range(rows)), sizes, sizes, list(orders.price),
             list(orders.fee), [int(Cause.LAST_FILL)] * rows,
         )  # fmt: skip
-        return basket_of(orders), report, list(orders.charged) if self._least else [-1] * rows
-
-    def ended(self) -> Working:
-        """The basket as the engine remembers it."""
-        work = working_of(self._orders)
-        work.filled = [abs(lots) for lots in list(self._orders.lots)]
-        work.state = [int(OrderState.FILLED)] * self._orders.rows
-        work.shares = [[(agent, 0) for agent, _ in row] for row in work.shares]
-        work.live = 0
-        return work
+        return orders.basket, report, list(orders.charged) if self._least else [-1] * rows
 
 
 def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> SampleRows:

@@ -1,12 +1,17 @@
 """What decisions leave, in columns: a book's last request, the rest that waits, and orders and crosses until a bar."""
 
-from typing import Any
+from typing import Any, Final
 
 from quantd.daemon.engine.core.limiter import read
 from quantd.daemon.engine.core.market_columns import BlockColumns
 from quantd.trading.execution import MOST
 from quantd.trading.ledger.book import Book, Postings
 from quantd.trading.number_types import Floats, IntRows, Ints, ReadFloats, float_zeros, int_zero_rows, int_zeros
+
+SENT: Final = 0
+WORKING: Final = 1
+FILLED: Final = 5
+"""States of an order, as `quantd.trading.orders.OrderState` has them; those from FILLED on are ends."""
 
 
 class Request:
@@ -58,18 +63,27 @@ class FollowUp:
 
 
 class Orders:
-    """A basket of limit orders at the venue.
+    """A basket of limit orders in columns by row, from its plan to its end.
 
-    `cells` has the columns in the order in which `Postings.post` reads them: symbols, signed lots, prices in nano, fees
-    in micro, numbers of pairs, then the pairs (agent, signed lots). The columns below are views of it. `agents` is 1
-    where one agent has every lot; then there are no pairs.
+    `lots` are signed and `worst_nano` the limits, as they are now: a split rescales them. `filled` are unsigned lots,
+    `state` is an `OrderState`, `live` rows have not ended. A row belongs to the agents of its pairs (agent, signed lots
+    as sent), `remaining` are the unsigned lots that each has open. `lone`: one agent has every lot; then there are no
+    pairs, and `remaining` is by row.
+
+    `cells` begins with the columns in the order in which `Postings.post` reads them: symbols, lots, prices in nano,
+    fees in micro, numbers of pairs, then the pairs. All columns are views of it.
     """
 
     sample: int
     n: int
     ts: int
     rows: int
-    agents: int
+    lone: bool
+    live: int
+    at_venue: bool
+    """Whether the venue has it."""
+    plain: bool
+    """Whether these are limit orders whose lots, limits and agents are those that were sent."""
     starts: int
     """The instant from which a bar may fill them."""
     cells: Ints
@@ -81,36 +95,170 @@ class Orders:
     """Number of pairs of each row."""
     parts: Ints
     """The pairs, row by row."""
-    worst: Ints
-    """Limit prices in nano."""
+    remaining: Ints
+    worst_nano: Ints
     end: Ints
     reason: Ints
     """Codes of the limits that cut them."""
     charged: Ints
     """Commissions in micro, before a minimum."""
+    filled: Ints
+    state: Ints
     block: Any
     """The block of the bar that filled them; None before."""
     row: int
-    work: Any
-    """The same basket as handlers have it, where one of them sent it; else None."""
+    odd: Any
+    """Row -> the reports of it that came out of order."""
+    again: Any
+    """Row -> number of its resubmissions."""
+    record: Any
+    """The basket as it was sent; None until it is read."""
+    shares_record: Any
+    """The agents' lots when it was sent, where they are no longer those of the pairs; else None."""
 
-    def __init__(self, sample: int, n: int, ts: int, rows: int, agents: int) -> None:
-        self.sample, self.n, self.ts, self.rows, self.agents = sample, n, ts, rows, agents
-        self.starts, self.block, self.row, self.work = ts, None, -1, None
-        cells: Ints = int_zeros(5 * rows + (2 * rows * agents if agents > 1 else 0))
-        terms: Ints = int_zeros(4 * rows)
+    def __init__(self, sample: int, n: int, ts: int, rows: int, places: int) -> None:
+        """Make room for so many pairs; none where one agent has every lot."""
+        lone: bool = places == 0
+        self.sample, self.n, self.ts, self.rows, self.lone = sample, n, ts, rows, lone
+        self.live, self.at_venue, self.plain = rows, False, True
+        self.starts, self.block, self.row = ts, None, -1
+        self.odd, self.again, self.record, self.shares_record = {}, {}, None, None
+        terms: int = 5 * rows + 2 * places
+        # one buffer, and views one by one: a tuple would make a Python object of each
+        cells: Ints = int_zeros(terms + 6 * rows + (rows if lone else places))
         self.cells = cells
-        # one by one: a tuple would make a Python object of each view
         self.symbol = cells[0:rows]
         self.lots = cells[rows : 2 * rows]
         self.price = cells[2 * rows : 3 * rows]
         self.fee = cells[3 * rows : 4 * rows]
         self.pairs = cells[4 * rows : 5 * rows]
-        self.parts = cells[5 * rows :]
-        self.worst = terms[0:rows]
-        self.end = terms[rows : 2 * rows]
-        self.reason = terms[2 * rows : 3 * rows]
-        self.charged = terms[3 * rows :]
+        self.parts = cells[5 * rows : terms]
+        self.worst_nano = cells[terms : terms + rows]
+        self.end = cells[terms + rows : terms + 2 * rows]
+        self.reason = cells[terms + 2 * rows : terms + 3 * rows]
+        self.charged = cells[terms + 3 * rows : terms + 4 * rows]
+        self.filled = cells[terms + 4 * rows : terms + 5 * rows]
+        self.state = cells[terms + 5 * rows : terms + 6 * rows]
+        self.remaining = cells[terms + 6 * rows :]
+
+    def place(self, row: int) -> int:
+        """The place of a row's first element of `remaining`."""
+        if self.lone:
+            return row
+        at: int = 0
+        for k in range(row):
+            at += self.pairs[k]
+        return at
+
+    def write(self, columns: list[Any], shares: list[Any]) -> None:
+        """Write symbols, lots, limits, ends and reasons, and each row's (agent, unsigned lots)."""
+        symbols: list[Any] = columns[0]
+        lots: list[Any] = columns[1]
+        limits: list[Any] = columns[2]
+        ends: list[Any] = columns[3]
+        reasons: list[Any] = columns[4]
+        at: int = 0
+        for k in range(self.rows):
+            self.symbol[k], self.lots[k], self.worst_nano[k], self.end[k] = symbols[k], lots[k], limits[k], ends[k]
+            if len(reasons) > 0:
+                self.reason[k] = reasons[k]
+            if self.lone:
+                continue
+            for share in shares[k]:
+                part: int = share[1]
+                self.parts[2 * at], self.parts[2 * at + 1] = share[0], part if self.lots[k] > 0 else -part
+                at += 1
+            self.pairs[k] = len(shares[k])
+        self.open_whole()
+
+    def open_whole(self) -> None:
+        """Open all lots, as they are sent."""
+        for k in range(len(self.remaining)):
+            lots: int = self.lots[k] if self.lone else self.parts[2 * k + 1]
+            self.remaining[k] = lots if lots > 0 else -lots
+
+    def accept(self) -> bool:
+        """Move every row from SENT to WORKING; False, without change, where one is elsewhere."""
+        for k in range(self.rows):
+            if self.state[k] != SENT:
+                return False
+        for k in range(self.rows):
+            self.state[k] = WORKING
+        return True
+
+    def works_whole(self) -> bool:
+        """Whether every row works without a fill."""
+        works: bool = len(self.odd) == 0
+        for k in range(self.rows):
+            works = works and self.state[k] == WORKING and self.filled[k] == 0
+        return works
+
+    def untouched(self) -> bool:
+        """Whether every row works as it was sent, without a fill."""
+        return self.plain and len(self.again) == 0 and self.works_whole()
+
+    def fill_whole(self) -> None:
+        """Fill every row."""
+        for k in range(self.rows):
+            lots: int = self.lots[k]
+            self.filled[k] = lots if lots > 0 else -lots
+            self.state[k] = FILLED
+        for k in range(len(self.remaining)):
+            self.remaining[k] = 0
+        self.live = 0
+
+    def fills_whole(self, lots: list[Any]) -> bool:
+        """Whether every row works as it was sent, without a fill, and these are its unsigned lots."""
+        if len(lots) != self.rows or not self.plain or not self.works_whole():
+            return False
+        size: int
+        for k in range(self.rows):
+            size = lots[k]
+            if size <= 0 or (size != self.lots[k] and size != -self.lots[k]):
+                return False
+        return True
+
+    def shares_remaining(self) -> list[Any]:
+        """By row: (agent, unsigned lots) that are open."""
+        shares: list[Any] = []
+        at: int = 0
+        for row in range(self.rows):
+            places: int = 1 if self.lone else self.pairs[row]
+            parts: list[Any] = []
+            for k in range(at, at + places):
+                agent: int = 0 if self.lone else self.parts[2 * k]
+                parts.append((agent, self.remaining[k]))
+            shares.append(parts)
+            at += places
+        return shares
+
+    def signed_shares(self) -> list[Any]:
+        """By row: (agent, signed lots) as they were sent."""
+        shares: list[Any] = []
+        at: int = 0
+        for row in range(self.rows):
+            if self.lone:
+                shares.append([(0, self.lots[row])])
+                continue
+            places: int = self.pairs[row]
+            shares.append([(self.parts[2 * k], self.parts[2 * k + 1]) for k in range(at, at + places)])
+            at += places
+        return shares
+
+    def open_shares(self) -> list[Any]:
+        """(row, agent, signed lots) of everything that may still fill."""
+        shares: list[Any] = []
+        at: int = 0
+        for row in range(self.rows):
+            places: int = 1 if self.lone else self.pairs[row]
+            if self.state[row] < FILLED:
+                for k in range(at, at + places):
+                    lots: int = self.remaining[k]
+                    if lots != 0:
+                        agent: int = 0 if self.lone else self.parts[2 * k]
+                        shares.append((row, agent, lots if self.lots[row] > 0 else -lots))
+            at += places
+        return shares
 
 
 class Crosses:

@@ -99,6 +99,8 @@ class Plan:
     open: bool
     """Whether orders are open: then the books have their lots."""
     host: Any
+    orders_type: Any
+    """The `Orders` with what handlers do."""
     watched: int
     """Number of books whose levels are watched: 1 where the lone agent is the house."""
     by_volume: bool
@@ -470,14 +472,16 @@ class Plan:
 
     def orders(self, sample: int, n: int, ts: int) -> Orders:
         """The basket of the plan, with at least one order."""
-        orders: Orders = Orders(sample, n, ts, self.count(), len(self.agents))
+        rows: int = self.count()
+        agents: int = len(self.agents)
+        orders: Orders = self.orders_type(sample, n, ts, rows, rows * agents if agents > 1 else 0)
         crosses: Crosses = self.crosses
         row: int = 0
         at: int = 0
         passed: Floats = self.passed
         symbols: Ints = orders.symbol
         traded: Ints = orders.lots
-        worst: Ints = orders.worst
+        worst: Ints = orders.worst_nano
         ends: Ints = orders.end
         reasons: Ints = orders.reason
         for k in range(self.size):
@@ -491,6 +495,7 @@ class Plan:
                 orders.pairs[row] = (after - at) // 2
                 at = after
             row += 1
+        orders.open_whole()
         return orders
 
     def count(self) -> int:

@@ -24,11 +24,13 @@ KEPT: Final = 128
 class VenueOrders:
     """The open `baskets` of `Orders`, in order of their arrival, on the terms of the venue.
 
-    `latency` is the time in ns until an order may fill. `filled` is a deque of the newest baskets that filled since the
-    last `sync`, `dropped` the newest that is no longer among them. `sent` and `done` count the orders since then.
+    `latency` is the time in ns until an order may fill. `working` has the same baskets by key, as handlers read them.
+    `filled` is a deque of the newest baskets that filled since the last `sync`, `dropped` the newest that is no longer
+    among them. `sent` and `done` count the orders since then.
     """
 
     baskets: list[Any]
+    working: dict[Any, Any]
     terms: LimitFills
     latency: int
     filled: Any
@@ -37,13 +39,14 @@ class VenueOrders:
     done: int
 
     def __init__(self, filled: Any) -> None:
-        self.baskets, self.filled, self.dropped = [], filled, None
+        self.baskets, self.working, self.filled, self.dropped = [], {}, filled, None
         self.latency = self.sent = self.done = 0
 
     def send(self, orders: Orders) -> None:
         """Send a basket."""
         orders.starts = orders.ts + self.latency
         self.baskets = [*self.baskets, orders]
+        self.working[orders.sample, orders.n] = orders
         self.sent += orders.rows
 
     def last(self, now: int) -> bool:
@@ -60,7 +63,7 @@ class VenueOrders:
         """Whether an agent has a part of an order."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
-            if orders.agents == 1:
+            if orders.lone:
                 return True
             at: int = 0
             for k in range(orders.rows):
@@ -83,13 +86,13 @@ class VenueOrders:
             at: int = 0
             for row in range(orders.rows):
                 k: int = orders.symbol[row]
-                limit: int = orders.worst[row]
+                limit: int = orders.worst_nano[row]
                 limit = marks[k] if limit in (ANY_SALE, MOST) else limit
                 worst: float = float(limit) / 1e9 * market.lot_size[k]
                 mark: float = market.px[k]
-                for _ in range(orders.pairs[row] if orders.agents > 1 else 1):
-                    number = orders.parts[at] if orders.agents > 1 else 0
-                    lots: float = float(orders.parts[at + 1] if orders.agents > 1 else orders.lots[row])
+                for _ in range(1 if orders.lone else orders.pairs[row]):
+                    number = 0 if orders.lone else orders.parts[at]
+                    lots: float = float(orders.lots[row] if orders.lone else orders.parts[at + 1])
                     columns = books[number + 1]
                     columns.add_open(k, lots, worst, mark, fee)
                     columns.open_orders += 1
@@ -112,7 +115,7 @@ class VenueOrders:
         fills: LimitFills = self.terms
         symbols: Ints = orders.symbol
         traded: Ints = orders.lots
-        worst: Ints = orders.worst
+        worst: Ints = orders.worst_nano
         ends: Ints = orders.end
         charged: Ints = orders.charged
         prices: Ints = orders.price
@@ -167,3 +170,4 @@ class VenueOrders:
             if rows.hashed:
                 rows.put_orders(orders, FILL, ts_open)
         self.baskets = []
+        self.working.clear()

@@ -379,7 +379,7 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
     for agent in agents:
         mine = sum(1 for parts in shares for who, _ in parts if who == agent)
         state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)
-    state.working[(out.sample, out.n)] = Working.sent(out, shares)
+    state.working[(out.sample, out.n)] = Working.sent(out, shares, len(state.agents))
     spend(state, out)
 
 

@@ -55,12 +55,10 @@ def watch(state: State) -> list[Effect]:
     return watch_levels(state, books)
 
 
-def watch_levels(state: State, books: list[int] | None = None, *, waits: bool | None = None) -> list[Effect]:
+def watch_levels(state: State, books: list[int] | None = None) -> list[Effect]:
     """Alerts about limits whose level changed, and the record of the house where one is due. `books` are the
-    `watched`; `waits` says whether orders are open, where the state does not have them."""
-    memory = state.watch
-    if waits is None:
-        waits = bool(state.working or state.crosses)
+    `watched`."""
+    memory, waits = state.watch, bool(state.working or state.crosses)
     if books is None:
         books = watched(state)
     due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES

@@ -280,7 +280,7 @@ def _send(
         state.activity.send(agent, state.now, rows, state.rules.agents[agent].limits)
         found = [wanted[agent, symbol] for symbol in out.sym]
         key = out.sample, out.n
-        state.stops[key] = Working.sent(out, [[(agent, abs(each))] for each in out.lots])
+        state.stops[key] = Working.sent(out, [[(agent, abs(size))] for size in out.lots], len(state.agents))
         state.rests[key] = Rest(
             agent, list(out.stop_nano), [w.entry for w in found], [w.kind for w in found], [0] * rows
         )

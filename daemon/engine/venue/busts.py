@@ -45,19 +45,20 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
 
 def _filled(work: Working, row: int) -> list[tuple[int, int]]:
     """(agent, unsigned lots) of a row's fills so far, less busted ones."""
-    if not work.whole:  # absent from an old snapshot; known for a lone agent
-        work.whole = [
+    if not work.sent_shares:  # absent from an old snapshot; known for a lone agent
+        work.shares_record = [
             [(shares[0][0], shares[0][1] + filled)] if len(shares) == 1 else []
-            for shares, filled in zip(work.shares, work.filled, strict=True)
+            for shares, filled in zip(work.shares, list(work.filled), strict=True)
         ]
-    left = dict(work.shares[row])
-    return [(who, lots - left.get(who, 0)) for who, lots in work.whole[row] if lots > left.get(who, 0)]
+    remaining = dict(work.shares_of(row))
+    return [(who, lots - remaining.get(who, 0)) for who, lots in work.sent_shares[row] if lots > remaining.get(who, 0)]
 
 
 def _take(work: Working, row: int, parts: Sequence[tuple[int, int]], sign: int) -> None:
     """Count busted lots (-1), or their correction (1)."""
     changed = dict(parts)
-    work.whole[row] = [(who, lots + sign * changed.get(who, 0)) for who, lots in work.whole[row]]
+    shares = work.sent_shares
+    shares[row] = [(who, lots + sign * changed.get(who, 0)) for who, lots in shares[row]]
 
 
 def _posted(

@@ -1,16 +1,18 @@
 """Baskets at a venue, and lots that agents exchange without an order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.engine.core.order_columns import Crosses
+from quantd.daemon.engine.core.order_columns import Crosses, Orders
+from quantd.risk.pretrade.baskets import basket_of_columns
 from quantd.trading.effects import Cancel
 from quantd.trading.execution import split_row
 from quantd.trading.ledger.shares import share
+from quantd.trading.number_types import Ints
 from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
 
 Key = tuple[int, int]
@@ -28,98 +30,151 @@ class Row(Struct):
     cause: int = -1
 
 
-class Working(Struct):
-    """A basket at the venue.
+Shares = list[tuple[int, int]]
+"""(agent, unsigned lots)."""
 
-    Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales them), `filled` unsigned lots,
-    `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` has the rows whose reports came out of
-    order; `live` rows have not ended; `again` counts the resubmissions of rows.
-    """
+
+class FrozenOrders(Struct):
+    """`Working` as plain values, by row."""
 
     basket: OrderBasket
     lots: list[int]
     worst_nano: list[int]
     filled: list[int]
     state: list[int]
-    shares: list[list[tuple[int, int]]]
+    shares: list[Shares]
     live: int
     odd: dict[int, Row] = {}
     again: dict[int, int] = {}
-    whole: list[list[tuple[int, int]]] = []
-    """The agents' unsigned lots when it was sent."""
+    whole: list[Shares] = []
+    """The agents' lots when it was sent; absent from old snapshots."""
+
+
+class Working(Orders):
+    """A basket of which orders may be open: what handlers do with its columns."""
+
+    __slots__ = ()
 
     @classmethod
-    def sent(cls, basket: OrderBasket, shares: list[list[tuple[int, int]]]) -> "Working":
-        """A basket that is being sent, with the agents' unsigned lots of each row."""
+    def sent(cls, basket: OrderBasket, shares: list[Shares], agents: int) -> "Working":
+        """A basket that is being sent, with the lots of each row by agent, of so many."""
         rows = len(basket.sym)
-        return cls(
-            basket=basket,
-            lots=list(basket.lots),
-            worst_nano=list(basket.worst_nano),
-            filled=[0] * rows,
-            state=[int(OrderState.SENT)] * rows,
-            shares=shares,
-            live=rows,
-            whole=list(shares),
-        )
+        lone = agents == 1 and all(len(row) == 1 for row in shares)
+        work = cls(basket.sample, basket.n, basket.ts, rows, 0 if lone else sum(map(len, shares)))
+        work.record, work.at_venue, work.plain = basket, True, not basket.kind
+        work.write([basket.sym, basket.lots, basket.worst_nano, basket.end, list(basket.reason)], shares)
+        return work
+
+    @property
+    def basket(self) -> OrderBasket:
+        """The basket as it was sent."""
+        if self.record is None:
+            columns = list(self.symbol), list(self.lots), list(self.worst_nano), list(self.end)
+            self.record = basket_of_columns(self.sample, self.n, self.ts, columns, list(self.reason))
+        basket: OrderBasket = self.record
+        return basket
+
+    @property
+    def shares(self) -> list[Shares]:
+        """The agents' remaining lots of each row."""
+        return self.shares_remaining()
+
+    @property
+    def sent_shares(self) -> list[Shares]:
+        """The agents' lots of each row when it was sent; a bust changes them. Empty from an old snapshot."""
+        if self.shares_record is None:
+            self.shares_record = [[(who, abs(lots)) for who, lots in row] for row in self.signed_shares()]
+        shares: list[Shares] = self.shares_record
+        return shares
+
+    def shares_of(self, row: int) -> Shares:
+        """The agents' remaining lots of one row."""
+        at = self.place(row)
+        if self.lone:
+            return [(0, self.remaining[at])]
+        end = at + self.pairs[row]
+        return list(zip(list(self.parts[2 * at : 2 * end : 2]), list(self.remaining[at:end]), strict=True))
+
+    def put_shares(self, row: int, shares: Shares) -> None:
+        """Replace the agents' remaining lots of a row."""
+        self.plain = False
+        if [agent for agent, _ in shares] == [agent for agent, _ in self.shares_of(row)]:
+            at = self.place(row)
+            for k, (_, lots) in enumerate(shares):
+                self.remaining[at + k] = lots
+            return
+        # another set of agents: a share of nothing is omitted
+        rows, _ = self.shares, self.sent_shares
+        rows[row] = shares
+        again = Working.sent(self.basket, rows, agents=2)
+        self.lone, self.pairs, self.parts, self.remaining = False, again.pairs, again.parts, again.remaining
 
     def cancel(self, row: int, now: int) -> Cancel:
         """Mark an order as being cancelled; returns the effect that cancels it."""
         self.state[row] = transition(self.state[row], Cause.CANCEL_ASKED)
-        return Cancel(self.basket.sample, self.basket.n, row, now)
+        return Cancel(self.sample, self.n, row, now)
 
     def split(self, symbol: int, numerator: int, denominator: int) -> None:
         """Rescale the orders of a symbol exactly as the venue does."""
         for row, column in enumerate(self.basket.sym):
             if column == symbol and self.state[row] not in ENDED:
+                _ = self.sent_shares  # as it was sent
                 self.lots[row], self.filled[row], self.worst_nano[row] = split_row(
                     self.lots[row], self.filled[row], self.worst_nano[row], numerator, denominator
                 )
-                self.shares[row] = share(abs(self.lots[row]) - self.filled[row], self.shares[row])
+                self.put_shares(row, share(abs(self.lots[row]) - self.filled[row], self.shares_of(row)))
                 self.odd.pop(row, None)
 
-    def open_shares(self) -> Iterator[tuple[int, int, int]]:
-        """(row, agent, signed lots) of everything that may still fill."""
-        for row, shares in enumerate(self.shares):
-            if self.state[row] not in ENDED:
-                side = 1 if self.lots[row] > 0 else -1
-                for agent, left in shares:
-                    if left:
-                        yield row, agent, side * left
+    def freeze(self) -> FrozenOrders:
+        lots, worst_nano, filled, state = map(list, (self.lots, self.worst_nano, self.filled, self.state))
+        return FrozenOrders(
+            self.basket, lots, worst_nano, filled, state, self.shares, self.live, self.odd, self.again, self.sent_shares
+        )
+
+    @classmethod
+    def thaw(cls, frozen: FrozenOrders, agents: int) -> "Working":
+        """The basket of a run with so many agents."""
+        work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents)
+        columns = (work.lots, frozen.lots), (work.worst_nano, frozen.worst_nano)
+        for column, values in (*columns, (work.filled, frozen.filled), (work.state, frozen.state)):
+            column[:] = _ints(values)
+        work.shares_record, work.odd, work.again, work.live = frozen.whole, frozen.odd, frozen.again, frozen.live
+        if frozen.shares != frozen.whole:
+            for row, shares in enumerate(frozen.shares):
+                work.put_shares(row, shares)
+        basket = frozen.basket
+        work.plain = work.plain and (basket.lots, basket.worst_nano) == (frozen.lots, frozen.worst_nano)
+        return work
+
+
+def _ints(values: Sequence[int]) -> Ints:
+    return np.array(values, dtype=np.int64).data
 
 
 class EndedBaskets:
-    """The newest baskets without open orders, by (sample, n). One that the fold filled is made when it is read."""
+    """The newest baskets without open orders, by (sample, n)."""
 
     def __init__(self, kept: int) -> None:
-        self._baskets: deque[tuple[Key, Working | Callable[[], Working]]] = deque(maxlen=kept)
+        self._baskets: deque[tuple[Key, Working]] = deque(maxlen=kept)
         self._held: frozenset[Key] = frozenset()
 
     def hold(self, keys: Iterable[Key]) -> None:
         """Keep these baskets, fewer than `kept`, while newer ones are added."""
         self._held = frozenset(keys)
 
-    def append(self, key: Key, work: Working | Callable[[], Working]) -> None:
-        """Add a basket, or what makes it."""
+    def append(self, key: Key, work: Working) -> None:
+        """Add a basket."""
         if self._held and len(self._baskets) == self._baskets.maxlen:
             while self._baskets[0][0] in self._held:
                 self._baskets.rotate(-1)
         self._baskets.append((key, work))
 
     def __iter__(self) -> Iterator[tuple[Key, Working]]:
-        for at, (key, _) in enumerate(list(self._baskets)):
-            yield key, self._made(at)
+        return iter(list(self._baskets))
 
     def find(self, key: Key) -> Working | None:
         """The basket with this key."""
-        return next((self._made(at) for at, (own, _) in enumerate(self._baskets) if own == key), None)
-
-    def _made(self, at: int) -> Working:
-        key, work = self._baskets[at]
-        if not isinstance(work, Working):
-            work = work()
-            self._baskets[at] = key, work
-        return work
+        return next((work for at, work in self._baskets if at == key), None)
 
 
 class Cross(Struct):

@@ -142,7 +142,7 @@ def _cancel(state: State, symbol: int) -> list[Effect]:
         for row, column in enumerate(work.basket.sym):
             if column != symbol or work.state[row] in ENDED or work.state[row] == OrderState.CANCELLING:
                 continue
-            if not all(symbol in state.agents[who].exits for who, _ in work.shares[row]):
+            if not all(symbol in state.agents[who].exits for who, _ in work.shares_of(row)):
                 effects.append(work.cancel(row, state.now))
     return effects
 

@@ -118,31 +118,18 @@ class News:
         """Post the usual report at once: every row filled whole by its first fill. False, without change, for another
         report."""
         work, reports = self.work, self.reports
-        size = len(work.state)
+        size = work.rows
         if (
             reports.cause != [Cause.LAST_FILL] * size
-            or work.state != [OrderState.WORKING] * size
             or reports.row != list(range(size))
-            or work.odd
             or reports.fee_nano
-            or any(work.filled)
-            or 0 in reports.lots
             or reports.cum != reports.lots
-            or reports.lots != [abs(lots) for lots in work.lots]
+            or not work.fills_whole(reports.lots)
         ):
             return False
-        self.sym, self.lots = work.basket.sym, list(work.lots)
+        self.sym, self.lots, self.shares = work.basket.sym, list(work.basket.lots), work.signed_shares()
         self.price_nano, self.fee_micro = reports.price_nano, reports.fee_micro
-        self.shares = [
-            [(shares[0][0], lots)] if len(shares) == 1 else _signed(shares, lots)
-            for lots, shares in zip(work.lots, work.shares, strict=True)
-        ]
-        work.shares = [
-            [(shares[0][0], 0)] if len(shares) == 1 else [(who, 0) for who, _ in shares] for shares in work.shares
-        ]
-        work.filled = list(reports.lots)
-        work.state = [int(OrderState.FILLED)] * size
-        work.live = 0
+        work.fill_whole()
         return True
 
     def row_by_row(self) -> None:
@@ -171,13 +158,13 @@ class News:
         if not fresh:
             return True
         work.filled[row] += new
-        left = work.shares[row]
-        took = share(new, left)
-        if len(left) == 1:
-            work.shares[row] = [(left[0][0], left[0][1] - new)]
+        shares = work.shares_of(row)
+        took = share(new, shares)
+        if len(shares) == 1:
+            work.put_shares(row, [(shares[0][0], shares[0][1] - new)])
         else:
             parts = dict(took)
-            work.shares[row] = [(who, rest - parts.get(who, 0)) for who, rest in left]
+            work.put_shares(row, [(who, lots - parts.get(who, 0)) for who, lots in shares])
         side = 1 if ordered > 0 else -1
         self.sym.append(symbol)
         self.lots.append(side * new)
@@ -217,18 +204,9 @@ class News:
                     self.ended.append(row)
 
 
-def _signed(shares: list[tuple[int, int]], lots: int) -> list[tuple[int, int]]:
-    """Agents' unsigned parts with the sign of the order's lots."""
-    return [(who, left if lots > 0 else -left) for who, left in shares if left]
-
-
 def _all_accepted(work: Working, reports: Reports) -> bool:
     """Apply the usual acknowledgement of a whole basket; False for another report."""
-    size = len(work.state)
-    if reports.cause != [Cause.ACCEPTED] * size or work.state != [OrderState.SENT] * size or any(reports.lots):
-        return False
-    work.state = [int(OrderState.WORKING)] * size
-    return True
+    return reports.cause == [Cause.ACCEPTED] * work.rows and not any(reports.lots) and work.accept()
 
 
 def cover(work: Working, row: int, low: int, high: int) -> int:

@@ -87,7 +87,7 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
     low = work.filled[row]
     new = settled.cum - low
     side = 1 if work.lots[row] > 0 else -1
-    parts = [(who, side * lots) for who, lots in share(new, work.shares[row]) if lots] if new else []
+    parts = [(who, side * lots) for who, lots in share(new, work.shares_of(row)) if lots] if new else []
     claim = Settlement(*key, row, low, new, settled.price_nano, parts, settled.who)
     state.waits.settled.append(claim)
     stops = key in state.stops
@@ -135,7 +135,7 @@ def _claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) 
     lots = sum(part for _, part in parts)
     taken = dict(claim.parts)
     work.filled[row] += sign * claim.claimed
-    work.shares[row] = [(who, rest - sign * abs(taken.get(who, 0))) for who, rest in work.shares[row]]
+    work.put_shares(row, [(who, lots - sign * abs(taken.get(who, 0))) for who, lots in work.shares_of(row)])
     state.ledger.fills([symbol], [lots], [claim.price_nano], [0], [parts])
     state.booked()
     if sign > 0:
@@ -235,7 +235,7 @@ def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequ
         claim.included = open_lots.get((claim.sample, claim.n, claim.row), whole)
         work.filled[claim.row] = claim.included
         work.odd.pop(claim.row, None)
-        work.shares[claim.row] = share(whole - claim.included, _shares_when_sent(work, claim.row))
+        work.put_shares(claim.row, share(whole - claim.included, _shares_when_sent(work, claim.row)))
 
 
 def split_settled(state: State, symbol: int) -> None:
@@ -270,7 +270,8 @@ def settled_orders(state: State, ours: Sequence[OpenOrder]) -> tuple[OpenOrder, 
 
 
 def _shares_when_sent(work: Working, row: int) -> list[tuple[int, int]]:
-    return work.whole[row] if work.whole and work.whole[row] else work.shares[row]
+    shares = work.sent_shares
+    return shares[row] if shares and shares[row] else work.shares_of(row)
 
 
 def _without(reports: Reports, gone: set[int]) -> Reports:

@@ -147,7 +147,7 @@ async def test_an_answer_to_the_last_query_is_what_counts(tmp_path: Path) -> Non
         person.remote.mute = False
         with pytest.raises(NotDone, match="the venue has answered"):
             await person.settles(never_sent=True)
-        assert person.work.state == [OrderState.WORKING]
+        assert list(person.work.state) == [OrderState.WORKING]
 
     await beside(tmp_path, work)
 

@@ -456,7 +456,7 @@ def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(
     assert ledger.house.cash_micro == CASH * 1_000_000 - spent
     work = next((w for _, w in world.shell.state.ended), None) or next(iter(world.shell.state.working.values()))
     if last and cum < asked:
-        assert work.state == [OrderState.CANCELLED]
+        assert list(work.state) == [OrderState.CANCELLED]
     assert not any(p.level == "CRITICAL" for p in world.of(Publish))
 
 
@@ -471,7 +471,7 @@ def test_a_basket_that_fills_whole_at_once_is_posted_without_a_walk_of_its_rows(
     world.shell.run(fills)
     assert state.working == {}
     ((_, work),) = state.ended
-    assert (work.state, work.filled, work.odd) == ([OrderState.FILLED], [asked], {})
+    assert (list(work.state), list(work.filled), work.odd) == ([OrderState.FILLED], [asked], {})
 
 
 PAUSE = "orders that add to it pause, for 1 minute at first and up to 60 while this lasts"
@@ -519,7 +519,7 @@ def test_the_last_word_about_an_end_counts_when_an_earlier_one_named_other_lots(
     assert world.of(Query)
     world.shell.run(report(basket, 400, 0, Cause.CANCELLED))
     assert world.shell.state.working == {}
-    assert list(world.shell.state.ended)[-1][1].state == [OrderState.CANCELLED]
+    assert list(list(world.shell.state.ended)[-1][1].state) == [OrderState.CANCELLED]
     assert world.shell.state.ledger.house.lots == [400]
 
 
@@ -533,7 +533,7 @@ def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
     assert account.up[0] == basket.lots[0]
     world.shell.run(NotFound(basket.sample, basket.n, basket.end[0] + 1, [0]))
     assert world.shell.state.working == {}
-    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED]
+    assert list(list(world.shell.state.ended)[-1][1].state) == [OrderState.EXPIRED]
 
 
 def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() -> None:
@@ -550,7 +550,7 @@ def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() ->
     assert account.up is not None
     assert account.up[0] == basket.lots[0], "its risk was reserved all along"
     world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0], SENDINGS))
-    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED], "not for ever"
+    assert list(list(world.shell.state.ended)[-1][1].state) == [OrderState.EXPIRED], "not for ever"
 
 
 @pytest.mark.parametrize(
@@ -574,7 +574,7 @@ def test_an_order_that_never_arrived_is_not_sent_again_when(why: str) -> None:
             world.shell.run(Action(ts, 0, 0, "split", 2, 1))
     world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
     assert world.of(Again) == []
-    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED]
+    assert list(list(world.shell.state.ended)[-1][1].state) == [OrderState.EXPIRED]
 
 
 def test_of_orders_that_never_arrived_those_that_may_not_be_sent_again_end_beside_those_that_may() -> None:
@@ -595,7 +595,7 @@ def test_of_orders_that_never_arrived_those_that_may_not_be_sent_again_end_besid
     world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0, 1]))
     assert world.of(Again) == [Again(basket.sample, basket.n, [0])]
     (work,) = world.shell.state.working.values()
-    assert work.state == [OrderState.SENT, OrderState.EXPIRED]
+    assert list(work.state) == [OrderState.SENT, OrderState.EXPIRED]
     assert work.live == 1
 
 
@@ -657,7 +657,7 @@ def test_an_order_the_venue_never_had_ends_whether_or_not_its_cancel_was_asked_f
     ts = basket.ts + 2 if cancelled else basket.end[0] + 1
     world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
     assert world.shell.state.working == {}
-    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED]
+    assert list(list(world.shell.state.ended)[-1][1].state) == [OrderState.EXPIRED]
 
 
 def test_a_venue_that_does_not_know_is_asked_once_and_again_at_the_next_tick() -> None:

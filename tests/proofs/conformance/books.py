@@ -41,14 +41,8 @@ class Books:
 
     def sent(self, basket: OrderBasket) -> OrderBasket:
         """The engine has decided on this basket and its orders are on their way."""
-        self.state.working[basket.sample, basket.n] = Working(
-            basket=basket,
-            lots=list(basket.lots),
-            worst_nano=list(basket.worst_nano),
-            filled=[0] * len(basket.sym),
-            state=[int(OrderState.SENT)] * len(basket.sym),
-            shares=[[(0, abs(lots))] for lots in basket.lots],
-            live=len(basket.sym),
+        self.state.working[basket.sample, basket.n] = Working.sent(
+            basket, [[(0, abs(lots))] for lots in basket.lots], len(self.state.agents)
         )
         return basket
 

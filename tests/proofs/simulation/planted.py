@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from quantd.daemon.engine import market, operator_events, samples, snapshot, state
+from quantd.daemon.engine.core import order_columns
 from quantd.daemon.engine.planning import gate_account, plan, targets
 from quantd.daemon.engine.safety import switch
 from quantd.daemon.engine.stops import exits, sync, venue_stops
@@ -84,11 +85,12 @@ BUGS = (
     Bug("follow-ups count on sales that have not filled", gate_account.account_of,
         "cash=state.account(book).cash_micro / MICRO",
         "cash=state.account(book).cash_micro / MICRO + (float((down * px).sum()) if down is not None else 0.0)"),
-    Bug("unknown orders reserve nothing", open_orders.Working.open_shares,
-        "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 4:"),
-    Bug("orders being cancelled reserve nothing", open_orders.Working.open_shares,
-        "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 3:"),
-    Bug("a snapshot forgets working orders", snapshot.thaw, "state.working = dict(f.working)", "pass"),
+    Bug("unknown orders reserve nothing", order_columns.Orders.open_shares,
+        "if self.state[row] < FILLED:", "if self.state[row] < FILLED and self.state[row] != 4:"),
+    Bug("orders being cancelled reserve nothing", order_columns.Orders.open_shares,
+        "if self.state[row] < FILLED:", "if self.state[row] < FILLED and self.state[row] != 3:"),
+    Bug("a snapshot forgets working orders", snapshot.thaw,
+        "for at in (f.working, f.stops)", "for at in ((), f.stops)"),
     Bug("a snapshot forgets crosses", snapshot.thaw,
         "state.crosses.keep(f.crosses)", "pass"),
     Bug("a snapshot forgets order numbers", snapshot.thaw, "state.orders_at = dict(f.orders_at)", "pass"),

@@ -15,7 +15,6 @@ from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, Exit, State
 from quantd.daemon.engine.venue.open_orders import Cross
-from quantd.daemon.runtime.fold_host import FoldHost
 from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Protective, override
@@ -102,7 +101,7 @@ def orders_start_later(state: State) -> None:
 def limit_beyond_the_bar(state: State) -> None:
     """The first order buys below every price, or sells above."""
     orders = state.venue_orders.baskets[0]
-    orders.worst[0] = 1 if orders.lots[0] > 0 else 2**60
+    orders.worst_nano[0] = 1 if orders.lots[0] > 0 else 2**60
 
 
 def crosses_start_later(state: State) -> None:
@@ -228,10 +227,10 @@ def test_what_was_left_is_stepped_and_the_fold_goes_on() -> None:
     for kind, change in ((MarketSlice, limit_beyond_the_bar), (MarketSlice, crosses_start_later)):
         folded = Folded().go_to(kind, trading)
         orders = folded.state.venue_orders.baskets[0]
-        worst, ts = orders.worst[0], list(folded.state.crosses.ts)
+        worst, ts = orders.worst_nano[0], list(folded.state.crosses.ts)
         change(folded.state)
         assert folded.fold() == folded.at
-        orders.worst[0] = worst
+        orders.worst_nano[0] = worst
         for k, instant in enumerate(ts):
             folded.state.crosses.ts[k] = instant
         folded.finish()
@@ -284,14 +283,6 @@ def test_crosses_of_several_decisions_are_booked_in_their_order() -> None:
     folded.host.sync()
     folded.single.take(folded.items[folded.at])
     assert snapshot_of(folded.single) == snapshot_of(folded.shell)
-
-
-def test_a_measurement_that_changes_more_than_levels_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    folded = Folded().go_to(Tick)
-    folded.host.sync()
-    monkeypatch.setattr(FoldHost, "plain", lambda host: False)
-    with pytest.raises(RuntimeError, match="changed more than levels"):
-        folded.host._reload()
 
 
 off = st.none() | st.sampled_from([0.05, 0.1, 0.5])

@@ -54,9 +54,10 @@ def test_any_integer_has_its_shortest_form(value):
 def test_rows_of_orders_are_arrays_in_the_order_of_their_symbols(kind: int) -> None:
     symbols = ["SPY", "ZZ.B", "AA", "a name of more than 31 letters, for an option"]
     rows = rows_of(symbols, ["b"], [0])
-    orders = Orders(10**18 - 5, 2, 10**18, 3, 1)
+    orders = Orders(10**18 - 5, 2, 10**18, 3, 0)
     for k, (symbol, lots) in enumerate([(1, 7), (3, -300), (0, -1)]):
-        orders.symbol[k], orders.lots[k], orders.price[k], orders.fee[k], orders.worst[k] = symbol, lots, 10**11, 250, k
+        orders.symbol[k], orders.lots[k], orders.price[k], orders.fee[k] = symbol, lots, 10**11, 250
+        orders.worst_nano[k] = k
     rows.put_orders(orders, kind, 10**18)
     (part,) = rows.chain.parts
     expected = [

@@ -18,7 +18,7 @@ def test_open_orders_may_lose_the_way_to_their_worst_price_and_the_fee() -> None
     assert state.ledger.house.lots == [3_000, 0]
     plan(state, {0: np.array([0.1, 0.1]).tobytes()}, sample=state.sample)
     (work,) = state.working.values()
-    assert (work.lots, work.worst_nano) == ([-2_000, 1_000], [85 * 10**9, 105 * 10**9])
+    assert (list(work.lots), list(work.worst_nano)) == ([-2_000, 1_000], [85 * 10**9, 105 * 10**9])
     account = account_of(state, HOUSE)
     assert account.up is not None
     assert account.down is not None

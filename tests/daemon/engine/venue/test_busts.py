@@ -14,7 +14,7 @@ from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Filled, Publish
 from quantd.trading.events import Action, Busted
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
-from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.orders import Cause, OrderBasket, Reports
 from quantd.trading.sessions import DAY_NS, Sessions
 from tests.support.examples import examples
 
@@ -29,11 +29,8 @@ def started(lots: int, shares: list[tuple[int, int]], column: int = 0) -> State:
     state = State(Rules(UNIVERSE, (sessions,), (0, 0), agents, Limits(), CASH))
     worst = 200 * NANO
     basket = OrderBasket(*KEY, 5, [column], [lots], [worst], [0], [0], {})
-    state.working[KEY] = Working(
-        basket=basket, lots=[lots], worst_nano=[worst], filled=[0], state=[int(OrderState.WORKING)],
-        shares=[list(shares)],
-        live=1, whole=[list(shares)],
-    )  # fmt: skip
+    state.working[KEY] = Working.sent(basket, [list(shares)], 2)
+    state.working[KEY].accept()
     return state
 
 
@@ -135,7 +132,7 @@ def test_an_order_of_a_lone_agent_is_reversed_though_an_old_snapshot_lacks_what_
     fill(state, 10, 10, 100 * NANO, Cause.LAST_FILL)
     work = state.basket(KEY)
     assert work is not None
-    work.whole = []
+    work.shares_record = []
     step(state, Busted(*KEY, 7, 0, 4, 100 * NANO, id="x"))
     assert [lots for lots, _ in books(state)] == [[6, 0], [0, 0], [6, 0], [0, 0]]
     assert state.switch.state == RUN

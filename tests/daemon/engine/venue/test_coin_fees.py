@@ -24,7 +24,7 @@ from quantd.trading.events import Flow, Reconciled
 from quantd.trading.execution import round_micro
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.ledger.shares import share
-from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.orders import Cause, OrderBasket, Reports
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS, Sessions
 from tests.support.examples import examples
@@ -41,11 +41,8 @@ def started(shares: list[tuple[int, int]]) -> State:
     state = State(Rules(UNIVERSE, (sessions,), (0,), agents, Limits(), CASH))
     lots = sum(each for _, each in shares)
     basket = OrderBasket(1, 1, 5, [0], [lots], [10**15], [0], [0], {})
-    state.working[1, 1] = Working(
-        basket=basket, lots=[lots], worst_nano=[10**15], filled=[0], state=[int(OrderState.WORKING)], shares=[shares],
-        live=1,
-        whole=[shares],
-    )  # fmt: skip
+    state.working[1, 1] = Working.sent(basket, [shares], 2)
+    state.working[1, 1].accept()
     return state
 
 
@@ -102,10 +99,9 @@ def test_the_venues_account_agrees_and_the_dust_is_valued_and_survives_a_restart
     state.marks_nano = state.marks_nano + 60_000 * NANO
     assert dust_micro(state, 0) == 45 * MICRO
     # the next fee is paid from the dust first
-    state.working[1, 2] = Working(
-        basket=OrderBasket(1, 2, 9, [0], [10], [10**15], [0], [0], {}), lots=[10], worst_nano=[10**15], filled=[0],
-        state=[int(OrderState.WORKING)], shares=[[(0, 10)]], live=1,
-    )  # fmt: skip
+    basket = OrderBasket(1, 2, 9, [0], [10], [10**15], [0], [0], {})
+    state.working[1, 2] = Working.sent(basket, [[(0, 10)]], 2)
+    state.working[1, 2].accept()
     step(state, Reports(1, 2, 9, [0], [10], [10], [60_000 * NANO], [0], [int(Cause.LAST_FILL)], fee_nano=[LOT // 2]))
     assert state.ledger.house.lots == [109]
     assert state.dust == {0: LOT // 4}
@@ -150,7 +146,7 @@ class Account:
             held = [(k, state.ledger.books[k].held[column]) for k in (0, 1)]
             shares = share(-lots, [(k, n) for k, n in held if n])
         shares = [(k, n) for k, n in shares if n]
-        state.working[ts, self.n] = Working.sent(basket, [shares])
+        state.working[ts, self.n] = Working.sent(basket, [shares], 2)
         size = abs(lots)
         step(state, Reports(ts, self.n, ts, [0], [size], [size], [price], [0], [int(Cause.LAST_FILL)]))
         value = round_micro(size * LOT * price)[0]

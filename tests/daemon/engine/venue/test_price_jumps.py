@@ -326,7 +326,7 @@ def test_an_open_order_of_the_venue_is_split_at_both_sides() -> None:
     lots = made.shell.state.ledger.house.held[0]
     do(made, explained(made, 2))
     rest(made, DAY + 1)
-    assert [work.lots for work in made.shell.state.stops.values()][-1] == [-made.shell.state.ledger.house.held[0]]
+    assert [list(work.lots) for work in made.shell.state.stops.values()][-1] == [-made.shell.state.ledger.house.held[0]]
     assert made.shell.state.ledger.house.held[0] >= 2 * lots * 0.9
 
 

@@ -200,7 +200,7 @@ def test_the_clock_goes_on_over_a_restart_and_ends_with_an_answer() -> None:
     assert len(venue.alerts("CRITICAL")) == 1
     venue.answer()
     assert venue.state.waits.unanswered == []
-    assert venue.state.working[venue.key].state == [OrderState.WORKING]
+    assert list(venue.state.working[venue.key].state) == [OrderState.WORKING]
 
 
 def test_an_unknown_order_is_a_warning_once() -> None:
