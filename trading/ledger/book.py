@@ -44,6 +44,15 @@ class Book:
         self.cash_micro = self.fees_micro = self.flows_micro = self.income_micro = self.realised_micro = 0
         self.residue_micro = self.residue_rest = 0
 
+    def holds_what(self, other: "Book") -> bool:
+        """Whether the lots are those of another book."""
+        held: Ints = self.held
+        others: Ints = other.held
+        same: bool = len(held) == len(others)
+        for k in range(len(held)):
+            same = same and held[k] == others[k]
+        return same
+
     @property
     def lots(self) -> list[int]:
         """A copy of `held`."""
@@ -146,6 +155,9 @@ class Postings:
     """What their rounding lost."""
     rows: Ints
     """Scratch of `fills`."""
+    valued_micro: int
+    valued_atto: int
+    """The positions that were valued last, without cash: their sum is the value."""
 
     def __init__(self, ratios: Sequence[tuple[int, int]], books: int) -> None:
         size: int = len(ratios)
@@ -154,7 +166,7 @@ class Postings:
         for k in range(size):
             self.numerator[k], self.denominator[k] = ratios[k]
         self.amounts, self.rows = int_zeros(64), int_zeros(512)
-        self.room = self.lost_atto = 0
+        self.room = self.lost_atto = self.valued_micro = self.valued_atto = 0
 
     def book(self, number: int) -> Book:
         """The book of an agent; those from the end have negative numbers."""
@@ -317,6 +329,16 @@ class Postings:
     def value(self, book: Book, marks: ReadInts) -> int:
         """Return the equity of a book in micro at marks in nano by column: cash plus exact value, rounded half-even.
         Raises OverflowError where an amount, or the value of all positions without sign, is beyond 62 bits."""
+        self._value_positions(book, marks)
+        return self._equity(book)
+
+    def _equity(self, book: Book) -> int:
+        """The equity of a book whose positions were valued last."""
+        micro: int = self.valued_micro + book.cash_micro + self.valued_atto // ATTO_PER_MICRO
+        return half_even(micro, self.valued_atto % ATTO_PER_MICRO, ATTO_PER_MICRO)
+
+    def _value_positions(self, book: Book, marks: ReadInts) -> None:
+        """Value the positions of a book. Raises OverflowError as `value` does."""
         micro: int = 0
         atto: int = 0
         gross: float = 0.0
@@ -338,8 +360,7 @@ class Postings:
                 else:
                     micro -= whole
                     atto -= rest
-        micro += book.cash_micro + atto // ATTO_PER_MICRO
-        return half_even(micro, atto % ATTO_PER_MICRO, ATTO_PER_MICRO)
+        self.valued_micro, self.valued_atto = micro, atto
 
     def values(self, marks: ReadInts) -> list[int]:
         """Return the equity of the house, then of each book; the last one takes the remainder, so that the books add
@@ -350,14 +371,17 @@ class Postings:
 
     def write_values(self, marks: ReadInts, out: Ints) -> None:
         """Write `values`. Raises OverflowError as `value` does."""
-        left: int = self.value(self.house, marks)
-        out[0] = left
+        rest: int = self.value(self.house, marks)
+        out[0] = rest
         books: int = len(self.books)
         for number in range(books - 1):
-            own: int = self.value(self.books[number], marks)
-            out[number + 1] = own
-            left -= own
-        out[books] = left
+            book: Book = self.books[number]
+            if books > 2 or not book.holds_what(self.house):
+                self._value_positions(book, marks)
+            equity: int = self._equity(book)
+            out[number + 1] = equity
+            rest -= equity
+        out[books] = rest
 
     def reserve(self, grown: Whole) -> None:
         """Make room for amounts that grow by `grown` at most. Raises LedgerFull where one could be beyond MOST."""

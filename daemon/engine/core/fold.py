@@ -36,10 +36,11 @@ What is rare is a call
     the fold goes on.
 
 Who is ahead
-    Books, switches, realised returns, requests, rests of decisions and crosses have one place, which handlers read too.
-    Marks, equities and the baskets at the venue are ahead of what Python reads while `folding`: `FoldHost.sync` writes
-    them to the state before a handler runs, and `FoldHost.load` takes the baskets again. Whatever only a handler can
-    change is checked in `load`, once, and not at each item.
+    Books, switches, realised returns, requests, rests of decisions, crosses and orders have one place, which handlers
+    read too. Marks and equities are ahead of what Python reads while `folding`, and the venue does not have the new
+    orders: `FoldHost.sync` gives them before a handler runs. The venue keeps records of its own, as one across a
+    network does: what shared its records with the engine could not differ from it. Whatever only a handler can change
+    is checked in `FoldHost.load`, once, and not at each item.
 """
 
 from typing import Any, Final
