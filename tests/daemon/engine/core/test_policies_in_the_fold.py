@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.runtime.loop import NoLog
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.trading.events import Tick
@@ -159,3 +161,44 @@ def test_no_array_of_a_view_is_written_after_it_was_shown(kind: type[Keeper]) ->
         assert len(keeper.seen) > (20 if kind is Sighted else 700)
         for array, digest in keeper.seen:
             assert blake2b(array.tobytes()).digest() == digest
+
+
+KEEPING = '''
+from hashlib import blake2b
+
+import numpy as np
+
+seen = []
+
+
+def act(view):
+    """Keeps what it is shown, and fails once any of it has changed."""
+    arrays = [view.prices, view.weights]
+    if view.sample > 6:
+        arrays += [view.returns(5), view.synchronous(5), view.covariance(5)]
+    seen.extend((array, blake2b(array.tobytes()).digest()) for array in arrays)
+    if any(blake2b(array.tobytes()).digest() != digest for array, digest in seen):
+        raise RuntimeError("an array has changed")
+    weights = 1.0 + 0.5 * np.sin(np.arange(4) * 1.7 + view.sample)
+    return weights / weights.sum() * (0.9 if len(seen) > 200 else 0.8)
+'''
+
+
+def test_no_array_of_a_view_changes_in_the_process_of_an_isolated_policy(tmp_path: Path) -> None:
+    file = tmp_path / "keeping.py"
+    file.write_text(KEEPING)
+    made = world(1, days=80, symbols=SYMBOLS, agents=1, limits=PLAIN)
+    worker = Apart().file(file, "act", {})
+    made.policies = [worker]  # type: ignore[list-item]
+    shell = made.fresh(NoLog())
+    items = decided_every(list(made.items()), 1, 1)
+    try:
+        shell.take_all(items)
+    finally:
+        worker.close()
+    state = shell.state
+    assert (state.agents[0].failures, state.agents[0].suspended) == (0, False)
+    assert state.rounds_taken > 60
+    # the policy has kept its arrays: it holds more after 200 of them
+    held = np.array(state.ledger.house.lots) * state.marks * state.universe.lot_size
+    assert 0.85 < held.sum() / (state.equity_micro / 1e6) < 0.95
