@@ -6,7 +6,6 @@ columns; it is False where a handler has to come first. `sync` writes the column
 
 from collections import deque
 from collections.abc import Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +15,7 @@ from quantd.daemon.engine import finish
 from quantd.daemon.engine.core.additions import addition, idle
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
+from quantd.daemon.engine.core.exit_columns import load_changes, load_guards, note_orders
 from quantd.daemon.engine.core.fold_records import FilledOrders, fill_columns, sample_rows
 from quantd.daemon.engine.core.limit_columns import LimitColumns
 from quantd.daemon.engine.core.limiter import Limiter
@@ -38,7 +38,7 @@ from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, Round, State
-from quantd.daemon.engine.stops.exits import check_levels, release_blocked
+from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
 from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
@@ -85,6 +85,8 @@ class FoldHost:
         self.recording = False
         """Whether a log reads fills and samples; `sample_log` takes them as columns."""
         self.sample_log: SampleLog | None = None
+        self._begun: Sequence[Effect] = ()
+        """The alerts of the exits that the last bar began."""
         self._ahead = AdvanceAnswers(state)
         self._set_columns()
 
@@ -162,14 +164,9 @@ class FoldHost:
         if (state.working and not self._fills_whole()) or (state.history.pending and not self._waits()):
             return False
         state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
-        guards = state.guards
-        state.guarded, state.cooling = state.protecting, any(agent.blocked for agent in state.agents)
-        state.exiting, reducing = any(agent.exits for agent in state.agents), self._reducing()
+        load_guards(state)
+        reducing = self._reducing()
         state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_no, reducing), default=2**62)
-        for number, columns in enumerate(state.agent_columns):
-            columns.stop, columns.target = (
-                (inf, inf) if guards is None else (_level(guards.stop, number), _level(guards.target, number))
-            )
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
         state.fold_watch = state.watch
         state.warming, self._shown = state.switch.day_key < 0, None
@@ -360,16 +357,28 @@ class FoldHost:
 
     # ---- calls of the fold
 
-    def exits(self) -> None:
-        """Protective levels that a bar may have touched."""
+    def exits(self, begins: bool) -> bool:
+        """Begin exits at a bar that may have touched a level, and end those of closed positions; whether there are
+        orders to plan."""
+        self._show()
+        self._begun = begin_exits(self.state) if begins else []
+        closes = load_changes(self.state)
+        if not closes:
+            self.shell.tally.add(self._begun)
+        return closes
+
+    def exits_planned(self) -> None:
+        """Show the equities with which the fold planned exits, and note their orders."""
+        state = self.state
+        state.equity_micro, *state.books_micro = list(state.equities)
+        note_orders(state)
+        self.shell.tally.add(self._begun)
+
+    def order_exits(self) -> None:
+        """Let the engine plan the exits of a bar."""
         market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
         self.sync()
-        self._act_on(market, finish(self.state, market, check_levels(self.state)))
-
-    def exits_wait(self, now: int) -> bool:
-        """Whether every exit in progress was ordered at this instant."""
-        exits = [protective for agent in self.state.agents for protective in agent.exits.values()]
-        return all(protective.tried == now for protective in exits)
+        self._act_on(market, finish(self.state, market, [*self._begun, *order_exits(self.state)]))
 
     def dividend(self, action: Action) -> bool:
         """Book a dividend between two samples; False, without change, for another action."""
@@ -536,9 +545,3 @@ def _encoded(names: Sequence[str]) -> Names:
     parts = [msgspec.msgpack.encode(name) for name in names]
     at = np.cumsum([0, *map(len, parts)], dtype=np.int64)
     return Names(np.frombuffer(b"".join(parts), dtype=np.uint8).copy().data, at.data)
-
-
-def _level(levels: Any, number: int) -> float:
-    """A protective level of an agent as a fraction; infinite where it has none."""
-    value = float(np.asarray(levels[number]).reshape(-1)[0])
-    return inf if value != value else value

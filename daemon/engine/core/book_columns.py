@@ -12,6 +12,9 @@ from quantd.trading.ledger.book import Book
 from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
+EXACT: Final = 9007199254740992
+"""2^53: smaller equities in micro are exact as floats."""
+
 LOSSES: Final = 3
 """Drawdown, daily and weekly loss."""
 

@@ -26,14 +26,15 @@ What it hands back, with the worlds of scripts/worlds that have it, of the 134 o
 Check, then write
     An item is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
     first write where it meets something else; then nothing has to be undone. The order of the writes is that of
-    `step`: what a policy, a log or the digest sees is the same. Two places need care. A sample is put into two rings,
+    `step`: what a policy, a log or the digest sees is the same. Three places need care. A sample is put into two rings,
     so that the first is withdrawn where the second has no room. A round is counted before its agents are asked, as in
-    `step`; if Python must plan the answers, it gets them in a round that is open.
+    `step`; if Python must plan the answers, it gets them in a round that is open. An exit begins before its order is
+    planned, as in `step`; if Python must plan the order, it gets the alerts of the exit.
 
 What is rare is a call
-    A level that may change, a plan that may raise one, a protective level that a close touches or an exit in progress,
-    the end of a cooldown, a dividend before a sample, notices and an average volume are calls of `host`, after which
-    the fold goes on.
+    A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
+    cooldown, a dividend before a sample, notices and an average volume are calls of `host`, after which the fold goes
+    on.
 
 Who is ahead
     Books, switches, realised returns, requests, rests of decisions, crosses and orders have one place, which handlers
@@ -45,8 +46,9 @@ Who is ahead
 
 from typing import Any, Final
 
-from quantd.daemon.engine.core.book_columns import CROSSES, TRIPS, BookColumns
+from quantd.daemon.engine.core.book_columns import CROSSES, EXACT, TRIPS, BookColumns
 from quantd.daemon.engine.core.digest_rows import ORDER, Rows
+from quantd.daemon.engine.core.exit_orders import all_ordered, plan_exits, touches
 from quantd.daemon.engine.core.limiter import copy, read
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
@@ -56,13 +58,10 @@ from quantd.daemon.engine.core.venue_orders import VenueOrders
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.holdings import Holdings
 from quantd.trading.history.rings import History, Ring
-from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.ledger.book import Postings
 from quantd.trading.number_types import FloatRows, Ints, ReadRows
 
 DAY_NS: Final = 86_400_000_000_000
-
-EXACT: Final = 9007199254740992
-"""2^53: smaller equities in micro are exact as floats."""
 
 
 class Core:
@@ -208,29 +207,27 @@ class Core:
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.chain.settle(ts_event)
-        if self.exiting or (self.guarded and self.touched(row)):
-            self.host.exits()
+        if self.exiting or self.guarded:
+            self._take_exits()
         return True
 
-    def touched(self, row: int) -> bool:
-        """Whether a close is at or beyond a protective level of an agent's position, or within rounding of it."""
-        market: Market = self.market_columns
-        bars: BlockColumns = market.bars
-        for number in range(len(self.agent_columns)):
-            agent: AgentColumns = self.agent_columns[number]
-            book: Book = self.fold_ledger.books[number]
-            for k in range(market.size):
-                lots: int = book.held[k]
-                cost: int = book.cost[k]
-                if lots == 0 or (lots > 0) != (cost > 0) or cost == 0:
-                    continue
-                entry: float = float(cost) / (float(lots) * market.lot_size[k] * 1e6)
-                close: float = bars.close[row, k]
-                gain: float = close - entry if lots > 0 else entry - close
-                near: float = 1e-9 * entry + 2e-9
-                if gain <= near - agent.stop * entry or gain >= agent.target * entry - near:
-                    return True
-        return False
+    def _take_exits(self) -> None:
+        """Begin the exits of closes at protective levels, and order those in progress."""
+        plan: Plan = self.round_plan
+        orders: VenueOrders = self.venue_orders
+        begins: bool = self.guarded and touches(plan, self.fold_ledger)
+        if not (begins or self.exiting) or not self.host.exits(begins):
+            return
+        status: int = OTHER
+        if not self.plans_in_python and len(orders.baskets) == 0:
+            status = plan_exits(plan, self.fold_ledger, self.equities, self.now, self.fold_history.synchronous)
+        if status == OTHER:
+            self.host.order_exits()
+            return
+        self.host.exits_planned()
+        if status == RAISES:
+            self.host.check_plan()
+        self._send(self.now, self.sample, self.follow_ups)
 
     # ---- samples -------------------------------------------------------------------------------
 
@@ -281,8 +278,7 @@ class Core:
         orders: VenueOrders = self.venue_orders
         if len(orders.baskets) > 0 and (self.reducing or not orders.last(now)):
             return False
-        waits: bool = not self.exiting or self.host.exits_wait(now)
-        return waits
+        return not self.exiting or all_ordered(self.fold_agents, now)
 
     def _take_warm_up(self, tick: Any) -> bool:
         """Append a sample before the start; False, without change, for `step`."""
@@ -534,7 +530,7 @@ class Core:
         """Plan the weights of the agents that take part, and send the orders; False, without change, for `step`."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
-        plan.open = len(orders.baskets) > 0
+        plan.open, plan.closing = len(orders.baskets) > 0, False
         if self.crosses.count > 0 or len(self.crosses.further) > 0:
             return False
         if plan.open:

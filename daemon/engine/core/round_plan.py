@@ -98,6 +98,8 @@ class Plan:
     holdings: Holdings
     open: bool
     """Whether orders are open: then the books have their lots."""
+    closing: bool
+    """Whether agents close positions: then `change` is given, and weights mean nothing."""
     host: Any
     orders_type: Any
     """The `Orders` with what handlers do."""
@@ -139,11 +141,11 @@ class Plan:
         self.reason = reason
         self.reason_view = reason
         self.watched = self.refused = self.clipped = 0
-        self.open = False
+        self.open = self.closing = False
         self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
 
     def make(self, ts: int, ring: Ring) -> int:
-        """Plan the weights of the agents that take part, at a sample; returns what came of it."""
+        """Plan the weights of the agents that take part, or what they close; returns what came of it."""
         market: Market = self.market
         bars: BlockColumns = market.bars
         age: int = ts - bars.ts_event[market.row]
@@ -203,10 +205,22 @@ class Plan:
     def request(self, number: int, ts: int, age: int) -> int:
         """Write the lots that an agent requests: PLANNED where it requests any."""
         agent: AgentColumns = self.agents[number]
-        book: BookColumns = self.books[number + 1]
-        state: Any = self.states[number]
         if age > agent.most_age or (self.open and self.in_the_way(number)):
             return OTHER
+        if not self.closing:
+            status: int = self.aim(number)
+            if status != PLANNED:
+                return status
+        before: Request = agent.request
+        if before.given and ts - before.at < agent.window:
+            return OTHER
+        return PLANNED
+
+    def aim(self, number: int) -> int:
+        """Write the lots to the targets of an agent's weights: PLANNED where there are any."""
+        agent: AgentColumns = self.agents[number]
+        book: BookColumns = self.books[number + 1]
+        state: Any = self.states[number]
         weights: ReadFloats = agent.weights_view
         for k in range(self.size):
             if not -MOST < weights[k] < MOST:
@@ -231,12 +245,7 @@ class Plan:
             if agent.change[column] != 0.0:
                 agent.change[column] = 0.0
                 changed -= 1
-        if changed == 0:
-            return NOTHING
-        before: Request = agent.request
-        if before.given and ts - before.at < agent.window:
-            return OTHER
-        return PLANNED
+        return PLANNED if changed > 0 else NOTHING
 
     def in_the_way(self, number: int) -> bool:
         """Whether an agent has an open order that is no exit: its plan may cancel it."""

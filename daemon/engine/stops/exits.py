@@ -23,18 +23,23 @@ from quantd.trading.orders import OrderBasket, price_text
 
 def check_levels(state: State) -> Sequence[Effect]:
     """After a change of marks: new exits, and the orders of those in progress."""
-    begun: list[Effect] = []
-    guards = state.guards
-    if guards is not None:
-        now = state.levels = current_levels(state, guards)
-        state.best = now.best
-        if now.held:
-            if guards.trails:
-                now = state.levels = trailed(guards, now, state.marks)
-                state.best = now.best
-            if touched(now, state.marks):
-                begun = [effect for found in breaches(guards, now, state.marks) for effect in _begin(state, found)]
+    begun = begin_exits(state)
     return [*begun, *order_exits(state)] if any(agent.exits for agent in state.agents) else begun
+
+
+def begin_exits(state: State) -> list[Effect]:
+    """Begin the exits of positions whose marks are at or beyond a level."""
+    guards = state.guards
+    if guards is None:
+        return []
+    now = state.levels = current_levels(state, guards)
+    state.best = now.best
+    if now.held and guards.trails:
+        now = state.levels = trailed(guards, now, state.marks)
+        state.best = now.best
+    if not now.held or not touched(now, state.marks):
+        return []
+    return [effect for found in breaches(guards, now, state.marks) for effect in _begin(state, found)]
 
 
 def current_levels(state: State, guards: Guards) -> Levels:
@@ -98,6 +103,20 @@ def release_blocked(state: State) -> None:
             agent.blocked = {s: last for s, last in agent.blocked.items() if state.sample_no <= last}
 
 
+def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
+    """Columns of an agent's exits that are ordered at this instant; with `freed` only those that waited for a stop."""
+    agent = state.agents[number]
+    due = [
+        s
+        for s, each in agent.exits.items()
+        if (each.held if freed else each.tried != state.now)
+        and s not in state.halted
+        and s not in state.jumped
+        and (each.kind == "take_profit" or not stop_may_fill(state, number, s, each.since))
+    ]
+    return [] if _halted(state, agent) else due
+
+
 def order_exits(state: State, freed: bool = False) -> list[Effect]:
     """Order the rest of every exit, once an instant; with `freed` only of exits that waited for a stop.
 
@@ -107,16 +126,9 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
     settle_exits(state)
     effects: list[Effect] = []
     changes: dict[int, Floats] = {}
-    for number, agent in enumerate(state.agents):
-        due = [
-            s
-            for s, each in agent.exits.items()
-            if (each.held if freed else each.tried != state.now)
-            and s not in state.halted
-            and s not in state.jumped
-            and (each.kind == "take_profit" or not stop_may_fill(state, number, s, each.since))
-        ]
-        if not due or _halted(state, agent):
+    for number in range(len(state.agents)):
+        due = due_exits(state, number, freed)
+        if not due:
             continue
         lots, open_lots = state.lots(number), in_flight(state, number)
         change = np.zeros(state.universe.size)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from quantd.daemon.engine.core.book_columns import TRIPS, BookColumns
-from quantd.daemon.engine.core.fold import EXACT
+from quantd.daemon.engine.core.book_columns import EXACT, TRIPS, BookColumns
+from quantd.daemon.engine.core.exit_orders import touches
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, Exit, State
@@ -310,7 +310,7 @@ def test_a_close_touches_a_protective_level_where_the_engine_has_a_breach(
             book.held[k], book.cost[k] = int(lots[number, k]), round(cost[number, k])
         stop, target = settings[number]
         columns.stop, columns.target = inf if stop is None else stop, inf if target is None else target
-    assert state.touched(0) is expected
+    assert touches(state.round_plan, state.ledger) is expected
 
 
 def touching(agents: int, close: np.ndarray) -> State:
@@ -321,7 +321,7 @@ def touching(agents: int, close: np.ndarray) -> State:
     market = shell.state.market_columns
     bars = world_of(kind, []).bars
     host.turn_to(bars)
-    shell.state.fold_ledger = shell.state.ledger
+    market.row = 0
     rows = np.array([close] * len(bars.ts_open))
     market.bars.close, market.lot_size = rows.data, np.array(UNIT).data
     return shell.state

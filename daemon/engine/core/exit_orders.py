@@ -1,0 +1,68 @@
+"""Protective exits at a bar: which closes are at a level, and the plan of the orders that close positions.
+
+At a bar the closes are new and the sample is not taken, so that a plan first values the books at these closes.
+"""
+
+from typing import Any
+
+from quantd.daemon.engine.core.book_columns import EXACT, BookColumns
+from quantd.daemon.engine.core.limiter import Limiter
+from quantd.daemon.engine.core.market_columns import BlockColumns, Market
+from quantd.daemon.engine.core.round_plan import OTHER, AgentColumns, Plan
+from quantd.trading.history.rings import Ring
+from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.number_types import Ints
+
+
+def touches(plan: Plan, ledger: Postings) -> bool:
+    """Whether a close is at or beyond a protective level of an agent's position, or within rounding of it."""
+    market: Market = plan.market
+    bars: BlockColumns = market.bars
+    row: int = market.row
+    for number in range(len(plan.agents)):
+        agent: AgentColumns = plan.agents[number]
+        book: Book = ledger.books[number]
+        for k in range(market.size):
+            lots: int = book.held[k]
+            cost: int = book.cost[k]
+            if lots == 0 or (lots > 0) != (cost > 0) or cost == 0:
+                continue
+            entry: float = float(cost) / (float(lots) * market.lot_size[k] * 1e6)
+            close: float = bars.close[row, k]
+            gain: float = close - entry if lots > 0 else entry - close
+            near: float = 1e-9 * entry + 2e-9
+            if gain <= near - agent.stop * entry or gain >= agent.target * entry - near:
+                return True
+    return False
+
+
+def all_ordered(agents: list[Any], now: int) -> bool:
+    """Whether every exit in progress was ordered at this instant."""
+    waits: bool = True
+    for agent in agents:
+        for protective in agent.exits.values():
+            waits = waits and protective.tried == now
+    return waits
+
+
+def plan_exits(plan: Plan, ledger: Postings, equities: Ints, ts: int, ring: Ring) -> int:
+    """Plan the `change` of the agents that take part, and write the int64[B + 1] equities in micro at the closes;
+    returns what came of it, as `Plan.make`. A plan for Python leaves columns that it and the next sample replace."""
+    market: Market = plan.market
+    columns: BookColumns
+    limiter: Limiter
+    try:
+        ledger.write_values(market.closes(), equities)
+    except OverflowError:
+        return OTHER
+    for number in range(len(plan.books)):
+        if not 0 < equities[number] < EXACT:
+            return OTHER
+    market.take_prices()
+    for number in range(len(plan.books)):
+        columns = plan.books[number]
+        columns.micro = equities[number]
+        limiter = columns.limiter
+        limiter.renewed = -1  # the prices of its scene are those of the last sample
+    plan.open, plan.closing = False, True
+    return plan.make(ts, ring)
