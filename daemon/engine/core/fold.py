@@ -557,7 +557,7 @@ class Core:
             if not agent.taking:
                 continue
             request: Request = agent.request
-            request.put(ts, agent.change_view)
+            request.add(ts, agent.change_view, agent.window)
             if again and plan.follows(number):
                 rest: FollowUp = agent.follow_up
                 rest.put(sample, used, agent.weights_view)

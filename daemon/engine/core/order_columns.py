@@ -29,6 +29,25 @@ class Request:
         read(self.lots, lots)
         self.at, self.given = at, True
 
+    def add(self, at: int, lots: ReadFloats, window: int) -> None:
+        """Replace it; of one within a window in ns the lots stay where none are requested anew."""
+        stay: bool = self.lasts(at, window)
+        for k in range(len(self.lots)):
+            if not stay or lots[k] != 0.0:
+                self.lots[k] = lots[k]
+        self.at, self.given = at, True
+
+    def lasts(self, now: int, window: int) -> bool:
+        """Whether it is within a window in ns."""
+        return self.given and now - self.at < window
+
+    def has(self, lots: Floats) -> bool:
+        """Whether any of these lots are the same again."""
+        same: bool = False
+        for k in range(len(self.lots)):
+            same = same or (lots[k] != 0.0 and lots[k] == self.lots[k])
+        return same
+
     def drop(self) -> None:
         """Forget it."""
         self.at, self.given = 0, False

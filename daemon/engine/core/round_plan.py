@@ -212,7 +212,7 @@ class Plan:
             if status != PLANNED:
                 return status
         before: Request = agent.request
-        if before.given and ts - before.at < agent.window:
+        if before.lasts(ts, agent.window) and before.has(agent.change):
             return OTHER
         return PLANNED
 

@@ -122,14 +122,12 @@ class Activity:
 
     def ask(self, book: int, now: int, lots: Floats, limits: Limits) -> None:
         """Record the lots that a book requests, with those within the duplicate window."""
-        before = self.repeated(book, now, limits)
-        whole = lots if before is None else np.where(lots != 0.0, lots, before)
-        self.books[book].request.put(now, read_floats(whole))
+        self.books[book].request.add(now, read_floats(lots), limits.duplicate_window_ns)
 
     def repeated(self, book: int, now: int, limits: Limits) -> Floats | None:
         """float64[N] signed lots that a book requested within the duplicate window, read-only; None for none."""
         request = self.books[book].request
-        if not request.given or now - request.at >= limits.duplicate_window_ns:
+        if not request.lasts(now, limits.duplicate_window_ns):
             return None
         lots = np.array(request.lots)
         lots.flags.writeable = False

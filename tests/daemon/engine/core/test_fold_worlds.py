@@ -161,7 +161,7 @@ WORLDS = [
     Kind(11, (74, 74, 74, 42, 31), symbols=1),
     Kind(12, (74, 74, 74, 30, 52), sets=SETS[:2], holds=0.3),
     Kind(13, (74, 74, 74, 68, 78), agents=3, chunk=33, holds=0.4, sets=GROUPED),
-    Kind(14, (74, 74, 46, 60, 44), agents=3, sets=SLOW, holds=0.6),
+    Kind(14, (74, 74, 74, 60, 55), agents=3, sets=SLOW, holds=0.6),
     Kind(15, (74, 74, 46, 47, 0), agents=2, sets=SETS[2:3], scale=(0.0102, 0.1), idle=0.3),
     Kind(16, (74, 60, 60, 43, 0), sets=SETS[2:3], short=0.1, borrow=50.0, idle=0.8),
     Kind(17, (74, 74, 22, 19, 18), sets=TIGHT, follow_ups=1, every=5),

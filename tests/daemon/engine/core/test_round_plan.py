@@ -227,12 +227,14 @@ def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_lea
 
 def requested(weights: list[float], **other: float) -> tuple[int, list[float]]:
     """What `request` returns for the second of two agents, of an equity of 1,000, and the lots of its request."""
-    have = {"ts": 10_000, "age": 50, "most_age": 50, "at": 0, "window": 100, "gross": 9.0, "micro": 10**9} | other
+    have = {"ts": 10_000, "age": 50, "most_age": 50, "at": 0, "window": 100, "before": 10, "gross": 9.0, "micro": 10**9}
+    have |= other
     plan = plan_of(2)
     agent, book = plan.agents[1], plan.books[2]
     agent.gross, agent.longest, agent.least_trade, agent.most_age = have["gross"], 5.0, 0.04, int(have["most_age"])
     agent.window, book.micro = int(have["window"]), int(have["micro"])
     agent.request.at, agent.request.given = int(have["at"]), have["at"] > 0
+    put(agent.request.lots, [0.0, have["before"], 0.0])
     put(agent.weights, weights)
     put(book.held, [1.0, 0.0, 2.0])
     return plan.request(1, int(have["ts"]), int(have["age"])), list(agent.change)
@@ -249,7 +251,7 @@ def test_an_agent_requests_the_lots_of_its_weights() -> None:
     assert requested([0.2, 0.2, 0.0], micro=500_000_000) == (PLANNED, [9.0, 5.0, -2.0])
 
 
-def test_a_request_of_old_prices_or_wrong_numbers_or_of_a_moment_ago_is_left_to_the_engine() -> None:
+def test_a_request_of_old_prices_or_wrong_numbers_or_the_same_of_a_moment_ago_is_left_to_the_engine() -> None:
     weights = [0.1, 0.2, 0.0]
     assert requested(weights, age=51)[0] == OTHER
     for k, wrong in product(range(N), (inf, -inf, np.nan, 1e300, -1e300)):
@@ -260,6 +262,28 @@ def test_a_request_of_old_prices_or_wrong_numbers_or_of_a_moment_ago_is_left_to_
     assert requested(weights, at=1, window=10_000)[0] == OTHER
     assert requested(weights, at=0, window=10_001)[0] == PLANNED
     assert requested([0.01, 0.0, 0.05], at=9_999)[0] == NOTHING
+    assert requested([0.1, 0.0, 0.0], at=9_999, before=0)[0] == PLANNED  # no lots are the same again
+    for before in (-10, 0, 9, 11):
+        assert requested(weights, at=9_999, before=before)[0] == PLANNED
+
+
+LOTS = st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0]), min_size=N, max_size=N)
+
+
+@given(LOTS, LOTS, st.booleans(), st.integers(95, 105))
+def test_a_request_keeps_the_lots_of_a_moment_ago_and_says_whether_it_is_the_same(
+    before: list[float], lots: list[float], given_before: bool, age: int
+) -> None:
+    request = Request(N)
+    if given_before:
+        request.put(1_000, read_floats(np.array(before)))
+    lasts = given_before and age < 100
+    assert request.lasts(1_000 + age, 100) is lasts
+    if given_before:
+        assert request.has(np.array(lots).data) is any(k and k == b for k, b in zip(lots, before, strict=True))
+    request.add(1_000 + age, read_floats(np.array(lots)), 100)
+    assert list(request.lots) == [k or b if lasts else k for k, b in zip(lots, before, strict=True)]
+    assert (request.at, request.given) == (1_000 + age, True)
 
 
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 4))
