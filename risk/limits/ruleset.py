@@ -16,6 +16,7 @@ from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reaso
 from quantd.risk.limits.collars import Collar, Collars
 from quantd.risk.limits.kinds import Bar, Cap, Count, Opening, family_of, quad_of, row_of
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Rows, Tails
+from quantd.risk.measures.portfolio import FEW
 from quantd.risk.measures.stress import shock_returns
 from quantd.trading.instruments import NANO, Universe
 
@@ -131,6 +132,18 @@ class Rules:
     def _code(self, limit: Limit, code: int | None) -> int:
         own = limit.refusals[0].code if code is None else code
         return self.weight_code if own == Reason.POSITION_WEIGHT else own
+
+    @cached_property
+    def over_losses(self) -> frozenset[str]:
+        """Limits that may be measured of the losses of several books together."""
+        forms = [quad.key for quad in self.quads if quad.spread is not None and self.size > FEW]
+        return frozenset([*forms, *(tail.key for tail in self.tails)])
+
+    @cached_property
+    def over_scenarios(self) -> frozenset[str]:
+        """Limits that scenarios of returns measure."""
+        forms = [quad.key for quad in self.quads if quad.spread is not None]
+        return self.over_losses.union(forms, ("correlation", AVERAGE))
 
     @cached_property
     def collars(self) -> Collars:

@@ -9,11 +9,11 @@ from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.average_correlation import average_of
 from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import Correlation, Limits
-from quantd.risk.limits.context import Context, Floats, Scenarios, scenarios_of
+from quantd.risk.limits.context import Context, Floats, Scenarios, Spread, scenarios_of
 from quantd.risk.limits.correlation import joint_bound, joint_weight
-from quantd.risk.limits.kinds import Row
+from quantd.risk.limits.kinds import Losses, Quad, Row
 from quantd.risk.limits.record import Held
-from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.settings import reserved
 from quantd.risk.measures.diversification import diversification
 from quantd.risk.measures.portfolio import FEW, herfindahl, most, tail_count
@@ -31,15 +31,25 @@ class Portfolio:
     """One book to measure: after signed `lots` float64[N] and all open orders fill at reference prices; None for the
     present positions."""
 
-    __slots__ = ("account", "equity", "found", "held", "keys", "limits", "lots", "rules", "traded", "values")
+    __slots__ = (
+        "account", "equity", "found", "held", "keys", "limits", "lots", "rules", "traded", "values", "wanted",
+    )  # fmt: skip
 
     def __init__(
-        self, ctx: Context, account: Account, limits: Limits, lots: Floats | None, keys: Collection[str] = ()
+        self,
+        ctx: Context,
+        account: Account,
+        limits: Limits,
+        lots: Floats | None,
+        keys: Collection[str] = (),
+        wanted: Collection[str] | None = None,
     ) -> None:
         self.account = account
         self.limits = limits
         self.keys = keys
         """Limits that are measured however small their values are."""
+        self.wanted = wanted
+        """The only limits that have to be measured; None for all."""
         self.rules = rules_of(limits, ctx.universe)
         self.lots = lots
         held = account.lots
@@ -90,12 +100,21 @@ class Portfolio:
         wanted += [self.found[quad.lookback] for quad in self.rules.quads if quad.spread is not None]
         return list({id(scenarios): scenarios for scenarios in wanted}.values())
 
-    def keys_of(self, scenarios: Scenarios) -> list[str]:
-        """Its limits over these scenarios."""
-        known = self.found or {}
-        tails = [t for t in self.rules.tails if t.fixed is scenarios or (t.fixed is None and known)]
-        found = [tail.key for tail in tails if tail.of(known)[0] is scenarios]
-        return found + [q.key for q in self.rules.quads if q.spread is not None and known.get(q.lookback) is scenarios]
+    def wants(self, key: str) -> bool:
+        """Whether a limit that is on has to be measured."""
+        return self.wanted is None or key in self.wanted
+
+    def wants_scenarios(self) -> bool:
+        """Whether a limit over scenarios has to be measured."""
+        return self.wanted is None or not self.rules.over_scenarios.isdisjoint(self.wanted)
+
+    def wants_losses(self) -> bool:
+        """Whether a limit has to be measured whose last bits depend on the books beside it."""
+        return self.wanted is None or not self.rules.over_losses.isdisjoint(self.wanted)
+
+    def wants_exposures(self) -> bool:
+        """Whether another limit has to be measured."""
+        return self.wanted is None or not self.rules.over_scenarios.issuperset(self.wanted)
 
     def doubtful(self, size: Floats, share: float, sums: Sums | None) -> set[str]:
         """Limits over scenarios that are in `keys`, or may reach `share` of their bounds at float64[N] absolute weights
@@ -197,9 +216,9 @@ def standings(
 ) -> list[Values]:
     """`standing` of several books in one pass.
 
-    With `share`, a limit over scenarios is left out where no book can reach that share of its bound, by the `sums` of
-    each lookback. `beside` are books without values of their own; results agree to the last bit only with those of the
-    same books.
+    With `share`, a limit over scenarios is left out where its book cannot reach that share of its bound, by the `sums`
+    of each lookback. So is one that its book does not want. `beside` are books without values. Whatever is left out,
+    results agree to the last bit with those of the same books in the same order, and only with those.
     """
     _trades(ctx, portfolios)
     solvent = [p for p in portfolios if p.equity > 0.0]
@@ -222,76 +241,93 @@ def _exposures(
     weights = _weights(ctx, portfolios)
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
-    keys: set[str] | None = set() if share else None
     for k, portfolio in enumerate(portfolios):
-        portfolio.exposures(weights[k], size[k], net[k], gross[k])
-        if keys is not None:
-            keys |= portfolio.doubtful(size[k], share, sums)
-    if keys is not None and not keys:
+        if portfolio.wants_exposures():
+            portfolio.exposures(weights[k], size[k], net[k], gross[k])
+        if share and portfolio.wanted is None:
+            portfolio.wanted = portfolio.doubtful(size[k], share, sums)
+    if not any(portfolio.wants_scenarios() for portfolio in portfolios):
         return
-    if beside:
+    together = any(portfolio.wants_losses() for portfolio in portfolios)
+    if beside and together:
         weights = np.concatenate((weights, _weights(ctx, beside)))
         portfolios = [*portfolios, *beside]
-    for portfolio in portfolios:
-        rules = portfolio.rules
-        portfolio.found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
+    for portfolio in beside:
+        portfolio.wanted = ()
     groups: dict[int, tuple[Scenarios, list[int]]] = {}
     for k, portfolio in enumerate(portfolios):
+        if not together and not portfolio.wants_scenarios():
+            continue
+        rules = portfolio.rules
+        history = portfolio.found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
         spec = portfolio.limits.correlation
-        if portfolio.found is not None and spec is not None and (keys is None or "correlation" in keys):
-            joint = _correlation(ctx, portfolio, portfolio.found, spec)
-            portfolio.values["correlation"] = (joint, joint_bound(spec))
-        most = portfolio.rules.average
-        if portfolio.found is not None and most is not None and (keys is None or AVERAGE in keys):
-            known = portfolio.found[portfolio.limits.volatility_lookback]
-            portfolio.values[AVERAGE] = (average_of(known, portfolio.held), most)
+        if history is not None and spec is not None and portfolio.wants("correlation"):
+            portfolio.values["correlation"] = (_correlation(ctx, portfolio, history, spec), joint_bound(spec))
+        most = rules.average
+        if history is not None and most is not None and portfolio.wants(AVERAGE):
+            newest = history[portfolio.limits.volatility_lookback]
+            portfolio.values[AVERAGE] = (average_of(newest, portfolio.held), most)
         for scenarios in portfolio.sources():
             group = groups.setdefault(id(scenarios), (scenarios, []))
             group[1].append(k)
     for scenarios, rows in groups.values():
-        if keys is None or any(not keys.isdisjoint(portfolios[k].keys_of(scenarios)) for k in rows):
-            _losses(scenarios, portfolios, rows, weights)
+        _losses(scenarios, portfolios, rows, weights)
 
 
 def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
-    """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`."""
-    losses: Floats = weights.dot(scenarios.returns.T)
-    np.negative(losses, out=losses)
-    # of the series itself where the covariance is dear, before the tails put the losses in order. A covariance that was
-    # computed for something else does not count: a value must not depend on it
-    deviations = None if weights.shape[1] <= FEW else _deviations(losses)
-    sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
-    columns = {key: _tails(one.rules, one.found or {}, scenarios, losses) for key, one in sets.items()}
+    """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`.
+
+    The last bit of a loss depends on the books beside it, and that of a mean on the tails before it. A book without a
+    wanted limit keeps its row, therefore, and a tail that no book wants its turn, unless no other follows.
+    """
+    sets: dict[int, list[int]] = {}
     for k in rows:
-        portfolio = portfolios[k]
-        rules, known = portfolio.rules, portfolio.found or {}
-        for key, column, bound in columns[id(rules)]:
-            portfolio.values[key] = (column[k], bound)
-        for quad in rules.quads:
-            if quad.spread is None or known.get(quad.lookback) is not scenarios:
-                continue
-            spread = quad.spread(scenarios)
-            if deviations is not None and spread is scenarios.sample:
-                deviation = deviations[k]
-            else:
-                deviation = sqrt(max(float(weights[k].dot(spread.cov).dot(weights[k])), 0.0))
-            portfolio.values[quad.key] = (sqrt(quad.scale) * deviation, quad.settled_bound)
+        sets.setdefault(id(portfolios[k].rules), []).append(k)
+    tails = [
+        (tail, count, [k for k in members if portfolios[k].wants(tail.key)])
+        for members in sets.values()
+        for tail, count in _tails(portfolios[members[0]], scenarios)
+    ]
+    while tails and not tails[-1][2]:
+        tails.pop()
+    forms = [(k, *form) for k in rows for form in _forms(portfolios[k], scenarios)]
+    # of the series itself where the covariance is dear. A covariance that was computed for something else does not
+    # count: a value must not depend on it
+    of_series = weights.shape[1] > FEW and any(spread is scenarios.sample for _, _, spread in forms)
+    if tails or of_series:
+        losses: Floats = weights.dot(scenarios.returns.T)
+        np.negative(losses, out=losses)
+    deviations = _deviations(losses) if of_series else []  # before the tails put the losses in order
+    for tail, count, members in tails:
+        rank = losses.shape[1] - count
+        losses.partition(rank)
+        if members:
+            column = (tail.measure(losses[:, rank:]) * tail.scale).tolist()
+            for k in members:
+                portfolios[k].values[tail.key] = (column[k], tail.bound)
+    for k, quad, spread in forms:
+        if of_series and spread is scenarios.sample:
+            deviation = deviations[k]
+        else:
+            deviation = sqrt(max(float(weights[k].dot(spread.cov).dot(weights[k])), 0.0))
+        portfolios[k].values[quad.key] = (sqrt(quad.scale) * deviation, quad.settled_bound)
 
 
-def _tails(
-    rules: Rules, known: dict[int, Scenarios], scenarios: Scenarios, losses: Floats
-) -> list[tuple[str, list[float], float]]:
-    """(key, value of each book, bound) of the tails of `scenarios`; reorders float64[K, S] `losses`."""
-    found = []
-    for tail in rules.tails:
-        if tail.fixed is None and not known:
-            continue
-        source, m = tail.of(known)
-        if source is scenarios:
-            rank = losses.shape[1] - m
-            losses.partition(rank)
-            found.append((tail.key, (tail.measure(losses[:, rank:]) * tail.scale).tolist(), tail.bound))
-    return found
+def _tails(portfolio: Portfolio, scenarios: Scenarios) -> list[tuple[Losses, int]]:
+    """The tails of a book over `scenarios`, with the number of their worst losses."""
+    history = portfolio.found or {}
+    tails = [(tail, *tail.of(history)) for tail in portfolio.rules.tails if tail.fixed is not None or history]
+    return [(tail, count) for tail, source, count in tails if source is scenarios]
+
+
+def _forms(portfolio: Portfolio, scenarios: Scenarios) -> list[tuple[Quad, Spread]]:
+    """The wanted forms of a book over `scenarios`, with their covariances."""
+    history = portfolio.found or {}
+    return [
+        (quad, quad.spread(scenarios))
+        for quad in portfolio.rules.quads
+        if quad.spread is not None and history.get(quad.lookback) is scenarios and portfolio.wants(quad.key)
+    ]
 
 
 def _deviations(series: Floats) -> list[float]:

@@ -1,5 +1,6 @@
 """What is measured of a book, against definitions written out: what is held, what is open, and what is asked for."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from math import sqrt
 from types import SimpleNamespace
@@ -146,6 +147,71 @@ def test_books_measured_together_are_measured_as_each_alone(seed: int) -> None:
     alone = [standing(book.ctx, *each) for each in asked]
     assert standings(book.ctx, [Portfolio(book.ctx, *each) for each in asked]) == [close(values) for values in alone]
     assert alone[3].keys() == {"cash"}
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(SEEDS)
+def test_what_is_wanted_of_some_books_has_the_bits_that_it_has_of_all(seed: int) -> None:
+    """Also beside other books, and with gaps in the returns."""
+    rng = np.random.default_rng(seed)
+    book = random_book(rng)
+    if rng.random() < 0.3:
+        book.returns[rng.random(book.returns.shape) < 0.02] = np.nan
+    asked: list[tuple[Account, Limits, np.ndarray | None]] = []
+    for limits in (book.limits, *(override(random_book(rng).limits, group_caps=()) for _ in range(2))):
+        for lots in (None, book.asked):
+            asked.append((book.account, limits, lots))
+    beside = asked[: int(rng.integers(0, 3))]
+    measured = standings(
+        book.ctx, [Portfolio(book.ctx, *each) for each in asked], 0.0, [Portfolio(book.ctx, *each) for each in beside]
+    )
+    wanted = [
+        None if rng.random() < 0.1 else {key for key in values if rng.random() < rng.choice([0.0, 0.3])}
+        for values in measured
+    ]
+    some = standings(
+        book.ctx,
+        [Portfolio(book.ctx, *each, wanted=keys) for each, keys in zip(asked, wanted, strict=True)],
+        0.0,
+        [Portfolio(book.ctx, *each) for each in beside],
+    )
+    for values, keys, part in zip(measured, wanted, some, strict=True):
+        for key in values if keys is None else keys:
+            assert part[key] == values[key], key
+        assert part.items() <= values.items()
+        if keys is None:
+            assert list(part) == list(values)  # a record has an order
+
+
+@pytest.mark.parametrize("size", [3, FEW + 1])
+def test_the_losses_of_a_book_are_those_of_all_books_to_the_bit(size: int) -> None:
+    px, returns, names = shares(size, rows=252)
+    limits = [
+        Limits(
+            max_volatility=0.3, volatility_lookback=252, var=Tail(limit=0.05), cvar=Tail(limit=0.05, confidence=level)
+        )
+        for level in (0.9, 0.95, 0.99)
+    ]
+    rng = np.random.default_rng(5)
+    accounts = [invested(px, rng.normal(0.0, 1.0 / size, size)) for _ in range(7)]
+    ctx = make_context(px, returns, names)
+    keys = ("var", "cvar", "max_volatility")
+
+    def measured(wanted: Sequence[tuple[str, ...] | None]) -> list[Values]:
+        return standings(
+            ctx,
+            [
+                Portfolio(ctx, account, limits[k % 3], None, wanted=own)
+                for k, (account, own) in enumerate(zip(accounts, wanted, strict=True))
+            ],
+        )
+
+    whole = measured([None] * 7)
+    for k in range(7):
+        for key in keys:
+            part = measured([(key,) if k == each else () for each in range(7)])
+            assert part[k][key] == whole[k][key]
+            assert all(own.keys() == {"cash"} for own in part[:k] + part[k + 1 :])
 
 
 @pytest.mark.requirement("R-024")
