@@ -23,13 +23,11 @@ from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
-from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.plan import FREED
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.monitor import (
     RECORD_SAMPLES,
     levels_of,
-    market_context,
     watch_levels,
     watch_plan,
     watched,
@@ -43,7 +41,7 @@ from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
 from quantd.risk.monitor.levels import level, share_of
-from quantd.risk.pretrade.gate import LOOPS, Verdict, measure
+from quantd.risk.pretrade.gate import LOOPS
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch_state import Switch
 from quantd.trading.codec import memory_of
@@ -426,10 +424,11 @@ class FoldHost:
         return changes
 
     def check_levels(self) -> None:
-        """Measure the limits at a sample at which a level may have changed."""
+        """Observe the limits at a sample at which a level may have changed."""
         state = self.state
         self._show()
-        self.shell.tally.add(watch_levels(state, self._watched))
+        reviews = self._limits.reviews(self._watched)
+        self.shell.tally.add(watch_levels(state, self._watched, reviews))
         self._limits.load_levels(self._watched)
 
     def notices(self) -> None:
@@ -438,22 +437,13 @@ class FoldHost:
         self.shell.tally.add(notices(self.state))
 
     def check_plan(self) -> None:
-        """Measure the limits of a plan that may raise a level."""
-        state, plan = self.state, self.state.round_plan
-        passed, reason = np.array(plan.passed), np.array(plan.reason, dtype=np.int8)
-        parts = [
-            (number, np.array(columns.passed), np.array(columns.reason, dtype=np.int8))
-            for number, columns in enumerate(state.agent_columns) if columns.taking
-        ]  # fmt: skip
-        self._show()
-        context = market_context(state)
-        house = Verdict(passed, reason, context, account_of(state, HOUSE), limits_in_force(state, HOUSE))
-        verdicts = [
-            (number, Verdict(lots, codes, context, account_of(state, number), limits_in_force(state, number)))
-            for number, lots, codes in parts
-        ]
-        measure([house, *(verdict for _, verdict in verdicts)], [house])
-        self.shell.tally.add(watch_plan(state, [(HOUSE, house), *verdicts]))
+        """Observe the limits of a plan that may raise a level."""
+        plans = self._limits.plans(self._watched)
+        measured = any(plan.review.wanted is None or plan.review.wanted for plan in plans)
+        if measured:
+            self._show()
+        values = self._limits.plan_values(plans, measured=measured)
+        self.shell.tally.add(watch_plan(self.state, values))
         self._limits.load_levels(self._watched)
 
     def volumes(self) -> bool:

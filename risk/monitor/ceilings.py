@@ -3,11 +3,11 @@
 Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility. No
 pair of instruments weighs more than the two heaviest positions together. Where a bound does not settle a level, the
 losses of the book or the correlations of its pairs do. Where a value is within rounding of an edge, or returns are
-missing, the level is not settled.
+missing, the level is not settled. A value beyond its edges is a doubt; it may settle the next level.
 """
 
 from collections.abc import Mapping
-from math import inf, sqrt
+from math import inf, nan, sqrt
 from typing import Any, Final
 
 from quantd.risk.limits.average_correlation import KEY as AVERAGE
@@ -32,6 +32,8 @@ HEDGED: Final = 1e-4
 SURE: Final = 1e-9
 """Rounding of a diversification, of a weight and of a correlation."""
 
+SPREAD: Final = "min_diversification"
+
 MOST_PAIRS: Final = 16
 """Pairs whose correlation is computed for one level; the level of a book with more is measured."""
 
@@ -40,16 +42,41 @@ KNOWN: Final = {heaviest_of: 1, gross_of: 2, net_of: 3, herfindahl_of: 4, levera
 """Measure of exposures -> its number in `MeasureBand.value`."""
 
 
+class Doubts:
+    """Limits of a book whose level may not stay, each by its key, least and most value and bound. The values are NaN
+    where only a measurement shows them."""
+
+    limits: list[Any]
+    whole: bool
+    """Whether every limit over returns is measured, over the rows that the bands look at."""
+
+    def __init__(self, whole: bool) -> None:
+        self.limits, self.whole = [], whole
+
+    def add(self, key: str, least: float, most: float, bound: float) -> None:
+        """Add a limit."""
+        self.limits.append((key, least, most, bound))
+
+    def add_of_returns(self, key: str, least: float, most: float, bound: float) -> None:
+        """Add a limit over returns."""
+        if self.whole:
+            self.add(key, least, most, bound)
+        else:
+            self.add(key, nan, nan, bound)
+
+
 class MeasureBand:
     """A limit on a measure of exposures: a value between `low` and `high` keeps its level."""
 
+    key: str
     measure: Any
     number: int
+    bound: float
     low: float
     high: float
 
-    def __init__(self, measure: Any, edges: Any) -> None:
-        self.measure, self.low, self.high = measure, edges[0], edges[1]
+    def __init__(self, key: str, measure: Any, bound: float, edges: Any) -> None:
+        self.key, self.measure, self.bound, self.low, self.high = key, measure, bound, edges[0], edges[1]
         self.number = KNOWN.get(measure, 0)
 
     def value(self, book: Holdings) -> float:
@@ -74,14 +101,17 @@ class MeasureBand:
 class FamilyBand:
     """A limit on the groups of `labels`, from 1 to `groups`, and on what a symbol `alone` measures."""
 
+    key: str
     labels: Ints
     sums: Floats
+    bound: float
     low: float
     high: float
     alone: list[MeasureBand]
 
-    def __init__(self, labels: Ints, groups: int, edges: Any, alone: list[MeasureBand]) -> None:
-        self.labels, self.sums, self.low, self.high = labels, float_zeros(groups + 1), edges[0], edges[1]
+    def __init__(self, key: str, labels: Ints, groups: int, bound: float, edges: Any, alone: list[MeasureBand]) -> None:
+        self.key, self.labels, self.sums = key, labels, float_zeros(groups + 1)
+        self.bound, self.low, self.high = bound, edges[0], edges[1]
         self.alone = alone
 
     def value(self, book: Holdings) -> float:
@@ -101,6 +131,8 @@ class TailBand:
     Over the losses of `fixed` scenarios it is the worst.
     """
 
+    key: str
+    bound: float
     low: float
     high: float
     scale: float
@@ -110,9 +142,14 @@ class TailBand:
     rows: int
     count: int
     """The number of the worst losses of `rows`."""
+    last: float
+    """The last value."""
 
-    def __init__(self, edges: Any, scale: float, confidence: float = 0.0, mean: bool = False) -> None:
-        self.low, self.high, self.scale, self.confidence, self.mean = edges[0], edges[1], scale, confidence, mean
+    def __init__(
+        self, key: str, bound: float, edges: Any, scale: float, confidence: float = 0.0, mean: bool = False
+    ) -> None:
+        self.key, self.bound, self.low, self.high, self.last = key, bound, edges[0], edges[1], nan
+        self.scale, self.confidence, self.mean = scale, confidence, mean
         self.fixed, self.rows, self.count = None, -1, 0
 
     def ceiling(self, rows: int) -> float:
@@ -131,13 +168,15 @@ class TailBand:
             if rows != self.rows:
                 self.rows, self.count = rows, tail_count(rows, self.confidence)
             value = book.tail(self.count, self.mean)
-        return self.low < value * self.scale < self.high
+        self.last = value * self.scale
+        return self.low < self.last < self.high
 
 
 class Window:
     """The limits over the returns of one lookback. `ceiling` is the least of the tails' at `rows` returns.
 
-    With `spread`, a diversification between `low` and `high` keeps its level.
+    With `spread`, a diversification between `low` and `high` keeps its level; the last one was between `least` and
+    `most`.
     """
 
     lookback: int
@@ -145,15 +184,19 @@ class Window:
     rows: int
     ceiling: float
     spread: bool
+    bound: float
     low: float
     high: float
+    least: float
+    most: float
 
     def __init__(self, lookback: int) -> None:
         self.lookback, self.tails, self.rows, self.ceiling = lookback, [], -1, -inf
-        self.spread, self.low, self.high = False, -inf, inf
+        self.spread, self.bound, self.low, self.high = False, 0.0, -inf, inf
+        self.least = self.most = nan
 
-    def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
-        """Whether all levels stay; False where returns are missing."""
+    def keep(self, book: Holdings, ring: Ring, fewest: int, doubts: Doubts | None) -> bool:
+        """Whether all levels stay; False where returns are missing. `doubts` receive those that may not."""
         known: RunningSums = ring.sums(self.lookback)
         deep: int = whole_rows(known, ring)
         if deep < fewest and deep == ring.count - 1:
@@ -171,13 +214,22 @@ class Window:
         if small and not spread:
             return True
         ring.fill()
-        if deep > ring.end or not book.lose(ring._returns, ring.end - deep, deep):
-            return False
+        whole: bool = deep <= ring.end and book.lose(ring._returns, ring.end - deep, deep)
+        kept: bool = True
         if not small:
             for tail in self.tails:
-                if not tail.keeps(book, deep):
-                    return False
-        return not spread or (known.complete and deep >= fewest and self._spreads(book, known))
+                tail.last = nan
+                if not (whole and tail.keeps(book, deep)):
+                    if doubts is None:
+                        return False
+                    doubts.add_of_returns(tail.key, tail.last, tail.last, tail.bound)
+                    kept = False
+        self.least = self.most = nan
+        if spread and not (whole and known.complete and deep >= fewest and self._spreads(book, known)):
+            if doubts is not None:
+                doubts.add_of_returns(SPREAD, self.least, self.most, self.bound)
+            kept = False
+        return kept
 
     def _spreads(self, book: Holdings, known: RunningSums) -> bool:
         """Whether the diversification keeps its level: 1 - the deviation of the losses / the sum of the positions'
@@ -188,7 +240,8 @@ class Window:
         together: float = book.deviation()
         if not (least > 0.0 and together > HEDGED * most):
             return False
-        return self.low + SURE < 1.0 - together / least and 1.0 - together / most < self.high - SURE
+        self.least, self.most = 1.0 - together / least - SURE, 1.0 - together / most + SURE
+        return self.low < self.least and self.most < self.high
 
 
 def whole_rows(known: RunningSums, ring: Ring) -> int:
@@ -288,12 +341,15 @@ class Bands:
     _pairs: list[PairBand]
     """At most one."""
     _rising: bool
+    _longest: int
+    """The longest lookback of the rules; 0 without any."""
 
     def __init__(self, rules: Rules, levels: Mapping[str, int], rising: bool = False) -> None:
         """With `rising`, of levels that may rise and cannot fall: no value is too low, and no floor counts."""
         self.rules, self.levels, self._rising = rules, dict(levels), rising
         limits = rules.limits
         self._fewest = limits.min_history
+        self._longest = max(rules.lookbacks, default=0)
         unmeasured = [row.key for row in rules.unmeasured] + [AVERAGE] * (rules.average is not None)
         unmeasured += [key for key, _, _ in rules.held_measures if key in FLOORS]
         unmeasured += [tail.key for tail in rules.tails if tail.key in FLOORS or (tail.filtered and tail.fixed is None)]
@@ -301,14 +357,14 @@ class Bands:
         self.unsettled = [*unmeasured, ""][0]
         grouped = {family.key for family in rules.families}
         measures = [
-            (key, MeasureBand(measure, self._edges(key, bound)))
+            (key, MeasureBand(key, measure, bound, self._edges(key, bound)))
             for key, bound, measure in [*rules.held_measures, *rules.traded_measures]
             if key not in LEFT_OUT
         ]
         self._measures = [each for key, each in measures if key not in grouped]
         self._families = [
             FamilyBand(
-                f.labels.data, int(f.labels.max()), self._edges(f.key, f.settled_bound),
+                f.key, f.labels.data, int(f.labels.max()), f.settled_bound, self._edges(f.key, f.settled_bound),
                 [each for key, each in measures if key == f.key],
             )
             for f in rules.families
@@ -323,8 +379,8 @@ class Bands:
         floor = limits.min_diversification
         if floor is not None and not rising:
             window: Window = self._window(limits.volatility_lookback)
-            edges = floor_band(self.levels.get("min_diversification", NONE), floor)
-            window.spread, window.low, window.high = True, edges[0], edges[1]
+            edges = floor_band(self.levels.get(SPREAD, NONE), floor)
+            window.spread, window.bound, window.low, window.high = True, floor, edges[0], edges[1]
 
     def _edges(self, key: str, bound: float) -> Any:
         """(low, high), between which a value keeps the level."""
@@ -333,7 +389,8 @@ class Bands:
 
     def _add_tails(self, rules: Rules) -> None:
         for tail in rules.tails:
-            own: TailBand = TailBand(self._edges(tail.key, tail.bound), tail.scale, tail.confidence, tail.mean)
+            edges: Any = self._edges(tail.key, tail.bound)
+            own: TailBand = TailBand(tail.key, tail.bound, edges, tail.scale, tail.confidence, tail.mean)
             if tail.fixed is not None:
                 own.fixed = tail.fixed.returns
                 self._fixed.append(own)
@@ -341,7 +398,8 @@ class Bands:
                 self._window(tail.lookback).tails.append(own)
         for quad in rules.quads:
             if quad.key == "max_volatility":
-                form: TailBand = TailBand(self._edges(quad.key, quad.settled_bound), sqrt(quad.scale))
+                edges = self._edges(quad.key, quad.settled_bound)
+                form: TailBand = TailBand(quad.key, quad.settled_bound, edges, sqrt(quad.scale))
                 self._window(quad.lookback).tails.append(form)
 
     def _window(self, lookback: int) -> Window:
@@ -355,27 +413,65 @@ class Bands:
 
     def keep(self, book: Holdings, ring: Ring) -> bool:
         """Whether all levels surely stay, of a solvent book without open orders. `ring` has the synchronous returns."""
+        return len(self.unsettled) == 0 and self._review(book, ring, None)
+
+    def doubts(self, book: Holdings, ring: Ring) -> list[Any] | None:
+        """The limits whose level may not stay, as `Doubts` has them; None where only a measurement of all shows."""
         if len(self.unsettled) > 0:
-            return False
+            return None
+        doubts: Doubts = Doubts(self._whole(ring))
+        self._review(book, ring, doubts)
+        return doubts.limits
+
+    def _whole(self, ring: Ring) -> bool:
+        """Whether the ring has every return of the longest lookback, and enough of them: then all limits over returns
+        are measured. No lookback is shorter than what is enough."""
+        if self._longest == 0:
+            return True
+        known: RunningSums = ring.sums(self._longest)
+        rows: int = ring.count - 1
+        most: int = self._longest if self._longest < rows else rows
+        return known.rows == most and most >= self._fewest
+
+    def _review(self, book: Holdings, ring: Ring, doubts: Doubts | None) -> bool:
+        """Whether all levels surely stay; `doubts` receive the others."""
+        kept: bool = True
+        value: float = 0.0
         measure: MeasureBand
         for measure in self._measures:
-            if not measure.low < measure.value(book) < measure.high:
-                return False
+            value = measure.value(book)
+            if not measure.low < value < measure.high:
+                if doubts is None:
+                    return False
+                doubts.add(measure.key, value, value, measure.bound)
+                kept = False
         family: FamilyBand
         for family in self._families:
-            if not family.low < family.value(book) < family.high:
-                return False
+            value = family.value(book)
+            if not family.low < value < family.high:
+                if doubts is None:
+                    return False
+                doubts.add(family.key, value, value, family.bound)
+                kept = False
         pair: PairBand
         for pair in self._pairs:
             if not pair.keep(book, ring, self._fewest):
-                return False
+                if doubts is None:
+                    return False
+                doubts.add("correlation", nan, nan, 0.0)
+                kept = False
         window: Window
         for window in self._windows:
-            if not window.keep(book, ring, self._fewest):
-                return False
+            if not window.keep(book, ring, self._fewest, doubts):
+                if doubts is None:
+                    return False
+                kept = False
         fixed: TailBand
         for fixed in self._fixed:
-            worst: float = -float(min(fixed.fixed.dot(book.weights).tolist()))
-            if not fixed.low < worst * fixed.scale < fixed.high:
-                return False
-        return True
+            value = -float(min(fixed.fixed.dot(book.weights).tolist())) * fixed.scale
+            if not fixed.low < value < fixed.high:
+                if doubts is None:
+                    return False
+                doubts.add(fixed.key, value, value, fixed.bound)
+                kept = False
+        return kept

@@ -23,6 +23,9 @@ QUIET: Final = THRESHOLDS[1] - 1e-9
 HYSTERESIS: Final = 0.05
 """A level ends this far below its start, so that a value on the edge raises one alert."""
 
+ROUNDING: Final = 1e-9
+"""Share of a bound by which two ways to compute a value differ at most."""
+
 _BEGINS: Final = tuple(start - 1e-12 for start in THRESHOLDS[1:])
 _ENDS: Final = tuple(start - HYSTERESIS for start in THRESHOLDS[1:])
 
@@ -72,6 +75,15 @@ def in_use(key: str, value: float, bound: float) -> bool:
 def level(share: float, before: int = NONE) -> int:
     """The level of a share of the bound, given the level before."""
     return max(bisect(_BEGINS, share), min(before, bisect(_ENDS, share)))
+
+
+def sure(key: str, least: float, most: float, bound: float, before: int = NONE) -> bool:
+    """Whether every value from `least` to `most`, and any within rounding of them, has the same level; False for
+    NaN."""
+    if not (bound > 0.0 and least <= most):
+        return False
+    shares = share_of(key, least, bound), share_of(key, most, bound)
+    return level(min(shares) - ROUNDING, before) == level(max(shares) + ROUNDING, before)
 
 
 def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> list[Crossing]:

@@ -73,13 +73,23 @@ class Verdict(Struct, eq=False):
         return {LIMIT_OF[code] for code in set(self.reason.tolist()) if code}
 
 
-def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = (), sums: Sums | None = None) -> None:
+def measure(
+    verdicts: Sequence[Verdict],
+    before: Sequence[Verdict] = (),
+    sums: Sums | None = None,
+    wanted: Sequence[Collection[str] | None] | None = None,
+) -> None:
     """Computes `recorded` of some verdicts of one context in one pass, beside the present positions of `before`.
 
-    `sums` of each lookback save the measurement of what surely stays small."""
+    `sums` of each lookback save the measurement of what surely stays small. `wanted` are the limits of each verdict
+    that count, None for all: others may be missing."""
     ctx = verdicts[0]._ctx
     cutting = [verdict._cutting() for verdict in verdicts]
-    books = [Portfolio(ctx, v._account, v._limits, v.lots, own) for v, own in zip(verdicts, cutting, strict=True)]
+    limits = wanted if wanted is not None else [None] * len(verdicts)
+    books = [
+        Portfolio(ctx, verdict._account, verdict._limits, verdict.lots, own, keys)
+        for verdict, own, keys in zip(verdicts, cutting, limits, strict=True)
+    ]
     beside = [Portfolio(ctx, v._account, v._limits, None) for v in before]
     found = standings(ctx, books, QUIET, beside, sums)
     for verdict, own, values in zip(verdicts, cutting, found, strict=True):

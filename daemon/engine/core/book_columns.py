@@ -1,13 +1,15 @@
 """The books of the house and of the agents, as the fold reads them."""
 
 from math import inf, sqrt
-from typing import Final
+from typing import Any, Final
 
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.equity_series import MEASURED, TOO_FEW, EquitySeries
+from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.switch_state import Switch
+from quantd.trading.history.rings import Ring
 from quantd.trading.ledger.book import Book
 from quantd.trading.number_types import Floats, Ints, ReadFloats, float_zeros
 from quantd.trading.statistics import RISK_FREE_ANNUAL
@@ -143,6 +145,23 @@ class BookColumns:
             if not self.low[k] < loss < self.high[k]:
                 news = CROSSES
         return news
+
+    def keeps_levels(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> bool:
+        """Whether the limits on positions surely keep their levels, at float64[N] prices of one lot."""
+        bands: Bands = self.bands
+        self.write_holdings(holdings, px)
+        return bands.keep(holdings, ring)
+
+    def doubts(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> Any:
+        """The limits on positions whose level may change, as `Bands.doubts`."""
+        bands: Bands = self.bands
+        self.write_holdings(holdings, px)
+        return bands.doubts(holdings, ring)
+
+    def write_holdings(self, holdings: Holdings, px: ReadFloats) -> None:
+        """Write the positions as shares of the equity, which is positive."""
+        holdings.value(self.held_view, px)
+        holdings.weigh(float(self.micro) / 1e6)
 
     def keeps_realised(self) -> bool:
         """Whether the realised measures of the last sample surely keep their levels."""

@@ -55,8 +55,6 @@ from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, R
 from quantd.daemon.engine.core.round_plan import NOTHING, OTHER, RAISES, AgentColumns, Plan
 from quantd.daemon.engine.core.sample_columns import ROOM, SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
-from quantd.risk.monitor.ceilings import Bands
-from quantd.risk.monitor.holdings import Holdings
 from quantd.trading.history.rings import History, Ring
 from quantd.trading.ledger.book import Postings
 from quantd.trading.number_types import FloatRows, Ints, ReadRows
@@ -376,7 +374,6 @@ class Core:
         """Check the levels of the watched books; Python measures where one may have changed."""
         plan: Plan = self.round_plan
         market: Market = self.market_columns
-        holdings: Holdings = plan.holdings
         ring: Ring = self.fold_history.synchronous
         columns: BookColumns
         crossing: bool = self.losses_cross
@@ -387,17 +384,11 @@ class Core:
                 settled = settled and columns.keeps_realised()
             if not settled and self.host.realised():
                 crossing = True
-        if crossing:
-            self.host.check_levels()
-            return
         for book in range(plan.watched):
             columns = self.book_columns[book]
-            holdings.value(columns.held_view, market.px_view)
-            holdings.weigh(float(columns.micro) / 1e6)
-            bands: Bands = columns.bands
-            if not bands.keep(holdings, ring):
-                self.host.check_levels()
-                return
+            crossing = crossing or not columns.keeps_levels(plan.holdings, market.px_view, ring)
+        if crossing:
+            self.host.check_levels()
 
     # ---- decisions -----------------------------------------------------------------------------
 

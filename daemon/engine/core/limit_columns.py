@@ -1,5 +1,6 @@
 """The limits of a state in the columns of the fold: gates, terms of agents and venue, bands of levels."""
 
+from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
 
@@ -8,19 +9,33 @@ import numpy as np
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.gate_sets import GateSet, gate_set
 from quantd.daemon.engine.core.limiter import Limiter
-from quantd.daemon.engine.planning.gate_account import limits_in_force
-from quantd.daemon.engine.safety.monitor import levels_of, watched
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.safety.monitor import Review, levels_of, market_context, review, watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.limits.values import Values
 from quantd.risk.measures.portfolio import least, total
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.levels import NOISE, NONE, band, floor_band
+from quantd.risk.pretrade.gate import Codes, Verdict, measure
 from quantd.risk.switch import REDUCE, STATE_LIMITS
+from quantd.trading import market
 from quantd.trading.fill_prices import LimitFills
 from quantd.trading.number_types import Floats
 from quantd.trading.ports import FillTerms
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReview:
+    """The part of a book in a plan: float64[N] signed lots that pass, the code of the limit that cut each, and what it
+    may raise."""
+
+    book: int
+    lots: market.Floats
+    reason: Codes
+    review: Review
 
 
 class LimitColumns:
@@ -130,6 +145,47 @@ class LimitColumns:
                 limits = limits_in_force(state, book)
                 columns.bands = state.watch.bands_of(book, limits, state.universe, levels)
                 columns.rising = Bands(rules_of(limits, state.universe), levels, True)
+
+    def reviews(self, watching: list[int]) -> dict[int, Review]:
+        """The reviews of the watched books at the last sample."""
+        state = self.state
+        holdings, px, ring = state.round_plan.holdings, state.market_columns.px_view, state.history.synchronous
+        return {
+            book: review(
+                levels_of(state, book), columns.doubts(holdings, px, ring), realised=not columns.keeps_realised()
+            )
+            for book, columns in zip(self.books, state.book_columns, strict=True)
+            if book in watching
+        }
+
+    def plans(self, watching: list[int]) -> list[PlanReview]:
+        """The plan of the house and those of the agents that take part, with the reviews of what they may raise."""
+        state, plan = self.state, self.state.round_plan
+        plans = []
+        for number, book in enumerate(self.books):
+            if book != HOUSE and not state.agent_columns[book].taking:
+                continue
+            columns = plan if book == HOUSE else state.agent_columns[book]
+            doubts = plan.rising(number, columns.passed, state.history.synchronous) if book in watching else []
+            lots, reason = np.array(columns.passed), np.array(columns.reason, dtype=np.int8)
+            plans.append(PlanReview(book, lots, reason, review(levels_of(state, book), doubts)))
+        return plans
+
+    def plan_values(self, plans: list[PlanReview], *, measured: bool) -> list[tuple[int, Values]]:
+        """The values of plans that may raise a level, by book; with `measured` also of limits that have to be
+        measured."""
+        if not measured:
+            return [(plan.book, plan.review.values) for plan in plans]
+        state, context = self.state, market_context(self.state)
+        verdicts = [
+            Verdict(plan.lots, plan.reason, context, account_of(state, plan.book), limits_in_force(state, plan.book))
+            for plan in plans
+        ]
+        measure(verdicts, verdicts[:1], wanted=[plan.review.wanted for plan in plans])
+        return [
+            (plan.book, {**verdict.recorded, **plan.review.values})
+            for plan, verdict in zip(plans, verdicts, strict=True)
+        ]
 
     def _configured(self, book: int) -> Limits:
         rules = self.state.rules

@@ -454,8 +454,20 @@ class Plan:
             crosses.count += 1
         return True
 
+    def rising(self, number: int, lots: Floats, ring: Ring) -> Any:
+        """The limits of a book whose level may rise when lots fill at the closes, as `Bands.doubts`."""
+        columns: BookColumns = self.books[number]
+        bands: Bands = columns.rising
+        return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
+
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
         """Whether no level of a book rises when lots fill at the closes."""
+        columns: BookColumns = self.books[number]
+        bands: Bands = columns.rising
+        return not self.fill(number, lots) or bands.keep(self.holdings, ring)
+
+    def fill(self, number: int, lots: Floats) -> bool:
+        """Write the holdings of a book after lots and its open orders fill at the closes; False without equity."""
         columns: BookColumns = self.books[number]
         limiter: Limiter = columns.limiter
         market: Market = self.market
@@ -472,12 +484,11 @@ class Plan:
                 filled[k] += columns.up[k] - columns.down[k]
         equity: float = float(columns.micro) / 1e6 - traded * limiter.fee
         if not equity > 0.0:
-            return True
+            return False
         holdings: Holdings = self.holdings
         holdings.value(self.filled_view, market.px_view)
         holdings.weigh(equity)
-        bands: Bands = columns.rising
-        return bands.keep(holdings, ring)
+        return True
 
     def orders(self, sample: int, n: int, ts: int) -> Orders:
         """The basket of the plan, with at least one order."""

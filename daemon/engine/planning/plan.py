@@ -240,7 +240,7 @@ def _house(
             else None,
         )
     ]
-    effects.extend(watch_plan(state, [(HOUSE, verdict), *((p.agent, p.verdict) for p in parts)]))
+    effects.extend(watch_plan(state, [(HOUSE, verdict.recorded), *((p.agent, p.verdict.recorded) for p in parts)]))
     if not whole:
         _follow_up(state, parts, surviving, requested, verdict, sample, used)
     if out is not None:

@@ -4,7 +4,8 @@ Measurements do not affect the effects: one is left out only where no level can 
 (`quantd.risk.monitor.ceilings`), and records depend on levels and the number of the sample alone.
 """
 
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -14,14 +15,21 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.values import Portfolio, Values, held_values, standing, standings
-from quantd.risk.monitor.levels import QUIET, Crossing, observe
-from quantd.risk.pretrade.gate import Account, Verdict
+from quantd.risk.monitor.ceilings import SPREAD
+from quantd.risk.monitor.levels import QUIET, Crossing, observe, sure
+from quantd.risk.pretrade.gate import Account
 from quantd.risk.switch import STATE_LIMITS, losses, quiet, rearm
 from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Assessed, Effect
 
 RECORD_SAMPLES: Final = 25
 """Most samples, five weeks, between two records of all limits. The plan of a round is a record too."""
+
+Wanted = Collection[str] | None
+"""Keys of limits; None for all."""
+
+Doubt = tuple[str, float, float, float]
+"""Key, least and most value and bound of a limit, as `quantd.risk.monitor.ceilings.Doubts` has them."""
 
 KNOWN_SAMPLES: Final = 5
 """Samples, a week, between two records of losses and realised returns, which need no measurement."""
@@ -55,31 +63,65 @@ def watch(state: State) -> list[Effect]:
     return watch_levels(state, books)
 
 
-def watch_levels(state: State, books: list[int] | None = None) -> list[Effect]:
+class Review(NamedTuple):
+    """What the bands of a book say at a sample, where nobody reads a record.
+
+    `values` settle the levels that they change, `wanted` limits are to be measured, and `realised` says whether the
+    level of a realised measure may change.
+    """
+
+    values: Values
+    wanted: Wanted
+    realised: bool
+
+
+def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realised: bool = False) -> Review:
+    """The review of the `Bands.doubts` of a book at its levels."""
+    if doubts is None:
+        return Review({}, None, realised)
+    values: Values = {}
+    wanted: list[str] = []
+    for key, least, most, bound in doubts:
+        if sure(key, least, most, bound, levels.get(key, 0)):
+            values[key] = (least, bound)
+        else:
+            wanted.append(key)
+    return Review(values, wanted, realised)
+
+
+def watch_levels(
+    state: State, books: list[int] | None = None, reviews: Mapping[int, Review] | None = None
+) -> list[Effect]:
     """Alerts about limits whose level changed, and the record of the house where one is due. `books` are the
-    `watched`."""
+    `watched`. With `reviews` of these nobody reads a record, and none is made."""
     memory, waits = state.watch, bool(state.working or state.crosses)
     if books is None:
         books = watched(state)
     due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
-    measured = _measured(state, books) if due or not _settled(state, books) else None
+    recorded = reviews is None
+    wanted = _doubts(state, books) if reviews is None else {book: reviews[book].wanted for book in books}
+    if recorded and (due or wanted[HOUSE] is None or wanted[HOUSE]):
+        wanted[HOUSE] = None  # the record has them all
+    measured = _measured(state, wanted)
     effects: list[Effect] = []
     crossed: list[tuple[int, Crossing]] = []
-    for at, book in enumerate(books):
-        values = _known(state, book)
+    for book in books:
+        values = _known(state, book, realised=reviews is None or reviews[book].realised)
         levels = levels_of(state, book)
         found = observe(levels, values) if values else []
-        if measured is not None:
-            values |= measured[at]
+        basket = measured.get(book, {}) if reviews is None else {**measured.get(book, {}), **reviews[book].values}
+        if basket:
             # while orders are open a level may rise; it falls once they have ended
-            found += observe(levels, measured[at], falling=not waits)
+            found += observe(levels, basket, falling=not waits)
         if book == HOUSE and (found or due):
-            if measured is None:
-                values |= _measured(state, books)[at]  # all books: one alone may differ in the last bit
             memory.recorded_no = state.sample_no
-            values = values | losses(state.switch, state.equity_micro, state.rules.house)
-            effects.append(Assessed(state.now, values))
-        elif book == HOUSE and state.sample_no % KNOWN_SAMPLES == 0:
+            if recorded:
+                if wanted[HOUSE] is not None:
+                    basket = _measured(state, {**wanted, HOUSE: None})[HOUSE]
+                values |= basket
+                values |= losses(state.switch, state.equity_micro, state.rules.house)
+                effects.append(Assessed(state.now, values))
+        elif book == HOUSE and recorded and state.sample_no % KNOWN_SAMPLES == 0:
             known = memory.realised[0].values(state.rules.house)
             known |= losses(state.switch, state.equity_micro, state.rules.house)
             if known:
@@ -89,13 +131,13 @@ def watch_levels(state: State, books: list[int] | None = None) -> list[Effect]:
     return effects
 
 
-def watch_plan(state: State, plans: list[tuple[int, Verdict]]) -> list[Effect]:
-    """Alerts about limits whose level a round raises, of the verdicts by book, the house first."""
+def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect]:
+    """Alerts about limits whose level a round raises, of the values by book, the house first."""
     lone = watched(state) == [HOUSE]
     crossed = [
         (book, each)
-        for book, verdict in (plans[:1] if lone else plans)
-        for each in observe(levels_of(state, book), verdict.recorded, falling=False)
+        for book, values in (plans[:1] if lone else plans)
+        for each in observe(levels_of(state, book), values, falling=False)
     ]
     state.watch.recorded_no = state.sample_no  # the plan is a record
     return list(level_effects(state, crossed))
@@ -120,28 +162,34 @@ def levels_of(state: State, book: int) -> dict[str, int]:
     return state.monitor.levels if book == HOUSE else state.watch.levels[book]
 
 
-def _known(state: State, book: int) -> Values:
-    """Values that need no measurement: realised returns, and losses unless these are and were far from their bounds."""
+def _known(state: State, book: int, *, realised: bool) -> Values:
+    """Values that need no measurement: `realised` returns, and losses unless these are and were far from their
+    bounds."""
     switch, equity, levels = state.switch_at(book), state.equity_of(book), levels_of(state, book)
     limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
-    values = state.watch.realised[book + 1].values(limits)
+    values = state.watch.realised[book + 1].values(limits) if realised else {}
     if not quiet(switch, equity, limits, QUIET) or (levels and any(levels.get(key) for key in STATE_LIMITS)):
         values |= losses(switch, equity, limits)
     return values
 
 
-def _measured(state: State, books: list[int]) -> list[Values]:
-    """Every basket limit of these books on their positions, without open orders."""
+def _measured(state: State, wanted: Mapping[int, Wanted]) -> dict[int, Values]:
+    """The wanted basket limits of each book on its positions, without open orders; empty where no book wants any.
+
+    A book that wants none counts all the same: the last bits of a value depend on the books beside it.
+    """
+    if not any(keys is None or keys for keys in wanted.values()):
+        return {}
     ctx = market_context(state)
-    accounts = [
-        Account(lots=state.lots(b), cash=state.account(b).cash_micro / 1e6, equity=_equity(state, b)) for b in books
-    ]
-    limits = [limits_in_force(state, book) for book in books]
-    found = standings(ctx, [Portfolio(ctx, a, own, None) for a, own in zip(accounts, limits, strict=True)])
-    for values, account, own in zip(found, accounts, limits, strict=True):
+    portfolios = []
+    for book, keys in wanted.items():
+        account = Account(lots=state.lots(book), cash=state.account(book).cash_micro / 1e6, equity=_equity(state, book))
+        portfolios.append(Portfolio(ctx, account, limits_in_force(state, book), None, wanted=keys))
+    for portfolio, values in zip(portfolios, standings(ctx, portfolios), strict=True):
         values.pop("max_turnover", None)  # a limit of trades, measured when one is planned
-        values |= held_values(ctx, account, own)
-    return found
+        if portfolio.wants(SPREAD):
+            values |= held_values(ctx, portfolio.account, portfolio.limits)
+    return {book: portfolio.values for book, portfolio in zip(wanted, portfolios, strict=True)}
 
 
 def _equity(state: State, book: int) -> float:
@@ -171,20 +219,21 @@ def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str,
     return losses(switch, equity_micro, limits)
 
 
-def _settled(state: State, books: list[int]) -> bool:
-    """Whether no level of a basket limit can have changed since the last sample, by `quantd.risk.monitor.ceilings`."""
+def _doubts(state: State, books: list[int]) -> dict[int, Wanted]:
+    """The basket limits of each book whose level may have changed since the last sample, by
+    `quantd.risk.monitor.ceilings`."""
     memory, ring = state.watch, state.history.synchronous
     px = state.marks * state.universe.lot_size
     held = memory.holdings_of(len(px))
+    doubts: dict[int, Wanted] = {}
     for book in books:
+        doubts[book] = ()
         equity = _equity(state, book)
         if not equity > 0.0:
             continue  # nothing is measured without equity
         bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
-        if bands.unsettled:
-            return False
         np.multiply(state.lots(book), px, out=held.values)
         held.weigh(equity)
-        if not bands.keep(held, ring):
-            return False
-    return True
+        limits = bands.doubts(held, ring)
+        doubts[book] = None if limits is None else [key for key, *_ in limits]
+    return doubts

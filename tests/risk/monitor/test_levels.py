@@ -22,6 +22,7 @@ from quantd.risk.monitor.levels import (
     level,
     observe,
     share_of,
+    sure,
     usage,
 )
 
@@ -210,3 +211,28 @@ def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:
     assert observe(levels, {"var": (0.1, 1.0)}, falling=False) == []
     assert observe(levels, {"var": (1.0, 1.0)}, falling=False) == [("var", WARNING, CRITICAL, 1.0, 1.0)]
     assert observe(levels, {"var": (0.1, 1.0)}) == [("var", CRITICAL, NONE, 0.1, 1.0)]
+
+
+@given(
+    st.sampled_from(["var", "min_sharpe", "min_diversification"]), st.floats(-0.5, 3.0), st.floats(0.0, 0.3),
+    st.sampled_from([0.0, 0.05, 1.0]), st.integers(0, 3),
+)  # fmt: skip
+def test_a_level_is_sure_where_no_value_within_rounding_has_another(
+    key: str, least: float, width: float, bound: float, before: int
+) -> None:
+    most = least + width
+    values = [least, most, least + width / 3.0, least * (1.0 - 1e-10), most * (1.0 + 1e-10)]
+    levels = {level(share_of(key, value, bound), before) for value in values}
+    if sure(key, least, most, bound, before):
+        assert bound > 0.0
+        assert len(levels) == 1
+    elif bound and width == 0.0:
+        share = share_of(key, least, bound)
+        assert any(abs(share - edge) < 1e-8 for start in THRESHOLDS[1:] for edge in (start, start - HYSTERESIS))
+
+
+def test_no_level_is_sure_of_what_is_not_a_number() -> None:
+    assert sure("var", 0.1, 0.1, 1.0)
+    for least, most in ((nan, nan), (0.1, nan), (nan, 0.1), (0.2, 0.1)):
+        assert not sure("var", least, most, 1.0)
+    assert not sure("var", 0.1, 0.1, nan)

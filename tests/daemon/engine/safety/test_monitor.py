@@ -1,5 +1,6 @@
 """The monitor at every sample: drift seen between trades, agents by name, nothing lost to what is screened away."""
 
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monk
         actions.append(Action(at + 4 * DAY_NS, at + 4 * DAY_NS, 0, "dividend", cash_nano=2 * 10**9))
     world = World(block(closes), acts, log=log, actions=actions, **given)
     if measured:
-        monkeypatch.setattr(monitor, "_settled", lambda state, books: False)
+        monkeypatch.setattr(monitor, "_doubts", lambda state, books: dict.fromkeys(books))
     world.run()
     return log
 
@@ -102,19 +103,22 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events,
     house = NEAR if len(acts) == 1 else override(NEAR, correlation=None)
     given = {"seed": seed, "events": events, "house": house, "agent": house if len(acts) == 1 else own, "costs": costs}
     used = 0
-    settled = monitor._settled
+    partly = 0
+    doubts = monitor._doubts
 
     def counted(state, books):
-        nonlocal used
-        found = settled(state, books)
-        used += found
+        nonlocal used, partly
+        found = doubts(state, books)
+        used += not any(found.values())
+        partly += any(found.values()) and [] in found.values()
         return found
 
-    monkeypatch.setattr(monitor, "_settled", counted)
+    monkeypatch.setattr(monitor, "_doubts", counted)
     quick = ran(acts, **given)
     slow = ran(acts, measured=True, monkeypatch=monkeypatch, **given)
     assert quick.entries == slow.entries
     assert used > (10 if len(acts) == 1 else 0)
+    assert partly > 0 or len(acts) == 1
     assert sum(isinstance(e, Publish) and e.kind.startswith("limit_") for e in quick.effects) > 0
 
 
@@ -370,3 +374,11 @@ def test_the_shipped_configuration_raises_at_most_sixty_alerts_in_its_replay():
         "limit_max_weekly_loss",
     }
     assert not any("back to" in a.text for a in alerts)
+
+
+def test_a_review_has_the_values_that_settle_a_level_and_the_limits_to_measure() -> None:
+    doubts = [("var", 0.9, 0.9, 1.0), ("cvar", 0.8, 0.8, 1.0), ("correlation", nan, nan, 1.0)]
+    found = monitor.review({"var": 1}, doubts, realised=True)
+    assert found == ({"var": (0.9, 1.0)}, ["cvar", "correlation"], True)
+    assert monitor.review({}, []) == ({}, [], False)
+    assert monitor.review({}, None) == ({}, None, False)  # only a measurement of all limits shows
