@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from quantd.bundled import SOURCE_ONLY
-from quantd.engine_build.recipe import MODULES
+from quantd.engine_build.recipe import LIBRARIES
 from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
@@ -132,7 +132,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     }
     assert modules == ours | beside
     built = {name for name in names if name.startswith("quantd/engine_build/built/")}
-    libraries = {f"{module}{EXTENSION_SUFFIXES[0]}" for module in MODULES}
+    libraries = {f"{module}{EXTENSION_SUFFIXES[0]}" for module in LIBRARIES}
     assert sorted(Path(name).name for name in built) == sorted({"manifest", *libraries})
     names -= built
     at, shipped = "quantd/bundled", ROOT / "models" / "shipped"

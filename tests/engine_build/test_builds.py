@@ -180,7 +180,8 @@ def test_a_build_is_one_folder_and_the_next_start_uses_it(built):
     assert built.state() == "release |"
     assert {each.name for each in built.builds.iterdir()} == {"lock", *built.made()}
     (folder,) = (built.builds / name for name in built.made())
-    libraries = {f"quantd.trading.{name}{EXTENSION_SUFFIXES[0]}" for name in ("small", "user")}
+    names = "engine_build.buffers", "trading.small", "trading.user"
+    libraries = {f"quantd.{name}{EXTENSION_SUFFIXES[0]}" for name in names}
     assert {each.name for each in folder.iterdir()} == {"manifest", *libraries}
     before = folder.stat().st_mtime_ns
     assert built.build().returncode == 0

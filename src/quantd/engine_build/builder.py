@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from quantd.engine_build import c_compiler, finder, libraries
-from quantd.engine_build.c_compiler import LONGEST, Compiler, NoBuild
+from quantd.engine_build.c_compiler import LONGEST, NoBuild
 from quantd.engine_build.declarations import Declared, declare
-from quantd.engine_build.recipe import CYTHON, DIRECTIVES, INNER_LOOPS, MODULES, VARIANTS
+from quantd.engine_build.recipe import BUFFERS, CYTHON, DIRECTIVES, INNER_LOOPS, LIBRARIES, MODULES, VARIANTS
 
 SCRATCH: Final = ".making-"
 LOCK: Final = "lock"
@@ -188,19 +188,19 @@ def _make(scratch: Path, kind: str, jobs: int, note: Callable[[str], object]) ->
         library = finder.library(made, module)
         record = libraries.take(module, origins[module], library)
         if record is None:
-            _compile(scratch, module, library, compiler, VARIANTS[kind])
+            compiler.compile(_translate(scratch, module), library, VARIANTS[kind])
             compiled.append(module)
         records[module] = record or libraries.Record(origins[module], finder.digest(library))
 
     _lay(scratch, declared)
     _each(one, jobs)
     about = f"# {kind}, Cython {CYTHON}, {compiler.identity()}, {EXTENSION_SUFFIXES[0]}"
+    sources[BUFFERS] = "-"
     lines_ = [libraries.line_of(name, source, records.get(name)) for name, source in sources.items()]
     (made / finder.MANIFEST).write_text("\n".join([about, *lines_]) + "\n", encoding="utf-8")
     _load(made, kind)
-    note(
-        f"{len(compiled)} of {len(MODULES)} modules compiled, {len(MODULES) - len(compiled)} taken from earlier builds"
-    )
+    new = len(set(compiled) - {BUFFERS})
+    note(f"{new} of {len(MODULES)} modules compiled, {len(MODULES) - new} taken from earlier builds")
 
 
 def _lay(scratch: Path, declared: Declared) -> None:
@@ -218,21 +218,29 @@ def _source(scratch: Path, module: str) -> Path:
     return scratch.joinpath(*module.split(".")).with_suffix(".py")
 
 
-def _compile(scratch: Path, module: str, library: Path, compiler: Compiler, level: str) -> None:
-    """Translate a module to C, and compile it. Raises NoBuild."""
+def _translate(scratch: Path, module: str) -> Path:
+    """The C file of a module, or of the library that all modules share. Raises NoBuild.
+
+    Cython's code for buffers is more than half of a module's, so that it is compiled once."""
     source = _source(scratch, module)
-    directives = [f"-X{name}={value}" for name, value in DIRECTIVES.items()]
-    words = [sys.executable, "-P", "-m", "cython", "-3", "-I.", *directives, str(source.relative_to(scratch))]
+    file = source.with_suffix(".c")
+    if module == BUFFERS:
+        source.parent.mkdir(parents=True, exist_ok=True)
+        options = [f"--generate-shared={file.relative_to(scratch)}"]
+    else:
+        directives = [f"-X{name}={value}" for name, value in DIRECTIVES.items()]
+        options = [f"--shared={BUFFERS}", "-3", "-I.", *directives, str(source.relative_to(scratch))]
+    words = [sys.executable, "-P", "-m", "cython", *options]
     done = subprocess.run(words, cwd=scratch, capture_output=True, text=True, errors="replace")
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-LONGEST:]
         raise NoBuild(f"Cython {CYTHON} cannot translate {module}: {said}; report this as a fault")
-    compiler.compile(source.with_suffix(".c"), library, level)
+    return file
 
 
 def _each(action: Callable[[str], None], jobs: int) -> None:
     with ThreadPoolExecutor(jobs) as pool:
-        for done in [pool.submit(action, module) for module in MODULES]:
+        for done in [pool.submit(action, module) for module in LIBRARIES]:
             done.result()
 
 
@@ -241,7 +249,7 @@ def _load(made: Path, kind: str) -> None:
     code = (
         "import sys, pathlib, importlib.util as u; from quantd.engine_build import finder as f; "
         "b = f.Build(pathlib.Path(sys.argv[1]), sys.argv[2]); f.loaded = lambda: b; "
-        "[u.module_from_spec(f.spec(n)) for n in f.MODULES]"
+        "[u.module_from_spec(f.spec(n)) for n in f.LIBRARIES]"
     )
     search = os.pathsep.join(filter(None, (str(finder.PACKAGE.parent), os.environ.get("PYTHONPATH", ""))))
     done = subprocess.run(

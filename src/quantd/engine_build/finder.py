@@ -12,7 +12,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from quantd.engine_build.recipe import CHECKED, MODULES, UNCOMPILED
+from quantd.engine_build.recipe import BUFFERS, CHECKED, LIBRARIES, MODULES, UNCOMPILED
 
 HERE: Final = Path(__file__).resolve().parent
 PACKAGE: Final = HERE.parent
@@ -26,7 +26,7 @@ SHAPING: Final = ("recipe.py", "builder.py", "c_compiler.py", "libraries.py", "d
 
 
 class Build(NamedTuple):
-    """A folder with a compiled module for each listed one."""
+    """A folder with a library for each listed module, and the one that they share."""
 
     folder: Path
     variant: str
@@ -72,7 +72,7 @@ def manifest(folder: Path) -> dict[str, str]:
     """Module -> digest of its source, of every source that a build has read. Raises OSError and ValueError."""
     lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
     words = (line.split() for line in lines if not line.startswith("#"))
-    return {name: source_digest for name, source_digest, *_ in words}
+    return {name: source_digest for name, source_digest, *_ in words if name != BUFFERS}
 
 
 def library(folder: Path, module: str) -> Path:
@@ -87,7 +87,7 @@ def fitting(kind: str) -> Path | None:
             known = manifest(folder)
         except (OSError, ValueError):
             continue
-        whole = all(library(folder, name).is_file() for name in MODULES)
+        whole = all(library(folder, name).is_file() for name in LIBRARIES)
         # a key has the listed modules only; others gave types and constants
         if whole and all(digest(source(name)) == told for name, told in known.items() if name not in MODULES):
             return folder
@@ -108,6 +108,8 @@ def loaded() -> Build | None:
 def spec(name: str) -> ModuleSpec | None:
     """Where a listed module is loaded from: the build, or its source."""
     build = loaded()
+    if build is None and name == BUFFERS:
+        return None
     if build is None:
         file = str(source(name))
         return spec_from_file_location(name, file, loader=SourceFileLoader(name, file))

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from quantd.engine_build.recipe import MODULES
+from quantd.engine_build.recipe import LIBRARIES
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -14,7 +14,7 @@ class Hook:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
         """Where a listed module is loaded from; None for every other module."""
-        if name not in MODULES:
+        if name not in LIBRARIES:
             return None
         from quantd.engine_build.finder import spec
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from quantd.engine_build import finder
 from quantd.engine_build.c_compiler import Compiler
 from quantd.engine_build.declarations import Declared
-from quantd.engine_build.recipe import CYTHON, DIRECTIVES, MODULES, VARIANTS
+from quantd.engine_build.recipe import BUFFERS, CYTHON, DIRECTIVES, LIBRARIES, MODULES, VARIANTS
 
 CIMPORT: Final = re.compile(r"^from (\S+) cimport ", re.MULTILINE)
 LOCALS: Final = re.compile(r"^ *@cython\.locals\(.*\)$", re.MULTILINE)
@@ -32,12 +32,12 @@ class Record(NamedTuple):
 
 
 def origins(declared: Declared, kind: str, compiler: Compiler) -> dict[str, str]:
-    """Module -> digest of its source and declaration, of the declarations that it includes, and of kind, settings,
-    Cython, compiler and Python."""
+    """Library -> digest of its module's source and declaration, of the declarations that it includes, and of kind,
+    settings, Cython, compiler and Python."""
     words = compiler.command(VARIANTS[kind])
-    settings = (kind, CYTHON, sorted(DIRECTIVES.items()), words, compiler.identity(), compiler.version(), sys.version)
-    common = repr((*settings, EXTENSION_SUFFIXES[0]))
-    digests = {}
+    settings = kind, CYTHON, BUFFERS, sorted(DIRECTIVES.items()), words, compiler.identity(), compiler.version()
+    common = repr((*settings, sys.version, EXTENSION_SUFFIXES[0]))
+    digests = {BUFFERS: blake2b(common.encode(), digest_size=16).hexdigest()}
     for module in MODULES:
         included = sorted(_included(module, declared.declarations) - {module})
         theirs = [(name, LOCALS.sub("", declared.declarations[name])) for name in included]
@@ -69,9 +69,12 @@ def line_of(module: str, source: str, record: Record | None) -> str:
 
 
 def damaged(folder: Path) -> list[str]:
-    """The modules whose library in a build is not the file that its manifest records. Raises OSError and ValueError."""
+    """The libraries of a build that are not the file that its manifest records. Raises OSError and ValueError."""
     table = records(folder)
-    return [name for name in MODULES if name not in table or _digest(finder.library(folder, name)) != table[name].file]
+    return [
+        name for name in LIBRARIES
+        if name not in table or _digest(finder.library(folder, name)) != table[name].file
+    ]  # fmt: skip
 
 
 def _digest(file: Path) -> str:

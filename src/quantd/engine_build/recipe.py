@@ -41,6 +41,11 @@ MODULES: Final = (
 )
 """Modules that are compiled, all or none."""
 
+BUFFERS: Final = "quantd.engine_build.buffers"
+"""The library with what Cython does for buffers, which all modules share. It has no source: Cython writes it."""
+
+LIBRARIES: Final = (BUFFERS, *MODULES)
+"""The libraries of a build."""
 
 UNCOMPILED: Final = "QUANTD_UNCOMPILED"
 CHECKED: Final = "QUANTD_CHECKED"
