@@ -430,10 +430,13 @@ class Core:
             return
         if ahead is not None and self._take_ahead(ahead, questions) and self._carry_out(ts, ts, 0):
             self.host.note_ahead(ahead)
+            self.rounds_taken += 1
             return
         answers: list[Any] = self.host.ask(questions, ts)
         if not self._take_answers(answers) or not self._carry_out(ts, ts, 0):
             self.host.plan(questions, answers)
+            return
+        self.rounds_taken += 1
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
         """Plan the rest of one decision of some agents; False, without change, for `step`."""
@@ -529,7 +532,6 @@ class Core:
         status: int = plan.make(ts, self.fold_history.synchronous)
         if status == OTHER:
             return False
-        self.rounds_taken += 1
         if status == NOTHING:
             return True
         if status == RAISES:

@@ -234,6 +234,7 @@ def _doubts(state: State, books: list[int]) -> dict[int, Wanted]:
         bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
         np.multiply(state.lots(book), px, out=held.values)
         held.weigh(equity)
-        limits = bands.doubts(held, ring)
-        doubts[book] = None if limits is None else [key for key, *_ in limits]
+        if not bands.keep(held, ring):
+            limits = bands.doubts(held, ring)
+            doubts[book] = None if limits is None else [key for key, *_ in limits]
     return doubts
