@@ -112,7 +112,7 @@ class FoldHost:
         state.fold_items, state.fold_at, state.fold_end = None, 0, 0
         state.has_notices = state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = (
             state.reads_returns
-        ) = False
+        ) = state.reads_more = False
         state.fold_ts = state.fold_ticked = 0
         state.answers_ahead = {}
 
@@ -168,6 +168,7 @@ class FoldHost:
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
         state.fold_watch = state.watch
         state.warming, self._shown = state.switch.day_key < 0, None
+        state.reads_more = state.history.bars is not None or state.history.macro is not None
         self._watched = watched(state)
         plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
         plan.watched, plan.holdings = len(self._watched), state.watch.holdings_of(state.universe.size)
@@ -192,7 +193,7 @@ class FoldHost:
             and (guards is None or not guards.trails)
             and state.carried == (0, 0)
             and all(field is None for field in (state.loosening, state.judged, state.round, state.buying_power_micro))
-            and all(field is None for field in (history.own_dates, history.bars, history.macro))
+            and history.own_dates is None
             and history.synchronous.count > 0
             and all(state.switch_at(book).state <= REDUCE for book in self._books)
             and len({state.switch_at(book).day_key < 0 for book in self._books}) == 1
@@ -402,6 +403,19 @@ class FoldHost:
         history.synchronous.act([(column, ratio, cash) for _, column, ratio, cash in history.sync_actions])
         return True
 
+    def keep_bar(self) -> None:
+        """Keep the last bar for policies that read bars."""
+        if self.state.history.bars is not None:
+            self.state.history.bars.slice(MarketSlice(self.state.market_columns.block, self.state.market_columns.row))
+
+    def keep_sample(self, tick: Tick) -> None:
+        """Keep what policies read of a sample: its bar and its values of the macro series."""
+        history, market = self.state.history, self.state.market_columns
+        if history.bars is not None:
+            history.bars.sample(tick.key, market.block.close[market.row], history.known_actions)
+        if history.macro is not None:
+            history.macro.sample(tick.macro)
+
     def withdraw_actions(self) -> None:
         """Take back what `act` gave."""
         self.state.history.known.act([])
@@ -481,7 +495,8 @@ class FoldHost:
             equity = columns.micro
             weights = np.frombuffer(bytes(self._weights))
             view = View(
-                universe=universe, ring=known, by_date=by_date, prices=prices, weights=weights,
+                universe=universe, ring=known, by_date=by_date, prices=prices, weights=weights, bars=history.bars,
+                macro=history.macro,
                 cash=books[number].cash_micro / equity, equity=equity / MICRO, time=ts, sample_time=ts,
             )  # fmt: skip
             asks.append(Ask(state.round_no, number, view, state.agents[number].memory, state.seats[number]))

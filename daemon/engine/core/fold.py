@@ -16,12 +16,11 @@ What it hands back, with the worlds of scripts/worlds that have it, of the 134 o
     5. a loss that may move a switch, a re-armed switch, HALT, everything being sold: 24 (1005, 1011)
     6. a tick with a job, a rate of cash or the opens of bars in progress; a short position with a borrow fee: 51 (1005,
        1011)
-    7. policies that read bars or macro series: 23 (1005, 1015)
-    8. limits that change with time or equity, or count what was traded: mode live, a regime, turnover, order rates: 51
+    7. limits that change with time or equity, or count what was traded: mode live, a regime, turnover, order rates: 51
        (1005, 1011)
-    9. outside agents, shadows, places of portfolios, a carried account: 41 (1005, 1015)
-    10. of a round only: a failed answer or one with a note, an open order that is no exit, and, by `plans_in_python`,
-        styles, counts and limits that the gate of the fold does not know: 46 (1005, 1011)
+    8. outside agents, shadows, places of portfolios, a carried account: 41 (1005, 1015)
+    9. of a round only: a failed answer or one with a note, an open order that is no exit, and, by `plans_in_python`,
+       styles, counts and limits that the gate of the fold does not know: 46 (1005, 1011)
 
 Check, then write
     An item is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
@@ -33,8 +32,8 @@ Check, then write
 
 What is rare is a call
     A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
-    cooldown, a dividend before a sample, notices and an average volume are calls of `host`, after which the fold goes
-    on.
+    cooldown, a dividend before a sample, notices, an average volume, and bars and series that a policy reads are calls
+    of `host`, after which the fold goes on.
 
 Who is ahead
     Books, switches, realised returns, requests, rests of decisions, crosses and orders have one place, which handlers
@@ -131,6 +130,8 @@ class Core:
     """Whether short positions have a borrow fee."""
     reads_returns: bool
     """Whether a limit reads realised returns."""
+    reads_more: bool
+    """Whether policies read bars or macro series: then both are kept."""
     bars_taken: int
     samples_taken: int
     rounds_taken: int
@@ -205,6 +206,8 @@ class Core:
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.chain.settle(ts_event)
+        if self.reads_more:
+            self.host.keep_bar()
         if self.exiting or self.guarded:
             self._take_exits()
         return True
@@ -259,8 +262,8 @@ class Core:
         return True
 
     def _plain(self, tick: Any) -> bool:
-        """Whether a tick is the sample of the bar that waits, without a job or a series."""
-        if not tick.sample or tick.jobs or tick.macro or tick.opened or tick.cash_rate is not None:
+        """Whether a tick is the sample of the bar that waits, without a job."""
+        if not tick.sample or tick.jobs or tick.opened or tick.cash_rate is not None:
             return False
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
@@ -282,7 +285,7 @@ class Core:
         """Append a sample before the start; False, without change, for `step`."""
         market: Market = self.market_columns
         ts: int = tick.ts
-        if not self._append(tick.key, market.row):
+        if not self._append(tick, market.row):
             return False
         market.take_prices()
         self._add_volumes(market.row)
@@ -327,7 +330,7 @@ class Core:
             if news == TRIPS:
                 return False
             crossing = crossing or news == CROSSES
-        if not self._append(key, row):
+        if not self._append(tick, row):
             return False
         market.take_prices()
         self._add_volumes(row)
@@ -352,18 +355,20 @@ class Core:
         self.losses_cross = crossing
         return True
 
-    def _append(self, key: int, row: int) -> bool:
+    def _append(self, tick: Any, row: int) -> bool:
         """Append the closes to both rings, after the dividends since the sample before; False without change."""
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
         acting: bool = len(history.known_actions) > 0 or len(history.sync_actions) > 0
-        if acting and not self.host.act(key):
+        if acting and not self.host.act(tick.key):
             return False
         fits: bool = history.known.put(bars.close, row)
         if fits and not history.synchronous.put(bars.close, row):
             history.known.withdraw()
             fits = False
+        if fits and self.reads_more:
+            self.host.keep_sample(tick)
         if acting and not fits:
             self.host.withdraw_actions()
         elif acting:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.runtime.loop import NoLog
@@ -202,3 +203,44 @@ def test_no_array_of_a_view_changes_in_the_process_of_an_isolated_policy(tmp_pat
     # the policy has kept its arrays: it holds more after 200 of them
     held = np.array(state.ledger.house.lots) * state.marks * state.universe.lot_size
     assert 0.85 < held.sum() / (state.equity_micro / 1e6) < 0.95
+
+
+class Reading(Keeper):
+    """Decides by the bars and the macro series of its view, whose arrays it keeps."""
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        bars, fear = view.bars(min(4, view.sample)), view.macro("vix", 3)
+        self.keep(view.prices, fear, *(getattr(bars, name) for name in ("open", "high", "low", "close", "volume")))
+        range_ = (bars.high[-1] - bars.low[-1]) / bars.close[-1]
+        return weights_at(view.sample + int(fear[-1])) * (0.9 - np.clip(range_, 0.0, 0.5)), memory
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("chunk", [1, 7, 10_000])
+def test_policies_read_the_same_bars_and_series_in_the_fold(seed: int, chunk: int) -> None:
+    """Dividends and splits with an odd seed; some samples have no value of the series yet."""
+    made = world(
+        seed, days=DAYS + 60, symbols=SYMBOLS, agents=2, limits=PLAIN, lookback=252, keep_bars=True, macro=("vix",)
+    )
+    items = [
+        structs.replace(item, macro=(10.0 + k % 7,) if k % 5 else ()) if isinstance(item, Tick) else item
+        for k, item in enumerate(decided_every(list(made.items()), 1, 2))
+    ]
+    shells, keepers = [], []
+    for size in (0, chunk):
+        made.policies = [Reading(), Reading()]  # type: ignore[list-item]
+        shell = made.fresh(NoLog())
+        for at in range(0, len(items), max(size, 1)):
+            if size:
+                shell.take_all(items[at : at + size])
+            else:
+                shell.take(items[at])
+        shells.append(shell)
+        keepers.append(made.policies)
+    single, together = shells
+    assert snapshot_of(single) == snapshot_of(together)
+    assert together.state.rounds_taken > DAYS
+    for before, now in zip(*keepers, strict=True):
+        assert [digest for _, digest in before.seen] == [digest for _, digest in now.seen]  # type: ignore[attr-defined]
+        for array, digest in now.seen:  # type: ignore[attr-defined]
+            assert blake2b(array.tobytes()).digest() == digest
