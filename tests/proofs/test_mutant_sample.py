@@ -25,10 +25,10 @@ def capped(x, most=None):
 
 def test_each_area_gives_as_many_mutants_and_a_seed_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mutant_sample, "AREAS", {"monitor": ("risk/monitor",), "paper": ("adapters/brokers/paper",)})
-    sample = mutant_sample.drawn(60, 1)
-    assert [area for area, _, _ in sample] == ["monitor", "paper"] * 30
-    assert len(set(sample)) == 60
-    assert sample == mutant_sample.drawn(60, 1) != mutant_sample.drawn(60, 2)
+    sample = mutant_sample.drawn(120, 1)
+    assert [area for area, _, _ in sample] == ["monitor", "paper"] * 60
+    assert len(set(sample)) == 120
+    assert sample == mutant_sample.drawn(120, 1) != mutant_sample.drawn(120, 2)
     names = {"ceilings.py", "equity_series.py", "holding_vectors.py", "holdings.py", "levels.py", "realised.py"}
     assert {path.name for area, path, _ in sample if area == "monitor"} == names
 

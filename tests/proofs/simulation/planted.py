@@ -121,7 +121,7 @@ BUGS = (
     Bug("a wish to hold withdraws a protective exit", targets.hold_back,
         "differs[list(state.agents[agent].exits)] = False", "pass"),
     Bug("a snapshot forgets protective exits", snapshot.thaw, "agent.exits, agent.blocked = exits, blocked", "pass"),
-    Bug("a protective exit is asked for once only", exits.order_exits,
+    Bug("a protective exit is asked for once only", exits.due_exits,
         "else each.tried != state.now", "else not each.tried"),
     Bug("a split leaves the best price of a trailing stop", exits.split_exits,
         "state.best[:, symbol] *= denominator / numerator", "pass"),
@@ -142,7 +142,7 @@ BUGS = (
     Bug("the cancel of a stop is asked for once only", venue_stops.repeat_cancels, "stop.going and (at_tick",
     "False and (at_tick"),
     Bug("a snapshot forgets the stops at the venue", snapshot.thaw,
-        "state.stops, state.rests = dict(f.stops), dict(f.resting.rests)", "pass"),
+        "for at in (f.working, f.stops)", "for at in (f.working, ())"),
 )  # fmt: skip
 
 
