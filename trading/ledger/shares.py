@@ -70,9 +70,11 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
     size: int = len(remaining)
     agent: int
     left: int
+    if lots == 0:
+        return []
     if size == 1:
         agent, left = remaining[0]
-        return [(agent, lots)] if lots != 0 else []
+        return [(agent, lots)]
     weights: Ints = int_zeros(size)
     parts: Ints = int_zeros(size)
     for k in range(size):

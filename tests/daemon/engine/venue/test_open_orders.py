@@ -1,7 +1,7 @@
 """A basket at the venue: what of it may still fill, for whom, and what a snapshot keeps of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.venue.open_orders import FrozenOrders, Row, Working
@@ -28,6 +28,7 @@ split = st.tuples(st.just("split"), st.integers(0, 2), st.sampled_from([(2, 1), 
     st.lists(fill | split, max_size=6),
     st.booleans(),
 )
+@example([([(0, 1), (1, 4)], True, 0)], [("fill", 0, 5), ("split", 0, (2, 1))], False)  # all filled, and no end yet
 def test_columns_and_plain_lists_of_a_basket_say_the_same_after_fills_and_splits(
     rows: list[tuple[list[tuple[int, int]], bool, int]], events: list[tuple[str, int, object]], lone: bool
 ) -> None:
