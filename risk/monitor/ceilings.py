@@ -47,11 +47,11 @@ class Doubts:
     where only a measurement shows them."""
 
     limits: list[Any]
-    whole: bool
+    complete: bool
     """Whether every limit over returns is measured, over the rows that the bands look at."""
 
-    def __init__(self, whole: bool) -> None:
-        self.limits, self.whole = [], whole
+    def __init__(self, complete: bool) -> None:
+        self.limits, self.complete = [], complete
 
     def add(self, key: str, least: float, most: float, bound: float) -> None:
         """Add a limit."""
@@ -59,7 +59,7 @@ class Doubts:
 
     def add_of_returns(self, key: str, least: float, most: float, bound: float) -> None:
         """Add a limit over returns."""
-        if self.whole:
+        if self.complete:
             self.add(key, least, most, bound)
         else:
             self.add(key, nan, nan, bound)
@@ -214,18 +214,18 @@ class Window:
         if small and not spread:
             return True
         ring.fill()
-        whole: bool = deep <= ring.end and book.lose(ring._returns, ring.end - deep, deep)
+        measured: bool = deep <= ring.end and book.lose(ring._returns, ring.end - deep, deep)
         kept: bool = True
         if not small:
             for tail in self.tails:
                 tail.last = nan
-                if not (whole and tail.keeps(book, deep)):
+                if not (measured and tail.keeps(book, deep)):
                     if doubts is None:
                         return False
                     doubts.add_of_returns(tail.key, tail.last, tail.last, tail.bound)
                     kept = False
         self.least = self.most = nan
-        if spread and not (whole and known.complete and deep >= fewest and self._spreads(book, known)):
+        if spread and not (measured and known.complete and deep >= fewest and self._spreads(book, known)):
             if doubts is not None:
                 doubts.add_of_returns(SPREAD, self.least, self.most, self.bound)
             kept = False
@@ -419,19 +419,19 @@ class Bands:
         """The limits whose level may not stay, as `Doubts` has them; None where only a measurement of all shows."""
         if len(self.unsettled) > 0:
             return None
-        doubts: Doubts = Doubts(self._whole(ring))
+        doubts: Doubts = Doubts(self._complete(ring))
         self._review(book, ring, doubts)
         return doubts.limits
 
-    def _whole(self, ring: Ring) -> bool:
+    def _complete(self, ring: Ring) -> bool:
         """Whether the ring has every return of the longest lookback, and enough of them: then all limits over returns
         are measured. No lookback is shorter than what is enough."""
         if self._longest == 0:
             return True
-        known: RunningSums = ring.sums(self._longest)
+        sums: RunningSums = ring.sums(self._longest)
         rows: int = ring.count - 1
         most: int = self._longest if self._longest < rows else rows
-        return known.rows == most and most >= self._fewest
+        return sums.rows == most and most >= self._fewest
 
     def _review(self, book: Holdings, ring: Ring, doubts: Doubts | None) -> bool:
         """Whether all levels surely stay; `doubts` receive the others."""

@@ -128,12 +128,12 @@ def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
 def _at_work(f: Frozen) -> set[int]:
     """Numbers of the agents with something under way that a new run does not continue."""
     agents = len(f.agents)
-    found = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
-    found |= {parent.agent for parent in f.parents} | {who for each in f.resting.postponed for who in each.answers}
-    found |= {who for cross in f.crosses for who, _ in cross.shares}
-    found |= {number for number, each in enumerate(f.agents) if each[2] is not None}
-    found |= {number for number, owed in enumerate(f.owed) if owed}
-    return found & set(range(len(f.agents)))
+    numbers = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
+    numbers |= {parent.agent for parent in f.parents} | {who for each in f.resting.postponed for who in each.answers}
+    numbers |= {who for cross in f.crosses for who, _ in cross.shares}
+    numbers |= {number for number, each in enumerate(f.agents) if each[2] is not None}
+    numbers |= {number for number, owed in enumerate(f.owed) if owed}
+    return numbers & set(range(len(f.agents)))
 
 
 def unfit(account: bytes, rules: Rules) -> str:
