@@ -33,7 +33,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -58,8 +58,6 @@ class Level:
     """The package."""
     order: str = ""
     """Its groups from the lowest to the highest: `a < b, c < d`. Empty where no order is given."""
-    homes: Mapping[str, str] = field(default_factory=dict)
-    """Module -> the room to which it belongs, where that is another than itself."""
 
 
 LEVELS: Final = (
@@ -74,8 +72,8 @@ LEVELS: Final = (
     Level(
         "engine",
         f"{FACE}.daemon.engine",
-        "core < state < planning < safety < stops < venue < rounds < market, operator_events, agents < samples",
-        {"settings": "state", "snapshot": "state", "valuation": "state"},
+        "core < state < planning < safety < stops < venue < rounds < market, operator_events, agents < samples"
+        " < engine",
     ),
 )
 
@@ -311,8 +309,7 @@ def group_of(name: str, level: Level) -> str:
         return level.top.rpartition(".")[2]
     if not name.startswith(f"{level.top}."):
         return ""
-    part = name.removeprefix(f"{level.top}.").split(".")[0]
-    return level.homes.get(part, part)
+    return name.removeprefix(f"{level.top}.").split(".")[0]
 
 
 def summary(plan: Plan) -> str:

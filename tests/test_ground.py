@@ -98,7 +98,7 @@ def test_pure_code_reads_no_clock_draws_no_number_and_opens_nothing():
     visited = {str(path.relative_to(ROOT)) for path in files}
     assert {
         "daemon/engine/planning/plan.py",
-        "daemon/engine/state.py",
+        "daemon/engine/state/engine_state.py",
         "daemon/runtime/digest.py",
         "risk/pretrade/gate.py",
     } <= visited

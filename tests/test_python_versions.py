@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.agents.capital_shares import shrunken, within
-from quantd.daemon.engine.planning.parents import Execution, vwap_lots
+from quantd.daemon.engine.state.capital_shares import shrunken, within
+from quantd.daemon.engine.state.parents import Execution, vwap_lots
 from quantd.risk.limits.values import _sums
 from quantd.strategies.regimes.detectors import by_name
 

@@ -12,8 +12,8 @@ from quantd.daemon.api.problems import FieldFault, Refused
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.portfolio_targets import TargetsWrong
 from quantd.daemon.config import Config, store_url
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import Overview, overview
 from quantd.daemon.views.risk_measures import Assessed, assessed

@@ -9,10 +9,10 @@ from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.limits import TOLERANCE, VENUE, agent_limits, allowance_of, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL
-from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
-from quantd.daemon.engine.agents.promotion_rule import PromotionRules
-from quantd.daemon.engine.planning.parents import U_SHAPE, Execution
-from quantd.daemon.engine.settings import AgentRules, MarketRegime, Notices, Rules
+from quantd.daemon.engine.state.capital_shares import CapitalRules, Regime
+from quantd.daemon.engine.state.parents import U_SHAPE, Execution
+from quantd.daemon.engine.state.promotion_rule import PromotionRules
+from quantd.daemon.engine.state.settings import AgentRules, MarketRegime, Notices, Rules
 from quantd.daemon.runtime.schedule import Schedule
 from quantd.risk.limits import ruleset
 from quantd.risk.limits.catalogue import Limits, override

@@ -10,7 +10,7 @@ from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config import Limits as LimitKeys
 from quantd.daemon.config.values import Section
-from quantd.daemon.engine.planning.live_caps import Allowance
+from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.risk.limits.catalogue import PROFILES, Limits, Stress, override
 from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.instruments import Universe

@@ -9,7 +9,7 @@ from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.schema import Feed
 from quantd.daemon.engine.planning.targets import headroom
-from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.policies.composed import distrusted, with_rules
 from quantd.daemon.policies.loading import Apart, PolicyError, artifact_folder, fit, graphs_of
 from quantd.trading.exit_codes import CONFIG, ExplainedError

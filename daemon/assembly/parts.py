@@ -26,8 +26,8 @@ from quantd.daemon.assembly.first_session import first_session, longest_history
 from quantd.daemon.assembly.loaded_artifacts import factor_of, loaded_policy, require_inputs
 from quantd.daemon.config import Config
 from quantd.daemon.config.agent_tables import MANUAL
-from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.policies.composed import policy_of
 from quantd.daemon.policies.loading import Apart, answer
 from quantd.daemon.policies.seats import Seats

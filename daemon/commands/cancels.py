@@ -8,10 +8,10 @@ from msgspec import Meta, Struct
 from quantd.daemon.commands.control import Because, NotDone, check_ready
 from quantd.daemon.commands.manual import journal_reason, market_now
 from quantd.daemon.commands.manual_answers import CancelledOrder
+from quantd.daemon.engine.planning.late_orders import clock_of
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
-from quantd.daemon.engine.venue.unanswered import clock_of
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import CancelRequested
 from quantd.trading.instruments import NANO

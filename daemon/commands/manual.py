@@ -13,13 +13,14 @@ from msgspec import Meta, Struct
 from quantd.daemon.commands.control import AgentName, Because, NotDone, check_agent, check_ready, names_in_use, one_line
 from quantd.daemon.commands.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.daemon.config.agent_tables import MANUAL
+from quantd.daemon.engine.planning.late_orders import uncertain_rows
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of, compared_lots, difference, differences_text, free_micro
 from quantd.daemon.engine.venue.halts import ANNOUNCED, SUSPICIOUS
 from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.engine.venue.settlements import settled_orders
-from quantd.daemon.engine.venue.unanswered import order_name, uncertain_rows
+from quantd.daemon.engine.venue.unanswered import order_name
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.limit_rows import reason_text
 from quantd.risk.limits.catalogue import Reason

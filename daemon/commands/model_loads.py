@@ -7,9 +7,9 @@ from msgspec import Struct
 from quantd.daemon.assembly.loaded_artifacts import NoArtifact, named, version_of
 from quantd.daemon.commands.control import AgentName, ArtifactName, Because, NotDone, check_agent, check_ready, one_line
 from quantd.daemon.engine.rounds import ask_agents
-from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.seats import artifacts_in, configured_as
 from quantd.daemon.runtime.service import Service

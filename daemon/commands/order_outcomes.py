@@ -8,11 +8,12 @@ from quantd.daemon.commands.cancels import OrderName
 from quantd.daemon.commands.control import Because, NotDone, check_ready
 from quantd.daemon.commands.manual import exact_amount, journal_reason, market_now
 from quantd.daemon.commands.manual_answers import SettledOrder
+from quantd.daemon.engine.planning.late_orders import clock_of
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.engine.venue.settlements import why_not_settled
-from quantd.daemon.engine.venue.unanswered import clock_of, order_name
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS
+from quantd.daemon.engine.venue.unanswered import order_name
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import OrderSettled
 from quantd.trading.instruments import NANO

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.engine.agents.proposal_log import LotCut, ProposalVerdict
 from quantd.daemon.engine.agents.shadows import shadow_of
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.proposal_log import LotCut, ProposalVerdict
 from quantd.daemon.views.headroom import SymbolRoom
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import SWITCH, LimitNow

@@ -11,8 +11,8 @@ import numpy as np
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.portfolios import place_of
-from quantd.daemon.engine.planning.gate_account import account_of
-from quantd.daemon.engine.safety.monitor import basket_values, market_context
+from quantd.daemon.engine.planning.gate_account import account_of, market_context
+from quantd.daemon.engine.safety.monitor import basket_values
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.daemon.views.limit_rows import reason_text

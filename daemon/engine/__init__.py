@@ -15,8 +15,8 @@ from pkgutil import walk_packages
 from typing import Any, Final, NamedTuple, get_args
 
 from quantd.daemon.engine.agents.shadows import step_shadows
-from quantd.daemon.engine.planning.execution import execute_parents
 from quantd.daemon.engine.safety.notices import note_rebalances
+from quantd.daemon.engine.safety.parent_orders import execute_parents
 from quantd.daemon.engine.safety.session_messages import count_refusals
 from quantd.daemon.engine.samples import serve_tick
 from quantd.daemon.engine.state import State

@@ -8,10 +8,11 @@ import numpy as np
 from quantd.daemon.engine.planning.execution import end_children
 from quantd.daemon.engine.planning.plan import give_up, plan
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, digest_of, postpone
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch, suspend
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.stops.records import Own
+from quantd.daemon.engine.state.stop_records import Own
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
 from quantd.trading.effects import Effect, Level, Refused, Snapshot, Stop, Switched
@@ -55,7 +56,14 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     text = f"by hand: {side} {abs(order.lots)} lots{given} ({order.who}: {order.reason})"
     return [
         alert(state, "INFO", "manual", text, symbol=order.symbol, agent=number),
-        *plan(state, {number: after.tobytes()}, sample=state.sample, lots={number: change}, by_hand=True),
+        *plan(
+            state,
+            {number: after.tobytes()},
+            watch=watch_plan,
+            sample=state.sample,
+            lots={number: change},
+            by_hand=True,
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.safety.switch import suspend
 from quantd.daemon.engine.state import AgentState, Round, State
 from quantd.trading.codec import memory_of
@@ -73,7 +74,7 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
         agent.follow_up.drop()
     if not round_.waiting:
         state.round = None
-        effects.extend(plan(state, round_.answers, sample=state.sample))
+        effects.extend(plan(state, round_.answers, watch=watch_plan, sample=state.sample))
     return effects
 
 
@@ -115,5 +116,5 @@ def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
             rest.drop()
     effects: list[Effect] = []
     for (sample, used), answers in sorted(waiting.items()):
-        effects.extend(plan(state, answers, sample=sample, used=used + 1))
+        effects.extend(plan(state, answers, watch=watch_plan, sample=sample, used=used + 1))
     return effects

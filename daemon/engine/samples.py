@@ -15,8 +15,8 @@ from quantd.daemon.engine.safety.pending_limits import apply_looser
 from quantd.daemon.engine.safety.session_messages import session_messages
 from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.valuation import close_dates, note_sample
 from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_blocked, settle_exits
-from quantd.daemon.engine.valuation import close_dates, note_sample
 from quantd.daemon.engine.venue.price_jumps import closes_before, jump_alerts
 from quantd.daemon.engine.venue.refusals import settle_retries
 from quantd.daemon.engine.venue.unanswered import check_clocks, flatten_is_late, only_late

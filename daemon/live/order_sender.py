@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
-from quantd.daemon.engine.venue.open_orders import Key, Working
+from quantd.daemon.engine.state.open_orders import Key, Working
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.engine.venue.unknown import unsent
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.outbound import Outgoing, Rows, rows_of
 from quantd.trading.effects import Cancel, Query

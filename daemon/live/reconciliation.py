@@ -19,9 +19,9 @@ import structlog
 from quantd.adapters.brokers.errors import VenueError
 from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import UNCONFIRMED
 from quantd.daemon.engine.venue.account import closable_lots, compared_lots, difference, differences_text, strays
 from quantd.daemon.engine.venue.coin_fees import unlisted_fees
-from quantd.daemon.engine.venue.open_orders import UNCONFIRMED
 from quantd.daemon.engine.venue.order_comparison import order_differences
 from quantd.daemon.engine.venue.settlements import settled_orders
 from quantd.daemon.engine.venue.unanswered import all_late

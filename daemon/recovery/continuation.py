@@ -15,7 +15,7 @@ from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.engine.agents.carry_over import carry_of, loaded_of, unfit
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.seats import continuing
 from quantd.daemon.runtime.loop import RunSnapshot

@@ -16,8 +16,8 @@ from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded, parts_of
 from quantd.daemon.config import Agent, Config, ConfigError, digest, of_keys, read
 from quantd.daemon.engine.agents.carry_over import loaded_of
 from quantd.daemon.engine.agents.shadows import houses_of
-from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.seats import configured_as
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, fold, fold_live

@@ -5,7 +5,7 @@ import msgspec
 from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config, digest
-from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.engine.state.snapshot import in_force
 from quantd.daemon.policies.seats import artifacts_in, continuing
 from quantd.daemon.recovery.price_acceptance import alert_of, unaccepted
 from quantd.daemon.recovery.tightening import Named, change_of_limits, limits_of

@@ -21,8 +21,8 @@ from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, digest
-from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.recovery.learned_parts import LearnedPart, Measured

@@ -7,10 +7,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.engine.settings import MarketRegime, Rules
-from quantd.daemon.engine.snapshot import InForce, in_force, limits_from, limits_of_snapshot
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.engine.state.settings import MarketRegime, Rules
+from quantd.daemon.engine.state.snapshot import InForce, in_force, limits_from, limits_of_snapshot
 from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, override, tighter_of, value_of
 from quantd.trading.events import Reloaded

@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.core.fold_records import FillColumns, SampleRows
-from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.seats import Seats, no_artifact
 from quantd.daemon.runtime.digest import Digest, NoDigest
-from quantd.daemon.runtime.fold_host import FoldHost
+from quantd.daemon.runtime.host.fold_host import FoldHost
+from quantd.daemon.runtime.host.fold_records import FillColumns, SampleRows
 from quantd.daemon.runtime.outbound import request_of, rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item

@@ -15,8 +15,8 @@ from msgspec import Struct
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision, Page, RiskPoint
 from quantd.daemon.config.risk_tables import History
-from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.runtime.switch_causes import SwitchCauses
 from quantd.risk.limits.values import Values
 from quantd.trading.effects import Assessed, Effect, Planned, Valued

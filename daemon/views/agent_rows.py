@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.valuation import realised_by_date
+from quantd.daemon.engine.state.valuation import realised_by_date
 from quantd.models.artifacts.manifest import AgentManifest, ScorerManifest
 from quantd.models.forests.allocation import LearnedAllocation, Standing
 from quantd.strategies.policies.members import leaves_with_memory

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
-from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.recovery.state_at import Redecided, Unavailable
 from quantd.daemon.views.addresses import Found, asked_lines, ints
 from quantd.daemon.views.cancellations import cancelled_by

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
-from quantd.daemon.engine.safety.monitor import market_context, state_losses
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
+from quantd.daemon.engine.safety.monitor import state_losses
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.views.limit_rows import largest, off, words
 from quantd.daemon.views.overview import SWITCH, LimitNow, found_in, limit_now

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.catalogue import FLOORS, LIMIT_OF, LIMITS, REASON_TEXT, Limits, Reason, value_of
 from quantd.risk.limits.record import Unit
 from quantd.risk.pretrade.gate import Account, Context

@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.engine.planning.parents import WORKED
-from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.rounds import ask_agents, on_decided
-from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.snapshot import thaw
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.parents import WORKED
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.engine.state.snapshot import thaw
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.views.limit_rows import LimitRow, in_order, largest_of, reason_name, row
 from quantd.daemon.views.overview import SWITCH
 from quantd.risk.limits.catalogue import REASON_TEXT

@@ -10,10 +10,9 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.daemon.engine.planning.gate_account import limits_in_force
-from quantd.daemon.engine.safety.monitor import market_context
+from quantd.daemon.engine.planning.gate_account import limits_in_force, market_context
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.valuation import realised_by_date
+from quantd.daemon.engine.state.valuation import realised_by_date
 from quantd.risk.assessment import Assessment, Book, Settings, assess
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.settings import Correlation

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.venue.price_holds import PriceHold
+from quantd.daemon.engine.state.price_holds import PriceHold
+from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.runtime.loop import Log
 from quantd.research.attribution.book_history import ACCOUNT, BOOKINGS, Actions, BookHistory, Bookings, Trades
 from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Transferred, Valued

@@ -8,7 +8,7 @@ import numpy as np
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.parts import Assembly, Parts
-from quantd.daemon.engine.valuation import Gain
+from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.report.curves import Curves, date_ns
 from quantd.research.metrics.round_trips import Fills, RoundTrip, Split, round_trips
 from quantd.research.metrics.run_track import splits_of

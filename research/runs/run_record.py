@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.engine.core.fold_records import FillColumns, SampleRows
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.valuation import gains
+from quantd.daemon.engine.state.valuation import gains
+from quantd.daemon.runtime.host.fold_records import FillColumns, SampleRows
 from quantd.daemon.runtime.loop import Log
 from quantd.research.runs.failures import FailureCount
 from quantd.research.runs.requests import Requests

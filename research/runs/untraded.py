@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.parts import Assembly
-from quantd.daemon.engine.settings import AgentRules
+from quantd.daemon.engine.state.settings import AgentRules
 from quantd.research.runs.backtest import POINT, drive
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import LIMIT_OF, REASON_NAMES

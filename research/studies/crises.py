@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly, reassemble
-from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.state.settings import Rules
 from quantd.research.runs.benchmark_runs import Benchmark, benchmark_record
 from quantd.research.runs.comparison import Drive, performance_of, recorded, samples_a_year, settings_of
 from quantd.research.runs.failures import AgentFailures

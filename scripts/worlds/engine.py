@@ -6,16 +6,16 @@ Both checkouts of a comparison import this module. When a change moves a name, b
 from typing import Any
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit
-from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.agents.proposals import plan_digest
-from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.engine.planning.parents import Execution, Style
 from quantd.daemon.engine.safety.pending_limits import digest_of
-from quantd.daemon.engine.settings import AgentRules, MarketRegime, Notices, Rules
-from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.capital_shares import CapitalRules, Regime
+from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.engine.state.parents import Execution, Style
+from quantd.daemon.engine.state.promotion_rule import PromotionRules
+from quantd.daemon.engine.state.settings import AgentRules, MarketRegime, Notices, Rules
+from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.trading.orders import ENDED

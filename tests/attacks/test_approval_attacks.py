@@ -12,8 +12,8 @@ from pathlib import Path
 
 from quantd.daemon.api.access import keyring
 from quantd.daemon.commands.tokens import created, revoked, rotated
-from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.engine.state import Loosening
+from quantd.daemon.engine.state.snapshot import in_force
 from quantd.trading.codec import decode
 from quantd.trading.events import Approved
 from tests.attacks.test_api_attacks import APPROVAL, BEARER, REASON

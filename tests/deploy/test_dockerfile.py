@@ -92,7 +92,7 @@ def test_the_context_has_the_source_and_no_secret_or_state() -> None:
         assert left_out.fullmatch(name), name
     for name in (
         "stated",
-        "daemon/engine/state.py",
+        "daemon/engine/state/engine_state.py",
         "scripts/make-wheel",
         "data/us_daily.parquet",
         "src/quantd/daemon",

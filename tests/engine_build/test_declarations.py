@@ -417,6 +417,9 @@ def test_no_class_of_this_repository_hides_or_replaces_what_a_compiled_one_has()
 
 def test_the_builder_reads_every_module_of_the_package_that_is_not_listed():
     others = builder.others()
-    assert {"daemon/engine/state.py", "regular_file.py", "models/market/walk.py"} <= set(others)
+    assert {"daemon/engine/state/engine_state.py", "regular_file.py", "models/market/walk.py"} <= set(others)
     assert not {"/".join(name.split(".")[1:]) + ".py" for name in recipe.MODULES} & set(others)
-    assert all(others[name] == (ROOT / name).read_text() for name in ("daemon/engine/state.py", "research/__init__.py"))
+    assert all(
+        others[name] == (ROOT / name).read_text()
+        for name in ("daemon/engine/state/engine_state.py", "research/__init__.py")
+    )

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from quantd.daemon.engine.agents.promotion_rule import Pairing, PromotionRules, looked
+from quantd.daemon.engine.state.promotion_rule import Pairing, PromotionRules, looked
 from quantd.trading.market import Floats
 
 

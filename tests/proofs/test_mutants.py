@@ -102,7 +102,7 @@ def test_a_module_is_named_by_its_path_in_risk_or_among_the_packages_and_found_b
 
 
 def test_survivors_outside_risk_are_found_again_too() -> None:
-    mutant = next(mutants(module_path("daemon/engine/planning/lots")))
-    assert str(mutant).startswith("daemon/engine/planning/lots.py:")
+    mutant = next(mutants(module_path("daemon/engine/core/lots")))
+    assert str(mutant).startswith("daemon/engine/core/lots.py:")
     assert asked_again(mutant, survivors_in(f"{mutant}  (survived)\n"))
     assert not asked_again(mutant, survivors_in(f"{mutant} or not  (survived)\n"))

@@ -6,8 +6,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline

@@ -7,9 +7,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from quantd.daemon.engine.agents.carry_over import carry_of
-from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.snapshot import freeze, in_force
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.engine.state.snapshot import freeze, in_force
 from quantd.daemon.runtime.loop import Shell
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.settings import Correlation, Protective, Tail

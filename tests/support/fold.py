@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from quantd.daemon.runtime.fold_host import FoldHost
+from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail

@@ -6,8 +6,8 @@ import numpy as np
 from msgspec import structs
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import sample_ticks, with_due

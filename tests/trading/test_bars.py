@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.user_file import load_user_policy
 from quantd.strategies.features import FeatureStream, Inputs, compute, spec_of

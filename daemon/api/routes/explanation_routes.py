@@ -17,7 +17,7 @@ from quantd.adapters.store.read_models import Decision
 from quantd.daemon.api.documents import OneBook, Why
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.assembly.parts import Parts, policies_of
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.recovery.state_at import Redecided, Refolder

@@ -20,7 +20,7 @@ from quantd.daemon.api.route_records import Read, Route
 from quantd.daemon.api.routes.explanation_routes import rested
 from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.config.agent_tables import BENCHMARK
-from quantd.daemon.engine.valuation import Gain
+from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.report.curves import SAMPLES
 from quantd.daemon.views.report.figures import own_closes, with_values
 from quantd.daemon.views.rows import LIMIT_ROWS

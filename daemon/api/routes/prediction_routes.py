@@ -19,7 +19,7 @@ from quantd.daemon.api.run_reader import RunReader
 from quantd.daemon.assembly.loaded_artifacts import NoArtifact, named
 from quantd.daemon.commands.control import AgentName, ArtifactName, NotDone, check_agent
 from quantd.daemon.commands.model_loads import view_of
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.policies.learned_answers import (
     Confidence,
     Given,

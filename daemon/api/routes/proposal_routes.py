@@ -34,9 +34,9 @@ from quantd.daemon.commands.proposal_answers import (
     verdict_line,
 )
 from quantd.daemon.engine import step
-from quantd.daemon.engine.agents.proposal_log import VERDICTS_KEPT, ProposalVerdict, own_effects
 from quantd.daemon.engine.agents.proposals import plan_digest
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT, ProposalVerdict, own_effects
 from quantd.daemon.views.headroom import Book, SymbolRoom
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect

@@ -29,7 +29,7 @@ def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
 
 def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
     from quantd.daemon.cli.stopped_run import at_rest
-    from quantd.daemon.engine.snapshot import freeze
+    from quantd.daemon.engine.state.snapshot import freeze
     from quantd.daemon.policies.deadline import Deadline
     from quantd.daemon.views.preview import plan_now
 

@@ -25,7 +25,7 @@ from quantd.daemon.cli.stopped_run import started
 from quantd.daemon.commands.api_token import loose, loose_text
 from quantd.daemon.commands.tokens import FILE
 from quantd.daemon.config import Config, load, secret
-from quantd.daemon.engine.planning.live_caps import Allowance
+from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.trading.orders import money_text
 from quantd.trading.sessions import DAY_NS

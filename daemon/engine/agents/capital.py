@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.agents.capital_shares import CapitalRules, amounts, stepped, wanted
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.capital_shares import CapitalRules, amounts, stepped, wanted
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.risk.switch import HALT, flow
 from quantd.trading.effects import Effect, Reallocated
@@ -104,4 +105,4 @@ def _sell(state: State, due: frozenset[int]) -> Sequence[Effect]:
         for k, amount in enumerate(state.owed)
         if amount > 0 and k not in due and k not in busy and any(state.ledger.books[k].lots)
     }
-    return plan(state, answers, sample=state.sample) if answers else ()
+    return plan(state, answers, watch=watch_plan, sample=state.sample) if answers else ()

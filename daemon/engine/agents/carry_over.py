@@ -11,13 +11,13 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine.agents.promotion import exchange_policies, shadow_number
-from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.snapshot import Frozen
 from quantd.daemon.engine.state import Portfolio, State
-from quantd.daemon.engine.venue.open_orders import Working
-from quantd.daemon.engine.venue.price_holds import PriceHold
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.price_holds import PriceHold
+from quantd.daemon.engine.state.proposal_log import ProposalLog
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.engine.state.snapshot import Frozen
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import FrozenSwitch
 from quantd.risk.switch_state import Switch

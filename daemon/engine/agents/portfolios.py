@@ -11,6 +11,7 @@ import numpy as np
 from quantd.daemon.engine.planning.plan import give_up, plan
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import Portfolio, State
 from quantd.daemon.engine.venue.account import agent_of, free_micro
 from quantd.risk.monitor.realised import Realised
@@ -145,7 +146,8 @@ def _proceed(state: State, number: int) -> list[Effect]:
     if state.switch.state == HALT or state.flattening or not state.sample:
         return []  # the sales begin once orders are allowed
     state.revalue()
-    effects = list(plan(state, {number: np.zeros(state.universe.size).tobytes()}, sample=state.sample))
+    nothing = np.zeros(state.universe.size).tobytes()
+    effects = list(plan(state, {number: nothing}, watch=watch_plan, sample=state.sample))
     state.agents[number].follow_up.drop()
     return effects
 

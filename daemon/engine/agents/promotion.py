@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from quantd.daemon.engine.agents.promotion_rule import Outcome, PromotionRules, looked
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.promotion_rule import Outcome, PromotionRules, looked
 from quantd.trading.effects import Effect, Promotion
 from quantd.trading.model_events import Exchanged
 

@@ -12,11 +12,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from quantd.daemon.engine.agents.proposal_log import Outcome
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.proposal_log import Outcome
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Effect, Level, Planned, Publish, Refusal, Refused
@@ -204,7 +205,13 @@ def _planned(state: State, proposal: Proposed) -> list[Effect]:
         portfolio.because = text
     return [
         alert(state, "INFO", "proposal", text, agent=number),
-        *plan(state, {number: weights}, sample=state.sample, lots=None if lots is None else {number: lots}),
+        *plan(
+            state,
+            {number: weights},
+            watch=watch_plan,
+            sample=state.sample,
+            lots=None if lots is None else {number: lots},
+        ),
     ]
 
 

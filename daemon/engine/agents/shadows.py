@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from quantd.daemon.engine.agents.promotion import note_decision
-from quantd.daemon.engine.agents.proposal_log import ProposalLog, verdict_of
 from quantd.daemon.engine.agents.proposals import refusal
 from quantd.daemon.engine.safety.alerts import refuse_command
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.proposal_log import ProposalLog, verdict_of
 from quantd.trading.effects import (
     Ask,
     Assessed,

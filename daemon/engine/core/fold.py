@@ -85,7 +85,7 @@ class Core:
     losses_cross: bool
     """Whether a loss of the last sample may have changed its level."""
     host: Any
-    """The `quantd.daemon.runtime.fold_host.FoldHost` of the present call; None between calls."""
+    """The `quantd.daemon.runtime.host.fold_host.FoldHost` of the present call; None between calls."""
     folding: bool
     """Whether the columns are ahead of what Python reads."""
     bars_moved: bool

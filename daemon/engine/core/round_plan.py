@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.limiter import Limiter, copy
+from quantd.daemon.engine.core.lots import Targets
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
-from quantd.daemon.engine.planning.lots import Targets
 from quantd.risk.limits.collars import Collar, Collars
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.holdings import Holdings

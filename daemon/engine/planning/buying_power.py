@@ -8,7 +8,7 @@ from math import ceil
 from typing import Final
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import UNCONFIRMED, Key
+from quantd.daemon.engine.state.open_orders import UNCONFIRMED, Key
 from quantd.risk.limits.catalogue import AccountCap, Reason
 from quantd.trading.effects import Effect, Planned
 from quantd.trading.instruments import MICRO

@@ -1,14 +1,16 @@
 """Executes parent orders: child orders that are due pass the gate like every order.
 
-It is a stage after slices, ticks, decisions and reports. The switch, protective exits, halts and new decisions precede.
+The switch, protective exits, halts and new decisions precede it (`quantd.daemon.engine.safety.parent_orders`).
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.core.idle import idle_when
-from quantd.daemon.engine.planning.parents import (
+from quantd.daemon.engine.planning.plan import Child, PlanWatch, give_up, plan, progress
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.parents import (
     Parent,
     chase_nano,
     participation_lots,
@@ -16,9 +18,6 @@ from quantd.daemon.engine.planning.parents import (
     twap_lots,
     vwap_lots,
 )
-from quantd.daemon.engine.planning.plan import Child, give_up, plan, progress
-from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.switch import HALT, RUN
 from quantd.trading.effects import Effect, Ended
 from quantd.trading.events import Decided, Event, NotFound, Tick
@@ -90,12 +89,11 @@ def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> li
     return [ended]
 
 
-@idle_when(lambda state: not state.parents)
-def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
+def work_parents(state: State, event: Event, effects: Sequence[Effect], watch: PlanWatch) -> Sequence[Effect]:
     """The effects of an event, with those of the parent orders that it makes due."""
     if not state.parents or not _makes_due(state, event, effects):
         return effects
-    return [*effects, *_work_parents(state)]
+    return [*effects, *_send_due(state, watch)]
 
 
 def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
@@ -112,7 +110,7 @@ def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
             return True
 
 
-def _work_parents(state: State) -> list[Effect]:
+def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
     """End finished parents, then send the children that are due; parents of one decision share a basket."""
     effects = yield_to_switch(state)
     over = [p for p in state.parents if all(p.over(row, state.now) for row in range(len(p.sym)))]
@@ -138,17 +136,17 @@ def _work_parents(state: State) -> list[Effect]:
         if change.any():
             due.setdefault((parent.sample, parent.ts), []).append((parent, change))
     for (sample, decided), parts in sorted(due.items()):
-        effects.extend(_send(state, sample, decided, parts, caps))
+        effects.extend(_send(state, watch, sample, decided, parts, caps))
     return effects
 
 
 def _send(
-    state: State, sample: int, decided: int, parts: list[tuple[Parent, Floats]], caps: list[int]
+    state: State, watch: PlanWatch, sample: int, decided: int, parts: list[tuple[Parent, Floats]], caps: list[int]
 ) -> Sequence[Effect]:
     state.revalue()
     answers = {parent.agent: parent.weights for parent, _ in parts}
     lots = {parent.agent: change for parent, change in parts}
-    effects = plan(state, answers, sample=sample, lots=lots, child=Child(decided, parts[0][0].style, caps))
+    effects = plan(state, answers, watch=watch, sample=sample, lots=lots, child=Child(decided, parts[0][0].style, caps))
     sent = next((effect for effect in effects if type(effect) is OrderBasket), None)
     if sent is not None:
         for parent, change in parts:

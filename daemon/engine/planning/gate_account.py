@@ -7,6 +7,7 @@ import numpy as np
 from quantd.daemon.engine.planning.buying_power import left_micro, limit
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits, override
+from quantd.risk.limits.context import Context
 from quantd.risk.pretrade.gate import Account
 from quantd.trading.instruments import MICRO
 
@@ -95,3 +96,22 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
 def _blocked(state: State, agent: int) -> Iterable[int]:
     """Columns that an agent may not enter yet after a protective exit."""
     return (symbol for symbol, last in state.agents[agent].blocked.items() if state.sample_no <= last)
+
+
+def market_context(state: State) -> Context:
+    """The shared inputs of all gates and of the monitor at this instant."""
+    known = state.watch.context
+    if known is not None and known[0] == state.now and known[1] is state.marks:
+        return known[2]
+    size = state.universe.lot_size
+    made = Context(
+        px=state.marks * size,
+        prices_nano=state.marks_nano,
+        age_ns=state.now - state.mark_ts,
+        volume_lots=state.average_volume() / size,
+        returns=state.history.synchronous.returns,
+        sums=state.history.synchronous.sums,
+        universe=state.universe,
+    )
+    state.watch.context = state.now, state.marks, made
+    return made

@@ -1,24 +1,23 @@
 """Plans a round: agents' answers become lots, pass their limits, cross, and pass the house's limits as one basket."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.planning.buying_power import spend
-from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
-from quantd.daemon.engine.planning.parents import WORKED, Parent
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
+from quantd.daemon.engine.planning.pauses import pausing
+from quantd.daemon.engine.planning.price_limits import within_limits
+from quantd.daemon.engine.planning.stop_conflicts import cancel_conflicts
 from quantd.daemon.engine.planning.targets import hold_back, target_change
-from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.engine.safety.monitor import market_context, watch_plan
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.stops.records import Postponed
-from quantd.daemon.engine.stops.venue_stops import cancel_conflicts
-from quantd.daemon.engine.venue.halts import within_limits
-from quantd.daemon.engine.venue.open_orders import Cross, Working
-from quantd.daemon.engine.venue.refusals import pausing
-from quantd.risk.limits.catalogue import SALES_FREE, Reason, override
+from quantd.daemon.engine.state.open_orders import Cross, Working
+from quantd.daemon.engine.state.parents import WORKED, Parent
+from quantd.daemon.engine.state.stop_records import Postponed
+from quantd.daemon.engine.state.verdict_log import Judged
+from quantd.risk.limits.catalogue import SALES_FREE, Limits, Reason, override
 from quantd.risk.limits.values import Values
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
@@ -31,6 +30,9 @@ from quantd.trading.number_types import read_floats
 from quantd.trading.orders import Kind, OrderBasket
 
 Lots = NDArray[np.int64]
+
+PlanWatch = Callable[[State, Sequence[tuple[int, Values]]], list[Effect]]
+"""Alerts about limits whose level a plan raises, of the values by book, the house first."""
 
 AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
 """Styles that send a decision whole into an auction."""
@@ -46,6 +48,17 @@ class Child(NamedTuple):
 
 FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
 """FREED[reason]: whether sales of the same decision may permit what the reason cut: lack of cash or of exposure."""
+
+
+class _Order(NamedTuple):
+    """What `plan` plans beside the answers. `whole`: to carry out at once, not a decision of an agent."""
+
+    sample: int
+    used: int
+    whole: bool
+    child: Child | None
+    by_hand: bool
+    watch: PlanWatch
 
 
 class _Part(NamedTuple):
@@ -64,6 +77,7 @@ def plan(
     state: State,
     answers: dict[int, bytes],
     *,
+    watch: PlanWatch,
     sample: int,
     used: int = 0,
     flatten: bool = False,
@@ -76,6 +90,7 @@ def plan(
     `used` counts the follow-ups before this one. With `flatten` all positions are closed at every switch. `lots` (agent
     -> float64[N] signed) replace the change that the weights imply, in addition to open orders; of parents they are the
     children that are due. `by_hand` marks an operator's order, which may reduce a symbol held after a price jump.
+    `watch` gives the alerts of the limits: `quantd.daemon.engine.safety.monitor.watch_plan`.
     """
     parts: list[_Part] = []
     effects: list[Effect] = []
@@ -93,34 +108,38 @@ def plan(
         if lots is not None:
             change, scale = lots[agent], 1.0
         else:
-            whole, scale = target_change(state, agent, weights, flatten)
-            change = whole
+            change, scale = target_change(state, agent, weights, flatten)
             if state.working or state.crosses:
-                change, cancels = hold_back(state, agent, whole, closes=flatten)
+                target = change
+                change, cancels = hold_back(state, agent, target, closes=flatten)
                 effects.extend(cancels)
-                held_back = bool((whole != change).any())
+                held_back = bool((target != change).any())
         if not held_back and not change.nonzero()[0].size:
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
         account = account_of(state, agent, by_hand=by_hand)
         limits = state.rules.agents[agent].limits
-        if child is not None:
-            account.repeated = None  # equal slices of one decision are no duplicates
-        ctx = market_context(state)
-        verdict = gate(ctx, account, change, limits, mode)
-        if child is None:
-            state.activity.ask(agent, state.now, change, limits)
-        if state.judged is not None:
-            state.judged.append(Judged(agent, ctx, account, change, limits, mode, verdict))
+        verdict = _agent_verdict(state, agent, account, change, limits, mode, child)
         parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held_back))
     if not parts:
         return effects
-    return [
-        *effects,
-        *_house(
-            state, market_context(state), parts, sample, used, house_switch, flatten or lots is not None, child, by_hand
-        ),
-    ]
+    order = _Order(sample, used, flatten or lots is not None, child, by_hand, watch)
+    return [*effects, *_house(state, parts, order, house_switch)]
+
+
+def _agent_verdict(
+    state: State, agent: int, account: Account, change: Floats, limits: Limits, mode: int, child: Child | None
+) -> Verdict:
+    """The verdict of an agent's limits on its change, which counts as a request unless it is of children."""
+    if child is not None:
+        account.repeated = None  # equal slices of one decision are no duplicates
+    ctx = market_context(state)
+    verdict = gate(ctx, account, change, limits, mode)
+    if child is None:
+        state.activity.ask(agent, state.now, change, limits)
+    if state.judged is not None:
+        state.judged.append(Judged(agent, ctx, account, change, limits, mode, verdict))
+    return verdict
 
 
 def _after_stops(
@@ -159,34 +178,22 @@ def _after_stops(
     return lots, effects, True
 
 
-def _house(
-    state: State,
-    ctx: Context,
-    parts: list[_Part],
-    sample: int,
-    used: int,
-    switch: int,
-    whole: bool,
-    child: Child | None,
-    by_hand: bool,
-) -> list[Effect]:
-    """Cross opposite lots, check the net against the house's limits, and make the basket or the parent orders.
-
-    `whole`: an order to carry out at once, not a decision of an agent.
-    """
+def _house(state: State, parts: list[_Part], order: _Order, switch: int) -> list[Effect]:
+    """Cross opposite lots, check the net against the house's limits, and make the basket or the parent orders."""
+    ctx, sample, child = market_context(state), order.sample, order.child
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
     if state.jumped and surviving is not wanted:
         wanted, crossed = _uncrossed(state, parts, crossed, surviving)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
     requested = total.astype(np.float64)
-    house = account_of(state, HOUSE, by_hand=by_hand)
+    house = account_of(state, HOUSE, by_hand=order.by_hand)
     limits = limits_in_force(state, HOUSE)
     verdict = _house_verdict(state, ctx, parts, house, requested, switch)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, requested, limits, switch, verdict))
     n = state.orders_at.get(sample, 0) + 1
-    style = "marketable" if whole else state.rules.execution.style
+    style = "marketable" if order.whole else state.rules.execution.style
     kind = AUCTIONS.get(style, Kind.LIMIT)
     ends = _ends(state, kind)
     if surviving is not wanted:
@@ -232,7 +239,7 @@ def _house(
             allowed=verdict.lots.astype(np.int64).tobytes(),
             reason=verdict.reason.tobytes(),
             values=_with_jumps(state, verdict),
-            follow_up=used,
+            follow_up=order.used,
             portion=Portion(style)
             if style in WORKED
             else Portion(child.style, child.decided)
@@ -240,9 +247,9 @@ def _house(
             else None,
         )
     ]
-    effects.extend(watch_plan(state, [(HOUSE, verdict.recorded), *((p.agent, p.verdict.recorded) for p in parts)]))
-    if not whole:
-        _follow_up(state, parts, surviving, requested, verdict, sample, used)
+    effects.extend(order.watch(state, [(HOUSE, verdict.recorded), *((p.agent, p.verdict.recorded) for p in parts)]))
+    if not order.whole:
+        _follow_up(state, parts, surviving, requested, verdict, sample, order.used)
     if out is not None:
         effects.append(out)
     return effects

@@ -5,11 +5,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.planning.lots import Targets
-from quantd.daemon.engine.settings import room_of
+from quantd.daemon.engine.core.lots import Targets
+from quantd.daemon.engine.planning.closing_lots import closing_lots
+from quantd.daemon.engine.planning.late_orders import late_closing
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.availability import closing_lots
-from quantd.daemon.engine.venue.unanswered import late_closing
+from quantd.daemon.engine.state.settings import room_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats

@@ -6,8 +6,8 @@ The figure is of past closes only. It is updated at each sample, before any plan
 import numpy as np
 
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.settings import MarketRegime
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import MarketRegime
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
 from quantd.trading.statistics import volatility

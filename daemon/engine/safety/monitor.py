@@ -9,11 +9,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.alerts import level_effects
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.context import Context
 from quantd.risk.limits.values import Portfolio, Values, held_values, standing, standings
 from quantd.risk.monitor.ceilings import SPREAD
 from quantd.risk.monitor.levels import QUIET, Crossing, observe, sure
@@ -33,25 +32,6 @@ Doubt = tuple[str, float, float, float]
 
 KNOWN_SAMPLES: Final = 5
 """Samples, a week, between two records of losses and realised returns, which need no measurement."""
-
-
-def market_context(state: State) -> Context:
-    """The shared inputs of all gates and of the monitor at this instant."""
-    known = state.watch.context
-    if known is not None and known[0] == state.now and known[1] is state.marks:
-        return known[2]
-    size = state.universe.lot_size
-    made = Context(
-        px=state.marks * size,
-        prices_nano=state.marks_nano,
-        age_ns=state.now - state.mark_ts,
-        volume_lots=state.average_volume() / size,
-        returns=state.history.synchronous.returns,
-        sums=state.history.synchronous.sums,
-        universe=state.universe,
-    )
-    state.watch.context = state.now, state.marks, made
-    return made
 
 
 def watch(state: State) -> list[Effect]:

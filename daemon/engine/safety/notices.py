@@ -11,8 +11,8 @@ import numpy as np
 
 from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.settings import Notices
 from quantd.trading.effects import Effect, Planned
 from quantd.trading.orders import OrderBasket
 from quantd.trading.statistics import PERIODS_PER_YEAR, sum_in_order

@@ -3,8 +3,8 @@
 from hashlib import blake2b
 
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.snapshot import with_limits
 from quantd.daemon.engine.state import Loosening, State
+from quantd.daemon.engine.state.snapshot import with_limits
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect
 from quantd.trading.events import Reloaded

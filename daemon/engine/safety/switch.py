@@ -5,12 +5,13 @@ from typing import Final
 
 import numpy as np
 
+from quantd.daemon.engine.planning.closing_lots import gap_text, sold_out
 from quantd.daemon.engine.planning.execution import yield_to_switch
+from quantd.daemon.engine.planning.pauses import try_at_once
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.venue.availability import flatten_ended, sold_out
-from quantd.daemon.engine.venue.refusals import try_at_once
 from quantd.risk.switch import HALT, REDUCE, RUN, observe, rearm, trip
 from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Effect, Switched
@@ -120,8 +121,21 @@ def flatten_all(state: State) -> Sequence[Effect]:
         return ()
     if sold_out(state):
         state.flattening = False
-        return (flatten_ended(state),)
+        return (_flatten_ended(state),)
     nothing = np.zeros(state.universe.size).tobytes()
     state.revalue()
     answers = dict.fromkeys(range(len(state.agents)), nothing)
-    return plan(state, answers, sample=state.sample, flatten=True, by_hand=state.flattens_jumped)
+    return plan(state, answers, watch=watch_plan, sample=state.sample, flatten=True, by_hand=state.flattens_jumped)
+
+
+def _flatten_ended(state: State) -> Effect:
+    """The alert at the end of a flatten that leaves lots in the books which the venue does not have."""
+    gaps = "; ".join(gap_text(state, column) for column in sorted(state.waits.missing))
+    first = min(state.waits.missing)
+    holders = [abs(book.held[first]) for book in state.ledger.books[: len(state.agents)]]
+    owner = state.rules.agents[holders.index(max(holders))].name
+    remedy = f'quantd reconcile --adopt {owner} --reason "closed at the venue"'
+    text = (
+        f"everything that the venue has is closed: {gaps}; cancel orders at the venue that hold the rest, or {remedy}"
+    )
+    return alert(state, "CRITICAL", "flatten", text)

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quantd.daemon.engine.planning.closing_lots import closing_lots
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.planning.stop_conflicts import cancel_conflicts
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import AgentState, Exit, State
-from quantd.daemon.engine.stops.venue_stops import cancel_conflicts, own_levels, stop_may_fill
-from quantd.daemon.engine.venue.availability import closing_lots
+from quantd.daemon.engine.stops.venue_stops import own_levels, stop_may_fill
 from quantd.risk.protective import Breach, Guards, Levels, breaches, levels, touched, trailed
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Effect, Protected
@@ -160,7 +162,7 @@ def _plan_exits(state: State, changes: dict[int, Floats], freed: bool) -> list[E
     answers = {
         number: np.where(change != 0.0, 0.0, state.held_weights(number)).tobytes() for number, change in changes.items()
     }
-    effects = list(plan(state, answers, sample=state.sample, lots=changes))
+    effects = list(plan(state, answers, watch=watch_plan, sample=state.sample, lots=changes))
     sent = next((e for e in effects if type(e) is OrderBasket), None)
     for number, change in changes.items():
         for symbol in change.nonzero()[0].tolist():

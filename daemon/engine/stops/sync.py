@@ -11,25 +11,18 @@ import numpy as np
 
 from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.planning.execution import open_lots
-from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
+from quantd.daemon.engine.planning.pauses import stop_pauses
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.planning.stop_conflicts import Live, cancel_stops, live_stops, reducing_lots
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
-from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.engine.safety.monitor import market_context
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.stop_records import Postponed, Rest
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.engine.stops.exits import current_levels, forget_best, order_exits
-from quantd.daemon.engine.stops.records import Postponed, Rest
-from quantd.daemon.engine.stops.venue_stops import (
-    Live,
-    cancel_stops,
-    forget_own,
-    live_stops,
-    reducing_lots,
-    repeat_cancels,
-    stop_may_fill,
-)
-from quantd.daemon.engine.venue.open_orders import Working
-from quantd.daemon.engine.venue.refusals import stop_pauses
+from quantd.daemon.engine.stops.venue_stops import forget_own, repeat_cancels, stop_may_fill
 from quantd.risk.pretrade.baskets import stop_basket
 from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.protective import Guards, Kind, Levels
@@ -96,10 +89,16 @@ def _resume_plans(state: State, done: Sequence[Effect]) -> list[Effect]:
         lots = None if waiting.lots is None else {a: np.frombuffer(change) for a, change in waiting.lots.items()}
         effects.extend(
             plan(
-                state, waiting.answers, sample=waiting.sample, used=waiting.used, flatten=waiting.flatten, lots=lots,
+                state,
+                waiting.answers,
+                watch=watch_plan,
+                sample=waiting.sample,
+                used=waiting.used,
+                flatten=waiting.flatten,
+                lots=lots,
                 by_hand=waiting.by_hand,
             )
-        )  # fmt: skip
+        )
     if any(type(each) is Ended for each in done):
         effects.extend(order_exits(state, freed=True))
     return effects

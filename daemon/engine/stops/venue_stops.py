@@ -5,14 +5,15 @@ whatever order reports arrive, takes a position across zero.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
+from quantd.daemon.engine.planning.pauses import pause_after
+from quantd.daemon.engine.planning.stop_conflicts import cancel_stop, live_stops
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.state import HOUSE, Exit, State
-from quantd.daemon.engine.venue.open_orders import Working
-from quantd.daemon.engine.venue.refusals import pause_after
+from quantd.daemon.engine.state import Exit, State
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.trading.effects import Effect, Protected, Query
 from quantd.trading.execution import split_stop
 from quantd.trading.instruments import NANO
@@ -21,97 +22,6 @@ from quantd.trading.orders import ENDED, OrderState, price_text
 
 PATIENCE_NS: Final = 10 * NANO
 """Time for which a triggered stop may fill at the venue before its position is closed by other orders."""
-
-
-class Live(NamedTuple):
-    """A stop that has not ended: its basket and row, its agent, and the unsigned lots it may still fill."""
-
-    key: tuple[int, int]
-    row: int
-    agent: int
-    symbol: int
-    left: int
-    going: bool
-    """Whether it is being cancelled."""
-
-
-def live_stops(state: State) -> list[Live]:
-    """Every stop that may still fill, oldest basket first."""
-    return [
-        Live(key, row, who, work.basket.sym[row], abs(lots), state.rests[key].asked[row] > 0)
-        for key, work in state.stops.items()
-        for row, who, lots in work.open_shares()
-    ]
-
-
-def cancel_stops(state: State, stops: Sequence[Live]) -> list[Effect]:
-    """Cancel stops that are not being cancelled yet."""
-    return [_cancel(state, stop) for stop in stops if not stop.going]
-
-
-def _cancel(state: State, stop: Live) -> Effect:
-    state.rests[stop.key].asked[stop.row] = state.now
-    return state.stops[stop.key].cancel(stop.row, state.now)
-
-
-def reducing_lots(state: State) -> dict[int, list[int]]:
-    """Unsigned lots by book and column by which open orders and crosses may still reduce positions."""
-    found = {book: [0] * state.universe.size for book in (HOUSE, *range(len(state.agents)))}
-
-    def count(book: int, symbol: int, lots: int) -> None:
-        if state.account(book).lots[symbol] * lots < 0:
-            found[book][symbol] += abs(lots)
-
-    for work in state.working.values():
-        for row, agent, lots in work.open_shares():
-            count(HOUSE, work.basket.sym[row], lots)
-            count(agent, work.basket.sym[row], lots)
-    for cross in state.crosses:
-        for agent, lots in cross.shares:
-            count(agent, cross.symbol, lots)
-    return found
-
-
-def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = False) -> tuple[list[int], list[Effect]]:
-    """(columns in which stops must end before orders for these changes, float64[N] by agent; cancels of the stops).
-
-    A stop conflicts where open orders, the changes that reduce and all stops together exceed the position. An agent's
-    own stop is cancelled first; all stops of the symbol where that does not suffice. In a symbol that is held after a
-    price jump only changes `by_hand` conflict: the gate refuses the others.
-    """
-    stops = live_stops(state)
-    if not stops:
-        return [], []
-    away: dict[int, list[int]] | None = None
-    columns: list[int] = []
-    gone: list[Live] = []
-    held = state.ledger.house.lots
-    for symbol in sorted({stop.symbol for stop in stops}):
-        if symbol in state.jumped and not by_hand:
-            continue
-        here = [stop for stop in stops if stop.symbol == symbol]
-        requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
-        less = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}
-        own = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].held[symbol] < 0}
-        if not less and not own:
-            continue
-        away = away or reducing_lots(state)
-        mine = [
-            stop
-            for stop in here
-            if stop.agent in own
-            and own[stop.agent]
-            + away[stop.agent][symbol]
-            + sum(other.left for other in here if other.agent == stop.agent)
-            > abs(state.ledger.books[stop.agent].held[symbol])
-        ]
-        others = sum(stop.left for stop in here if stop not in mine)
-        if less and sum(less.values()) + away[HOUSE][symbol] + others > abs(held[symbol]):
-            mine = here
-        if mine:
-            columns.append(symbol)
-            gone += mine
-    return columns, cancel_stops(state, gone)
 
 
 def stop_may_fill(state: State, agent: int, symbol: int, since: int) -> bool:
@@ -163,7 +73,7 @@ def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequenc
 def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:
     """Repeat cancels after PATIENCE_NS and at each tick, and query every stop at a tick: reports may be lost."""
     effects = [
-        _cancel(state, stop)
+        cancel_stop(state, stop)
         for stop in live_stops(state)
         if stop.going and (at_tick or state.now - state.rests[stop.key].asked[stop.row] >= PATIENCE_NS)
     ]

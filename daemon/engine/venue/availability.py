@@ -11,14 +11,13 @@ changes would end the mending without a sign.
 
 from collections.abc import Sequence
 
+from quantd.daemon.engine.planning.closing_lots import gap_text
+from quantd.daemon.engine.planning.pauses import try_at_once
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.venue.refusals import try_at_once
+from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect, Ended
 from quantd.trading.events import Event, Operator, Tick
-from quantd.trading.ledger.shares import share
-from quantd.trading.market import Floats
-from quantd.trading.orders import OrderState, quantity_text
+from quantd.trading.orders import OrderState
 
 
 def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
@@ -40,7 +39,7 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
     new = {column: lots for column, lots in state.waits.missing.items() if state.waits.told.get(column) != lots}
     state.waits.told |= new
     return [
-        alert(state, "CRITICAL", "flatten", f"{_gap_text(state, column)}; the lesser is closed", symbol=column)
+        alert(state, "CRITICAL", "flatten", f"{gap_text(state, column)}; the lesser is closed", symbol=column)
         for column in new
     ]
 
@@ -68,46 +67,3 @@ def split_missing(state: State, column: int, numerator: int, denominator: int) -
     """Rescale missing lots by a split, rounded up: a venue refuses an order that is too large."""
     if lots := state.waits.missing.get(column, 0):
         state.waits.missing[column] = -(-lots * numerator // denominator)
-
-
-def closing_lots(state: State, agent: int) -> Floats:
-    """float64[N] signed lots that close the positions of a book, without those that are not at the venue.
-
-    Books with a position on the house's side share the missing lots in proportion to their positions.
-    """
-    change: Floats = -state.lots(agent)
-    for column, lots in state.waits.missing.items():
-        side = 1 if state.ledger.house.held[column] > 0 else -1
-        parts = [(n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)]
-        parts = [(number, share_lots) for number, share_lots in parts if share_lots > 0]
-        if parts:
-            whole = sum(share_lots for _, share_lots in parts)
-            change[column] += side * dict(share(min(lots, whole), parts)).get(agent, 0)
-    return change
-
-
-def sold_out(state: State) -> bool:
-    """Whether nothing is left that could be closed, by a comparison since everything began to be sold."""
-    if not state.waits.missing or state.waits.compared < state.waits.flatten_since:
-        return False
-    return not any(closing_lots(state, number).any() for number in range(len(state.agents)))
-
-
-def flatten_ended(state: State) -> Effect:
-    """The alert at the end of a flatten that leaves lots in the books which the venue does not have."""
-    gaps = "; ".join(_gap_text(state, column) for column in sorted(state.waits.missing))
-    first = min(state.waits.missing)
-    holders = [abs(book.held[first]) for book in state.ledger.books[: len(state.agents)]]
-    owner = state.rules.agents[holders.index(max(holders))].name
-    remedy = f'quantd reconcile --adopt {owner} --reason "closed at the venue"'
-    text = (
-        f"everything that the venue has is closed: {gaps}; cancel orders at the venue that hold the rest, or {remedy}"
-    )
-    return alert(state, "CRITICAL", "flatten", text)
-
-
-def _gap_text(state: State, column: int) -> str:
-    universe, held = state.universe, abs(state.account(HOUSE).lots[column])
-    lot, symbol = universe.lot_nano[column], universe.symbols[column]
-    there = held - state.waits.missing[column]
-    return f"the books have {quantity_text(held, lot)} {symbol}, the venue lets {quantity_text(there, lot)} be closed"

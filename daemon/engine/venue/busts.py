@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.venue.reports import contradiction
 from quantd.trading.effects import Effect, Filled
 from quantd.trading.events import Busted

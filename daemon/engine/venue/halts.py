@@ -9,10 +9,10 @@ from typing import Final
 
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.trading.effects import Effect
 from quantd.trading.events import Halted, Limited
-from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderState, Reports, price_text
 
 WORDS: Final = ("halt", "limit up", "limit down", "luld", "limit_up", "limit_down", "trading pause", "not trading")
@@ -64,20 +64,6 @@ def on_limited(state: State, news: Limited) -> Sequence[Effect]:
 
 def limits_text(down_nano: int, up_nano: int) -> str:
     return f"{price_text(down_nano)} to {price_text(up_nano)}"
-
-
-def within_limits(state: State, lots: Floats, caps: Sequence[int]) -> Sequence[int]:
-    """`caps` (worst prices in nano by column, 0 for none; may be empty) narrowed by price limits on the side of `lots`,
-    float64[N]."""
-    if not state.limited:
-        return caps
-    found = list(caps) or [0] * len(lots)
-    for symbol, (down, up) in state.limited.items():
-        mine = up if lots[symbol] > 0.0 else down
-        if mine:
-            other = found[symbol] or mine
-            found[symbol] = min(mine, other) if lots[symbol] > 0.0 else max(mine, other)
-    return found
 
 
 def refused_as_halted(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:

@@ -16,7 +16,7 @@ from typing import Final
 
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import UNCONFIRMED, Working
+from quantd.daemon.engine.state.open_orders import UNCONFIRMED, Working
 from quantd.trading.effects import Effect, Query
 from quantd.trading.execution import UNLIMITED
 from quantd.trading.orders import ENDED, OpenOrder, price_text, quantity_text

@@ -13,7 +13,7 @@ import numpy as np
 from quantd.daemon.engine.planning.execution import end_symbol
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.price_holds import PriceHold
+from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.daemon.engine.venue.splits import scale_mark, split_books
 from quantd.trading.effects import Effect, Level
 from quantd.trading.events import Action, split_of

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quantd.daemon.engine.planning.execution import count_fills
+from quantd.daemon.engine.planning.pauses import side_of
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.open_orders import Row, Working
 from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled
 from quantd.daemon.engine.venue.coin_fees import count_uncharged, pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
-from quantd.daemon.engine.venue.open_orders import Row, Working
-from quantd.daemon.engine.venue.refusals import refused, side_of, taken
+from quantd.daemon.engine.venue.refusals import refused, taken
 from quantd.daemon.engine.venue.settlements import take_word
 from quantd.daemon.engine.venue.unanswered import check_clocks, exit_refused
 from quantd.risk.switch import REDUCE

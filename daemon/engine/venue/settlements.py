@@ -18,13 +18,14 @@ from typing import Final
 from msgspec.structs import replace
 
 from quantd.daemon.engine.planning.execution import count_fills
+from quantd.daemon.engine.planning.late_orders import is_late, waits_for_answer
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.open_orders import Key, Working
+from quantd.daemon.engine.state.waits import Settlement
 from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled
-from quantd.daemon.engine.venue.open_orders import Key, Working
-from quantd.daemon.engine.venue.unanswered import check_clocks, is_late, order_name, waits_for_answer
-from quantd.daemon.engine.venue.waits import Settlement
+from quantd.daemon.engine.venue.unanswered import check_clocks, order_name
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Cancel, Effect, Ended, Filled, Query
 from quantd.trading.events import Correction, OrderSettled

@@ -1,17 +1,18 @@
 """Orders without an answer of the venue: their clocks, what they may still change, and the end of a flatten."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil, floor
 from typing import Final
 
+from quantd.daemon.engine.planning.late_orders import is_late, uncertain_rows, waiting_rows
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Key, Working
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS, RefusedExit, Unanswered
+from quantd.daemon.engine.state.open_orders import Key, Working
+from quantd.daemon.engine.state.waits import UNANSWERED_NS, RefusedExit, Unanswered
 from quantd.trading.effects import Effect
 from quantd.trading.execution import UNLIMITED
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text
+from quantd.trading.orders import ENDED, order_id, quantity_text
 
 MINUTES: Final = UNANSWERED_NS // NANO // 60
 
@@ -20,42 +21,6 @@ BAND: Final = 2.0
 
 ROUNDING_MICRO: Final = 10_000
 """Rounding of an amount that a venue books: a cent."""
-
-WAITING: Final = frozenset({OrderState.UNKNOWN, OrderState.CANCELLING})
-"""States of an order whose answer is due."""
-
-
-def waits_for_answer(work: Working, row: int) -> bool:
-    """Whether the state of a row is unconfirmed, or it ended and an earlier fill is missing."""
-    if work.state[row] in ENDED:
-        return False
-    odd = work.odd.get(row)
-    return work.state[row] in WAITING or (odd is not None and odd.final >= 0)
-
-
-def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """Every row at the venue that waits for an answer; none at a simulated venue."""
-    for key, work in state.at_venue().items() if state.waits.compared else ():
-        yield from ((key, work, row) for row in range(len(work.state)) if waits_for_answer(work, row))
-
-
-def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """Those of `waiting_rows` that may have filled unseen. One that is being cancelled reports its fills, until it is
-    late."""
-    for key, work, row in waiting_rows(state):
-        if work.state[row] != OrderState.CANCELLING or is_late(state, key, row):
-            yield key, work, row
-
-
-def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
-    """The clock of a row; None while it has none."""
-    return next((clock for clock in state.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None)
-
-
-def is_late(state: State, key: Key, row: int) -> bool:
-    """Whether the clock of a row has passed."""
-    clock = clock_of(state, key, row)
-    return clock is not None and state.now - clock.since >= UNANSWERED_NS
 
 
 def check_clocks(state: State) -> list[Effect]:
@@ -155,21 +120,6 @@ def only_late(state: State) -> bool:
         for row, now in enumerate(work.state)
         if now not in ENDED
     )
-
-
-def late_closing(state: State, agent: int) -> dict[int, int]:
-    """By column: unsigned lots of an agent that late orders may still close; columns with late orders alone."""
-    closing: dict[int, int] = {}
-    others = set()
-    for key, work in state.working.items():
-        for row, who, lots in work.open_shares():
-            column = work.basket.sym[row]
-            if who == agent and is_late(state, key, row):
-                reduces = lots * state.ledger.books[agent].held[column] < 0
-                closing[column] = closing.get(column, 0) + (abs(lots) if reduces else 0)
-            elif who == agent:
-                others.add(column)
-    return {column: lots for column, lots in closing.items() if column not in others}
 
 
 def exit_refused(state: State, symbol: int, reason: str) -> list[Effect]:

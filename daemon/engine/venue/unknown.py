@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
+from quantd.daemon.engine.planning.late_orders import clock_of
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import UNCONFIRMED, Working
+from quantd.daemon.engine.state.open_orders import UNCONFIRMED, Working
 from quantd.daemon.engine.venue.reports import post
 from quantd.daemon.engine.venue.settlements import take_not_found
-from quantd.daemon.engine.venue.unanswered import check_clocks, clock_of
+from quantd.daemon.engine.venue.unanswered import check_clocks
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Again, Effect, Query
 from quantd.trading.events import CancelReported, NotFound, Unknown

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from quantd.adapters.store.read_models import Alert, SwitchMove
-from quantd.daemon.engine.valuation import Gain
+from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.overview import LimitNow
 from quantd.daemon.views.risk_measures import Metrics
 from quantd.daemon.views.shortfall import Costed

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.adapters.store.read_models import Booking
-from quantd.daemon.engine.valuation import Gain
+from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.report.contents import Span
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Reallocated, Valued

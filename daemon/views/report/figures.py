@@ -20,7 +20,8 @@ from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.valuation import Gain, gains
+from quantd.daemon.engine.state.valuation import gains
+from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.recovery.replay import loads_of, policies_between
 from quantd.daemon.recovery.state_at import PlanValues, Unavailable
 from quantd.daemon.runtime.version import code_version

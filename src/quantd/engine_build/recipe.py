@@ -26,7 +26,7 @@ MODULES: Final = (
     "quantd.risk.pretrade.worst_losses",
     "quantd.risk.pretrade.forms",
     "quantd.risk.pretrade.judge",
-    "quantd.daemon.engine.planning.lots",
+    "quantd.daemon.engine.core.lots",
     "quantd.adapters.brokers.paper.bar_fills",
     "quantd.daemon.engine.core.order_columns",
     "quantd.daemon.engine.core.limiter",

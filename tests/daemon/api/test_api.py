@@ -24,8 +24,8 @@ from quantd.daemon.api.server import Api, ApiUnavailable
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.alert_filter import AlertFilter

@@ -7,8 +7,8 @@ import pytest
 
 from quantd.daemon.api.access import keyring
 from quantd.daemon.commands.tokens import created
-from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.engine.state import Loosening
+from quantd.daemon.engine.state.snapshot import in_force
 from quantd.trading.codec import decode
 from quantd.trading.events import Approved
 from tests.daemon.api.test_api import RUN, standing_at_the_end

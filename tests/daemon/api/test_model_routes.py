@@ -18,7 +18,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import PolicyError

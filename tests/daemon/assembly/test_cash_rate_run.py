@@ -13,7 +13,7 @@ from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble, assemble_live
 from quantd.daemon.config import read
-from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
+from quantd.daemon.engine.state.snapshot import Frozen, freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.views.report.figures import report
 from quantd.research.runs.run_record import Record

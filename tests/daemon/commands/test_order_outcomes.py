@@ -14,8 +14,8 @@ from quantd.daemon.commands.control import NotDone
 from quantd.daemon.commands.manual import Settle
 from quantd.daemon.commands.manual_answers import SettledOrder
 from quantd.daemon.commands.order_outcomes import SettleOrder
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.engine.venue.unanswered import order_name
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS
 from quantd.daemon.runtime.service import Service
 from quantd.trading.codec import decode
 from quantd.trading.events import OrderSettled, Unknown, Wished

@@ -8,7 +8,7 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.config import ConfigError, Known
 from quantd.daemon.config import read as parse
-from quantd.daemon.engine.agents.capital_shares import Regime
+from quantd.daemon.engine.state.capital_shares import Regime
 from quantd.trading.events import Tick
 from tests.proofs.five_agents import CONFIG
 

@@ -14,8 +14,8 @@ from msgspec import structs
 import quantd as api
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
-from quantd.daemon.engine.valuation import gains
+from quantd.daemon.engine.state.snapshot import Frozen, freeze, thaw
+from quantd.daemon.engine.state.valuation import gains
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import instants

@@ -11,7 +11,7 @@ from msgspec import structs
 import quantd.daemon.engine.planning.plan
 from quantd.daemon.engine import HANDLERS, STAGES, find_handlers, step
 from quantd.daemon.engine.planning.gate_account import account_of
-from quantd.daemon.engine.snapshot import freeze, in_force, thaw
+from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import busts, halts
 from quantd.daemon.engine.venue.reports import News
 from quantd.daemon.engine.venue.unknown import SENDINGS

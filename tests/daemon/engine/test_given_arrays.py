@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.trading.bars import FIELDS, Bars
 from quantd.trading.history.rings import WINDOWS
 from quantd.trading.instruments import Universe

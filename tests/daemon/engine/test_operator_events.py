@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.planning.parents import Execution
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.parents import Execution
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Cancel, Ended, Filled, Publish, Refused
 from quantd.trading.events import CancelRequested, Wished

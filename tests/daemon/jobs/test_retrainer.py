@@ -25,8 +25,8 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config, ConfigError, read
-from quantd.daemon.engine.agents.promotion_rule import Pairing
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.promotion_rule import Pairing
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.jobs import retrainer
 from quantd.daemon.jobs.job_log import JobLog
 from quantd.daemon.jobs.retraining_worker import Order, answer_of

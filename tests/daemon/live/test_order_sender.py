@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.live import order_sender
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.trading.events import Unknown

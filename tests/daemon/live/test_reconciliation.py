@@ -14,8 +14,8 @@ from quantd.adapters.brokers.errors import KeysRefused
 from quantd.daemon.api.problems import Refused
 from quantd.daemon.api.routes.manual_routes import reconcile
 from quantd.daemon.commands.manual import Settle
-from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.live import reconciliation
 from quantd.daemon.live.reconciliation import LATE_PERIODS, events_of, permission, why_not
 from quantd.daemon.runtime.service import Service

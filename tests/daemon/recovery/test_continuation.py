@@ -19,10 +19,10 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit
-from quantd.daemon.engine.settings import AgentRules, Rules
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.stops.records import Own
+from quantd.daemon.engine.state.settings import AgentRules, Rules
+from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.engine.state.stop_records import Own
 from quantd.daemon.recovery.continuation import INTO
 from quantd.daemon.recovery.replay import saved_config
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from quantd.adapters.store.handle import read_only
-from quantd.daemon.engine.snapshot import Frozen
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.snapshot import Frozen
 from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.trading.codec import decode
 from quantd.trading.effects import OrderBasket
@@ -34,7 +34,7 @@ import sys
 from pathlib import Path
 import msgspec
 from quantd.adapters.store.handle import read_only
-from quantd.daemon.engine.snapshot import Frozen, freeze
+from quantd.daemon.engine.state.snapshot import Frozen, freeze
 from tests.recorded_runs.replaying import recorded, refolded, require_same, snapshots, state_of
 
 folder = Path(sys.argv[1])

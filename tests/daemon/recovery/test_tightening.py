@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.planning.live_caps import LOOSEN_AFTER_NS, Allowance
 from quantd.daemon.engine.safety.pending_limits import digest_of
-from quantd.daemon.engine.settings import Rules
-from quantd.daemon.engine.snapshot import InForce, freeze, in_force, limits_from, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.live_caps import LOOSEN_AFTER_NS, Allowance
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.engine.state.snapshot import InForce, freeze, in_force, limits_from, thaw
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, tightened
 from quantd.risk.limits.catalogue import Limits, Tail
 from quantd.trading.effects import Publish, Refused

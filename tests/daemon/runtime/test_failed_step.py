@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.upkeep.verify import verify
-from quantd.daemon.engine.agents.capital_shares import CapitalRules
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.capital_shares import CapitalRules
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.runtime import service
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Limits

@@ -16,8 +16,8 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import load
 from quantd.daemon.engine.planning.gate_account import account_of
-from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.recovery.replay import save_config, slices_of
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.state_at import Refolder, by_plan

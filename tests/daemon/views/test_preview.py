@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.preview import PlanNow, plan_now

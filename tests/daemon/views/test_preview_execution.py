@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.parents import Execution
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.parents import Execution
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.risk.limits.catalogue import PROFILES, override

@@ -11,7 +11,7 @@ from quantd.daemon.api.routes.explanation_routes import Explaining
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import read
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned

@@ -166,7 +166,7 @@ def test_each_agent_is_assessed_on_its_own_book() -> None:
 
 
 def test_looking_changes_nothing() -> None:
-    from quantd.daemon.engine.snapshot import freeze
+    from quantd.daemon.engine.state.snapshot import freeze
 
     state = state_of()
     before = freeze(state)

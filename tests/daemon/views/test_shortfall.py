@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.views.shortfall import NO_BARS, Totals, by_symbol, fold, of_order, of_whole
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.codec import decode, encode

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import sample_ticks, timeline

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantd.daemon.engine.safety.monitor import market_context
+from quantd.daemon.engine.planning.gate_account import market_context
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.engine_build.state import label

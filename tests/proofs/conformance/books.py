@@ -5,9 +5,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Again, Effect, Query
 from quantd.trading.events import CancelReported, Condition, Flow, NotFound, Unknown

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from quantd.daemon.engine.planning.stop_conflicts import live_stops
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.stops.venue_stops import live_stops
 from quantd.risk.limits.catalogue import Protective, tighter_of
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Cancel, Effect, Planned, Protected, Rested

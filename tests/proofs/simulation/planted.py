@@ -7,12 +7,18 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from quantd.daemon.engine import market, operator_events, samples, snapshot, state
+from quantd.daemon.engine import market, operator_events, samples
 from quantd.daemon.engine.core import order_columns
-from quantd.daemon.engine.planning import gate_account, plan, targets
+from quantd.daemon.engine.planning import (
+    gate_account,
+    plan,
+    stop_conflicts,
+    targets,
+)
 from quantd.daemon.engine.safety import switch
+from quantd.daemon.engine.state import engine_state, open_orders, price_holds, snapshot
 from quantd.daemon.engine.stops import exits, sync, venue_stops
-from quantd.daemon.engine.venue import account, open_orders, price_holds, price_jumps, reports, splits, unknown
+from quantd.daemon.engine.venue import account, price_jumps, reports, splits, unknown
 from quantd.daemon.runtime import journal
 from quantd.engine_build.recipe import MODULES
 from quantd.risk import protective
@@ -130,11 +136,11 @@ BUGS = (
     Bug("what is being closed may be added to", targets.target_change,
         "change[list(state.agents[agent].exits)] = 0.0", "pass"),
     Bug("a cooldown is forgotten", gate_account._blocked, "if state.sample_no <= last", "if False"),
-    Bug("levels stay as they were before a purchase", state.State.booked, "self._units = self.levels = None",
+    Bug("levels stay as they were before a purchase", engine_state.State.booked, "self._units = self.levels = None",
     "self._units = None"),
     Bug("a protective exit does not wait for a purchase to end", exits.order_exits,
         "change = np.where(in_flight(state, number) * lots > 0.0, 0.0, change)", "pass"),
-    Bug("a sale does not wait for the stop of what it sells", venue_stops.cancel_conflicts, "if mine:", "if False:"),
+    Bug("a sale does not wait for the stop of what it sells", stop_conflicts.cancel_conflicts, "if mine:", "if False:"),
     Bug("a stop stays when what it covers is gone", sync._differs, "if want is None or stop.left > want.lots:",
     "if want is None:"),
     Bug("what a stop closes may be entered at once", venue_stops.stops_filled,

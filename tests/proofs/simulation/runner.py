@@ -13,7 +13,7 @@ import numpy as np
 
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon import engine
-from quantd.daemon.engine import snapshot as states
+from quantd.daemon.engine.state import snapshot as states
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime import journal as recovery
 from quantd.risk.switch import HALT, RUN

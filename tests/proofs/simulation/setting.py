@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 
-from quantd.daemon.engine.settings import AgentRules, Rules
+from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.runtime.timeline import Item, sample_ticks, time_of, timeline, with_due
 from quantd.risk.limits.catalogue import Limits, Protective, Tail, override
 from quantd.trading.events import Action, Tick

@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.agents.capital_shares import CapitalRules
-from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.engine.state.capital_shares import CapitalRules
+from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.runtime.timeline import time_of
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.profit import KINDS, profit, residual

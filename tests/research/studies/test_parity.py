@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.engine.state.parents import Execution
 from quantd.research.studies.parity import CAUSES, Book, lines, market_of, parity
 from quantd.trading.events import Reports, Tick
 from quantd.trading.execution import Costs

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.live_caps import Allowance
+from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.risk.limits.catalogue import (
     DAY_NS,
     EXTRA,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import PolicyError, answer, load
 from quantd.strategies.features.signals import SIGNALS
 from quantd.strategies.indicators import batch

@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.async_api import Page, expect
 
-from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.engine.state import Loosening
+from quantd.daemon.engine.state.snapshot import in_force
 from tests.daemon.api.routes.test_proposal_routes import REVIEWED
 
 SENDER = "second"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.engine.state.snapshot import freeze
 from quantd.trading.codec import decode
 from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
 from tests.daemon.api.test_api import RUN, World, standing_at_the_end

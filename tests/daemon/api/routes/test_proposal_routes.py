@@ -10,7 +10,7 @@ import pytest
 from quantd.daemon.api.access import keyring
 from quantd.daemon.commands.tokens import created, rotated
 from quantd.daemon.engine.agents.promotion import exchange_policies
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.trading.codec import decode
 from quantd.trading.events import ProposalReviewed, Proposed
 from tests.daemon.api.test_api import RUN, World, standing_at_the_end

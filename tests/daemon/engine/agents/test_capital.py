@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime, amounts, shrunken, stepped, wanted, within
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.engine.state.capital_shares import CapitalRules, Regime, amounts, shrunken, stepped, wanted, within
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import losses
 from quantd.trading.effects import Publish, Reallocated, Valued

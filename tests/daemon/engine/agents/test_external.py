@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.promotion import exchange_policies
-from quantd.daemon.engine.agents.promotion_rule import PromotionRules
-from quantd.daemon.engine.agents.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict
 from quantd.daemon.engine.agents.proposals import plan_digest
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.promotion_rule import PromotionRules
+from quantd.daemon.engine.state.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Ask, OrderBasket, Promotion, Publish, Refused, Shadowed
 from quantd.trading.events import Operator, ProposalReviewed, Proposed, Tick

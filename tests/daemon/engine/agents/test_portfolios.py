@@ -11,9 +11,9 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import Carry, carry_of, on_carried, unfit
 from quantd.daemon.engine.agents.portfolios import vacant_places
 from quantd.daemon.engine.agents.proposals import plan_digest
-from quantd.daemon.engine.settings import AgentRules
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import AgentRules
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.codec import decode, encode

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from quantd.daemon.engine.agents.promotion_rule import Pairing, PromotionRules, looked
+from quantd.daemon.engine.state.promotion_rule import Pairing, PromotionRules, looked
 from quantd.daemon.runtime.loop import Shell
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ask, Planned, Promotion, Publish, Shadowed, Valued

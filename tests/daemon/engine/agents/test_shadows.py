@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode, encode

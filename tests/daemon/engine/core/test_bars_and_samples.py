@@ -14,7 +14,7 @@ from quantd.daemon.engine.core.exit_orders import touches
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, Exit, State
-from quantd.daemon.engine.venue.open_orders import Cross
+from quantd.daemon.engine.state.open_orders import Cross
 from quantd.daemon.runtime.loop import NoLog, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Protective, override

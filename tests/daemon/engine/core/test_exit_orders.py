@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from quantd.daemon.runtime.fold_host import FoldHost
+from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.risk.limits.catalogue import Limits, Protective, override
 from quantd.trading.codec import decode
 from quantd.trading.effects import Effect, Planned, Protected, Publish

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.buying_power import counted, cut_by_venue, left_micro, limit
 from quantd.daemon.engine.planning.gate_account import limits_in_force
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import strays
 from quantd.daemon.views.headroom import Book, risk_now
 from quantd.risk.limits.case import Account

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.planning.parents import (
+from quantd.daemon.engine.state.parents import (
     Execution,
     chase_nano,
     participation_lots,
@@ -17,7 +17,7 @@ from quantd.daemon.engine.planning.parents import (
     twap_lots,
     vwap_lots,
 )
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import PROFILES, Protective, Rate, Reason, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked

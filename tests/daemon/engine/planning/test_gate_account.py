@@ -5,6 +5,7 @@ import pytest
 
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE
 from quantd.risk.limits.catalogue import override
 from tests.support.engine import OPEN, World, block
@@ -16,7 +17,7 @@ def test_open_orders_may_lose_the_way_to_their_worst_price_and_the_fee() -> None
     world = World(block(np.full((4, 2), 100.0)), [lambda view: np.array([0.3, 0.0])], house=house).run()
     state = world.shell.state
     assert state.ledger.house.lots == [3_000, 0]
-    plan(state, {0: np.array([0.1, 0.1]).tobytes()}, sample=state.sample)
+    plan(state, {0: np.array([0.1, 0.1]).tobytes()}, watch=watch_plan, sample=state.sample)
     (work,) = state.working.values()
     assert (list(work.lots), list(work.worst_nano)) == ([-2_000, 1_000], [85 * 10**9, 105 * 10**9])
     account = account_of(state, HOUSE)

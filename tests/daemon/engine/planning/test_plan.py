@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.trading.effects import Crossed, Planned
 from quantd.trading.sessions import DAY_NS
@@ -50,7 +51,9 @@ def test_a_purchase_that_the_house_cut_waits_for_the_sale_of_the_same_decision()
     state = world.shell.state
     assert state.ledger.house.lots == [9_000, 0, 0]
     other = np.array([0.0, 0.9, 0.0]).tobytes()
-    (planned,) = [e for e in plan(state, {0: other, 1: other}, sample=state.sample) if isinstance(e, Planned)]
+    (planned,) = [
+        e for e in plan(state, {0: other, 1: other}, watch=watch_plan, sample=state.sample) if isinstance(e, Planned)
+    ]
     assert np.frombuffer(planned.net, dtype="<i8").tolist() == [-9_000, 9_000, 0]
     allowed = np.frombuffer(planned.allowed, dtype="<i8").tolist()
     assert allowed[0] == -9_000
@@ -72,7 +75,12 @@ def test_a_list_that_asks_for_them_gets_the_gate_calls_of_a_round_the_house_last
     world = World(block(np.full((4, 2), 100.0)), [lambda view: np.zeros(2)] * 2, house=OPEN).run()
     state = world.shell.state
     state.judged = []
-    plan(state, {0: np.array([0.2, 0.0]).tobytes(), 1: np.array([0.0, 0.4]).tobytes()}, sample=state.sample)
+    plan(
+        state,
+        {0: np.array([0.2, 0.0]).tobytes(), 1: np.array([0.0, 0.4]).tobytes()},
+        watch=watch_plan,
+        sample=state.sample,
+    )
     assert [(each.book, each.asked.tolist()) for each in state.judged] == [
         (0, [1_000.0, 0.0]), (1, [0.0, 2_000.0]), (HOUSE, [1_000.0, 2_000.0]),
     ]  # fmt: skip

@@ -4,7 +4,8 @@ import numpy as np
 
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.planning.targets import hold_back, in_flight, withdraw
-from quantd.daemon.engine.venue.open_orders import Cross
+from quantd.daemon.engine.safety.monitor import watch_plan
+from quantd.daemon.engine.state.open_orders import Cross
 from quantd.trading.effects import Cancel
 from tests.support.engine import OPEN, World, block
 
@@ -12,7 +13,7 @@ from tests.support.engine import OPEN, World, block
 def test_only_the_open_orders_that_differ_from_the_new_change_are_cancelled() -> None:
     world = World(block(np.full((4, 3), 100.0)), [lambda view: np.zeros(3)], house=OPEN).run()
     state = world.shell.state
-    plan(state, {0: np.array([0.3, 0.2, 0.0]).tobytes()}, sample=state.sample)
+    plan(state, {0: np.array([0.3, 0.2, 0.0]).tobytes()}, watch=watch_plan, sample=state.sample)
     assert in_flight(state, 0).tolist() == [3_000.0, 2_000.0, 0.0]
     change, effects = hold_back(state, 0, np.array([3_000.0, 1_000.0, 500.0]))
     assert change.tolist() == [0.0, 0.0, 500.0]

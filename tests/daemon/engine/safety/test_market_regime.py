@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.daemon.engine.planning.gate_account import limits_in_force
-from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.safety.market_regime import market_volatility, regime_text
-from quantd.daemon.engine.settings import MarketRegime
-from quantd.daemon.engine.snapshot import freeze, in_force, limits_from, thaw, with_limits
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.engine.state.settings import MarketRegime
+from quantd.daemon.engine.state.snapshot import freeze, in_force, limits_from, thaw, with_limits
 from quantd.daemon.recovery.tightening import tightened
 from quantd.risk.limits.catalogue import Limits, Reason, value_of
 from quantd.trading.effects import Planned, Publish

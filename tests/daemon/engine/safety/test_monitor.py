@@ -13,7 +13,7 @@ from quantd.daemon.config import load
 from quantd.daemon.engine.safety import monitor
 from quantd.daemon.engine.safety.alerts import CALM_SAMPLES
 from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
@@ -271,7 +271,7 @@ def test_a_deposit_is_neither_profit_nor_loss_for_what_is_realised():
 
 
 def test_a_reload_of_limits_is_measured_against_at_the_next_sample():
-    from quantd.daemon.engine.snapshot import in_force
+    from quantd.daemon.engine.state.snapshot import in_force
     from quantd.trading.events import Reloaded
 
     world = World(block(walk(100, 2, 3)), [once(0.3, 0.3)], house=Limits(max_position_weight=0.9))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.settings import Notices
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.state.settings import Notices
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Publish
 from tests.support.engine import World, block, walk

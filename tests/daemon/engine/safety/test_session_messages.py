@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Publish
 from quantd.trading.events import Condition, Tick

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN, FrozenSwitch
 from quantd.trading.effects import Cancel, Publish, Switched

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from quantd.daemon.engine.settings import AgentRules
-from quantd.daemon.engine.snapshot import freeze, in_force, thaw
+from quantd.daemon.engine.state.settings import AgentRules
+from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.stops.exits import order_exits
 from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
 from quantd.risk.switch import HALT, REDUCE

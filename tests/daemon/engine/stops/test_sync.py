@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.planning.parents import Execution
-from quantd.daemon.engine.snapshot import freeze, in_force, thaw
+from quantd.daemon.engine.planning.stop_conflicts import live_stops, reducing_lots
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.stops.venue_stops import live_stops, reducing_lots
+from quantd.daemon.engine.state.parents import Execution
+from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
 from quantd.trading.effects import (
     Again,

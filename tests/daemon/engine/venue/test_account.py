@@ -7,7 +7,8 @@ import pytest
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.safety.monitor import watch_plan
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import entitled, strays
 from quantd.risk.limits.catalogue import PROFILES, Limits
 from quantd.risk.switch import HALT, REDUCE, RUN
@@ -234,7 +235,9 @@ def test_an_order_that_is_not_ours_is_told_of_once_and_reserves_risk() -> None:
 def test_a_sale_that_is_open_at_the_venue_and_ended_here_reserves_the_lots_it_may_still_sell() -> None:
     of = held(acts=1)
     state = of.shell.state
-    (basket,) = [e for e in plan(state, {0: bytes(16)}, sample=state.sample) if isinstance(e, OrderBasket)]
+    (basket,) = [
+        e for e in plan(state, {0: bytes(16)}, watch=watch_plan, sample=state.sample) if isinstance(e, OrderBasket)
+    ]
     assert max(basket.lots) < -100
     key, none = (basket.sample, basket.n), [0, 0]
     step(state, Reports(*key, state.now, [0, 1], none, none, none, none, [int(Cause.REJECTED)] * 2))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.venue.availability import asks_for_comparison, closing_lots
+from quantd.daemon.engine.planning.closing_lots import closing_lots
+from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.engine.venue.availability import asks_for_comparison
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Effect, Ended, Publish
 from quantd.trading.events import Correction, Operator, Reconciled, Tick

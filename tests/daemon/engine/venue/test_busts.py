@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.settings import AgentRules, Rules
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.settings import AgentRules, Rules
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Filled, Publish

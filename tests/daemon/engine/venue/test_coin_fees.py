@@ -12,12 +12,12 @@ from msgspec import UNSET, UnsetType
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Orders, reports_of
 from quantd.daemon.engine import step
-from quantd.daemon.engine.settings import AgentRules, Rules
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.settings import AgentRules, Rules
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import difference
 from quantd.daemon.engine.venue.coin_fees import dust_micro, unlisted_fees
-from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Booked, Filled
 from quantd.trading.events import Flow, Reconciled

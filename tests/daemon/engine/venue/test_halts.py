@@ -5,9 +5,9 @@ import pytest
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import carry_of
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.planning.price_limits import within_limits
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.halts import within_limits
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Carried, Halted, Limited

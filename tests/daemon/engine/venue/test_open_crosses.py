@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.core.order_columns import Crosses
-from quantd.daemon.engine.venue.open_orders import Cross, OpenCrosses
+from quantd.daemon.engine.state.open_orders import Cross, OpenCrosses
 
 AGENTS, SIZE = 4, 5
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import carry_of
-from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.runtime.fold_host import FoldHost
+from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.limits.settings import Protective
 from quantd.trading.effects import Cancel, Crossed, Effect, Filled, Planned, Publish

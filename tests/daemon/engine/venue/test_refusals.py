@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.venue.refusals import MOST_WORDS, pause_after, words_of
+from quantd.daemon.engine.planning.pauses import MOST_WORDS, pause_after
+from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.engine.venue.refusals import words_of
 from quantd.risk.limits.catalogue import PROFILES, Reason
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Operator, Tick, Unknown, Wished

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.planning.late_orders import waits_for_answer
+from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.engine.venue.account import difference
 from quantd.daemon.engine.venue.settlements import settled_orders, why_not_settled
-from quantd.daemon.engine.venue.unanswered import waits_for_answer
-from quantd.daemon.engine.venue.waits import UNANSWERED_NS
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Again, Cancel, Ended, OrderBasket, Publish, Refused

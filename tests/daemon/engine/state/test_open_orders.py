@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.venue.open_orders import FrozenOrders, Row, Working
+from quantd.daemon.engine.state.open_orders import FrozenOrders, Row, Working
 from quantd.trading.execution import split_row
 from quantd.trading.ledger.shares import share
 from quantd.trading.orders import OrderBasket, OrderState

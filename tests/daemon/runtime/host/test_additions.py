@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from quantd.daemon import engine
-from quantd.daemon.engine.core.additions import PARTS, addition, fields_of, idle
 from quantd.daemon.engine.core.gate_sets import unknown_to_plans
-from quantd.daemon.engine.settings import Notices
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.settings import Notices
+from quantd.daemon.runtime.host.additions import PARTS, addition, fields_of, idle
 from quantd.risk.limits.catalogue import Limits, Rate, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
 from quantd.risk.monitor.equity_series import EquitySeries
@@ -36,7 +36,7 @@ import json
 import sys
 import numpy as np
 from msgspec.structs import replace
-from quantd.daemon.engine.core.additions import addition
+from quantd.daemon.runtime.host.additions import addition
 from quantd.risk.limits.catalogue import EXTRA, Limits, override
 from quantd.trading.effects import Filled, Publish
 from tests.support.engine import World, block, walk
@@ -109,7 +109,7 @@ STAGE = '''"""Counts samples."""
 from collections.abc import Sequence
 
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.settings import Notices
+from quantd.daemon.engine.state.settings import Notices
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect
 from quantd.trading.events import Tick
@@ -169,7 +169,10 @@ COUNT = ("    effects: list[Effect] = []\n    if state.loosening is not None and
 
 
 def add_attribute(root: Path) -> None:
-    edit(root / "daemon/engine/state.py", ("        self.now = 0\n", "        self.now = self.samples = 0\n"))
+    edit(
+        root / "daemon/engine/state/engine_state.py",
+        ("        self.now = 0\n", "        self.now = self.samples = 0\n"),
+    )
     edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.samples += tick.sample\n" + COUNT[0]))
 
 
@@ -177,7 +180,7 @@ def add_field(root: Path) -> None:
     """A field of a part of the state."""
     field, slots = "        self.session_end = 0\n", '"books", "session_end"'
     changes = (field, f"{field}        self.samples = 0\n"), (slots, f'{slots}, "samples"')
-    edit(root / "daemon/engine/planning/activity.py", *changes)
+    edit(root / "daemon/engine/state/activity.py", *changes)
     edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.activity.samples += tick.sample\n" + COUNT[0]))
 
 

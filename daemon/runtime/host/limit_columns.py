@@ -9,8 +9,8 @@ import numpy as np
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.gate_sets import GateSet, gate_set
 from quantd.daemon.engine.core.limiter import Limiter
-from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
-from quantd.daemon.engine.safety.monitor import Review, levels_of, market_context, review, watched
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
+from quantd.daemon.engine.safety.monitor import Review, levels_of, review, watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Limits

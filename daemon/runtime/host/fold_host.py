@@ -12,12 +12,8 @@ import msgspec
 import numpy as np
 
 from quantd.daemon.engine import finish
-from quantd.daemon.engine.core.additions import addition, idle
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
-from quantd.daemon.engine.core.exit_columns import load_changes, load_guards, note_orders
-from quantd.daemon.engine.core.fold_records import FilledOrders, fill_columns, sample_rows
-from quantd.daemon.engine.core.limit_columns import LimitColumns
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
@@ -35,11 +31,15 @@ from quantd.daemon.engine.safety.monitor import (
 from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due
-from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, AgentState, Round, State
+from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, AgentState, Round, State
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
-from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
+from quantd.daemon.runtime.host.additions import addition, idle
+from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders
+from quantd.daemon.runtime.host.fold_records import FilledOrders, fill_columns, sample_rows
+from quantd.daemon.runtime.host.limit_columns import LimitColumns
 from quantd.risk.monitor.levels import level, share_of
 from quantd.risk.pretrade.gate import LOOPS
 from quantd.risk.switch import REDUCE

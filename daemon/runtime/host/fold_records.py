@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.core.sample_columns import SampleColumns
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.trading.effects import Filled, Valued
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, Floats

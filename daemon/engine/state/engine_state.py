@@ -10,20 +10,20 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.agents.promotion_rule import Pairing
-from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.core.fold import Core
 from quantd.daemon.engine.core.order_columns import FollowUp
-from quantd.daemon.engine.planning.activity import Activity
-from quantd.daemon.engine.planning.parents import Parent
-from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.engine.safety.monitor_state import Noted, Watch
-from quantd.daemon.engine.settings import Rules, protective_sets, room_of
-from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry, Side
-from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.venue.open_orders import EndedBaskets, Key, OpenCrosses, Working
-from quantd.daemon.engine.venue.price_holds import PriceHold
-from quantd.daemon.engine.venue.waits import Waits
+from quantd.daemon.engine.state.activity import Activity
+from quantd.daemon.engine.state.monitor_state import Noted, Watch
+from quantd.daemon.engine.state.open_orders import EndedBaskets, Key, OpenCrosses, Working
+from quantd.daemon.engine.state.parents import Parent
+from quantd.daemon.engine.state.price_holds import PriceHold
+from quantd.daemon.engine.state.promotion_rule import Pairing
+from quantd.daemon.engine.state.proposal_log import ProposalLog
+from quantd.daemon.engine.state.settings import Rules, protective_sets, room_of
+from quantd.daemon.engine.state.stop_records import Own, Postponed, Rest, Retry, Side
+from quantd.daemon.engine.state.valuations import Valuations
+from quantd.daemon.engine.state.verdict_log import Judged
+from quantd.daemon.engine.state.waits import Waits
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor

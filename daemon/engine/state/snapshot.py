@@ -6,20 +6,20 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
-from quantd.daemon.engine.agents.promotion_rule import Pairing
-from quantd.daemon.engine.agents.proposal_log import ProposalLog
 from quantd.daemon.engine.core.order_columns import FollowUp
-from quantd.daemon.engine.planning.activity import FrozenActivity
-from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.engine.planning.parents import Parent
-from quantd.daemon.engine.safety.monitor_state import FrozenWatch, Noted
-from quantd.daemon.engine.settings import MarketRegime, Rules
-from quantd.daemon.engine.state import CoinFees, Exit, Loosening, Portfolio, State
-from quantd.daemon.engine.stops.records import Stops
-from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.venue.open_orders import Cross, FrozenOrders, Key, Working
-from quantd.daemon.engine.venue.price_holds import PriceHold
-from quantd.daemon.engine.venue.waits import Waits
+from quantd.daemon.engine.state.activity import FrozenActivity
+from quantd.daemon.engine.state.engine_state import CoinFees, Exit, Loosening, Portfolio, State
+from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.engine.state.monitor_state import FrozenWatch, Noted
+from quantd.daemon.engine.state.open_orders import Cross, FrozenOrders, Key, Working
+from quantd.daemon.engine.state.parents import Parent
+from quantd.daemon.engine.state.price_holds import PriceHold
+from quantd.daemon.engine.state.promotion_rule import Pairing
+from quantd.daemon.engine.state.proposal_log import ProposalLog
+from quantd.daemon.engine.state.settings import MarketRegime, Rules
+from quantd.daemon.engine.state.stop_records import Stops
+from quantd.daemon.engine.state.valuations import Valuations
+from quantd.daemon.engine.state.waits import Waits
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import FrozenSwitch
 from quantd.trading.events import Proposed

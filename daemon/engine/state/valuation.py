@@ -4,47 +4,17 @@ At last prices, returns of stocks at 16:00 New York and of coins at midnight are
 the digest use last prices. Nothing is recorded where no bar of a date follows its sample.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec import Struct
 
+from quantd.daemon.engine.state.valuations import KEPT, Gain, Unclosed
 from quantd.risk.monitor.realised import Realised
 from quantd.trading.instruments import MICRO
 
 if TYPE_CHECKING:
-    from quantd.daemon.engine.state import State
+    from quantd.daemon.engine.state.engine_state import State
     from quantd.trading.events import Tick
-
-KEPT: Final = 5_040
-"""Stored samples: twenty years of sessions."""
-
-
-class Unclosed(Struct, frozen=True):
-    """Sample `number`, whose date is complete from `final` on. As bytes: `marks` float64[N], and `units` float64[N] of
-    the house and of each book."""
-
-    ts: int
-    number: int
-    key: int
-    final: int
-    marks: bytes
-    units: list[bytes]
-
-
-class Gain(Struct, frozen=True):
-    """Additional value, in micro, of the house and then of each book at a sample, at own closes of the date."""
-
-    ts: int
-    number: int
-    micro: list[int]
-
-
-class Valuations(Struct):
-    """Samples whose date is complete, and samples that wait for it; oldest first."""
-
-    closed: list[Gain] = []
-    unclosed: list[Unclosed] = []
 
 
 def note_sample(state: "State", tick: "Tick") -> None:

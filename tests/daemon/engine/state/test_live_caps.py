@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
-from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.engine.snapshot import freeze, in_force, thaw, with_limits
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw, with_limits
 from quantd.daemon.views.headroom import Book, risk_now
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import AccountCap, Limits, Reason, override

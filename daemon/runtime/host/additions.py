@@ -15,12 +15,12 @@ from quantd.daemon import engine
 from quantd.daemon.engine.core.fold import Core
 from quantd.daemon.engine.core.idle import condition_of
 from quantd.daemon.engine.core.order_columns import FollowUp, Orders, Request
-from quantd.daemon.engine.planning.activity import Activity, BookActivity
-from quantd.daemon.engine.safety.monitor_state import Noted, Watch
-from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.state import AgentState, State
-from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.venue.open_orders import Cross, OpenCrosses, Working
+from quantd.daemon.engine.state.activity import Activity, BookActivity
+from quantd.daemon.engine.state.monitor_state import Noted, Watch
+from quantd.daemon.engine.state.open_orders import Cross, OpenCrosses, Working
+from quantd.daemon.engine.state.settings import AgentRules, Rules
+from quantd.daemon.engine.state.valuations import Valuations
 from quantd.risk.monitor.equity_series import EquitySeries
 from quantd.risk.monitor.levels import Monitor
 from quantd.risk.monitor.realised import Realised

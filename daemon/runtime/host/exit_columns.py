@@ -4,9 +4,9 @@ from math import inf
 
 import numpy as np
 
+from quantd.daemon.engine.planning.closing_lots import closing_lots
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import due_exits, settle_exits
-from quantd.daemon.engine.venue.availability import closing_lots
 from quantd.trading.market import Floats
 
 

@@ -4,10 +4,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.activity import Activity, FrozenActivity, FrozenBookActivity
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.snapshot import freeze, thaw
+from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.engine.state.activity import Activity, FrozenActivity, FrozenBookActivity
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, Rate, Reason
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.sessions import DAY_NS
@@ -119,11 +120,13 @@ def test_the_same_intent_within_a_moment_is_refused(wait: int, again: bool) -> N
     world.run()
     state = world.shell.state
     weights = np.array([0.2, 0.0]).tobytes()
-    first = plan(state, {0: weights}, sample=state.sample)
+    first = plan(state, {0: weights}, watch=watch_plan, sample=state.sample)
     assert any(type(e).__name__ == "OrderBasket" for e in first)
     state.working.clear()  # as if the venue had refused it
     state.now += wait
-    planned = next(e for e in plan(state, {0: weights}, sample=state.sample) if isinstance(e, Planned))
+    planned = next(
+        e for e in plan(state, {0: weights}, watch=watch_plan, sample=state.sample) if isinstance(e, Planned)
+    )
     assert bool(planned.n) is again
     assert np.frombuffer(planned.agents[0].reason, dtype=np.int8)[0] == (0 if again else Reason.DUPLICATE)
 

@@ -4,10 +4,10 @@ from math import inf
 
 from msgspec import Struct
 
-from quantd.daemon.engine.agents.capital_shares import CapitalRules
-from quantd.daemon.engine.agents.promotion_rule import PromotionRules
-from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.engine.planning.parents import Execution
+from quantd.daemon.engine.state.capital_shares import CapitalRules
+from quantd.daemon.engine.state.live_caps import Allowance
+from quantd.daemon.engine.state.parents import Execution
+from quantd.daemon.engine.state.promotion_rule import PromotionRules
 from quantd.risk.limits.catalogue import Limits, tighter_of
 from quantd.risk.limits.settings import reserved
 from quantd.risk.protective import Guards, guards

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.planning.lots import Targets, truncated
+from quantd.daemon.engine.core.lots import Targets, truncated
 from quantd.trading.number_types import read_floats
 
 N = 12

@@ -1,0 +1,40 @@
+"""The lots of the books that can be closed at the venue, which may hold less than the books.
+
+`quantd.daemon.engine.venue.availability` records what the venue has, and says why.
+"""
+
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.trading.ledger.shares import share
+from quantd.trading.market import Floats
+from quantd.trading.orders import quantity_text
+
+
+def closing_lots(state: State, agent: int) -> Floats:
+    """float64[N] signed lots that close the positions of a book, without those that are not at the venue.
+
+    Books with a position on the house's side share the missing lots in proportion to their positions.
+    """
+    change: Floats = -state.lots(agent)
+    for column, lots in state.waits.missing.items():
+        side = 1 if state.ledger.house.held[column] > 0 else -1
+        parts = [(n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)]
+        parts = [(number, share_lots) for number, share_lots in parts if share_lots > 0]
+        if parts:
+            whole = sum(share_lots for _, share_lots in parts)
+            change[column] += side * dict(share(min(lots, whole), parts)).get(agent, 0)
+    return change
+
+
+def sold_out(state: State) -> bool:
+    """Whether nothing is left that could be closed, by a comparison since everything began to be sold."""
+    if not state.waits.missing or state.waits.compared < state.waits.flatten_since:
+        return False
+    return not any(closing_lots(state, number).any() for number in range(len(state.agents)))
+
+
+def gap_text(state: State, column: int) -> str:
+    """What the books have of a symbol, and what the venue lets be closed."""
+    universe, held = state.universe, abs(state.account(HOUSE).lots[column])
+    lot, symbol = universe.lot_nano[column], universe.symbols[column]
+    there = held - state.waits.missing[column]
+    return f"the books have {quantity_text(held, lot)} {symbol}, the venue lets {quantity_text(there, lot)} be closed"

@@ -1,0 +1,60 @@
+"""Orders at the venue without an answer: which wait, which are late, and what they may still close."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import Key, Working
+from quantd.daemon.engine.state.waits import UNANSWERED_NS, Unanswered
+from quantd.trading.orders import ENDED, OrderState
+
+WAITING: Final = frozenset({OrderState.UNKNOWN, OrderState.CANCELLING})
+"""States of an order whose answer is due."""
+
+
+def waits_for_answer(work: Working, row: int) -> bool:
+    """Whether the state of a row is unconfirmed, or it ended and an earlier fill is missing."""
+    if work.state[row] in ENDED:
+        return False
+    odd = work.odd.get(row)
+    return work.state[row] in WAITING or (odd is not None and odd.final >= 0)
+
+
+def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
+    """Every row at the venue that waits for an answer; none at a simulated venue."""
+    for key, work in state.at_venue().items() if state.waits.compared else ():
+        yield from ((key, work, row) for row in range(len(work.state)) if waits_for_answer(work, row))
+
+
+def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
+    """Those of `waiting_rows` that may have filled unseen. One that is being cancelled reports its fills, until it is
+    late."""
+    for key, work, row in waiting_rows(state):
+        if work.state[row] != OrderState.CANCELLING or is_late(state, key, row):
+            yield key, work, row
+
+
+def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
+    """The clock of a row; None while it has none."""
+    return next((clock for clock in state.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None)
+
+
+def is_late(state: State, key: Key, row: int) -> bool:
+    """Whether the clock of a row has passed."""
+    clock = clock_of(state, key, row)
+    return clock is not None and state.now - clock.since >= UNANSWERED_NS
+
+
+def late_closing(state: State, agent: int) -> dict[int, int]:
+    """By column: unsigned lots of an agent that late orders may still close; columns with late orders alone."""
+    closing: dict[int, int] = {}
+    others = set()
+    for key, work in state.working.items():
+        for row, who, lots in work.open_shares():
+            column = work.basket.sym[row]
+            if who == agent and is_late(state, key, row):
+                reduces = lots * state.ledger.books[agent].held[column] < 0
+                closing[column] = closing.get(column, 0) + (abs(lots) if reduces else 0)
+            elif who == agent:
+                others.add(column)
+    return {column: lots for column, lots in closing.items() if column not in others}

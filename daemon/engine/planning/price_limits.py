@@ -1,0 +1,20 @@
+"""Narrows the worst prices of orders to the limits up and down of their symbols."""
+
+from collections.abc import Sequence
+
+from quantd.daemon.engine.state import State
+from quantd.trading.market import Floats
+
+
+def within_limits(state: State, lots: Floats, caps: Sequence[int]) -> Sequence[int]:
+    """`caps` (worst prices in nano by column, 0 for none; may be empty) narrowed by price limits on the side of `lots`,
+    float64[N]."""
+    if not state.limited:
+        return caps
+    found = list(caps) or [0] * len(lots)
+    for symbol, (down, up) in state.limited.items():
+        mine = up if lots[symbol] > 0.0 else down
+        if mine:
+            other = found[symbol] or mine
+            found[symbol] = min(mine, other) if lots[symbol] > 0.0 else max(mine, other)
+    return found

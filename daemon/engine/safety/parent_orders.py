@@ -1,0 +1,16 @@
+"""The stage of parent orders: after slices, ticks, decisions and reports, the children that are due are sent."""
+
+from collections.abc import Sequence
+
+from quantd.daemon.engine.core.idle import idle_when
+from quantd.daemon.engine.planning.execution import work_parents
+from quantd.daemon.engine.safety.monitor import watch_plan
+from quantd.daemon.engine.state import State
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event
+
+
+@idle_when(lambda state: not state.parents)
+def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
+    """The effects of an event, with those of the parent orders that it makes due."""
+    return work_parents(state, event, effects, watch_plan)

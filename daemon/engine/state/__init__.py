@@ -1,0 +1,18 @@
+"""The state of the engine and its records: what `step` reads and changes, settings, and snapshots.
+
+Every room of the engine may import it, and it imports only the columns of `core`: a record that two rooms share lies
+here.
+"""
+
+from quantd.daemon.engine.state.engine_state import (
+    HOUSE,
+    AgentState,
+    CoinFees,
+    Exit,
+    Loosening,
+    Portfolio,
+    Round,
+    State,
+)
+
+__all__ = ("HOUSE", "AgentState", "CoinFees", "Exit", "Loosening", "Portfolio", "Round", "State")
